@@ -1,0 +1,66 @@
+"""Knowledge distillation that checks the teacher.
+
+The public surface is listed here once; everything is imported on first use, so that ``import preceptor`` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from preceptor.chain import Audit as Audit
+    from preceptor.chain import Chain as Chain
+    from preceptor.chain import Terms as Terms
+    from preceptor.correct import LabelRevision as LabelRevision
+    from preceptor.correct import LabelSmoothing as LabelSmoothing
+    from preceptor.correct import ProbabilityShift as ProbabilityShift
+    from preceptor.errors import InputError as InputError
+    from preceptor.errors import PreceptorError as PreceptorError
+    from preceptor.lesson import Lesson as Lesson
+    from preceptor.match import KL as KL
+    from preceptor.match import SquaredErrorLogits as SquaredErrorLogits
+    from preceptor.match import SquaredErrorProbs as SquaredErrorProbs
+    from preceptor.recipes import recipe as recipe
+    from preceptor.recipes import recipe_names as recipe_names
+    from preceptor.select import DropWrong as DropWrong
+    from preceptor.stage import register as register
+    from preceptor.temper import Fixed as Fixed
+    from preceptor.terms import Term as Term
+    from preceptor.truth import CrossEntropy as CrossEntropy
+    from preceptor.truth import LabelSmoothedCrossEntropy as LabelSmoothedCrossEntropy
+
+_HOME = {
+    "Audit": "chain",
+    "Chain": "chain",
+    "CrossEntropy": "truth",
+    "DropWrong": "select",
+    "Fixed": "temper",
+    "InputError": "errors",
+    "KL": "match",
+    "LabelRevision": "correct",
+    "LabelSmoothedCrossEntropy": "truth",
+    "LabelSmoothing": "correct",
+    "Lesson": "lesson",
+    "PreceptorError": "errors",
+    "ProbabilityShift": "correct",
+    "SquaredErrorLogits": "match",
+    "SquaredErrorProbs": "match",
+    "Term": "terms",
+    "Terms": "chain",
+    "recipe": "recipes",
+    "recipe_names": "recipes",
+    "register": "stage",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'preceptor' has no attribute {name!r}")
+    return getattr(import_module(f"preceptor.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

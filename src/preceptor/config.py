@@ -1,0 +1,105 @@
+"""Reading YAML that a person wrote: safely, with duplicate keys refused, and dotted ``key=value`` overrides."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from preceptor.errors import InputError, unknown_name
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, refusing a key given twice (plain YAML silently keeps the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key if isinstance(key, Hashable) else repr(key))
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: no such file, not UTF-8, not YAML, a key given twice, or not a mapping of names.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    try:
+        content = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{path}: expected a mapping of names to values, found {type(content).__name__}")
+    return content
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split ``key.sub=value``; the value is read as YAML, so ``3``, ``0.5``, ``true`` and ``null`` are typed."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise InputError(f"override {text!r}: expected key=value, for example epochs=5 or recipe.correct.eta=0.5")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"override {text!r}: the value is not valid YAML") from error
+
+
+def with_overrides(content: Mapping[str, Any], overrides: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A deep copy of a nested mapping with dotted keys set. Missing levels are made; the model checks the names."""
+    result = deepcopy(dict(content))
+    for key, value in overrides:
+        *path, last = key.split(".")
+        level = result
+        for name in path:
+            if not isinstance(level.setdefault(name, {}), dict):
+                level[name] = {"stage": level[name]}  # 'correct: name' is short for 'correct: {stage: name}'
+            level = level[name]
+        level[last] = value
+    return result
+
+
+def validated(model: type[Model], content: Mapping[str, Any], where: str) -> Model:
+    """Check a mapping against a model.
+
+    Raises:
+        InputError: one line with the first thing wrong; an unknown key gets the nearest known one.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise unknown_name(f"key in {where}", str(first["loc"][-1]), _known_keys(model, first["loc"])) from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: {place or 'content'}: {message} (given: {first['input']!r})") from error
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed at the level of a nested model where an unknown one was found."""
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue  # a key of a mapping: the model of its values is found by the field before it
+        nested = [kind for kind in _types_in(field.annotation) if issubclass(kind, BaseModel)]
+        model = nested[0] if nested else model
+    return list(model.model_fields)
+
+
+def _types_in(annotation: Any) -> list[type]:
+    inner = getattr(annotation, "__args__", ())
+    if not inner:
+        return [annotation] if isinstance(annotation, type) else []
+    return [kind for part in inner for kind in _types_in(part)]

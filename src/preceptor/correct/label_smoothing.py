@@ -1,0 +1,74 @@
+"""Label smoothing in the teacher's place: where it is wrong, its word is thrown away (Knowledge Adjustment, LSR)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preceptor.errors import InputError
+from preceptor.lesson import is_class
+from preceptor.stage import Scope, register
+
+
+def truth_probability(eps: float, classes: int) -> float:
+    """``c = 1 - eps + eps / C``: what the textbook's eps puts on the truth. Its inverse: eps = (1 - c) C / (C - 1)."""
+    return 1 - eps + eps / classes
+
+
+def smoothed_one_hot(
+    log_probs: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"], correct_prob: float
+) -> Float[Tensor, "batch classes"]:
+    """The log of ``c`` on the truth and ``(1 - c) / (C - 1)`` elsewhere, in the shape and type of ``log_probs``.
+
+    It is a probability already and is not softened by the chain's temperature (this project's choice; the
+    paper's is not known).
+    """
+    smallest = torch.finfo(log_probs.dtype).tiny  # keeps correct_prob = 1 finite in log-space
+    on_truth = math.log(max(correct_prob, smallest))
+    elsewhere = math.log(max((1 - correct_prob) / (log_probs.shape[1] - 1), smallest))
+    background = torch.full_like(log_probs, elsewhere)
+    return background.masked_fill(is_class(log_probs, label), on_truth)
+
+
+@register("correct", "label_smoothing", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Knowledge Adjustment, LSR)")
+@dataclass(frozen=True)
+class LabelSmoothing:
+    """Replace the teacher's word by a smoothed one-hot label.
+
+    Two parametrisations of one target, of which at most one may be given:
+
+    Args:
+        eps: textbook form, ``(1 - eps) [i = y] + eps / C``.
+        correct_prob: ``c`` on the truth and ``(1 - c) / (C - 1)`` elsewhere; ``c = 1 - eps + eps / C``.
+            Default 0.9 when neither is given (KD_Lib's default; the paper's form and value are not known).
+        apply_to: "wrong" (default, the paper's) or "all" labelled samples.
+    """
+
+    eps: float | None = None
+    correct_prob: float | None = None
+    apply_to: Scope = "wrong"
+
+    def __post_init__(self) -> None:
+        if self.eps is not None and self.correct_prob is not None:
+            raise InputError("label_smoothing: give eps or correct_prob, not both (c = 1 - eps + eps / classes)")
+        for name in ("eps", "correct_prob"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"label_smoothing: {name} = {value}: must be between 0 and 1")
+
+    def on_truth(self, classes: int) -> float:
+        """The probability this target gives to the true class."""
+        if self.eps is not None:
+            return truth_probability(self.eps, classes)
+        return 0.9 if self.correct_prob is None else self.correct_prob
+
+    def __call__(
+        self,
+        log_probs: Float[Tensor, "batch classes"],
+        label: Int[Tensor, " batch"],
+        teacher_class: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Apply :func:`smoothed_one_hot`."""
+        return smoothed_one_hot(log_probs, label, self.on_truth(log_probs.shape[1]))

@@ -1,0 +1,5 @@
+"""Selections: which samples the teacher teaches."""
+
+from preceptor.select.drop_wrong import DropWrong
+
+__all__ = ["DropWrong"]

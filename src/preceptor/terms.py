@@ -1,0 +1,113 @@
+"""Term: one named loss of a chain, for which samples, with what weight, and how it is reduced."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from preceptor.errors import InputError, unknown_name
+from preceptor.stage import GroundTruth, Match
+
+Reduction = Literal["batch", "where"]
+"""Mean over the whole batch, or over the samples that ``where`` leaves (0 when it leaves none)."""
+
+GROUPS = ("right", "wrong", "labelled", "unlabelled", "selected", "unselected")
+TEACHER_GROUPS = frozenset({"right", "wrong", "selected", "unselected"})
+
+
+def parse_where(where: str | None) -> tuple[tuple[str, ...], ...]:
+    """Read ``"selected & wrong | unselected"`` as alternatives of conjunctions of groups; None is everything."""
+    if where is None:
+        return ((),)
+    alternatives = tuple(tuple(name.strip() for name in part.split("&")) for part in where.split("|"))
+    for name in (name for part in alternatives for name in part):
+        if name not in GROUPS:
+            raise unknown_name("group of samples in 'where'", name, GROUPS)
+    return alternatives
+
+
+class Term(nn.Module):
+    """One named loss of a chain: a match or a ground truth, for which samples and with what weight.
+
+    Args:
+        loss: a match or a ground-truth stage.
+        weight: factor on the reduced loss, finite.
+        where: None for every sample it can apply to, or groups joined by ``&`` (and) and ``|`` (or):
+            right, wrong (the teacher's prediction against the label), labelled, unlabelled, selected,
+            unselected (selection weight above zero, or zero).
+        reduction: "batch" divides the weighted sum by the batch size, "where" by the number of samples left
+            by ``where`` (the "subset" reduction of Label Revision's public re-implementation).
+
+    Raises:
+        InputError: an unknown group or reduction, a weight that is not finite, a loss of no known kind.
+    """
+
+    def __init__(
+        self,
+        loss: Match | GroundTruth,
+        weight: float = 1.0,
+        where: str | None = None,
+        reduction: Reduction = "batch",
+    ) -> None:
+        super().__init__()
+        if not callable(loss) or hasattr(loss, "apply_to"):
+            raise InputError(f"a term's loss must be a match or a ground-truth stage, not {type(loss).__name__}")
+        if not abs(weight) < float("inf"):
+            raise InputError(f"weight = {weight}: must be finite")
+        if reduction not in get_args(Reduction):
+            raise unknown_name("reduction", reduction, get_args(Reduction))
+        self.loss = loss
+        self.weight = weight
+        self.where = where
+        self.reduction = reduction
+        self.groups = parse_where(where)
+
+    @property
+    def match(self) -> Match | None:
+        """The loss when it compares the student with the teacher, None when it is a ground truth."""
+        return self.loss if isinstance(self.loss, Match) else None
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it cannot be computed without a teacher signal."""
+        return self.match is not None or any(TEACHER_GROUPS.intersection(part) for part in self.groups)
+
+    @property
+    def needs_selection(self) -> bool:
+        """Whether it asks which samples are selected."""
+        return any({"selected", "unselected"}.intersection(part) for part in self.groups)
+
+    def chosen(self, groups: Mapping[str, Bool[Tensor, " batch"]]) -> Bool[Tensor, " batch"]:
+        """The samples that ``where`` leaves."""
+        chosen = torch.zeros_like(groups["labelled"])
+        for names in self.groups:
+            part = torch.ones_like(chosen)
+            for name in names:
+                part = part & groups[name]
+            chosen = chosen | part
+        return chosen
+
+    def reduce(
+        self,
+        per_sample: Float[Tensor, " batch"],
+        weight: Float[Tensor, " batch"],
+        groups: Mapping[str, Bool[Tensor, " batch"]],
+    ) -> Float[Tensor, ""]:
+        """Weigh the per-sample losses and reduce them to the term's scalar.
+
+        A sample of weight zero is cut out by ``where`` rather than multiplied by zero, so that its gradient is
+        exactly zero even where its loss is not finite.
+        """
+        chosen = self.chosen(groups)
+        weight = torch.where(chosen, weight, 0)
+        total = (torch.where(weight != 0, per_sample, 0) * weight).sum()
+        if self.reduction == "batch":
+            return self.weight * total / per_sample.shape[0]
+        return self.weight * total / chosen.sum().clamp(min=1)
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows of a term besides its loss."""
+        shown = "" if isinstance(self.loss, nn.Module) else f"{self.loss}, "
+        return f"{shown}weight={self.weight}, where={self.where!r}, reduction={self.reduction!r}"
