@@ -1,0 +1,31 @@
+"""``preceptor distill``: a student from a teacher, with a recipe."""
+
+import argparse
+
+EXAMPLES = """examples:
+  preceptor distill --teacher runs/teacher --student convnet8 --recipe ka-ps --out runs/student
+  preceptor distill --teacher runs/teacher --recipe label-revision --out runs/lr recipe.correct.eta=0.5
+  preceptor distill --teacher runs/fashion-teacher --data fashion-mnist --student resnet8 \\
+      --recipe kd --out runs/kd protocol.epochs=30 recipe.temper.temperature=2
+  preceptor distill --config runs/kd/run.yaml --seed 1 --out runs/kd-seed-1
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    from preceptor.cli.options import add_run_options
+
+    parser.epilog = EXAMPLES
+    parser.add_argument("--teacher", help="run folder of the teacher (preceptor train makes one)")
+    parser.add_argument(
+        "--student", help="architecture: resnet8, resnet8x4, convnet8, timm:NAME, ... (default convnet8)"
+    )
+    parser.add_argument("--recipe", help="a recipe's name (see preceptor methods) or a .yaml file (default kd)")
+    add_run_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Distil and show."""
+    from preceptor.cli.training import train_and_show
+
+    train_and_show(arguments, {"student": "convnet8", "recipe": "kd"})

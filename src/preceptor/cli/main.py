@@ -1,0 +1,79 @@
+"""``preceptor``: finds the verb, runs it, and turns errors into one clear line and an exit code."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from preceptor import __version__
+from preceptor.errors import EnvironmentProblem, PreceptorError, unknown_name
+
+VERBS = {
+    "demo": "see it work now, on this machine, offline",
+    "train": "train a teacher, or a student by labels alone",
+    "distill": "distil a student from a teacher with a recipe",
+    "evaluate": "measure a student on a data set",
+    "methods": "list every stage and recipe, with its paper and defaults",
+    "reproduce": "run an experiment again and write its result file",
+}
+"""Every verb is a module of this package with ``add_arguments(parser)`` and ``run(arguments)``."""
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 done; 2 something handed in is wrong; 3 the machine lacks something; 130 interrupted.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = _parser(given).parse_args(given)
+        if arguments.verb is None:
+            _parser(given).print_help()
+            return 0
+        import_module(f"preceptor.cli.{arguments.verb}").run(arguments)
+    except PreceptorError as error:
+        return _fail(error)
+    except OSError as error:
+        return _fail(EnvironmentProblem(f"{error.filename or 'the system'}: {error.strerror or error}"))
+    except KeyboardInterrupt:
+        print("preceptor: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises our own error instead of printing usage and leaving."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise PreceptorError(f"{message} (see {self.prog} --help)")
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser with every verb's help line; only the verb at hand is imported, so that --help is quick."""
+    parser = _Parser(
+        prog="preceptor",
+        description="Knowledge distillation that checks the teacher.",
+        epilog="Start with: preceptor demo. Each verb has its own --help with examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"preceptor {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    wanted = next((word for word in given if not word.startswith("-")), None)
+    if wanted is not None and wanted not in VERBS:
+        raise unknown_name("verb", wanted, VERBS)
+    for verb, line in VERBS.items():
+        sub = verbs.add_parser(verb, help=line, description=f"{line[0].upper()}{line[1:]}.", formatter_class=_Raw)
+        if verb == wanted:
+            import_module(f"preceptor.cli.{verb}").add_arguments(sub)
+    return parser
+
+
+class _Raw(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of the examples."""
+
+
+def _fail(error: PreceptorError) -> int:
+    print(f"preceptor: {' '.join(str(error).split())}", file=sys.stderr)
+    return error.exit_code

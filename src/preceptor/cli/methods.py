@@ -1,0 +1,70 @@
+"""``preceptor methods``: every registered stage and recipe."""
+
+import argparse
+import inspect
+import json
+import sys
+from typing import Any
+
+EXAMPLES = """examples:
+  preceptor methods
+  preceptor methods --json
+"""
+
+SEATS = {
+    "correct": "corrections: what the teacher's word becomes where it is wrong",
+    "temper": "temperatures: how softly the teacher speaks",
+    "select": "selections: which samples the teacher teaches",
+    "match": "matches: how far the student is from the teacher's word",
+    "truth": "ground truth: what the label itself teaches",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """List and show."""
+    from preceptor.catalogue import options, stages
+    from preceptor.recipes import read_recipe, recipe_names
+
+    known = [
+        {
+            "kind": info.kind,
+            "name": info.name,
+            "summary": info.summary,
+            "paper": info.paper,
+            "options": {name: _default(option.default) for name, option in options(info).items()},
+        }
+        for info in stages()
+    ]
+    recipes = [{"name": name, **read_recipe(name).model_dump(exclude_none=True)} for name in recipe_names()]
+    if arguments.json:
+        json.dump({"stages": known, "recipes": recipes}, sys.stdout)
+        print()
+    else:
+        _show(known, recipes)
+
+
+def _default(value: object) -> object:
+    return "required" if value is inspect.Parameter.empty else value
+
+
+def _show(known: list[dict[str, Any]], recipes: list[dict[str, Any]]) -> None:
+    for kind, heading in SEATS.items():
+        print(f"\n{heading}")
+        for stage in (entry for entry in known if entry["kind"] == kind):
+            _entry(stage["name"], stage["summary"], stage["paper"])
+            if stage["options"]:
+                print(f"      {', '.join(f'{name}={value}' for name, value in stage['options'].items())}")
+    print("\nrecipes: preceptor distill --recipe NAME")
+    for entry in recipes:
+        _entry(entry["name"], entry["about"], entry["paper"])
+
+
+def _entry(name: str, summary: str, paper: str) -> None:
+    print(f"  {name:<22}{summary}")
+    print(f"      {paper}")

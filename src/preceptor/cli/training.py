@@ -1,0 +1,41 @@
+"""What train and distill share: resolve the settings, run, show."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from preceptor.runs import RunResult
+
+
+def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> None:
+    """Run with the settings given, on top of a configuration file and the verb's defaults."""
+    from preceptor.cli.options import given_settings
+    from preceptor.cli.progress import ProgressBar
+    from preceptor.runs import read_config, resolve, run
+
+    content = {**defaults, **(read_config(arguments.config) if arguments.config else {})}
+    config = resolve(content, given_settings(arguments))
+    with ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar:
+        result = run(config, arguments.out, bar)
+    if arguments.json:
+        json.dump({**asdict(result), "folder": str(result.folder)}, sys.stdout)
+        print()
+    elif not arguments.quiet:
+        _show(result)
+
+
+def _show(result: "RunResult") -> None:
+    if result.teacher is not None:
+        print(
+            f"teacher: {result.teacher.accuracy:.2%} right on the {result.teacher.images:,} training images, "
+            f"wrong on {result.teacher.wrong:,}"
+        )
+    print(f"trained on {result.training_images:,} images, last epoch")
+    if result.validation is not None:
+        print(f"held-out training images: {result.validation.accuracy:.2%} of {result.validation.n:,}")
+    if result.test is not None:
+        print(f"test set, looked at once: {result.test.accuracy:.2%} of {result.test.n:,}, NLL {result.test.nll:.4f}")
+    print(f"run folder: {result.folder}")

@@ -1,0 +1,50 @@
+"""A study's result as a table: rows for the terminal, Markdown for the docs."""
+
+from preceptor.studies.result import RecipeRow, StudyResult
+
+HEADINGS = ("recipe", "accuracy, %", "difference to {baseline}, points [95 % interval]", "samples touched")
+
+
+def headings(result: StudyResult) -> tuple[str, ...]:
+    """The column headings."""
+    return tuple(heading.format(baseline=result.baseline) for heading in HEADINGS)
+
+
+def cells(row: RecipeRow) -> tuple[str, ...]:
+    """One recipe's cells."""
+    spread = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
+    return row.recipe, f"{100 * row.mean:.2f}{spread}", _difference(row), _touched(row)
+
+
+def markdown(result: StudyResult) -> str:
+    """The table in Markdown, with a line on how it was made."""
+    rows = [headings(result), ("---",) * len(HEADINGS), *(cells(row) for row in result.rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    teacher = result.teacher
+    made = (
+        f"Mean and standard deviation over {len(result.rows[0].accuracy)} seeds, paired; test set looked at once, after "
+        f"the last epoch. Teacher: {_percent(teacher.accuracy)} on the test set, {_percent(teacher.accuracy_on_lessons)} on "
+        f"the students' {result.lessons:,} images. Made by `preceptor reproduce {result.study}` "
+        f"in {result.seconds / 60:.0f} minutes ({result.versions['machine']}, torch {result.versions['torch']})."
+    )
+    return "\n".join([*lines, "", made])
+
+
+def _percent(shares: list[float]) -> str:
+    return f"{100 * sum(shares) / len(shares):.1f} %"
+
+
+def _difference(row: RecipeRow) -> str:
+    if row.difference is None:
+        return "–"
+    mean = f"{100 * row.difference.mean:+.2f}"
+    if row.difference.low is None or row.difference.high is None:
+        return mean
+    return f"{mean} [{100 * row.difference.low:+.2f}, {100 * row.difference.high:+.2f}]"
+
+
+def _touched(row: RecipeRow) -> str:
+    if row.touched is None:
+        return "none"
+    low, high = min(row.touched), max(row.touched)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,0 +1,5 @@
+"""Teachers: where the teacher's word comes from."""
+
+from preceptor.teachers.live import LiveTeacher, TeacherCheck, check_teacher
+
+__all__ = ["LiveTeacher", "TeacherCheck", "check_teacher"]

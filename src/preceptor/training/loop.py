@@ -1,0 +1,183 @@
+"""The loop: one pass over the data and one teacher signal for a class of pupils."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from preceptor.chain import Chain
+from preceptor.data import ImageSet, Normalisation, ViewRule
+from preceptor.errors import InputError
+from preceptor.teachers import LiveTeacher
+from preceptor.training.batches import Batch, epoch_batches, steps_in_epoch
+from preceptor.training.protocol import Protocol
+from preceptor.training.tally import EpochRecord, Tally
+from preceptor.training.watcher import Silent, Watcher
+
+Precision = Literal["fp32", "bf16"]
+
+READINGS_PER_EPOCH = 8
+"""How often an epoch the tallies are read for the watcher; each reading waits for the device."""
+
+
+@dataclass
+class Pupil:
+    """One student and the chain that teaches it."""
+
+    name: str
+    student: nn.Module
+    chain: Chain
+
+
+class _Seat:
+    """A pupil in class: its optimiser, its schedule and its tally."""
+
+    def __init__(self, pupil: Pupil, protocol: Protocol, device: torch.device) -> None:
+        self.pupil = pupil
+        pupil.student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pupil.chain.to(device)
+        self.optimiser = protocol.optimiser([pupil.student, pupil.chain])
+        self.scheduler = protocol.scheduler(self.optimiser)
+        self.tally = Tally()
+
+    def begin_epoch(self) -> None:
+        self.pupil.student.train()
+        self.tally = Tally()
+
+    def learn(self, logits: Tensor, teacher_logits: Tensor | None, batch: Batch, progress: float) -> None:
+        terms = self.pupil.chain(logits, teacher_logits, batch.label, index=batch.index, progress=progress)
+        self.optimiser.zero_grad(set_to_none=True)
+        terms.total.backward()
+        self.optimiser.step()
+        self.tally.add(terms, logits, batch.label)
+
+    def end_epoch(self, epoch: int, images_per_second: float, seconds: float) -> EpochRecord:
+        losses = self.tally.mean_losses()
+        _check_finite(self.pupil.name, epoch, losses)
+        rate = float(self.optimiser.param_groups[0]["lr"])
+        self.scheduler.step()
+        return EpochRecord(
+            pupil=self.pupil.name,
+            epoch=epoch,
+            learning_rate=rate,
+            total=losses.pop("total"),
+            losses=losses,
+            train_accuracy=self.tally.accuracy(),
+            corrected=self.tally.corrected(),
+            images_per_second=images_per_second,
+            seconds=seconds,
+        )
+
+
+def fit(
+    pupils: Sequence[Pupil],
+    train: ImageSet,
+    positions: Int[Tensor, " given"],
+    rule: ViewRule,
+    normalise: Normalisation,
+    protocol: Protocol,
+    *,
+    teacher: LiveTeacher | None = None,
+    seed: int = 0,
+    precision: Precision = "fp32",
+    watcher: Watcher | None = None,
+) -> Iterator[list[EpochRecord]]:
+    """Train a class of pupils; yields one record a pupil after each epoch.
+
+    Every pupil meets the same batches, the same views and the same teacher signal, so that recipes are
+    compared pairwise; what one pupil learns does not touch another. The pupils end as they are after the last
+    epoch: none is picked.
+
+    Args:
+        pupils: students with their chains; trained in place, on the device of ``train``.
+        train: all training images and labels.
+        positions: which of them to use, on the CPU.
+        rule: the augmentation; the teacher sees the same views as the students.
+        normalise: of the students; the teacher brings its own.
+        protocol: epochs, batch size, optimiser.
+        teacher: needed when a chain needs teacher logits.
+        seed: of order, views and whatever the students draw (dropout).
+        precision: "fp32", or "bf16" for autocast; losses are computed in fp32 either way.
+        watcher: told about progress.
+
+    Raises:
+        InputError: no samples, a chain without its teacher, or a loss that stops being finite.
+    """
+    asks_teacher = any(pupil.chain.needs_teacher for pupil in pupils)
+    if len(positions) < 2:
+        raise InputError(f"{len(positions)} training samples: at least 2 are needed")
+    if asks_teacher and teacher is None:
+        raise InputError("a chain needs teacher logits: give a teacher")
+    watcher = watcher or Silent()
+    device = train.images.device
+    seats = [_Seat(pupil, protocol, device) for pupil in pupils]
+    steps = steps_in_epoch(len(positions), protocol.batch_size)
+    read_every = max(1, steps // READINGS_PER_EPOCH)
+    watcher.begin(protocol.epochs, steps, len(positions))
+    for epoch in range(protocol.epochs):
+        started = time.perf_counter()
+        for seat in seats:
+            seat.begin_epoch()
+        batches = epoch_batches(train, positions, rule, batch_size=protocol.batch_size, seed=seed, epoch=epoch)
+        with _own_randomness(seed, epoch, device):
+            for number, batch in enumerate(batches):
+                progress = (epoch + number / steps) / protocol.epochs
+                _teach(seats, batch, teacher if asks_teacher else None, normalise, precision, progress)
+                watcher.step(epoch + 1, len(batch.label))
+                if number % read_every == read_every - 1:
+                    _tell(watcher, seats)
+        _wait_for(device)
+        seconds = time.perf_counter() - started
+        yield [seat.end_epoch(epoch + 1, len(positions) / seconds, seconds) for seat in seats]
+
+
+def _teach(
+    seats: Sequence[_Seat],
+    batch: Batch,
+    teacher: LiveTeacher | None,
+    normalise: Normalisation,
+    precision: Precision,
+    progress: float,
+) -> None:
+    """One step of every pupil, from one batch and one teacher signal."""
+    autocast = torch.autocast(batch.images.device.type, torch.bfloat16, enabled=precision == "bf16")
+    with autocast:
+        signal = None if teacher is None else teacher(batch.images)
+        images = normalise(batch.images).contiguous(memory_format=torch.channels_last)
+    for seat in seats:
+        with autocast:
+            logits = seat.pupil.student(images)
+        seat.learn(logits, signal, batch, progress)
+
+
+def _tell(watcher: Watcher, seats: Sequence[_Seat]) -> None:
+    for seat in seats:
+        watcher.losses(seat.pupil.name, seat.tally.mean_losses())
+
+
+def _wait_for(device: torch.device) -> None:
+    """Let issued work finish, so that the clock is right."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _own_randomness(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Within it torch draws from a generator of this seed and epoch; the caller's own goes on untouched after."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed((seed * 1_000_003 + epoch) % 2**63)
+        yield
+
+
+def _check_finite(pupil: str, epoch: int, losses: dict[str, float]) -> None:
+    for name, value in losses.items():
+        if not abs(value) < float("inf"):
+            raise InputError(
+                f"pupil {pupil!r}: loss term {name!r} is {value} in epoch {epoch}: "
+                "lower the learning rate or the term's weight"
+            )

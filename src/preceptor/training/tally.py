@@ -1,0 +1,73 @@
+"""What one epoch does to one pupil: sums kept on the device, and the record made of them."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from preceptor.chain import Terms
+from preceptor.lesson import UNLABELLED, predicted_class
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch did to one pupil.
+
+    Attributes:
+        pupil: its name.
+        epoch: counted from 1.
+        learning_rate: during the epoch.
+        losses: mean over the steps' samples of each term, as weighted in the total.
+        total: mean total loss.
+        train_accuracy: on the augmented images as they were met, share of the labelled samples.
+        corrected: share of the samples met that the correction touched.
+        images_per_second: through the whole class of pupils; evaluation is not counted.
+        seconds: of the epoch.
+    """
+
+    pupil: str
+    epoch: int
+    learning_rate: float
+    losses: dict[str, float]
+    total: float
+    train_accuracy: float
+    corrected: float
+    images_per_second: float
+    seconds: float
+
+
+@dataclass
+class Tally:
+    """Sums over an epoch. Adding never waits for the device; reading does, so it is done a few times an epoch."""
+
+    samples: int = 0
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, terms: Terms, student_logits: Tensor, label: Tensor) -> None:
+        """Add one batch."""
+        self.samples += len(label)
+        for name, loss in {**terms.losses, "total": terms.total}.items():
+            _sum(self.losses, name, loss.detach() * len(label))
+        classes = student_logits.shape[1] if terms.audit is None else terms.audit.said.shape[1]
+        _sum(self.counts, "right", (predicted_class(student_logits.detach()[:, :classes]) == label).sum())
+        _sum(self.counts, "labelled", (label != UNLABELLED).sum())
+        if terms.audit is not None:
+            _sum(self.counts, "corrected", terms.audit.corrected.sum())
+
+    def mean_losses(self) -> dict[str, float]:
+        """Mean of every term, and of the total under that name; one transfer from the device."""
+        values = torch.stack(list(self.losses.values())).tolist()
+        return {name: value / self.samples for name, value in zip(self.losses, values, strict=True)}
+
+    def accuracy(self) -> float:
+        """Share of the labelled samples predicted rightly; 0 when none was labelled."""
+        return int(self.counts["right"]) / max(1, int(self.counts["labelled"]))
+
+    def corrected(self) -> float:
+        """Share of the samples that the correction touched."""
+        return int(self.counts.get("corrected", 0)) / self.samples
+
+
+def _sum(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
+    sums[name] = sums[name] + value if name in sums else value
