@@ -1,0 +1,109 @@
+"""What a run is made of: data, networks, recipe, protocol, seed."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from preceptor.config import read_yaml, validated, with_overrides
+from preceptor.errors import InputError, unknown_name
+from preceptor.recipes import RecipeFile, read_recipe
+from preceptor.training import PROTOCOLS, Precision, Protocol
+
+
+class RunConfig(BaseModel):
+    """The resolved configuration of a run; written to ``run.yaml`` and readable from there.
+
+    Attributes:
+        data: a data set by name, ``arrays:FILE.npz`` or ``folder:DIR``.
+        data_root: where named data sets lie; None is ``$PRECEPTOR_DATA``, else ``~/.cache/preceptor/data``.
+        download: fetch a named data set that is not there.
+        image_size: side in pixels to which the images of a folder are resized; None leaves them.
+        train_labels: a ``.npy`` file of integers that takes the place of the training labels.
+        train_images: use a stratified subset of this many training images; None is all.
+        validation: share of the training images held out, measured each epoch and never trained on.
+        student: architecture of the network to train.
+        teacher: run folder of the teacher; None when the recipe needs none.
+        recipe: the chain.
+        protocol: epochs, batch size, optimiser.
+        augment: show random views (the data set's rule) rather than the images as they are.
+        seed: of weights, order, views, split and subset.
+        device: "auto" takes CUDA where there is one.
+        precision: "fp32", or "bf16" for autocast.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str = "digits"
+    data_root: Path | None = None
+    download: bool = False
+    image_size: int | None = Field(default=None, ge=1)
+    train_labels: Path | None = None
+    train_images: int | None = Field(default=None, ge=2)
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    student: str = "convnet8"
+    teacher: Path | None = None
+    recipe: RecipeFile
+    protocol: Protocol = PROTOCOLS["short"]
+    augment: bool = True
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "fp32"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The content of a configuration file, or of the ``run.yaml`` of an earlier run.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    content = read_yaml(path)
+    if set(content) == {"config", "record"}:
+        content = content["config"]
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: 'config' holds {type(content).__name__}, expected a mapping of names to values")
+    return content
+
+
+def resolve(content: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
+    """Check a configuration, with overrides applied in order.
+
+    ``recipe`` may be a recipe's name or file, ``protocol`` a protocol's name; overrides reach inside either, as in
+    ``recipe.correct.eta=0.5`` or ``protocol.epochs=5``.
+
+    Raises:
+        InputError: an unknown key or name (nearest offered), or a value that does not fit.
+    """
+    content = dict(content)
+    inner: dict[str, dict[str, Any]] = {"recipe": {}, "protocol": {}}
+    outer = []
+    for key, value in overrides:
+        part, dot, rest = key.partition(".")
+        if dot and part in inner:
+            inner[part][rest] = value
+        else:
+            outer.append((key, value))
+    content = with_overrides(content, outer)
+    content["recipe"] = _recipe(content.get("recipe", "none"), inner["recipe"])
+    content["protocol"] = _protocol(content.get("protocol", "short"), inner["protocol"])
+    return validated(RunConfig, content, "the configuration")
+
+
+def _recipe(given: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(given, (str, Path)):
+        return read_recipe(given, overrides).model_dump(exclude_none=True)
+    if isinstance(given, Mapping):
+        return with_overrides(given, overrides.items())
+    raise InputError(f"recipe: {given!r}: expected a recipe's name, a .yaml file, or the recipe itself")
+
+
+def _protocol(given: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(given, str):
+        if given not in PROTOCOLS:
+            raise unknown_name("protocol", given, PROTOCOLS)
+        given = PROTOCOLS[given].model_dump()
+    if not isinstance(given, Mapping):
+        raise InputError(f"protocol: {given!r}: expected one of {', '.join(PROTOCOLS)}, or its keys")
+    merged = with_overrides(given, overrides.items())
+    return validated(Protocol, merged, "the protocol").model_dump()

@@ -1,0 +1,88 @@
+"""A run is a folder: ``run.yaml``, ``metrics.jsonl``, ``student.safetensors``, ``student.json``."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from preceptor import __version__
+from preceptor.errors import EnvironmentProblem, InputError
+
+RUN_FILE = "run.yaml"
+METRICS_FILE = "metrics.jsonl"
+
+
+class RunFolder:
+    """Writes a run's record as it happens.
+
+    Args:
+        path: made if need be.
+
+    Raises:
+        InputError: the folder holds something already, or is a file: nothing is ever overwritten.
+        EnvironmentProblem: it cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentProblem(f"{path}: cannot be made: {error.strerror}: choose another --out") from error
+
+    def write_config(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """Write ``run.yaml``: the resolved configuration, and what it met (versions, machine, fingerprints)."""
+        content = {"config": config, "record": dict(record)}
+        self._write(RUN_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "w")
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Add one line to ``metrics.jsonl``."""
+        self._write(METRICS_FILE, json.dumps(entry, allow_nan=False) + "\n", "a")
+
+    def _write(self, name: str, text: str, mode: str) -> None:
+        try:
+            with (self.path / name).open(mode, encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise EnvironmentProblem(f"{self.path / name}: cannot be written: {error.strerror}") from error
+
+
+def check_free(path: Path) -> None:
+    """Make sure that a folder is absent or empty, so that nothing is overwritten.
+
+    Raises:
+        InputError: it holds something, or is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file, a run needs a folder: choose another --out")
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{path}: not empty; a run never overwrites: choose another --out, or remove it first")
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that decides the numbers, and the kind of machine."""
+    packages = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+    return {"preceptor": __version__, "python": platform.python_version(), **packages, "machine": _machine()}
+
+
+def _machine() -> str:
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, {accelerator}"
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
