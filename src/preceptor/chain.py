@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from preceptor.errors import InputError
 from preceptor.lesson import UNLABELLED, Features, Lesson, column, predicted_class
-from preceptor.stage import Correction, GroundTruth, Match, Selection, Temperature, registered_name
+from preceptor.stage import Correction, GroundTruth, Kind, Match, Selection, Temperature, check_seat, registered_name
 from preceptor.temper import Fixed
 from preceptor.terms import Term
 
@@ -84,7 +85,7 @@ class Chain(nn.Module):
         terms: Mapping[str, Term] | None = None,
     ) -> None:
         super().__init__()
-        _check_seats(correct, match)
+        _check_seats(correct=correct, temper=temper, select=select, match=match, truth=truth)
         self.correct = correct
         self.temper = temper if temper is not None else Fixed(1.0)
         self.select = select
@@ -132,6 +133,7 @@ class Chain(nn.Module):
             InputError: shapes that do not fit, or a missing teacher.
         """
         _check_shapes(student_logits, teacher_logits, label)
+        label = label.long()
         with torch.autocast(student_logits.device.type, enabled=False):
             student = _at_least_float32(student_logits)
             if teacher_logits is None or not self.needs_teacher:
@@ -146,7 +148,7 @@ class Chain(nn.Module):
         labelled = label != UNLABELLED
         groups = {"labelled": labelled, "unlabelled": ~labelled}
         weight = labelled.to(student.dtype)
-        losses = {name: term.reduce(_truth(term, student, label), weight, groups) for name, term in self.terms.items()}
+        losses = {name: _truth_loss(term, student, label, weight, groups) for name, term in self.terms.items()}
         return Terms(losses, _total(losses), None)
 
     def _with_teacher(self, student: Tensor, lesson: Lesson) -> Terms:
@@ -160,10 +162,11 @@ class Chain(nn.Module):
         for name, term in self.terms.items():
             if term.match is not None:
                 word = _word_for(term.match, said, target, temperature, lesson)
-                per_sample = term.match(student[:, : said.shape[1]], word, temperature, _taught_label(lesson))
+                logits = _weighed(term, student[:, : said.shape[1]], weight, groups)
+                per_sample = term.match(logits, word, temperature, _taught_label(lesson))
                 losses[name] = term.reduce(per_sample, weight, groups)
             else:
-                losses[name] = term.reduce(_truth(term, student, lesson.label), labelled, groups)
+                losses[name] = _truth_loss(term, student, lesson.label, labelled, groups)
         known = temperature.detach() if isinstance(temperature, Tensor) else temperature
         audit = Audit(lesson.teacher_class, lesson.wrong, corrected, known, weight, said.detach(), target.detach())
         return Terms(losses, _total(losses), audit)
@@ -185,9 +188,19 @@ def _word_for(match: Match, said: Tensor, target: Tensor, temperature: float | T
     return lesson.teacher + column(temperature) * (target - said)
 
 
-def _truth(term: Term, student: Tensor, label: Tensor) -> Tensor:
-    loss: Tensor = term.loss(student, label.clamp(min=0))  # type: ignore[call-arg]
-    return loss
+def _truth_loss(term: Term, student: Tensor, label: Tensor, weight: Tensor, groups: Mapping[str, Tensor]) -> Tensor:
+    some_label = torch.where(label == UNLABELLED, 0, label)
+    logits = _weighed(term, student, weight, groups)
+    return term.reduce(term.loss(logits, some_label), weight, groups)  # type: ignore[call-arg]
+
+
+def _weighed(term: Term, student: Tensor, weight: Tensor, groups: Mapping[str, Tensor]) -> Tensor:
+    """The student's logits, with a way for gradient only where the term weighs the sample.
+
+    Without it, a derivative that overflows would reach a sample of weight zero as 0 times infinity, NaN.
+    """
+    weighed = (term.weights(weight, groups) != 0).unsqueeze(1)
+    return torch.where(weighed, student, student.detach())
 
 
 def _taught_label(lesson: Lesson) -> Tensor:
@@ -215,7 +228,10 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _check_seats(correct: object, match: object) -> None:
+def _check_seats(**seats: object) -> None:
+    for kind, stage in seats.items():
+        check_seat(stage, cast(Kind, kind))
+    correct, match = seats["correct"], seats["match"]
     if correct is not None and not isinstance(correct, Correction):
         raise InputError(f"correct={type(correct).__name__}: not a correction (it has no 'apply_to')")
     if match is not None and not isinstance(match, Match):

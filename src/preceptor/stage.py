@@ -125,14 +125,17 @@ def register(kind: Kind, name: str, *, paper: str) -> Callable[[StageClass], Sta
                 f"stage {name!r}: class {cls.__name__} needs a docstring, its first line is shown to users"
             )
         holder = _registered.get((kind, name))
-        if holder is not None and holder.cls.__qualname__ != cls.__qualname__:
-            raise InputError(
-                f"{kind} stage {name!r} is already registered by {holder.cls.__qualname__}: choose another name"
-            )
+        if holder is not None and _home(holder.cls) != _home(cls):
+            raise InputError(f"{kind} stage {name!r} is already registered by {_home(holder.cls)}: choose another name")
         _registered[kind, name] = StageInfo(kind, name, cls, paper)
         return cls
 
     return add
+
+
+def _home(cls: type[Any]) -> str:
+    """Where a class was written: the same after its module is reloaded."""
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def registered() -> dict[tuple[Kind, str], StageInfo]:
@@ -144,3 +147,17 @@ def registered_name(stage: object) -> str:
     """The name a stage was registered under, or its class name in lower case."""
     names = [info.name for info in _registered.values() if info.cls is type(stage)]
     return names[0] if names else type(stage).__name__.lower()
+
+
+def check_seat(stage: object, *seats: Kind) -> None:
+    """Refuse a registered stage in a seat of another kind; a stage of no registered class is taken at its word.
+
+    Raises:
+        InputError: it is registered, but for none of these seats.
+    """
+    kinds = {info.kind for info in _registered.values() if info.cls is type(stage)}
+    if kinds and kinds.isdisjoint(seats):
+        raise InputError(
+            f"{'/'.join(seats)}={type(stage).__name__}: it is a {' and '.join(sorted(kinds))} stage; "
+            "see preceptor methods"
+        )

@@ -1,14 +1,14 @@
 """Term: one named loss of a chain, for which samples, with what weight, and how it is reduced."""
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from preceptor.errors import InputError, unknown_name
-from preceptor.stage import GroundTruth, Match
+from preceptor.stage import GroundTruth, Match, check_seat
 
 Reduction = Literal["batch", "where"]
 """Mean over the whole batch, or over the samples that ``where`` leaves (0 when it leaves none)."""
@@ -54,6 +54,7 @@ class Term(nn.Module):
         super().__init__()
         if not callable(loss) or hasattr(loss, "apply_to"):
             raise InputError(f"a term's loss must be a match or a ground-truth stage, not {type(loss).__name__}")
+        check_seat(loss, "match", "truth")
         if not abs(weight) < float("inf"):
             raise InputError(f"weight = {weight}: must be finite")
         if reduction not in get_args(Reduction):
@@ -63,11 +64,12 @@ class Term(nn.Module):
         self.where = where
         self.reduction = reduction
         self.groups = parse_where(where)
+        self._is_match = isinstance(loss, Match)  # asked every step, and slow to answer for a protocol
 
     @property
     def match(self) -> Match | None:
         """The loss when it compares the student with the teacher, None when it is a ground truth."""
-        return self.loss if isinstance(self.loss, Match) else None
+        return cast(Match, self.loss) if self._is_match else None
 
     @property
     def needs_teacher(self) -> bool:
@@ -81,6 +83,8 @@ class Term(nn.Module):
 
     def chosen(self, groups: Mapping[str, Bool[Tensor, " batch"]]) -> Bool[Tensor, " batch"]:
         """The samples that ``where`` leaves."""
+        if self.where is None:
+            return torch.ones_like(groups["labelled"])
         chosen = torch.zeros_like(groups["labelled"])
         for names in self.groups:
             part = torch.ones_like(chosen)
@@ -88,6 +92,14 @@ class Term(nn.Module):
                 part = part & groups[name]
             chosen = chosen | part
         return chosen
+
+    def weights(
+        self, weight: Float[Tensor, " batch"], groups: Mapping[str, Bool[Tensor, " batch"]]
+    ) -> Float[Tensor, " batch"]:
+        """The samples' weights, zero for those that ``where`` leaves out."""
+        if self.where is None:
+            return weight
+        return torch.where(self.chosen(groups), weight, 0)
 
     def reduce(
         self,
@@ -100,12 +112,11 @@ class Term(nn.Module):
         A sample of weight zero is cut out by ``where`` rather than multiplied by zero, so that its gradient is
         exactly zero even where its loss is not finite.
         """
-        chosen = self.chosen(groups)
-        weight = torch.where(chosen, weight, 0)
+        weight = self.weights(weight, groups)
         total = (torch.where(weight != 0, per_sample, 0) * weight).sum()
         if self.reduction == "batch":
             return self.weight * total / per_sample.shape[0]
-        return self.weight * total / chosen.sum().clamp(min=1)
+        return self.weight * total / self.chosen(groups).sum().clamp(min=1)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows of a term besides its loss."""

@@ -1,6 +1,7 @@
-"""The progress bar of a training run: loss terms, images a second, time left."""
+"""Progress bars on standard error: of one training run, and of a study."""
 
 from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -21,35 +22,26 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f} images/s" if task.speed else "", style="cyan")
 
 
-class ProgressBar:
-    """A watcher that draws on standard error, and only on a terminal.
+class _Bar:
+    """A bar with images a second and the time left; drawn only on a terminal, and not when quiet."""
 
-    Args:
-        title: shown before the bar.
-        quiet: draw nothing.
-    """
-
-    def __init__(self, title: str, quiet: bool = False) -> None:
-        self._title = title
-        self._losses: dict[str, str] = {}
+    def __init__(self, *columns: ProgressColumn, quiet: bool) -> None:
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[epoch]}"),
             _Rate(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}", style="dim"),
+            *columns,
             console=console,
             disable=quiet or not console.is_terminal,
             refresh_per_second=4,
         )
         self._task: TaskID | None = None
-        self._epochs = 0
 
-    def __enter__(self) -> "ProgressBar":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -58,26 +50,59 @@ class ProgressBar:
     ) -> None:
         self._progress.stop()
 
+    def _begin(self, title: str, images: int, **fields: Any) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(title, total=images, **fields)
+
+    def _update(self, images: int, **fields: Any) -> None:
+        assert self._task is not None, "begin comes first"
+        self._progress.update(self._task, advance=images, **fields)
+
+
+class ProgressBar(_Bar):
+    """A training run: also the epoch and the loss terms.
+
+    Args:
+        title: shown before the bar.
+        quiet: draw nothing.
+    """
+
+    def __init__(self, title: str, quiet: bool = False) -> None:
+        super().__init__(
+            TextColumn("{task.fields[epoch]}"), TextColumn("{task.fields[losses]}", style="dim"), quiet=quiet
+        )
+        self._title = title
+        self._epochs = 0
+
     def begin(self, epochs: int, steps: int, images: int) -> None:
         """Start a bar over all images of all epochs."""
         self._epochs = epochs
-        self._losses.clear()
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(self._title, total=epochs * images, epoch="", losses="")
-
-    def retitle(self, title: str) -> None:
-        """The title of the next bar."""
-        self._title = title
+        self._begin(self._title, epochs * images, epoch="", losses="")
 
     def step(self, epoch: int, images: int) -> None:
         """Move on by so many images."""
-        assert self._task is not None, "begin() comes first"
-        self._progress.update(self._task, advance=images, epoch=f"epoch {epoch}/{self._epochs}")
+        self._update(images, epoch=f"epoch {epoch}/{self._epochs}")
 
     def losses(self, pupil: str, losses: dict[str, float]) -> None:
-        """Show a pupil's mean losses; a class of pupils shows their totals."""
-        assert self._task is not None, "begin() comes first"
-        self._losses[pupil] = f"{pupil} {losses['total']:.3f}"
-        alone = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self._progress.update(self._task, losses=alone if len(self._losses) == 1 else "  ".join(self._losses.values()))
+        """Show the pupil's mean losses of this epoch so far."""
+        self._update(0, losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+
+
+class StudyBar(_Bar):
+    """A study: all images of all seeds.
+
+    Args:
+        quiet: draw nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+
+    def begin_study(self, name: str, images: int) -> None:
+        """Start a bar over all images of all seeds."""
+        self._begin(name, images)
+
+    def advance(self, images: int) -> None:
+        """Move on by so many images."""
+        self._update(images)

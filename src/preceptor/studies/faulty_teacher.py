@@ -1,27 +1,21 @@
 """A teacher that learned from wrong labels, students that have right ones: does correcting the teacher pay?"""
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol as TypingProtocol
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from preceptor.chain import Chain
-from preceptor.data import Dataset, ImageSet, confusable_pairs, hold_out, load_dataset, subset, swap_pairs
+from preceptor.data import Dataset, confusable_pairs, load_dataset
 from preceptor.errors import InputError
-from preceptor.evaluation import evaluate, per_class_accuracy
-from preceptor.evaluation.logits import network_logits
-from preceptor.lesson import predicted_class
-from preceptor.recipes import build_chain_parts, read_recipe, recipe
+from preceptor.recipes import read_recipe, recipe
 from preceptor.runs import versions
-from preceptor.runs.run import choose_device, deterministic, seeded_model
-from preceptor.stage import registered_name
 from preceptor.studies.result import Exhibit, RecipeRow, StudyResult, TeacherRow, recipe_row
-from preceptor.teachers import LiveTeacher, check_teacher
-from preceptor.training import Precision, Protocol, Pupil, Watcher, fit
+from preceptor.studies.seed import SeedOutcome, SeedSettings, run_seed
+from preceptor.studies.side_by_side import Counter, run_seeds
+from preceptor.training import Precision, Protocol
 
 
 class FaultyTeacher(BaseModel):
@@ -33,7 +27,7 @@ class FaultyTeacher(BaseModel):
         data_root: where it lies; None as for ``RunConfig``.
         pairs: classes taken for each other; None finds the most confusable ones in the training images.
         rate: share of the labels swapped in each class of a pair, for the teacher.
-        held_out: share of the training images that nobody learns from (settings were chosen on it).
+        held_out: share of the training images that nobody learns from.
         lessons: training images given to each student, stratified, with right labels.
         teacher, student: architectures.
         teacher_protocol, student_protocol: how each is trained.
@@ -65,39 +59,39 @@ class FaultyTeacher(BaseModel):
     baseline: str = "kd"
     seeds: tuple[int, ...] = Field(min_length=1)
     precision: Precision = "fp32"
-    exhibits: int = 12
+    exhibits: int = Field(default=12, ge=0)
+
+    def images_trained_on(self, dataset: Dataset) -> int:
+        """Over all seeds: teachers' images and the batches every class of students shares."""
+        pool = len(dataset.train) - round(self.held_out * len(dataset.train))
+        a_seed = pool * self.teacher_protocol.epochs + self.lessons * self.student_protocol.epochs
+        return len(self.seeds) * a_seed
 
 
-@dataclass(frozen=True)
-class _SeedOutcome:
-    """What one seed came to."""
+class StudyWatcher(TypingProtocol):
+    """What wants to know how a study goes, for example a progress bar."""
 
-    accuracy: dict[str, float]
-    touched: dict[str, int]
-    wrong_labels: int
-    teacher_images: int
-    teacher_accuracy: float
-    teacher_accuracy_on_lessons: float
-    teacher_error_by_class: list[float]
-    exhibits: list[Exhibit]
+    def begin_study(self, name: str, images: int) -> None:
+        """The study begins; over all seeds so many images will be trained on."""
 
-
-Announce = Callable[[str], None]
+    def advance(self, images: int) -> None:
+        """So many images more have been trained on."""
 
 
 def run_faulty_teacher(
-    study: FaultyTeacher, *, watcher: Watcher | None = None, announce: Announce | None = None, device: str = "auto"
+    study: FaultyTeacher, *, watcher: StudyWatcher | None = None, device: str = "auto", jobs: int | None = None
 ) -> tuple[StudyResult, list[Exhibit]]:
     """Run every recipe under every seed.
 
     Under one seed all students start from the same weights and meet the same batches, views and teacher signal.
-    Each is tested once, after its last epoch.
+    Each is tested once, after its last epoch. On a CPU every seed has one thread, so that the numbers do not
+    depend on how many run side by side.
 
     Args:
         study: the settings.
-        watcher: told about training.
-        announce: told what is being trained.
+        watcher: told about progress.
         device: "auto", "cpu" or "cuda".
+        jobs: seeds at a time; None is as many as there are cores, or 1 on a GPU.
 
     Returns:
         the result, and the images on which the first seed's teacher was most confidently wrong.
@@ -109,165 +103,61 @@ def run_faulty_teacher(
         raise InputError(f"study {study.name}: the baseline {study.baseline!r} is not among its recipes")
     started = time.perf_counter()
     dataset = load_dataset(study.data, root=study.data_root)
-    if dataset.test is None:
-        raise InputError(f"study {study.name}: {study.data} has no test set")
     pairs = study.pairs or tuple(confusable_pairs(dataset.train.images, dataset.train.labels, dataset.classes))
-    place = choose_device(device)
-    with deterministic():
-        outcomes = [
-            _run_seed(study, dataset, dataset.test, pairs, seed, place, watcher, announce or (lambda title: None))
-            for seed in study.seeds
-        ]
-    config = {**study.model_dump(mode="json", exclude={"data_root"}), "pairs": [list(pair) for pair in pairs]}
+    if watcher is not None:
+        watcher.begin_study(study.name, study.images_trained_on(dataset))
+    run = _RunSeed(SeedSettings(**study.model_dump(include=_SEED_FIELDS), pairs=pairs), device)
+    outcomes = run_seeds(run, study.seeds, watcher.advance if watcher is not None else _ignore, jobs)
     result = StudyResult(
         study=study.name,
         title=study.title,
         setting=study.setting,
         shows=study.shows,
         does_not_show=study.does_not_show,
-        config=config,
+        config={**study.model_dump(mode="json", exclude=_NOT_CONFIG), "pairs": [list(pair) for pair in pairs]},
         class_names=dataset.class_names,
         lessons=study.lessons,
         baseline=study.baseline,
         teacher=_teacher_row(outcomes),
-        rows=_rows(study, outcomes),
+        rows=[_row(study, name, outcomes) for name in study.recipes],
         versions=versions(),
         seconds=time.perf_counter() - started,
     )
     return result, outcomes[0].exhibits
 
 
-def _run_seed(
-    study: FaultyTeacher,
-    dataset: Dataset,
-    test: ImageSet,
-    pairs: tuple[tuple[int, int], ...],
-    seed: int,
-    device: torch.device,
-    watcher: Watcher | None,
-    announce: Announce,
-) -> _SeedOutcome:
-    right = ImageSet(dataset.train.images.to(device), dataset.train.labels.to(device))
-    pool, _ = hold_out(dataset.train.labels, study.held_out, seed)
-    lessons = pool[subset(dataset.train.labels[pool], study.lessons, seed)]
-    faulty_labels = swap_pairs(dataset.train.labels, pairs, study.rate, seed)
-    faulty = ImageSet(right.images, faulty_labels.to(device))
+_SEED_FIELDS = set(SeedSettings.model_fields) - {"pairs"}
+_NOT_CONFIG = {"name", "title", "setting", "shows", "does_not_show", "data_root"}
 
-    announce(f"seed {seed}: teacher {study.teacher}")
-    teacher_network = seeded_model(study.teacher, dataset, seed)
-    labels_alone = Pupil("teacher", teacher_network, Chain(**recipe("none")))
-    _train([labels_alone], faulty, pool, dataset, study.teacher_protocol, study, seed, None, watcher)
-    teacher = LiveTeacher(teacher_network, dataset.normalisation, device)
 
-    given = right.take(lessons.to(device))
-    checked = check_teacher(teacher, given.images, given.labels, dataset.classes)
-    announce(f"seed {seed}: {len(study.recipes)} students {study.student}")
-    pupils = [Pupil(name, seeded_model(study.student, dataset, seed), _chain(name)) for name in study.recipes]
-    _train(pupils, right, lessons, dataset, study.student_protocol, study, seed, teacher, watcher)
+def _ignore(images: int) -> None:
+    return
 
-    said = network_logits(teacher_network, dataset.normalisation, given.images)
-    truth = given.labels.cpu()
-    error = 1 - per_class_accuracy(predicted_class(said), truth, dataset.classes)
-    return _SeedOutcome(
-        accuracy={pupil.name: _test_accuracy(pupil.student, dataset, test, device) for pupil in pupils},
-        touched={pupil.name: _touched(pupil.chain, said, truth) for pupil in pupils},
-        wrong_labels=int((faulty_labels != dataset.train.labels)[pool].sum()),
-        teacher_images=len(pool),
-        teacher_accuracy=_test_accuracy(teacher_network, dataset, test, device),
-        teacher_accuracy_on_lessons=checked.accuracy,
-        teacher_error_by_class=error.tolist(),
-        exhibits=_exhibits(study, {p.name: p.chain for p in pupils}, given, said, truth),
+
+@dataclass(frozen=True)
+class _RunSeed:
+    """Picklable, so that it can run in another process."""
+
+    settings: SeedSettings
+    device: str
+
+    def __call__(self, seed: int, watcher: Counter) -> SeedOutcome:
+        return run_seed(self.settings, seed, self.device, watcher)
+
+
+def _row(study: FaultyTeacher, name: str, outcomes: list[SeedOutcome]) -> RecipeRow:
+    chain = Chain(**recipe(name))
+    listens_selectively = chain.correct is not None or chain.select is not None
+    return recipe_row(
+        name,
+        read_recipe(name).about,
+        [outcome.accuracy[name] for outcome in outcomes],
+        None if name == study.baseline else [outcome.accuracy[study.baseline] for outcome in outcomes],
+        [outcome.touched[name] for outcome in outcomes] if listens_selectively else None,
     )
 
 
-def _chain(name: str) -> Chain:
-    return Chain(**build_chain_parts(read_recipe(name)))
-
-
-def _train(
-    pupils: list[Pupil],
-    train: ImageSet,
-    positions: Tensor,
-    dataset: Dataset,
-    protocol: Protocol,
-    study: FaultyTeacher,
-    seed: int,
-    teacher: LiveTeacher | None,
-    watcher: Watcher | None,
-) -> None:
-    epochs = fit(
-        pupils,
-        train,
-        positions,
-        dataset.view_rule,
-        dataset.normalisation,
-        protocol,
-        teacher=teacher,
-        seed=seed,
-        precision=study.precision,
-        watcher=watcher,
-    )
-    for _ in epochs:
-        pass
-
-
-def _test_accuracy(network: torch.nn.Module, dataset: Dataset, test: ImageSet, device: torch.device) -> float:
-    logits = network_logits(network, dataset.normalisation, test.images.to(device))
-    return evaluate(logits[:, : dataset.classes], test.labels).accuracy
-
-
-def _touched(chain: Chain, said: Tensor, truth: Tensor) -> int:
-    """Samples the chain corrects, or on which it does not listen to the teacher; -1 for a chain without a teacher."""
-    audit = chain(torch.zeros_like(said), said, truth).audit
-    return -1 if audit is None else int((audit.corrected | (audit.weight == 0)).sum())
-
-
-def _exhibits(
-    study: FaultyTeacher, chains: Mapping[str, Chain], given: ImageSet, said: Tensor, truth: Tensor
-) -> list[Exhibit]:
-    """The images on which the teacher is most confidently wrong, with what each correction makes of its word."""
-    log_probs = said.log_softmax(dim=1)
-    teacher_class = predicted_class(said)
-    confidence = log_probs.amax(dim=1).masked_fill(teacher_class == truth, -torch.inf)
-    count = min(study.exhibits, int((teacher_class != truth).sum()))
-    chosen = confidence.argsort(descending=True, stable=True)[:count]
-    corrections = {registered_name(c.correct): c.correct for c in chains.values() if c.correct is not None}
-    targets = {
-        name: correct(log_probs[chosen], truth[chosen], teacher_class[chosen]).exp().tolist()
-        for name, correct in corrections.items()
-    }
-    pixels = given.images[chosen.to(given.images.device)].cpu().permute(0, 2, 3, 1).squeeze(-1).numpy()
-    return [
-        Exhibit(
-            pixels=pixels[place],
-            truth=int(truth[position]),
-            said=log_probs[position].exp().tolist(),
-            targets={name: rows[place] for name, rows in targets.items()},
-        )
-        for place, position in enumerate(chosen.tolist())
-    ]
-
-
-def _rows(study: FaultyTeacher, outcomes: list[_SeedOutcome]) -> list[RecipeRow]:
-    baseline = [outcome.accuracy[study.baseline] for outcome in outcomes]
-    rows = []
-    for name in study.recipes:
-        accuracy = [outcome.accuracy[name] for outcome in outcomes]
-        touched = [outcome.touched[name] for outcome in outcomes]
-        changes_supervision = _chain(name).correct is not None or _chain(name).select is not None
-        rows.append(
-            recipe_row(
-                name,
-                read_recipe(name).about,
-                accuracy,
-                None if name == study.baseline else baseline,
-                touched if changes_supervision else None,
-            )
-        )
-    return rows
-
-
-def _teacher_row(outcomes: list[_SeedOutcome]) -> TeacherRow:
+def _teacher_row(outcomes: list[SeedOutcome]) -> TeacherRow:
     return TeacherRow(
         images=outcomes[0].teacher_images,
         wrong_labels=[outcome.wrong_labels for outcome in outcomes],

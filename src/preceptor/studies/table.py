@@ -22,15 +22,17 @@ def markdown(result: StudyResult) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     teacher = result.teacher
     made = (
-        f"Mean and standard deviation over {len(result.rows[0].accuracy)} seeds, paired; test set looked at once, after "
-        f"the last epoch. Teacher: {_percent(teacher.accuracy)} on the test set, {_percent(teacher.accuracy_on_lessons)} on "
-        f"the students' {result.lessons:,} images. Made by `preceptor reproduce {result.study}` "
-        f"in {result.seconds / 60:.0f} minutes ({result.versions['machine']}, torch {result.versions['torch']})."
+        f"Mean and standard deviation over {len(result.rows[0].accuracy)} seeds, paired; test set looked at once, "
+        f"after the last epoch. Teacher: {percent(teacher.accuracy)} on the test set, "
+        f"{percent(teacher.accuracy_on_lessons)} on the students' {result.lessons:,} images. "
+        f"Made by `preceptor reproduce {result.study}` in {result.seconds / 60:.0f} minutes "
+        f"({result.versions['machine']}, torch {result.versions['torch']})."
     )
     return "\n".join([*lines, "", made])
 
 
-def _percent(shares: list[float]) -> str:
+def percent(shares: list[float]) -> str:
+    """The mean of shares over seeds, as a percentage."""
     return f"{100 * sum(shares) / len(shares):.1f} %"
 
 

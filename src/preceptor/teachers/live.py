@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from preceptor.data import Normalisation
 from preceptor.errors import InputError
 from preceptor.lesson import UNLABELLED, predicted_class
+from preceptor.models.layout import in_fast_layout
 
 
 class LiveTeacher:
@@ -25,15 +26,13 @@ class LiveTeacher:
     """
 
     def __init__(self, network: nn.Module, normalise: Normalisation, device: torch.device | str = "cpu") -> None:
-        frozen = deepcopy(network).eval().requires_grad_(False)
-        self._network = frozen.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = deepcopy(network).eval().requires_grad_(False).to(device)
         self.normalise = normalise
 
     @torch.no_grad()
     def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Raw logits in float32 for images of 0 to 255."""
-        normalised = self.normalise(images).contiguous(memory_format=torch.channels_last)
-        return self._network(normalised).float()  # type: ignore[no-any-return]
+        return self._network(in_fast_layout(self.normalise(images))).float()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

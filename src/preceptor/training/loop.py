@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from preceptor.chain import Chain
 from preceptor.data import ImageSet, Normalisation, ViewRule
 from preceptor.errors import InputError
+from preceptor.models.layout import in_fast_layout
 from preceptor.teachers import LiveTeacher
 from preceptor.training.batches import Batch, epoch_batches, steps_in_epoch
 from preceptor.training.protocol import Protocol
@@ -39,7 +40,7 @@ class _Seat:
 
     def __init__(self, pupil: Pupil, protocol: Protocol, device: torch.device) -> None:
         self.pupil = pupil
-        pupil.student.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pupil.student.to(device)
         pupil.chain.to(device)
         self.optimiser = protocol.optimiser([pupil.student, pupil.chain])
         self.scheduler = protocol.scheduler(self.optimiser)
@@ -148,7 +149,7 @@ def _teach(
     autocast = torch.autocast(batch.images.device.type, torch.bfloat16, enabled=precision == "bf16")
     with autocast:
         signal = None if teacher is None else teacher(batch.images)
-        images = normalise(batch.images).contiguous(memory_format=torch.channels_last)
+        images = in_fast_layout(normalise(batch.images))
     for seat in seats:
         with autocast:
             logits = seat.pupil.student(images)

@@ -1,0 +1,55 @@
+"""``preceptor reproduce``: run a study again and write its result file."""
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """examples:
+  preceptor reproduce
+  preceptor reproduce demo --out results
+  preceptor reproduce faulty-teacher-fashion-mnist --data-root ~/data --out results
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    from preceptor.cli.options import add_output_options
+
+    parser.epilog = EXAMPLES
+    parser.add_argument("study", nargs="?", help="a study's name; without one, the studies are listed")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results"), help="folder for NAME.json and NAME.html (default results)"
+    )
+    parser.add_argument("--seeds", type=int, help="how many seeds (default: the study's own)")
+    parser.add_argument("--data-root", type=Path, help="where named data sets lie (default $PRECEPTOR_DATA)")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    add_output_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the study and show, or list the studies."""
+    from preceptor.studies import STUDIES, find_study
+
+    if arguments.study is None:
+        _list({name: study.title for name, study in STUDIES.items()}, arguments.json)
+        return
+    from preceptor.cli.study import run_and_show
+
+    study = find_study(arguments.study)
+    run_and_show(
+        study.model_copy(update={"data_root": arguments.data_root}),
+        seeds=arguments.seeds,
+        device=arguments.device,
+        result_file=arguments.out / f"{study.name}.json",
+        page=arguments.out / f"{study.name}.html",
+        arguments=arguments,
+    )
+
+
+def _list(titles: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        import json
+
+        print(json.dumps(titles))
+        return
+    for name, title in titles.items():
+        print(f"{name:<32}{title}")

@@ -1,0 +1,68 @@
+"""What demo and reproduce share: run a study, write its files, show its table."""
+
+import argparse
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preceptor.errors import InputError
+
+if TYPE_CHECKING:
+    from preceptor.studies import FaultyTeacher, StudyResult
+
+
+def run_and_show(
+    study: "FaultyTeacher",
+    *,
+    seeds: int | None,
+    device: str,
+    result_file: Path,
+    page: Path,
+    arguments: argparse.Namespace,
+) -> None:
+    """Run a study, write its result file and page, show its table; ``seeds`` None keeps the study's own."""
+    from preceptor.cli.progress import StudyBar
+    from preceptor.reports import require_report_extra, write_study_page
+    from preceptor.studies import run_faulty_teacher, save_result
+
+    require_report_extra()
+    if seeds is not None:
+        if seeds < 1:
+            raise InputError(f"--seeds {seeds}: at least 1; 3 or more give an interval")
+        study = study.model_copy(update={"seeds": tuple(range(seeds))})
+    quiet = arguments.quiet or arguments.json
+    if not quiet:
+        print(_wrapped(study.setting), flush=True)
+    with StudyBar(quiet=quiet) as bar:
+        result, exhibits = run_faulty_teacher(study, watcher=bar, device=device)
+    save_result(result, result_file)
+    write_study_page(result, exhibits, page)
+    if arguments.json:
+        print(result.model_dump_json())
+    elif not arguments.quiet:
+        _show(result)
+        print(f"\nresult file: {result_file}\npage to look at: {page}")
+
+
+def _show(result: "StudyResult") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from preceptor.studies.table import cells, headings, percent
+
+    teacher = result.teacher
+    print(
+        f"\nThe teacher learned from {teacher.images:,} images with {max(teacher.wrong_labels):,} wrong labels: "
+        f"{percent(teacher.accuracy)} on the test set, {percent(teacher.accuracy_on_lessons)} on the {result.lessons:,} "
+        "images the students are given."
+    )
+    table = Table(*headings(result))
+    for row in result.rows:
+        table.add_row(*cells(row))
+    Console().print(table)
+    print(_wrapped(f"What this shows: {result.shows}"))
+    print(_wrapped(f"What it does not show: {result.does_not_show}"))
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, width=110)

@@ -1,0 +1,83 @@
+"""The batches that conformance checks are run on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preceptor.lesson import UNLABELLED, Lesson, predicted_class
+
+CLASSES = 5
+EXTREME = 1e4
+"""Logits up to this size must give finite losses and gradients."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training loop hands to a chain."""
+
+    student: Float[Tensor, "batch outputs"]
+    teacher: Float[Tensor, "batch classes"]
+    label: Int[Tensor, " batch"]
+    index: Int[Tensor, " batch"]
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The keyword arguments of a chain's call besides the logits and the label."""
+        return {"index": self.index, "progress": 0.5}
+
+    @property
+    def lesson(self) -> Lesson:
+        """The batch as temperatures and selections see it."""
+        teacher_class = predicted_class(self.teacher)
+        return Lesson(self.student.detach(), self.teacher, self.label, teacher_class, self.index, 0.5)
+
+    @property
+    def taught_label(self) -> Int[Tensor, " batch"]:
+        """The label, or the teacher's class where there is none."""
+        return torch.where(self.label == UNLABELLED, predicted_class(self.teacher), self.label)
+
+    def cast(self, dtype: torch.dtype) -> "Batch":
+        """The same with logits of another type."""
+        return replace(self, student=self.student.to(dtype), teacher=self.teacher.to(dtype))
+
+    def to(self, device: str) -> "Batch":
+        """The same on another device."""
+        return Batch(*(tensor.to(device) for tensor in (self.student, self.teacher, self.label, self.index)))
+
+    def reordered(self, order: Tensor) -> "Batch":
+        """The samples in another order."""
+        return Batch(*(tensor[order] for tensor in (self.student, self.teacher, self.label, self.index)))
+
+
+def plain_batch(samples: int = 8, dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
+    """Ordinary logits. Of every four samples the teacher gets two right and one wrong; one has no label."""
+    generator = torch.Generator().manual_seed(seed)
+    student, teacher = (3 * torch.randn(samples, CLASSES, generator=generator, dtype=dtype) for _ in range(2))
+    position = torch.arange(samples)
+    right = predicted_class(teacher)
+    label = torch.where(position % 4 == 1, (right + 1 + position // 4 % (CLASSES - 1)) % CLASSES, right)
+    return Batch(student, teacher, torch.where(position % 4 == 3, UNLABELLED, label), 100 + 7 * position)
+
+
+def extreme_batch() -> Batch:
+    """Every pairing of a huge, a certain, a split, a constant and a tied row on either side, under every label."""
+    rows = torch.zeros(6, CLASSES)
+    rows[0, 0], rows[0, 1] = EXTREME, -EXTREME
+    rows[1, 2] = EXTREME
+    rows[2, :3] = EXTREME
+    rows[3] = EXTREME
+    rows[4] = -EXTREME
+    cases = list(product(range(len(rows)), range(len(rows)), range(UNLABELLED, CLASSES)))
+    of_student, of_teacher, label = (torch.tensor(column) for column in zip(*cases, strict=True))
+    return Batch(rows[of_student], rows[of_teacher], label, torch.arange(len(cases)))
+
+
+def with_reservation(batch: Batch) -> Batch:
+    """The same batch from a student that has one more output, to abstain with."""
+    extra = torch.linspace(-1, 1, batch.student.shape[0], dtype=batch.student.dtype).unsqueeze(1)
+    return replace(batch, student=torch.cat([batch.student, extra], dim=1))

@@ -1,0 +1,140 @@
+"""A check, the stage it is run on, and the error it raises."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.chain import Chain, Terms
+from preceptor.conformance.batch import Batch
+from preceptor.correct import LabelRevision
+from preceptor.match import KL
+from preceptor.stage import Kind, StageInfo
+from preceptor.temper import Fixed
+from preceptor.terms import Term
+
+TEMPERATURE = 2.0
+
+
+class ConformanceError(AssertionError):
+    """A stage breaks a promise that every stage of its kind makes."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The stage under check: what is registered, and the options it is built with."""
+
+    info: StageInfo
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, dtype: torch.dtype = torch.float32) -> Any:
+        """A fresh stage, the same one every time: state and parameters start alike."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            stage = self.info.cls(**self.options)
+        return stage.to(dtype) if isinstance(stage, nn.Module) else stage
+
+    def chain(self, **seats: Any) -> Chain:
+        """A chain that holds a fresh stage in its seat; the other seats are the plainest ones unless given."""
+        stage = self.build()
+        if self.info.kind == "truth":
+            return Chain(**{"terms": {"loss": Term(stage)}, **seats})
+        if self.info.kind == "match":
+            plain = {"correct": LabelRevision(), "temper": Fixed(TEMPERATURE), "terms": {"loss": Term(stage)}}
+        else:
+            plain = {"temper": Fixed(TEMPERATURE), "terms": {"loss": Term(KL())}, self.info.kind: stage}
+        return Chain(**{**plain, **seats})
+
+    def arguments(self, stage: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> tuple[Any, ...]:
+        """What a chain hands the stage."""
+        match self.info.kind:
+            case "correct":
+                said = (batch.teacher / temperature).log_softmax(dim=1)
+                return said, batch.taught_label, batch.lesson.teacher_class
+            case "match":
+                return batch.student, self.target(stage, batch), temperature, batch.taught_label
+            case "truth":
+                return batch.student, batch.taught_label
+            case _:
+                return (batch.lesson,)
+
+    def call(self, stage: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> Any:
+        """Call the stage itself as a chain would."""
+        return stage(*self.arguments(stage, batch, temperature))
+
+    def target(self, stage: Any, batch: Batch) -> Tensor:
+        """What a match is handed: the teacher's logits, or its log-probabilities at ``TEMPERATURE``."""
+        return batch.teacher if stage.target_space == "logits" else (batch.teacher / TEMPERATURE).log_softmax(dim=1)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise and how it is tested. Call it with a stage's info.
+
+    Raises:
+        ConformanceError: the stage breaks the promise, or fails while it is tested.
+    """
+
+    name: str
+    promise: str
+    run: Callable[[Subject], None]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, info: StageInfo) -> None:
+        """Test the stage, built with the check's options."""
+        try:
+            self.run(Subject(info, self.options))
+        except Exception as error:
+            reason = str(error) if isinstance(error, ConformanceError) else f"{type(error).__name__}: {error}"
+            raise ConformanceError(
+                f"{info.kind} stage {info.name!r} fails {self.name!r} ({self.promise}): {reason}"
+            ) from error
+
+    def __str__(self) -> str:
+        """The name, which test frameworks show."""
+        return self.name
+
+
+CheckFunction = Callable[[Subject], None]
+
+_checks: list[tuple[tuple[Kind, ...], CheckFunction]] = []
+
+
+def check(*kinds: Kind) -> Callable[[CheckFunction], CheckFunction]:
+    """Add a function to the suite for these kinds of stage. Its docstring's first line is the promise."""
+
+    def add(function: CheckFunction) -> CheckFunction:
+        _checks.append((kinds, function))
+        return function
+
+    return add
+
+
+def functions_for(kind: Kind) -> list[CheckFunction]:
+    """The check functions for one kind of stage, in the order they were written."""
+    return [function for kinds, function in _checks if kind in kinds]
+
+
+def require(condition: object, message: str) -> None:
+    """Raise a :class:`ConformanceError` unless the condition holds."""
+    if not condition:
+        raise ConformanceError(message)
+
+
+def require_close(found: Tensor, expected: Tensor, message: str, tolerance: float = 1e-5) -> None:
+    """Raise a :class:`ConformanceError` unless two tensors agree, relative to the largest expected value."""
+    require(found.shape == expected.shape, f"{message}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
+    found, expected = found.detach().double().flatten(), expected.detach().double().flatten()
+    scale = max(1.0, float(expected.abs().amax())) if len(expected) else 1.0
+    difference = float((found - expected).abs().amax()) if len(expected) else 0.0
+    require(difference <= tolerance * scale, f"{message}: they differ by {difference:.3g}")
+
+
+def learn(chain: Chain, batch: Batch) -> tuple[Terms, Tensor]:
+    """Run a chain forward and backward; its terms and the gradient on the student's logits."""
+    student = batch.student.detach().requires_grad_()
+    outcome = chain(student, batch.teacher, batch.label, **batch.given)
+    outcome.total.backward()
+    return outcome, torch.zeros_like(student) if student.grad is None else student.grad

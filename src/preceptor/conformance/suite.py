@@ -1,0 +1,97 @@
+"""The suite: which checks a stage must pass, for one stage or for every registered one."""
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from preceptor.catalogue import find_stage, stages
+from preceptor.conformance import losses, shared, signals  # noqa: F401  (they add their checks)
+from preceptor.conformance.batch import plain_batch
+from preceptor.conformance.check import Check, ConformanceError, Subject, functions_for, require
+from preceptor.lesson import Lesson
+from preceptor.stage import Kind, StageInfo
+
+Reference = Callable[..., Any]
+"""An independent NumPy (float64) derivation of a stage, with the stage's own arguments as arrays.
+
+A temperature's or selection's gets an object with the fields of :class:`preceptor.Lesson`. It returns what the
+stage returns; a correction's returns probabilities, which may be zero, not their logarithms.
+"""
+
+
+def checks_for(
+    info: StageInfo, *, options: Mapping[str, Any] | None = None, reference: Reference | None = None
+) -> list[Check]:
+    """The checks a stage must pass.
+
+    Args:
+        info: the registered stage.
+        options: what to build it with. Default: the class's attribute ``conformance_options`` when it has one (a
+            stage with required options needs it), else its defaults.
+        reference: an independent derivation in NumPy that it must agree with.
+    """
+    given = dict(getattr(info.cls, "conformance_options", {}) if options is None else options)
+    functions = functions_for(info.kind)
+    checks = [Check(run.__name__, _promise(run), run, given) for run in functions]
+    if reference is not None:
+        checks.append(_agreement(reference, given))
+    return checks
+
+
+def check_stage(
+    kind: Kind, name: str, *, options: Mapping[str, Any] | None = None, reference: Reference | None = None
+) -> None:
+    """Run every check on a registered stage. See :func:`checks_for` for the arguments.
+
+    Raises:
+        InputError: no such stage.
+        ConformanceError: one line for every check that failed.
+    """
+    info = find_stage(kind, name)
+    failures = []
+    for check in checks_for(info, options=options, reference=reference):
+        try:
+            check(info)
+        except ConformanceError as error:
+            failures.append(str(error))
+    if failures:
+        raise ConformanceError("\n".join(failures))
+
+
+def conformance_cases() -> list[tuple[StageInfo, Check]]:
+    """Every check of every stage that is registered, built in or a third party's."""
+    return [(info, check) for info in stages() for check in checks_for(info)]
+
+
+def _promise(run: Callable[..., None]) -> str:
+    return (run.__doc__ or "").strip().splitlines()[0]
+
+
+def _agreement(reference: Reference, options: Mapping[str, Any]) -> Check:
+    def agrees_with_its_reference(subject: Subject) -> None:
+        stage = subject.build(torch.float64)
+        for seed in range(4):
+            batch = plain_batch(samples=16, dtype=torch.float64, seed=seed)
+            found = _plain(subject.call(stage, batch))
+            if subject.info.kind == "correct":
+                found = np.exp(found)
+            expected = np.asarray(reference(*map(_plain, subject.arguments(stage, batch))), dtype=np.float64)
+            require(found.shape == expected.shape, f"shape {found.shape}, the reference has {expected.shape}")
+            difference = float(np.abs(found - expected).max())
+            require(difference <= 1e-9 * max(1.0, np.abs(expected).max()), f"they differ by {difference:.3g}")
+
+    promise = "it agrees with an independent derivation in NumPy"
+    return Check(agrees_with_its_reference.__name__, promise, agrees_with_its_reference, options)
+
+
+def _plain(value: Any) -> Any:
+    """Tensors and numbers as NumPy arrays, a lesson as an object that holds them; anything else as it is."""
+    if isinstance(value, Lesson):
+        return SimpleNamespace(**{name: _plain(part) for name, part in vars(value).items()})
+    if isinstance(value, Tensor):
+        return value.detach().numpy()
+    return np.asarray(value, dtype=np.float64) if isinstance(value, int | float) else value

@@ -1,0 +1,74 @@
+"""One entry for every data set: by name, from arrays, from folders."""
+
+import os
+from pathlib import Path
+
+from preceptor.data.arrays import read_arrays
+from preceptor.data.dataset import Contents, Dataset, Normalisation, check_dataset
+from preceptor.data.folder import read_folder
+from preceptor.data.named import NAMES, read_named
+from preceptor.data.views import usual_views
+from preceptor.errors import InputError, unknown_name
+
+_ROOT_VARIABLE = "PRECEPTOR_DATA"
+_FORMS = ("arrays:FILE.npz", "folder:DIR")
+
+
+def load_dataset(
+    spec: str, *, root: Path | None = None, download: bool = False, image_size: int | None = None
+) -> Dataset:
+    """A data set, checked and in memory.
+
+    Args:
+        spec: ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``arrays:FILE.npz``
+            (:func:`~preceptor.data.arrays.read_arrays`) or ``folder:DIR``
+            (:func:`~preceptor.data.folder.read_folder`).
+        root: folder that holds the named data sets; by default that in the environment variable ``PRECEPTOR_DATA``,
+            else ``~/.cache/preceptor/data``.
+        download: fetch a named data set that isn't there, through torchvision (extra ``vision``). Without it the
+            network is never touched.
+        image_size: for ``folder:``, the side in pixels to which each image is scaled and cropped.
+
+    Returns:
+        the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
+        the training images for the others; ``arrays:`` and ``folder:`` are shown in the views of
+        :func:`~preceptor.data.views.usual_views`.
+
+    Raises:
+        InputError: an unknown name, a missing or damaged file, contents that cannot be trained on.
+        EnvironmentProblem: torchvision is needed and missing or cannot load, or a download failed.
+    """
+    dataset = _read(spec, root or _default_root(), download, image_size)
+    check_dataset(dataset)
+    return dataset
+
+
+def _read(spec: str, root: Path, download: bool, image_size: int | None) -> Dataset:
+    kind, colon, rest = spec.partition(":")
+    if image_size is not None and (kind != "folder" or image_size < 1):
+        raise InputError(f"image size {image_size} for {spec!r}: allowed with folder:DIR only, at least 1 pixel")
+    if not colon and spec in NAMES:
+        return read_named(spec, root.expanduser(), download)
+    if not rest or kind not in ("arrays", "folder"):
+        raise unknown_name("data set", spec, (*NAMES, *_FORMS))
+    path = Path(rest).expanduser()
+    return _in_usual_views(spec, read_arrays(path) if kind == "arrays" else read_folder(path, image_size))
+
+
+def _in_usual_views(spec: str, contents: Contents) -> Dataset:
+    train = contents.train
+    # No more classes than images can have one each: a wild label shall not make a wild list of names.
+    numbers = range(min(max(train.labels.tolist(), default=-1) + 1, len(train)))
+    return Dataset(
+        name=spec,
+        class_names=contents.class_names or tuple(str(number) for number in numbers),
+        train=train,
+        test=contents.test,
+        normalisation=Normalisation.from_images(train.images),
+        view_rule=usual_views(*train.images.shape[2:]),
+    )
+
+
+def _default_root() -> Path:
+    named = os.environ.get(_ROOT_VARIABLE)
+    return Path(named) if named else Path("~/.cache/preceptor/data")

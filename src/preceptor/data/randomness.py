@@ -1,0 +1,43 @@
+"""Random numbers by counter: each depends on the seed, the stream, the epoch and a position, and on nothing else.
+
+Only the raw words of NumPy's Philox generator are used. NumPy promises that these never change between versions
+(NEP 19), which it doesn't promise for ``Generator.permutation`` and its like.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preceptor.errors import InputError
+
+_WORDS_PER_BLOCK = 4
+
+
+class Stream(IntEnum):
+    """What a random number is for: streams of one seed are independent of each other. Never renumber."""
+
+    VIEWS = 0
+    ORDER = 1
+    HOLD_OUT = 2
+    SUBSET = 3
+    SWAP = 4
+    SYMMETRIC = 5
+
+
+def words(seed: int, stream: Stream, first: int, stop: int, epoch: int = 0) -> NDArray[np.uint64]:
+    """The 64-bit words of positions ``first`` to ``stop - 1`` in a stream (Philox4x64-10, Salmon et al. 2011)."""
+    for name, value in (("seed", seed), ("epoch", epoch)):
+        if not 0 <= value < 2**64:
+            raise InputError(f"{name} {value}: allowed are whole numbers from 0 to 2^64 - 1")
+    block, skipped = divmod(first, _WORDS_PER_BLOCK)
+    philox = np.random.Philox(
+        key=np.array([seed, stream], dtype=np.uint64),
+        counter=np.array([block, epoch, 0, 0], dtype=np.uint64),
+    )
+    return philox.random_raw(stop - first + skipped)[skipped:]
+
+
+def shuffled(n: int, seed: int, stream: Stream, epoch: int = 0) -> NDArray[np.int64]:
+    """The positions 0 to n - 1 in random order."""
+    return np.argsort(words(seed, stream, 0, n, epoch), kind="stable").astype(np.int64, copy=False)

@@ -1,0 +1,65 @@
+"""Builds an architecture from its name, whichever family it belongs to."""
+
+import pkgutil
+from importlib import import_module
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from preceptor.errors import InputError, unknown_name
+from preceptor.models.family import Family, registered_families
+
+
+class Architecture(BaseModel):
+    """All it takes to build a network: the name of its architecture, and the shape of what goes in and out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    channels: int = Field(ge=1)
+    classes: int = Field(ge=1)
+
+    def build(self) -> nn.Module:
+        """See ``build_model``."""
+        return build_model(self.name, channels=self.channels, classes=self.classes)
+
+
+def build_model(name: str, *, channels: int, classes: int) -> nn.Module:
+    """A network with random weights, drawn from torch's global generator: seed it to get the same ones again.
+
+    Args:
+        name: of the architecture; ``known_models`` lists what is possible.
+        channels: of the images.
+        classes: number of logits.
+
+    Raises:
+        InputError: unknown name (the nearest is offered), impossible depth or width, channels or classes below 1.
+        EnvironmentProblem: the model comes from timm or torchvision, which is missing or cannot be loaded.
+    """
+    if min(channels, classes) < 1:
+        raise InputError(f"model {name!r}: needs at least 1 channel and 1 class, got {channels} and {classes}")
+    for family in model_families():
+        fields = family.parse(name)
+        if fields is not None:
+            return family.build(**fields, channels=channels, classes=classes)
+    raise _unknown_model(name)
+
+
+def known_models() -> list[str]:
+    """One line a family: how its names are written, with examples."""
+    return [f"{' or '.join(family.templates)}, such as {', '.join(family.examples)}" for family in model_families()]
+
+
+def model_families() -> list[Family]:
+    """Every family, after importing the modules of this package: a new file is all that a new family costs."""
+    package = import_module("preceptor.models")
+    for module in pkgutil.iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
+    return registered_families()
+
+
+def _unknown_model(name: str) -> InputError:
+    families = model_families()
+    examples = [example for family in families for example in family.examples]
+    templates = [template for family in families for template in family.templates]
+    return InputError(f"{unknown_name('model', name, examples)}; names are written {', '.join(templates)}")

@@ -1,0 +1,55 @@
+"""A small convolutional network, fit for 8x8 digits."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from preceptor.errors import InputError
+from preceptor.models.family import model_family
+from preceptor.models.initialise import initialise
+
+
+def _layer(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+@model_family("convnet{width}", examples=("convnet4", "convnet8", "convnet16"))
+class ConvNet(nn.Module):
+    """Three 3x3 convolutions with batch norm, halving the image after the first two, then a linear head.
+
+    The convolutions have width, 2 x width and 4 x width channels; global average pooling makes the network fit
+    images of any size from 4x4 on. At width 8 it has some 6,000 weights.
+
+    Args:
+        width: channels of the first convolution.
+        channels: of the images. Default 1.
+        classes: number of logits. Default 10.
+
+    Raises:
+        InputError: a width below 1.
+    """
+
+    def __init__(self, width: int, channels: int = 1, classes: int = 10) -> None:
+        super().__init__()
+        if width < 1:
+            raise InputError(f"ConvNet width {width}: give a whole number from 1 on, for example convnet8")
+        self.layers = nn.Sequential(
+            _layer(channels, width),
+            nn.MaxPool2d(2),
+            _layer(width, 2 * width),
+            nn.MaxPool2d(2),
+            _layer(2 * width, 4 * width),
+        )
+        self.head = nn.Linear(4 * width, classes)
+        initialise(self)
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head: 4 x width per image."""
+        maps: Tensor = self.layers(images)
+        return maps.mean(dim=(2, 3))
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """The logits."""
+        logits: Tensor = self.head(self.features(images))
+        return logits

@@ -1,0 +1,191 @@
+"""A student as two files: its weights, and a card that says how to use them. Nothing is ever unpickled."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from preceptor.config import validated
+from preceptor.data.dataset import Normalisation
+from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.models.build import build_model
+
+WEIGHTS_FILE = "student.safetensors"
+CARD_FILE = "student.json"
+
+# How files of torch.save begin: a zip of pickles, or a bare pickle of protocol 2 to 5.
+_PICKLE_OR_ZIP = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_NAMED_AT_MOST = 3
+
+Count = Annotated[int, Field(ge=1)]
+Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ModelCard(BaseModel):
+    """What it takes to use a student.
+
+    Args:
+        architecture: its name, as ``build_model`` takes it.
+        channels: of the images.
+        classes: number of classes, and of logits.
+        class_names: one a class, in the order of the logits.
+        image_size: height and width in pixels.
+        mean: subtracted per channel from pixels scaled to [0, 1].
+        std: divides per channel after that.
+        data: the data set it was trained on, as given by the user.
+        preceptor: version that trained it.
+        notes: anything else worth telling. Default none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
+    channels: Count
+    classes: Count
+    class_names: tuple[str, ...]
+    image_size: tuple[Count, Count]
+    mean: tuple[FiniteFloat, ...]
+    std: tuple[Deviation, ...]
+    data: str
+    preceptor: str
+    notes: dict[str, str] = {}
+
+    @field_validator("class_names")
+    @classmethod
+    def _one_a_class(cls, names: tuple[str, ...], card: ValidationInfo) -> tuple[str, ...]:
+        classes = card.data.get("classes", len(names))
+        if len(names) != classes:
+            raise ValueError(f"{len(names)} names for {classes} classes: name each class once")
+        return names
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _one_a_channel(cls, values: tuple[float, ...], card: ValidationInfo) -> tuple[float, ...]:
+        channels = card.data.get("channels", len(values))
+        if len(values) != channels:
+            raise ValueError(f"{len(values)} values for {channels} channels: give one for each")
+        return values
+
+    def normalisation(self) -> Normalisation:
+        """What to apply to images before the student sees them."""
+        return Normalisation(self.mean, self.std)
+
+    def build(self) -> nn.Module:
+        """The architecture with random weights; torch's generator is left as it was."""
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            return build_model(self.architecture, channels=self.channels, classes=self.classes)
+
+
+def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
+    """Write ``student.safetensors``, then ``student.json``, into a folder, which is made if need be.
+
+    Each file is written beside its place, synced and renamed, so that a reader never sees half of one, and a
+    student already there survives a full disk.
+
+    Raises:
+        InputError: the weights do not fit the architecture on the card, so nobody could load them.
+        EnvironmentProblem: the folder cannot be written.
+    """
+    weights = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
+    misfit = _misfit(weights, card.build().state_dict())
+    if misfit:
+        raise InputError(f"the student does not fit architecture {card.architecture!r} of its card: {misfit}")
+    content = {WEIGHTS_FILE: save(weights), CARD_FILE: (card.model_dump_json(indent=2) + "\n").encode()}
+    parts = [folder / f".{name}.{os.getpid()}.part" for name in content]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, data in zip(parts, content.values(), strict=True):
+            _write_synced(part, data)
+        for part, name in zip(parts, content, strict=True):
+            part.replace(folder / name)
+    except OSError as error:
+        with suppress(OSError):  # a folder that could not be made holds no parts to remove
+            for part in parts:
+                part.unlink(missing_ok=True)
+        raise EnvironmentProblem(f"{folder}: the student cannot be written: {error.strerror or error}") from error
+
+
+def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
+    """The student in a folder, in eval mode on the CPU, and its card. torch's generator is left as it was.
+
+    Raises:
+        InputError: the folder or a file is missing or damaged, the card has an unknown or mistyped key, or the
+            weights do not fit the architecture. The message names the file.
+        EnvironmentProblem: the architecture comes from timm or torchvision, which is missing or cannot be loaded.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: give the folder of a run, which holds {WEIGHTS_FILE}")
+    for name in (CARD_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name}: no such file: the folder holds no complete student")
+    card = _read_card(folder / CARD_FILE)
+    weights = _read_weights(folder / WEIGHTS_FILE)
+    try:
+        model = card.build()
+    except InputError as error:
+        raise InputError(f"{folder / CARD_FILE}: {error}") from error
+    misfit = _misfit(weights, model.state_dict())
+    if misfit:
+        raise InputError(f"{folder / WEIGHTS_FILE}: does not fit architecture {card.architecture!r}: {misfit}")
+    model.load_state_dict(weights)
+    return model.eval(), card
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A copy on the CPU with memory of its own and rows in order, as safetensors asks for."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return validated(ModelCard, content, str(path))
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+        if head.startswith(_PICKLE_OR_ZIP) and not head.endswith(b"{"):  # safetensors: length in 8 bytes, then "{"
+            raise InputError(f"{path}: a pickle, not safetensors: it is not opened, as a pickle can run any code")
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file: {error}: copy or train it again") from error
+
+
+def _misfit(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+    """What keeps tensors from filling a network, briefly; empty when they fit."""
+    shared = sorted(given.keys() & wanted.keys())
+    problems = {
+        "missing": sorted(wanted.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - wanted.keys()),
+        "of another shape": [
+            f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
+            for name in shared
+            if given[name].shape != wanted[name].shape
+        ],
+    }
+    return "; ".join(f"{problem}: {_few(names)}" for problem, names in problems.items() if names)
+
+
+def _few(names: list[str]) -> str:
+    rest = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")

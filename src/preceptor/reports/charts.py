@@ -1,0 +1,154 @@
+"""The charts of a study page. Each comes in two widths, because text that shrinks with its chart cannot be read."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from preceptor.reports.finding import Kind, kind_of
+from preceptor.reports.svg import colour, draw, label, tidy
+from preceptor.reports.wording import PER_CENT, percent
+from preceptor.studies.result import RecipeRow, StudyResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_CLASSES = 30
+"""Classes a chart shows at most, the worst ones."""
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What a chart has room for: its width in CSS pixels, letters in a name, steps on the axis."""
+
+    width: int
+    letters: int
+    steps: int
+
+
+_WIDE, _NARROW = _Room(856, 28, 6), _Room(350, 17, 3)
+_MARKS = {Kind.BASELINE: ("D", "wrong"), Kind.CORRECTION: ("o", "truth")}
+_OTHER_MARK = ("s", "plain")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart as SVG, for a wide page and for a phone."""
+
+    wide: str
+    narrow: str
+
+
+@dataclass(frozen=True)
+class ClassError:
+    """How often the teachers are wrong on one class.
+
+    Args:
+        name: the class.
+        mean: share wrong over the seeds that have images of it; NaN where none has.
+        seeds: share wrong, one a seed; NaN where it has no image of the class.
+    """
+
+    name: str
+    mean: float
+    seeds: list[float]
+
+
+def class_errors(result: StudyResult) -> list[ClassError]:
+    """The teachers' errors by class, the worst first, classes without images last."""
+    columns = [list(column) for column in zip(*result.teacher.error_by_class, strict=True)]
+    errors = [
+        ClassError(name, _mean_of_known(column), column)
+        for name, column in zip(result.class_names, columns, strict=True)
+    ]
+    return sorted(errors, key=lambda error: (math.isnan(error.mean), -error.mean))
+
+
+def accuracy_chart(result: StudyResult) -> Chart:
+    """Accuracy by recipe: the mean, one standard deviation to each side, and each seed as a dot."""
+    said = ", ".join(f"{row.recipe} {percent(row.mean)}" for row in result.rows)
+    rows = [(row, kind_of(row, result)) for row in result.rows]
+
+    def plot(axes: "Axes", room: _Room) -> None:
+        _accuracies(axes, rows, room)
+        tidy(axes, [label(row.recipe, room.letters) for row in result.rows])
+
+    return _both(f"Accuracy on the test set: {said}.", "accuracy", len(rows), plot)
+
+
+def error_chart(errors: list[ClassError]) -> Chart:
+    """The teacher's error rate per class as bars, of the worst classes at most :data:`MOST_CLASSES`."""
+    shown = errors[:MOST_CLASSES]
+    said = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)
+
+    def plot(axes: "Axes", room: _Room) -> None:
+        _error_bars(axes, shown, room)
+        tidy(axes, [label(error.name, room.letters) for error in shown])
+
+    return _both(f"The teacher's error rate by class: {said}.", "errors", len(shown), plot)
+
+
+def error_share(share: float) -> str:
+    """A share wrong as per cent; "no image" for NaN."""
+    return "no image" if math.isnan(share) else percent(share, 1)
+
+
+def _both(alt: str, name: str, rows: int, plot: Callable[["Axes", _Room], None]) -> Chart:
+    height = 40 + 32 * rows
+    return Chart(
+        wide=draw(lambda axes: plot(axes, _WIDE), _WIDE.width, height, alt, f"{name}-wide-"),
+        narrow=draw(lambda axes: plot(axes, _NARROW), _NARROW.width, height, alt, f"{name}-narrow-"),
+    )
+
+
+def _accuracies(axes: "Axes", rows: list[tuple[RecipeRow, Kind]], room: _Room) -> None:
+    for place, (row, kind) in enumerate(rows):
+        mark, role = _MARKS.get(kind, _OTHER_MARK)
+        ink = colour(role)
+        if kind is Kind.BASELINE:
+            axes.axvline(row.mean, color=ink, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+        if row.deviation is not None:
+            axes.errorbar(row.mean, place, xerr=row.deviation, color=ink, linewidth=2, capsize=5, capthick=2, zorder=2)
+        (mean,) = axes.plot(row.mean, place, mark, color=ink, markersize=10, markeredgecolor=colour("paper"), zorder=3)
+        mean.set_gid(f"mean-{place}")
+        below = [place + 0.27] * len(row.accuracy)
+        (seeds,) = axes.plot(
+            row.accuracy, below, "o", color=ink, markersize=4.5, markeredgewidth=0, alpha=0.7, zorder=3
+        )
+        seeds.set_gid(f"seeds-{place}")
+    _percent_ticks(axes, room)
+    axes.margins(x=0.04)
+
+
+def _error_bars(axes: "Axes", errors: list[ClassError], room: _Room) -> None:
+    for place, error in enumerate(errors):
+        known = not math.isnan(error.mean)
+        if known:
+            axes.barh(place, error.mean, height=0.56, color=colour("wrong"), linewidth=0)
+        axes.annotate(
+            error_share(error.mean),
+            (1, place),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(62, 0),
+            textcoords="offset points",
+            color=colour("ink" if known else "muted"),
+            fontsize=12,
+            horizontalalignment="right",
+            verticalalignment="center_baseline",
+        )
+    _percent_ticks(axes, room)
+    largest = max((error.mean for error in errors if not math.isnan(error.mean)), default=0.0)
+    axes.set_xlim(0, max(largest, 0.01))
+
+
+def _percent_ticks(axes: "Axes", room: _Room) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}{PER_CENT}"))
+
+
+def _mean_of_known(shares: list[float]) -> float:
+    known = [share for share in shares if not math.isnan(share)]
+    return fmean(known) if known else math.nan

@@ -1,0 +1,372 @@
+"""Stages that are broken on purpose, each in one way, and two unusual ones that are sound."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from preceptor import Lesson
+from preceptor.lesson import at_class, column, is_class
+from preceptor.stage import Kind, Scope, TargetSpace
+
+
+class MatchBase:
+    """A match, broken below."""
+
+    target_space: ClassVar[TargetSpace] = "log_probs"
+    zero_at_teacher: ClassVar[bool] = False
+
+    def __call__(self, student: Tensor, target: Tensor, temperature: float | Tensor, label: Tensor) -> Tensor:
+        return self.loss((student / column(temperature)).log_softmax(dim=1), target)
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        """One loss a sample."""
+        return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+
+
+class ReducesTheBatch(MatchBase):
+    """The mean, so that no weight can reach a sample."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q, log_p).mean()
+
+
+class MixesSamples(MatchBase):
+    """The batch's mean, written once a sample."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        per_sample = super().loss(log_q, log_p)
+        return per_sample.mean().expand_as(per_sample)
+
+
+class ComputesInDouble(MatchBase):
+    """Always float64."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q.double(), log_p.double())
+
+
+class ComputesInHalf(MatchBase):
+    """Overflows float16."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q, log_p) + (log_q.half() * 6e4).sum(dim=1).float() * 1e-6
+
+
+class CallsItem(MatchBase):
+    """Waits for the device."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q, log_p) * log_q.abs().max().item()
+
+
+class BranchesOnATensor(MatchBase):
+    """Waits for the device and breaks the graph."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        per_sample = super().loss(log_q, log_p)
+        return per_sample * 2 if per_sample.sum() > 1 else per_sample
+
+
+class GathersByMask(MatchBase):
+    """A shape that depends on the data."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        per_sample = super().loss(log_q, log_p)
+        return per_sample + per_sample[per_sample > 1].sum() * 0
+
+
+class AssignsByMask(MatchBase):
+    """A shape that depends on the data, in disguise."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        per_sample = super().loss(log_q, log_p)
+        copy = torch.zeros_like(per_sample)
+        copy[per_sample > -1] = per_sample
+        return copy
+
+
+class BreaksTheGraph(MatchBase):
+    """Leaves the compiled graph."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        torch._dynamo.graph_break()
+        return super().loss(log_q, log_p)
+
+
+class GoesThroughNumPy(MatchBase):
+    """Leaves the device."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q, torch.from_numpy(log_p.numpy()))
+
+
+class MakesConstantsOnTheCPU(MatchBase):
+    """Leaves the device."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q, log_p) * torch.ones(len(log_q))
+
+
+class CountsPositions(MatchBase):
+    """Later samples weigh more."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q, log_p) * torch.arange(len(log_q), device=log_q.device)
+
+
+class LeavesLogSpace(MatchBase):
+    """The logarithm of an underflowed softmax."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q.exp().log(), log_p)
+
+
+class RootOfZero(MatchBase):
+    """A norm, whose derivative at zero does not exist."""
+
+    zero_at_teacher = True
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return (log_q - log_p).square().sum(dim=1).sqrt()
+
+
+class NotZeroAtTheTeacher(MatchBase):
+    """Cross-entropy passed off as a divergence."""
+
+    zero_at_teacher = True
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return -(log_p.exp() * log_q).sum(dim=1)
+
+
+class DetachesHalfItsGradient(MatchBase):
+    """The value is right, the gradient is not."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        per_sample = super().loss(log_q, log_p)
+        return per_sample * per_sample.detach()
+
+
+class DetachesItsGradient(MatchBase):
+    """Teaches nothing."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q.detach(), log_p)
+
+
+class WritesIntoItsTarget(MatchBase):
+    """Corrupts what was cached."""
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        return super().loss(log_q, log_p.sub_(1e-3))
+
+
+class RemembersInSecret(MatchBase):
+    """State that no checkpoint sees."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
+        self.calls += 1
+        return super().loss(log_q, log_p) * self.calls
+
+
+class OneTemperatureOnly(MatchBase):
+    """Takes the mean of per-sample temperatures, squared."""
+
+    def __call__(self, student: Tensor, target: Tensor, temperature: float | Tensor, label: Tensor) -> Tensor:
+        scale = temperature.sum() if isinstance(temperature, Tensor) else temperature
+        return self.loss((student / scale).log_softmax(dim=1), target)
+
+
+class MisspelsItsTarget(MatchBase):
+    """Asks for something that does not exist."""
+
+    target_space = "logit"  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class DefaultOfTheWrongType(MatchBase):
+    """A default that no recipe could give."""
+
+    power: int = 0.5  # type: ignore[assignment]
+
+
+class CorrectionBase:
+    """A correction, broken below."""
+
+    apply_to: Scope = "wrong"
+
+    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
+        return log_probs
+
+
+class NotNormalised(CorrectionBase):
+    """Adds to the truth and takes from nobody."""
+
+    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
+        return log_probs + 0.5 * is_class(log_probs, label)
+
+
+class ReturnsProbabilities(CorrectionBase):
+    """Forgets the logarithm."""
+
+    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
+        return log_probs.exp()
+
+
+class PrefersClassZero(CorrectionBase):
+    """The number of a class means something to it."""
+
+    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
+        return (log_probs + is_class(log_probs, torch.zeros_like(label))).log_softmax(dim=1)
+
+
+class SwapsInPlace(CorrectionBase):
+    """Corrupts the teacher's cached word."""
+
+    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
+        top, truth = at_class(log_probs, teacher_class), at_class(log_probs, label)
+        log_probs.scatter_(1, teacher_class.unsqueeze(1), truth.unsqueeze(1))
+        return log_probs.scatter_(1, label.unsqueeze(1), top.unsqueeze(1))
+
+
+class AppliesToEverything(CorrectionBase):
+    """A scope that does not exist, which the chain would read as "all"."""
+
+    apply_to = "everything"  # type: ignore[assignment]
+
+
+class LogOfZero(CorrectionBase):
+    """One-hot, whose logarithm is not finite."""
+
+    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
+        return is_class(log_probs, label).to(log_probs).log()
+
+
+class RawUncertainty:
+    """A temperature that falls below zero for an unsure student."""
+
+    def __call__(self, lesson: Lesson) -> Tensor:
+        return 2 - 1 / lesson.student.softmax(dim=1).amax(dim=1)
+
+
+class TemperatureColumn:
+    """A temperature per sample in the wrong shape."""
+
+    def __call__(self, lesson: Lesson) -> Tensor:
+        return torch.ones_like(lesson.student[:, :1])
+
+
+class FollowsTheStudent:
+    """Sound as long as the lesson is detached."""
+
+    def __call__(self, lesson: Lesson) -> Tensor:
+        return 1 + lesson.student.softmax(dim=1).amax(dim=1)
+
+
+class NegativeWeights:
+    """Unlearns some samples."""
+
+    def __call__(self, lesson: Lesson) -> Tensor:
+        return 0.5 - lesson.teacher.softmax(dim=1).amax(dim=1)
+
+
+class BooleanWeights:
+    """A mask in place of weights."""
+
+    def __call__(self, lesson: Lesson) -> Tensor:
+        return lesson.right
+
+
+class LooksUpEveryLabel:
+    """Fails at the label -1."""
+
+    def __call__(self, lesson: Lesson) -> Tensor:
+        return at_class(lesson.teacher.softmax(dim=1), lesson.label)
+
+
+class AssumesEqualOutputs:
+    """Fails when the student may abstain."""
+
+    def __call__(self, lesson: Lesson) -> Tensor:
+        return (-(lesson.student - lesson.teacher).square().mean(dim=1)).exp()
+
+
+class MeanCrossEntropy:
+    """Every sample answers for the whole batch, the unlabelled included."""
+
+    def __call__(self, student: Tensor, label: Tensor) -> Tensor:
+        per_sample = nn.functional.cross_entropy(student, label, reduction="none")
+        return per_sample.mean().expand_as(per_sample)
+
+
+class LearnedTemperature(nn.Module):
+    """One temperature, learned with the student."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor(start).log())
+
+    def forward(self, lesson: Lesson) -> Tensor:
+        return self.log_temperature.exp()
+
+
+class MovingTarget(nn.Module):
+    """A ground truth that remembers a running mean of its loss."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.ones(()))
+
+    def forward(self, student: Tensor, label: Tensor) -> Tensor:
+        per_sample = nn.functional.cross_entropy(student, label, reduction="none")
+        before = self.mean.clone()
+        self.mean.lerp_(per_sample.detach().mean(), 0.1)
+        return per_sample * (1 + before)
+
+
+BROKEN: list[tuple[Kind, type[Any], str]] = [
+    ("match", ReducesTheBatch, "one_loss_a_sample"),
+    ("match", ComputesInDouble, "one_loss_a_sample"),
+    ("match", MixesSamples, "weight_zero_is_gradient_zero"),
+    ("match", ComputesInHalf, "finite_in_half_precision"),
+    ("match", CallsItem, "no_host_sync"),
+    ("match", BranchesOnATensor, "no_host_sync"),
+    ("match", GathersByMask, "no_host_sync"),
+    ("match", AssignsByMask, "no_host_sync"),
+    ("match", BranchesOnATensor, "compiles_without_graph_breaks"),
+    ("match", BreaksTheGraph, "compiles_without_graph_breaks"),
+    ("match", GoesThroughNumPy, "follows_the_device"),
+    ("match", MakesConstantsOnTheCPU, "follows_the_device"),
+    ("match", CountsPositions, "equivariant_to_batch_order"),
+    ("match", LeavesLogSpace, "finite_at_extreme_logits"),
+    ("match", RootOfZero, "zero_at_the_teacher"),
+    ("match", NotZeroAtTheTeacher, "zero_at_the_teacher"),
+    ("match", DetachesHalfItsGradient, "gradient_is_right"),
+    ("match", DetachesItsGradient, "gradient_is_right"),
+    ("match", WritesIntoItsTarget, "leaves_its_inputs_alone"),
+    ("match", RemembersInSecret, "keeps_its_state_in_the_checkpoint"),
+    ("match", OneTemperatureOnly, "takes_a_temperature_per_sample"),
+    ("match", MisspelsItsTarget, "declares_what_it_needs"),
+    ("match", DefaultOfTheWrongType, "builds_from_a_recipe"),
+    ("correct", NotNormalised, "rows_are_log_probabilities"),
+    ("correct", ReturnsProbabilities, "rows_are_log_probabilities"),
+    ("correct", PrefersClassZero, "equivariant_to_relabelling"),
+    ("correct", SwapsInPlace, "leaves_its_inputs_alone"),
+    ("correct", AppliesToEverything, "touches_only_its_scope"),
+    ("correct", LogOfZero, "finite_at_extreme_logits"),
+    ("temper", RawUncertainty, "positive_temperature"),
+    ("temper", TemperatureColumn, "positive_temperature"),
+    ("select", NegativeWeights, "weights_per_sample"),
+    ("select", BooleanWeights, "weights_per_sample"),
+    ("select", LooksUpEveryLabel, "accepts_unlabelled_samples"),
+    ("select", AssumesEqualOutputs, "accepts_an_abstaining_student"),
+    ("truth", MeanCrossEntropy, "passes_unlabelled_samples_by"),
+    ("truth", MeanCrossEntropy, "weight_zero_is_gradient_zero"),
+]

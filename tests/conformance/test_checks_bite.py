@@ -1,0 +1,107 @@
+"""Each check catches a stage that breaks its promise: every class here is broken on purpose."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+from torch import Tensor
+
+from preceptor import register
+from preceptor.conformance import ConformanceError, check_stage, checks_for
+from preceptor.stage import Kind, StageInfo
+from tests.conformance.broken import (
+    BROKEN,
+    CallsItem,
+    CorrectionBase,
+    FollowsTheStudent,
+    LearnedTemperature,
+    MatchBase,
+    MovingTarget,
+)
+
+pytestmark = pytest.mark.usefixtures("registry")
+
+
+def registered(kind: Kind, cls: type[Any]) -> StageInfo:
+    register(kind, "under_test", paper="this test")(cls)
+    return StageInfo(kind, "under_test", cls, "this test")
+
+
+def run_check(name: str, info: StageInfo) -> None:
+    [check] = [check for check in checks_for(info) if check.name == name]
+    check(info)
+
+
+@pytest.mark.parametrize(("kind", "cls", "check"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
+def test_a_broken_stage_is_caught(kind: Kind, cls: type[Any], check: str) -> None:
+    info = registered(kind, cls)
+    with pytest.raises(ConformanceError, match=rf"^{kind} stage 'under_test' fails '{check}' \(.+\): \S"):
+        run_check(check, info)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls"), [("match", MatchBase), ("correct", CorrectionBase), ("temper", FollowsTheStudent)]
+)
+def test_the_stages_they_derive_from_are_sound(kind: Kind, cls: type[Any]) -> None:
+    registered(kind, cls)
+    check_stage(kind, "under_test")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls", "check"),
+    [
+        ("match", MatchBase, "no_gradient_to_the_teacher"),
+        ("correct", CorrectionBase, "no_gradient_to_the_teacher"),
+        ("temper", FollowsTheStudent, "no_gradient_to_the_student"),
+    ],
+)
+def test_a_chain_that_forgets_to_detach_is_caught(
+    kind: Kind, cls: type[Any], check: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = registered(kind, cls)
+    run_check(check, info)
+    leaky: Callable[[Tensor], Tensor] = lambda tensor: tensor  # noqa: E731
+    monkeypatch.setattr("preceptor.chain.Tensor.detach", leaky)
+    with pytest.raises(ConformanceError, match=check):
+        run_check(check, info)
+
+
+def test_every_check_has_a_stage_that_it_catches() -> None:
+    bitten = {check for _, _, check in BROKEN} | {"no_gradient_to_the_teacher", "no_gradient_to_the_student"}
+    kinds: tuple[Kind, ...] = ("correct", "temper", "select", "match", "truth")
+    known = {check.name for kind in kinds for check in checks_for(StageInfo(kind, "x", MatchBase, "x"))}
+    assert bitten == known
+
+
+def test_check_stage_reports_every_failure_at_once() -> None:
+    registered("match", CallsItem)
+    with pytest.raises(ConformanceError) as failure:
+        check_stage("match", "under_test")
+    lines = [line for line in str(failure.value).splitlines() if line.startswith("match stage")]
+    assert {"no_host_sync", "follows_the_device", "gradient_is_right"} <= {line.split("'")[3] for line in lines}
+
+
+def test_a_stage_with_parameters_and_required_options_passes() -> None:
+    registered("temper", LearnedTemperature)
+    check_stage("temper", "under_test", options={"start": 3.0})
+
+
+def test_a_required_option_that_is_not_given_is_named() -> None:
+    info = registered("temper", LearnedTemperature)
+    with pytest.raises(ConformanceError, match="start"):
+        run_check("positive_temperature", info)
+
+
+def test_a_class_may_bring_its_own_options() -> None:
+    class Ready(LearnedTemperature):
+        """A learned temperature that says how it is to be checked."""
+
+        conformance_options: ClassVar[dict[str, float]] = {"start": 2.0}
+
+    registered("temper", Ready)
+    check_stage("temper", "under_test")
+
+
+def test_a_stage_with_state_passes() -> None:
+    registered("truth", MovingTarget)
+    check_stage("truth", "under_test")

@@ -1,0 +1,215 @@
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from preceptor.data.folder import read_folder
+from preceptor.errors import InputError
+from tests.data.files import read_or_refusal
+
+
+def grey(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+def colour(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def save(array: np.ndarray, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return path
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A well-formed PNG of so many pixels, of which none follow."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Two classes in folders of their own, without a split."""
+    for seed, name in enumerate(["cat/b.png", "cat/a.png", "ant/z.bmp", "cat/c.tif"]):
+        save(grey(seed), tmp_path / name)
+    return tmp_path
+
+
+def test_a_folder_per_class_in_the_order_of_names(flat: Path) -> None:
+    contents = read_folder(flat)
+    assert contents.class_names == ("ant", "cat")
+    assert contents.train.labels.tolist() == [0, 1, 1, 1]
+    assert contents.test is None
+    expected = np.stack([grey(2), grey(1), grey(0), grey(3)])[:, None]
+    np.testing.assert_array_equal(contents.train.images.numpy(), expected)
+
+
+def test_train_and_test_folders(tmp_path: Path) -> None:
+    save(colour(0), tmp_path / "train" / "b" / "1.png")
+    save(colour(1), tmp_path / "train" / "a" / "1.png")
+    save(colour(2), tmp_path / "test" / "b" / "1.webp")
+    Image.fromarray(colour(2)).save(tmp_path / "test" / "b" / "1.webp", lossless=True)
+    contents = read_folder(tmp_path)
+    assert contents.class_names == ("a", "b")
+    assert contents.train.labels.tolist() == [0, 1]
+    assert contents.test is not None
+    assert contents.test.labels.tolist() == [1]
+    np.testing.assert_array_equal(contents.train.images.numpy(), np.stack([colour(1), colour(0)]).transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(contents.test.images.numpy(), colour(2)[None].transpose(0, 3, 1, 2))
+
+
+def test_a_train_folder_without_test(tmp_path: Path) -> None:
+    save(grey(0), tmp_path / "train" / "a" / "1.png")
+    contents = read_folder(tmp_path)
+    assert contents.class_names == ("a",)
+    assert contents.test is None
+
+
+def test_one_colour_image_makes_all_rgb(flat: Path) -> None:
+    save(colour(9), flat / "ant" / "y.png")
+    images = read_folder(flat).train.images
+    assert images.shape == (5, 3, 6, 5)
+    np.testing.assert_array_equal(images[0].numpy(), colour(9).transpose(2, 0, 1))
+    for channel in range(3):
+        np.testing.assert_array_equal(images[1, channel].numpy(), grey(2))
+
+
+def test_palettes_and_transparency(tmp_path: Path) -> None:
+    opaque = Image.fromarray(colour(0)).quantize(16)
+    (tmp_path / "a").mkdir()
+    opaque.save(tmp_path / "a" / "1.png")
+    opaque.save(tmp_path / "a" / "2.png", transparency=bytes([0] * 16))
+    Image.fromarray(np.dstack([colour(1), grey(1)])).save(tmp_path / "a" / "3.png")
+    images = read_folder(tmp_path).train.images
+    expected = np.asarray(opaque.convert("RGB")).transpose(2, 0, 1)
+    np.testing.assert_array_equal(images[0].numpy(), expected)
+    np.testing.assert_array_equal(images[1].numpy(), expected)
+    np.testing.assert_array_equal(images[2].numpy(), colour(1).transpose(2, 0, 1))
+
+
+def test_hidden_files_and_desktop_litter_are_passed_by(flat: Path) -> None:
+    for name in (".DS_Store", "Thumbs.db"):
+        (flat / "cat" / name).write_bytes(b"litter")
+    (flat / ".git").mkdir()
+    (flat / "README.md").write_text("about the classes")
+    assert len(read_folder(flat).train) == 4
+
+
+def test_images_of_many_sizes_need_an_image_size(flat: Path) -> None:
+    odd = save(grey(4, 9, 8), flat / "cat" / "odd.png")
+    with pytest.raises(
+        InputError, match=r"odd\.png: 8 x 9 pixels, but .*z\.bmp has 5 x 6; give an image size"
+    ) as caught:
+        read_folder(flat)
+    assert str(odd) in str(caught.value)
+    assert read_folder(flat, image_size=4).train.images.shape == (5, 1, 4, 4)
+
+
+def test_scaling_down_averages_rather_than_skips(tmp_path: Path) -> None:
+    """Fine stripes turn grey; without antialiasing they would stay black or white."""
+    stripes = np.zeros((64, 64), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    save(stripes, tmp_path / "a" / "1.png")
+    inner = read_folder(tmp_path, image_size=8).train.images[0, 0, 1:-1, 1:-1].float()
+    assert (inner - 127.5).abs().max() < 12
+
+
+def test_scaling_keeps_the_proportions_and_crops_the_middle(tmp_path: Path) -> None:
+    wide = np.full((10, 30), 255, dtype=np.uint8)
+    wide[:, 10:20] = 7
+    save(wide, tmp_path / "a" / "1.png")
+    image = read_folder(tmp_path, image_size=10).train.images
+    assert (image == 7).all()
+
+
+def test_an_image_size_that_fits_changes_nothing(tmp_path: Path) -> None:
+    save(grey(0, 6, 6), tmp_path / "a" / "1.png")
+    np.testing.assert_array_equal(read_folder(tmp_path, image_size=6).train.images[0, 0].numpy(), grey(0, 6, 6))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"no image at all", "not one of BMP"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n", "not one of BMP"),
+        (png_header(5, 6), "image cannot be decoded"),
+        (png_header(12_000, 12_000), "image cannot be decoded .Image size .144000000 pixels. exceeds limit"),
+        (png_header(60_000, 60_000), "image cannot be decoded .Image size .3600000000 pixels. exceeds limit"),
+    ],
+)
+def test_files_that_are_no_images(flat: Path, content: bytes, said: str) -> None:
+    bad = flat / "cat" / "bad.png"
+    bad.write_bytes(content)
+    with pytest.raises(InputError, match=said) as caught:
+        read_folder(flat)
+    assert str(caught.value).startswith(f"{bad}: ")
+    assert "replace or remove it" in str(caught.value)
+
+
+def test_a_truncated_image(flat: Path) -> None:
+    bad = save(grey(5, 60, 50), flat / "cat" / "bad.png")
+    bad.write_bytes(bad.read_bytes()[:-900])
+    with pytest.raises(InputError, match=r"bad\.png: image cannot be decoded \(.*truncated"):
+        read_folder(flat, image_size=6)
+
+
+def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
+    save(np.full((4, 4), 300, dtype=np.uint16), tmp_path / "a" / "deep.png")
+    with pytest.raises(InputError, match=r"deep\.png: pixels of type 'I;16', allowed are 8 bits a channel"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own, about damaged tags
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(
+    place=st.integers(0, 10**6), value=st.integers(0, 255), kind=st.sampled_from(["png", "jpg", "gif", "tif", "webp"])
+)
+def test_a_changed_byte_never_ends_in_another_error(tmp_path: Path, place: int, value: int, kind: str) -> None:
+    path = save(colour(0), tmp_path / "a" / f"bent.{kind}")
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] = value
+    path.write_bytes(bytes(content))
+    found = read_or_refusal(lambda folder: read_folder(folder, image_size=6), tmp_path)
+    path.unlink()
+    if isinstance(found, InputError):
+        assert str(found).startswith(f"{path}: ")
+    else:
+        assert found.train.images.shape in [(1, 3, 6, 6), (1, 1, 6, 6)]
+
+
+def test_folders_that_are_not_laid_out_by_class(tmp_path: Path, flat: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: no such folder"):
+        read_folder(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"cat: no class folders"):
+        read_folder(flat / "cat")
+    (flat / "cat" / "more").mkdir()
+    with pytest.raises(InputError, match=r"more: a folder inside a class folder"):
+        read_folder(flat)
+
+
+def test_an_empty_class_folder(flat: Path) -> None:
+    (flat / "bee").mkdir()
+    (flat / "bee" / ".DS_Store").write_bytes(b"litter")
+    with pytest.raises(InputError, match=r"bee: empty class folder; add images or remove it"):
+        read_folder(flat)
+
+
+def test_test_folders_must_match_the_training_ones(tmp_path: Path) -> None:
+    save(grey(0), tmp_path / "test" / "cow" / "1.png")
+    with pytest.raises(InputError, match=r"has a folder 'test' but none called 'train'"):
+        read_folder(tmp_path)
+    save(grey(0), tmp_path / "train" / "ant" / "1.png")
+    save(grey(0), tmp_path / "train" / "cat" / "1.png")
+    with pytest.raises(InputError, match=r"cow: no training class of that name; there are ant, cat"):
+        read_folder(tmp_path)

@@ -1,0 +1,26 @@
+"""A batch of four samples and a chain with every seat taken, for the tests of the chain."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preceptor import KL, Chain, CrossEntropy, DropWrong, Fixed, LabelRevision, SquaredErrorLogits, Term, Terms
+
+TEACHER = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.5, 2.0], [1.0, 1.0, 0.0]])
+STUDENT = torch.tensor([[2.0, 1.0, 0.5], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.3, 0.1, 0.2]])
+LABEL = torch.tensor([0, 1, 2, -1])  # right, wrong, right, unlabelled
+EVERYTHING: dict[str, Any] = {
+    "correct": LabelRevision(),
+    "temper": Fixed(2.0),
+    "select": DropWrong(),
+    "terms": {"ce": Term(CrossEntropy(), 0.5), "kl": Term(KL()), "far": Term(SquaredErrorLogits(), 2.0, "right")},
+}
+
+
+def learned(chain: Chain, student: Tensor, teacher: Tensor | None, label: Tensor) -> tuple[Terms, Tensor]:
+    student = student.detach().clone().requires_grad_()
+    terms = chain(student, teacher, label)
+    terms.total.backward()
+    assert student.grad is not None
+    return terms, student.grad

@@ -1,0 +1,128 @@
+import importlib
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.models import build_model
+
+
+def loads(name):
+    try:
+        importlib.import_module(name)
+    except (ImportError, RuntimeError):
+        return False
+    return True
+
+
+class FakeLibrary:
+    """Stands for timm or torchvision.models: records what it is asked to create."""
+
+    def __init__(self, *names):
+        self.names = list(names)
+        self.asked = []
+
+    def is_model(self, name):
+        return name in self.names
+
+    def list_models(self, module=None):
+        # Without a module torchvision lists detection models as well.
+        return self.names if module in (None, self) else []
+
+    def create_model(self, name, **options):
+        self.asked.append((name, options))
+        return torch.nn.Identity()
+
+    get_model = create_model
+
+
+@pytest.fixture
+def timm(monkeypatch):
+    fake = FakeLibrary("resnet18", "resnet50", "vit_tiny_patch16_224")
+    monkeypatch.setitem(sys.modules, "timm", fake)
+    return fake
+
+
+@pytest.fixture
+def torchvision(monkeypatch):
+    fake = FakeLibrary("resnet18", "googlenet", "mobilenet_v3_small")
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=fake))
+    return fake
+
+
+def test_timm_is_asked_for_random_weights_of_our_shape(timm):
+    build_model("timm:resnet50", channels=1, classes=7)
+    assert timm.asked == [("resnet50", {"pretrained": False, "num_classes": 7, "in_chans": 1})]
+
+
+def test_torchvision_is_asked_for_random_weights_of_our_shape(torchvision):
+    build_model("torchvision:resnet18", channels=3, classes=7)
+    assert torchvision.asked == [("resnet18", {"weights": None, "num_classes": 7})]
+
+
+def test_torchvision_models_return_one_tensor_in_training_too(torchvision):
+    build_model("torchvision:googlenet", channels=3, classes=7)
+    ((_, options),) = torchvision.asked
+    assert options["aux_logits"] is False
+
+
+def test_grey_images_do_not_go_into_torchvision(torchvision):
+    with pytest.raises(InputError, match="takes images of 3 channels, these have 1: use a model of timm"):
+        build_model("torchvision:resnet18", channels=1, classes=7)
+    assert torchvision.asked == []
+
+
+@pytest.mark.usefixtures("timm", "torchvision")
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_an_unknown_model_is_offered_the_nearest(library):
+    with pytest.raises(InputError, match=f"unknown model '{library}:resnt18': did you mean resnet18"):
+        build_model(f"{library}:resnt18", channels=3, classes=7)
+
+
+@pytest.mark.usefixtures("timm")
+def test_a_name_like_no_other_is_told_where_to_look():
+    with pytest.raises(InputError, match=r"timm\.list_models\(\) lists them"):
+        build_model("timm:qqqqqqqq", channels=3, classes=7)
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_a_missing_library_names_the_extra(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(EnvironmentProblem, match=rf"{library} is not installed: pip install 'preceptor\[vision\]'"):
+        build_model(f"{library}:resnet18", channels=3, classes=7)
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_an_unloadable_library_names_the_matching_build(library, monkeypatch, tmp_path):
+    (tmp_path / f"{library}.py").write_text("raise RuntimeError('operator torchvision::nms does not\\nexist')")
+    monkeypatch.delitem(sys.modules, library, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(EnvironmentProblem) as caught:
+        build_model(f"{library}:resnet18", channels=3, classes=7)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"{library} is installed but cannot be loaded (operator torchvision::nms does not exist)" in message
+    assert f"torchvision build that matches torch {torch.__version__}" in message
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_the_real_library(library):
+    if not loads(library):
+        pytest.skip(f"{library} cannot be loaded here")
+    network = build_model(f"{library}:resnet18", channels=3, classes=7).eval()
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
+
+
+def test_importing_and_listing_models_loads_nothing_heavy():
+    code = (
+        "import sys, preceptor.evaluation, preceptor.models as models; models.known_models(); "
+        "models.build_model('convnet2', channels=1, classes=2); "
+        "print(sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "'torch'" in result.stdout
+    for heavy in ("timm", "torchvision", "sklearn", "scipy", "matplotlib", "PIL"):
+        assert f"'{heavy}'" not in result.stdout

@@ -1,0 +1,161 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from torch.nn import functional as F
+
+from preceptor import Chain, InputError, LabelRevision, LabelSmoothing, recipe, recipe_names
+from preceptor.recipes import RecipeFile, read_recipe
+from tests.strategies import Taught, taught
+
+TERM = "terms:\n  kl: {match: kl}\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_recipes_of_this_version_are_there() -> None:
+    assert set(recipe_names()) >= {
+        "none", "kd", "label-revision", "label-revision-kl", "ka-ps", "ka-lsr", "drop-wrong",
+    }  # fmt: skip
+    assert recipe_names() == sorted(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_says_what_it_is_and_teaches(name: str) -> None:
+    content = read_recipe(name)
+    assert content.about
+    assert content.paper
+    chain = Chain(**recipe(name))
+    student = torch.zeros(3, 4, requires_grad=True)
+    teacher = torch.tensor([[4.0, 1, 0, 0], [3.0, 1, 0, 0], [0.0, 2, 0, 0]])
+    terms = chain(student, teacher, torch.tensor([0, 2, -1]))
+    terms.total.backward()
+    assert set(terms.losses) == set(content.terms)
+    assert terms.total > 0
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_survives_being_written_down(name: str, tmp_path: Path) -> None:
+    content = read_recipe(name)
+    dumped = content.model_dump(mode="json", exclude_none=True)
+    assert RecipeFile.model_validate(dumped) == content
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name != "none"])
+def test_every_recipe_but_labels_alone_needs_its_teacher(name: str) -> None:
+    assert Chain(**recipe(name)).needs_teacher
+    assert not Chain(**recipe("none")).needs_teacher
+
+
+@given(taught(largest=8.0))
+def test_the_formulas_of_the_plain_recipes(batch: Taught) -> None:
+    z, t, y = batch.student, batch.teacher, batch.label
+    ce = F.cross_entropy(z, y, reduction="none")
+    kl = 16 * F.kl_div((z / 4).log_softmax(1), batch.said(4.0), reduction="none", log_target=True).sum(dim=1)
+    right = ~batch.wrong
+    expected = {
+        "none": ce.mean(),
+        "kd": (0.1 * ce + 0.9 * kl).mean(),
+        "drop-wrong": torch.where(right, 0.1 * ce + 0.9 * kl, ce).mean(),
+    }
+    for name, total in expected.items():
+        torch.testing.assert_close(Chain(**recipe(name))(z, t, y).total, total)
+
+
+@given(taught(largest=8.0))
+def test_a_teacher_that_is_always_right_makes_every_correction_plain(batch: Taught) -> None:
+    arguments = batch.student, batch.teacher, batch.teacher_class
+    kd = Chain(**recipe("kd"))(*arguments)
+    for name in ("label-revision-kl", "drop-wrong"):
+        torch.testing.assert_close(Chain(**recipe(name))(*arguments).total, kd.total)
+    for name in ("ka-ps", "ka-lsr"):
+        torch.testing.assert_close(Chain(**recipe(name))(*arguments).total, kd["kl"] / 0.9)
+
+
+def test_overrides_reach_stages_terms_and_their_options() -> None:
+    parts = recipe("label-revision-kl", {"correct.eta": 0.5, "terms.kl.weight": 2, "temper.temperature": 1})
+    assert parts["correct"] == LabelRevision(eta=0.5)
+    assert parts["terms"]["kl"].weight == 2
+    assert parts["temper"].temperature == 1  # type: ignore[union-attr]
+
+
+def test_overrides_exchange_and_add_parts() -> None:
+    parts = recipe("ka-ps", {"correct": "label_smoothing", "correct.eps": 0.1, "terms.ce.truth": "cross_entropy"})
+    assert parts["correct"] == LabelSmoothing(eps=0.1)
+    assert set(parts["terms"]) == {"kl", "ce"}
+    assert recipe("ka-ps", {"correct": None})["correct"] is None
+
+
+def test_an_override_does_not_last() -> None:
+    recipe("kd", {"terms.kl.weight": 5.0})
+    assert recipe("kd")["terms"]["kl"].weight == 0.9
+
+
+def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, "select: drop_wrong\n" + TERM)
+    for name in (path, str(path)):
+        parts = recipe(name)
+        assert (parts["correct"], parts["temper"]) == (None, None)
+        assert parts["select"] is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("label-revison", {}, "unknown recipe 'label-revison': did you mean 'label-revision'"),
+        ("../secrets", {}, "unknown recipe '../secrets'"),
+        ("kd", {"temperature": 4}, "unknown key in recipe kd 'temperature': .*known: about, correct, paper, select"),
+        ("kd", {"termz.kl.weight": 1}, "unknown key in recipe kd 'termz': did you mean 'terms'"),
+        ("kd", {"terms.kl.wieght": 1}, "unknown key in recipe kd 'wieght': did you mean 'weight'"),
+        ("kd", {"terms.kl.weight": "big"}, r"recipe kd: terms\.kl\.weight: .*given: 'big'"),
+        ("kd", {"terms.kl.truth": "cross_entropy"}, "a term has either match or truth"),
+        ("kd", {"terms.new.weight": 1}, "a term has either match or truth"),
+        ("kd", {"terms.kl.where": "wrnog"}, "unknown group of samples in 'where' 'wrnog': did you mean 'wrong'"),
+        ("kd", {"terms.kl.where": "selected"}, "nothing selects"),
+        ("kd", {"terms.kl.reduction": "mean"}, r"terms\.kl\.reduction: Input should be 'batch' or 'where'"),
+        ("kd", {"terms.kl.match": "kll"}, "unknown match stage 'kll': did you mean 'kl'"),
+        ("kd", {"terms.kl.match.squared": True}, "unknown option of match stage 'kl' 'squared': .*temperature_squared"),
+        ("kd", {"correct": "label_revison"}, "unknown correct stage 'label_revison': did you mean 'label_revision'"),
+        ("kd", {"correct": "label_revision", "correct.eta": 1.5}, "eta = 1.5: must be at least 0 and below 1"),
+        ("kd", {"correct": 3}, "recipe kd: correct: "),
+        ("kd", {"temper.temperature": "hot"}, r"fixed\.temperature = 'hot': input should be a valid number"),
+        ("kd", {"terms": {}}, "recipe kd: terms: .*at least 1 item"),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_line(name: str, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        Chain(**recipe(name, overrides))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TERM + TERM, "key 'terms' is given twice"),
+        ("terms:\n  kl: {match: kl}\n  kl: {match: kl}\n", "key 'kl' is given twice"),
+        ("corect: probability_shift\n" + TERM, "did you mean 'correct'"),
+        ("about: nothing to learn\n", "terms: Field required"),
+        ("terms: kl\n", "terms: Input should be a valid dictionary"),
+        ("terms:\n  kl: kl\n", r"terms\.kl: Input should be a valid dictionary"),
+        ("terms:\n  kl: {match: {eta: 1}}\n", r"terms\.kl\.match\.stage: Field required"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(InputError, match=message) as error:
+        recipe(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.yaml: cannot be read"):
+        recipe(tmp_path / "nowhere.yaml")

@@ -1,0 +1,46 @@
+"""The public surface is listed once and everything on it is there."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+import preceptor
+
+
+@pytest.mark.parametrize("name", preceptor.__all__)
+def test_every_public_name_can_be_imported(name: str) -> None:
+    assert getattr(preceptor, name) is not None
+    assert name in dir(preceptor)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(preceptor.__file__).read_text())
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {alias.asname for block in blocks for node in block.body for alias in getattr(node, "names", [])}
+    assert seen | {"__version__"} == set(preceptor.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Chian'"):
+        preceptor.Chian  # noqa: B018
+
+
+def test_someone_elses_loop() -> None:
+    from preceptor import KL, Chain, Fixed, LabelRevision, recipe
+
+    generator = torch.Generator().manual_seed(0)
+    images, label = torch.randn(16, 20, generator=generator), torch.arange(16) % 4
+    teacher, student = torch.nn.Linear(20, 4), torch.nn.Linear(20, 4)
+    optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
+    for chain in (Chain(**recipe("kd")), Chain(correct=LabelRevision(eta=0.8), temper=Fixed(4), match=KL())):
+        losses = []
+        for _ in range(20):
+            terms = chain(student(images), teacher(images), label, index=torch.arange(16))
+            optimiser.zero_grad()
+            terms.total.backward()
+            optimiser.step()
+            losses.append(float(terms.total.detach()))
+        assert losses[-1] < 0.5 * losses[0]
+    assert all(parameter.grad is None for parameter in teacher.parameters())

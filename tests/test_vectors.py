@@ -1,0 +1,205 @@
+"""Worked numbers, made by an independent NumPy script (tests/vectors.json), float64, to 1e-6."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from preceptor import KL, Chain, LabelRevision, LabelSmoothing, ProbabilityShift, SquaredErrorLogits, Terms, recipe
+from preceptor.correct import label_revision, probability_shift, revision_beta, smoothed_one_hot, truth_probability
+from preceptor.match import kl_divergence
+from preceptor.temper import Fixed
+
+VECTORS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "vectors.json").read_text())["vectors"]
+CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {}
+
+
+def checks(*keys: str) -> Callable[[Callable[[dict[str, Any]], None]], Callable[[dict[str, Any]], None]]:
+    def add(function: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+        CHECKS.update(dict.fromkeys(keys, function))
+        return function
+
+    return add
+
+
+def doubles(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def same(found: Tensor | float, expected: Any) -> None:
+    torch.testing.assert_close(torch.as_tensor(found, dtype=torch.float64), doubles(expected), atol=1e-6, rtol=0)
+
+
+def batch(vector: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    student = doubles(vector["student_logits"]).requires_grad_()
+    label = torch.tensor(vector.get("target", [0] * len(student)))
+    return student, doubles(vector["teacher_logits"]), label
+
+
+@pytest.mark.parametrize("key", VECTORS)
+def test_vector(key: str) -> None:
+    assert key in CHECKS, f"{key} has no check"
+    CHECKS[key](VECTORS[key])
+
+
+def test_every_check_has_its_vector() -> None:
+    assert set(CHECKS) == set(VECTORS)
+
+
+@checks("kd.hinton_T4")
+def plain_distillation(vector: dict[str, Any]) -> None:
+    student, teacher, label = batch(vector)
+    terms = Chain(**recipe("kd"))(student, teacher, label)
+    assert terms.audit is not None
+    same(terms.audit.target.exp(), vector["teacher_probs_T"])
+    same((student / vector["T"]).softmax(dim=1), vector["student_probs_T"])
+    same(kl_divergence(student, terms.audit.target, vector["T"]), [vector["kl"]])
+    same(terms["kl"] / 0.9, vector["T2_kl"])
+    same(terms["ce"] / 0.1, vector["ce"])
+    same(terms.total, vector["total_ce0p1_kd0p9"])
+
+
+@checks(*(key for key in VECTORS if key.startswith("lr.revise.")))
+def revision(vector: dict[str, Any]) -> None:
+    log_probs, label = doubles([vector["teacher_probs"]]).log(), torch.tensor([vector["target"]])
+    top = torch.tensor([vector["argmax_teacher"]])
+    same(revision_beta(log_probs, label, top, vector["eta"]), [vector["beta"]])
+    revised = label_revision(log_probs, label, top, vector["eta"]).exp()
+    same(revised, [vector["revised"]])
+    same(revised.sum(), vector["sum"])
+    same(revised[0, label[0]] - revised[0, top[0]], vector["margin_target_minus_teachertop"])
+
+
+def label_revision_terms(vector: dict[str, Any], reduction: str) -> tuple[Terms, Tensor]:
+    student, teacher, label = batch(vector)
+    overrides: dict[str, Any] = {f"terms.{name}.reduction": reduction for name in ("ce", "logits", "revised")}
+    overrides |= {
+        "correct.eta": vector["eta"],
+        "terms.logits.weight": vector["lambda1"],
+        "terms.revised.weight": vector["lambda2"],
+    }
+    terms = Chain(**recipe("label-revision", overrides))(student, teacher, label)
+    terms.total.backward()
+    assert student.grad is not None
+    return terms, student.grad
+
+
+def check_label_revision_terms(vector: dict[str, Any], reduction: str) -> Tensor:
+    terms, gradient = label_revision_terms(vector, reduction)
+    same(terms["ce"], vector["ce_right"])
+    same(terms["logits"] / vector["lambda1"], vector["mse_logits_right"])
+    same(terms["revised"] / vector["lambda2"], vector["mse_prob_wrong"])
+    same(terms.total, vector["total"])
+    assert gradient.isfinite().all()
+    if "revised_wrong_row" in vector:
+        assert terms.audit is not None
+        same((~terms.audit.wrong).double(), vector["teacher_right"])
+        same(terms.audit.target[terms.audit.wrong].exp(), [vector["revised_wrong_row"]])
+        same(gradient, vector["grad_student_logits"])
+    return gradient
+
+
+@checks("lr.loss.batch3_subset", "lr.loss.all_right", "lr.loss.all_wrong")
+def subset_loss(vector: dict[str, Any]) -> None:
+    check_label_revision_terms(vector, "where")
+
+
+@checks("lr.loss.batch3_batch")
+def batch_loss(vector: dict[str, Any]) -> None:
+    check_label_revision_terms(vector, "batch")
+
+
+@checks("lr.kl_variant")
+def kl_variant(vector: dict[str, Any]) -> None:
+    student, teacher, label = batch(vector)
+    weights = {"terms.kl.weight": vector["alpha"], "terms.ce.weight": 1 - vector["alpha"]}
+    for key, scope in (("wrong_only", "wrong"), ("all_samples", "all")):
+        overrides = {**weights, "correct.eta": vector["eta"], "correct.apply_to": scope}
+        same(Chain(**recipe("label-revision-kl", overrides))(student, teacher, label).total, vector[key])
+
+
+@checks("ka.ps_probs")
+def shift(vector: dict[str, Any]) -> None:
+    probs = doubles(vector["probs"])
+    label, top = torch.tensor(vector["target"]), probs.argmax(dim=1)
+    same(probability_shift(probs, label, top), vector["shifted"])
+    same(probability_shift(probs.log(), label, top).exp(), vector["shifted"])
+
+
+@checks("ka.ps_commutes_with_softmax")
+def shift_commutes(vector: dict[str, Any]) -> None:
+    logits, label = doubles(vector["logits"]), torch.tensor(vector["target"])
+    top = logits.argmax(dim=1)
+    shifted = probability_shift(logits, label, top)
+    same(shifted, vector["shifted_logits"])
+    same((shifted / vector["T"]).softmax(dim=1), vector["softmax_of_shifted"])
+    same(probability_shift((logits / vector["T"]).softmax(dim=1), label, top), vector["shifted_of_softmax"])
+    # The chain shifts log-probabilities and hands a match that needs logits the shifted logits themselves.
+    chain = Chain(correct=ProbabilityShift(), temper=Fixed(vector["T"]), match=SquaredErrorLogits())
+    same(chain(shifted, logits, label).total, 0.0)
+
+
+@checks("ka.top2_swap_is_wrong")
+def not_the_runner_up(vector: dict[str, Any]) -> None:
+    probs = doubles([vector["probs"]])
+    found = probability_shift(probs, torch.tensor([vector["target"]]), probs.argmax(dim=1))
+    same(found, [vector["ps"]])
+    assert not torch.allclose(found, doubles([vector["top1_top2_swap"]]))
+
+
+@checks("ka.lsr")
+def smoothing(vector: dict[str, Any]) -> None:
+    label, log_probs = torch.tensor(vector["target"]), doubles([[1.0 / vector["K"]] * vector["K"]]).log()
+    by_eps = LabelSmoothing(eps=vector["eps"])
+    by_prob = LabelSmoothing(correct_prob=vector["kdlib_correct_prob"])
+    same(by_eps(log_probs, label, label).exp(), vector["standard"])
+    same(by_prob(log_probs, label, label).exp(), vector["kdlib"])
+    same(truth_probability(vector["eps"], vector["K"]), vector["c_equivalent_to_eps0p1"])
+    same(truth_probability(vector["eps_equivalent_to_c0p9"], vector["K"]), vector["kdlib_correct_prob"])
+    same(smoothed_one_hot(log_probs, label, vector["c_equivalent_to_eps0p1"]).exp(), vector["standard"])
+
+
+@checks("ka.lsr_only_on_wrong")
+def smoothing_on_wrong(vector: dict[str, Any]) -> None:
+    logits = doubles(vector["probs"]).log()
+    chain = Chain(correct=LabelSmoothing(eps=vector["eps"]), match=KL())
+    audit = chain(torch.zeros_like(logits), logits, torch.tensor(vector["target"])).audit
+    assert audit is not None
+    same(audit.target.exp(), vector["adjusted"])
+
+
+def shift_distillation(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
+    total: Tensor = Chain(**recipe("ka-ps"))(student, teacher, label).total
+    return total
+
+
+@checks("ka.ps_loss_T4")
+def shift_loss(vector: dict[str, Any]) -> None:
+    student, teacher, label = batch(vector)
+    same(shift_distillation(student, teacher, label), vector["total"])
+    alone = [shift_distillation(*(part[i : i + 1] for part in (student, teacher, label))) for i in range(len(label))]
+    same(torch.stack(alone).detach(), vector["per_sample_T2_KL"])
+
+
+@checks("ka.kdlib_defect")
+def not_the_defect(vector: dict[str, Any]) -> None:
+    source = VECTORS["ka.ps_loss_T4"]
+    student, teacher, label = batch(source)
+    found = shift_distillation(student, teacher, label)
+    same(found, vector["correct_T2_KL"])
+    assert abs(float(found.detach()) - vector["kdlib_value"]) > 1
+    # What the defect computes: probabilities in the wrong order, none of them in log-space.
+    adjusted = probability_shift((teacher / source["T"]).softmax(dim=1), label, teacher.argmax(dim=1))
+    swapped = F.kl_div(adjusted, (student / source["T"]).softmax(dim=1), reduction="batchmean")
+    same(swapped * source["T"] ** 2, vector["kdlib_value"])
+
+
+def test_the_revised_share_lies_between_half_eta_and_eta() -> None:
+    betas = [(VECTORS[key]["eta"], VECTORS[key]["beta"]) for key in VECTORS if key.startswith("lr.revise.")]
+    assert all(eta / 2 - 1e-12 <= beta <= eta + 1e-12 for eta, beta in betas)
+    assert LabelRevision().eta == 0.8
