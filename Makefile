@@ -4,16 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint check clean
+.PHONY: demo test tables clean
 
 demo: $(READY)  ## a faulty teacher and its students, on digits; ends with a table and demo/report.html
 	$(BIN)/preceptor demo --out demo
 
 test: $(READY)  ## style, types and the whole test suite
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+tables: $(READY)  ## write the tables of results/ into the README
+	$(BIN)/python tools/fill_tables.py README.md
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Preceptor needs Python 3.11 or later, found " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'

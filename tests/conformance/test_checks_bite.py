@@ -9,15 +9,10 @@ from torch import Tensor
 from preceptor import register
 from preceptor.conformance import ConformanceError, check_stage, checks_for
 from preceptor.stage import Kind, StageInfo
-from tests.conformance.broken import (
-    BROKEN,
-    CallsItem,
-    CorrectionBase,
-    FollowsTheStudent,
-    LearnedTemperature,
-    MatchBase,
-    MovingTarget,
-)
+from tests.conformance.broken_losses import BROKEN_LOSSES, CallsItem, MatchBase, MovingTarget
+from tests.conformance.broken_signals import BROKEN_SIGNALS, CorrectionBase, FollowsTheStudent, LearnedTemperature
+
+BROKEN = BROKEN_LOSSES + BROKEN_SIGNALS
 
 pytestmark = pytest.mark.usefixtures("registry")
 

@@ -79,17 +79,23 @@ def test_kinds(result: StudyResult) -> None:
 
 def test_caveats_compare_with_each_control_and_own_up_to_picking(result: StudyResult) -> None:
     said = [plain(caveat) for caveat in caveats(result)]
-    assert said[0] == "label-revision against none: +2.59 points, 95% interval +1.54 to +3.64, which excludes zero."
+    assert (
+        said[0]
+        == "label-revision against labels alone: +2.59 points, 95% interval +1.54 to +3.64, which excludes zero."
+    )
     assert (
         said[1] == "label-revision against drop-wrong: +0.55 points, 95% interval -0.13 to +1.24, which includes zero."
     )
-    assert said[2].endswith("lies above zero for label-revision, ka-ps and ka-lsr.")
+    assert said[2] == (
+        "Of 3 corrections, 3 (label-revision, ka-ps and ka-lsr) have an interval against kd above zero, 0 have one below "
+        "zero."
+    )
     assert "picked after the fact" in said[3]
 
 
 def test_caveats_name_corrections_that_hurt(result: StudyResult) -> None:
     said = caveats(study(result, kd=KD, ka_ps=UNSURE, ka_lsr=WORSE))
-    assert said[0] == "Of 2 corrections, the interval against kd lies above zero for none, below zero for ka-lsr."
+    assert said[0] == "Of 2 corrections, 0 have an interval against kd above zero, 1 (ka-lsr) has one below zero."
 
 
 def test_an_interval_that_touches_zero_does_not_exclude_it(result: StudyResult) -> None:

@@ -62,6 +62,12 @@ def test_every_row_is_there_with_every_cell(result: StudyResult, page: Page) -> 
     assert len(page.all("tr", role="row")) == len(result.rows) + 1
 
 
+def test_the_heading_of_the_table_names_the_best_whichever_it_is(result: StudyResult, page: Page) -> None:
+    assert "Of 6 recipes, label-revision scored highest" in page.text
+    unflattering = result.model_copy(update={"rows": study_rows({**ACCURACY, "none": (0.99, 0.99, 0.99)})})
+    assert "Of 6 recipes, labels alone scored highest" in Page(study_page(unflattering, [])).text
+
+
 def test_marks_the_baseline_and_the_controls_and_nothing_else(page: Page) -> None:
     kinds = [attributes["class"] for attributes in page.all("tr", role="row") if "class" in attributes]
     assert kinds == ["labels_only", "baseline", "correction", "correction", "correction", "control"]

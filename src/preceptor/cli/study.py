@@ -20,7 +20,7 @@ def run_and_show(
     page: Path,
     arguments: argparse.Namespace,
 ) -> None:
-    """Run a study, write its result file and page, show its table; ``seeds`` None keeps the study's own."""
+    """Run a study, write its files and show its table; ``seeds`` None keeps the study's own."""
     from preceptor.cli.progress import StudyBar
     from preceptor.reports import require_report_extra, write_study_page
     from preceptor.studies import run_faulty_teacher, save_result
@@ -53,8 +53,8 @@ def _show(result: "StudyResult") -> None:
     teacher = result.teacher
     print(
         f"\nThe teacher learned from {teacher.images:,} images with {max(teacher.wrong_labels):,} wrong labels: "
-        f"{percent(teacher.accuracy)} on the test set, {percent(teacher.accuracy_on_lessons)} on the {result.lessons:,} "
-        "images the students are given."
+        f"{percent(teacher.accuracy)} on the test set, {percent(teacher.accuracy_on_lessons)} on the "
+        f"{result.lessons:,} images the students are given."
     )
     table = Table(*headings(result))
     for row in result.rows:

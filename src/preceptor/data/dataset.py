@@ -9,8 +9,8 @@ from torch import Tensor
 
 from preceptor.data.views import ViewRule
 from preceptor.errors import InputError
+from preceptor.lesson import UNLABELLED
 
-UNLABELLED = -1
 _CHUNK = 4096
 
 

@@ -27,10 +27,7 @@ def network_logits(
     training = network.training
     network.eval()
     try:
-        parts = [
-            network(in_fast_layout(normalise(part))).float().cpu()
-            for part in images.split(batch_size)
-        ]
+        parts = [network(in_fast_layout(normalise(part))).float().cpu() for part in images.split(batch_size)]
     finally:
         network.train(training)
     return torch.cat(parts)

@@ -31,6 +31,11 @@ def kind_of(row: RecipeRow, result: StudyResult) -> Kind:
     return Kind.OTHER if row.touched is None else Kind.CORRECTION
 
 
+def spoken(row: RecipeRow, result: StudyResult) -> str:
+    """A recipe's name inside a sentence, where the recipe "none" would read as "no recipe"."""
+    return "labels alone" if kind_of(row, result) is Kind.LABELS_ONLY else row.recipe
+
+
 def best_correction(result: StudyResult) -> RecipeRow | None:
     """The correction of the highest mean accuracy; None when the study has no correction."""
     return max(_rows_of(Kind.CORRECTION, result), key=lambda row: row.mean, default=None)
@@ -57,7 +62,7 @@ def caveats(result: StudyResult) -> list[str]:
     if best is None:
         return []
     controls = [*_rows_of(Kind.LABELS_ONLY, result), *_rows_of(Kind.CONTROL, result)]
-    return [*(_against(best, control) for control in controls), *_multiplicity(result)]
+    return [*(_against(best, control, spoken(control, result)) for control in controls), *_multiplicity(result)]
 
 
 def excludes_zero(difference: PairedDifference | None) -> bool:
@@ -97,9 +102,9 @@ def _reached(control: RecipeRow, best: RecipeRow | None) -> str:
     return f"{accuracy} ({'as much as' if control.mean == best.mean else 'more than'} {best.recipe})"
 
 
-def _against(best: RecipeRow, control: RecipeRow) -> str:
+def _against(best: RecipeRow, control: RecipeRow, name: str) -> str:
     difference = paired_difference(best.accuracy, control.accuracy)
-    said = f"{best.recipe} against {control.recipe}: {points(difference.mean)} points"
+    said = f"{best.recipe} against {name}: {points(difference.mean)} points"
     if difference.low is None:
         return f"{said}, one seed, no interval."
     verdict = "which excludes zero" if excludes_zero(difference) else "which includes zero"
@@ -112,9 +117,13 @@ def _multiplicity(result: StudyResult) -> list[str]:
         return []
     above = [row.recipe for row in rows if excludes_zero(row.difference) and row.difference and row.difference.mean > 0]
     below = [row.recipe for row in rows if excludes_zero(row.difference) and row.difference and row.difference.mean < 0]
-    lies = f"the interval against {result.baseline} lies above zero for {listed(above) or 'none'}"
-    lies += f", below zero for {listed(below)}" if below else ""
     return [
-        f"Of {len(rows)} corrections, {lies}.",
+        f"Of {len(rows)} corrections, {_among(above)} an interval against {result.baseline} above zero, "
+        f"{_among(below)} one below zero.",
         "The best was picked after the fact; no interval is widened for that, nor for looking at several.",
     ]
+
+
+def _among(recipes: list[str]) -> str:
+    verb = "has" if len(recipes) == 1 else "have"
+    return f"{len(recipes)} ({listed(recipes)}) {verb}" if recipes else f"0 {verb}"

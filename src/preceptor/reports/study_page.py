@@ -11,7 +11,7 @@ import yaml
 from preceptor.errors import EnvironmentProblem
 from preceptor.reports.charts import MOST_CLASSES, ClassError, accuracy_chart, class_errors, error_chart, error_share
 from preceptor.reports.extra import require_report_extra
-from preceptor.reports.finding import Kind, caveats, excludes_zero, kind_of, main_finding
+from preceptor.reports.finding import Kind, caveats, excludes_zero, kind_of, main_finding, spoken
 from preceptor.reports.gallery import card
 from preceptor.reports.wording import MINUS, counted, duration, listed, percent, unbroken
 from preceptor.studies.result import Exhibit, RecipeRow, StudyResult
@@ -83,7 +83,7 @@ def _content(result: StudyResult, exhibits: Sequence[Exhibit]) -> dict[str, Any]
         "finding": main_finding(result),
         "caveats": caveats(result),
         "seeds": len(result.rows[0].accuracy),
-        "table_heading": _table_heading(result.rows),
+        "table_heading": _table_heading(result),
         "columns": [unbroken(heading) for heading in headings(result)],
         "rows": [_table_row(row, result) for row in result.rows],
         "accuracy_chart": accuracy_chart(result),
@@ -99,10 +99,10 @@ def _content(result: StudyResult, exhibits: Sequence[Exhibit]) -> dict[str, Any]
     }
 
 
-def _table_heading(rows: Sequence[RecipeRow]) -> str:
-    highest = max(row.mean for row in rows)
-    first = [row.recipe for row in rows if row.mean == highest]
-    return f"{listed(first)} scored highest of {counted(len(rows), 'recipe')}"
+def _table_heading(result: StudyResult) -> str:
+    highest = max(row.mean for row in result.rows)
+    first = listed([spoken(row, result) for row in result.rows if row.mean == highest])
+    return f"Of {counted(len(result.rows), 'recipe')}, {first} scored highest"
 
 
 def _table_row(row: RecipeRow, result: StudyResult) -> dict[str, Any]:

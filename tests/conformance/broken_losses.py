@@ -1,4 +1,4 @@
-"""Stages that are broken on purpose, each in one way, and two unusual ones that are sound."""
+"""Matches and ground truths broken on purpose, each in one way, and an unusual one that is sound."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from preceptor import Lesson
-from preceptor.lesson import at_class, column, is_class
-from preceptor.stage import Kind, Scope, TargetSpace
+from preceptor.lesson import column
+from preceptor.stage import Kind, TargetSpace
 
 
 class MatchBase:
@@ -195,124 +194,12 @@ class DefaultOfTheWrongType(MatchBase):
     power: int = 0.5  # type: ignore[assignment]
 
 
-class CorrectionBase:
-    """A correction, broken below."""
-
-    apply_to: Scope = "wrong"
-
-    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
-        return log_probs
-
-
-class NotNormalised(CorrectionBase):
-    """Adds to the truth and takes from nobody."""
-
-    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
-        return log_probs + 0.5 * is_class(log_probs, label)
-
-
-class ReturnsProbabilities(CorrectionBase):
-    """Forgets the logarithm."""
-
-    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
-        return log_probs.exp()
-
-
-class PrefersClassZero(CorrectionBase):
-    """The number of a class means something to it."""
-
-    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
-        return (log_probs + is_class(log_probs, torch.zeros_like(label))).log_softmax(dim=1)
-
-
-class SwapsInPlace(CorrectionBase):
-    """Corrupts the teacher's cached word."""
-
-    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
-        top, truth = at_class(log_probs, teacher_class), at_class(log_probs, label)
-        log_probs.scatter_(1, teacher_class.unsqueeze(1), truth.unsqueeze(1))
-        return log_probs.scatter_(1, label.unsqueeze(1), top.unsqueeze(1))
-
-
-class AppliesToEverything(CorrectionBase):
-    """A scope that does not exist, which the chain would read as "all"."""
-
-    apply_to = "everything"  # type: ignore[assignment]
-
-
-class LogOfZero(CorrectionBase):
-    """One-hot, whose logarithm is not finite."""
-
-    def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
-        return is_class(log_probs, label).to(log_probs).log()
-
-
-class RawUncertainty:
-    """A temperature that falls below zero for an unsure student."""
-
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return 2 - 1 / lesson.student.softmax(dim=1).amax(dim=1)
-
-
-class TemperatureColumn:
-    """A temperature per sample in the wrong shape."""
-
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return torch.ones_like(lesson.student[:, :1])
-
-
-class FollowsTheStudent:
-    """Sound as long as the lesson is detached."""
-
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return 1 + lesson.student.softmax(dim=1).amax(dim=1)
-
-
-class NegativeWeights:
-    """Unlearns some samples."""
-
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return 0.5 - lesson.teacher.softmax(dim=1).amax(dim=1)
-
-
-class BooleanWeights:
-    """A mask in place of weights."""
-
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return lesson.right
-
-
-class LooksUpEveryLabel:
-    """Fails at the label -1."""
-
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return at_class(lesson.teacher.softmax(dim=1), lesson.label)
-
-
-class AssumesEqualOutputs:
-    """Fails when the student may abstain."""
-
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return (-(lesson.student - lesson.teacher).square().mean(dim=1)).exp()
-
-
 class MeanCrossEntropy:
     """Every sample answers for the whole batch, the unlabelled included."""
 
     def __call__(self, student: Tensor, label: Tensor) -> Tensor:
         per_sample = nn.functional.cross_entropy(student, label, reduction="none")
         return per_sample.mean().expand_as(per_sample)
-
-
-class LearnedTemperature(nn.Module):
-    """One temperature, learned with the student."""
-
-    def __init__(self, start: float) -> None:
-        super().__init__()
-        self.log_temperature = nn.Parameter(torch.tensor(start).log())
-
-    def forward(self, lesson: Lesson) -> Tensor:
-        return self.log_temperature.exp()
 
 
 class MovingTarget(nn.Module):
@@ -331,7 +218,7 @@ class MovingTarget(nn.Module):
         return per_sample * (1 + before)
 
 
-BROKEN: list[tuple[Kind, type[Any], str]] = [
+BROKEN_LOSSES: list[tuple[Kind, type[Any], str]] = [
     ("match", ReducesTheBatch, "one_loss_a_sample"),
     ("match", ComputesInDouble, "one_loss_a_sample"),
     ("match", MixesSamples, "weight_zero_is_gradient_zero"),
@@ -355,18 +242,6 @@ BROKEN: list[tuple[Kind, type[Any], str]] = [
     ("match", OneTemperatureOnly, "takes_a_temperature_per_sample"),
     ("match", MisspelsItsTarget, "declares_what_it_needs"),
     ("match", DefaultOfTheWrongType, "builds_from_a_recipe"),
-    ("correct", NotNormalised, "rows_are_log_probabilities"),
-    ("correct", ReturnsProbabilities, "rows_are_log_probabilities"),
-    ("correct", PrefersClassZero, "equivariant_to_relabelling"),
-    ("correct", SwapsInPlace, "leaves_its_inputs_alone"),
-    ("correct", AppliesToEverything, "touches_only_its_scope"),
-    ("correct", LogOfZero, "finite_at_extreme_logits"),
-    ("temper", RawUncertainty, "positive_temperature"),
-    ("temper", TemperatureColumn, "positive_temperature"),
-    ("select", NegativeWeights, "weights_per_sample"),
-    ("select", BooleanWeights, "weights_per_sample"),
-    ("select", LooksUpEveryLabel, "accepts_unlabelled_samples"),
-    ("select", AssumesEqualOutputs, "accepts_an_abstaining_student"),
     ("truth", MeanCrossEntropy, "passes_unlabelled_samples_by"),
     ("truth", MeanCrossEntropy, "weight_zero_is_gradient_zero"),
 ]
