@@ -8,7 +8,7 @@ from hypothesis import settings
 from preceptor import catalogue, stage
 
 # The same examples on every machine, however slow: a failure can be looked at again.
-settings.register_profile("preceptor", deadline=None, derandomize=True, max_examples=30, database=None)
+settings.register_profile("preceptor", deadline=None, derandomize=True, max_examples=25, database=None)
 settings.load_profile("preceptor")
 
 

@@ -38,8 +38,8 @@ temperatures = st.sampled_from([0.5, 1.0, 2.0, 4.0, 20.0])
 def taught(draw: st.DrawFn, *, unlabelled: bool = False, largest: float = 30.0) -> Taught:
     """Float64 logits of 1 to 6 samples and 2 to 6 classes; half-steps, so that ties occur."""
     shape = draw(st.tuples(st.integers(1, 6), st.integers(2, 6)))
-    steps = st.integers(int(-2 * largest), int(2 * largest)).map(lambda step: step / 2)
-    teacher, student = (torch.from_numpy(draw(arrays(np.float64, shape, elements=steps))) for _ in range(2))
+    steps = st.integers(int(-2 * largest), int(2 * largest))
+    teacher, student = torch.from_numpy(draw(arrays(np.int64, (2, *shape), elements=steps)) / 2)
     labels = st.integers(-1 if unlabelled else 0, shape[1] - 1)
     label = torch.tensor(draw(st.lists(labels, min_size=shape[0], max_size=shape[0])))
     return Taught(teacher, student, label)

@@ -72,7 +72,8 @@ def test_check_stage_reports_every_failure_at_once() -> None:
     registered("match", CallsItem)
     with pytest.raises(ConformanceError) as failure:
         check_stage("match", "under_test")
-    lines = [line for line in str(failure.value).splitlines() if line.startswith("match stage")]
+    lines = str(failure.value).splitlines()
+    assert all(line.startswith("match stage 'under_test' fails '") for line in lines)
     assert {"no_host_sync", "follows_the_device", "gradient_is_right"} <= {line.split("'")[3] for line in lines}
 
 

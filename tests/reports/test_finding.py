@@ -87,8 +87,8 @@ def test_caveats_compare_with_each_control_and_own_up_to_picking(result: StudyRe
         said[1] == "label-revision against drop-wrong: +0.55 points, 95% interval -0.13 to +1.24, which includes zero."
     )
     assert said[2] == (
-        "Of 3 corrections, 3 (label-revision, ka-ps and ka-lsr) have an interval against kd above zero, 0 have one below "
-        "zero."
+        "Of 3 corrections, 3 (label-revision, ka-ps and ka-lsr) have an interval against kd above zero, 0 have one "
+        "below zero."
     )
     assert "picked after the fact" in said[3]
 

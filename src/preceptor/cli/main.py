@@ -1,6 +1,7 @@
 """``preceptor``: finds the verb, runs it, and turns errors into one clear line and an exit code."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ VERBS = {
 """Every verb is a module of this package with ``add_arguments(parser)`` and ``run(arguments)``."""
 
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,13 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = _parser(given).parse_args(given)
+        parser = _parser(given)
+        arguments = parser.parse_args(given)
         if arguments.verb is None:
-            _parser(given).print_help()
+            parser.print_help()
             return 0
         import_module(f"preceptor.cli.{arguments.verb}").run(arguments)
     except PreceptorError as error:
         return _fail(error)
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except OSError as error:
         return _fail(EnvironmentProblem(f"{error.filename or 'the system'}: {error.strerror or error}"))
     except KeyboardInterrupt:
@@ -57,9 +63,10 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         prog="preceptor",
         description="Knowledge distillation that checks the teacher.",
         epilog="Start with: preceptor demo. Each verb has its own --help with examples.",
+        formatter_class=_Raw,
     )
     parser.add_argument("--version", action="version", version=f"preceptor {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB [options]", title="verbs")
     wanted = next((word for word in given if not word.startswith("-")), None)
     if wanted is not None and wanted not in VERBS:
         raise unknown_name("verb", wanted, VERBS)
@@ -71,7 +78,10 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 class _Raw(argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of the examples."""
+    """Keeps the line breaks of the examples, and every verb on one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
 
 
 def _fail(error: PreceptorError) -> int:

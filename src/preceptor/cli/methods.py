@@ -4,12 +4,15 @@ import argparse
 import inspect
 import json
 import sys
+import textwrap
 from typing import Any
 
 EXAMPLES = """examples:
   preceptor methods
   preceptor methods --json
 """
+
+WIDTH = 110
 
 SEATS = {
     "correct": "corrections: what the teacher's word becomes where it is wrong",
@@ -59,12 +62,12 @@ def _show(known: list[dict[str, Any]], recipes: list[dict[str, Any]]) -> None:
         for stage in (entry for entry in known if entry["kind"] == kind):
             _entry(stage["name"], stage["summary"], stage["paper"])
             if stage["options"]:
-                print(f"      {', '.join(f'{name}={value}' for name, value in stage['options'].items())}")
+                print(f"{'':24}{', '.join(f'{name}={value}' for name, value in stage['options'].items())}")
     print("\nrecipes: preceptor distill --recipe NAME")
     for entry in recipes:
         _entry(entry["name"], entry["about"], entry["paper"])
 
 
 def _entry(name: str, summary: str, paper: str) -> None:
-    print(f"  {name:<22}{summary}")
-    print(f"      {paper}")
+    print(textwrap.fill(f"  {name:<22}{summary}", width=WIDTH, subsequent_indent=" " * 24))
+    print(textwrap.fill(paper, width=WIDTH, initial_indent=" " * 24, subsequent_indent=" " * 24))

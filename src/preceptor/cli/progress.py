@@ -1,5 +1,6 @@
 """Progress bars on standard error: of one training run, and of a study."""
 
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,11 +23,15 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f} images/s" if task.speed else "", style="cyan")
 
 
+SECONDS_BETWEEN_LINES = 30.0
+"""Where there is no terminal to draw on, a line is written this often."""
+
+
 class _Bar:
-    """A bar with images a second and the time left; drawn only on a terminal, and not when quiet."""
+    """A bar with images a second and the time left; plain lines where there is no terminal, nothing when quiet."""
 
     def __init__(self, *columns: ProgressColumn, quiet: bool) -> None:
-        console = Console(stderr=True)
+        console = Console(stderr=True, soft_wrap=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,8 +43,11 @@ class _Bar:
             console=console,
             disable=quiet or not console.is_terminal,
             refresh_per_second=4,
+            speed_estimate_period=60,
         )
         self._task: TaskID | None = None
+        self._writes_lines = not quiet and not console.is_terminal
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -58,6 +66,17 @@ class _Bar:
     def _update(self, images: int, **fields: Any) -> None:
         assert self._task is not None, "begin comes first"
         self._progress.update(self._task, advance=images, **fields)
+        if self._writes_lines and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self._progress.console.print(plain_line(self._progress.tasks[0]), highlight=False)
+
+
+def plain_line(task: Task) -> str:
+    """What a bar shows, as a line of text."""
+    rate = f"{task.speed:,.0f} images/s" if task.speed else ""
+    left = f"{task.time_remaining / 60:.0f} min left" if task.time_remaining is not None else ""
+    shown = [task.fields.get("epoch", ""), f"{task.percentage:.0f} %", rate, left, task.fields.get("losses", "")]
+    return f"{task.description}: {', '.join(part for part in shown if part)}"
 
 
 class ProgressBar(_Bar):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from preceptor.temper import Fixed
 from preceptor.terms import Term
 
 TEMPERATURE = 2.0
+LONGEST_REASON = 400
 
 
 class ConformanceError(AssertionError):
@@ -88,8 +90,11 @@ class Check:
             self.run(Subject(info, self.options))
         except Exception as error:
             reason = str(error) if isinstance(error, ConformanceError) else f"{type(error).__name__}: {error}"
+            line = shorten(
+                reason, LONGEST_REASON, placeholder=" ..."
+            )  # the whole of it is in the error this comes from
             raise ConformanceError(
-                f"{info.kind} stage {info.name!r} fails {self.name!r} ({self.promise}): {reason}"
+                f"{info.kind} stage {info.name!r} fails {self.name!r} ({self.promise}): {line}"
             ) from error
 
     def __str__(self) -> str:

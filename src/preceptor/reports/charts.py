@@ -57,7 +57,10 @@ class ClassError:
 
 def class_errors(result: StudyResult) -> list[ClassError]:
     """The teachers' errors by class, the worst first, classes without images last."""
-    columns = [list(column) for column in zip(*result.teacher.error_by_class, strict=True)]
+    columns = [
+        [math.nan if share is None else share for share in column]
+        for column in zip(*result.teacher.error_by_class, strict=True)
+    ]
     errors = [
         ClassError(name, _mean_of_known(column), column)
         for name, column in zip(result.class_names, columns, strict=True)

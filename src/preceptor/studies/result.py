@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from preceptor.config import validated
 from preceptor.errors import EnvironmentProblem, InputError
@@ -47,14 +47,14 @@ class TeacherRow(_Frozen):
         wrong_labels: how many of their labels were wrong.
         accuracy: on the test set.
         accuracy_on_lessons: on the images the students are given, against the right labels.
-        error_by_class: on the same images, share wrong per class; one list a seed.
+        error_by_class: on the same images, share wrong per class; one list a seed, None for a class without image.
     """
 
     images: int
     wrong_labels: list[int]
     accuracy: list[float]
     accuracy_on_lessons: list[float]
-    error_by_class: list[list[float]]
+    error_by_class: list[list[float | None]]
 
 
 class StudyResult(_Frozen):
@@ -88,6 +88,12 @@ class StudyResult(_Frozen):
     rows: list[RecipeRow]
     versions: dict[str, str]
     seconds: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _one_error_a_class(self) -> "StudyResult":
+        if any(len(errors) != len(self.class_names) for errors in self.teacher.error_by_class):
+            raise ValueError(f"teacher.error_by_class needs one value for each of {len(self.class_names)} classes")
+        return self
 
     def row(self, recipe: str) -> RecipeRow:
         """The row of a recipe."""

@@ -54,7 +54,7 @@ class SeedOutcome:
         teacher_images: how many images the teacher learned from.
         teacher_accuracy: on the test set.
         teacher_accuracy_on_lessons: on the students' images, as they are.
-        teacher_error_by_class: on the same images; NaN for a class that is not among them.
+        teacher_error_by_class: on the same images; None for a class that is not among them.
         exhibits: the images on which the teacher was most confidently wrong.
     """
 
@@ -64,7 +64,7 @@ class SeedOutcome:
     teacher_images: int
     teacher_accuracy: float
     teacher_accuracy_on_lessons: float
-    teacher_error_by_class: list[float]
+    teacher_error_by_class: list[float | None]
     exhibits: list[Exhibit]
 
 
@@ -108,7 +108,7 @@ class _Seed:
             teacher_images=len(pool),
             teacher_accuracy=self._test_accuracy(network),
             teacher_accuracy_on_lessons=checked.accuracy,
-            teacher_error_by_class=error.tolist(),
+            teacher_error_by_class=[None if share != share else share for share in error.tolist()],
             exhibits=_exhibits((p.chain for p in pupils), given.images, said, truth, self.settings.exhibits),
         )
 

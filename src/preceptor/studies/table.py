@@ -39,10 +39,15 @@ def percent(shares: list[float]) -> str:
 def _difference(row: RecipeRow) -> str:
     if row.difference is None:
         return "–"
-    mean = f"{100 * row.difference.mean:+.2f}"
+    mean = _points(row.difference.mean)
     if row.difference.low is None or row.difference.high is None:
         return mean
-    return f"{mean} [{100 * row.difference.low:+.2f}, {100 * row.difference.high:+.2f}]"
+    return f"{mean} [{_points(row.difference.low)}, {_points(row.difference.high)}]"
+
+
+def _points(difference: float) -> str:
+    """In percentage points; adding zero takes the sign off a rounded-away difference."""
+    return f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
 def _touched(row: RecipeRow) -> str:

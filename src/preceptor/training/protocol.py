@@ -1,11 +1,14 @@
 """How a network is trained: epochs, batch size, SGD and its schedule."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Protocol(BaseModel):
@@ -32,7 +35,7 @@ class Protocol(BaseModel):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
     schedule: Literal["steps", "cosine"] = "cosine"
-    decay_at: tuple[float, ...] = (0.625, 0.75, 0.875)
+    decay_at: tuple[Share, ...] = (0.625, 0.75, 0.875)
     decay_factor: float = Field(default=0.1, gt=0, le=1)
 
     def optimiser(self, modules: list[nn.Module]) -> torch.optim.SGD:
