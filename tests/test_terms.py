@@ -59,7 +59,8 @@ def test_the_reduction_is_the_weighted_sum_over_the_samples_it_counts(
     groups = tensors([sample for sample, _, _ in rows])
     loss, weight = (torch.tensor([row[column] for row in rows], dtype=torch.float64) for column in (1, 2))
     where = None if expression is None else spelled(expression, " ")
-    found = Term(CrossEntropy(), factor, where, reduction).reduce(loss, weight, groups)
+    term = Term(CrossEntropy(), factor, where, reduction)
+    found = term.reduce(loss, *term.limited(weight, groups))
     kept = [
         (value, share)
         for sample, value, share in rows
@@ -75,10 +76,12 @@ def test_a_loss_that_is_not_finite_does_not_reach_past_a_weight_of_zero(reductio
     values = torch.tensor([1.0, 3.0, 2.0], requires_grad=True)
     per_sample = values * torch.tensor([1.0, loss, 1.0])
     groups = tensors([dict.fromkeys(GROUPS, True)] * 3)
-    total = Term(CrossEntropy(), reduction=reduction).reduce(per_sample, torch.tensor([1.0, 0.0, 2.0]), groups)
+    term = Term(CrossEntropy(), reduction=reduction)
+    total = term.reduce(per_sample, *term.limited(torch.tensor([1.0, 0.0, 2.0]), groups))
     assert float(total.detach()) == pytest.approx(5 / 3)
     left_out = groups | {"right": torch.tensor([True, False, True])}
-    total = Term(CrossEntropy(), where="right", reduction=reduction).reduce(per_sample, torch.ones(3), left_out)
+    term = Term(CrossEntropy(), where="right", reduction=reduction)
+    total = term.reduce(per_sample, *term.limited(torch.ones(3), left_out))
     assert float(total.detach()) == pytest.approx(3 / (3 if reduction == "batch" else 2))
 
 
@@ -86,7 +89,8 @@ def test_a_loss_that_is_not_finite_does_not_reach_past_a_weight_of_zero(reductio
 def test_an_empty_group_gives_zero_with_gradient_zero(reduction: Any) -> None:
     values = torch.tensor([1.0, 2.0], requires_grad=True)
     groups = tensors([dict.fromkeys(GROUPS, False)] * 2)
-    total = Term(CrossEntropy(), where="right", reduction=reduction).reduce(values, torch.ones(2), groups)
+    term = Term(CrossEntropy(), where="right", reduction=reduction)
+    total = term.reduce(values, *term.limited(torch.ones(2), groups))
     total.backward()
     assert total == 0
     assert torch.equal(values.grad, torch.zeros(2))  # type: ignore[arg-type]

@@ -148,7 +148,8 @@ class Chain(nn.Module):
         labelled = label != UNLABELLED
         groups = {"labelled": labelled, "unlabelled": ~labelled}
         weight = labelled.to(student.dtype)
-        losses = {name: _truth_loss(term, student, label, weight, groups) for name, term in self.terms.items()}
+        arguments = (_some_label(label),)
+        losses = {name: term(student, arguments, weight, groups) for name, term in self.terms.items()}
         return Terms(losses, _total(losses), None)
 
     def _with_teacher(self, student: Tensor, lesson: Lesson) -> Terms:
@@ -160,13 +161,12 @@ class Chain(nn.Module):
         labelled = lesson.labelled.to(weight.dtype)
         losses = {}
         for name, term in self.terms.items():
-            if term.match is not None:
-                word = _word_for(term.match, said, target, temperature, lesson)
-                logits = _weighed(term, student[:, : said.shape[1]], weight, groups)
-                per_sample = term.match(logits, word, temperature, _taught_label(lesson))
-                losses[name] = term.reduce(per_sample, weight, groups)
+            if term.match is None:
+                losses[name] = term(student, (_some_label(lesson.label),), labelled, groups)
             else:
-                losses[name] = _truth_loss(term, student, lesson.label, labelled, groups)
+                word = _word_for(term.match, said, target, temperature, lesson)
+                arguments = (word, temperature, _taught_label(lesson))
+                losses[name] = term(student[:, : said.shape[1]], arguments, weight, groups)
         known = temperature.detach() if isinstance(temperature, Tensor) else temperature
         audit = Audit(lesson.teacher_class, lesson.wrong, corrected, known, weight, said.detach(), target.detach())
         return Terms(losses, _total(losses), audit)
@@ -188,19 +188,9 @@ def _word_for(match: Match, said: Tensor, target: Tensor, temperature: float | T
     return lesson.teacher + column(temperature) * (target - said)
 
 
-def _truth_loss(term: Term, student: Tensor, label: Tensor, weight: Tensor, groups: Mapping[str, Tensor]) -> Tensor:
-    some_label = torch.where(label == UNLABELLED, 0, label)
-    logits = _weighed(term, student, weight, groups)
-    return term.reduce(term.loss(logits, some_label), weight, groups)  # type: ignore[call-arg]
-
-
-def _weighed(term: Term, student: Tensor, weight: Tensor, groups: Mapping[str, Tensor]) -> Tensor:
-    """The student's logits, with a way for gradient only where the term weighs the sample.
-
-    Without it, a derivative that overflows would reach a sample of weight zero as 0 times infinity, NaN.
-    """
-    weighed = (term.weights(weight, groups) != 0).unsqueeze(1)
-    return torch.where(weighed, student, student.detach())
+def _some_label(label: Tensor) -> Tensor:
+    """Labels that every loss can look up; where there is none it weighs nothing."""
+    return torch.where(label == UNLABELLED, 0, label)
 
 
 def _taught_label(lesson: Lesson) -> Tensor:

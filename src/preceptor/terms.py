@@ -93,30 +93,45 @@ class Term(nn.Module):
             chosen = chosen | part
         return chosen
 
-    def weights(
-        self, weight: Float[Tensor, " batch"], groups: Mapping[str, Bool[Tensor, " batch"]]
-    ) -> Float[Tensor, " batch"]:
-        """The samples' weights, zero for those that ``where`` leaves out."""
-        if self.where is None:
-            return weight
-        return torch.where(self.chosen(groups), weight, 0)
-
-    def reduce(
+    def forward(
         self,
-        per_sample: Float[Tensor, " batch"],
+        student: Float[Tensor, "batch outputs"],
+        arguments: tuple[object, ...],
         weight: Float[Tensor, " batch"],
         groups: Mapping[str, Bool[Tensor, " batch"]],
     ) -> Float[Tensor, ""]:
+        """The term's scalar.
+
+        Args:
+            student: the student's logits.
+            arguments: what the loss wants after them.
+            weight: of each sample.
+            groups: which samples belong to each of ``GROUPS`` that is known.
+        """
+        weight, chosen = self.limited(weight, groups)
+        # A derivative that overflows would reach a sample of weight zero as 0 times infinity, NaN: it gets no path.
+        logits = torch.where((weight != 0).unsqueeze(1), student, student.detach())
+        return self.reduce(self.loss(logits, *arguments), weight, chosen)  # type: ignore[arg-type]
+
+    def limited(
+        self, weight: Float[Tensor, " batch"], groups: Mapping[str, Bool[Tensor, " batch"]]
+    ) -> tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
+        """The weights, zero where ``where`` leaves a sample out; and which samples it leaves in."""
+        chosen = self.chosen(groups)
+        return (weight if self.where is None else torch.where(chosen, weight, 0)), chosen
+
+    def reduce(
+        self, per_sample: Float[Tensor, " batch"], weight: Float[Tensor, " batch"], chosen: Bool[Tensor, " batch"]
+    ) -> Float[Tensor, ""]:
         """Weigh the per-sample losses and reduce them to the term's scalar.
 
-        A sample of weight zero is cut out by ``where`` rather than multiplied by zero, so that its gradient is
-        exactly zero even where its loss is not finite.
+        A sample of weight zero is cut out by ``where`` rather than multiplied by zero, so that it counts for nothing
+        even where its loss is not finite.
         """
-        weight = self.weights(weight, groups)
         total = (torch.where(weight != 0, per_sample, 0) * weight).sum()
         if self.reduction == "batch":
             return self.weight * total / per_sample.shape[0]
-        return self.weight * total / self.chosen(groups).sum().clamp(min=1)
+        return self.weight * total / chosen.sum().clamp(min=1)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows of a term besides its loss."""

@@ -70,6 +70,5 @@ def test_shares_outside_zero_to_one_are_refused(name: str, value: float) -> None
         LabelSmoothing(**{name: value})  # type: ignore[arg-type]
 
 
-def test_both_parametrisations_at_once_are_refused() -> None:
-    with pytest.raises(InputError, match="eps or correct_prob, not both"):
-        LabelSmoothing(eps=0.1, correct_prob=0.9)
+def test_eps_takes_the_place_of_correct_prob() -> None:
+    assert LabelSmoothing(correct_prob=0.5, eps=0.1).on_truth(4) == pytest.approx(0.925)

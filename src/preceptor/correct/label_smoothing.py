@@ -37,32 +37,29 @@ def smoothed_one_hot(
 class LabelSmoothing:
     """Replace the teacher's word by a smoothed one-hot label.
 
-    Two parametrisations of one target, of which at most one may be given:
+    Two parametrisations of one target:
 
     Args:
-        eps: textbook form, ``(1 - eps) [i = y] + eps / C``.
-        correct_prob: ``c`` on the truth and ``(1 - c) / (C - 1)`` elsewhere; ``c = 1 - eps + eps / C``.
-            Default 0.9 when neither is given (KD_Lib's default; the paper's form and value are not known).
+        correct_prob: ``c`` on the truth and ``(1 - c) / (C - 1)`` elsewhere. Default 0.9 (KD_Lib's; the paper's form
+            and value are not known).
+        eps: textbook form, ``(1 - eps) [i = y] + eps / C``, that is ``c = 1 - eps + eps / C``; when it is given, it
+            takes the place of ``correct_prob``.
         apply_to: "wrong" (default, the paper's) or "all" labelled samples.
     """
 
+    correct_prob: float = 0.9
     eps: float | None = None
-    correct_prob: float | None = None
     apply_to: Scope = "wrong"
 
     def __post_init__(self) -> None:
-        if self.eps is not None and self.correct_prob is not None:
-            raise InputError("label_smoothing: give eps or correct_prob, not both (c = 1 - eps + eps / classes)")
-        for name in ("eps", "correct_prob"):
+        for name in ("correct_prob", "eps"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InputError(f"label_smoothing: {name} = {value}: must be between 0 and 1")
 
     def on_truth(self, classes: int) -> float:
         """The probability this target gives to the true class."""
-        if self.eps is not None:
-            return truth_probability(self.eps, classes)
-        return 0.9 if self.correct_prob is None else self.correct_prob
+        return self.correct_prob if self.eps is None else truth_probability(self.eps, classes)
 
     def __call__(
         self,

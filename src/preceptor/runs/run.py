@@ -102,14 +102,14 @@ def choose_device(name: str) -> torch.device:
 def deterministic() -> Iterator[None]:
     """Within it torch keeps to algorithms that give the same bits each time, and says so when it cannot."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for; read at the first matmul
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    mode, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
+        torch.set_deterministic_debug_mode(mode)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def seeded_model(name: str, dataset: Dataset, seed: int) -> nn.Module:

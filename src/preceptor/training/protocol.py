@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
-
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
