@@ -14,6 +14,8 @@ from preceptor.teachers import LiveTeacher
 from preceptor.training import EpochRecord, Protocol, Pupil, fit
 
 BRIEF = Protocol(epochs=2, batch_size=16)
+SMALL_RUN: dict[str, Any] = {"train_images": 60, "protocol": {"epochs": 2, "batch_size": 32}, "device": "cpu"}
+"""Settings of a run on digits that takes a fraction of a second."""
 
 
 @cache

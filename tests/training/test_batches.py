@@ -58,8 +58,8 @@ def test_steps_in_an_epoch_counted_by_hand(samples, steps):
 @given(first=st.integers(2, 70), second=st.integers(2, 70), number=st.integers(0, 5))
 def test_the_batch_size_changes_neither_order_nor_views(first, second, number):
     positions = torch.arange(0, N, 2)
-    for one, other in zip(joined(epoch(positions, first, 3, number)), joined(epoch(positions, second, 3, number))):
-        assert torch.equal(one, other)
+    sizes = (joined(epoch(positions, size, 3, number)) for size in (first, second))
+    assert all(torch.equal(one, other) for one, other in zip(*sizes, strict=True))
 
 
 def views_by_position(positions: torch.Tensor, seed: int = 0, number: int = 0) -> dict[int, torch.Tensor]:

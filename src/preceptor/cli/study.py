@@ -1,11 +1,12 @@
 """What demo and reproduce share: run a study, write its files, show its table."""
 
 import argparse
+import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preceptor.errors import InputError
+from preceptor.errors import EnvironmentProblem, InputError
 
 if TYPE_CHECKING:
     from preceptor.studies import FaultyTeacher, StudyResult
@@ -30,6 +31,8 @@ def run_and_show(
         if seeds < 1:
             raise InputError(f"--seeds {seeds}: at least 1; 3 or more give an interval")
         study = study.model_copy(update={"seeds": tuple(range(seeds))})
+    for folder in (result_file.parent, page.parent):
+        _make_room(folder)
     quiet = arguments.quiet or arguments.json
     if not quiet:
         print(_wrapped(study.setting), flush=True)
@@ -42,6 +45,18 @@ def run_and_show(
     elif not arguments.quiet:
         _show(result)
         print(f"\nresult file: {result_file}\npage to look at: {page}")
+
+
+def _make_room(folder: Path) -> None:
+    """A folder that cannot hold the results is found before the work, not after."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, the results need a folder: choose another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder}: cannot be made: {error.strerror}: choose another --out") from error
+    if not os.access(folder, os.W_OK):
+        raise EnvironmentProblem(f"{folder}: cannot be written: choose another --out")
 
 
 def _show(result: "StudyResult") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from preceptor.runs import RunResult
+    from preceptor.teachers import TeacherCheck
 
 
 def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> None:
@@ -29,13 +30,16 @@ def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> N
 
 def _show(result: "RunResult") -> None:
     if result.teacher is not None:
-        print(
-            f"teacher: {result.teacher.accuracy:.2%} right on the {result.teacher.images:,} training images, "
-            f"wrong on {result.teacher.wrong:,}"
-        )
+        print(_teacher_line(result.teacher))
     print(f"trained on {result.training_images:,} images, last epoch")
     if result.validation is not None:
         print(f"held-out training images: {result.validation.accuracy:.2%} of {result.validation.n:,}")
     if result.test is not None:
         print(f"test set, looked at once: {result.test.accuracy:.2%} of {result.test.n:,}, NLL {result.test.nll:.4f}")
     print(f"run folder: {result.folder}")
+
+
+def _teacher_line(found: "TeacherCheck") -> str:
+    if found.accuracy is None:
+        return f"teacher: none of the {found.images:,} training images has a label to hold its word against"
+    return f"teacher: {found.accuracy:.2%} right on the {found.images:,} training images, wrong on {found.wrong:,}"

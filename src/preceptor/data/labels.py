@@ -22,7 +22,7 @@ def read_labels(path: Path, count: int) -> Int[Tensor, " n"]:
     """
     try:
         array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
         raise InputError(f"{path}: not a readable .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: an archive of several arrays: expected one array saved by numpy.save")
@@ -32,4 +32,6 @@ def read_labels(path: Path, count: int) -> Int[Tensor, " n"]:
         )
     if len(array) != count:
         raise InputError(f"{path}: {len(array)} labels for {count} training images: give one for each, in their order")
+    if array.max(initial=0) > np.iinfo(np.int64).max:
+        raise InputError(f"{path}: label {array.max()}: no data set has so many classes")
     return torch.from_numpy(array.astype(np.int64))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -75,7 +76,7 @@ def versions() -> dict[str, str]:
 
 def _machine() -> str:
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{platform.machine()}, {torch.get_num_threads()} threads, {accelerator}"
+    return f"{platform.machine()}, {os.cpu_count()} cores, {accelerator}"
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

@@ -161,11 +161,14 @@ def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
         InputError: it does not; both sides are named.
     """
     if card.channels != dataset.channels:
-        raise InputError(f"{who} wants images of {card.channels} channels, {dataset.name} has {dataset.channels}")
+        raise InputError(
+            f"{who} wants images of {card.channels} channels, {dataset.name} has {dataset.channels}: "
+            "give images of the kind it was trained on"
+        )
     if card.classes != dataset.classes:
         raise InputError(
             f"{who} has {card.classes} classes, {dataset.name} has {dataset.classes}: "
-            "use a teacher trained on these classes"
+            "the classes must be the same, in the same order"
         )
     if card.class_names != dataset.class_names:
         first = next(n for n, (a, b) in enumerate(zip(card.class_names, dataset.class_names, strict=True)) if a != b)

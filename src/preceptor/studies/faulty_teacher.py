@@ -12,6 +12,7 @@ from preceptor.data import Dataset, confusable_pairs, load_dataset
 from preceptor.errors import InputError
 from preceptor.recipes import read_recipe, recipe
 from preceptor.runs import versions
+from preceptor.runs.run import choose_device
 from preceptor.studies.result import Exhibit, RecipeRow, StudyResult, TeacherRow, recipe_row
 from preceptor.studies.seed import SeedOutcome, SeedSettings, run_seed
 from preceptor.studies.side_by_side import Counter, run_seeds
@@ -101,11 +102,16 @@ def run_faulty_teacher(
     """
     if study.baseline not in study.recipes:
         raise InputError(f"study {study.name}: the baseline {study.baseline!r} is not among its recipes")
+    for name in study.recipes:
+        recipe(name)  # what is wrong with one is found before anything is trained
     started = time.perf_counter()
     dataset = load_dataset(study.data, root=study.data_root)
     pairs = study.pairs or tuple(confusable_pairs(dataset.train.images, dataset.train.labels, dataset.classes))
     if watcher is not None:
         watcher.begin_study(study.name, study.images_trained_on(dataset))
+    place = choose_device(device)
+    if jobs is None and place.type == "cuda":
+        jobs = 1
     run = _RunSeed(SeedSettings(**study.model_dump(include=_SEED_FIELDS), pairs=pairs), device)
     outcomes = run_seeds(run, study.seeds, watcher.advance if watcher is not None else _ignore, jobs)
     result = StudyResult(
@@ -114,7 +120,12 @@ def run_faulty_teacher(
         setting=study.setting,
         shows=study.shows,
         does_not_show=study.does_not_show,
-        config={**study.model_dump(mode="json", exclude=_NOT_CONFIG), "pairs": [list(pair) for pair in pairs]},
+        config={
+            **study.model_dump(mode="json", exclude=_NOT_CONFIG),
+            "pairs": [list(pair) for pair in pairs],
+            "device": place.type,
+            "threads_a_seed": 1,
+        },
         class_names=dataset.class_names,
         lessons=study.lessons,
         baseline=study.baseline,

@@ -21,6 +21,9 @@ from preceptor.studies.result import Exhibit
 from preceptor.teachers import LiveTeacher, check_teacher
 from preceptor.training import Precision, Protocol, Pupil, Watcher, fit
 
+TEACHER_SEEDS = 2**20
+"""Added to a teacher's seed, so that it starts from other weights, and sees other views, than its students."""
+
 
 class SeedSettings(BaseModel):
     """What one seed needs of the study's settings; see ``FaultyTeacher``."""
@@ -96,7 +99,7 @@ class _Seed:
         network = self._taught_by_labels(ImageSet(right.images, faulty.to(self.device)), pool)
         teacher = LiveTeacher(network, self.dataset.normalisation, self.device)
         given = right.take(lessons.to(self.device))
-        checked = check_teacher(teacher, given.images, given.labels, self.dataset.classes)
+        check_teacher(teacher, given.images, given.labels, self.dataset.classes)
         pupils = self._taught_by(teacher, right, lessons)
 
         said, truth = network_logits(network, self.dataset.normalisation, given.images), given.labels.cpu()
@@ -107,15 +110,16 @@ class _Seed:
             wrong_labels=int((faulty != labels)[pool].sum()),
             teacher_images=len(pool),
             teacher_accuracy=self._test_accuracy(network),
-            teacher_accuracy_on_lessons=checked.accuracy,
+            teacher_accuracy_on_lessons=evaluate(said, truth).accuracy,
             teacher_error_by_class=[None if share != share else share for share in error.tolist()],
             exhibits=_exhibits((p.chain for p in pupils), given.images, said, truth, self.settings.exhibits),
         )
 
     def _taught_by_labels(self, train: ImageSet, positions: Tensor) -> nn.Module:
-        network = seeded_model(self.settings.teacher, self.dataset, self.seed)
+        seed = self.seed + TEACHER_SEEDS
+        network = seeded_model(self.settings.teacher, self.dataset, seed)
         pupil = Pupil("teacher", network, Chain(**recipe("none")))
-        self._fit([pupil], train, positions, self.settings.teacher_protocol, None)
+        self._fit([pupil], train, positions, self.settings.teacher_protocol, None, seed)
         return network
 
     def _taught_by(self, teacher: LiveTeacher, train: ImageSet, positions: Tensor) -> list[Pupil]:
@@ -123,11 +127,17 @@ class _Seed:
             Pupil(name, seeded_model(self.settings.student, self.dataset, self.seed), Chain(**recipe(name)))
             for name in self.settings.recipes
         ]
-        self._fit(pupils, train, positions, self.settings.student_protocol, teacher)
+        self._fit(pupils, train, positions, self.settings.student_protocol, teacher, self.seed)
         return pupils
 
     def _fit(
-        self, pupils: list[Pupil], train: ImageSet, positions: Tensor, protocol: Protocol, teacher: LiveTeacher | None
+        self,
+        pupils: list[Pupil],
+        train: ImageSet,
+        positions: Tensor,
+        protocol: Protocol,
+        teacher: LiveTeacher | None,
+        seed: int,
     ) -> None:
         epochs = fit(
             pupils,
@@ -137,7 +147,7 @@ class _Seed:
             self.dataset.normalisation,
             protocol,
             teacher=teacher,
-            seed=self.seed,
+            seed=seed,
             precision=self.settings.precision,
             watcher=self.watcher,
         )

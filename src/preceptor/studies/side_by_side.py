@@ -3,13 +3,18 @@
 import multiprocessing
 import os
 import queue
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 import torch
+
+from preceptor.errors import EnvironmentProblem
 
 Outcome = TypeVar("Outcome", covariant=True)
 
@@ -61,24 +66,55 @@ def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs:
         run: must survive pickling when ``jobs`` is above 1.
         seeds: one call each.
         report: told about progress, in this process.
-        jobs: how many at a time; 1 stays in this process; None chooses: 1 with CUDA, else see :func:`usual_jobs`.
+        jobs: how many at a time; 1 stays in this process; None chooses, see :func:`usual_jobs`.
+
+    Raises:
+        EnvironmentProblem: a seed's process ended without a word. What a seed itself raises comes through at once, and
+            no process outlives it, nor an interrupt.
     """
     if jobs is None:
-        jobs = 1 if torch.cuda.is_available() else usual_jobs(len(seeds), _cores())
+        jobs = usual_jobs(len(seeds), available_cores())
     if min(jobs, len(seeds)) == 1:
         with _one_thread():
             return [_counted(run, seed, report) for seed in seeds]
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(messages,)) as pool:
-        waiting = [pool.submit(_in_worker, run, seed) for seed in seeds]
+        others = set(multiprocessing.active_children())
+        with _interrupts_held_back():
+            waiting = [pool.submit(_in_worker, run, seed) for seed in seeds]
         try:
-            while not all(future.done() for future in waiting):
-                _pass_on(messages, report)
-            return [future.result() for future in waiting]
+            return _outcomes(waiting, lambda: _pass_on(messages, report))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
             raise
+
+
+def _outcomes(waiting: "Sequence[Future[Outcome]]", meanwhile: Callable[[], None]) -> list[Outcome]:
+    """What the seeds come to, or the first error that one raises."""
+    try:
+        while len(outcomes := [future.result() for future in waiting if future.done()]) < len(waiting):
+            meanwhile()
+    except BrokenProcessPool as error:
+        raise EnvironmentProblem(
+            "the process of a seed ended before it was done, perhaps for lack of memory: "
+            "close other programs, or run fewer seeds at a time (jobs=1)"
+        ) from error
+    return outcomes
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Processes started within it never see Ctrl-C: ending them is left to this one, which sees it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def usual_jobs(seeds: int, cores: int) -> int:
@@ -88,7 +124,8 @@ def usual_jobs(seeds: int, cores: int) -> int:
     return seeds if seeds <= 2 * cores else cores
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -113,6 +150,15 @@ def _begin_worker(messages: "multiprocessing.Queue[int]") -> None:
     global _messages
     _messages = messages
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Nobody wants the outcome once the parent has been killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "the worker was started by run_seeds"
+    parent.join()
+    os._exit(1)
 
 
 def _in_worker(run: SeedRun[Outcome], seed: int) -> Outcome:

@@ -1,5 +1,6 @@
 """A study's result as a table: rows for the terminal, Markdown for the docs."""
 
+from preceptor.studies.named import STUDIES
 from preceptor.studies.result import RecipeRow, StudyResult
 
 HEADINGS = ("recipe", "accuracy, %", "difference to {baseline}, points [95 % interval]", "samples touched")
@@ -21,12 +22,15 @@ def markdown(result: StudyResult) -> str:
     rows = [headings(result), ("---",) * len(HEADINGS), *(cells(row) for row in result.rows)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     teacher = result.teacher
+    seeds = len(result.rows[0].accuracy)
+    own = STUDIES[result.study].seeds if result.study in STUDIES else ()
+    chosen = "" if len(own) == seeds else f" --seeds {seeds}"
     made = (
-        f"Mean and standard deviation over {len(result.rows[0].accuracy)} seeds, paired; test set looked at once, "
-        f"after the last epoch. Teacher: {percent(teacher.accuracy)} on the test set, "
-        f"{percent(teacher.accuracy_on_lessons)} on the students' {result.lessons:,} images. "
-        f"Made by `preceptor reproduce {result.study}` in {result.seconds / 60:.0f} minutes "
-        f"({result.versions['machine']}, torch {result.versions['torch']})."
+        f"Mean and standard deviation over {seeds} seeds, paired; test set looked at once, after the last epoch. The "
+        "intervals cover training again, not another test set. "
+        f"Teacher: {percent(teacher.accuracy)} on the test set, {percent(teacher.accuracy_on_lessons)} on the "
+        f"students' {result.lessons:,} images. Made by `preceptor reproduce {result.study}{chosen}` in "
+        f"{result.seconds / 60:.0f} minutes ({result.versions['machine']}, torch {result.versions['torch']})."
     )
     return "\n".join([*lines, "", made])
 

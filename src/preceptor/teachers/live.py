@@ -41,12 +41,12 @@ class TeacherCheck:
 
     Attributes:
         images: how many training images were looked at, as they are, without augmentation.
-        accuracy: share of the labelled ones whose given label it predicts.
+        accuracy: share of the labelled ones whose given label it predicts; None when none is labelled.
         wrong: how many labelled ones it gets wrong: the samples a correction will touch.
     """
 
     images: int
-    accuracy: float
+    accuracy: float | None
     wrong: int
 
 
@@ -85,4 +85,4 @@ def check_teacher(
     labelled = labels != UNLABELLED
     right = int((predicted_class(logits) == labels).sum())
     count = int(labelled.sum())
-    return TeacherCheck(len(images), right / count if count else float("nan"), count - right)
+    return TeacherCheck(len(images), right / count if count else None, count - right)

@@ -1,0 +1,137 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from preceptor.data.labels import read_labels
+from preceptor.errors import InputError
+from tests.data.files import read_or_refusal
+
+
+def refused(path: Path, *told: str, count: int = 4) -> None:
+    with pytest.raises(InputError) as caught:
+        read_labels(path, count)
+    message = str(caught.value)
+    assert "\n" not in message
+    for words in (str(path), *told):
+        assert words in message
+
+
+def saved(folder: Path, array: np.ndarray) -> Path:
+    path = folder / "labels.npy"
+    np.save(path, array)
+    return path
+
+
+@given(
+    labels=st.sampled_from(["int8", "int16", "int32", "int64", ">i4", "uint8", "uint16"]).flatmap(
+        lambda kind: arrays(kind, st.integers(0, 20), elements={"min_value": 0, "max_value": 100})
+    )
+)
+def test_labels_come_back_as_int64(labels, tmp_path_factory):
+    found = read_labels(saved(tmp_path_factory.mktemp("labels"), labels), len(labels))
+    assert found.dtype == torch.int64
+    assert found.tolist() == labels.tolist()
+
+
+def test_minus_one_stays_unlabelled(tmp_path):
+    assert read_labels(saved(tmp_path, np.array([3, -1, 0])), 3).tolist() == [3, -1, 0]
+
+
+def test_a_missing_file(tmp_path):
+    refused(tmp_path / "nothing.npy", "No such file")
+
+
+def test_a_folder(tmp_path):
+    refused(tmp_path, "directory")
+
+
+@pytest.mark.parametrize("length", [0, 3, 5])
+def test_another_length(tmp_path, length):
+    path = saved(tmp_path, np.zeros(length, dtype=int))
+    refused(path, f"{length} labels for 4 training images", "give one for each")
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.zeros(4), "float64 of shape (4,)"),
+        (np.zeros((4, 1), dtype=int), "int64 of shape (4, 1)"),
+        (np.array(3), "shape ()"),
+        (np.zeros(4, dtype=bool), "bool"),
+        (np.array(["cat", "dog", "cat", "dog"]), "<U3"),
+    ],
+)
+def test_an_array_of_something_else(tmp_path, array, told):
+    refused(saved(tmp_path, array), told, "expected one row of integers")
+
+
+def test_numbers_beyond_int64_are_no_labels(tmp_path):
+    """Cast without a look, 2^64 - 1 would be -1: unlabelled."""
+    refused(saved(tmp_path, np.full(4, 2**64 - 1, dtype=np.uint64)), "18446744073709551615")
+
+
+def test_an_archive_of_several_arrays(tmp_path):
+    path = tmp_path / "labels.npz"
+    np.savez(path, a=np.zeros(4, dtype=int), b=np.zeros(4, dtype=int))
+    refused(path, "an archive of several arrays")
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (self.target,)
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    path = tmp_path / "labels.npy"
+    np.save(path, np.array([Bomb(tmp_path / "exploded")] * 4, dtype=object), allow_pickle=True)
+    refused(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"3 1 4 1", b"PK\x03\x04 but no zip", b"\x93NUMPY", b"\x80\x04K\x01."])
+def test_a_file_that_is_no_array(tmp_path, content):
+    path = tmp_path / "labels.npy"
+    path.write_bytes(content)
+    refused(path, "not a readable .npy file")
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+GOOD = npy(np.array([1, 0, 2, -1]))
+
+
+@given(start=st.integers(0, 127), junk=st.binary(min_size=1, max_size=12), length=st.integers(0, len(GOOD)))
+def test_a_damaged_file_is_read_or_refused(start, junk, length, tmp_path_factory):
+    path = tmp_path_factory.mktemp("labels") / "labels.npy"
+    path.write_bytes((GOOD[:start] + junk + GOOD[start + len(junk) :])[: max(length, start)])
+    found = read_or_refusal(lambda given: read_labels(given, 4), path)
+    assert isinstance(found, InputError) or found.shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("right", "broken"),
+    [
+        (b"(4,), }" + b" " * 13, b"(90000000000000,), }"),
+        (b"'shape': (4,)", b"'shape': (4,("),
+        (b"'fortran_order'", b"b'ortran_order'"),
+        (b"(4,)", b"(04)"),
+    ],
+)
+def test_a_damaged_header(tmp_path, right, broken):
+    assert right in GOOD
+    path = tmp_path / "labels.npy"
+    path.write_bytes(GOOD.replace(right, broken))
+    refused(path, "not a readable .npy file")

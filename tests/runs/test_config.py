@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from preceptor.errors import InputError
+from preceptor.recipes import read_recipe
+from preceptor.runs import RunConfig, read_config, resolve
+from preceptor.training import PROTOCOLS
+
+
+def test_the_defaults():
+    config = resolve({})
+    assert (config.data, config.student, config.validation, config.seed) == ("digits", "convnet8", 0.1, 0)
+    assert config.protocol == PROTOCOLS["short"]
+    assert config.recipe == read_recipe("none")
+
+
+def test_names_are_looked_up():
+    config = resolve({"recipe": "ka-ps", "protocol": "standard"})
+    assert config.protocol.epochs == 240
+    assert config.recipe.correct.stage == "probability_shift"
+
+
+def test_a_recipe_may_be_a_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("terms:\n  ce: {truth: cross_entropy, weight: 0.25}\n")
+    for given in (str(path), path):
+        assert resolve({"recipe": given}).recipe.terms["ce"].weight == 0.25
+
+
+def test_overrides_reach_into_recipe_and_protocol():
+    given = [
+        ("recipe", "label-revision"),
+        ("recipe.correct.eta", 0.5),
+        ("recipe.terms.logits.weight", 2),
+        ("protocol.epochs", 7),
+        ("seed", 3),
+    ]
+    config = resolve({"recipe": "kd", "protocol": "standard"}, given)
+    assert config.recipe.correct.model_dump() == {"stage": "label_revision", "eta": 0.5}
+    assert config.recipe.terms["logits"].weight == 2
+    assert (config.protocol.epochs, config.protocol.schedule, config.seed) == (7, "steps", 3)
+
+
+def test_overrides_do_not_change_what_was_given():
+    content = {"recipe": {"terms": {"ce": {"truth": "cross_entropy"}}}, "protocol": {"epochs": 3}}
+    resolve(content, [("recipe.terms.ce.weight", 9.0), ("protocol.epochs", 5)])
+    assert content == {"recipe": {"terms": {"ce": {"truth": "cross_entropy"}}}, "protocol": {"epochs": 3}}
+
+
+def test_of_two_overrides_the_later_counts():
+    assert resolve({}, [("protocol.epochs", 3), ("seed", 1), ("protocol.epochs", 4), ("seed", 2)]).seed == 2
+    assert resolve({}, [("protocol.epochs", 3), ("protocol.epochs", 4)]).protocol.epochs == 4
+
+
+@pytest.mark.parametrize("name", ["kd", "label-revision", "ka-lsr", "drop-wrong"])
+def test_a_written_configuration_is_read_back_as_it_was(tmp_path, name):
+    config = resolve({"recipe": name, "data_root": tmp_path, "protocol": "standard", "train_images": 7})
+    path = tmp_path / "run.yaml"
+    content = {"config": config.model_dump(mode="json", exclude_none=True), "record": {"versions": {}}}
+    path.write_text(yaml.safe_dump(content))
+    assert resolve(read_config(path)) == config
+
+
+def test_a_plain_file_of_settings_is_read_too(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("recipe: kd\nprotocol: {epochs: 3}\nteacher: runs/teacher\n")
+    config = resolve(read_config(path))
+    assert (config.teacher, config.protocol.epochs) == (Path("runs/teacher"), 3)
+
+
+def test_a_run_file_whose_config_is_no_mapping(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("config: 3\nrecord: {}\n")
+    with pytest.raises(InputError, match=r"run\.yaml: 'config' holds int, expected a mapping"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "overrides", "told"),
+    [
+        ({"recipe": "lable-revision"}, [], "unknown recipe 'lable-revision': did you mean 'label-revision'"),
+        ({"protocol": "shrt"}, [], "unknown protocol 'shrt': did you mean 'short'"),
+        ({"trian_images": 5}, [], "unknown key in the configuration 'trian_images': did you mean 'train_images'"),
+        ({}, [("protocol.epoch", 5)], "unknown key in the protocol 'epoch': did you mean 'epochs'"),
+        ({}, [("recipe.tmper", "fixed")], "unknown key in recipe none 'tmper': did you mean 'temper'"),
+        ({}, [("recipe.terms.ce.wieght", 1)], "unknown key in recipe none 'wieght': did you mean 'weight'"),
+        ({"recipe": {"terms": {"ce": {"truht": "x"}}}}, [], "'truht': did you mean 'truth'"),
+        ({}, [("seed", 1.5)], "the configuration: seed: "),
+        ({}, [("seed", -1)], "the configuration: seed: "),
+        ({}, [("seed", 2**63)], "the configuration: seed: "),
+        ({}, [("validation", float("nan"))], "the configuration: validation: "),
+        ({}, [("validation", 1)], "the configuration: validation: "),
+        ({}, [("train_images", 1)], "the configuration: train_images: "),
+        ({}, [("device", "gpu")], "the configuration: device: Input should be 'auto', 'cpu' or 'cuda' (given: 'gpu')"),
+        ({}, [("precision", "fp16")], "the configuration: precision: "),
+        ({}, [("protocol.epochs", "ten")], "the protocol: epochs: "),
+        ({"recipe": None}, [], "recipe: None: expected a recipe's name"),
+        ({"protocol": 3}, [], "protocol: 3: expected one of short, standard"),
+    ],
+)
+def test_what_is_wrong_is_named(content, overrides, told):
+    with pytest.raises(InputError) as caught:
+        resolve(content, overrides)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_cannot_be_changed_once_checked():
+    with pytest.raises(ValueError, match="frozen"):
+        resolve({}).seed = 3  # type: ignore[misc]
+
+
+def test_every_setting_is_explained():
+    explained = RunConfig.__doc__
+    assert all(f"    {name}" in explained for name in RunConfig.model_fields)

@@ -1,0 +1,138 @@
+"""What an epoch's record says, against the same numbers worked out another way."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+from torch import Tensor
+
+from preceptor.training import Protocol, Silent
+from tests.classroom import digits, few, network, pupil, taught, untrained_teacher
+
+N, T = 30, 4.0
+ONE_STEP = Protocol(epochs=1, batch_size=N)
+
+
+def one_step_logits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Student's and teacher's logits on the views of the first epoch, and the labels, in float64."""
+    data, positions = digits(), few(N)
+    views = data.view_rule.apply(data.train.images[positions], data.view_rule.draw(0, 0, positions))
+    student = network().train()  # batch norm by the statistics of this batch
+    normalised = data.normalisation(views)
+    with torch.no_grad():
+        logits = student(normalised).double().numpy()
+    return logits, untrained_teacher()(views).double().numpy(), data.train.labels[positions].numpy()
+
+
+def cross_entropy(logits: np.ndarray, label: np.ndarray) -> float:
+    return -log_softmax(logits, axis=1)[np.arange(len(label)), label].mean()
+
+
+def divergence(target: np.ndarray, logits: np.ndarray) -> float:
+    """Hinton's: T squared times KL from the target at T to the student at T."""
+    return T**2 * (np.exp(target) * (target - log_softmax(logits / T, axis=1))).sum(axis=1).mean()
+
+
+def test_the_terms_of_plain_distillation():
+    [[record]] = taught([pupil("kd")], images=N, protocol=ONE_STEP)
+    student, teacher, label = one_step_logits()
+    expected = {
+        "ce": 0.1 * cross_entropy(student, label),
+        "kl": 0.9 * divergence(log_softmax(teacher / T, axis=1), student),
+    }
+    assert record.losses == pytest.approx(expected, rel=1e-4)
+    assert record.total == pytest.approx(sum(expected.values()), rel=1e-4)
+    assert record.train_accuracy == pytest.approx((student.argmax(axis=1) == label).mean())
+    assert (record.pupil, record.epoch, record.corrected) == ("kd", 1, 0)
+
+
+def test_the_terms_of_a_corrected_teacher():
+    """Probability Shift: the label and the class the teacher says change places, where these differ."""
+    [[record]] = taught([pupil("ka-ps")], images=N, protocol=ONE_STEP)
+    student, teacher, label = one_step_logits()
+    wrong, shifted = teacher.argmax(axis=1) != label, teacher.copy()
+    for row in np.flatnonzero(wrong):
+        said = teacher[row].argmax()
+        shifted[row, [said, label[row]]] = teacher[row, [label[row], said]]
+    assert 0 < wrong.sum() < N
+    assert record.losses == pytest.approx({"kl": divergence(log_softmax(shifted / T, axis=1), student)}, rel=1e-4)
+    assert record.corrected == pytest.approx(wrong.mean())
+
+
+def test_a_longer_epoch_is_averaged_over_all_its_samples():
+    """At a rate of nearly zero every step meets the same weights, so the batch sizes of 16 and 14 must not show.
+
+    Batch norm would make them show: the student here has none.
+    """
+
+    class Linear(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(64, 10)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.layer(images.flatten(1))
+
+    totals = []
+    for batch_size in (16, N):
+        one = pupil("kd")
+        one.student = Linear()
+        protocol = Protocol(epochs=1, batch_size=batch_size, learning_rate=1e-12)
+        totals.append(taught([one], images=N, protocol=protocol)[0][0].losses)
+    assert totals[0] == pytest.approx(totals[1], rel=1e-5)
+
+
+def test_the_learning_rate_is_that_of_the_epoch():
+    records = taught([pupil("none")], images=16, protocol=Protocol(epochs=3, batch_size=16, learning_rate=0.2))
+    assert [epoch[0].learning_rate for epoch in records] == pytest.approx(
+        [0.1 * (1 + math.cos(math.pi * epoch / 3)) for epoch in range(3)]
+    )
+    assert [epoch[0].epoch for epoch in records] == [1, 2, 3]
+
+
+def test_the_rate_is_images_over_seconds():
+    for [record] in taught([pupil("none")], images=16):
+        assert record.seconds > 0
+        assert record.images_per_second == pytest.approx(16 / record.seconds)
+
+
+class Diary(Silent):
+    def __init__(self) -> None:
+        self.entries: list[tuple] = []
+
+    def begin(self, epochs, steps, images):
+        self.entries.append(("begin", epochs, steps, images))
+
+    def step(self, epoch, images):
+        self.entries.append(("step", epoch, images))
+
+    def losses(self, pupil, losses):
+        self.entries.append(("losses", pupil, losses))
+
+
+def test_a_watcher_is_told_of_every_step():
+    diary = Diary()
+    taught([pupil("kd"), pupil("none")], images=40, watcher=diary)  # 3 steps an epoch, two epochs
+    assert diary.entries[0] == ("begin", 2, 3, 40)
+    steps = [entry for entry in diary.entries if entry[0] == "step"]
+    assert steps == [("step", 1, 16), ("step", 1, 16), ("step", 1, 8), ("step", 2, 16), ("step", 2, 16), ("step", 2, 8)]
+
+
+def test_a_watcher_hears_the_mean_losses_of_the_epoch_so_far():
+    diary = Diary()
+    [*_, [first, second]] = taught([pupil("kd"), pupil("none")], images=40, watcher=diary)
+    told = [entry for entry in diary.entries if entry[0] == "losses"]
+    assert {name for _, name, _ in told} == {"kd", "none"}
+    assert all(isinstance(value, float) for _, _, losses in told for value in losses.values())
+    last = {name: losses for _, name, losses in told}  # after the last step
+    assert last["kd"] == pytest.approx({**first.losses, "total": first.total})
+    assert last["none"] == pytest.approx({**second.losses, "total": second.total})
+
+
+def test_a_long_epoch_is_read_a_few_times_only():
+    diary = Diary()
+    taught([pupil("none")], images=100, protocol=Protocol(epochs=1, batch_size=2), watcher=diary)
+    assert 4 <= sum(entry[0] == "losses" for entry in diary.entries) <= 9
