@@ -1,27 +1,27 @@
-# Everything here sets itself up: all it takes is make and Python 3.11 or later.
+# Everything here sets itself up: all it takes is make, Python 3.11 or later, and a package index to install from.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 
 .PHONY: demo test tables clean
 
-demo: $(READY)  ## a faulty teacher and its students, on digits; ends with a table and demo/report.html
+demo: $(VENV)/.ready-report  ## a faulty teacher and its students, on digits; ends with a table and demo/report.html
 	$(BIN)/preceptor demo --out demo
 
-test: $(READY)  ## style, types and the whole test suite
+test: $(VENV)/.ready-dev  ## style, types and the whole test suite
 	$(BIN)/ruff check src tests tools
 	$(BIN)/ruff format --check src tests tools
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
-tables: $(READY)  ## write the tables of results/ into the README
+tables: $(VENV)/.ready-report  ## write the tables of results/ into the README
 	$(BIN)/python tools/fill_tables.py README.md
 
-$(READY): pyproject.toml constraints.txt
+# An environment with one extra of the package: report for the demo, dev for the tests.
+$(VENV)/.ready-%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Preceptor needs Python 3.11 or later, found " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
 	@touch $@
 
 clean:  ## take away the environment and what the tools left

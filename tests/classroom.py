@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preceptor import Chain, recipe
 from preceptor.data import Dataset, load_dataset, subset
-from preceptor.runs.run import seeded_model
+from preceptor.models import seeded_model
 from preceptor.teachers import LiveTeacher
 from preceptor.training import EpochRecord, Protocol, Pupil, fit
 
@@ -29,7 +29,7 @@ def few(n: int) -> Tensor:
 
 
 def network(seed: int = 0, name: str = "convnet8") -> nn.Module:
-    return seeded_model(name, digits(), seed)
+    return seeded_model(name, channels=1, classes=10, seed=seed)
 
 
 def pupil(recipe_name: str = "none", seed: int = 0) -> Pupil:

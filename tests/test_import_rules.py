@@ -15,7 +15,7 @@ STAGE_ROOMS = {"correct", "temper", "select", "match", "truth", "abstain", "feat
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"config", "lesson"},
+    {"config", "files", "lesson"},
     {"stage"},
     {"catalogue", *STAGE_ROOMS},
     {"terms"},

@@ -1,5 +1,6 @@
 """Reading YAML that a person wrote: safely, with duplicate keys refused, and dotted ``key=value`` overrides."""
 
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -28,6 +29,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# PyYAML keeps to YAML 1.1, to which 1e-3 is text; everyone who writes it means a number, as YAML 1.2 does.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What reading YAML may raise: a date that is none is a ValueError, a thousand brackets a RecursionError."""
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
@@ -40,7 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     try:
         content = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(f"{path}: expected a mapping of names to values, found {type(content).__name__}")
@@ -51,10 +61,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Split ``key.sub=value``; the value is read as YAML, so ``3``, ``0.5``, ``true`` and ``null`` are typed."""
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
-        raise InputError(f"override {text!r}: expected key=value, for example epochs=5 or recipe.correct.eta=0.5")
+        raise InputError(f"override {text!r}: expected key=value, for example protocol.epochs=5 or seed=1")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key.strip(), yaml.load(value, _Loader)
+    except NOT_YAML as error:
         raise InputError(f"override {text!r}: the value is not valid YAML") from error
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
+from preceptor import files
 from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.models import ModelCard, build_model, load_student, save_student, store
+from preceptor.models import ModelCard, build_model, load_student, save_student
 
 CARD = ModelCard(
     architecture="convnet2",
@@ -100,7 +101,7 @@ def test_weights_are_in_place_before_the_card(tmp_path, monkeypatch):
 @pytest.mark.parametrize("file_that_fails", [1, 2])
 def test_a_full_disk_keeps_the_student_that_was_there(folder, monkeypatch, file_that_fails):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    write, calls = store._write_synced, []
+    write, calls = files._write_synced, []
 
     def write_until_full(path, data):
         calls.append(path)
@@ -109,8 +110,8 @@ def test_a_full_disk_keeps_the_student_that_was_there(folder, monkeypatch, file_
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, data)
 
-    monkeypatch.setattr(store, "_write_synced", write_until_full)
-    with pytest.raises(EnvironmentProblem, match=f"{folder}: the student cannot be written: No space left"):
+    monkeypatch.setattr(files, "_write_synced", write_until_full)
+    with pytest.raises(EnvironmentProblem, match=f"{folder}.*: cannot be written: No space left"):
         save_student(folder, trained_network(), CARD)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

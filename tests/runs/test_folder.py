@@ -41,7 +41,7 @@ def test_a_file_is_refused(tmp_path):
 
 def test_a_folder_inside_a_file_cannot_be_made(tmp_path):
     (tmp_path / "out").touch()
-    with pytest.raises(EnvironmentProblem, match="out/run: cannot be made: Not a directory: choose another --out"):
+    with pytest.raises(EnvironmentProblem, match="out/run: cannot be written: Not a directory: choose another --out"):
         RunFolder(tmp_path / "out" / "run")
 
 

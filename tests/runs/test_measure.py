@@ -66,7 +66,8 @@ def test_a_folders_images_are_brought_to_the_students_size(teacher, tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((20, 14), 10 * number, dtype=np.uint8)).save(tmp_path / name / "one.png")
     assert measure_student(teacher, data=f"folder:{tmp_path}", split="train")[0].n == 10
-    assert measure_student(teacher, data=f"folder:{tmp_path}", split="train", image_size=12)[0].n == 10
+    with pytest.raises(InputError, match=r"trained on images of 8x8 pixels, those of .* are 12x12"):
+        measure_student(teacher, data=f"folder:{tmp_path}", split="train", image_size=12)
 
 
 def test_cuda_where_there_is_none(teacher, monkeypatch):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from preceptor import __version__
-from preceptor.errors import EnvironmentProblem, PreceptorError, unknown_name
+from preceptor.errors import EnvironmentProblem, InputError, PreceptorError, unknown_name
 
 VERBS = {
     "demo": "see it work now, on this machine, offline",
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     try:
         parser = _parser(given)
-        arguments = parser.parse_args(given)
+        arguments = _parsed(parser, given)
         if arguments.verb is None:
             parser.print_help()
             return 0
@@ -42,12 +42,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _fail(EnvironmentProblem("out of memory: try a smaller --batch-size, model or --image-size"))
     except OSError as error:
         return _fail(EnvironmentProblem(f"{error.filename or 'the system'}: {error.strerror or error}"))
     except KeyboardInterrupt:
         print("preceptor: interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _parsed(parser: argparse.ArgumentParser, given: Sequence[str]) -> argparse.Namespace:
+    """Parse; ``key=value`` may stand anywhere, also between flags, where argparse takes no more of them."""
+    arguments, rest = parser.parse_known_args(given)
+    stray = [word for word in rest if word.startswith("-") or "=" not in word or not hasattr(arguments, "override")]
+    if stray:
+        raise InputError(f"unrecognised: {' '.join(stray)} (see preceptor {arguments.verb or ''} --help)")
+    if rest:
+        arguments.override += rest
+    return arguments
+
+
+def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Torch says it in words on a CPU, and by a class of its own, not imported here, on a GPU."""
+    told = str(error)
+    said = "can't allocate memory" in told or "not enough memory" in told
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or said
 
 
 class _Parser(argparse.ArgumentParser):

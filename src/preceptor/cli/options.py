@@ -39,7 +39,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--data", help="digits, mnist, fashion-mnist, cifar10, cifar100, arrays:FILE.npz or folder:DIR (default digits)"
     )
     group.add_argument(
-        "--data-root", help="where named data sets lie (default $PRECEPTOR_DATA, else ~/.cache/preceptor)"
+        "--data-root", help="where named data sets lie (default $PRECEPTOR_DATA, else ~/.cache/preceptor/data)"
     )
     group.add_argument("--download", action="store_true", default=None, help="fetch a named data set that is not there")
     group.add_argument("--image-size", type=int, help="resize the images of a folder to this side, in pixels")

@@ -1,12 +1,12 @@
 """What demo and reproduce share: run a study, write its files, show its table."""
 
 import argparse
-import os
 import textwrap
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError
 
 if TYPE_CHECKING:
     from preceptor.studies import FaultyTeacher, StudyResult
@@ -23,6 +23,7 @@ def run_and_show(
 ) -> None:
     """Run a study, write its files and show its table; ``seeds`` None keeps the study's own."""
     from preceptor.cli.progress import StudyBar
+    from preceptor.files import check_writable
     from preceptor.reports import require_report_extra, write_study_page
     from preceptor.studies import run_faulty_teacher, save_result
 
@@ -31,8 +32,8 @@ def run_and_show(
         if seeds < 1:
             raise InputError(f"--seeds {seeds}: at least 1; 3 or more give an interval")
         study = study.model_copy(update={"seeds": tuple(range(seeds))})
-    for folder in (result_file.parent, page.parent):
-        _make_room(folder)
+    for place in (result_file.parent, page.parent):
+        check_writable(place)
     quiet = arguments.quiet or arguments.json
     if not quiet:
         print(_wrapped(study.setting), flush=True)
@@ -47,27 +48,17 @@ def run_and_show(
         print(f"\nresult file: {result_file}\npage to look at: {page}")
 
 
-def _make_room(folder: Path) -> None:
-    """A folder that cannot hold the results is found before the work, not after."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, the results need a folder: choose another --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"{folder}: cannot be made: {error.strerror}: choose another --out") from error
-    if not os.access(folder, os.W_OK):
-        raise EnvironmentProblem(f"{folder}: cannot be written: choose another --out")
-
-
 def _show(result: "StudyResult") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from preceptor.reports.finding import caveats, main_finding
     from preceptor.studies.table import cells, headings, percent
 
     teacher = result.teacher
+    wrong = round(fmean(teacher.wrong_labels))
     print(
-        f"\nThe teacher learned from {teacher.images:,} images with {max(teacher.wrong_labels):,} wrong labels: "
+        f"\nThe teacher learned from {teacher.images:,} images with {wrong:,} wrong labels: "
         f"{percent(teacher.accuracy)} on the test set, {percent(teacher.accuracy_on_lessons)} on the "
         f"{result.lessons:,} images the students are given."
     )
@@ -75,7 +66,10 @@ def _show(result: "StudyResult") -> None:
     for row in result.rows:
         table.add_row(*cells(row))
     Console().print(table)
-    print(_wrapped(f"What this shows: {result.shows}"))
+    print(_wrapped(main_finding(result)))
+    for caveat in caveats(result):
+        print(_wrapped(f"- {caveat}"))
+    print(_wrapped(f"\nWhat this shows: {result.shows}"))
     print(_wrapped(f"What it does not show: {result.does_not_show}"))
 
 

@@ -114,6 +114,8 @@ def _as_labels(path: Path, key: str, array: NDArray[Any]) -> Int[Tensor, " n"]:
         raise InputError(f"{path}: {key} is {array.dtype}, allowed are whole numbers (int or uint)")
     if array.ndim != 1:
         raise InputError(f"{path}: {key} has shape {array.shape}, allowed is one label an image: (n,)")
+    if array.max(initial=0) > np.iinfo(np.int64).max:
+        raise InputError(f"{path}: {key} holds {array.max()}: no data set has so many classes")
     return torch.from_numpy(array.astype(np.int64))
 
 

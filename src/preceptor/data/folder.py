@@ -69,11 +69,16 @@ def _layout(folder: Path) -> tuple[Path, Path | None]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one with a subfolder of images for each class")
     train, test = folder / "train", folder / "test"
-    if train.is_dir():
-        return train, test if test.is_dir() else None
-    if test.is_dir():
+    if _holds_folders(train):
+        return train, test if _holds_folders(test) else None
+    if _holds_folders(test):
         raise InputError(f"{folder}: has a folder 'test' but none called 'train'; put the training images there")
     return folder, None
+
+
+def _holds_folders(folder: Path) -> bool:
+    """Whether it is a split rather than a class that happens to be called 'train' or 'test'."""
+    return folder.is_dir() and any(child.is_dir() for child in folder.iterdir())
 
 
 def _class_folders(folder: Path) -> list[str]:

@@ -112,6 +112,9 @@ def _check(logits: Tensor, labels: Tensor) -> None:
         )
     broken = ~logits.isfinite().all(dim=1)
     if broken.any():
-        raise InputError(f"sample {int(broken.nonzero()[0])}: its logits are not all finite: the model has diverged")
+        raise InputError(
+            f"sample {int(broken.nonzero()[0])}: its logits are not all finite, the model has diverged: "
+            "train it again at a lower learning rate"
+        )
     if not (labels != UNLABELLED).any():
         raise InputError(f"no labelled sample among {count}: there is nothing to measure accuracy on")

@@ -1,6 +1,6 @@
 """Architectures by name, and students on disk."""
 
-from preceptor.models.build import Architecture, build_model, known_models
+from preceptor.models.build import Architecture, build_model, known_models, seeded_model
 from preceptor.models.convnet import ConvNet
 from preceptor.models.family import model_family
 from preceptor.models.resnet import CifarResNet
@@ -16,4 +16,5 @@ __all__ = [
     "load_student",
     "model_family",
     "save_student",
+    "seeded_model",
 ]

@@ -3,11 +3,23 @@
 import pkgutil
 from importlib import import_module
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from preceptor.errors import InputError, unknown_name
 from preceptor.models.family import Family, registered_families
+
+
+def seeded_model(name: str, *, channels: int, classes: int, seed: int) -> nn.Module:
+    """``build_model`` with weights drawn from a seed; the caller's generator goes on untouched.
+
+    Raises:
+        InputError: see :func:`build_model`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model(name, channels=channels, classes=classes)
 
 
 class Architecture(BaseModel):

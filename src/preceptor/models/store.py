@@ -1,8 +1,6 @@
 """A student as two files: its weights, and a card that says how to use them. Nothing is ever unpickled."""
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,8 @@ from torch import Tensor, nn
 
 from preceptor.config import validated
 from preceptor.data.dataset import Normalisation
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError
+from preceptor.files import write_whole
 from preceptor.models.build import build_model
 
 WEIGHTS_FILE = "student.safetensors"
@@ -97,19 +96,8 @@ def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
     misfit = _misfit(weights, card.build().state_dict())
     if misfit:
         raise InputError(f"the student does not fit architecture {card.architecture!r} of its card: {misfit}")
-    content = {WEIGHTS_FILE: save(weights), CARD_FILE: (card.model_dump_json(indent=2) + "\n").encode()}
-    parts = [folder / f".{name}.{os.getpid()}.part" for name in content]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for part, data in zip(parts, content.values(), strict=True):
-            _write_synced(part, data)
-        for part, name in zip(parts, content, strict=True):
-            part.replace(folder / name)
-    except OSError as error:
-        with suppress(OSError):  # a folder that could not be made holds no parts to remove
-            for part in parts:
-                part.unlink(missing_ok=True)
-        raise EnvironmentProblem(f"{folder}: the student cannot be written: {error.strerror or error}") from error
+    card_text = card.model_dump_json(indent=2) + "\n"
+    write_whole({folder / WEIGHTS_FILE: save(weights), folder / CARD_FILE: card_text.encode()})
 
 
 def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
@@ -143,13 +131,6 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _read_card(path: Path) -> ModelCard:
     try:
         content = json.loads(path.read_bytes())
@@ -181,6 +162,11 @@ def _misfit(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
             f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
             for name in shared
             if given[name].shape != wanted[name].shape
+        ],
+        "of another type": [
+            f"{name} {given[name].dtype} instead of {wanted[name].dtype}"
+            for name in shared
+            if given[name].dtype.is_floating_point != wanted[name].dtype.is_floating_point
         ],
     }
     return "; ".join(f"{problem}: {_few(names)}" for problem, names in problems.items() if names)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from preceptor.errors import EnvironmentProblem
+from preceptor.files import write_whole
 from preceptor.reports.charts import MOST_CLASSES, ClassError, accuracy_chart, class_errors, error_chart, error_share
 from preceptor.reports.extra import require_report_extra
 from preceptor.reports.finding import Kind, caveats, excludes_zero, kind_of, main_finding, spoken
@@ -57,16 +57,7 @@ def write_study_page(result: StudyResult, exhibits: Sequence[Exhibit], path: Pat
         InputError: the pixels of an exhibit are not an image.
     """
     page = study_page(result, exhibits)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(page, encoding="utf-8", errors="replace")  # a folder's name may hold letters UTF-8 lacks
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}: choose another --out") from error
+    write_whole({path: page.encode("utf-8", errors="replace")})  # a folder's name may hold letters UTF-8 lacks
 
 
 def _breakable(name: str) -> "Markup":

@@ -28,7 +28,9 @@ class RunConfig(BaseModel):
         recipe: the chain.
         protocol: epochs, batch size, optimiser.
         augment: show random views (the data set's rule) rather than the images as they are.
-        seed: of weights, order, views, split and subset.
+        seed: of weights, order and views. A teacher and a student of one architecture and one seed start alike.
+        split_seed: of the held-out part and the subset. It stays while ``seed`` changes, so that a teacher and its
+            students, under whatever seeds, hold out the same images.
         device: "auto" takes CUDA where there is one.
         precision: "fp32", or "bf16" for autocast.
     """
@@ -48,6 +50,7 @@ class RunConfig(BaseModel):
     protocol: Protocol = PROTOCOLS["short"]
     augment: bool = True
     seed: int = Field(default=0, ge=0, lt=2**63)
+    split_seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "fp32"
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from preceptor import __version__
 from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.files import check_writable, write_whole
 
 RUN_FILE = "run.yaml"
 METRICS_FILE = "metrics.jsonl"
@@ -34,26 +35,22 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         check_free(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentProblem(f"{path}: cannot be made: {error.strerror}: choose another --out") from error
+        check_writable(path)
 
     def write_config(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Write ``run.yaml``: the resolved configuration, and what it met (versions, machine, fingerprints)."""
         content = {"config": config, "record": dict(record)}
-        self._write(RUN_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "w")
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        write_whole({self.path / RUN_FILE: text.encode()})
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``."""
-        self._write(METRICS_FILE, json.dumps(entry, allow_nan=False) + "\n", "a")
-
-    def _write(self, name: str, text: str, mode: str) -> None:
+        path = self.path / METRICS_FILE
         try:
-            with (self.path / name).open(mode, encoding="utf-8") as file:
-                file.write(text)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
         except OSError as error:
-            raise EnvironmentProblem(f"{self.path / name}: cannot be written: {error.strerror}") from error
+            raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def check_free(path: Path) -> None:

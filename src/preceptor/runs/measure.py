@@ -8,7 +8,8 @@ from preceptor.errors import InputError
 from preceptor.evaluation import Metrics, evaluate
 from preceptor.evaluation.logits import network_logits
 from preceptor.models import ModelCard, load_student
-from preceptor.runs.run import check_card, choose_device
+from preceptor.runs.material import check_card
+from preceptor.training.device import choose_device
 
 
 def measure_student(

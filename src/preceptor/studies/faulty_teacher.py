@@ -12,11 +12,11 @@ from preceptor.data import Dataset, confusable_pairs, load_dataset
 from preceptor.errors import InputError
 from preceptor.recipes import read_recipe, recipe
 from preceptor.runs import versions
-from preceptor.runs.run import choose_device
 from preceptor.studies.result import Exhibit, RecipeRow, StudyResult, TeacherRow, recipe_row
 from preceptor.studies.seed import SeedOutcome, SeedSettings, run_seed
 from preceptor.studies.side_by_side import Counter, run_seeds
 from preceptor.training import Precision, Protocol
+from preceptor.training.device import choose_device
 
 
 class FaultyTeacher(BaseModel):

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from preceptor.config import validated
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError
 from preceptor.evaluation import PairedDifference, mean_and_deviation, paired_difference
+from preceptor.files import write_whole
 
 
 class _Frozen(BaseModel):
@@ -139,13 +140,7 @@ def save_result(result: StudyResult, path: Path) -> None:
     Raises:
         EnvironmentProblem: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}: choose another --out") from error
+    write_whole({path: (result.model_dump_json(indent=1) + "\n").encode()})
 
 
 def load_result(path: Path) -> StudyResult:

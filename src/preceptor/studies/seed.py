@@ -14,12 +14,13 @@ from preceptor.errors import InputError
 from preceptor.evaluation import evaluate, per_class_accuracy
 from preceptor.evaluation.logits import network_logits
 from preceptor.lesson import predicted_class
+from preceptor.models import seeded_model
 from preceptor.recipes import recipe
-from preceptor.runs.run import choose_device, deterministic, seeded_model
 from preceptor.stage import registered_name
 from preceptor.studies.result import Exhibit
 from preceptor.teachers import LiveTeacher, check_teacher
 from preceptor.training import Precision, Protocol, Pupil, Watcher, fit
+from preceptor.training.device import choose_device, deterministic
 
 TEACHER_SEEDS = 2**20
 """Added to a teacher's seed, so that it starts from other weights, and sees other views, than its students."""
@@ -101,34 +102,38 @@ class _Seed:
         given = right.take(lessons.to(self.device))
         check_teacher(teacher, given.images, given.labels, self.dataset.classes)
         pupils = self._taught_by(teacher, right, lessons)
+        chains = {pupil.name: pupil.chain.cpu() for pupil in pupils}  # the audit below happens there
 
         said, truth = network_logits(network, self.dataset.normalisation, given.images), given.labels.cpu()
         error = 1 - per_class_accuracy(predicted_class(said), truth, self.dataset.classes)
         return SeedOutcome(
             accuracy={pupil.name: self._test_accuracy(pupil.student) for pupil in pupils},
-            touched={pupil.name: _touched(pupil.chain, said, truth) for pupil in pupils},
+            touched={name: _touched(chain, said, truth) for name, chain in chains.items()},
             wrong_labels=int((faulty != labels)[pool].sum()),
             teacher_images=len(pool),
             teacher_accuracy=self._test_accuracy(network),
             teacher_accuracy_on_lessons=evaluate(said, truth).accuracy,
             teacher_error_by_class=[None if share != share else share for share in error.tolist()],
-            exhibits=_exhibits((p.chain for p in pupils), given.images, said, truth, self.settings.exhibits),
+            exhibits=_exhibits(chains.values(), given.images, said, truth, self.settings.exhibits),
         )
 
     def _taught_by_labels(self, train: ImageSet, positions: Tensor) -> nn.Module:
         seed = self.seed + TEACHER_SEEDS
-        network = seeded_model(self.settings.teacher, self.dataset, seed)
+        network = self._network(self.settings.teacher, seed)
         pupil = Pupil("teacher", network, Chain(**recipe("none")))
         self._fit([pupil], train, positions, self.settings.teacher_protocol, None, seed)
         return network
 
     def _taught_by(self, teacher: LiveTeacher, train: ImageSet, positions: Tensor) -> list[Pupil]:
         pupils = [
-            Pupil(name, seeded_model(self.settings.student, self.dataset, self.seed), Chain(**recipe(name)))
+            Pupil(name, self._network(self.settings.student, self.seed), Chain(**recipe(name)))
             for name in self.settings.recipes
         ]
         self._fit(pupils, train, positions, self.settings.student_protocol, teacher, self.seed)
         return pupils
+
+    def _network(self, name: str, seed: int) -> nn.Module:
+        return seeded_model(name, channels=self.dataset.channels, classes=self.dataset.classes, seed=seed)
 
     def _fit(
         self,

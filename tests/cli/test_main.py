@@ -1,0 +1,139 @@
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from preceptor import __version__
+from preceptor.cli import main as main_module
+from preceptor.cli.main import VERBS, main
+from preceptor.errors import EnvironmentProblem, InputError
+
+
+def shown(capsys, *arguments: str) -> str:
+    """What --help or --version prints before it leaves with 0."""
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert shown(capsys, "--version") == f"preceptor {__version__}\n"
+
+
+def test_help_lists_every_verb_with_a_line(capsys):
+    text = shown(capsys, "--help")
+    for verb, line in VERBS.items():
+        assert re.search(rf"^ +{verb} .*{re.escape(line)}$", text, re.MULTILINE)
+
+
+def test_without_a_verb_the_help_is_shown(capsys):
+    assert main([]) == 0
+    assert "verbs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verbs_help_has_examples_of_it(capsys, verb):
+    text = shown(capsys, verb, "--help")
+    examples = text.partition("examples:")[2]
+    assert examples.count(f"preceptor {verb}") >= 2
+    assert f"usage: preceptor {verb}" in text
+
+
+def example_lines() -> list[str]:
+    from importlib import import_module
+
+    texts = [import_module(f"preceptor.cli.{verb}").EXAMPLES for verb in VERBS]
+    joined = "\n".join(texts).replace("\\\n", " ")
+    return [line.strip() for line in joined.splitlines() if line.strip().startswith("preceptor ")]
+
+
+@pytest.mark.parametrize("line", example_lines())
+def test_every_example_can_be_parsed(monkeypatch, line):
+    from importlib import import_module
+
+    _, verb, *arguments = line.split()
+    seen = []
+    monkeypatch.setattr(import_module(f"preceptor.cli.{verb}"), "run", seen.append)
+    assert main([verb, *arguments]) == 0
+    assert seen[0].verb == verb
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_speaks_json(capsys, verb):
+    assert "--json" in shown(capsys, verb, "--help")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (InputError("a.npz: no such file:\n  give another"), 2, "preceptor: a.npz: no such file: give another\n"),
+        (EnvironmentProblem("no space"), 3, "preceptor: no space\n"),
+        (OSError(28, "No space left on device", "runs/a"), 3, "preceptor: runs/a: No space left on device\n"),
+        (MemoryError(), 3, "preceptor: out of memory: try a smaller --batch-size, model or --image-size\n"),
+        (KeyboardInterrupt(), 130, "preceptor: interrupted\n"),
+    ],
+)
+def test_an_error_is_one_line_and_an_exit_code(monkeypatch, capsys, error, code, told):
+    from preceptor.cli import methods
+
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(methods, "run", fail)
+    assert main(["methods"]) == code
+    assert capsys.readouterr() == ("", told)
+
+
+def test_a_fault_of_our_own_is_not_hidden(monkeypatch):
+    from preceptor.cli import methods
+
+    def fail(arguments):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(methods, "run", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["methods"])
+
+
+def python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, **options)
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy():
+    """Also the help of a verb; counted by what is loaded, since a clock depends on the machine."""
+    heavy = "{'torch', 'numpy', 'scipy', 'sklearn', 'pydantic', 'yaml', 'rich', 'PIL', 'matplotlib'}"
+    for arguments in (["--help"], *([verb, "--help"] for verb in VERBS)):
+        code = (
+            "import sys\nfrom preceptor.cli.main import main\n"
+            f"try: main({arguments!r})\nexcept SystemExit: pass\n"
+            f"sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
+        )
+        done = python("-c", code)
+        assert done.returncode == 0, (arguments, done.stderr)
+
+
+def test_as_a_module():
+    done = python("-m", "preceptor", "--version")
+    assert (done.returncode, done.stdout) == (0, f"preceptor {__version__}\n")
+
+
+def test_the_exit_code_reaches_the_shell():
+    done = python("-m", "preceptor", "distil")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("preceptor: unknown verb 'distil': did you mean 'distill'?")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "pipe2"), reason="needs a pipe nobody reads")
+def test_a_reader_that_has_seen_enough_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "preceptor", "methods"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == main_module.PIPE_CLOSED

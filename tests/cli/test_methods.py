@@ -1,0 +1,64 @@
+import inspect
+import json
+
+import pytest
+
+from preceptor.catalogue import options, stages
+from preceptor.recipes import read_recipe, recipe_names
+
+
+@pytest.fixture
+def listed(preceptor):
+    done = preceptor("methods", "--json")
+    assert (done.code, done.err) == (0, "")
+    return json.loads(done.out)
+
+
+def test_json_lists_every_stage_with_paper_and_defaults(listed):
+    assert len(listed["stages"]) == len(stages())
+    for info in stages():
+        [entry] = [entry for entry in listed["stages"] if (entry["kind"], entry["name"]) == (info.kind, info.name)]
+        assert entry["paper"] == info.paper != ""
+        assert entry["summary"] == info.summary
+        assert entry["options"].keys() == options(info).keys()
+        for name, option in options(info).items():
+            expected = "required" if option.default is inspect.Parameter.empty else option.default
+            assert entry["options"][name] == expected
+
+
+def test_json_lists_every_recipe_as_it_is(listed):
+    assert [entry["name"] for entry in listed["recipes"]] == recipe_names()
+    for entry in listed["recipes"]:
+        content = {key: value for key, value in entry.items() if key != "name"}
+        assert type(read_recipe(entry["name"])).model_validate(content) == read_recipe(entry["name"])
+        assert entry["paper"]
+
+
+def test_the_stages_and_recipes_of_this_slice_are_there(listed):
+    names = {(entry["kind"], entry["name"]) for entry in listed["stages"]}
+    assert {
+        ("correct", "label_revision"),
+        ("correct", "probability_shift"),
+        ("correct", "label_smoothing"),
+        ("select", "drop_wrong"),
+        ("temper", "fixed"),
+        ("match", "kl"),
+        ("truth", "cross_entropy"),
+    } <= names
+    assert {"none", "kd", "label-revision", "ka-ps", "ka-lsr", "drop-wrong"} <= set(recipe_names())
+
+
+def test_the_list_for_people_names_everything_too(preceptor):
+    done = preceptor("methods")
+    assert (done.code, done.err) == (0, "")
+    words = " ".join(done.out.split())
+    for info in stages():
+        assert f" {info.name} " in words
+        assert " ".join(info.paper.split()) in words
+        for name, option in options(info).items():
+            if option.default is not inspect.Parameter.empty:
+                assert f"{name}={option.default}" in words
+    for name in recipe_names():
+        assert f" {name} " in words
+        assert " ".join(read_recipe(name).paper.split()) in words
+    assert max(map(len, done.out.splitlines())) <= 110

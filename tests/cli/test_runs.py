@@ -1,0 +1,140 @@
+"""Train, distil and evaluate from the command line: the chain a user walks."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from preceptor.runs.measure import measure_student
+from tests.classroom import digits
+from tests.cli.conftest import SMALL
+
+
+def only_json(outcome) -> dict:
+    """One JSON object on standard output, and nothing else anywhere."""
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert outcome.out.count("\n") == 1
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(outcome.out, parse_constant=refuse)
+
+
+@pytest.fixture
+def distilled(preceptor, teacher, tmp_path):
+    folder = tmp_path / "student"
+    return folder, preceptor("distill", "--teacher", teacher, "--recipe", "ka-ps", *SMALL, "--out", folder, "--json")
+
+
+def test_train_distill_evaluate_agree(preceptor, teacher, distilled, tmp_path):
+    trained = only_json(preceptor("train", "--model", "convnet4", *SMALL, "--out", tmp_path / "teacher", "--json"))
+    assert trained["folder"] == str(tmp_path / "teacher")
+    assert trained["teacher"] is None
+    folder, outcome = distilled
+    taught = only_json(outcome)
+    assert taught["folder"] == str(folder)
+    assert taught["training_images"] == taught["teacher"]["images"] == 60
+    assert taught["teacher"]["wrong"] == 60 - round(60 * taught["teacher"]["accuracy"])
+    measured = only_json(preceptor("evaluate", folder, "--json"))
+    assert (measured.pop("run"), measured.pop("split")) == (str(folder), "test")
+    assert measured == taught["test"]
+    assert measured["n"] == len(digits().test)
+
+
+def test_what_people_see(preceptor, teacher, tmp_path):
+    done = preceptor("distill", "--teacher", teacher, "--recipe", "kd", *SMALL, "--out", tmp_path / "student")
+    assert done.code == 0
+    found, _ = measure_student(tmp_path / "student")
+    assert "right on the 60 training images, wrong on" in done.out
+    assert "trained on 60 images, last epoch" in done.out
+    assert "held-out training images: " in done.out
+    assert f"test set, looked at once: {found.accuracy:.2%} of 449" in done.out
+    assert f"run folder: {tmp_path / 'student'}" in done.out
+
+
+def test_evaluate_shows_every_class(preceptor, teacher):
+    done = preceptor("evaluate", teacher)
+    found, card = measure_student(teacher)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"accuracy {found.accuracy:.2%} of 449 test images\n")
+    assert f"top-5    {found.top5_accuracy:.2%}" in done.out
+    for name, accuracy in zip(card.class_names, found.per_class_accuracy, strict=True):
+        assert f"  {name:<20} {accuracy:.2%}\n" in done.out
+
+
+def test_evaluate_on_the_training_images(preceptor, teacher):
+    assert only_json(preceptor("evaluate", teacher, "--split", "train", "--json"))["n"] == len(digits().train)
+
+
+def test_quiet_says_nothing_but_what_was_asked_for(preceptor, teacher, tmp_path):
+    done = preceptor("train", "--model", "convnet4", *SMALL, "--quiet", "--out", tmp_path / "run")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    done = preceptor("evaluate", teacher, "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"accuracy {measure_student(teacher)[0].accuracy:.2%} of 449 test images\n"
+
+
+def settings(folder) -> dict:
+    return yaml.safe_load((folder / "run.yaml").read_text())["config"]
+
+
+def test_flags_and_overrides_reach_the_run(preceptor, teacher, tmp_path):
+    out = tmp_path / "student"
+    done = preceptor(
+        *("distill", "recipe.correct.eta=0.5", "--teacher", teacher, "--student", "convnet4"),
+        *("--recipe", "label-revision-kl", "--train-images", "50", "protocol.momentum=0.8", "--epochs", "1"),
+        *("--lr", "0.01", "--batch-size", "25", "--seed", "4", "--validation", "0.2", "--precision", "bf16"),
+        *("--device", "cpu", "--out", out, "--quiet", "recipe.temper.temperature=2", "augment=false"),
+    )
+    assert (done.code, done.err) == (0, "")
+    config = settings(out)
+    assert config["recipe"]["correct"] == {"stage": "label_revision", "eta": 0.5}
+    assert config["recipe"]["temper"]["temperature"] == 2
+    protocol = config["protocol"]
+    assert (protocol["momentum"], protocol["epochs"], protocol["learning_rate"]) == (0.8, 1, 0.01)
+    assert (protocol["batch_size"], config["seed"], config["validation"]) == (25, 4, 0.2)
+    assert (config["precision"], config["augment"], config["student"]) == ("bf16", False, "convnet4")
+
+
+def test_a_run_is_run_again_to_the_same_bits(preceptor, distilled, tmp_path):
+    first, outcome = distilled
+    again = preceptor("distill", "--config", first / "run.yaml", "--out", tmp_path / "again", "--json")
+    for key in ("test", "validation", "teacher", "training_images"):
+        assert only_json(again)[key] == only_json(outcome)[key]
+    weights = [(folder / "student.safetensors").read_bytes() for folder in (first, tmp_path / "again")]
+    assert weights[0] == weights[1]
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_defaults(preceptor, distilled, tmp_path):
+    first, _ = distilled
+    out = tmp_path / "again"
+    done = preceptor("distill", "--config", first / "run.yaml", "--seed", "1", "protocol.epochs=1", "--out", out)
+    assert done.code == 0
+    changed, before = settings(out), settings(first)
+    assert (changed["seed"], changed["protocol"]["epochs"]) == (1, 1)
+    assert changed["recipe"] == before["recipe"]
+    assert changed["train_images"] == 60
+
+
+def test_a_recipe_of_ones_own(preceptor, teacher, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("correct: probability_shift\nterms:\n  far: {match: squared_error_logits, weight: 0.5}\n")
+    done = preceptor("distill", "--teacher", teacher, "--recipe", path, *SMALL, "--out", tmp_path / "student", "--json")
+    assert only_json(done)["teacher"]["images"] == 60
+    line = json.loads((tmp_path / "student" / "metrics.jsonl").read_text().splitlines()[0])
+    assert line["losses"].keys() == {"far"}
+
+
+def test_train_is_by_labels_alone(preceptor, tmp_path):
+    preceptor("train", *SMALL, "--model", "convnet4", "--out", tmp_path / "run", "--quiet")
+    config = settings(tmp_path / "run")
+    assert list(config["recipe"]["terms"]) == ["ce"]
+    assert "teacher" not in config
+
+
+def test_the_json_of_a_run_is_the_librarys_result(preceptor, distilled):
+    folder, outcome = distilled
+    assert only_json(outcome)["test"] == asdict(measure_student(folder)[0])

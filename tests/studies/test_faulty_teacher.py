@@ -1,0 +1,289 @@
+"""The study, against the same numbers counted another way from what the loop was given and what it left."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from preceptor.data import ImageSet, hold_out
+from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.studies import Exhibit, FaultyTeacher, StudyResult, faulty_teacher, run_faulty_teacher
+from preceptor.studies import seed as seed_module
+from preceptor.teachers import LiveTeacher
+from tests.classroom import digits, same_bits, weights
+from tests.studies.tiny import RECIPES, TINY
+
+
+@dataclass
+class Lessons:
+    """One call of the loop: what it was given, and the pupils it left."""
+
+    train: ImageSet
+    positions: Tensor
+    teacher: LiveTeacher | None
+    seed: int
+    initial: dict[str, dict[str, Tensor]]
+    pupils: dict[str, nn.Module]
+
+
+@dataclass
+class Observed:
+    result: StudyResult
+    exhibits: list[Exhibit]
+    calls: list[Lessons]
+    images: list[int]
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.planned: tuple = ()
+        self.images: list[int] = []
+
+    def begin_study(self, name: str, images: int) -> None:
+        self.planned = (name, images)
+
+    def advance(self, images: int) -> None:
+        self.images.append(images)
+
+
+@pytest.fixture(scope="module")
+def watcher() -> Counting:
+    return Counting()
+
+
+@pytest.fixture(scope="module")
+def observed(watcher) -> Observed:
+    """The tiny study, with every call of the loop written down."""
+    calls, fit = [], seed_module.fit
+
+    def spy(pupils, train, positions, *arguments, teacher, seed, **options):
+        initial = {one.name: weights(one.student) for one in pupils}
+        calls.append(Lessons(train, positions, teacher, seed, initial, {one.name: one.student for one in pupils}))
+        return fit(pupils, train, positions, *arguments, teacher=teacher, seed=seed, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seed_module, "fit", spy)
+        result, exhibits = run_faulty_teacher(TINY, watcher=watcher, jobs=1, device="cpu")
+    return Observed(result, exhibits, calls, watcher.images)
+
+
+@pytest.fixture(params=[0, 1])
+def seed(request) -> int:
+    return request.param
+
+
+@pytest.fixture
+def of_teacher(observed, seed) -> Lessons:
+    return observed.calls[2 * seed]
+
+
+@pytest.fixture
+def of_students(observed, seed) -> Lessons:
+    return observed.calls[2 * seed + 1]
+
+
+def said_of(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network.eval()(digits().normalisation(images)).argmax(dim=1)
+
+
+def accuracy(network: nn.Module) -> float:
+    return float((said_of(network, digits().test.images) == digits().test.labels).double().mean())
+
+
+def test_students_of_a_seed_begin_alike(of_students):
+    first, *others = of_students.initial.values()
+    assert list(of_students.initial) == list(RECIPES)
+    assert all(same_bits(first, other) for other in others)
+
+
+def test_another_seed_begins_from_other_weights(observed):
+    assert not same_bits(observed.calls[1].initial["kd"], observed.calls[3].initial["kd"])
+
+
+def test_the_teacher_learns_from_swapped_labels(observed, of_teacher, seed):
+    given, right = of_teacher.train.labels[of_teacher.positions], digits().train.labels[of_teacher.positions]
+    partner = {1: 7, 7: 1, 3: 8, 8: 3}
+    wrong = given != right
+    assert all(partner[r] == g for g, r in zip(given[wrong].tolist(), right[wrong].tolist(), strict=True))
+    assert observed.result.teacher.wrong_labels[seed] == int(wrong.sum()) > 0
+    everyone = of_teacher.train.labels != digits().train.labels
+    for label in range(10):
+        share = everyone[digits().train.labels == label].double().mean()
+        assert share == pytest.approx(0.4 if label in partner else 0, abs=0.01)
+
+
+def test_the_teacher_learns_from_more_images_than_its_students_do(observed, of_teacher, of_students):
+    pool, lessons = set(of_teacher.positions.tolist()), set(of_students.positions.tolist())
+    assert len(lessons) == 40 < len(pool) == observed.result.teacher.images == 135
+    assert lessons < pool
+
+
+def test_nobody_learns_from_what_is_held_out(of_teacher, seed):
+    assert torch.equal(of_teacher.positions, hold_out(digits().train.labels, 0.9, seed)[0])
+
+
+def test_students_have_the_right_labels(of_students):
+    assert torch.equal(of_students.train.labels, digits().train.labels)
+
+
+def test_students_are_taught_by_the_teacher_as_its_last_epoch_left_it(of_teacher, of_students):
+    images = digits().test.images
+    heard = of_students.teacher(images).argmax(dim=1)
+    assert torch.equal(heard, said_of(of_teacher.pupils["teacher"], images))
+
+
+def test_accuracies_are_those_of_the_networks_on_the_test_set(observed, of_teacher, of_students, seed):
+    assert observed.result.teacher.accuracy[seed] == pytest.approx(accuracy(of_teacher.pupils["teacher"]))
+    for name in RECIPES:
+        assert observed.result.row(name).accuracy[seed] == pytest.approx(accuracy(of_students.pupils[name])), name
+
+
+def test_what_the_teacher_gets_wrong_is_what_recipes_touch(observed, of_students, seed):
+    truth = digits().train.labels[of_students.positions]
+    wrong = of_students.teacher(digits().train.images[of_students.positions]).argmax(dim=1) != truth
+    assert 0 < wrong.sum() < 40
+    for name in ("ka-ps", "drop-wrong", "label-revision"):
+        assert observed.result.row(name).touched[seed] == int(wrong.sum())
+    assert observed.result.row("none").touched is None
+    assert observed.result.row("kd").touched is None
+    teacher = observed.result.teacher
+    assert teacher.accuracy_on_lessons[seed] == pytest.approx(1 - wrong.double().mean())
+    by_class = [wrong[truth == label].double().mean().item() for label in range(10)]
+    assert teacher.error_by_class[seed] == pytest.approx(by_class)
+
+
+def test_differences_are_paired_with_the_baseline(observed):
+    from scipy.stats import ttest_rel
+
+    base = observed.result.row("kd").accuracy
+    assert observed.result.row("kd").difference is None
+    for name in set(RECIPES) - {"kd"}:
+        row = observed.result.row(name)
+        expected = np.subtract(row.accuracy, base)
+        assert row.difference.mean == pytest.approx(expected.mean())
+        if expected.std() > 0:
+            interval = ttest_rel(row.accuracy, base).confidence_interval(0.95)
+            assert (row.difference.low, row.difference.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_exhibits_are_the_surest_mistakes_of_the_first_seed(observed):
+    lessons = observed.calls[1]
+    images, truth = digits().train.images[lessons.positions], digits().train.labels[lessons.positions]
+    probabilities = lessons.teacher(images).softmax(dim=1)
+    sureness = torch.where(probabilities.argmax(dim=1) != truth, probabilities.amax(dim=1), 0)
+    surest = sureness.argsort(descending=True)[:3]
+    assert len(observed.exhibits) == 3
+    for exhibit, position in zip(observed.exhibits, surest.tolist(), strict=True):
+        assert exhibit.truth == truth[position]
+        np.testing.assert_array_equal(exhibit.pixels, images[position, 0].numpy())
+        assert exhibit.said == pytest.approx(probabilities[position].tolist(), abs=1e-5)
+        assert exhibit.said[exhibit.truth] < max(exhibit.said)
+
+
+def test_exhibits_show_what_each_correction_makes_of_them(observed):
+    for exhibit in observed.exhibits:
+        assert exhibit.targets.keys() == {"probability_shift", "label_revision"}
+        for target in exhibit.targets.values():
+            assert int(np.argmax(target)) == exhibit.truth
+            assert sum(target) == pytest.approx(1, abs=1e-5)
+        said = int(np.argmax(exhibit.said))
+        shifted = list(exhibit.said)
+        shifted[said], shifted[exhibit.truth] = shifted[exhibit.truth], shifted[said]
+        assert exhibit.targets["probability_shift"] == pytest.approx(shifted, abs=1e-5)
+
+
+def test_the_watcher_is_told_of_every_image(observed, watcher):
+    assert watcher.planned == ("tiny", 2 * (135 * 4 + 40))
+    assert sum(observed.images) == watcher.planned[1]
+
+
+def test_the_result_can_be_made_again_from_its_configuration(observed):
+    config = dict(observed.result.config)
+    for not_a_setting in ("device", "threads_a_seed"):
+        config.pop(not_a_setting)
+    told = {key: getattr(TINY, key) for key in ("name", "title", "setting", "shows", "does_not_show")}
+    assert FaultyTeacher(**told, **config) == TINY
+
+
+def test_two_at_a_time_come_to_the_same_numbers(observed):
+    result, exhibits = run_faulty_teacher(TINY, jobs=2, device="cpu")
+    same = {"seconds": 0.0}
+    assert result.model_copy(update=same) == observed.result.model_copy(update=same)
+    assert [plain(exhibit) for exhibit in exhibits] == [plain(exhibit) for exhibit in observed.exhibits]
+
+
+def plain(exhibit: Exhibit) -> dict:
+    return {**exhibit.model_dump(), "pixels": exhibit.pixels.tolist()}
+
+
+def changed(**settings) -> FaultyTeacher:
+    return FaultyTeacher.model_validate({**TINY.model_dump(), **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"baseline": "kdd"}, "study tiny: the baseline 'kdd' is not among its recipes"),
+        ({"recipes": ("kd", "ka-pz")}, "unknown recipe 'ka-pz': did you mean 'ka-ps'"),
+        ({"data": "digts"}, "unknown data set 'digts': did you mean 'digits'"),
+        ({"lessons": 136}, "subset of 136 images: allowed is 0 to 135"),
+        ({"pairs": ((1, 7), (7, 2))}, "every class may be named once only"),
+        ({"teacher": "convnett8"}, "unknown model 'convnett8'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(settings, told):
+    with pytest.raises(InputError, match=told):
+        run_faulty_teacher(changed(**settings), jobs=1)
+
+
+def test_a_data_set_without_a_test_set(monkeypatch):
+    monkeypatch.setattr(seed_module, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), test=None))
+    with pytest.raises(InputError, match="digits has no test set: the study needs one"):
+        run_faulty_teacher(TINY, jobs=1)
+
+
+def test_cuda_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EnvironmentProblem, match="no CUDA device"):
+        run_faulty_teacher(TINY, device="cuda")
+
+
+@pytest.mark.parametrize(("device", "jobs"), [("auto", 1), ("cuda", 1), ("cpu", None)])
+def test_on_a_gpu_seeds_run_one_at_a_time(monkeypatch, device, jobs):
+    asked = []
+
+    def stop(run, seeds, report, jobs):
+        asked.append(jobs)
+        raise InputError("that is all")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(faulty_teacher, "run_seeds", stop)
+    with pytest.raises(InputError, match="that is all"):
+        run_faulty_teacher(TINY, device=device)
+    assert asked == [jobs]
+
+
+def test_pairs_are_found_when_none_are_given(monkeypatch):
+    found = []
+
+    def stop(run, seeds, report, jobs):
+        found.append(run.settings.pairs)
+        raise InputError("that is all")
+
+    monkeypatch.setattr(faulty_teacher, "run_seeds", stop)
+    with pytest.raises(InputError, match="that is all"):
+        run_faulty_teacher(changed(pairs=None))
+    assert sorted(label for pair in found[0] for label in pair) == list(range(10))
+
+
+def test_fewer_lessons_than_classes_leave_classes_without_an_error_rate(tmp_path):
+    from preceptor.studies import load_result, save_result
+
+    result, _ = run_faulty_teacher(changed(lessons=6, recipes=("kd", "ka-ps"), seeds=(0,)), jobs=1)
+    assert result.teacher.error_by_class[0].count(None) == 4
+    save_result(result, tmp_path / "result.json")
+    assert load_result(tmp_path / "result.json") == result

@@ -1,0 +1,153 @@
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.studies import RecipeRow, StudyResult, TeacherRow, load_result, save_result
+from preceptor.studies.result import recipe_row
+
+RESULT = StudyResult(
+    study="tiny",
+    title="Größe",
+    setting="s",
+    shows="t",
+    does_not_show="u",
+    config={"rate": 0.4, "pairs": [[1, 7]]},
+    class_names=("a", "b"),
+    lessons=40,
+    baseline="kd",
+    teacher=TeacherRow(
+        images=100,
+        wrong_labels=[3, 4],
+        accuracy=[0.1, 1 / 3],
+        accuracy_on_lessons=[0.5, 0.5],
+        error_by_class=[[0.1, None], [0.25, 0.3]],
+    ),
+    rows=[
+        recipe_row("kd", "plain", [0.5, 0.6], None, None),
+        recipe_row("ka-ps", "shifted", [0.7, 0.65], [0.5, 0.6], [10, 12]),
+    ],
+    versions={"torch": "2"},
+    seconds=12.5,
+)
+
+accuracies = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=8)
+
+
+@given(pairs=accuracies)
+def test_a_row_says_what_scipy_says(pairs):
+    values, baseline = (np.array(column) / 1000 for column in zip(*pairs, strict=True))
+    row = recipe_row("ka-ps", "about", values, baseline, None)
+    assert row.mean == pytest.approx(values.mean())
+    assert row.deviation == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+    difference = values - baseline
+    reach = stats.t.ppf(0.975, len(pairs) - 1) * stats.sem(difference)
+    assert row.difference.mean == pytest.approx(difference.mean(), abs=1e-12)
+    assert row.difference.low == pytest.approx(difference.mean() - reach, abs=1e-9)
+    assert row.difference.high == pytest.approx(difference.mean() + reach, abs=1e-9)
+    assert row.difference.n == len(pairs)
+
+
+def test_one_seed_has_no_deviation_and_no_interval():
+    row = recipe_row("ka-ps", "about", [0.7], [0.5], [3])
+    assert row.deviation is None
+    assert (row.difference.mean, row.difference.low, row.difference.high) == (pytest.approx(0.2), None, None)
+
+
+def test_the_baseline_has_no_difference():
+    assert recipe_row("kd", "about", [0.7, 0.8], None, None).difference is None
+
+
+def test_a_row_is_found_by_its_recipe():
+    assert RESULT.row("ka-ps").touched == [10, 12]
+
+
+def test_a_saved_result_is_read_back_as_it_was(tmp_path):
+    path = tmp_path / "new" / "result.json"
+    save_result(RESULT, path)
+    assert load_result(path) == RESULT
+    assert isinstance(load_result(path).row("kd"), RecipeRow)
+    assert [file.name for file in path.parent.iterdir()] == ["result.json"]
+
+
+def test_the_file_is_plain_json(tmp_path):
+    path = tmp_path / "result.json"
+    save_result(RESULT, path)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    assert content["title"] == "Größe"
+    assert content["teacher"]["error_by_class"] == [[0.1, None], [0.25, 0.3]]
+
+
+def test_every_class_has_an_error_rate():
+    wrong = RESULT.teacher.model_copy(update={"error_by_class": [[0.1], [0.2]]})
+    with pytest.raises(ValueError, match="one value for each of 2 classes"):
+        StudyResult.model_validate({**RESULT.model_dump(), "teacher": wrong.model_dump()})
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b'{"study": "demo"'])
+def test_a_damaged_file(tmp_path, content):
+    path = tmp_path / "result.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"result\.json: not a readable result file"):
+        load_result(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.json: not a readable result file"):
+        load_result(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"lesons": 3}, "'lesons': did you mean 'lessons'"),
+        ({"seconds": -1}, "seconds"),
+        ({"rows": 3}, "rows"),
+        ({"teacher": None}, "teacher"),
+    ],
+)
+def test_a_file_that_is_no_result(tmp_path, change, told):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({**json.loads(RESULT.model_dump_json()), **change}))
+    with pytest.raises(InputError, match=told) as caught:
+        load_result(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_list_is_no_result(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("[]")
+    with pytest.raises(InputError, match="expected a JSON object, found list"):
+        load_result(path)
+
+
+def test_a_full_disk_keeps_the_result_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    save_result(RESULT, path)
+    before = path.read_bytes()
+    write = Path.write_text
+
+    def write_until_full(self, text, **options):
+        write(self, text[:20], **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_until_full)
+    with pytest.raises(EnvironmentProblem, match=r"result\.json: cannot be written: No space left"):
+        save_result(RESULT, path)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentProblem, match="choose another --out"):
+        save_result(RESULT, tmp_path / "file" / "result.json")
