@@ -141,3 +141,16 @@ def test_what_does_not_fit_is_named_with_its_place(content: dict[str, Any], mess
     with pytest.raises(InputError) as error:
         validated(Outer, content, "run")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-1", 0.1), ("5E3", 5000.0), ("-2.5e+2", -250.0), ("1e", "1e"), ("e5", "e5")]
+)
+def test_scientific_notation_is_a_number(text, value):
+    assert parse_override(f"key={text}") == ("key", value)
+
+
+@pytest.mark.parametrize("text", ["2020-13-45", "0x_", "[" * 3000, "!!int x", "{a: 1, a: 2}"])
+def test_values_that_yaml_trips_over_are_one_clear_line(text):
+    with pytest.raises(InputError, match="the value is not valid YAML"):
+        parse_override(f"key={text}")

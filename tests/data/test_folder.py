@@ -213,3 +213,14 @@ def test_test_folders_must_match_the_training_ones(tmp_path: Path) -> None:
     save(grey(0), tmp_path / "train" / "cat" / "1.png")
     with pytest.raises(InputError, match=r"cow: no training class of that name; there are ant, cat"):
         read_folder(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    from PIL import Image
+
+    for name in ("car", "train", "test"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8), 100).save(tmp_path / name / "one.png")
+    contents = read_folder(tmp_path, None)
+    assert contents.class_names == ("car", "test", "train")
+    assert contents.test is None

@@ -2,11 +2,10 @@ import sys
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 import preceptor.models
 from preceptor.errors import InputError
-from preceptor.models import Architecture, CifarResNet, ConvNet, build_model, known_models
+from preceptor.models import CifarResNet, ConvNet, build_model, known_models, seeded_model
 from preceptor.models import family as family_module
 
 
@@ -39,20 +38,12 @@ def test_the_caller_s_seed_decides_the_weights(name):
     assert not same_weights(draw(3), draw(4))
 
 
-def test_an_architecture_builds_itself():
-    architecture = Architecture(name="convnet4", channels=1, classes=3)
-    torch.manual_seed(0)
-    built = architecture.build()
-    torch.manual_seed(0)
-    assert same_weights(built, build_model("convnet4", channels=1, classes=3))
-
-
-def test_an_architecture_is_frozen_and_knows_its_keys():
-    architecture = Architecture(name="convnet4", channels=1, classes=3)
-    with pytest.raises(ValidationError, match="frozen"):
-        architecture.classes = 4
-    with pytest.raises(ValidationError, match="Extra inputs"):
-        Architecture(name="convnet4", channels=1, classes=3, depth=2)
+def test_a_seed_draws_the_weights_and_leaves_the_caller_s_generator_alone():
+    before = torch.get_rng_state()
+    first, again, other = (seeded_model("convnet4", channels=1, classes=3, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same_weights(first, again)
+    assert not same_weights(first, other)
 
 
 @pytest.mark.parametrize(

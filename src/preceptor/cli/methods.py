@@ -1,4 +1,4 @@
-"""``preceptor methods``: every registered stage and recipe."""
+"""``preceptor methods``: every registered stage and recipe, and the models there are."""
 
 import argparse
 import inspect
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """List and show."""
     from preceptor.catalogue import options, stages
+    from preceptor.models import known_models
     from preceptor.recipes import read_recipe, recipe_names
 
     known = [
@@ -46,10 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     recipes = [{"name": name, **read_recipe(name).model_dump(exclude_none=True)} for name in recipe_names()]
     if arguments.json:
-        json.dump({"stages": known, "recipes": recipes}, sys.stdout)
+        json.dump({"stages": known, "recipes": recipes, "models": known_models()}, sys.stdout)
         print()
     else:
         _show(known, recipes)
+        print("\nmodels: preceptor train --model NAME")
+        for line in known_models():
+            print(f"  {line}")
 
 
 def _default(value: object) -> object:

@@ -4,7 +4,6 @@ import pkgutil
 from importlib import import_module
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from preceptor.errors import InputError, unknown_name
@@ -20,20 +19,6 @@ def seeded_model(name: str, *, channels: int, classes: int, seed: int) -> nn.Mod
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_model(name, channels=channels, classes=classes)
-
-
-class Architecture(BaseModel):
-    """All it takes to build a network: the name of its architecture, and the shape of what goes in and out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    channels: int = Field(ge=1)
-    classes: int = Field(ge=1)
-
-    def build(self) -> nn.Module:
-        """See ``build_model``."""
-        return build_model(self.name, channels=self.channels, classes=self.classes)
 
 
 def build_model(name: str, *, channels: int, classes: int) -> nn.Module:

@@ -1,0 +1,71 @@
+import dataclasses
+from importlib import import_module
+
+import pytest
+import torch
+
+from preceptor.data import ImageSet, hold_out
+from preceptor.errors import InputError
+from preceptor.models import load_student
+from preceptor.runs import resolve, run
+from preceptor.runs.material import check_card, prepare, student_card
+from tests.classroom import SMALL_RUN, digits, same_bits, weights
+
+NUMBERS = tuple("0123456789")
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def named(names):
+    return dataclasses.replace(digits(), class_names=names)
+
+
+@pytest.mark.parametrize(("taught", "given"), [(NAMES, NUMBERS), (NUMBERS, NAMES), (NAMES, NAMES)])
+def test_numbers_in_place_of_names_are_no_contradiction(taught, given):
+    check_card("teacher", student_card("convnet8", "digits", named(taught)), named(given))
+
+
+@pytest.mark.parametrize(
+    ("taught", "given"), [(NAMES, NAMES[::-1]), (NUMBERS, NUMBERS[::-1]), (NAMES, (*NAMES[:9], "ten"))]
+)
+def test_other_names_or_another_order_are(taught, given):
+    with pytest.raises(InputError, match=r"teacher has class .* in the same order"):
+        check_card("teacher", student_card("convnet8", "digits", named(taught)), named(given))
+
+
+def test_images_of_another_size_are_refused():
+    images = digits().train.images
+    larger = ImageSet(images.repeat_interleave(2, dim=2), digits().train.labels)
+    with pytest.raises(InputError, match="trained on images of 8x8 pixels, those of digits are 16x8"):
+        check_card("teacher", student_card("convnet8", "digits", digits()), dataclasses.replace(digits(), train=larger))
+
+
+def test_a_student_that_cannot_take_the_images_fails_before_anything_is_written(monkeypatch, tmp_path):
+    images = digits().train.images[:, :, :2, :2].contiguous()
+    tiny = dataclasses.replace(digits(), train=ImageSet(images, digits().train.labels), test=None)
+    monkeypatch.setattr(import_module("preceptor.runs.material"), "load_dataset", lambda *_, **__: tiny)
+    with pytest.raises(InputError, match="model 'convnet8' cannot take images of 2x2 pixels"):
+        run(resolve(SMALL_RUN), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_seed_changes_the_student_but_not_what_is_held_out():
+    cpu = torch.device("cpu")
+    first, second = (prepare(resolve({**SMALL_RUN, "seed": seed}), cpu) for seed in (0, 1))
+    assert torch.equal(first.held_out, second.held_out)
+    assert torch.equal(first.positions, second.positions)
+    assert not same_bits(weights(first.student), weights(second.student))
+    other = prepare(resolve({**SMALL_RUN, "split_seed": 1}), cpu)
+    assert torch.equal(other.held_out, hold_out(digits().train.labels, 0.1, 1)[1])
+    assert not torch.equal(other.held_out, first.held_out)
+
+
+def test_the_student_is_saved_before_it_is_measured(monkeypatch, tmp_path):
+    def out_of_memory(*_):
+        raise RuntimeError("out of memory while measuring")
+
+    run_module = import_module("preceptor.runs.run")
+    monkeypatch.setattr(run_module, "_train", lambda *_: None)
+    monkeypatch.setattr(run_module, "_measure", out_of_memory)
+    with pytest.raises(RuntimeError, match="while measuring"):
+        run(resolve(SMALL_RUN), tmp_path / "run")
+    load_student(tmp_path / "run")

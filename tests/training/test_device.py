@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.training.device import choose_device, deterministic
+
+
+def test_auto_takes_cuda_where_there_is_one(monkeypatch):
+    for there, chosen in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert choose_device("auto").type == chosen
+
+
+def test_cuda_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EnvironmentProblem, match="finds no CUDA device"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["gpu", "meta", "cuda:0", ""])
+def test_other_names_are_refused(name):
+    with pytest.raises(InputError, match=f"unknown device '{name}'"):
+        choose_device(name)
+
+
+def test_settings_are_as_they_were_afterwards():
+    def settings():
+        cudnn = torch.backends.cudnn
+        return torch.get_deterministic_debug_mode(), cudnn.benchmark, cudnn.allow_tf32
+
+    before = settings()
+    with deterministic():
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.allow_tf32
+    assert settings() == before
+    with pytest.raises(ZeroDivisionError), deterministic():
+        raise ZeroDivisionError
+    assert settings() == before
