@@ -30,9 +30,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_someone_elses_loop() -> None:
     from preceptor import KL, Chain, Fixed, LabelRevision, recipe
 
-    generator = torch.Generator().manual_seed(0)
-    images, label = torch.randn(16, 20, generator=generator), torch.arange(16) % 4
-    teacher, student = torch.nn.Linear(20, 4), torch.nn.Linear(20, 4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        images, label = torch.randn(16, 20), torch.arange(16) % 4
+        teacher, student = torch.nn.Linear(20, 4), torch.nn.Linear(20, 4)
     optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
     for chain in (Chain(**recipe("kd")), Chain(correct=LabelRevision(eta=0.8), temper=Fixed(4), match=KL())):
         losses = []

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from preceptor import KL, Chain, LabelRevision, LabelSmoothing, ProbabilityShift, SquaredErrorLogits, Terms, recipe
 from preceptor.correct import label_revision, probability_shift, revision_beta, smoothed_one_hot, truth_probability
 from preceptor.match import kl_divergence
-from preceptor.temper import Fixed
+from preceptor.temper import CWSM, FLSW, Fixed, cwsm_weight, dynamic_temperature, flsw_weight
 
 VECTORS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "vectors.json").read_text())["vectors"]
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {}
@@ -203,3 +203,54 @@ def test_the_revised_share_lies_between_half_eta_and_eta() -> None:
     betas = [(VECTORS[key]["eta"], VECTORS[key]["beta"]) for key in VECTORS if key.startswith("lr.revise.")]
     assert all(eta / 2 - 1e-12 <= beta <= eta + 1e-12 for eta, beta in betas)
     assert LabelRevision().eta == 0.8
+
+
+def temperatures_follow(vector: dict[str, Any], weight: Tensor, beta: float) -> None:
+    same(weight, vector["w"])
+    same(dynamic_temperature(weight, vector["T0"], beta), vector["T"])
+    same(dynamic_temperature(weight, vector["T0"], beta, "sum"), vector["T_weights_sum_normalised"])
+
+
+@checks(*(key for key in VECTORS if key.startswith("dtd.flsw_gamma")))
+def temperature_by_direction(vector: dict[str, Any]) -> None:
+    weight = flsw_weight(
+        *map(doubles, (vector["student_logits"], vector["teacher_logits"])), vector["gamma"], vector["eps"]
+    )
+    temperatures_follow(vector, weight, vector["beta"])
+
+
+@checks("dtd.flsw_opposite")
+def the_largest_weight_of_opposite_directions(vector: dict[str, Any]) -> None:
+    same(
+        flsw_weight(*map(doubles, (vector["student_logits"], vector["teacher_logits"])), vector["gamma"], 0),
+        vector["w"],
+    )
+
+
+@checks("dtd.cwsm_eps0", "dtd.cwsm_eps1e-3")
+def temperature_by_confidence(vector: dict[str, Any]) -> None:
+    temperatures_follow(vector, cwsm_weight(doubles(vector["student_probs"]).log(), vector["eps"]), vector["beta"])
+
+
+@checks("dtd.cwsm_negative_T")
+def raw_weights_are_clamped(vector: dict[str, Any]) -> None:
+    weight = doubles(vector["w"])
+    same(dynamic_temperature(weight, vector["T0"], vector["beta"], minimum=-100), vector["T_unnormalised"])
+    same(dynamic_temperature(weight, vector["T0"], vector["beta"], "sum"), vector["T_weights_sum_normalised"])
+    same(dynamic_temperature(weight, vector["T0"], vector["beta"]).min(), 1.0)
+
+
+@checks("dtd.ka_loss_flsw", "dtd.ka_loss_cwsm")
+def adjusted_at_a_temperature_a_sample(vector: dict[str, Any]) -> None:
+    student, teacher, label = batch(vector)
+    chosen = {"temperature": vector["T0"], "beta": vector["beta"], "eps": 0.0}
+    temper = CWSM(**chosen) if vector["w"][0] > 1 else FLSW(**chosen, gamma=vector["gamma"])
+    terms = Chain(correct=ProbabilityShift(), temper=temper, match=KL())(student, teacher, label)
+    assert terms.audit is not None
+    assert isinstance(terms.audit.temperature, Tensor)
+    same(terms.audit.temperature, vector["T"])
+    same(terms.audit.target.exp(), vector["adjusted_teacher"])
+    same(KL()(student, terms.audit.target, terms.audit.temperature, label), vector["per_sample_T2_KL"])
+    same(terms.total, vector["total"])
+    same(0.7 * terms.total + 0.3 * F.cross_entropy(student, label), vector["total_alpha0p7_with_ce"])
+    same(Chain(temper=temper, match=KL())(student, teacher, label).total, vector["total_no_ka"])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from preceptor.recipes import recipe_names as recipe_names
     from preceptor.select import DropWrong as DropWrong
     from preceptor.stage import register as register
+    from preceptor.temper import CWSM as CWSM
+    from preceptor.temper import FLSW as FLSW
     from preceptor.temper import Fixed as Fixed
     from preceptor.terms import Term as Term
     from preceptor.truth import CrossEntropy as CrossEntropy
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Audit": "chain",
+    "CWSM": "temper",
     "Chain": "chain",
     "CrossEntropy": "truth",
     "DropWrong": "select",
+    "FLSW": "temper",
     "Fixed": "temper",
     "InputError": "errors",
     "KL": "match",

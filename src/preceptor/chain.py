@@ -24,6 +24,7 @@ class Audit:
         wrong: labelled and predicted wrongly by the teacher.
         corrected: touched by the correction.
         temperature: one number, or one per sample.
+        lowest: the temperature that the stage lets no sample go below; None when it has no such limit.
         weight: how much the teacher teaches the sample (the selection's word; 1 without a selection).
         said: the teacher's log-probabilities at the chain's temperature.
         target: the same after correction.
@@ -33,9 +34,17 @@ class Audit:
     wrong: Bool[Tensor, " batch"]
     corrected: Bool[Tensor, " batch"]
     temperature: float | Float[Tensor, " batch"]
+    lowest: float | None
     weight: Float[Tensor, " batch"]
     said: Float[Tensor, "batch classes"]
     target: Float[Tensor, "batch classes"]
+
+    @property
+    def clamped(self) -> Bool[Tensor, " batch"]:
+        """Samples whose temperature the stage raised to its lowest."""
+        if self.lowest is None:
+            return torch.zeros_like(self.wrong)
+        return torch.as_tensor(self.temperature, device=self.wrong.device) <= torch.full_like(self.weight, self.lowest)
 
     @property
     def change(self) -> Float[Tensor, " batch"]:
@@ -168,7 +177,16 @@ class Chain(nn.Module):
                 arguments = (word, temperature, _taught_label(lesson))
                 losses[name] = term(student[:, : said.shape[1]], arguments, weight, groups)
         known = temperature.detach() if isinstance(temperature, Tensor) else temperature
-        audit = Audit(lesson.teacher_class, lesson.wrong, corrected, known, weight, said.detach(), target.detach())
+        audit = Audit(
+            teacher_class=lesson.teacher_class,
+            wrong=lesson.wrong,
+            corrected=corrected,
+            temperature=known,
+            lowest=getattr(self.temper, "minimum", None),
+            weight=weight,
+            said=said.detach(),
+            target=target.detach(),
+        )
         return Terms(losses, _total(losses), audit)
 
     def _corrected(self, said: Tensor, lesson: Lesson) -> tuple[Tensor, Tensor]:

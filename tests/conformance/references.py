@@ -67,6 +67,43 @@ def fixed(lesson: SimpleNamespace, temperature: float = 4.0) -> Array:
     return np.array(temperature, dtype=np.float64)
 
 
+def dynamic_temperatures(
+    weights: list[float], temperature: float, beta: float, normalise: str, minimum: float
+) -> Array:
+    if normalise == "sum":
+        weights = [weight / sum(weights) for weight in weights]
+    mean = sum(weights) / len(weights)
+    return np.array([max(minimum, temperature + (mean - weight) * beta) for weight in weights])
+
+
+def flsw(
+    lesson: SimpleNamespace,
+    temperature: float = 4.0,
+    beta: float = 1.0,
+    gamma: float = 2.0,
+    normalise: str = "none",
+    minimum: float = 1.0,
+    eps: float = 1e-4,
+) -> Array:
+    weights = []
+    for z, t in zip(lesson.student[:, : lesson.teacher.shape[1]], lesson.teacher, strict=True):
+        cosine = sum(z * t) / ((np.sqrt(sum(z**2)) + eps) * (np.sqrt(sum(t**2)) + eps))
+        weights.append((1 - cosine) ** gamma)
+    return dynamic_temperatures(weights, temperature, beta, normalise, minimum)
+
+
+def cwsm(
+    lesson: SimpleNamespace,
+    temperature: float = 4.0,
+    beta: float = 1.0,
+    normalise: str = "none",
+    minimum: float = 1.0,
+    eps: float = 1e-3,
+) -> Array:
+    weights = [1 / (max(softmax(z)) + eps) for z in lesson.student[:, : lesson.teacher.shape[1]]]
+    return dynamic_temperatures(weights, temperature, beta, normalise, minimum)
+
+
 def drop_wrong(lesson: SimpleNamespace) -> Array:
     weights = []
     for logits, y in zip(lesson.teacher, lesson.label, strict=True):
@@ -111,7 +148,9 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("correct", "label_revision"): label_revision,
     ("correct", "label_smoothing"): label_smoothing_target,
     ("correct", "probability_shift"): probability_shift,
+    ("temper", "cwsm"): cwsm,
     ("temper", "fixed"): fixed,
+    ("temper", "flsw"): flsw,
     ("select", "drop_wrong"): drop_wrong,
     ("match", "kl"): kl,
     ("match", "squared_error_logits"): squared_error_logits,

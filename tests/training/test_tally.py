@@ -48,13 +48,13 @@ def test_the_corrected_are_counted():
     tally = Tally()
     for _ in range(2):
         tally.add(Chain(**recipe("ka-ps"))(torch.zeros(4, 4), teacher, label), torch.zeros(4, 4), label)
-    assert tally.corrected() == pytest.approx(2 / 4)
+    assert tally.share("corrected") == pytest.approx(2 / 4)
 
 
 def test_without_a_teacher_nothing_is_corrected():
     tally = Tally()
     tally.add(terms(ce=0.0), logits_saying(0), torch.tensor([0]))
-    assert tally.corrected() == 0
+    assert tally.share("corrected") == 0
 
 
 def test_sums_hold_no_graph():

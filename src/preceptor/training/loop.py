@@ -68,7 +68,8 @@ class _Seat:
             total=losses.pop("total"),
             losses=losses,
             train_accuracy=self.tally.accuracy(),
-            corrected=self.tally.corrected(),
+            corrected=self.tally.share("corrected"),
+            clamped=self.tally.share("clamped"),
             images_per_second=images_per_second,
             seconds=seconds,
         )

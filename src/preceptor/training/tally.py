@@ -1,6 +1,7 @@
 """What one epoch does to one pupil: sums kept on the device, and the record made of them."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class EpochRecord:
         total: mean total loss.
         train_accuracy: on the augmented images as they were met, share of the labelled samples.
         corrected: share of the samples met that the correction touched.
+        clamped: share of the samples met whose temperature was raised to the stage's minimum.
         images_per_second: through the whole class of pupils; evaluation is not counted.
         seconds: of the epoch.
     """
@@ -32,6 +34,7 @@ class EpochRecord:
     total: float
     train_accuracy: float
     corrected: float
+    clamped: float
     images_per_second: float
     seconds: float
 
@@ -54,6 +57,7 @@ class Tally:
         _sum(self.counts, "labelled", (label != UNLABELLED).sum())
         if terms.audit is not None:
             _sum(self.counts, "corrected", terms.audit.corrected.sum())
+            _sum(self.counts, "clamped", terms.audit.clamped.sum())
 
     def mean_losses(self) -> dict[str, float]:
         """Mean of every term, and of the total under that name; one transfer from the device."""
@@ -64,9 +68,9 @@ class Tally:
         """Share of the labelled samples predicted rightly; 0 when none was labelled."""
         return int(self.counts["right"]) / max(1, int(self.counts["labelled"]))
 
-    def corrected(self) -> float:
-        """Share of the samples that the correction touched."""
-        return int(self.counts.get("corrected", 0)) / self.samples
+    def share(self, of: Literal["corrected", "clamped"]) -> float:
+        """Share of the samples that the correction touched, or whose temperature was clamped."""
+        return int(self.counts.get(of, 0)) / self.samples
 
 
 def _sum(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
