@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 """The public surface is listed once and everything on it is there."""
 
 import ast
@@ -33,9 +35,10 @@ def test_someone_elses_loop() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         images, label = torch.randn(16, 20), torch.arange(16) % 4
-        teacher, student = torch.nn.Linear(20, 4), torch.nn.Linear(20, 4)
-    optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
+        teacher, fresh = torch.nn.Linear(20, 4), torch.nn.Linear(20, 4)
     for chain in (Chain(**recipe("kd")), Chain(correct=LabelRevision(eta=0.8), temper=Fixed(4), match=KL())):
+        student = deepcopy(fresh)
+        optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
         losses = []
         for _ in range(20):
             terms = chain(student(images), teacher(images), label, index=torch.arange(16))
