@@ -10,9 +10,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from preceptor import KL, Chain, LabelRevision, LabelSmoothing, ProbabilityShift, SquaredErrorLogits, Terms, recipe
+from preceptor import (
+    KL,
+    Chain,
+    CrossEntropy,
+    LabelRevision,
+    LabelSmoothing,
+    ProbabilityShift,
+    SquaredErrorLogits,
+    Term,
+    Terms,
+    recipe,
+)
 from preceptor.correct import label_revision, probability_shift, revision_beta, smoothed_one_hot, truth_probability
-from preceptor.match import kl_divergence
+from preceptor.match import (
+    CMKD,
+    difficulty,
+    kl_divergence,
+    pearson,
+    pearson_loss,
+    permutahedron_soft_rank,
+    spearman_loss,
+    z_score,
+)
 from preceptor.temper import CWSM, FLSW, Fixed, cwsm_weight, dynamic_temperature, flsw_weight
 
 VECTORS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "vectors.json").read_text())["vectors"]
@@ -254,3 +274,90 @@ def adjusted_at_a_temperature_a_sample(vector: dict[str, Any]) -> None:
     same(terms.total, vector["total"])
     same(0.7 * terms.total + 0.3 * F.cross_entropy(student, label), vector["total_alpha0p7_with_ce"])
     same(Chain(temper=temper, match=KL())(student, teacher, label).total, vector["total_no_ka"])
+
+
+@checks("cm.zscore")
+def standardised(vector: dict[str, Any]) -> None:
+    same(z_score(doubles([vector["x"]])), [vector["unbiased"]])
+
+
+@checks("cm.pearson")
+def value_correlation(vector: dict[str, Any]) -> None:
+    a, b = doubles([vector["a"]]), doubles([vector["b"]])
+    same(pearson(a, b), [vector["rho"]])
+    same(1 - pearson(a, b), [vector["loss"]])
+    same(pearson(5 * a - 3, 0.1 * b + 9), [vector["affine_rho"]])
+    same(pearson(-a, b), [vector["negated_rho"]])
+
+
+@checks("cm.spearman_hard", "cm.spearman_hard_monotone", "cm.spearman_ties")
+def rank_correlation(vector: dict[str, Any]) -> None:
+    a, b = doubles([vector["a"]]), doubles([vector["b"]])
+    for rank in ("window", "permutahedron"):
+        same(1 - spearman_loss(a, b, rank, strength=1e-7), [vector["rho"]])
+    if "pearson" in vector:
+        same(pearson(a, b), [vector["pearson"]])
+    if "ranks_a_average" in vector:
+        same(permutahedron_soft_rank(a, 1e-7), [vector["ranks_a_average"]])
+
+
+@checks(*(key for key in VECTORS if key.startswith("cm.softrank.")))
+def projected_rank(vector: dict[str, Any]) -> None:
+    ranks = permutahedron_soft_rank(doubles([vector["x"]]), vector["eps"])
+    same(ranks, [vector["soft_rank"]])
+    same(ranks.sum(), vector["sum"])
+
+
+@checks("cm.soft_spearman_torchsort_readme")
+def soft_rank_correlation(vector: dict[str, Any]) -> None:
+    ranks = [permutahedron_soft_rank(doubles([vector[name]]), vector["eps"]) for name in ("pred", "target")]
+    same(pearson(*ranks), [vector["rho"]])  # its gradient sits on a kink
+
+
+@checks(*(key for key in VECTORS if key.startswith("cm.soft_spearman_z_")))
+def soft_rank_correlation_of_z_scores(vector: dict[str, Any]) -> None:
+    student = doubles([vector["student_logits"]]).requires_grad_()
+    teacher = doubles([vector["teacher_logits"]])
+    for name, logits in (("student", student.detach()), ("teacher", teacher)):
+        same(permutahedron_soft_rank(z_score(logits), vector["eps"]), [vector[f"{name}_softrank"]])
+    loss = spearman_loss(student, teacher, "permutahedron", vector["eps"])
+    same(1 - loss.detach(), [vector["rho_soft"]])
+    same(1 - pearson_loss(student.detach(), teacher, on="z"), [vector["rho_pearson"]])
+    loss.sum().backward()
+    same(student.grad, [vector["grad_student_logits"]])
+
+
+@checks("cm.softrank_degeneracy")
+def too_soft_a_rank_is_linear(vector: dict[str, Any]) -> None:
+    for classes, by_strength in vector["table"].items():
+        values = z_score(torch.randn(20, int(classes), generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+        for strength, found in by_strength.items():
+            ranks = permutahedron_soft_rank(values, float(strength))
+            linear = float(pearson(ranks, values).mean())
+            assert linear == pytest.approx(found["corr_softrank_vs_value"], abs=0.05)  # their rows are others
+            assert (linear > 1 - 1e-9) == (found["corr_softrank_vs_value"] > 1 - 1e-9)
+
+
+@checks("cm.difficulty")
+def teachers_entropy(vector: dict[str, Any]) -> None:
+    same(difficulty(doubles(vector["probs"]).clamp(min=1e-300).log()), vector["normalised_entropy"])
+
+
+@checks(*(key for key in VECTORS if key.startswith("cm.total_")))
+def both_correlations(vector: dict[str, Any]) -> None:
+    student, teacher, label = batch(vector)
+    cfg = vector["cfg"]
+    weighting = {"spearman": "ranks_when_hard", "pearson": "values_when_hard"}[cfg["hard_prefers"]]
+    stage = CMKD(
+        weighting=weighting if cfg["dyn"] else "static",  # type: ignore[arg-type]
+        beta=cfg["beta"],
+        gamma=cfg["gamma"],
+        on=cfg["on"],
+        rank="permutahedron",
+        strength=cfg["eps"],
+    )
+    same(pearson_loss(student, teacher, cfg["T"], cfg["on"]), vector["L_pearson"])
+    same(spearman_loss(student, teacher, "permutahedron", cfg["eps"]), vector["L_spearman"])
+    same(stage.rank_weight(teacher), vector["w_spearman"])
+    terms = {"ce": Term(CrossEntropy(), cfg["alpha"]), "cmkd": Term(stage)}
+    same(Chain(temper=Fixed(cfg["T"]), terms=terms)(student, teacher, label).total, vector["total"])

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from preceptor.errors import InputError as InputError
     from preceptor.errors import PreceptorError as PreceptorError
     from preceptor.lesson import Lesson as Lesson
+    from preceptor.match import CMKD as CMKD
     from preceptor.match import KL as KL
+    from preceptor.match import Pearson as Pearson
+    from preceptor.match import Spearman as Spearman
     from preceptor.match import SquaredErrorLogits as SquaredErrorLogits
     from preceptor.match import SquaredErrorProbs as SquaredErrorProbs
     from preceptor.recipes import recipe as recipe
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Audit": "chain",
+    "CMKD": "match",
     "CWSM": "temper",
     "Chain": "chain",
     "CrossEntropy": "truth",
@@ -46,8 +50,10 @@ _HOME = {
     "LabelSmoothedCrossEntropy": "truth",
     "LabelSmoothing": "correct",
     "Lesson": "lesson",
+    "Pearson": "match",
     "PreceptorError": "errors",
     "ProbabilityShift": "correct",
+    "Spearman": "match",
     "SquaredErrorLogits": "match",
     "SquaredErrorProbs": "match",
     "Term": "terms",

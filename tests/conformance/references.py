@@ -131,6 +131,45 @@ def squared_error_probs(student: Array, target: Array, temperature: float, label
     return np.array([sum((softmax(z / temperature) - np.exp(log_p)) ** 2) / classes for z, log_p in pairs])
 
 
+def z_score_row(row: Array) -> Array:
+    deviation = np.sqrt(sum((row - row.mean()) ** 2) / (len(row) - 1))
+    return (row - row.mean()) / (deviation + 1e-7) if deviation > 0 else np.zeros(len(row))
+
+
+def correlation(first: Array, second: Array) -> float:
+    a, b = first - first.mean(), second - second.mean()
+    return float(sum(a * b) / max(np.sqrt(sum(a * a)) * np.sqrt(sum(b * b)), 1e-8))
+
+
+def pairwise_rank(row: Array, strength: float) -> Array:
+    return np.array([0.5 + sum(np.clip(0.5 + (x - row) / (2 * strength), 0, 1)) for x in row])
+
+
+def pearson(student: Array, target: Array, temperature: float, label: Labels, on: str = "prob") -> Array:
+    losses = []
+    for z, t in zip(student, target, strict=True):
+        first, second = z_score_row(z), z_score_row(t)
+        if on == "prob":
+            first, second = softmax(first / temperature), softmax(second / temperature)
+        losses.append(1 - correlation(first, second))
+    return np.array(losses)
+
+
+def spearman(student: Array, target: Array, temperature: float, label: Labels) -> Array:
+    losses = []
+    for z, t in zip(student, target, strict=True):
+        ranks = (pairwise_rank(z_score_row(row), 1 / len(row)) for row in (z, t))
+        losses.append(1 - correlation(*ranks))
+    return np.array(losses)
+
+
+def cmkd(student: Array, target: Array, temperature: float, label: Labels) -> Array:
+    values = pearson(student, target, temperature, label)
+    ranks = spearman(student, target, temperature, label)
+    hard = [-sum(p * np.log(p) for p in softmax(t)) / np.log(len(t)) for t in target]
+    return 2 * (1 - np.array(hard)) * values + 2 * np.array(hard) * ranks
+
+
 def cross_entropy(student: Array, label: Labels) -> Array:
     return np.array([-np.log(softmax(z)[y]) for z, y in zip(student, label, strict=True)])
 
@@ -152,7 +191,10 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("temper", "fixed"): fixed,
     ("temper", "flsw"): flsw,
     ("select", "drop_wrong"): drop_wrong,
+    ("match", "cmkd"): cmkd,
     ("match", "kl"): kl,
+    ("match", "pearson"): pearson,
+    ("match", "spearman"): spearman,
     ("match", "squared_error_logits"): squared_error_logits,
     ("match", "squared_error_probs"): squared_error_probs,
     ("truth", "cross_entropy"): cross_entropy,

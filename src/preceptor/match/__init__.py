@@ -1,6 +1,17 @@
 """Matches: how far the student is from the teacher's word."""
 
+from preceptor.match.correlation import (
+    CMKD,
+    Pearson,
+    Spearman,
+    difficulty,
+    pearson,
+    pearson_loss,
+    spearman_loss,
+    z_score,
+)
 from preceptor.match.kl import KL, kl_divergence
+from preceptor.match.soft_rank import permutahedron_soft_rank, window_soft_rank
 from preceptor.match.squared_error import (
     SquaredErrorLogits,
     SquaredErrorProbs,
@@ -9,10 +20,20 @@ from preceptor.match.squared_error import (
 )
 
 __all__ = [
+    "CMKD",
     "KL",
+    "Pearson",
+    "Spearman",
     "SquaredErrorLogits",
     "SquaredErrorProbs",
+    "difficulty",
     "kl_divergence",
+    "pearson",
+    "pearson_loss",
+    "permutahedron_soft_rank",
+    "spearman_loss",
     "squared_error_logits",
     "squared_error_probs",
+    "window_soft_rank",
+    "z_score",
 ]
