@@ -254,11 +254,6 @@ DATA = [
         ("9 x 9", "8 x 8", "give an image size"),
     ),
     Slip(
-        "no test set",
-        lambda b: ["evaluate", b.sound_teacher, "--data", f"folder:{b.images(dict.fromkeys('0123456789', 8))}"],
-        ("has no test set", "--split train"),
-    ),
-    Slip(
         "not there",
         lambda b: b.train("--data", "mnist", "--data-root", b.folder),
         ("'mnist' is not under", "PRECEPTOR_DATA", "--download"),

@@ -113,6 +113,7 @@ def npy(array: np.ndarray) -> bytes:
 GOOD = npy(np.array([1, 0, 2, -1]))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::SyntaxWarning")  # of the damaged header's text
 @given(start=st.integers(0, 127), junk=st.binary(min_size=1, max_size=12), length=st.integers(0, len(GOOD)))
 def test_a_damaged_file_is_read_or_refused(start, junk, length, tmp_path_factory):
     path = tmp_path_factory.mktemp("labels") / "labels.npy"

@@ -63,7 +63,7 @@ def test_the_student_is_saved_before_it_is_measured(monkeypatch, tmp_path):
     def out_of_memory(*_):
         raise RuntimeError("out of memory while measuring")
 
-    run_module = import_module("preceptor.runs.run")
+    run_module = import_module("preceptor.runs.single")
     monkeypatch.setattr(run_module, "_train", lambda *_: None)
     monkeypatch.setattr(run_module, "_measure", out_of_memory)
     with pytest.raises(RuntimeError, match="while measuring"):

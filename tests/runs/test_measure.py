@@ -40,8 +40,13 @@ def test_another_data_set(teacher, tmp_path):
     metrics, card = measure_student(teacher, data=spec, split="train")
     assert metrics.n == 150
     assert card.data == "digits"
-    with pytest.raises(InputError, match=r"some\.npz has no test set: use --split train"):
-        measure_student(teacher, data=spec)
+    assert measure_student(teacher, data=spec)[0] == metrics
+
+
+def test_the_students_own_data_without_a_test_set(teacher, monkeypatch):
+    monkeypatch.setattr(measure, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), test=None))
+    with pytest.raises(InputError, match="digits has no test set: use --split train"):
+        measure_student(teacher)
 
 
 @pytest.mark.parametrize(

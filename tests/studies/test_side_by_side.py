@@ -77,11 +77,12 @@ def test_a_counter_reports_now_and_then(monkeypatch):
 
 
 SLEEPERS = """
-import time
+import signal, time
 from preceptor.studies.side_by_side import run_seeds
 
 def sleep(seed, watcher):
-    print("asleep", flush=True)
+    deaf = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    print("asleep, deaf to Ctrl-C" if deaf else "asleep", flush=True)
     time.sleep(120)
 
 if __name__ == "__main__":
@@ -119,7 +120,7 @@ def test_no_process_outlives_the_end(tmp_path, how):
         [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        assert [main.stdout.readline(), main.stdout.readline()] == ["asleep\n", "asleep\n"]
+        assert [main.stdout.readline(), main.stdout.readline()] == 2 * ["asleep, deaf to Ctrl-C\n"]
         assert len(running(main.pid)) >= 3
         if how == "Ctrl-C":  # the terminal tells everyone
             os.killpg(main.pid, signal.SIGINT)

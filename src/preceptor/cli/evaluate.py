@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         json.dump({"run": str(arguments.run), "split": arguments.split, **asdict(metrics)}, sys.stdout)
         print()
         return
-    print(f"accuracy {metrics.accuracy:.2%} of {metrics.n:,} {arguments.split} images")
+    print(f"accuracy {metrics.accuracy:.2%} of {metrics.n:,} images")
     if arguments.quiet:
         return
     if metrics.top5_accuracy is not None:

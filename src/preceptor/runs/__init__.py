@@ -2,6 +2,6 @@
 
 from preceptor.runs.config import RunConfig, read_config, resolve
 from preceptor.runs.folder import RunFolder, versions
-from preceptor.runs.run import RunResult, run
+from preceptor.runs.single import RunResult, run
 
 __all__ = ["RunConfig", "RunFolder", "RunResult", "read_config", "resolve", "run", "versions"]

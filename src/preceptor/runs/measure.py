@@ -29,7 +29,8 @@ def measure_student(
         data: a data set; None is the one it was trained on.
         data_root, download, image_size: as for :class:`RunConfig`. A folder's images are resized to what the
             student was trained on unless a size is given.
-        split: "test", or "train" for all training images, held out or not.
+        split: "test", or "train" for all training images, held out or not. Data given that has no test set, such as
+            a folder with one subfolder a class, is measured as a whole.
         device: "auto", "cpu" or "cuda".
 
     Raises:
@@ -41,7 +42,8 @@ def measure_student(
         image_size = card.image_size[0]
     dataset = load_dataset(spec, root=data_root, download=download, image_size=image_size)
     check_card(f"student {folder}", card, dataset)
-    images = dataset.train if split == "train" else dataset.test
+    whole = split == "train" or (dataset.test is None and data is not None)
+    images = dataset.train if whole else dataset.test
     if images is None:
         raise InputError(f"{spec} has no test set: use --split train, or name a data set that has one")
     place = choose_device(device)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from preceptor.chain import Chain
 from preceptor.data import Dataset, confusable_pairs, load_dataset
 from preceptor.errors import InputError
+from preceptor.models import build_model
 from preceptor.recipes import read_recipe, recipe
 from preceptor.runs import versions
 from preceptor.studies.result import Exhibit, RecipeRow, StudyResult, TeacherRow, recipe_row
@@ -110,6 +111,8 @@ def run_faulty_teacher(
     if watcher is not None:
         watcher.begin_study(study.name, study.images_trained_on(dataset))
     place = choose_device(device)
+    for name in (study.teacher, study.student):  # an unknown one is found before the work, not after the teacher's
+        build_model(name, channels=dataset.channels, classes=dataset.classes)
     if jobs is None and place.type == "cuda":
         jobs = 1
     run = _RunSeed(SeedSettings(**study.model_dump(include=_SEED_FIELDS), pairs=pairs), device)

@@ -36,7 +36,7 @@ def deterministic() -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for; read at the first matmul
     cudnn = torch.backends.cudnn
     mode, benchmark, tf32 = torch.get_deterministic_debug_mode(), cudnn.benchmark, cudnn.allow_tf32
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # torch.use_... also changes the compiler, for good
     cudnn.benchmark, cudnn.allow_tf32 = False, False
     try:
         yield

@@ -19,7 +19,7 @@ from preceptor.runs.measure import measure_student
 from tests.classroom import SMALL_RUN, digits
 
 material_module = import_module("preceptor.runs.material")
-run_module = import_module("preceptor.runs.run")  # under this name the package offers the function
+run_module = import_module("preceptor.runs.single")
 
 
 @pytest.fixture(scope="module")
