@@ -69,7 +69,7 @@ def _show(result: "StudyResult") -> None:
     print(_wrapped(main_finding(result)))
     for caveat in caveats(result):
         print(_wrapped(f"- {caveat}"))
-    print(_wrapped(f"\nWhat this shows: {result.shows}"))
+    print("\n" + _wrapped(f"What this shows: {result.shows}"))
     print(_wrapped(f"What it does not show: {result.does_not_show}"))
 
 
