@@ -1,8 +1,8 @@
 import pytest
 
 from preceptor.reports.finding import Kind, best_correction, caveats, excludes_zero, kind_of, main_finding
-from preceptor.reports.wording import PER_CENT
 from preceptor.studies.result import StudyResult
+from preceptor.studies.wording import PER_CENT
 from tests.reports.conftest import study_row, study_rows
 
 KD = (0.80, 0.82, 0.84)

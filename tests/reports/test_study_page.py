@@ -8,9 +8,9 @@ import pytest
 
 from preceptor.errors import EnvironmentProblem, InputError
 from preceptor.reports import require_report_extra, study_page, write_study_page
-from preceptor.reports.wording import MINUS
 from preceptor.studies.result import Exhibit, StudyResult
 from preceptor.studies.table import cells
+from preceptor.studies.wording import MINUS
 from tests.reports.conftest import ACCURACY, exhibit, study_rows
 from tests.reports.page import Page
 

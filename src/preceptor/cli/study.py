@@ -53,13 +53,13 @@ def _show(result: "StudyResult") -> None:
     from rich.table import Table
 
     from preceptor.reports.finding import caveats, main_finding
-    from preceptor.studies.table import cells, headings, percent
+    from preceptor.studies.table import cells, headings, mean_percent
 
     teacher = result.teacher
     wrong = round(fmean(teacher.wrong_labels))
     print(
         f"\nThe teacher learned from {teacher.images:,} images with {wrong:,} wrong labels: "
-        f"{percent(teacher.accuracy)} on the test set, {percent(teacher.accuracy_on_lessons)} on the "
+        f"{mean_percent(teacher.accuracy)} on the test set, {mean_percent(teacher.accuracy_on_lessons)} on the "
         f"{result.lessons:,} images the students are given."
     )
     table = Table(*headings(result))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from preceptor.reports.finding import Kind, kind_of
 from preceptor.reports.svg import colour, draw, label, tidy
-from preceptor.reports.wording import PER_CENT, percent
 from preceptor.studies.result import RecipeRow, StudyResult
+from preceptor.studies.wording import PER_CENT, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,8 +3,8 @@
 from enum import StrEnum
 
 from preceptor.evaluation import PairedDifference, paired_difference
-from preceptor.reports.wording import counted, interval, listed, percent, points
 from preceptor.studies.result import RecipeRow, StudyResult
+from preceptor.studies.wording import counted, interval, listed, percent, points
 
 LABELS_ONLY = "none"
 DROP_WRONG = "drop-wrong"

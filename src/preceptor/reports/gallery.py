@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preceptor.reports.images import PageImage, page_image
-from preceptor.reports.wording import counted, probability
 from preceptor.studies.result import Exhibit
+from preceptor.studies.wording import counted, probability
 
 TOP = 3
 """Classes of the teacher's to show, beside the truth."""

@@ -13,9 +13,9 @@ from preceptor.reports.charts import MOST_CLASSES, ClassError, accuracy_chart, c
 from preceptor.reports.extra import require_report_extra
 from preceptor.reports.finding import Kind, caveats, excludes_zero, kind_of, main_finding, spoken
 from preceptor.reports.gallery import card
-from preceptor.reports.wording import MINUS, counted, duration, listed, percent, unbroken
 from preceptor.studies.result import Exhibit, RecipeRow, StudyResult
 from preceptor.studies.table import cells, headings
+from preceptor.studies.wording import MINUS, counted, duration, listed, percent, unbroken
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -1,7 +1,10 @@
 """A study's result as a table: rows for the terminal, Markdown for the docs."""
 
+from statistics import fmean
+
 from preceptor.studies.named import STUDIES
 from preceptor.studies.result import RecipeRow, StudyResult
+from preceptor.studies.wording import duration, percent, points
 
 HEADINGS = ("recipe", "accuracy, %", "difference to {baseline}, points [95 % interval]", "samples touched")
 
@@ -25,33 +28,29 @@ def markdown(result: StudyResult) -> str:
     seeds = len(result.rows[0].accuracy)
     own = STUDIES[result.study].seeds if result.study in STUDIES else ()
     chosen = "" if len(own) == seeds else f" --seeds {seeds}"
+    on_test, on_lessons = mean_percent(teacher.accuracy), mean_percent(teacher.accuracy_on_lessons)
     made = (
         f"Mean and standard deviation over {seeds} seeds, paired; test set looked at once, after the last epoch. The "
         "intervals cover training again, not another test set. "
-        f"Teacher: {percent(teacher.accuracy)} on the test set, {percent(teacher.accuracy_on_lessons)} on the "
-        f"students' {result.lessons:,} images. Made by `preceptor reproduce {result.study}{chosen}` in "
-        f"{result.seconds / 60:.0f} minutes ({result.versions['machine']}, torch {result.versions['torch']})."
+        f"Teacher: {on_test} on the test set, {on_lessons} on the students' {result.lessons:,} images. "
+        f"Made by `preceptor reproduce {result.study}{chosen}` in {duration(result.seconds)} "
+        f"({result.versions['machine']}, torch {result.versions['torch']})."
     )
     return "\n".join([*lines, "", made])
 
 
-def percent(shares: list[float]) -> str:
-    """The mean of shares over seeds, as a percentage."""
-    return f"{100 * sum(shares) / len(shares):.1f} %"
+def mean_percent(shares: list[float]) -> str:
+    """The mean of shares over seeds, as per cent."""
+    return percent(fmean(shares), 1)
 
 
 def _difference(row: RecipeRow) -> str:
     if row.difference is None:
         return "–"
-    mean = _points(row.difference.mean)
+    mean = points(row.difference.mean)
     if row.difference.low is None or row.difference.high is None:
         return mean
-    return f"{mean} [{_points(row.difference.low)}, {_points(row.difference.high)}]"
-
-
-def _points(difference: float) -> str:
-    """In percentage points; adding zero takes the sign off a rounded-away difference."""
-    return f"{round(100 * difference, 2) + 0.0:+.2f}"
+    return f"{mean} [{points(row.difference.low)}, {points(row.difference.high)}]"
 
 
 def _touched(row: RecipeRow) -> str:

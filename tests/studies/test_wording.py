@@ -3,7 +3,7 @@ import math
 import pytest
 
 from preceptor.evaluation import PairedDifference
-from preceptor.reports.wording import counted, duration, interval, listed, points, probability, unbroken
+from preceptor.studies.wording import counted, duration, interval, listed, points, probability, unbroken
 
 SPACE = "\N{NO-BREAK SPACE}"
 
