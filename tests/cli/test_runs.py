@@ -59,7 +59,7 @@ def test_evaluate_shows_every_class(preceptor, teacher):
     done = preceptor("evaluate", teacher)
     found, card = measure_student(teacher)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"accuracy {found.accuracy:.2%} of 449 test images\n")
+    assert done.out.startswith(f"accuracy {found.accuracy:.2%} of 449 images\n")
     assert f"top-5    {found.top5_accuracy:.2%}" in done.out
     for name, accuracy in zip(card.class_names, found.per_class_accuracy, strict=True):
         assert f"  {name:<20} {accuracy:.2%}\n" in done.out
@@ -74,7 +74,7 @@ def test_quiet_says_nothing_but_what_was_asked_for(preceptor, teacher, tmp_path)
     assert (done.code, done.out, done.err) == (0, "", "")
     done = preceptor("evaluate", teacher, "--quiet")
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"accuracy {measure_student(teacher)[0].accuracy:.2%} of 449 test images\n"
+    assert done.out == f"accuracy {measure_student(teacher)[0].accuracy:.2%} of 449 images\n"
 
 
 def settings(folder) -> dict:
