@@ -1,0 +1,71 @@
+"""How fast the soft ranks are, forward and backward, against the pairwise sigmoid that most code uses.
+
+All variants run in turn in one process, so that whatever else the machine does meets them alike; what counts is the
+ratio. ``python benchmarks/soft_rank.py`` writes results/bench/soft_rank.json.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from preceptor.match import permutahedron_soft_rank, window_soft_rank
+from preceptor.runs import versions
+
+SHAPES = ((128, 100), (1024, 1000))
+ROUNDS = 7
+CHUNK_ELEMENTS = 2**25
+RESULT = Path(__file__).parents[1] / "results" / "bench" / "soft_rank.json"
+
+
+def pairwise_sigmoid_rank(values: Tensor, strength: float) -> Tensor:
+    """``1/2 + sum_j sigmoid((x_i - x_j) / strength)``, all pairs at once."""
+    return 0.5 + ((values[:, :, None] - values[:, None, :]) / strength).sigmoid().sum(dim=2)
+
+
+def forward_backward(rank: Callable[[Tensor, float], Tensor], values: Tensor, strength: float, rows: int) -> float:
+    """Seconds for the ranks and their gradient, so many rows at a time."""
+    started = time.perf_counter()
+    for part in values.split(rows):
+        leaf = part.clone().requires_grad_()
+        rank(leaf, strength).square().sum().backward()
+    return time.perf_counter() - started
+
+
+def measure(batch: int, classes: int) -> dict[str, object]:
+    values, strength = torch.randn(batch, classes, generator=torch.Generator().manual_seed(0)), 1 / classes
+    rows_of_pairs = max(1, min(batch, CHUNK_ELEMENTS // classes**2))
+    variants = {
+        "window": (window_soft_rank, batch),
+        "permutahedron": (permutahedron_soft_rank, batch),
+        "pairwise sigmoid": (pairwise_sigmoid_rank, rows_of_pairs),  # in chunks: whole it would take gigabytes
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for turn in range(ROUNDS + 1):
+        for name, (rank, rows) in variants.items():
+            taken = forward_backward(rank, values, strength, rows)
+            if turn:  # the first turn warms up
+                seconds[name].append(taken)
+    ratios = {
+        name: sorted(pairwise / own for own, pairwise in zip(found, seconds["pairwise sigmoid"], strict=True))
+        for name, found in seconds.items()
+    }
+    return {
+        "shape": [batch, classes],
+        "median_seconds": {name: statistics.median(found) for name, found in seconds.items()},
+        "times_as_fast_as_pairwise": {
+            name: {"median": statistics.median(found), "least": found[0], "most": found[-1]}
+            for name, found in ratios.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    result = {"rounds": ROUNDS, "versions": versions(), "shapes": [measure(*shape) for shape in SHAPES]}
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result["shapes"], indent=1))
