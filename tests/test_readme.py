@@ -37,7 +37,8 @@ def test_there_is_python_and_there_are_commands():
 
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0])
-def test_python_runs_as_it_stands(code):
+def test_python_runs_as_it_stands(code, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng(devices=[]):
         exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
 
