@@ -186,7 +186,7 @@ TEACHERS = [
     Slip(
         "not finite",
         lambda b: b.distill(teacher=b.not_a_number()),
-        ("the teacher's logits are not finite for 60 of 60", "position 0", "check its weights"),
+        ("the teacher's logits are not finite for 60 of 60", "the first at position 66", "check its weights"),
     ),
     Slip("evaluate nothing", lambda b: ["evaluate", b.folder / "gone"], ("gone: no such folder", "give the folder")),
     Slip(

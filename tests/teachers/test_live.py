@@ -128,7 +128,7 @@ def test_the_check_counts_right_and_wrong():
 def test_the_batch_size_does_not_change_the_count(batch_size):
     teacher = LiveTeacher(Fixed(), AS_IT_IS)
     images, labels = shades(*range(10, 250, 10)), torch.arange(24) % 3
-    found = check_teacher(teacher, images, labels, 3, batch_size)
+    found = check_teacher(teacher, images, labels, 3, batch_size=batch_size)
     expected = [2 if value > 127 else 1 for value in range(10, 250, 10)]
     assert found.wrong == sum(said != label for said, label in zip(expected, labels.tolist(), strict=True))
     assert found.accuracy == pytest.approx(1 - found.wrong / 24)
@@ -164,7 +164,7 @@ def test_logits_that_are_not_finite_are_placed(broken, batch_size):
     teacher = LiveTeacher(Fixed(of_black=broken), AS_IT_IS)
     images = shades(20, 30, 40, 0, 50, 0)
     with pytest.raises(InputError, match="not finite for 2 of 6 training images, the first at position 3: check its"):
-        check_teacher(teacher, images, torch.zeros(6, dtype=torch.int64), 3, batch_size)
+        check_teacher(teacher, images, torch.zeros(6, dtype=torch.int64), 3, batch_size=batch_size)
 
 
 def test_a_network_on_which_bf16_teaching_has_been_done_is_unchanged():
@@ -172,3 +172,17 @@ def test_a_network_on_which_bf16_teaching_has_been_done_is_unchanged():
     before = weights(teacher._network)
     taught([pupil("kd")], teacher=teacher, protocol=BRIEF, precision="bf16")
     assert same_bits(before, weights(teacher._network))
+
+
+def test_a_bad_image_is_named_by_its_place_in_the_training_set():
+    class Diverged(nn.Module):
+        def forward(self, images):
+            logits = torch.zeros(len(images), 10)
+            logits[2] = torch.nan
+            return logits
+
+    teacher = LiveTeacher(Diverged(), digits().normalisation)
+    images, labels = digits().train.images[:4], digits().train.labels[:4]
+    for positions, named in ((None, 2), (torch.tensor([5, 9, 70, 71]), 70)):
+        with pytest.raises(InputError, match=f"the first at position {named}:"):
+            check_teacher(teacher, images, labels, 10, positions=positions)

@@ -65,7 +65,7 @@ def prepare(config: RunConfig, device: torch.device) -> Material:
     if config.teacher is not None and chain.needs_teacher:
         teacher, weights = _load_teacher(config.teacher, dataset, device)
         lessons = train.take(positions.to(device))
-        check = check_teacher(teacher, lessons.images, lessons.labels, dataset.classes)
+        check = check_teacher(teacher, lessons.images, lessons.labels, dataset.classes, positions=positions)
     student = seeded_model(config.student, channels=dataset.channels, classes=dataset.classes, seed=config.seed)
     _try_student(config.student, student, dataset)
     card = student_card(config.student, config.data, dataset)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from preceptor.chain import Chain
 from preceptor.data import Dataset, confusable_pairs, load_dataset
 from preceptor.errors import InputError
-from preceptor.models import build_model
+from preceptor.models import seeded_model
 from preceptor.recipes import read_recipe, recipe
 from preceptor.runs import versions
 from preceptor.studies.result import Exhibit, RecipeRow, StudyResult, TeacherRow, recipe_row
@@ -93,7 +93,7 @@ def run_faulty_teacher(
         study: the settings.
         watcher: told about progress.
         device: "auto", "cpu" or "cuda".
-        jobs: seeds at a time; None is as many as there are cores, or 1 on a GPU.
+        jobs: seeds at a time; None is 1 on a GPU, else see :func:`preceptor.studies.side_by_side.usual_jobs`.
 
     Returns:
         the result, and the images on which the first seed's teacher was most confidently wrong.
@@ -112,7 +112,7 @@ def run_faulty_teacher(
         watcher.begin_study(study.name, study.images_trained_on(dataset))
     place = choose_device(device)
     for name in (study.teacher, study.student):  # an unknown one is found before the work, not after the teacher's
-        build_model(name, channels=dataset.channels, classes=dataset.classes)
+        seeded_model(name, channels=dataset.channels, classes=dataset.classes, seed=0)
     if jobs is None and place.type == "cuda":
         jobs = 1
     run = _RunSeed(SeedSettings(**study.model_dump(include=_SEED_FIELDS), pairs=pairs), device)

@@ -55,6 +55,8 @@ def check_teacher(
     images: UInt8[Tensor, "n channels height width"],
     labels: Int[Tensor, " n"],
     classes: int,
+    *,
+    positions: Int[Tensor, " n"] | None = None,
     batch_size: int = 512,
 ) -> TeacherCheck:
     """Run the teacher once over images, before the first step of training.
@@ -64,6 +66,7 @@ def check_teacher(
         images: training images, 0 to 255, on the teacher's device.
         labels: their given labels; -1 where there is none.
         classes: how many classes the data set has.
+        positions: where the images stand in the training set, to name one by; None is in the order given.
         batch_size: images at a time.
 
     Raises:
@@ -78,9 +81,10 @@ def check_teacher(
         )
     bad = (~logits.isfinite()).any(dim=1).nonzero().flatten()
     if len(bad):
+        first = int(bad[0] if positions is None else positions[bad[0].cpu()])
         raise InputError(
             f"the teacher's logits are not finite for {len(bad)} of {len(images)} training images, the first at "
-            f"position {int(bad[0])}: check its weights and the range of its input"
+            f"position {first}: check its weights and the range of its input"
         )
     labelled = labels != UNLABELLED
     right = int((predicted_class(logits) == labels).sum())
