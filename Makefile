@@ -14,8 +14,8 @@ test: $(VENV)/.ready-dev  ## style, types and the whole test suite
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
-tables: $(VENV)/.ready-report  ## write the tables of results/ into the README
-	$(BIN)/python tools/fill_tables.py README.md
+tables: $(VENV)/.ready-report  ## write the tables of results/ into the README and docs/
+	$(BIN)/python tools/fill_tables.py README.md $(wildcard docs/*.md)
 
 # An environment with one extra of the package: report for the demo, dev for the tests.
 $(VENV)/.ready-%: pyproject.toml constraints.txt

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor import Chain, recipe
 from preceptor.data import Dataset, load_dataset, subset
 from preceptor.models import seeded_model
 from preceptor.teachers import LiveTeacher
 from preceptor.training import EpochRecord, Protocol, Pupil, fit
+from tests.examples import ready
 
 BRIEF = Protocol(epochs=2, batch_size=16)
 SMALL_RUN: dict[str, Any] = {"train_images": 60, "protocol": {"epochs": 2, "batch_size": 32}, "device": "cpu"}
@@ -28,12 +28,13 @@ def few(n: int) -> Tensor:
     return subset(digits().train.labels, n, seed=0)
 
 
-def network(seed: int = 0, name: str = "convnet8") -> nn.Module:
-    return seeded_model(name, channels=1, classes=10, seed=seed)
+def network(seed: int = 0, name: str = "convnet8", outputs: int = 10) -> nn.Module:
+    return seeded_model(name, channels=1, classes=outputs, seed=seed)
 
 
 def pupil(recipe_name: str = "none", seed: int = 0) -> Pupil:
-    return Pupil(recipe_name, network(seed), Chain(**recipe(recipe_name)))
+    chain = ready(recipe_name, len(digits().train))
+    return Pupil(recipe_name, network(seed, outputs=10 + chain.abstains), chain)
 
 
 def untrained_teacher(seed: int = 99) -> LiveTeacher:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preceptor import KL, Chain, CrossEntropy, DropWrong, Fixed, LabelRevision, SquaredErrorLogits, Term, Terms
+from preceptor import KL, Chain, CrossEntropy, DropWrong, Fixed, LabelRevision, SquaredErrorLogits, Term, Terms, recipe
+from preceptor.select import RankedSelection
 
 TEACHER = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.5, 2.0], [1.0, 1.0, 0.0]])
 STUDENT = torch.tensor([[2.0, 1.0, 0.5], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.3, 0.1, 0.2]])
@@ -18,9 +19,22 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
+def ready(name: str, size: int = 4, **overrides: Any) -> Chain:
+    """The chain of a recipe; a selection it may have prefers samples at the beginning of the training set."""
+    chain = Chain(**recipe(name, overrides))
+    if isinstance(chain.select, RankedSelection):
+        chain.select.adopt(torch.arange(size), -torch.arange(size).float(), size)
+    return chain
+
+
+def suited(chain: Chain, student: Tensor) -> Tensor:
+    """The logits, with one more where the chain wants a student that may abstain."""
+    return torch.cat([student, student.new_zeros(len(student), 1)], dim=1) if chain.abstains else student
+
+
 def learned(chain: Chain, student: Tensor, teacher: Tensor | None, label: Tensor) -> tuple[Terms, Tensor]:
     student = student.detach().clone().requires_grad_()
-    terms = chain(student, teacher, label)
+    terms = chain(student, teacher, label, index=torch.arange(len(label)), progress=0.5)
     terms.total.backward()
     assert student.grad is not None
     return terms, student.grad

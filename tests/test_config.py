@@ -14,6 +14,12 @@ def written(folder: Path, text: str | bytes) -> Path:
     return path
 
 
+def test_true_and_false_are_the_only_truth_values(tmp_path: Path) -> None:
+    path = written(tmp_path, "on: yes\noff: no\ny: True\nn: false\nN: [on, True, TRUE, tRUE]\n")
+    assert read_yaml(path) == {"on": "yes", "off": "no", "y": True, "n": False, "N": ["on", True, True, "tRUE"]}
+    assert parse_override("terms.kl.match.on=off") == ("terms.kl.match.on", "off")
+
+
 def test_a_mapping_is_read(tmp_path: Path) -> None:
     path = written(tmp_path, "a: 1\nb: {c: [x, 2.5], d: null}\nänne: 'yes'\n")
     assert read_yaml(path) == {"a": 1, "b": {"c": ["x", 2.5], "d": None}, "änne": "yes"}

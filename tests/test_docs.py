@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+@pytest.fixture(scope="module")
 def fill_tables():
     spec = importlib.util.spec_from_file_location("fill_tables", ROOT / "tools" / "fill_tables.py")
     module = importlib.util.module_from_spec(spec)
@@ -15,15 +17,38 @@ def fill_tables():
     return module
 
 
-@pytest.mark.parametrize("name", ["README.md"])
-def test_tables_are_those_of_the_result_files(name):
-    document = (ROOT / name).read_text(encoding="utf-8")
-    module = fill_tables()
-    assert module.MARKED.search(document), "the document names no result file"
-    assert module.filled(document, ROOT) == document, "run: make tables"
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_are_those_of_the_result_files(fill_tables, path):
+    document = path.read_text(encoding="utf-8")
+    assert fill_tables.filled(document) == document, "run: make tables"
 
 
-def test_a_changed_number_is_noticed():
+def test_the_readme_shows_the_demos_table(fill_tables):
+    document = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "results/demo.json" in [mark["file"] for mark in fill_tables.MARKED.finditer(document)]
+
+
+def test_every_result_file_is_shown_and_is_that_of_a_study(fill_tables):
+    from preceptor.studies import STUDIES
+
+    shown = {mark["file"] for path in DOCUMENTS for mark in fill_tables.MARKED.finditer(path.read_text())}
+    files = sorted((ROOT / "results").glob("*.json"))
+    assert files
+    assert {f"results/{path.name}" for path in files} <= shown
+    assert {path.stem for path in files} <= set(STUDIES)
+
+
+def test_a_changed_number_is_noticed(fill_tables):
     document = (ROOT / "README.md").read_text(encoding="utf-8")
     tampered = document.replace("±", "+-", 1)
-    assert fill_tables().filled(tampered, ROOT) != tampered
+    assert fill_tables.filled(tampered) != tampered
+
+
+def test_a_result_file_that_is_not_there_yet_is_said_how_to_make(fill_tables, tmp_path):
+    document = "before\n<!-- table: results/abstention.json -->\nold\n<!-- end of table -->\nafter\n"
+    made = fill_tables.filled(document, tmp_path)
+    assert "preceptor reproduce abstention --out results" in made
+    assert "old" not in made
+    assert fill_tables.filled(made, tmp_path) == made
+    assert made.startswith("before\n")
+    assert made.endswith("after\n")

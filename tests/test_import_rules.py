@@ -15,10 +15,10 @@ STAGE_ROOMS = {"correct", "temper", "select", "match", "truth", "abstain", "feat
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"config", "files", "lesson"},
+    {"config", "evidence", "files", "lesson"},
     {"stage"},
     {"catalogue", *STAGE_ROOMS},
-    {"terms"},
+    {"audit", "terms"},
     {"chain"},
     {"recipes", "conformance", "data"},
     {"models"},
@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
 ]
 """A room imports from the layers above its own in this list, and from itself."""
 
-STAGES_MAY_IMPORT = {"errors", "lesson", "stage"}
+STAGES_MAY_IMPORT = {"errors", "evidence", "lesson", "stage"}
 FORBIDDEN = {
     "chain": {"recipes", "conformance"},
     "terms": {"recipes", "conformance"},

@@ -1,8 +1,5 @@
 """Worked numbers, made by an independent NumPy script (tests/vectors.json), float64, to 1e-6."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,32 +30,12 @@ from preceptor.match import (
     spearman_loss,
     z_score,
 )
+from preceptor.select import RankedSelection
 from preceptor.temper import CWSM, FLSW, Fixed, cwsm_weight, dynamic_temperature, flsw_weight
-
-VECTORS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "vectors.json").read_text())["vectors"]
-CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {}
-
-
-def checks(*keys: str) -> Callable[[Callable[[dict[str, Any]], None]], Callable[[dict[str, Any]], None]]:
-    def add(function: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
-        CHECKS.update(dict.fromkeys(keys, function))
-        return function
-
-    return add
-
-
-def doubles(values: Any) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def same(found: Tensor | float, expected: Any) -> None:
-    torch.testing.assert_close(torch.as_tensor(found, dtype=torch.float64), doubles(expected), atol=1e-6, rtol=0)
-
-
-def batch(vector: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    student = doubles(vector["student_logits"]).requires_grad_()
-    label = torch.tensor(vector.get("target", [0] * len(student)))
-    return student, doubles(vector["teacher_logits"]), label
+from tests.abstain import worked  # noqa: F401  (it adds its checks)
+from tests.evaluation import worked as selective  # noqa: F401  (as above)
+from tests.select import worked as selections  # noqa: F401  (as above)
+from tests.worked import CHECKS, VECTORS, batch, checks, doubles, same
 
 
 @pytest.mark.parametrize("key", VECTORS)
@@ -341,6 +318,31 @@ def too_soft_a_rank_is_linear(vector: dict[str, Any]) -> None:
 @checks("cm.difficulty")
 def teachers_entropy(vector: dict[str, Any]) -> None:
     same(difficulty(doubles(vector["probs"]).clamp(min=1e-300).log()), vector["normalised_entropy"])
+
+
+@checks("cm.dist_reference")
+def dist(vector: dict[str, Any]) -> None:
+    student, teacher, label = batch(vector)
+    for temperature in (1.0, 4.0):
+        terms = Chain(**recipe("dist", {"temper.temperature": temperature}))(student, teacher, label)
+        relations = (terms["inter"] + terms["intra"]) / 32
+        same(relations * temperature**2, vector[f"T{temperature:g}"])
+        if temperature == 1:
+            same(terms["inter"] / 32, vector["inter_only_T1"])
+
+
+@checks(*(key for key in VECTORS if key.startswith("ds.loss_")))
+def data_selection_loss(vector: dict[str, Any]) -> None:
+    student, teacher, label = batch(vector)
+    chain = Chain(**recipe("lr-ds", {"correct.eta": vector["eta"], "terms.revised.weight": vector["lambda2"]}))
+    selected = torch.tensor(vector["selected"])
+    index = torch.arange(len(label))
+    assert isinstance(chain.select, RankedSelection)
+    chain.select.keep = float(selected.double().mean())
+    chain.select.adopt(index, selected.double(), len(label))
+    alone = [chain(student[[i]], teacher[[i]], label[[i]], index=index[[i]]).total for i in range(len(label))]
+    same(torch.stack(alone), vector["per_sample"])
+    same(chain(student, teacher, label, index=index).total, vector["total_batch_mean"])
 
 
 @checks(*(key for key in VECTORS if key.startswith("cm.total_")))

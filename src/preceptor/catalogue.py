@@ -16,11 +16,14 @@ from preceptor.stage import KINDS, Kind, StageInfo, registered
 ENTRY_POINTS = "preceptor.stages"
 """Entry-point group of third parties: each entry names a module to import, which registers its stages."""
 
+ROOMS: tuple[str, ...] = (*KINDS, "abstain")
+"""Where the built-in stages live: a room for each kind, and those whose stages are of several kinds."""
+
 
 @cache
 def _import_stages() -> None:
-    for kind in KINDS:
-        room = import_module(f"preceptor.{kind}")
+    for name in ROOMS:
+        room = import_module(f"preceptor.{name}")
         for module in pkgutil.iter_modules(room.__path__):
             import_module(f"{room.__name__}.{module.name}")
     for entry in metadata.entry_points(group=ENTRY_POINTS):

@@ -1,68 +1,29 @@
 """Chain: correct, temper, select and match the teacher's word; returns named loss terms and the audit tap."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from preceptor.audit import Audit, Terms
 from preceptor.errors import InputError
+from preceptor.evidence import Evidence
 from preceptor.lesson import UNLABELLED, Features, Lesson, column, predicted_class
-from preceptor.stage import Correction, GroundTruth, Kind, Match, Selection, Temperature, check_seat, registered_name
+from preceptor.stage import (
+    Correction,
+    FittedSelection,
+    GroundTruth,
+    Kind,
+    Match,
+    Selection,
+    Temperature,
+    check_seat,
+    registered_name,
+)
 from preceptor.temper import Fixed
 from preceptor.terms import Term
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What the chain did to each sample. Everything is detached; nothing is computed until it is asked for.
-
-    Attributes:
-        teacher_class: the teacher's prediction.
-        wrong: labelled and predicted wrongly by the teacher.
-        corrected: touched by the correction.
-        temperature: one number, or one per sample.
-        lowest: the temperature that the stage lets no sample go below; None when it has no such limit.
-        weight: how much the teacher teaches the sample (the selection's word; 1 without a selection).
-        said: the teacher's log-probabilities at the chain's temperature.
-        target: the same after correction.
-    """
-
-    teacher_class: Int[Tensor, " batch"]
-    wrong: Bool[Tensor, " batch"]
-    corrected: Bool[Tensor, " batch"]
-    temperature: float | Float[Tensor, " batch"]
-    lowest: float | None
-    weight: Float[Tensor, " batch"]
-    said: Float[Tensor, "batch classes"]
-    target: Float[Tensor, "batch classes"]
-
-    @property
-    def clamped(self) -> Bool[Tensor, " batch"]:
-        """Samples whose temperature the stage raised to its lowest."""
-        if self.lowest is None:
-            return torch.zeros_like(self.wrong)
-        return torch.as_tensor(self.temperature, device=self.wrong.device) <= torch.full_like(self.weight, self.lowest)
-
-    @property
-    def change(self) -> Float[Tensor, " batch"]:
-        """How much probability the correction moved: total variation distance, 0 to 1."""
-        return 0.5 * (self.target.exp() - self.said.exp()).abs().sum(dim=1)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The outcome of a chain: weighted losses by name, their sum, and the audit tap (None without a teacher)."""
-
-    losses: dict[str, Tensor]
-    total: Tensor
-    audit: Audit | None
-
-    def __getitem__(self, name: str) -> Tensor:
-        """One weighted loss by name."""
-        return self.losses[name]
 
 
 class Chain(nn.Module):
@@ -72,7 +33,8 @@ class Chain(nn.Module):
         correct: what the teacher's word becomes where it is wrong; None leaves it.
         temper: how softly the teacher speaks; None is temperature 1.
         select: how much the teacher teaches each sample; None is 1 for all. Its weights multiply the matches;
-            a ground truth is limited by its term's ``where`` alone.
+            a ground truth is limited by its term's ``where`` alone. One that is fitted (see :meth:`fit`) must be
+            before the first call, and the call must be told positions.
         match, truth: short for terms of weight 1 over all samples, under their registered names.
         terms: named terms, together with or in place of the two above.
 
@@ -80,7 +42,8 @@ class Chain(nn.Module):
 
     Raises:
         InputError: no term at all, a term named twice or by a name that cannot be one, a stage in the wrong
-            seat, or a term that asks for selected samples where nothing selects.
+            seat, a term that asks for selected samples where nothing selects, or a part of training in which no
+            term counts.
     """
 
     def __init__(
@@ -98,9 +61,11 @@ class Chain(nn.Module):
         self.correct = correct
         self.temper = temper if temper is not None else Fixed(1.0)
         self.select = select
+        self._looks_up = isinstance(select, FittedSelection)  # asked every step, and slow to answer for a protocol
         named = [(registered_name(loss), Term(loss)) for loss in (match, truth) if loss is not None]
         named += (terms or {}).items()
         _check_names([name for name, _ in named])
+        _check_times([term for _, term in named])
         self._terms = nn.ModuleDict(dict(named))
         if select is None and any(term.needs_selection for term in self.terms.values()):
             raise InputError(
@@ -114,8 +79,40 @@ class Chain(nn.Module):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether calling it needs teacher logits."""
+        """Whether calling it needs teacher logits, at some time of training."""
         return any(term.needs_teacher for term in self.terms.values())
+
+    def needs_teacher_at(self, progress: float) -> bool:
+        """Whether calling it needs teacher logits when so much of training is done."""
+        return any(term.needs_teacher and term.counts_at(progress) for term in self.terms.values())
+
+    @property
+    def abstains(self) -> bool:
+        """Whether the student must have one output more than there are classes, to abstain with."""
+        return any(term.wants_reservation for term in self.terms.values())
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether its selection is still to be fitted."""
+        return self._fitted_selection is not None and not self._fitted_selection.fitted
+
+    def fit(self, evidence: Evidence) -> None:
+        """Settle which samples the teacher teaches; does nothing when no selection waits for it."""
+        if self._fitted_selection is not None:
+            self._fitted_selection.fit(evidence)
+
+    def asks_at(self, index: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """On which samples, by their position in the training set, it listens to the teacher.
+
+        Elsewhere a row of teacher logits may hold anything: it is ignored, and need not be computed.
+        """
+        if not self.needs_teacher or self._fitted_selection is None:
+            return torch.full_like(index, self.needs_teacher, dtype=torch.bool)
+        return self._fitted_selection.weight_at(index) > 0
+
+    @property
+    def _fitted_selection(self) -> FittedSelection | None:
+        return cast(FittedSelection, self.select) if self._looks_up else None
 
     def forward(
         self,
@@ -132,7 +129,8 @@ class Chain(nn.Module):
         Args:
             student_logits: outputs = classes, or classes + 1 for an abstaining head. Any float type; computed
                 in float32 at least.
-            teacher_logits: raw logits, finite; detached here. None when no term needs the teacher.
+            teacher_logits: raw logits, finite where :meth:`asks_at` asks for them; detached here. None when no term
+                that counts now needs the teacher.
             label: class numbers; -1 marks an unlabelled sample, which the teacher alone teaches.
             index: positions in the training set, for selections that look samples up.
             progress: share of training done, 0 to 1.
@@ -141,24 +139,42 @@ class Chain(nn.Module):
         Raises:
             InputError: shapes that do not fit, or a missing teacher.
         """
-        _check_shapes(student_logits, teacher_logits, label)
+        _check_shapes(student_logits, teacher_logits, label, self.abstains)
         label = label.long()
         with torch.autocast(student_logits.device.type, enabled=False):
             student = _at_least_float32(student_logits)
             if teacher_logits is None or not self.needs_teacher:
-                return self._without_teacher(student, label)
-            teacher = _at_least_float32(teacher_logits.detach())
-            lesson = Lesson(student.detach(), teacher, label, predicted_class(teacher), index, progress, features)
+                return self._without_teacher(student, label, progress)
+            teacher, asked = self._heard(_at_least_float32(teacher_logits.detach()), index)
+            teacher_class = predicted_class(teacher)
+            lesson = Lesson(student.detach(), teacher, label, teacher_class, index, progress, features, asked)
             return self._with_teacher(student, lesson)
 
-    def _without_teacher(self, student: Tensor, label: Tensor) -> Terms:
-        if self.needs_teacher:
+    def _heard(self, teacher: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The teacher's logits, zeros where it is not listened to; and where it is, None for everywhere."""
+        if self._fitted_selection is None:
+            return teacher, None
+        if index is None:
+            raise InputError(
+                f"{type(self.select).__name__} looks samples up: give index=, positions in the training set"
+            )
+        asked = self.asks_at(index)
+        return torch.where(asked.unsqueeze(1), teacher, 0), asked
+
+    def _without_teacher(self, student: Tensor, label: Tensor, progress: float) -> Terms:
+        if self.needs_teacher_at(progress):
             raise InputError("this chain needs teacher logits (a term matches the teacher or asks where it is right)")
         labelled = label != UNLABELLED
         groups = {"labelled": labelled, "unlabelled": ~labelled}
         weight = labelled.to(student.dtype)
         arguments = (_some_label(label),)
-        losses = {name: term(student, arguments, weight, groups) for name, term in self.terms.items()}
+        classes = student.shape[1] - self.abstains
+        losses = {
+            name: term(_outputs_for(term, student, classes), arguments, weight, groups)
+            if term.counts_at(progress)
+            else _nothing(student)
+            for name, term in self.terms.items()
+        }
         return Terms(losses, _total(losses), None)
 
     def _with_teacher(self, student: Tensor, lesson: Lesson) -> Terms:
@@ -170,14 +186,17 @@ class Chain(nn.Module):
         labelled = lesson.labelled.to(weight.dtype)
         losses = {}
         for name, term in self.terms.items():
-            if term.match is None:
-                losses[name] = term(student, (_some_label(lesson.label),), labelled, groups)
+            outputs = _outputs_for(term, student, said.shape[1])
+            if not term.counts_at(lesson.progress):
+                losses[name] = _nothing(student)
+            elif term.match is None:
+                losses[name] = term(outputs, (_some_label(lesson.label),), labelled, groups)
             else:
                 word = _word_for(term.match, said, target, temperature, lesson)
-                arguments = (word, temperature, _taught_label(lesson))
-                losses[name] = term(student[:, : said.shape[1]], arguments, weight, groups)
+                losses[name] = term(outputs, (word, temperature, _taught_label(lesson)), weight, groups)
         known = temperature.detach() if isinstance(temperature, Tensor) else temperature
         audit = Audit(
+            asked=torch.ones_like(lesson.labelled) if lesson.asked is None else lesson.asked,
             teacher_class=lesson.teacher_class,
             wrong=lesson.wrong,
             corrected=corrected,
@@ -193,9 +212,18 @@ class Chain(nn.Module):
         """Which samples the correction touches, and the teacher's word after it."""
         if self.correct is None:
             return torch.zeros_like(lesson.wrong), said
-        touched = lesson.wrong if self.correct.apply_to == "wrong" else lesson.labelled
+        touched = lesson.wrong if self.correct.apply_to == "wrong" else lesson.right | lesson.wrong
         revised = self.correct(said, _taught_label(lesson), lesson.teacher_class)
         return touched, torch.where(touched.unsqueeze(1), revised, said)
+
+
+def _outputs_for(term: Term, student: Tensor, classes: int) -> Tensor:
+    """The extra output is shown to those alone who want it: to others it would be one more class."""
+    return student if term.wants_reservation else student[:, :classes]
+
+
+def _nothing(student: Tensor) -> Tensor:
+    return student.new_zeros(())
 
 
 def _word_for(match: Match, said: Tensor, target: Tensor, temperature: float | Tensor, lesson: Lesson) -> Tensor:
@@ -258,7 +286,16 @@ def _check_names(names: list[str]) -> None:
             )
 
 
-def _check_shapes(student: Tensor, teacher: Tensor | None, label: Tensor) -> None:
+def _check_times(terms: list[Term]) -> None:
+    """Whatever moment begins a gap is the end of some term, or the beginning of training."""
+    for moment in {0.0, *(term.until for term in terms)} - {1.0}:
+        if not any(term.counts_at(moment) for term in terms):
+            raise InputError(
+                f"no term counts when {moment:g} of training is done: let 'since' and 'until' leave no gap"
+            )
+
+
+def _check_shapes(student: Tensor, teacher: Tensor | None, label: Tensor, abstains: bool) -> None:
     if student.dim() != 2 or label.dim() != 1 or label.shape[0] != student.shape[0]:
         raise InputError(
             f"student logits {tuple(student.shape)} and labels {tuple(label.shape)}: "
@@ -272,6 +309,11 @@ def _check_shapes(student: Tensor, teacher: Tensor | None, label: Tensor) -> Non
         raise InputError(
             f"teacher logits {tuple(teacher.shape)} do not go with student logits {tuple(student.shape)}: "
             "expected [batch, classes] of the same batch"
+        )
+    if abstains and student.shape[1] != teacher.shape[1] + 1:
+        raise InputError(
+            f"the teacher has {teacher.shape[1]} classes, the student {student.shape[1]} outputs, but a term gambles: "
+            f"the student needs {teacher.shape[1] + 1}, one to abstain with"
         )
     if student.shape[1] not in (teacher.shape[1], teacher.shape[1] + 1):
         raise InputError(

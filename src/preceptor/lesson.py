@@ -30,6 +30,8 @@ class Lesson:
         label: the given label; ``UNLABELLED`` where there is none.
         teacher_class: the teacher's prediction, decided once on the raw logits, ties to the smallest index.
         index: position in the training set, when the caller gives it.
+        asked: the samples on which the teacher is listened to; None is all of them. On the others its logits are zeros
+            and it is neither right nor wrong.
         progress: share of training done, 0 to 1.
         features: activations by name, when a term asks for them.
     """
@@ -41,6 +43,7 @@ class Lesson:
     index: Int[Tensor, " batch"] | None = None
     progress: float = 0.0
     features: Features | None = None
+    asked: Bool[Tensor, " batch"] | None = None
 
     @property
     def labelled(self) -> Bool[Tensor, " batch"]:
@@ -50,12 +53,15 @@ class Lesson:
     @property
     def right(self) -> Bool[Tensor, " batch"]:
         """Labelled samples whose label the teacher predicts."""
-        return self.teacher_class == self.label
+        return self._if_asked(self.teacher_class == self.label)
 
     @property
     def wrong(self) -> Bool[Tensor, " batch"]:
         """Labelled samples for which the teacher predicts another class."""
-        return self.labelled & ~self.right
+        return self._if_asked(self.labelled & (self.teacher_class != self.label))
+
+    def _if_asked(self, samples: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return samples if self.asked is None else samples & self.asked
 
 
 def predicted_class(logits: Float[Tensor, "batch classes"]) -> Int[Tensor, " batch"]:

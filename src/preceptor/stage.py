@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
+from preceptor.evidence import Evidence
 from preceptor.lesson import Lesson
 
 Kind = Literal["correct", "temper", "select", "match", "truth"]
@@ -58,10 +59,34 @@ class Selection(Protocol):
 
 
 @runtime_checkable
+class FittedSelection(Selection, Protocol):
+    """A selection that is settled once, before training, and then looks samples up by their position.
+
+    A sample of weight zero needs no teacher signal: whatever stands in its row of the teacher's logits is ignored.
+    """
+
+    @property
+    def fitted(self) -> bool: ...
+
+    def fit(self, evidence: Evidence) -> None:
+        """Settle the weights."""
+
+    def weight_at(self, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """The weights of samples by their position in the training set."""
+
+
+@runtime_checkable
 class Match(Protocol):
     """Per-sample distance of the student from the teacher's corrected word.
 
     ``label`` holds the given label, and the teacher's class for samples that have none.
+
+    Two class attributes may be set, both False unless they are:
+
+    - ``wants_reservation``: it is handed the extra output of a student that may abstain, [batch, classes + 1];
+      otherwise the first ``classes`` logits.
+    - ``batch_statistic``: it is a statistic of the whole batch, takes the samples' weights [batch] as one argument
+      more, and returns a scalar. A sample of weight zero is as if it were not there.
     """
 
     target_space: ClassVar[TargetSpace]
@@ -78,7 +103,10 @@ class Match(Protocol):
 
 @runtime_checkable
 class GroundTruth(Protocol):
-    """Per-sample loss of the student against the label. The chain leaves out unlabelled samples."""
+    """Per-sample loss of the student against the label. The chain leaves out unlabelled samples.
+
+    The class attribute ``wants_reservation`` is as for a :class:`Match`.
+    """
 
     def __call__(
         self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]
@@ -98,6 +126,16 @@ class StageInfo:
     def summary(self) -> str:
         """The first line of the class's docstring."""
         return (self.cls.__doc__ or "").strip().splitlines()[0]
+
+
+def wants_reservation(stage: object) -> bool:
+    """Whether a loss is handed the extra output of a student that may abstain."""
+    return bool(getattr(stage, "wants_reservation", False))
+
+
+def is_batch_statistic(stage: object) -> bool:
+    """Whether a match is a statistic of the whole batch."""
+    return bool(getattr(stage, "batch_statistic", False))
 
 
 _registered: dict[tuple[Kind, str], StageInfo] = {}

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from preceptor.errors import InputError, unknown_name
-from preceptor.stage import GroundTruth, Match, check_seat
+from preceptor.stage import GroundTruth, Match, check_seat, is_batch_statistic, wants_reservation
 
 Reduction = Literal["batch", "where"]
 """Mean over the whole batch, or over the samples that ``where`` leaves (0 when it leaves none)."""
@@ -38,10 +38,14 @@ class Term(nn.Module):
             right, wrong (the teacher's prediction against the label), labelled, unlabelled, selected,
             unselected (selection weight above zero, or zero).
         reduction: "batch" divides the weighted sum by the batch size, "where" by the number of samples left
-            by ``where`` (the "subset" reduction of Label Revision's public re-implementation).
+            by ``where`` (the "subset" reduction of Label Revision's public re-implementation). A loss that is a
+            statistic of the batch has its own.
+        since, until: the shares of training done, 0 to 1, between which it counts; for warm-up. The first belongs to
+            it, the second does not, unless that is 1.
 
     Raises:
-        InputError: an unknown group or reduction, a weight that is not finite, a loss of no known kind.
+        InputError: an unknown group or reduction, a weight that is not finite, a loss of no known kind, or a time
+            that is empty or outside training.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class Term(nn.Module):
         weight: float = 1.0,
         where: str | None = None,
         reduction: Reduction = "batch",
+        since: float = 0.0,
+        until: float = 1.0,
     ) -> None:
         super().__init__()
         if not callable(loss) or hasattr(loss, "apply_to"):
@@ -59,11 +65,21 @@ class Term(nn.Module):
             raise InputError(f"weight = {weight}: must be finite")
         if reduction not in get_args(Reduction):
             raise unknown_name("reduction", reduction, get_args(Reduction))
+        if not 0 <= since < until <= 1:
+            raise InputError(
+                f"since = {since}, until = {until}: needs 0 <= since < until <= 1, shares of training done"
+            )
         self.loss = loss
         self.weight = weight
         self.where = where
         self.reduction = reduction
+        self.since = since
+        self.until = until
         self.groups = parse_where(where)
+        self.wants_reservation = wants_reservation(loss)
+        self.batch_statistic = is_batch_statistic(loss)
+        if self.batch_statistic and reduction == "where":
+            raise InputError(f"{type(loss).__name__} is a statistic of the batch: leave its reduction alone")
         self._is_match = isinstance(loss, Match)  # asked every step, and slow to answer for a protocol
 
     @property
@@ -75,6 +91,10 @@ class Term(nn.Module):
     def needs_teacher(self) -> bool:
         """Whether it cannot be computed without a teacher signal."""
         return self.match is not None or any(TEACHER_GROUPS.intersection(part) for part in self.groups)
+
+    def counts_at(self, progress: float) -> bool:
+        """Whether it counts when so much of training is done."""
+        return self.since <= progress < self.until or progress >= self.until == 1
 
     @property
     def needs_selection(self) -> bool:
@@ -111,6 +131,8 @@ class Term(nn.Module):
         weight, chosen = self.limited(weight, groups)
         # A derivative that overflows would reach a sample of weight zero as 0 times infinity, NaN: it gets no path.
         logits = torch.where((weight != 0).unsqueeze(1), student, student.detach())
+        if self.batch_statistic:
+            return self.weight * self.loss(logits, *arguments, weight)  # type: ignore[call-arg, arg-type]
         return self.reduce(self.loss(logits, *arguments), weight, chosen)  # type: ignore[arg-type]
 
     def limited(
@@ -136,4 +158,5 @@ class Term(nn.Module):
     def extra_repr(self) -> str:
         """What ``repr`` shows of a term besides its loss."""
         shown = "" if isinstance(self.loss, nn.Module) else f"{self.loss}, "
-        return f"{shown}weight={self.weight}, where={self.where!r}, reduction={self.reduction!r}"
+        when = "" if (self.since, self.until) == (0, 1) else f", since={self.since}, until={self.until}"
+        return f"{shown}weight={self.weight}, where={self.where!r}, reduction={self.reduction!r}{when}"

@@ -52,9 +52,9 @@ def test_it_ends_with_the_table_and_what_it_shows(demo):
     assert (done.code, done.err) == (0, "")
     settings, result = STUDIES["demo"], load_result(folder / "result.json")
     assert words(done.out).startswith(words(settings.setting))
-    assert [row.recipe for row in result.rows] == list(settings.recipes)
+    assert [row.arm for row in result.rows] == [arm.name for arm in settings.arms]
     for row in result.rows:
-        name, accuracy, difference, touched = cells(row)
+        name, accuracy, difference, touched = cells(row, result)
         line = rf"^\W*{re.escape(name)}\W+{re.escape(accuracy)}\W+.*{re.escape(touched)}\W*$"
         assert re.search(line, done.out, re.MULTILINE), name
         assert difference in done.out
@@ -65,7 +65,7 @@ def test_it_ends_with_the_table_and_what_it_shows(demo):
 
 def test_it_says_how_faulty_the_teacher_is(demo):
     folder, done = demo
-    teacher = load_result(folder / "result.json").teacher
+    teacher = load_result(folder / "result.json").teachers[0]
     assert f"learned from {teacher.images:,} images" in words(done.out)
     assert f"{teacher.wrong_labels[0]} wrong labels" in words(done.out)
     assert f"{100 * teacher.accuracy[0]:.1f} %" in done.out.replace("\N{NO-BREAK SPACE}", " ")
@@ -76,7 +76,7 @@ def test_no_recipe_is_cut_off_on_a_narrow_terminal(demo, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     study._show(load_result(folder / "result.json"))
     shown = capsys.readouterr().out
-    for name in STUDIES["demo"].recipes:
+    for name in [arm.name for arm in STUDIES["demo"].arms]:
         assert re.search(rf"^\W*{name}\b", shown, re.MULTILINE), name
 
 
@@ -85,7 +85,7 @@ def test_the_page_needs_nothing_else(demo):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page)
-    for name in STUDIES["demo"].recipes:
+    for name in [arm.name for arm in STUDIES["demo"].arms]:
         assert name in page.replace("<wbr>", "")
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "result.json"]
 

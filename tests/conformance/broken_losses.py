@@ -181,6 +181,15 @@ class OneTemperatureOnly(MatchBase):
         return self.loss((student / scale).log_softmax(dim=1), target)
 
 
+class LeavesTheReservationAlone(MatchBase):
+    """Asks for the output to abstain with and never teaches it."""
+
+    wants_reservation: ClassVar[bool] = True
+
+    def __call__(self, student: Tensor, target: Tensor, temperature: float | Tensor, label: Tensor) -> Tensor:
+        return super().__call__(student[:, :-1], target, temperature, label)
+
+
 class MisspelsItsTarget(MatchBase):
     """Asks for something that does not exist."""
 
@@ -240,6 +249,7 @@ BROKEN_LOSSES: list[tuple[Kind, type[Any], str]] = [
     ("match", WritesIntoItsTarget, "leaves_its_inputs_alone"),
     ("match", RemembersInSecret, "keeps_its_state_in_the_checkpoint"),
     ("match", OneTemperatureOnly, "takes_a_temperature_per_sample"),
+    ("match", LeavesTheReservationAlone, "accepts_an_abstaining_student"),
     ("match", MisspelsItsTarget, "declares_what_it_needs"),
     ("match", DefaultOfTheWrongType, "builds_from_a_recipe"),
     ("truth", MeanCrossEntropy, "passes_unlabelled_samples_by"),

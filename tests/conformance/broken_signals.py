@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from preceptor import Lesson
+from preceptor.evidence import Evidence
 from preceptor.lesson import at_class, is_class
+from preceptor.select import RankedSelection
 from preceptor.stage import Kind, Scope
 
 
@@ -111,6 +113,28 @@ class AssumesEqualOutputs:
         return (-(lesson.student - lesson.teacher).square().mean(dim=1)).exp()
 
 
+class Surest(RankedSelection):
+    """A selection that is fitted, and sound; broken below."""
+
+    def score(self, evidence: Evidence) -> Tensor:
+        return evidence.teacher.train.logits.amax(dim=1)
+
+
+class WeighsUnfitted(Surest):
+    """Teaches everything as long as nobody has fitted it."""
+
+    def weight_at(self, index: Tensor) -> Tensor:
+        return super().weight_at(index) if self.fitted else torch.ones(index.shape)
+
+
+class ForgetsItsFit(Surest):
+    """Leaves out of the checkpoint what it was fitted to."""
+
+    def __init__(self, keep: float = 0.7, lowest: bool = False) -> None:
+        super().__init__(keep, lowest)
+        self.register_buffer("weight", self.weight, persistent=False)
+
+
 class LearnedTemperature(nn.Module):
     """One temperature, learned with the student."""
 
@@ -135,4 +159,6 @@ BROKEN_SIGNALS: list[tuple[Kind, type[Any], str]] = [
     ("select", BooleanWeights, "weights_per_sample"),
     ("select", LooksUpEveryLabel, "accepts_unlabelled_samples"),
     ("select", AssumesEqualOutputs, "accepts_an_abstaining_student"),
+    ("select", WeighsUnfitted, "waits_until_it_is_fitted"),
+    ("select", ForgetsItsFit, "is_fitted_again_by_its_checkpoint"),
 ]

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.conformance.selection_references import SELECTIONS, selection
+
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
@@ -148,11 +150,17 @@ def pairwise_rank(row: Array, strength: float) -> Array:
 def pearson(student: Array, target: Array, temperature: float, label: Labels, on: str = "prob") -> Array:
     losses = []
     for z, t in zip(student, target, strict=True):
-        first, second = z_score_row(z), z_score_row(t)
-        if on == "prob":
+        first, second = (z, t) if on == "plain_prob" else (z_score_row(z), z_score_row(t))
+        if on != "z":
             first, second = softmax(first / temperature), softmax(second / temperature)
         losses.append(1 - correlation(first, second))
     return np.array(losses)
+
+
+def intra_class(student: Array, target: Array, temperature: float, label: Labels, weight: Array) -> Array:
+    said = np.array([softmax(z / temperature) for z in student])
+    rho = [correlation(q, p) for q, p in zip(said.T, np.exp(target).T, strict=True)]
+    return np.array(1 - sum(rho) / len(rho))
 
 
 def spearman(student: Array, target: Array, temperature: float, label: Labels) -> Array:
@@ -183,6 +191,23 @@ def label_smoothed_cross_entropy(student: Array, label: Labels, eps: float = 0.1
     return np.array(losses)
 
 
+def gambler(student: Array, label: Labels, payoff: float = 2.2) -> Array:
+    losses = []
+    for z, y in zip(student, label, strict=True):
+        q = softmax(z)
+        losses.append(-np.log(q[y] + q[-1] / payoff))
+    return np.array(losses)
+
+
+def soft_gambler(student: Array, target: Array, temperature: float, label: Labels, payoff: float = 2.2) -> Array:
+    losses = []
+    for z, log_p in zip(student, target, strict=True):
+        q = softmax(z / temperature)
+        rate = sum(p * np.log(bet + q[-1] / payoff) for p, bet in zip(np.exp(log_p), q[:-1], strict=True))
+        losses.append(-(temperature**2) * rate)
+    return np.array(losses)
+
+
 REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("correct", "label_revision"): label_revision,
     ("correct", "label_smoothing"): label_smoothing_target,
@@ -192,11 +217,15 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("temper", "flsw"): flsw,
     ("select", "drop_wrong"): drop_wrong,
     ("match", "cmkd"): cmkd,
+    ("match", "intra_class"): intra_class,
     ("match", "kl"): kl,
     ("match", "pearson"): pearson,
+    ("match", "soft_gambler"): soft_gambler,
     ("match", "spearman"): spearman,
     ("match", "squared_error_logits"): squared_error_logits,
     ("match", "squared_error_probs"): squared_error_probs,
     ("truth", "cross_entropy"): cross_entropy,
+    ("truth", "gambler"): gambler,
     ("truth", "label_smoothing"): label_smoothed_cross_entropy,
+    **{("select", name): selection(score) for name, score in SELECTIONS.items()},
 }

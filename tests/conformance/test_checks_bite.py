@@ -10,7 +10,13 @@ from preceptor import register
 from preceptor.conformance import ConformanceError, check_stage, checks_for
 from preceptor.stage import Kind, StageInfo
 from tests.conformance.broken_losses import BROKEN_LOSSES, CallsItem, MatchBase, MovingTarget
-from tests.conformance.broken_signals import BROKEN_SIGNALS, CorrectionBase, FollowsTheStudent, LearnedTemperature
+from tests.conformance.broken_signals import (
+    BROKEN_SIGNALS,
+    CorrectionBase,
+    FollowsTheStudent,
+    LearnedTemperature,
+    Surest,
+)
 
 BROKEN = BROKEN_LOSSES + BROKEN_SIGNALS
 
@@ -35,7 +41,8 @@ def test_a_broken_stage_is_caught(kind: Kind, cls: type[Any], check: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "cls"), [("match", MatchBase), ("correct", CorrectionBase), ("temper", FollowsTheStudent)]
+    ("kind", "cls"),
+    [("match", MatchBase), ("correct", CorrectionBase), ("temper", FollowsTheStudent), ("select", Surest)],
 )
 def test_the_stages_they_derive_from_are_sound(kind: Kind, cls: type[Any]) -> None:
     registered(kind, cls)

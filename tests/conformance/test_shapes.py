@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-CHECKED_ROOMS = ["lesson", "chain", "terms", "correct", "temper", "select", "match", "truth"]
+CHECKED_ROOMS = ["lesson", "chain", "terms", "correct", "temper", "select", "match", "truth", "abstain"]
 
 PREPARE = f"""
 from jaxtyping import install_import_hook
@@ -12,7 +12,7 @@ hook = install_import_hook(rooms, "beartype.beartype")
 import torch
 from preceptor import Chain, recipe, recipe_names
 from preceptor.catalogue import stages
-from preceptor.conformance.batch import plain_batch, with_reservation
+from preceptor.conformance.batch import plain_batch, plain_evidence, with_reservation
 from preceptor.conformance.check import Subject, learn
 from preceptor.lesson import predicted_class
 """
@@ -20,9 +20,11 @@ from preceptor.lesson import predicted_class
 RUN_EVERYTHING = """
 for batch in (plain_batch(), plain_batch(dtype=torch.float64), with_reservation(plain_batch())):
     for info in stages():
-        learn(Subject(info).chain(), batch)
+        learn(Subject(info).chain(), Subject(info).suited(batch))
     for name in recipe_names():
-        outcome, _ = learn(Chain(**recipe(name)), batch)
+        chain = Chain(**recipe(name))
+        chain.fit(plain_evidence(batch.teacher.dtype))
+        outcome, _ = learn(chain, with_reservation(batch) if chain.abstains else batch)
         print(name, outcome.audit is None or outcome.audit.change.shape)
 """
 

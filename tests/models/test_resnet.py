@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from preceptor.errors import InputError
-from preceptor.models.resnet import BasicBlock, CifarResNet
+from preceptor.models.resnet import CifarResNet
 
 
 def parameters(network):
@@ -94,13 +94,6 @@ def test_the_head_reads_the_features():
     network = CifarResNet(8, 1).eval()
     images = torch.randn(2, 3, 8, 8)
     assert torch.equal(network(images), network.head(network.features(images)))
-
-
-def test_a_block_without_residual_is_its_shortcut():
-    block = BasicBlock(4, 4, stride=1).eval()
-    nn.init.zeros_(block.bn2.weight)
-    maps = torch.rand(2, 4, 5, 5)
-    assert torch.equal(block(maps), maps)
 
 
 def test_every_weight_learns():

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from preceptor import Chain, InputError, LabelRevision, LabelSmoothing, recipe, recipe_names
 from preceptor.recipes import RecipeFile, read_recipe
+from tests.examples import ready, suited
 from tests.strategies import Taught, taught
 
 TERM = "terms:\n  kl: {match: kl}\n"
@@ -31,10 +32,10 @@ def test_every_recipe_says_what_it_is_and_teaches(name: str) -> None:
     content = read_recipe(name)
     assert content.about
     assert content.paper
-    chain = Chain(**recipe(name))
-    student = torch.zeros(3, 4, requires_grad=True)
+    chain = ready(name)
+    student = suited(chain, torch.zeros(3, 4)).requires_grad_()
     teacher = torch.tensor([[4.0, 1, 0, 0], [3.0, 1, 0, 0], [0.0, 2, 0, 0]])
-    terms = chain(student, teacher, torch.tensor([0, 2, -1]))
+    terms = chain(student, teacher, torch.tensor([0, 2, -1]), index=torch.arange(3), progress=0.5)
     terms.total.backward()
     assert set(terms.losses) == set(content.terms)
     assert terms.total > 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from preceptor.correct import LabelRevision, LabelSmoothing, ProbabilityShift
-from preceptor.studies.result import Exhibit, RecipeRow, StudyResult, TeacherRow, recipe_row
+from preceptor.studies.result import ArmRow, Exhibit, StudyResult, TeacherRow, measure
 
 BASELINE = (0.8917, 0.8694, 0.9028)
 ACCURACY = {
@@ -30,18 +30,23 @@ TOUCHED = [38, 44, 41]
 UNTOUCHED = ("none", "kd")
 
 
-def study_row(recipe: str, accuracy: tuple[float, ...], baseline: tuple[float, ...] = BASELINE) -> RecipeRow:
-    return recipe_row(
-        recipe,
-        ABOUT.get(recipe, "made up for a test"),
-        accuracy,
-        None if recipe == "kd" else baseline,
-        None if recipe in UNTOUCHED else TOUCHED[: len(accuracy)],
+def study_row(
+    recipe: str, accuracy: tuple[float, ...], baseline: tuple[float, ...] = BASELINE, teacher: str = "faulty"
+) -> ArmRow:
+    is_baseline = recipe == "kd"
+    return ArmRow(
+        teacher=teacher,
+        arm=recipe,
+        recipe=recipe,
+        about=ABOUT.get(recipe, "made up for a test"),
+        against=None if is_baseline else "kd",
+        measures={"accuracy": measure(accuracy, None if is_baseline else baseline)},
+        touched=None if recipe in UNTOUCHED else TOUCHED[: len(accuracy)],
     )
 
 
-def study_rows(accuracy: Mapping[str, tuple[float, ...]] = ACCURACY) -> list[RecipeRow]:
-    return [study_row(recipe, values, accuracy["kd"]) for recipe, values in accuracy.items()]
+def study_rows(accuracy: Mapping[str, tuple[float, ...]] = ACCURACY, teacher: str = "faulty") -> list[ArmRow]:
+    return [study_row(recipe, values, accuracy["kd"], teacher) for recipe, values in accuracy.items()]
 
 
 @pytest.fixture(scope="session")
@@ -63,17 +68,28 @@ def result() -> StudyResult:
         class_names=tuple("0123456789"),
         lessons=200,
         baseline="kd",
-        teacher=TeacherRow(
-            images=1293,
-            wrong_labels=[416, 409, 421],
-            accuracy=[0.7917, 0.7639, 0.7806],
-            accuracy_on_lessons=[0.81, 0.78, 0.795],
-            error_by_class=[np.clip(error + generator.normal(0, 0.05, 10), 0, 1).tolist() for _ in range(3)],
-        ),
+        teachers=[
+            TeacherRow(
+                name="faulty",
+                about="40 % of the labels swapped",
+                images=1293,
+                wrong_labels=[416, 409, 421],
+                accuracy=[0.7917, 0.7639, 0.7806],
+                accuracy_on_lessons=[0.81, 0.78, 0.795],
+                error_by_class=[np.clip(error + generator.normal(0, 0.05, 10), 0, 1).tolist() for _ in range(3)],
+            )
+        ],
         rows=study_rows(),
         versions={"preceptor": "0.1.0", "python": "3.11.9", "torch": "2.13.0", "machine": "x86_64, 2 threads, no GPU"},
         seconds=97.0,
     )
+
+
+def with_another_teacher(result: StudyResult, accuracy: Mapping[str, tuple[float, ...]]) -> StudyResult:
+    """The result with a second kind of teacher, "clean", whose students came to these accuracies."""
+    clean = result.teachers[0].model_copy(update={"name": "clean", "about": "every label right"})
+    rows = [*result.rows, *study_rows(accuracy, "clean")]
+    return result.model_copy(update={"teachers": [*result.teachers, clean], "rows": rows})
 
 
 @pytest.fixture(scope="session")

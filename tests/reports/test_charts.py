@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preceptor.reports.charts import ClassError, accuracy_chart, class_errors, error_chart
+from preceptor.reports.charts import ClassError, accuracy_chart, class_errors, common_axis, error_chart
 from preceptor.reports.svg import ROLES, label
 from preceptor.studies.result import StudyResult
-from tests.reports.conftest import study_rows
+from tests.reports.conftest import ACCURACY, study_rows, with_another_teacher
 
 
 def errors_of(*means: float) -> list[ClassError]:
@@ -51,16 +51,17 @@ def test_no_error_at_all_still_draws() -> None:
 
 def test_classes_are_ordered_by_their_mean_over_known_seeds(result: StudyResult) -> None:
     table = [[0.1, math.nan, 0.5, math.nan], [0.3, math.nan, math.nan, 0.0]]
-    teacher = result.teacher.model_copy(update={"error_by_class": table})
-    errors = class_errors(result.model_copy(update={"teacher": teacher, "class_names": ("a", "b", "c", "d")}))
+    teacher = result.teachers[0].model_copy(update={"error_by_class": table})
+    errors = class_errors(result.model_copy(update={"class_names": ("a", "b", "c", "d")}), teacher)
     assert [error.name for error in errors] == ["c", "a", "d", "b"]
     assert [error.mean for error in errors[:3]] == pytest.approx([0.5, 0.2, 0.0])
     assert math.isnan(errors[3].mean)
 
 
 def test_every_seed_and_every_mean_is_a_mark_in_its_place(result: StudyResult) -> None:
-    values = [value for row in result.rows for value in (*row.accuracy, row.mean)]
-    for svg in (accuracy_chart(result).wide, accuracy_chart(result).narrow):
+    values = [value for row in result.rows for value in (*row.accuracy.values, row.accuracy.mean)]
+    chart = accuracy_chart(result, result.teachers[0])
+    for svg in (chart.wide, chart.narrow):
         places = [
             x
             for place in range(len(result.rows))
@@ -71,14 +72,30 @@ def test_every_seed_and_every_mean_is_a_mark_in_its_place(result: StudyResult) -
         np.testing.assert_allclose(np.array(values) * slope + start, places, atol=0.01)
 
 
+def test_on_a_common_axis_equal_accuracies_stand_at_equal_places(result: StudyResult) -> None:
+    both = with_another_teacher(result, {**ACCURACY, "kd": (0.5, 0.51, 0.52)})
+    first, second = (accuracy_chart(both, teacher, common_axis(both)).wide for teacher in both.teachers)
+    assert marks(first, "-seeds-0") == marks(second, "-seeds-0")
+    assert marks(first, "-seeds-1") != marks(second, "-seeds-1")
+    low, high = common_axis(both)
+    assert all(low < value < high for row in both.rows for value in row.accuracy.values)
+
+
+def test_the_axis_of_equal_accuracies_has_a_length(result: StudyResult) -> None:
+    same = result.model_copy(update={"rows": study_rows({"kd": (0.5,), "none": (0.5,)})})
+    low, high = common_axis(same)
+    assert low < 0.5 < high
+
+
 def test_one_seed_draws_no_error_bars(result: StudyResult) -> None:
-    single = result.model_copy(update={"rows": study_rows({row.recipe: (row.mean,) for row in result.rows})})
-    assert accuracy_chart(single).wide.count("LineCollection") == 0
-    assert accuracy_chart(result).wide.count("LineCollection") == len(result.rows)
+    single = result.model_copy(update={"rows": study_rows({row.arm: (row.accuracy.mean,) for row in result.rows})})
+    assert accuracy_chart(single, result.teachers[0]).wide.count("LineCollection") == 0
+    assert accuracy_chart(result, result.teachers[0]).wide.count("LineCollection") == len(result.rows)
 
 
 def test_colours_come_from_the_page(result: StudyResult) -> None:
-    for chart in (accuracy_chart(result), error_chart(class_errors(result))):
+    teacher = result.teachers[0]
+    for chart in (accuracy_chart(result, teacher), error_chart(class_errors(result, teacher))):
         used = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", chart.wide + chart.narrow))
         assert used <= {"none", *(f"var(--{role})" for role in ROLES)}
 

@@ -1,9 +1,17 @@
 import pytest
 
-from preceptor.reports.finding import Kind, best_correction, caveats, excludes_zero, kind_of, main_finding
-from preceptor.studies.result import StudyResult
+from preceptor.reports.finding import (
+    Kind,
+    best_contender,
+    caveats,
+    excludes_zero,
+    kind_of,
+    main_finding,
+    overall_finding,
+)
+from preceptor.studies.result import StudyResult, measure
 from preceptor.studies.wording import PER_CENT
-from tests.reports.conftest import study_row, study_rows
+from tests.reports.conftest import study_row, study_rows, with_another_teacher
 
 KD = (0.80, 0.82, 0.84)
 BETTER = (0.90, 0.92, 0.95)
@@ -62,19 +70,23 @@ def test_a_control_that_does_as_well_is_called_out(result: StudyResult, control:
 
 
 def test_the_best_correction_is_neither_control_nor_baseline(result: StudyResult) -> None:
-    best = best_correction(study(result, none=BETTER, kd=BETTER, drop_wrong=BETTER, ka_ps=WORSE, ka_lsr=UNSURE))
+    best = best_contender(study(result, none=BETTER, kd=BETTER, drop_wrong=BETTER, ka_ps=WORSE, ka_lsr=UNSURE))
     assert best is not None
-    assert best.recipe == "ka-lsr"
+    assert best.arm == "ka-lsr"
 
 
 def test_kinds(result: StudyResult) -> None:
-    recipes = {row.recipe: kind_of(row, result) for row in result.rows}
+    recipes = {row.arm: kind_of(row, result) for row in result.rows}
     assert recipes["kd"] is Kind.BASELINE
     assert recipes["none"] is Kind.LABELS_ONLY
     assert recipes["drop-wrong"] is Kind.CONTROL
-    assert recipes["ka-ps"] is Kind.CORRECTION
-    uncorrected = study_row("ka-ps", KD).model_copy(update={"recipe": "dkd", "touched": None})
-    assert kind_of(uncorrected, result) is Kind.OTHER
+    assert recipes["ka-ps"] is Kind.CONTENDER
+    plain_one = study_row("ka-ps", KD).model_copy(update={"recipe": "kd"})
+    assert kind_of(plain_one, result) is Kind.OTHER
+    against = study_row("ka-ps", KD).model_copy(update={"arm": "mine", "against": "ka-ps"})
+    held = result.model_copy(update={"rows": [*result.rows, against]})
+    assert kind_of(result.row("ka-ps"), held) is Kind.CONTROL
+    assert kind_of(against, held) is Kind.CONTENDER
 
 
 def test_caveats_compare_with_each_control_and_own_up_to_picking(result: StudyResult) -> None:
@@ -99,7 +111,44 @@ def test_caveats_name_corrections_that_hurt(result: StudyResult) -> None:
 
 
 def test_an_interval_that_touches_zero_does_not_exclude_it(result: StudyResult) -> None:
-    assert not excludes_zero(study_row("ka-ps", KD, KD).difference)
+    assert not excludes_zero(study_row("ka-ps", KD, KD).accuracy.difference)
     assert not excludes_zero(None)
-    assert excludes_zero(study_row("ka-ps", BETTER, KD).difference)
-    assert excludes_zero(study_row("ka-ps", WORSE, KD).difference)
+    assert excludes_zero(study_row("ka-ps", BETTER, KD).accuracy.difference)
+    assert excludes_zero(study_row("ka-ps", WORSE, KD).accuracy.difference)
+
+
+def held_against(result: StudyResult) -> StudyResult:
+    """ka-ps is the best, and held against ka-lsr, its control."""
+    found = study(result, kd=KD, ka_lsr=UNSURE, ka_ps=BETTER)
+    own = study_row("ka-ps", BETTER, UNSURE).model_copy(update={"against": "ka-lsr"})
+    return found.model_copy(update={"rows": [*found.rows[:2], own], "noun": "selection"})
+
+
+def test_an_arm_is_judged_by_what_it_is_held_against(result: StudyResult) -> None:
+    found = plain(main_finding(held_against(result)))
+    assert found.startswith("ka-ps, the best selection, beat its control, ka-lsr: 92.33% against 83.00%")
+    said = [plain(caveat) for caveat in caveats(held_against(result))]
+    assert said == ["ka-ps against kd: +10.33 points, 95% interval +8.90 to +11.77, which excludes zero."]
+
+
+def test_over_several_teachers_every_verdict_is_told(result: StudyResult) -> None:
+    first = study(result, kd=KD, ka_ps=BETTER)
+    several = with_another_teacher(first, {"kd": KD, "ka-ps": WORSE})
+    assert overall_finding(several) == (
+        "Over 2 kinds of teacher, the best correction, against the baseline, kd: did better with faulty (ka-ps); did "
+        "worse with clean (ka-ps)."
+    )
+    assert overall_finding(first) == main_finding(first)
+    assert "worse" in main_finding(several, several.teachers[1])
+    assert "beat" in main_finding(several, several.teachers[0])
+
+
+def test_a_reservation_is_judged_against_the_same_networks_probabilities(result: StudyResult) -> None:
+    row = study_row("ka-ps", BETTER, KD)
+    aurc = measure([0.05, 0.06, 0.07], [0.06, 0.07, 0.08])
+    able = row.model_copy(update={"measures": {**row.measures, "aurc_reservation": aurc}})
+    said = plain(caveats(study(result, kd=KD).model_copy(update={"rows": [study_row("kd", KD), able]}))[-1])
+    assert said == (
+        "ka-ps, declining by reservation instead of by its class probabilities: AURC 6.00%, -1.00 points (lower is "
+        "better), 95% interval -1.00 to -1.00, which excludes zero."
+    )

@@ -8,10 +8,10 @@ import pytest
 
 from preceptor.errors import EnvironmentProblem, InputError
 from preceptor.reports import require_report_extra, study_page, write_study_page
+from preceptor.reports.finding import main_finding, overall_finding
 from preceptor.studies.result import Exhibit, StudyResult
 from preceptor.studies.table import cells
-from preceptor.studies.wording import MINUS
-from tests.reports.conftest import ACCURACY, exhibit, study_rows
+from tests.reports.conftest import ACCURACY, exhibit, study_rows, with_another_teacher
 from tests.reports.page import Page
 
 HOSTILE = "<script>alert(1)</script>"
@@ -34,15 +34,16 @@ def quick_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_classes(result: StudyResult, errors: np.ndarray, names: tuple[str, ...] | None = None) -> StudyResult:
-    teacher = result.teacher.model_copy(update={"error_by_class": errors.tolist()})
+    teacher = result.teachers[0].model_copy(update={"error_by_class": errors.tolist()})
     names = names or tuple(f"class {number}" for number in range(errors.shape[1]))
-    return result.model_copy(update={"teacher": teacher, "class_names": names})
+    return result.model_copy(update={"teachers": [teacher], "class_names": names})
 
 
 def one_seed(result: StudyResult) -> StudyResult:
     rows = study_rows({recipe: values[:1] for recipe, values in ACCURACY.items()})
-    shortened = {key: value if isinstance(value, int) else value[:1] for key, value in dict(result.teacher).items()}
-    return result.model_copy(update={"rows": rows, "teacher": result.teacher.model_copy(update=shortened)})
+    teacher = result.teachers[0]
+    shortened = {key: value[:1] for key, value in dict(teacher).items() if isinstance(value, list)}
+    return result.model_copy(update={"rows": rows, "teachers": [teacher.model_copy(update=shortened)]})
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +55,11 @@ def bare(result: StudyResult) -> Page:
 def test_every_row_is_there_with_every_cell(result: StudyResult, page: Page) -> None:
     shown = [data.strip() for tag, data in page.pieces if tag in ("td", "span")]
     for row in result.rows:
-        name, *numbers = cells(row)
+        name, *numbers = cells(row, result)
         assert name in shown
         assert row.about in shown
         start = shown.index(name)
-        assert all(number.replace("-", MINUS) in shown[start:] for number in numbers)
+        assert all(number in shown[start:] for number in numbers)
     assert len(page.all("tr", role="row")) == len(result.rows) + 1
 
 
@@ -70,7 +71,7 @@ def test_the_heading_of_the_table_names_the_best_whichever_it_is(result: StudyRe
 
 def test_marks_the_baseline_and_the_controls_and_nothing_else(page: Page) -> None:
     kinds = [attributes["class"] for attributes in page.all("tr", role="row") if "class" in attributes]
-    assert kinds == ["labels_only", "baseline", "correction", "correction", "correction", "control"]
+    assert kinds == ["labels_only", "baseline", "contender", "contender", "contender", "control"]
     assert len(page.all("span", class_="mark")) == 3
 
 
@@ -116,7 +117,7 @@ def test_names_cannot_become_markup(result: StudyResult) -> None:
             "title": HOSTILE,
             "setting": HOSTILE,
             "class_names": (HOSTILE, '" onload="alert(1)', *result.class_names[2:]),
-            "rows": [*result.rows, result.rows[2].model_copy(update={"recipe": HOSTILE, "about": HOSTILE})],
+            "rows": [*result.rows, result.rows[2].model_copy(update={"arm": HOSTILE, "about": HOSTILE})],
             "versions": {HOSTILE: HOSTILE},
             "config": {HOSTILE: HOSTILE},
         }
@@ -129,6 +130,60 @@ def test_names_cannot_become_markup(result: StudyResult) -> None:
     assert not page.values("onload")
     assert page.text.count(HOSTILE) >= 12
     assert sum(HOSTILE in data for tag, data in page.pieces if tag == "text") == 2  # narrow charts shorten it
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def both(result: StudyResult) -> StudyResult:
+    """Two kinds of teacher; with the clean one nothing is better than plain distillation."""
+    return with_another_teacher(result, {**ACCURACY, "kd": (0.991, 0.992, 0.993)})
+
+
+def test_every_kind_of_teacher_has_its_tables_charts_and_finding(both: StudyResult, exhibits: list[Exhibit]) -> None:
+    shown = [exhibits[0].model_copy(update={"teacher": "clean"})]
+    html = study_page(both, shown)
+    page = Page(html)
+    assert len(page.all("table", class_="recipes")) == len(page.all("table", class_="classes")) == 2
+    assert len(page.all("svg")) == 8
+    assert len(page.values("id")) == len(set(page.values("id")))
+    for teacher in both.teachers:
+        assert words(main_finding(both, teacher)) in page.text
+        assert teacher.about[1:] in page.text
+    assert words(overall_finding(both)) in page.text
+    assert "Teacher clean: of 6 recipes, kd scored highest" in page.text
+    assert "Images on which the teacher (clean) was most confidently wrong" in page.text
+
+
+def test_an_overview_holds_every_mean(both: StudyResult) -> None:
+    page = Page(study_page(both, []))
+    assert page.all("table", class_="overview")
+    overview = [data for tag, data in page.pieces if tag == "td"][: 2 * len(ACCURACY)]
+    means = [f"{100 * both.row(arm, teacher.name).accuracy.mean:.2f}" for arm in ACCURACY for teacher in both.teachers]
+    assert overview == means
+
+
+def test_many_measures_stand_below_each_other(result: StudyResult) -> None:
+    columns = ("accuracy", "difference", "touched", "aurc", "temperature", "repair")
+    page = Page(study_page(result.model_copy(update={"columns": columns}), []))
+    assert not page.all("table", class_="recipes")
+    heads = [data for tag, data in page.pieces if tag == "th"]
+    start = heads.index("none")
+    assert heads[start : start + 6] == list(ACCURACY)
+    for row in result.rows:
+        assert row.about in page.text
+        for cell in cells(row, result)[1:]:
+            assert cell in page.text
+
+
+def test_columns_are_explained(result: StudyResult, page: Page) -> None:
+    assert "Samples touched” counts" in page.text
+    assert "AURC is" not in page.text
+    explained = Page(study_page(result.model_copy(update={"columns": ("error_at_90", "repair")}), [])).text
+    assert "AURC is" in explained
+    assert "The repair ratio is" in explained
 
 
 def test_one_seed_has_no_deviation_no_interval_and_says_so(page: Page, bare: Page) -> None:

@@ -9,8 +9,24 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.studies import RecipeRow, StudyResult, TeacherRow, load_result, save_result
-from preceptor.studies.result import recipe_row
+from preceptor.studies import ArmRow, StudyResult, TeacherRow, load_result, save_result
+from preceptor.studies.result import measure, repair, value_lists
+
+
+def arm_row(arm, accuracy, against=None, touched=None, **settings) -> ArmRow:
+    """A row of the accuracies given; ``against`` holds those of kd."""
+    content = {
+        "teacher": "faulty",
+        "arm": arm,
+        "recipe": arm,
+        "about": f"about {arm}",
+        "against": None if against is None else "kd",
+        "measures": {"accuracy": measure(accuracy, against)},
+        "touched": touched,
+        **settings,
+    }
+    return ArmRow(**content)
+
 
 RESULT = StudyResult(
     study="tiny",
@@ -22,17 +38,18 @@ RESULT = StudyResult(
     class_names=("a", "b"),
     lessons=40,
     baseline="kd",
-    teacher=TeacherRow(
-        images=100,
-        wrong_labels=[3, 4],
-        accuracy=[0.1, 1 / 3],
-        accuracy_on_lessons=[0.5, 0.5],
-        error_by_class=[[0.1, None], [0.25, 0.3]],
-    ),
-    rows=[
-        recipe_row("kd", "plain", [0.5, 0.6], None, None),
-        recipe_row("ka-ps", "shifted", [0.7, 0.65], [0.5, 0.6], [10, 12]),
+    teachers=[
+        TeacherRow(
+            name="faulty",
+            about="40 % wrong",
+            images=100,
+            wrong_labels=[3, 4],
+            accuracy=[0.1, 1 / 3],
+            accuracy_on_lessons=[0.5, 0.5],
+            error_by_class=[[0.1, None], [0.25, 0.3]],
+        )
     ],
+    rows=[arm_row("kd", [0.5, 0.6]), arm_row("ka-ps", [0.7, 0.65], [0.5, 0.6], [10, 12])],
     versions={"torch": "2"},
     seconds=12.5,
 )
@@ -43,7 +60,7 @@ accuracies = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min
 @given(pairs=accuracies)
 def test_a_row_says_what_scipy_says(pairs):
     values, baseline = (np.array(column) / 1000 for column in zip(*pairs, strict=True))
-    row = recipe_row("ka-ps", "about", values, baseline, None)
+    row = measure(values, baseline)
     assert row.mean == pytest.approx(values.mean())
     assert row.deviation == pytest.approx(np.std(values, ddof=1), abs=1e-12)
     difference = values - baseline
@@ -55,24 +72,59 @@ def test_a_row_says_what_scipy_says(pairs):
 
 
 def test_one_seed_has_no_deviation_and_no_interval():
-    row = recipe_row("ka-ps", "about", [0.7], [0.5], [3])
+    row = measure([0.7], [0.5])
     assert row.deviation is None
     assert (row.difference.mean, row.difference.low, row.difference.high) == (pytest.approx(0.2), None, None)
 
 
-def test_the_baseline_has_no_difference():
-    assert recipe_row("kd", "about", [0.7, 0.8], None, None).difference is None
+def test_what_is_compared_with_nothing_has_no_difference():
+    assert measure([0.7, 0.8]).difference is None
 
 
-def test_a_row_is_found_by_its_recipe():
-    assert RESULT.row("ka-ps").touched == [10, 12]
+def test_a_row_is_found_by_its_arm_and_its_teacher():
+    other = arm_row("ka-ps", [0.1, 0.2], touched=[1, 2], teacher="worse")
+    result = RESULT.model_copy(update={"rows": [*RESULT.rows, other]})
+    assert result.row("ka-ps").touched == [10, 12]
+    assert result.row("ka-ps", "worse").touched == [1, 2]
+    assert result.rows_of(RESULT.teachers[0]) == RESULT.rows
+
+
+def test_the_repair_ratio_by_hand():
+    # It gains 0.1 and 0.2 of the 0.2 and 0.4 that were lost.
+    found = repair(arm=[0.7, 0.8], baseline=[0.6, 0.6], clean=[0.8, 1.0])
+    assert found is not None
+    assert found.ratio == pytest.approx(0.3 / 0.6)
+    assert found.values == pytest.approx([0.5, 0.5])
+
+
+def test_the_repair_ratio_is_of_the_means_and_not_the_mean_of_ratios():
+    found = repair(arm=[0.62, 0.7], baseline=[0.6, 0.6], clean=[0.61, 1.0])
+    assert found is not None
+    assert found.values == pytest.approx([2.0, 0.25])
+    assert found.ratio == pytest.approx(0.12 / 0.41)
+
+
+def test_a_seed_under_which_nothing_was_lost_has_no_ratio_of_its_own():
+    found = repair(arm=[0.7, 0.8], baseline=[0.6, 0.7], clean=[0.8, 0.7])
+    assert found is not None
+    assert found.ratio == pytest.approx(1.0)
+    assert found.values == [pytest.approx(0.5), None]
+
+
+@pytest.mark.parametrize("clean", [[0.6, 0.6], [0.7, 0.4]])
+def test_there_is_nothing_to_repair_when_the_bad_teacher_cost_nothing(clean):
+    assert repair(arm=[0.7, 0.8], baseline=[0.6, 0.6], clean=clean) is None
+
+
+def test_measures_that_one_seed_lacks_are_left_out():
+    assert value_lists([{"accuracy": 0.1, "temperature": 4.0}, {"accuracy": 0.2}]) == {"accuracy": [0.1, 0.2]}
 
 
 def test_a_saved_result_is_read_back_as_it_was(tmp_path):
     path = tmp_path / "new" / "result.json"
     save_result(RESULT, path)
     assert load_result(path) == RESULT
-    assert isinstance(load_result(path).row("kd"), RecipeRow)
+    assert isinstance(load_result(path).row("kd"), ArmRow)
     assert [file.name for file in path.parent.iterdir()] == ["result.json"]
 
 
@@ -85,13 +137,13 @@ def test_the_file_is_plain_json(tmp_path):
 
     content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
     assert content["title"] == "Größe"
-    assert content["teacher"]["error_by_class"] == [[0.1, None], [0.25, 0.3]]
+    assert content["teachers"][0]["error_by_class"] == [[0.1, None], [0.25, 0.3]]
 
 
 def test_every_class_has_an_error_rate():
-    wrong = RESULT.teacher.model_copy(update={"error_by_class": [[0.1], [0.2]]})
+    wrong = RESULT.teachers[0].model_copy(update={"error_by_class": [[0.1], [0.2]]})
     with pytest.raises(ValueError, match="one value for each of 2 classes"):
-        StudyResult.model_validate({**RESULT.model_dump(), "teacher": wrong.model_dump()})
+        StudyResult.model_validate({**RESULT.model_dump(), "teachers": [wrong.model_dump()]})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b'{"study": "demo"'])
@@ -113,7 +165,7 @@ def test_a_missing_file(tmp_path):
         ({"lesons": 3}, "'lesons': did you mean 'lessons'"),
         ({"seconds": -1}, "seconds"),
         ({"rows": 3}, "rows"),
-        ({"teacher": None}, "teacher"),
+        ({"teachers": []}, "teachers"),
     ],
 )
 def test_a_file_that_is_no_result(tmp_path, change, told):

@@ -1,15 +1,15 @@
-"""A study of two seeds that takes a second, and seeds that go wrong; importable by worker processes."""
+"""Studies of two seeds that take a second, and seeds that go wrong; importable by worker processes."""
 
 import time
 
 from preceptor.errors import InputError
-from preceptor.studies import FaultyTeacher
+from preceptor.studies import Arm, Study, TeacherKind, arms_of
 from preceptor.studies.side_by_side import Counter
 from preceptor.training import Protocol
 
 RECIPES = ("none", "kd", "ka-ps", "drop-wrong", "label-revision")
 
-TINY = FaultyTeacher(
+TINY = Study(
     name="tiny",
     title="A tiny study",
     setting="Hardly any images.",
@@ -17,17 +17,36 @@ TINY = FaultyTeacher(
     does_not_show="Anything else.",
     data="digits",
     pairs=((1, 7), (3, 8)),
-    rate=0.4,
+    teachers=(TeacherKind(name="faulty", about="40 % wrong", rate=0.4),),
     held_out=0.9,
     lessons=40,
     teacher="convnet8",
     student="convnet4",
     teacher_protocol=Protocol(epochs=4, batch_size=16),
     student_protocol=Protocol(epochs=1, batch_size=16),
-    recipes=RECIPES,
+    arms=arms_of(*RECIPES),
     seeds=(0, 1),
     exhibits=3,
 )
+
+SEVERAL = TINY.model_copy(
+    update={
+        "name": "several",
+        "teachers": (
+            TeacherKind(name="clean", about="every label right"),
+            TeacherKind(name="faulty", about="40 % wrong", rate=0.4),
+            TeacherKind(name="stopped", about="trained for 1 epoch", epochs=1),
+        ),
+        "arms": (
+            *arms_of("none", "kd", "ka-ps"),
+            Arm(name="ka-ps-1", recipe="ka-ps", overrides={"temper.temperature": 1.0}, against="ka-ps"),
+            Arm(name="gambler", recipe="precise-abstain-b", overrides={"correct": None}, about="may decline"),
+        ),
+        "repair": "clean",
+        "columns": ("accuracy", "difference", "repair", "touched"),
+    }
+)
+"""Three kinds of teacher, an arm with a setting changed and a rival of its own, and one that abstains."""
 
 
 def doubled(seed: int, watcher: Counter) -> int:

@@ -62,16 +62,16 @@ def test_what_happens_to_the_network_later_does_not_reach_it():
 
 def test_teaching_changes_nothing_in_it():
     teacher = untrained_teacher()
-    before = weights(teacher._network)  # running statistics of batch norm too
+    before = weights(teacher.network)  # running statistics of batch norm too
     taught([pupil("kd")], teacher=teacher)
-    assert same_bits(before, weights(teacher._network))
-    assert not teacher._network.training
+    assert same_bits(before, weights(teacher.network))
+    assert not teacher.network.training
 
 
 def test_its_word_carries_no_gradient():
     teacher = untrained_teacher()
     assert not teacher(some_images()).requires_grad
-    assert not any(parameter.requires_grad for parameter in teacher._network.parameters())
+    assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
 
 
 def test_it_is_no_module_and_so_in_nobodys_state():
@@ -169,9 +169,9 @@ def test_logits_that_are_not_finite_are_placed(broken, batch_size):
 
 def test_a_network_on_which_bf16_teaching_has_been_done_is_unchanged():
     teacher = untrained_teacher()
-    before = weights(teacher._network)
+    before = weights(teacher.network)
     taught([pupil("kd")], teacher=teacher, protocol=BRIEF, precision="bf16")
-    assert same_bits(before, weights(teacher._network))
+    assert same_bits(before, weights(teacher.network))
 
 
 def test_a_bad_image_is_named_by_its_place_in_the_training_set():

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--student", help="architecture: resnet8, resnet8x4, convnet8, timm:NAME, ... (default convnet8)"
     )
     parser.add_argument("--recipe", help="a recipe's name (see preceptor methods) or a .yaml file (default kd)")
+    parser.add_argument("--scores", help="score file for the recipe's selection (preceptor select writes one)")
     add_run_options(parser)
 
 

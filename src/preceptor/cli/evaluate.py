@@ -48,5 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     if metrics.top5_accuracy is not None:
         print(f"top-5    {metrics.top5_accuracy:.2%}")
     print(f"NLL      {metrics.nll:.4f}, mean confidence {metrics.mean_confidence:.2%}")
+    for ranked in metrics.selective:
+        errors = ", ".join(f"{error:.2%} at {cover} %" for cover, error in ranked.error_at_coverage.items())
+        print(f"error when the least sure by {ranked.score} are declined: {errors}; AURC {ranked.aurc:.4f}")
     for name, accuracy in zip(card.class_names, metrics.per_class_accuracy, strict=True):
         print(f"  {name:<20} {'no images' if accuracy is None else f'{accuracy:.2%}'}")

@@ -22,6 +22,8 @@ FLAGS = {
     "seed": "seed",
     "device": "device",
     "precision": "precision",
+    "keep_checkpoints": "keep_checkpoints",
+    "scores": "scores",
 }
 """Command-line flag to key of the configuration."""
 
@@ -59,6 +61,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, help="of weights, order, views and split (default 0)")
     group.add_argument("--device", help="auto (default), cpu or cuda")
     group.add_argument("--precision", help="fp32 (default) or bf16")
+    group.add_argument("--keep-checkpoints", type=int, help="keep so many moments of the training (default none)")
     parser.add_argument("--config", type=Path, help="a YAML file of settings, or the run.yaml of an earlier run")
     parser.add_argument("--out", type=Path, required=True, help="folder for the run; must be empty or absent")
     parser.add_argument(

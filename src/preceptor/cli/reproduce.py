@@ -6,7 +6,7 @@ from pathlib import Path
 EXAMPLES = """examples:
   preceptor reproduce
   preceptor reproduce demo --out results
-  preceptor reproduce faulty-teacher-fashion-mnist --data-root ~/data --out results
+  preceptor reproduce teacher-quality --data-root ~/data --out results
 """
 
 

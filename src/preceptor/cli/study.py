@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from preceptor.errors import InputError
 
 if TYPE_CHECKING:
-    from preceptor.studies import FaultyTeacher, StudyResult
+    from preceptor.studies import Study, StudyResult, TeacherRow
 
 
 def run_and_show(
-    study: "FaultyTeacher",
+    study: "Study",
     *,
     seeds: int | None,
     device: str,
@@ -25,7 +25,7 @@ def run_and_show(
     from preceptor.cli.progress import StudyBar
     from preceptor.files import check_writable
     from preceptor.reports import require_report_extra, write_study_page
-    from preceptor.studies import run_faulty_teacher, save_result
+    from preceptor.studies import run_study, save_result
 
     require_report_extra()
     if seeds is not None:
@@ -38,7 +38,7 @@ def run_and_show(
     if not quiet:
         print(_wrapped(study.setting), flush=True)
     with StudyBar(quiet=quiet) as bar:
-        result, exhibits = run_faulty_teacher(study, watcher=bar, device=device)
+        result, exhibits = run_study(study, watcher=bar, device=device)
     save_result(result, result_file)
     write_study_page(result, exhibits, page)
     if arguments.json:
@@ -49,28 +49,43 @@ def run_and_show(
 
 
 def _show(result: "StudyResult") -> None:
+    from preceptor.reports.finding import overall_finding
+
+    for teacher in result.teachers:
+        _show_teacher(teacher, result)
+    if len(result.teachers) > 1:
+        print("\n" + _wrapped(overall_finding(result)))
+    print("\n" + _wrapped(f"What this shows: {result.shows}"))
+    print(_wrapped(f"What it does not show: {result.does_not_show}"))
+
+
+def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
     from rich.console import Console
     from rich.table import Table
 
     from preceptor.reports.finding import caveats, main_finding
-    from preceptor.studies.table import cells, headings, mean_percent
+    from preceptor.studies.table import lines, mean_percent
 
-    teacher = result.teacher
     wrong = round(fmean(teacher.wrong_labels))
+    name = f" ({teacher.name})" if len(result.teachers) > 1 else ""
     print(
-        f"\nThe teacher learned from {teacher.images:,} images with {wrong:,} wrong labels: "
-        f"{mean_percent(teacher.accuracy)} on the test set, {mean_percent(teacher.accuracy_on_lessons)} on the "
-        f"{result.lessons:,} images the students are given."
+        "\n"
+        + _wrapped(
+            f"The teacher{name} learned from {teacher.images:,} images with {wrong:,} wrong labels: "
+            f"{mean_percent(teacher.accuracy)} on the test set, {mean_percent(teacher.accuracy_on_lessons)} on the "
+            f"{result.lessons:,} images the students are given."
+        )
     )
-    table = Table(*headings(result))
-    for row in result.rows:
-        table.add_row(*cells(row))
+    heading, *rows = lines(teacher, result)
+    table = Table()
+    for title in heading:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
-    print(_wrapped(main_finding(result)))
-    for caveat in caveats(result):
+    print(_wrapped(main_finding(result, teacher)))
+    for caveat in caveats(result, teacher):
         print(_wrapped(f"- {caveat}"))
-    print("\n" + _wrapped(f"What this shows: {result.shows}"))
-    print(_wrapped(f"What it does not show: {result.does_not_show}"))
 
 
 def _wrapped(text: str) -> str:

@@ -9,11 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from preceptor.evidence import Checkpoint, Evidence, Outputs
 from preceptor.lesson import UNLABELLED, Lesson, predicted_class
 
 CLASSES = 5
 EXTREME = 1e4
 """Logits up to this size must give finite losses and gradients."""
+POSITIONS = 256
+"""How many images the training set has that all batches are taken from."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,37 @@ def extreme_batch() -> Batch:
 
 
 def with_reservation(batch: Batch) -> Batch:
-    """The same batch from a student that has one more output, to abstain with."""
-    extra = torch.linspace(-1, 1, batch.student.shape[0], dtype=batch.student.dtype).unsqueeze(1)
-    return replace(batch, student=torch.cat([batch.student, extra], dim=1))
+    """The same batch from a student that has one more output, as large as its others, to abstain with."""
+    if batch.student.shape[1] > batch.teacher.shape[1]:
+        return batch
+    order = torch.randperm(len(batch.student), generator=torch.Generator().manual_seed(3))
+    return replace(batch, student=torch.cat([batch.student, batch.student[order, :1]], dim=1))
+
+
+def plain_evidence(dtype: torch.dtype = torch.float32) -> Evidence:
+    """What a selection is fitted on before it meets the batches: two checkpoints of a teacher with four features.
+
+    The positions are those of all batches, in no order. The teacher gets most samples right; some have no label.
+    """
+    generator = torch.Generator().manual_seed(4)
+    held_out = 64
+    weights = torch.randn(4, CLASSES, generator=generator, dtype=dtype)
+    features = torch.randn(POSITIONS + held_out, 4, generator=generator, dtype=dtype)
+    noise = torch.randn(POSITIONS + held_out, CLASSES, generator=generator, dtype=dtype)
+    label = predicted_class(features @ weights + 0.5 * noise)
+    sample = torch.arange(POSITIONS)
+    return Evidence(
+        index=torch.randperm(POSITIONS, generator=generator),
+        label=torch.where(sample % 7 == 3, UNLABELLED, label[:POSITIONS]),
+        held_out_label=label[POSITIONS:],
+        checkpoints=tuple(
+            _checkpoint(rate, features * size, features @ weights * size) for rate, size in ((0.1, 0.5), (0.01, 1.0))
+        ),
+        has_bias=True,
+        size=POSITIONS,
+    )
+
+
+def _checkpoint(learning_rate: float, features: Tensor, logits: Tensor) -> Checkpoint:
+    train, held_out = (Outputs(logits[part], features[part]) for part in (slice(POSITIONS), slice(POSITIONS, None)))
+    return Checkpoint(learning_rate, train, held_out)

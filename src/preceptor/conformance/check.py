@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.chain import Chain, Terms
-from preceptor.conformance.batch import Batch
+from preceptor.audit import Terms
+from preceptor.chain import Chain
+from preceptor.conformance.batch import Batch, extreme_batch, plain_batch, plain_evidence, with_reservation
 from preceptor.correct import LabelRevision
 from preceptor.match import KL
-from preceptor.stage import Kind, StageInfo
+from preceptor.stage import Kind, StageInfo, is_batch_statistic, wants_reservation
 from preceptor.temper import Fixed
 from preceptor.terms import Term
 
@@ -31,8 +32,20 @@ class Subject:
     info: StageInfo
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_fitted_first(self) -> bool:
+        """Whether the stage is settled before training, on evidence."""
+        return callable(getattr(self.info.cls, "fit", None))
+
     def build(self, dtype: torch.dtype = torch.float32) -> Any:
-        """A fresh stage, the same one every time: state and parameters start alike."""
+        """A fresh stage, the same one every time: state and parameters start alike, and it is fitted if it can be."""
+        stage = self.build_unfitted(dtype)
+        if self.is_fitted_first:
+            stage.fit(plain_evidence(dtype))
+        return stage
+
+    def build_unfitted(self, dtype: torch.dtype = torch.float32) -> Any:
+        """The same before it is fitted."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             stage = self.info.cls(**self.options)
@@ -56,11 +69,24 @@ class Subject:
                 said = (batch.teacher / temperature).log_softmax(dim=1)
                 return said, batch.taught_label, batch.lesson.teacher_class
             case "match":
-                return batch.student, self.target(stage, batch), temperature, batch.taught_label
+                handed = batch.student, self.target(stage, batch), temperature, batch.taught_label
+                return (*handed, torch.ones_like(batch.student[:, 0])) if is_batch_statistic(self.info.cls) else handed
             case "truth":
                 return batch.student, batch.taught_label
             case _:
                 return (batch.lesson,)
+
+    def plain_batch(self, samples: int = 8, dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
+        """:func:`plain_batch`, from a student that may abstain where the stage wants one."""
+        return self.suited(plain_batch(samples, dtype, seed))
+
+    def extreme_batch(self) -> Batch:
+        """:func:`extreme_batch`, from a student that may abstain where the stage wants one."""
+        return self.suited(extreme_batch())
+
+    def suited(self, batch: Batch) -> Batch:
+        """The batch as it is, or from a student with one more output where the stage wants one."""
+        return with_reservation(batch) if wants_reservation(self.info.cls) else batch
 
     def call(self, stage: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> Any:
         """Call the stage itself as a chain would."""

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from preceptor.chain import Chain
-from preceptor.conformance.batch import Batch, plain_batch
+from preceptor.conformance.batch import Batch
 from preceptor.conformance.check import TEMPERATURE, Subject, check, learn, require, require_close
 from preceptor.lesson import Lesson
-from preceptor.stage import TargetSpace
+from preceptor.stage import TargetSpace, is_batch_statistic
 from preceptor.temper import Fixed
 from preceptor.terms import Term
 
@@ -22,20 +22,22 @@ OVERFLOWING = 3e38
 
 @check("match", "truth")
 def one_loss_a_sample(subject: Subject) -> None:
-    """it returns one loss a sample, [batch], in the type of the logits"""
+    """it returns one loss a sample, [batch] (a statistic of the batch: one number), in the type of the logits"""
     for dtype in (torch.float32, torch.float64):
-        batch = plain_batch(dtype=dtype)
+        batch = subject.plain_batch(dtype=dtype)
         found = subject.call(subject.build(dtype), batch)
         require(isinstance(found, Tensor), f"it returned a {type(found).__name__}, not a tensor")
-        expected = batch.label.shape
-        require(found.shape == expected, f"shape {tuple(found.shape)}, not {tuple(expected)}: do not reduce the batch")
+        statistic = is_batch_statistic(subject.info.cls)
+        expected = torch.Size() if statistic else batch.label.shape
+        remedy = "reduce the batch to one number" if statistic else "do not reduce the batch"
+        require(found.shape == expected, f"shape {tuple(found.shape)}, not {tuple(expected)}: {remedy}")
         require(found.dtype == dtype, f"logits of {dtype} gave losses of {found.dtype}")
 
 
 @check("match", "truth")
 def gradient_is_right(subject: Subject) -> None:
     """its gradient agrees with finite differences in float64"""
-    batch = plain_batch(samples=4, dtype=torch.float64)
+    batch = subject.plain_batch(samples=4, dtype=torch.float64)
     stage = subject.build(torch.float64)
     steps = torch.linspace(1, 3, 4, dtype=torch.float64)
     for temperature in (TEMPERATURE, steps) if subject.info.kind == "match" else (TEMPERATURE,):
@@ -61,7 +63,7 @@ def declares_what_it_needs(subject: Subject) -> None:
 @check("match")
 def takes_a_temperature_per_sample(subject: Subject) -> None:
     """one number and a tensor that repeats it for each sample mean the same temperature"""
-    batch = plain_batch()
+    batch = subject.plain_batch()
     repeated = torch.full((len(batch.label),), TEMPERATURE)
     one, many = (subject.call(subject.build(), batch, temperature) for temperature in (TEMPERATURE, repeated))
     require_close(many, one, "temperatures per sample change the loss: does [batch] divide [batch, classes]?")
@@ -72,7 +74,7 @@ def zero_at_the_teacher(subject: Subject) -> None:
     """where zero_at_teacher promises it, a student equal to the teacher has no loss and no gradient"""
     if not subject.info.cls.zero_at_teacher:
         return
-    batch = plain_batch(dtype=torch.float64)
+    batch = subject.plain_batch(dtype=torch.float64)
     for temperature in (1.0, 4.0):
         chain = subject.chain(correct=None, temper=Fixed(temperature)).double()
         outcome, gradient = learn(chain, replace(batch, student=batch.teacher.clone()))
@@ -93,7 +95,7 @@ class _GivenWeights:
 @check("match", "truth")
 def weight_zero_is_gradient_zero(subject: Subject) -> None:
     """a sample of weight zero gives exactly zero gradient and disturbs no other, even where its loss is infinite"""
-    batch = plain_batch()
+    batch = subject.plain_batch()
     ignored = torch.arange(len(batch.label)) % 2 == 0 if subject.info.kind == "match" else ~batch.lesson.right
     wild = batch.student.clone()
     wild[ignored] = OVERFLOWING * torch.tensor([1.0, -1.0]).repeat(3)[: wild.shape[1]]
@@ -115,7 +117,7 @@ def _ignoring(subject: Subject, ignored: Tensor) -> Chain:
 @check("truth")
 def passes_unlabelled_samples_by(subject: Subject) -> None:
     """a sample without a label has no gradient and no part in the loss"""
-    batch = plain_batch()
+    batch = subject.plain_batch()
     labelled = batch.lesson.labelled
     outcome, gradient = learn(subject.chain(), batch)
     require((gradient[~labelled] == 0).all(), "a ground truth taught a sample that has no label")

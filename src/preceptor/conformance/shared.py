@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from preceptor.audit import Terms
 from preceptor.catalogue import build_stage, options
-from preceptor.chain import Terms
-from preceptor.conformance.batch import Batch, extreme_batch, plain_batch, with_reservation
+from preceptor.conformance.batch import Batch, with_reservation
 from preceptor.conformance.check import Subject, check, learn, require, require_close
 from preceptor.lesson import UNLABELLED, Lesson
-from preceptor.stage import KINDS
+from preceptor.stage import KINDS, wants_reservation
 
 
 @check(*KINDS)
@@ -32,7 +32,7 @@ def builds_from_a_recipe(subject: Subject) -> None:
 def leaves_its_inputs_alone(subject: Subject) -> None:
     """it changes none of the tensors it is handed, some of which are cached"""
     stage = subject.build()
-    handed = subject.arguments(stage, plain_batch())
+    handed = subject.arguments(stage, subject.plain_batch())
     before = deepcopy(handed)
     stage(*handed)
     for now, then in zip(_tensors(handed), _tensors(before), strict=True):
@@ -49,14 +49,14 @@ def _tensors(handed: tuple[Any, ...]) -> list[Tensor]:
 def finite_in_half_precision(subject: Subject) -> None:
     """bfloat16 and float16 logits give finite losses and gradients"""
     for dtype in (torch.bfloat16, torch.float16):
-        _require_finite(subject, plain_batch().cast(dtype), f"{dtype} logits")
+        _require_finite(subject, subject.plain_batch().cast(dtype), f"{dtype} logits")
 
 
 @check(*KINDS)
 def finite_at_extreme_logits(subject: Subject) -> None:
     """logits up to 1e4, constant and tied rows give finite losses and gradients"""
     for dtype in (torch.float32, torch.bfloat16):
-        _require_finite(subject, extreme_batch().cast(dtype), f"{dtype} logits of 1e4 and constant rows")
+        _require_finite(subject, subject.extreme_batch().cast(dtype), f"{dtype} logits of 1e4 and constant rows")
 
 
 def _require_finite(subject: Subject, batch: Batch, given: str) -> None:
@@ -87,7 +87,7 @@ def _tapped(outcome: Terms) -> dict[str, Tensor]:
 @check(*KINDS)
 def equivariant_to_batch_order(subject: Subject) -> None:
     """the order of the samples in the batch changes nothing but the order of the results"""
-    batch = plain_batch()
+    batch = subject.plain_batch()
     order = torch.randperm(len(batch.label), generator=torch.Generator().manual_seed(1))
     (outcome, gradient), (turned, turned_gradient) = (
         learn(subject.chain(), given) for given in (batch, batch.reordered(order))
@@ -103,7 +103,7 @@ def equivariant_to_batch_order(subject: Subject) -> None:
 @check(*KINDS)
 def no_gradient_to_the_teacher(subject: Subject) -> None:
     """nothing on the teacher's side carries gradient"""
-    batch = plain_batch()
+    batch = subject.plain_batch()
     teacher = batch.teacher.requires_grad_()
     learn(subject.chain(), batch)
     require(teacher.grad is None, "gradient reached the teacher's logits: the teacher would be trained")
@@ -112,26 +112,28 @@ def no_gradient_to_the_teacher(subject: Subject) -> None:
 @check(*KINDS)
 def accepts_unlabelled_samples(subject: Subject) -> None:
     """samples without a label (-1), some or all of the batch, give finite losses and gradients"""
-    _require_finite(subject, plain_batch(), "a batch with unlabelled samples")
-    batch = plain_batch()
+    _require_finite(subject, subject.plain_batch(), "a batch with unlabelled samples")
+    batch = subject.plain_batch()
     everything = torch.full_like(batch.label, UNLABELLED)
     _require_finite(subject, replace(batch, label=everything), "a batch without any label")
 
 
 @check(*KINDS)
 def accepts_an_abstaining_student(subject: Subject) -> None:
-    """a student with one more output than there are classes is accepted; matches do not see the extra one"""
-    batch = with_reservation(plain_batch())
+    """a student with one more output than classes is accepted; a match that does not want it does not see it"""
+    batch = with_reservation(subject.plain_batch())
     _require_finite(subject, batch, "a student with classes + 1 outputs")
-    if subject.info.kind == "match":
-        _, gradient = learn(subject.chain(), batch)
+    _, gradient = learn(subject.chain(), batch)
+    if wants_reservation(subject.info.cls):
+        require((gradient[:, -1] != 0).any(), "it wants the output to abstain with, and teaches it nothing")
+    elif subject.info.kind == "match":
         require((gradient[:, -1] == 0).all(), "a match taught the output that a student abstains with")
 
 
 @check(*KINDS)
 def keeps_its_state_in_the_checkpoint(subject: Subject) -> None:
     """what it remembers between batches is in its state_dict; a plain object remembers nothing"""
-    first, second = plain_batch(seed=1), plain_batch(seed=2)
+    first, second = subject.plain_batch(seed=1), subject.plain_batch(seed=2)
     used, resumed = subject.chain(), subject.chain()
     learn(used, first)
     resumed.load_state_dict(used.state_dict())
@@ -145,7 +147,7 @@ def keeps_its_state_in_the_checkpoint(subject: Subject) -> None:
 @check(*KINDS)
 def compiles_without_graph_breaks(subject: Subject) -> None:
     """torch.compile takes it whole and changes no value"""
-    batch = plain_batch()
+    batch = subject.plain_batch()
     expected, gradient = learn(subject.chain(), batch)
     torch._dynamo.reset()
     chain = subject.chain()
@@ -170,7 +172,7 @@ def no_host_sync(subject: Subject) -> None:
     """a training step never waits for the device: no .item(), no branch on a tensor, no boolean-mask gather"""
     chain = subject.chain()
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    batch = plain_batch()
+    batch = subject.plain_batch()
     tensors = (batch.student, batch.teacher, batch.label, batch.index)
     fake = Batch(*(mode.from_tensor(tensor) for tensor in tensors))
     with mode, _NoMaskedAssignment():  # type: ignore[no-untyped-call]
@@ -183,6 +185,6 @@ def follows_the_device(subject: Subject) -> None:
     stage = subject.build()
     if isinstance(stage, nn.Module):
         stage = stage.to("meta")
-    found = subject.call(stage, plain_batch().to("meta"))
+    found = subject.call(stage, subject.plain_batch().to("meta"))
     if isinstance(found, Tensor):
         require(found.device.type == "meta", f"inputs on one device, the result on {found.device}")

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from preceptor.catalogue import find_stage, stages
-from preceptor.conformance import losses, shared, signals  # noqa: F401  (they add their checks)
-from preceptor.conformance.batch import plain_batch
+from preceptor.conformance import fitted, losses, shared, signals  # noqa: F401  (they add their checks)
+from preceptor.conformance.batch import plain_evidence
 from preceptor.conformance.check import Check, ConformanceError, Subject, functions_for, require
+from preceptor.evidence import Checkpoint, Evidence, Outputs
 from preceptor.lesson import Lesson
 from preceptor.stage import Kind, StageInfo
 
 Reference = Callable[..., Any]
 """An independent NumPy (float64) derivation of a stage, with the stage's own arguments as arrays.
 
-A temperature's or selection's gets an object with the fields of :class:`preceptor.Lesson`. It returns what the
-stage returns; a correction's returns probabilities, which may be zero, not their logarithms.
+A temperature's or selection's gets an object with the fields of :class:`preceptor.Lesson`; that of a selection which
+is fitted gets one more, with those of :class:`preceptor.evidence.Evidence`. It returns what the stage returns; a
+correction's returns probabilities, which may be zero, not their logarithms.
 """
 
 
@@ -75,11 +77,13 @@ def _agreement(reference: Reference, options: Mapping[str, Any]) -> Check:
     def agrees_with_its_reference(subject: Subject) -> None:
         stage = subject.build(torch.float64)
         for seed in range(4):
-            batch = plain_batch(samples=16, dtype=torch.float64, seed=seed)
+            batch = subject.plain_batch(samples=16, dtype=torch.float64, seed=seed)
             found = _plain(subject.call(stage, batch))
             if subject.info.kind == "correct":
                 found = np.exp(found)
-            expected = np.asarray(reference(*map(_plain, subject.arguments(stage, batch))), dtype=np.float64)
+            evidence = (plain_evidence(torch.float64),) if subject.is_fitted_first else ()
+            handed = map(_plain, (*subject.arguments(stage, batch), *evidence))
+            expected = np.asarray(reference(*handed), dtype=np.float64)
             require(found.shape == expected.shape, f"shape {found.shape}, the reference has {expected.shape}")
             difference = float(np.abs(found - expected).max())
             require(difference <= 1e-9 * max(1.0, np.abs(expected).max()), f"they differ by {difference:.3g}")
@@ -89,8 +93,10 @@ def _agreement(reference: Reference, options: Mapping[str, Any]) -> Check:
 
 
 def _plain(value: Any) -> Any:
-    """Tensors and numbers as NumPy arrays, a lesson as an object that holds them; anything else as it is."""
-    if isinstance(value, Lesson):
+    """Tensors and numbers as NumPy arrays, a lesson or evidence as an object of them; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, Lesson | Evidence | Checkpoint | Outputs):
         return SimpleNamespace(**{name: _plain(part) for name, part in vars(value).items()})
     if isinstance(value, Tensor):
         return value.detach().numpy()

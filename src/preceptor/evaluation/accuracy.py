@@ -1,4 +1,7 @@
-"""How good a classifier's logits are: accuracy, likelihood and confidence. The label -1 means unlabelled."""
+"""How good a classifier's logits are: accuracy, likelihood, and how well it knows when it is wrong.
+
+The label -1 means unlabelled.
+"""
 
 from dataclasses import dataclass
 
@@ -8,6 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from preceptor.errors import InputError
+from preceptor.evaluation.selective import (
+    SelectiveMetrics,
+    reservation_confidence,
+    selective_metrics,
+    softmax_response,
+)
 from preceptor.lesson import UNLABELLED, predicted_class
 
 
@@ -22,6 +31,8 @@ class Metrics:
         nll: mean negative log-likelihood of the label, in nats.
         mean_confidence: mean probability of the predicted class.
         per_class_accuracy: share predicted right among the samples of each class; None for an absent class.
+        selective: what it would do if it might decline, by each score it has: its softmax response and, of a student
+            that may abstain, its reservation.
     """
 
     n: int
@@ -30,6 +41,7 @@ class Metrics:
     nll: float
     mean_confidence: float
     per_class_accuracy: list[float | None]
+    selective: list[SelectiveMetrics]
 
 
 def topk_correct(
@@ -66,18 +78,24 @@ def per_class_accuracy(
     return right.double() / present.double()
 
 
-def evaluate(logits: Float[Tensor, "n classes"], labels: Integer[Tensor, " n"]) -> Metrics:
-    """Every metric of a classifier from its logits; samples labelled -1 are left out.
+def evaluate(outputs: Float[Tensor, "n outputs"], labels: Integer[Tensor, " n"], abstains: bool = False) -> Metrics:
+    """Every metric of a classifier from its outputs; samples labelled -1 are left out.
+
+    Args:
+        outputs: logits of the classes, and last the reservation of one that may abstain, which is never predicted.
+        labels: class numbers.
+        abstains: whether there is a reservation.
 
     Raises:
         InputError: logits and labels differ in number, a label is out of range, a logit is not finite, or there is
             no labelled sample. The message names the first sample at fault, counted from 0.
     """
     labels = labels.long()
-    _check(logits, labels)
+    classes = outputs.shape[1] - abstains
+    _check(outputs, labels, classes)
     labelled = labels != UNLABELLED
-    logits, labels = _at_least_float32(logits[labelled]), labels[labelled]
-    classes = logits.shape[1]
+    outputs, labels = _at_least_float32(outputs[labelled]), labels[labelled]
+    logits = outputs[:, :classes]
     prediction = predicted_class(logits)
     confidence = logits.softmax(dim=1).amax(dim=1)
     by_class = per_class_accuracy(prediction, labels, classes).tolist()
@@ -88,7 +106,15 @@ def evaluate(logits: Float[Tensor, "n classes"], labels: Integer[Tensor, " n"]) 
         nll=_mean(negative_log_likelihood(logits, labels)),
         mean_confidence=_mean(confidence),
         per_class_accuracy=[None if share != share else share for share in by_class],
+        selective=_selective(outputs, prediction != labels, classes),
     )
+
+
+def _selective(outputs: Tensor, wrong: Tensor, classes: int) -> list[SelectiveMetrics]:
+    found = [selective_metrics(softmax_response(outputs[:, :classes]), wrong, "softmax response")]
+    if outputs.shape[1] > classes:
+        found.append(selective_metrics(reservation_confidence(outputs), wrong, "reservation"))
+    return found
 
 
 def _at_least_float32(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -99,8 +125,8 @@ def _mean(values: Tensor) -> float:
     return float(values.double().mean())
 
 
-def _check(logits: Tensor, labels: Tensor) -> None:
-    count, classes = logits.shape
+def _check(logits: Tensor, labels: Tensor, classes: int) -> None:
+    count = len(logits)
     if len(labels) != count:
         raise InputError(f"{count} rows of logits but {len(labels)} labels: give one label for each row")
     astray = (labels < UNLABELLED) | (labels >= classes)

@@ -10,6 +10,7 @@ from preceptor.match.correlation import (
     spearman_loss,
     z_score,
 )
+from preceptor.match.intra_class import IntraClass, intra_class_loss
 from preceptor.match.kl import KL, kl_divergence
 from preceptor.match.soft_rank import permutahedron_soft_rank, window_soft_rank
 from preceptor.match.squared_error import (
@@ -22,11 +23,13 @@ from preceptor.match.squared_error import (
 __all__ = [
     "CMKD",
     "KL",
+    "IntraClass",
     "Pearson",
     "Spearman",
     "SquaredErrorLogits",
     "SquaredErrorProbs",
     "difficulty",
+    "intra_class_loss",
     "kl_divergence",
     "pearson",
     "pearson_loss",

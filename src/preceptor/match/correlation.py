@@ -14,8 +14,9 @@ from preceptor.lesson import column
 from preceptor.match.soft_rank import permutahedron_soft_rank, window_soft_rank
 from preceptor.stage import TargetSpace, register
 
-On = Literal["prob", "z"]
-"""Pearson on probabilities, softmax of the z-scores over T, or on the z-scores (the same as on the logits)."""
+On = Literal["prob", "z", "plain_prob"]
+"""Pearson on probabilities, softmax of the z-scores over T; on the z-scores (the same as on the logits); or, as in
+DIST, on the softmax of the logits over T as they are."""
 
 Rank = Literal["window", "permutahedron"]
 """Which soft rank: see :mod:`preceptor.match.soft_rank`."""
@@ -56,9 +57,11 @@ def pearson_loss(
     temperature: float | Float[Tensor, " batch"] = 1.0,
     on: On = "prob",
 ) -> Float[Tensor, " batch"]:
-    """``1 - rho`` of z-scored logits, or of the softmax of these over T; from 0 to 2."""
-    student, teacher = z_score(student_logits), z_score(target_logits)
-    if on == "prob":
+    """``1 - rho`` of z-scores, or of probabilities: softmax of these, or of the plain logits, over T; from 0 to 2."""
+    student, teacher = student_logits, target_logits
+    if on != "plain_prob":
+        student, teacher = z_score(student), z_score(teacher)
+    if on != "z":
         divisor = column(temperature)
         student, teacher = (student / divisor).softmax(dim=1), (teacher / divisor).softmax(dim=1)
     return 1 - pearson(student, teacher)
@@ -114,7 +117,7 @@ class Pearson:
     """One minus the Pearson correlation of the student's row with the teacher's.
 
     Args:
-        on: "prob" (default) or "z".
+        on: "prob" (default), "z" or "plain_prob".
     """
 
     on: On = "prob"

@@ -1,19 +1,26 @@
 """Architectures by name, and students on disk."""
 
+from preceptor.models.alexnet import AlexNet
 from preceptor.models.build import build_model, known_models, seeded_model
+from preceptor.models.checkpoints import load_checkpoints, save_checkpoint
 from preceptor.models.convnet import ConvNet
 from preceptor.models.family import model_family
+from preceptor.models.imagenet_resnet import ImagenetResNet
 from preceptor.models.resnet import CifarResNet
 from preceptor.models.store import ModelCard, load_student, save_student
 
 __all__ = [
+    "AlexNet",
     "CifarResNet",
     "ConvNet",
+    "ImagenetResNet",
     "ModelCard",
     "build_model",
     "known_models",
+    "load_checkpoints",
     "load_student",
     "model_family",
+    "save_checkpoint",
     "save_student",
     "seeded_model",
 ]

@@ -2,42 +2,11 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
 from preceptor.models.initialise import initialise
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, projected by a 1x1 convolution where the shape changes."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = _shortcut(inputs, outputs, stride)
-
-    def forward(
-        self, maps: Float[Tensor, "batch inputs height width"]
-    ) -> Float[Tensor, "batch outputs smaller_height smaller_width"]:
-        """``relu(residual + shortcut)``; height and width are divided by the stride, rounded up."""
-        residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
-        residual = self.bn2(self.conv2(residual))
-        return F.relu(residual + self.shortcut(maps), inplace=True)
-
-
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    if stride == 1 and inputs == outputs:
-        return nn.Identity()
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-
-def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
-    first = BasicBlock(inputs, outputs, stride)
-    return nn.Sequential(first, *(BasicBlock(outputs, outputs, stride=1) for _ in range(blocks - 1)))
+from preceptor.models.residual import BasicBlock, stage
 
 
 @model_family(
@@ -72,9 +41,9 @@ class CifarResNet(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU(inplace=True)
         )
-        self.stage1 = _stage(stem, 16 * width, stride=1, blocks=blocks)
-        self.stage2 = _stage(16 * width, 32 * width, stride=2, blocks=blocks)
-        self.stage3 = _stage(32 * width, 64 * width, stride=2, blocks=blocks)
+        self.stage1 = stage(BasicBlock, stem, 16 * width, stride=1, blocks=blocks)
+        self.stage2 = stage(BasicBlock, 16 * width, 32 * width, stride=2, blocks=blocks)
+        self.stage3 = stage(BasicBlock, 32 * width, 64 * width, stride=2, blocks=blocks)
         self.head = nn.Linear(64 * width, classes)
         initialise(self)
 

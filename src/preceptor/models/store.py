@@ -33,13 +33,14 @@ class ModelCard(BaseModel):
     Args:
         architecture: its name, as ``build_model`` takes it.
         channels: of the images.
-        classes: number of classes, and of logits.
+        classes: number of classes.
         class_names: one a class, in the order of the logits.
         image_size: height and width in pixels.
         mean: subtracted per channel from pixels scaled to [0, 1].
         std: divides per channel after that.
         data: the data set it was trained on, as given by the user.
         preceptor: version that trained it.
+        abstains: whether one more output follows the classes', the reservation. Default False.
         notes: anything else worth telling. Default none.
     """
 
@@ -54,6 +55,7 @@ class ModelCard(BaseModel):
     std: tuple[Deviation, ...]
     data: str
     preceptor: str
+    abstains: bool = False
     notes: dict[str, str] = {}
 
     @field_validator("class_names")
@@ -76,10 +78,15 @@ class ModelCard(BaseModel):
         """What to apply to images before the student sees them."""
         return Normalisation(self.mean, self.std)
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs the network has: the classes, and the reservation where it may abstain."""
+        return self.classes + self.abstains
+
     def build(self) -> nn.Module:
         """The architecture with random weights; torch's generator is left as it was."""
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            return build_model(self.architecture, channels=self.channels, classes=self.classes)
+            return build_model(self.architecture, channels=self.channels, classes=self.outputs)
 
 
 def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
@@ -113,7 +120,7 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
     for name in (CARD_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: no such file: the folder holds no complete student")
-    card = _read_card(folder / CARD_FILE)
+    card = read_card(folder / CARD_FILE)
     weights = _read_weights(folder / WEIGHTS_FILE)
     try:
         model = card.build()
@@ -131,7 +138,12 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _read_card(path: Path) -> ModelCard:
+def read_card(path: Path) -> ModelCard:
+    """The card in a file.
+
+    Raises:
+        InputError: it is missing or damaged, or has an unknown or mistyped key.
+    """
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

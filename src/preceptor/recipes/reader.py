@@ -34,7 +34,7 @@ Choice = Annotated[StageChoice, BeforeValidator(_named)]
 
 
 class TermEntry(BaseModel):
-    """One named loss: a match or a truth, its weight, and the samples it is for."""
+    """One named loss: a match or a truth, its weight, the samples it is for, and the share of training it is for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,6 +43,8 @@ class TermEntry(BaseModel):
     weight: float = 1.0
     where: str | None = None
     reduction: Reduction = "batch"
+    since: float = 0.0
+    until: float = 1.0
 
     @model_validator(mode="after")
     def _one_loss(self) -> "TermEntry":
@@ -53,7 +55,7 @@ class TermEntry(BaseModel):
     def build(self) -> Term:
         """The term with its stage."""
         loss = self.match.build("match") if self.match is not None else self.truth.build("truth")  # type: ignore[union-attr]
-        return Term(loss, self.weight, self.where, self.reduction)
+        return Term(loss, self.weight, self.where, self.reduction, self.since, self.until)
 
 
 class RecipeFile(BaseModel):

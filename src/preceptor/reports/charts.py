@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from preceptor.reports.finding import Kind, kind_of
 from preceptor.reports.svg import colour, draw, label, tidy
-from preceptor.studies.result import RecipeRow, StudyResult
+from preceptor.studies.result import ArmRow, StudyResult, TeacherRow
 from preceptor.studies.wording import PER_CENT, percent
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class _Room:
 
 
 _WIDE, _NARROW = _Room(856, 28, 6), _Room(350, 17, 3)
-_MARKS = {Kind.BASELINE: ("D", "wrong"), Kind.CORRECTION: ("o", "truth")}
+_MARKS = {Kind.BASELINE: ("D", "wrong"), Kind.CONTENDER: ("o", "truth")}
 _OTHER_MARK = ("s", "plain")
 
 
@@ -55,11 +55,11 @@ class ClassError:
     seeds: list[float]
 
 
-def class_errors(result: StudyResult) -> list[ClassError]:
-    """The teachers' errors by class, the worst first, classes without images last."""
+def class_errors(result: StudyResult, teacher: TeacherRow) -> list[ClassError]:
+    """The errors by class of one kind of teacher, the worst first, classes without images last."""
     columns = [
         [math.nan if share is None else share for share in column]
-        for column in zip(*result.teacher.error_by_class, strict=True)
+        for column in zip(*teacher.error_by_class, strict=True)
     ]
     errors = [
         ClassError(name, _mean_of_known(column), column)
@@ -68,20 +68,46 @@ def class_errors(result: StudyResult) -> list[ClassError]:
     return sorted(errors, key=lambda error: (math.isnan(error.mean), -error.mean))
 
 
-def accuracy_chart(result: StudyResult) -> Chart:
-    """Accuracy by recipe: the mean, one standard deviation to each side, and each seed as a dot."""
-    said = ", ".join(f"{row.recipe} {percent(row.mean)}" for row in result.rows)
-    rows = [(row, kind_of(row, result)) for row in result.rows]
+def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, float] | None = None) -> Chart:
+    """Accuracy by arm: the mean, one standard deviation to each side, and each seed as a dot.
+
+    Args:
+        result: the study.
+        teacher: of which kind of teacher.
+        axis: its ends, so that several charts can be compared; None fits the chart.
+    """
+    shown = result.rows_of(teacher)
+    said = ", ".join(f"{row.arm} {percent(row.accuracy.mean)}" for row in shown)
+    rows = [(row, kind_of(row, result)) for row in shown]
 
     def plot(axes: "Axes", room: _Room) -> None:
         _accuracies(axes, rows, room)
-        tidy(axes, [label(row.recipe, room.letters) for row in result.rows])
+        if axis is not None:
+            axes.set_xlim(*axis)
+        tidy(axes, [label(row.arm, room.letters) for row in shown])
 
-    return _both(f"Accuracy on the test set: {said}.", "accuracy", len(rows), plot)
+    return _both(f"Accuracy on the test set: {said}.", f"accuracy-{_place(teacher, result)}", len(rows), plot)
 
 
-def error_chart(errors: list[ClassError]) -> Chart:
-    """The teacher's error rate per class as bars, of the worst classes at most :data:`MOST_CLASSES`."""
+def common_axis(result: StudyResult) -> tuple[float, float]:
+    """Ends of an axis on which every accuracy of the study has room."""
+    reach = [
+        (min(*row.accuracy.values, row.accuracy.mean - spread), max(*row.accuracy.values, row.accuracy.mean + spread))
+        for row in result.rows
+        for spread in [row.accuracy.deviation or 0.0]
+    ]
+    low, high = min(low for low, _ in reach), max(high for _, high in reach)
+    margin = 0.04 * (high - low) or 0.01
+    return low - margin, high + margin
+
+
+def error_chart(errors: list[ClassError], name: str = "errors") -> Chart:
+    """The teacher's error rate per class as bars, of the worst classes at most :data:`MOST_CLASSES`.
+
+    Args:
+        errors: by class, the worst first.
+        name: of the chart, once a page.
+    """
     shown = errors[:MOST_CLASSES]
     said = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)
 
@@ -89,12 +115,16 @@ def error_chart(errors: list[ClassError]) -> Chart:
         _error_bars(axes, shown, room)
         tidy(axes, [label(error.name, room.letters) for error in shown])
 
-    return _both(f"The teacher's error rate by class: {said}.", "errors", len(shown), plot)
+    return _both(f"The teacher's error rate by class: {said}.", name, len(shown), plot)
 
 
 def error_share(share: float) -> str:
     """A share wrong as per cent; "no image" for NaN."""
     return "no image" if math.isnan(share) else percent(share, 1)
+
+
+def _place(teacher: TeacherRow, result: StudyResult) -> int:
+    return [row.name for row in result.teachers].index(teacher.name)
 
 
 def _both(alt: str, name: str, rows: int, plot: Callable[["Axes", _Room], None]) -> Chart:
@@ -105,19 +135,19 @@ def _both(alt: str, name: str, rows: int, plot: Callable[["Axes", _Room], None])
     )
 
 
-def _accuracies(axes: "Axes", rows: list[tuple[RecipeRow, Kind]], room: _Room) -> None:
+def _accuracies(axes: "Axes", rows: list[tuple[ArmRow, Kind]], room: _Room) -> None:
     for place, (row, kind) in enumerate(rows):
         mark, role = _MARKS.get(kind, _OTHER_MARK)
-        ink = colour(role)
+        ink, mean, deviation = colour(role), row.accuracy.mean, row.accuracy.deviation
         if kind is Kind.BASELINE:
-            axes.axvline(row.mean, color=ink, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-        if row.deviation is not None:
-            axes.errorbar(row.mean, place, xerr=row.deviation, color=ink, linewidth=2, capsize=5, capthick=2, zorder=2)
-        (mean,) = axes.plot(row.mean, place, mark, color=ink, markersize=10, markeredgecolor=colour("paper"), zorder=3)
-        mean.set_gid(f"mean-{place}")
-        below = [place + 0.27] * len(row.accuracy)
+            axes.axvline(mean, color=ink, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+        if deviation is not None:
+            axes.errorbar(mean, place, xerr=deviation, color=ink, linewidth=2, capsize=5, capthick=2, zorder=2)
+        (spot,) = axes.plot(mean, place, mark, color=ink, markersize=10, markeredgecolor=colour("paper"), zorder=3)
+        spot.set_gid(f"mean-{place}")
+        below = [place + 0.27] * len(row.accuracy.values)
         (seeds,) = axes.plot(
-            row.accuracy, below, "o", color=ink, markersize=4.5, markeredgewidth=0, alpha=0.7, zorder=3
+            row.accuracy.values, below, "o", color=ink, markersize=4.5, markeredgewidth=0, alpha=0.7, zorder=3
         )
         seeds.set_gid(f"seeds-{place}")
     _percent_ticks(axes, room)

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from preceptor.files import write_whole
-from preceptor.reports.charts import MOST_CLASSES, ClassError, accuracy_chart, class_errors, error_chart, error_share
+from preceptor.reports.charts import (
+    MOST_CLASSES,
+    ClassError,
+    accuracy_chart,
+    class_errors,
+    common_axis,
+    error_chart,
+    error_share,
+)
 from preceptor.reports.extra import require_report_extra
-from preceptor.reports.finding import Kind, caveats, excludes_zero, kind_of, main_finding, spoken
+from preceptor.reports.finding import Kind, caveats, excludes_zero, kind_of, main_finding, overall_finding, spoken
 from preceptor.reports.gallery import card
-from preceptor.studies.result import Exhibit, RecipeRow, StudyResult
-from preceptor.studies.table import cells, headings
-from preceptor.studies.wording import MINUS, counted, duration, listed, percent, unbroken
+from preceptor.studies.columns import NOTES
+from preceptor.studies.result import ArmRow, Exhibit, StudyResult, TeacherRow
+from preceptor.studies.table import Cell, has_many_columns, headings, row_cells
+from preceptor.studies.wording import counted, duration, listed, percent, unbroken
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -68,21 +77,22 @@ def _breakable(name: str) -> "Markup":
 
 
 def _content(result: StudyResult, exhibits: Sequence[Exhibit]) -> dict[str, Any]:
-    errors = class_errors(result)
     return {
         "result": result,
-        "finding": main_finding(result),
-        "caveats": caveats(result),
-        "seeds": len(result.rows[0].accuracy),
-        "table_heading": _table_heading(result),
+        "finding": overall_finding(result),
+        "several": len(result.teachers) > 1,
+        "many": has_many_columns(result),
+        "named_rivals": any(row.against not in (None, result.baseline) for row in result.rows),
+        "column_notes": [
+            note for name, note in NOTES.items() if any(column.startswith(name) for column in result.columns)
+        ],
+        "seeds": result.seeds,
         "columns": [unbroken(heading) for heading in headings(result)],
-        "rows": [_table_row(row, result) for row in result.rows],
-        "accuracy_chart": accuracy_chart(result),
-        "teacher_heading": _teacher_heading(result, errors),
-        "teacher_facts": _teacher_facts(result),
-        "errors": [(error.name, error_share(error.mean), [error_share(s) for s in error.seeds]) for error in errors],
-        "error_chart": error_chart(errors),
+        "overview": _overview(result),
+        "has_plain": any(kind_of(row, result) is Kind.OTHER for row in result.rows),
+        "groups": [_group(teacher, place, result) for place, teacher in enumerate(result.teachers)],
         "most_classes": MOST_CLASSES,
+        "exhibited": _exhibited(result, exhibits),
         "cards": [card(exhibit, result.class_names, position) for position, exhibit in enumerate(exhibits)],
         "settings": _settings(result),
         "duration": duration(result.seconds),
@@ -90,34 +100,74 @@ def _content(result: StudyResult, exhibits: Sequence[Exhibit]) -> dict[str, Any]
     }
 
 
-def _table_heading(result: StudyResult) -> str:
-    highest = max(row.mean for row in result.rows)
-    first = listed([spoken(row, result) for row in result.rows if row.mean == highest])
-    return f"Of {counted(len(result.rows), 'recipe')}, {first} scored highest"
-
-
-def _table_row(row: RecipeRow, result: StudyResult) -> dict[str, Any]:
-    kind = kind_of(row, result)
-    name, *numbers = cells(row)
+def _group(teacher: TeacherRow, place: int, result: StudyResult) -> dict[str, Any]:
+    """What the page shows of one kind of teacher and its students."""
+    errors = class_errors(result, teacher)
+    several = len(result.teachers) > 1
     return {
-        "name": name,
-        "about": row.about,
-        "kind": kind.name.lower(),
-        "mark": "" if kind in (Kind.CORRECTION, Kind.OTHER) else kind.value,
-        "numbers": [number.replace("-", MINUS) for number in numbers],
-        "clear": excludes_zero(row.difference),
+        "id": f"-{place}" if several else "",
+        "name": teacher.name,
+        "about": teacher.about,
+        "finding": main_finding(result, teacher),
+        "table_heading": _table_heading(teacher, result),
+        "rows": [_table_row(row, result) for row in result.rows_of(teacher)],
+        "accuracy_chart": accuracy_chart(result, teacher, common_axis(result) if several else None),
+        "caveats": caveats(result, teacher),
+        "teacher_heading": _teacher_heading(teacher, errors),
+        "teacher_facts": _teacher_facts(teacher, result),
+        "errors": [(error.name, error_share(error.mean), [error_share(s) for s in error.seeds]) for error in errors],
+        "error_chart": error_chart(errors, f"errors-{place}"),
     }
 
 
-def _teacher_heading(result: StudyResult, errors: Sequence[ClassError]) -> str:
-    wrong = 1 - fmean(result.teacher.accuracy_on_lessons)
+def _overview(result: StudyResult) -> list[tuple[str, list[str]]]:
+    """Mean accuracy by arm and kind of teacher."""
+    arms = [row.arm for row in result.rows_of(result.teachers[0])]
+    return [
+        (arm, [f"{100 * result.row(arm, teacher.name).accuracy.mean:.2f}" for teacher in result.teachers])
+        for arm in arms
+    ]
+
+
+def _exhibited(result: StudyResult, exhibits: Sequence[Exhibit]) -> str:
+    """Whose mistakes the gallery shows, where there are several teachers."""
+    return f" ({exhibits[0].teacher})" if exhibits and len(result.teachers) > 1 else ""
+
+
+def _table_heading(teacher: TeacherRow, result: StudyResult) -> str:
+    rows = result.rows_of(teacher)
+    highest = max(row.accuracy.mean for row in rows)
+    first = listed([spoken(row, result) for row in rows if row.accuracy.mean == highest])
+    found = f"Of {counted(len(rows), 'recipe')}, {first} scored highest"
+    return f"Teacher {teacher.name}: of{found[2:]}" if len(result.teachers) > 1 else found
+
+
+def _table_row(row: ArmRow, result: StudyResult) -> dict[str, Any]:
+    kind = kind_of(row, result)
+    return {
+        "name": row.arm,
+        "about": row.about,
+        "kind": kind.name.lower(),
+        "mark": "" if kind in (Kind.CONTENDER, Kind.OTHER) else kind.value,
+        "numbers": [(cell.text, _look(cell)) for cell in row_cells(row, result)],
+    }
+
+
+def _look(cell: Cell) -> str:
+    """Its CSS classes."""
+    if not cell.is_difference:
+        return ""
+    return "difference" if excludes_zero(cell.difference) else "difference unclear"
+
+
+def _teacher_heading(teacher: TeacherRow, errors: Sequence[ClassError]) -> str:
+    wrong = 1 - fmean(teacher.accuracy_on_lessons)
     worst = errors[0] if errors else None
     often = "" if worst is None or math.isnan(worst.mean) or worst.mean == 0 else f", most often on {worst.name}"
     return f"The teacher is wrong on {percent(wrong, 1)} of the students’ images{often}"
 
 
-def _teacher_facts(result: StudyResult) -> str:
-    teacher = result.teacher
+def _teacher_facts(teacher: TeacherRow, result: StudyResult) -> str:
     wrong = fmean(teacher.wrong_labels)
     seeds = len(teacher.accuracy)
     means = f" (Means over {seeds} teachers, one a seed.)" if seeds > 1 else ""

@@ -26,6 +26,7 @@ class RunConfig(BaseModel):
         student: architecture of the network to train.
         teacher: run folder of the teacher; None when the recipe needs none.
         recipe: the chain.
+        scores: a score file (``preceptor select`` writes one) for the recipe's selection; None fits it anew.
         protocol: epochs, batch size, optimiser.
         augment: show random views (the data set's rule) rather than the images as they are.
         seed: of weights, order and views. A teacher and a student of one architecture and one seed start alike.
@@ -33,6 +34,8 @@ class RunConfig(BaseModel):
             students, under whatever seeds, hold out the same images.
         device: "auto" takes CUDA where there is one.
         precision: "fp32", or "bf16" for autocast.
+        keep_checkpoints: how many moments of the training to keep, evenly spaced, the last epoch among them; a
+            selection by TracIn looks at its teacher's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,12 +50,14 @@ class RunConfig(BaseModel):
     student: str = "convnet8"
     teacher: Path | None = None
     recipe: RecipeFile
+    scores: Path | None = None
     protocol: Protocol = PROTOCOLS["short"]
     augment: bool = True
     seed: int = Field(default=0, ge=0, lt=2**63)
     split_seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "fp32"
+    keep_checkpoints: int = Field(default=0, ge=0)
 
 
 def read_config(path: Path) -> dict[str, Any]:

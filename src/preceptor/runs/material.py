@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preceptor import __version__
 from preceptor.chain import Chain
-from preceptor.data import Dataset, ImageSet, Normalisation, check_dataset, hold_out, load_dataset, subset
+from preceptor.data import Dataset, ImageSet, check_dataset, hold_out, load_dataset, subset
 from preceptor.data.labels import read_labels
 from preceptor.errors import InputError
 from preceptor.evaluation.logits import network_logits
@@ -63,12 +63,12 @@ def prepare(config: RunConfig, device: torch.device) -> Material:
     train = ImageSet(dataset.train.images.to(device), dataset.train.labels.to(device))
     teacher, check, weights = None, None, None
     if config.teacher is not None and chain.needs_teacher:
-        teacher, weights = _load_teacher(config.teacher, dataset, device)
+        teacher, weights = load_teacher(config.teacher, dataset, device)
         lessons = train.take(positions.to(device))
         check = check_teacher(teacher, lessons.images, lessons.labels, dataset.classes, positions=positions)
-    student = seeded_model(config.student, channels=dataset.channels, classes=dataset.classes, seed=config.seed)
+    card = student_card(config.student, config.data, dataset, abstains=chain.abstains)
+    student = seeded_model(config.student, channels=dataset.channels, classes=card.outputs, seed=config.seed)
     _try_student(config.student, student, dataset)
-    card = student_card(config.student, config.data, dataset)
     return Material(dataset, train, positions, held_out, teacher, check, weights, student, card, chain)
 
 
@@ -101,7 +101,7 @@ def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
         )
 
 
-def student_card(architecture: str, data: str, dataset: Dataset) -> ModelCard:
+def student_card(architecture: str, data: str, dataset: Dataset, abstains: bool = False) -> ModelCard:
     """The card of a network trained on a data set."""
     return ModelCard(
         architecture=architecture,
@@ -113,6 +113,7 @@ def student_card(architecture: str, data: str, dataset: Dataset) -> ModelCard:
         std=dataset.normalisation.std,
         data=data,
         preceptor=__version__,
+        abstains=abstains,
     )
 
 
@@ -138,11 +139,16 @@ def _split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     return positions[subset(dataset.train.labels[positions], config.train_images, config.split_seed)], held_out
 
 
-def _load_teacher(folder: Path, dataset: Dataset, device: torch.device) -> tuple[LiveTeacher, str]:
-    """The teacher in a run folder, and the fingerprint of its weights."""
+def load_teacher(folder: Path, dataset: Dataset, device: torch.device) -> tuple[LiveTeacher, str]:
+    """The teacher in a run folder, and the fingerprint of its weights.
+
+    Raises:
+        InputError: no whole network in the folder, or one that does not fit the data set.
+    """
     network, card = load_student(folder)
     check_card(f"teacher {folder}", card, dataset)
-    return LiveTeacher(network, Normalisation(card.mean, card.std), device), fingerprint(network.state_dict())
+    live = LiveTeacher(network, card.normalisation(), device, card.classes)
+    return live, fingerprint(network.state_dict())
 
 
 def _try_student(name: str, student: nn.Module, dataset: Dataset) -> None:

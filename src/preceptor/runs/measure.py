@@ -48,4 +48,4 @@ def measure_student(
         raise InputError(f"{spec} has no test set: use --split train, or name a data set that has one")
     place = choose_device(device)
     logits = network_logits(network.to(place), Normalisation(card.mean, card.std), images.images.to(place))
-    return evaluate(logits[:, : dataset.classes], images.labels), card
+    return evaluate(logits, images.labels, card.abstains), card

@@ -12,13 +12,19 @@ from preceptor.data import ImageSet, ViewRule
 from preceptor.evaluation import Metrics, evaluate
 from preceptor.evaluation.logits import network_logits
 from preceptor.lesson import UNLABELLED
-from preceptor.models import save_student
+from preceptor.models import save_checkpoint, save_student
+from preceptor.models.checkpoints import kept_epochs
 from preceptor.runs.config import RunConfig
-from preceptor.runs.folder import RunFolder, check_free, fingerprint, versions
+from preceptor.runs.folder import RunFolder, check_free, versions
 from preceptor.runs.material import Material, prepare
+from preceptor.runs.scores import Scores, save_scores
+from preceptor.runs.selection import data_fingerprint, settle_selection
 from preceptor.teachers import TeacherCheck
 from preceptor.training import Pupil, Watcher, fit
 from preceptor.training.device import choose_device, deterministic
+
+SCORES_FILE = "scores.safetensors"
+"""The scores of a recipe that selects beforehand, in the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class RunResult:
         validation: on the held-out training images, after the last epoch; None when none were held out.
         test: on the test set, looked at once after the last epoch; None when the data has none.
         training_images: how many were trained on.
+        taught: how many of these the teacher teaches; None when the recipe selects none beforehand.
     """
 
     folder: Path
@@ -38,6 +45,7 @@ class RunResult:
     validation: Metrics | None
     test: Metrics | None
     training_images: int
+    taught: int | None
 
 
 def run(config: RunConfig, out: Path, watcher: Watcher | None = None) -> RunResult:
@@ -54,13 +62,17 @@ def run(config: RunConfig, out: Path, watcher: Watcher | None = None) -> RunResu
     check_free(out)
     with deterministic():
         material = prepare(config, device)
+        scores = settle_selection(config, material)
         folder = RunFolder(out)
-        folder.write_config(config.model_dump(mode="json", exclude_none=True), _record(material, device))
+        folder.write_config(config.model_dump(mode="json", exclude_none=True), _record(material, scores, device))
+        if scores is not None:
+            save_scores(out / SCORES_FILE, scores)
         _train(config, material, folder, watcher)
         save_student(out, material.student, material.card)
         validation = _measure(material, material.train, material.held_out)
         test = None if material.dataset.test is None else _measure(material, material.dataset.test, None)
-    result = RunResult(out, material.teacher_check, validation, test, len(material.positions))
+    taught = None if scores is None else int(scores.selected.sum())
+    result = RunResult(out, material.teacher_check, validation, test, len(material.positions), taught)
     folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(out.name)))})
     return result
 
@@ -79,7 +91,12 @@ def _train(config: RunConfig, material: Material, folder: RunFolder, watcher: Wa
         precision=config.precision,
         watcher=watcher,
     )
+    kept = kept_epochs(config.protocol.epochs, config.keep_checkpoints)
     for (record,) in epochs:
+        if record.epoch in kept:
+            save_checkpoint(
+                folder.path, material.student, material.card, epoch=record.epoch, learning_rate=record.learning_rate
+            )
         held_out = _measure(material, material.train, material.held_out)
         entry = {"event": "epoch", **_plain(record)}
         if held_out is not None:
@@ -95,20 +112,20 @@ def _measure(material: Material, images: ImageSet, positions: Tensor | None) -> 
         return None
     on_device = chosen.images.to(material.train.images.device)
     logits = network_logits(material.student, material.dataset.normalisation, on_device)
-    return evaluate(logits[:, : material.dataset.classes], labels)
+    return evaluate(logits, labels, material.card.abstains)
 
 
-def _record(material: Material, device: torch.device) -> dict[str, Any]:
-    train = material.dataset.train
+def _record(material: Material, scores: Scores | None, device: torch.device) -> dict[str, Any]:
     return {
         "versions": versions(),
         "device": str(device),
         "training_images": len(material.positions),
         "held_out_images": len(material.held_out),
         "fingerprints": {
-            "data": fingerprint({"images": train.images, "labels": train.labels}),
+            "data": data_fingerprint(material.dataset),
             "teacher": material.teacher_fingerprint,
         },
+        "scores": None if scores is None else scores.origin.model_dump(),
     }
 
 

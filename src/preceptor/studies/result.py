@@ -1,8 +1,9 @@
-"""What a study leaves behind: one row a recipe, paired over seeds, with everything needed to make it again."""
+"""What a study leaves behind: one row an arm and teacher, paired over seeds, with all it takes to make it again."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,33 +18,75 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class RecipeRow(_Frozen):
-    """One recipe over the seeds.
+class Measure(_Frozen):
+    """One measure over the seeds; see :data:`preceptor.studies.columns.MEASURES`.
 
     Attributes:
-        recipe: its name.
-        about: what it does.
-        accuracy: on the test set after the last epoch, one a seed, 0 to 1.
+        values: one a seed.
         mean: of these.
         deviation: sample standard deviation (n - 1) over seeds; None with one seed.
-        difference: to the baseline recipe, paired over seeds; None for the baseline itself.
-        touched: samples whose supervision the recipe changes where the teacher is wrong (corrected, or
-            dropped), one a seed; None for recipes that do neither.
+        difference: paired over seeds, to the same measure of the arm this one is held against under the same teacher;
+            for a measure by reservation, to softmax response on the same networks. None where there is nothing to
+            compare with.
     """
 
-    recipe: str
-    about: str
-    accuracy: list[float]
+    values: list[float]
     mean: float
     deviation: float | None
     difference: PairedDifference | None
+
+
+class Repair(_Frozen):
+    """How much of what a bad teacher costs an arm makes good.
+
+    ``(accuracy(arm, bad) - accuracy(baseline, bad)) / (accuracy(baseline, clean) - accuracy(baseline, bad))``: 0 is no
+    better than the baseline, 1 as good as the baseline with a clean teacher.
+
+    Attributes:
+        ratio: of the two means over seeds.
+        values: one a seed; None where the bad teacher cost nothing under that seed.
+    """
+
+    ratio: float
+    values: list[float | None]
+
+
+class ArmRow(_Frozen):
+    """One arm under one kind of teacher, over the seeds.
+
+    Attributes:
+        teacher: the kind's name.
+        arm: its name.
+        recipe: the recipe's name.
+        about: what it does.
+        against: the arm its differences are taken to; None for the baseline.
+        measures: by name; those that do not apply are not there.
+        touched: lessons on which the recipe corrects the teacher, or does not listen to it, one a seed; None for
+            recipes that do neither.
+        repair: None where nothing is to be repaired, or when the teacher, on average, costs the baseline nothing.
+    """
+
+    teacher: str
+    arm: str
+    recipe: str
+    about: str
+    against: str | None
+    measures: dict[str, Measure]
     touched: list[int] | None
+    repair: Repair | None = None
+
+    @property
+    def accuracy(self) -> Measure:
+        """On the test set after the last epoch, 0 to 1."""
+        return self.measures["accuracy"]
 
 
 class TeacherRow(_Frozen):
-    """The teachers, one a seed.
+    """The teachers of one kind, one a seed.
 
     Attributes:
+        name: of the kind.
+        about: what was done to it.
         images: how many training images each learned from.
         wrong_labels: how many of their labels were wrong.
         accuracy: on the test set.
@@ -51,6 +94,8 @@ class TeacherRow(_Frozen):
         error_by_class: on the same images, share wrong per class; one list a seed, None for a class without image.
     """
 
+    name: str
+    about: str
     images: int
     wrong_labels: list[int]
     accuracy: list[float]
@@ -69,9 +114,11 @@ class StudyResult(_Frozen):
         config: every setting.
         class_names: of the data.
         lessons: images given to each student, with right labels.
-        baseline: the recipe differences are taken to.
-        teacher: the teachers.
-        rows: one a recipe.
+        baseline: the arm differences are taken to, unless a row names another.
+        noun: what the arms are that are neither baseline nor control.
+        columns: of the table.
+        teachers: one a kind.
+        rows: one an arm, kind of teacher by kind of teacher.
         versions: packages and machine.
         seconds: wall-clock time of the whole study.
     """
@@ -85,20 +132,34 @@ class StudyResult(_Frozen):
     class_names: tuple[str, ...]
     lessons: int
     baseline: str
-    teacher: TeacherRow
-    rows: list[RecipeRow]
+    noun: str = "correction"
+    columns: tuple[str, ...] = ("accuracy", "difference", "touched")
+    teachers: list[TeacherRow] = Field(min_length=1)
+    rows: list[ArmRow] = Field(min_length=1)
     versions: dict[str, str]
     seconds: float = Field(ge=0)
 
     @model_validator(mode="after")
     def _one_error_a_class(self) -> "StudyResult":
-        if any(len(errors) != len(self.class_names) for errors in self.teacher.error_by_class):
-            raise ValueError(f"teacher.error_by_class needs one value for each of {len(self.class_names)} classes")
+        count = len(self.class_names)
+        for teacher in self.teachers:
+            if any(len(errors) != count for errors in teacher.error_by_class):
+                raise ValueError(f"teacher {teacher.name}: error_by_class needs one value for each of {count} classes")
         return self
 
-    def row(self, recipe: str) -> RecipeRow:
-        """The row of a recipe."""
-        return next(row for row in self.rows if row.recipe == recipe)
+    @property
+    def seeds(self) -> int:
+        """How many."""
+        return len(self.rows[0].accuracy.values)
+
+    def rows_of(self, teacher: TeacherRow) -> list[ArmRow]:
+        """The rows of a kind of teacher."""
+        return [row for row in self.rows if row.teacher == teacher.name]
+
+    def row(self, arm: str, teacher: str | None = None) -> ArmRow:
+        """The row of an arm, under the first kind of teacher or the one named."""
+        kind = self.teachers[0].name if teacher is None else teacher
+        return next(row for row in self.rows if (row.arm, row.teacher) == (arm, kind))
 
 
 class Exhibit(_Frozen):
@@ -109,29 +170,45 @@ class Exhibit(_Frozen):
         truth: the right class.
         said: the teacher's probabilities at temperature 1.
         targets: what each correction makes of them at temperature 1, by the correction's name.
+        teacher: the name of its kind.
     """
 
     pixels: Any
     truth: int
     said: list[float]
     targets: dict[str, list[float]]
+    teacher: str = ""
 
 
-def recipe_row(
-    recipe: str, about: str, accuracy: Sequence[float], baseline: Sequence[float] | None, touched: list[int] | None
-) -> RecipeRow:
-    """Summarise a recipe's seeds; ``baseline`` is None for the baseline itself."""
-    mean, deviation = mean_and_deviation(accuracy)
-    difference = None if baseline is None else paired_difference(accuracy, baseline)
-    return RecipeRow(
-        recipe=recipe,
-        about=about,
-        accuracy=list(accuracy),
-        mean=mean,
-        deviation=deviation,
-        difference=difference,
-        touched=touched,
-    )
+def measure(values: Sequence[float], against: Sequence[float] | None = None) -> Measure:
+    """Summarise a measure's seeds; ``against`` holds those it is compared with, in the same order."""
+    mean, deviation = mean_and_deviation(values)
+    difference = None if against is None else paired_difference(values, against)
+    return Measure(values=list(values), mean=mean, deviation=deviation, difference=difference)
+
+
+def repair(arm: Sequence[float], baseline: Sequence[float], clean: Sequence[float]) -> Repair | None:
+    """The repair ratio from accuracies, one a seed; see :class:`Repair`.
+
+    Args:
+        arm: with the bad teacher.
+        baseline: with the bad teacher.
+        clean: the baseline with the clean teacher.
+
+    Returns:
+        None when the bad teacher, on average, cost the baseline nothing.
+    """
+    gained = [a - b for a, b in zip(arm, baseline, strict=True)]
+    lost = [c - b for c, b in zip(clean, baseline, strict=True)]
+    if fmean(lost) <= 0:
+        return None
+    values = [gain / loss if loss > 0 else None for gain, loss in zip(gained, lost, strict=True)]
+    return Repair(ratio=fmean(gained) / fmean(lost), values=values)
+
+
+def value_lists(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Measures of several seeds by name, those that every seed has."""
+    return {name: [row[name] for row in rows] for name in rows[0] if all(name in row for row in rows)}
 
 
 def save_result(result: StudyResult, path: Path) -> None:

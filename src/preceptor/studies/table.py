@@ -1,42 +1,72 @@
-"""A study's result as a table: rows for the terminal, Markdown for the docs."""
+"""A study's result as tables, one a kind of teacher: rows for the terminal, Markdown for the docs."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import fmean
 
+from preceptor.evaluation import PairedDifference
+from preceptor.studies.columns import COLUMNS, RESERVATION
 from preceptor.studies.named import STUDIES
-from preceptor.studies.result import RecipeRow, StudyResult
-from preceptor.studies.wording import duration, percent, points
+from preceptor.studies.result import ArmRow, Measure, StudyResult, TeacherRow
+from preceptor.studies.wording import MINUS, counted, duration, percent, points
 
-HEADINGS = ("recipe", "accuracy, %", "difference to {baseline}, points [95 % interval]", "samples touched")
+EMPTY = "–"
+_DIFFERENCE = "difference"
+
+MOST_COLUMNS = 5
+"""Measures beside each other; more of them are put below each other."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table: its column, what it says, and the difference it shows, if it shows one."""
+
+    column: str
+    text: str
+    difference: PairedDifference | None = None
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether its column holds differences."""
+        return self.column.endswith(_DIFFERENCE)
 
 
 def headings(result: StudyResult) -> tuple[str, ...]:
-    """The column headings."""
-    return tuple(heading.format(baseline=result.baseline) for heading in HEADINGS)
+    """The column headings, the name of the arm first."""
+    rivals = {row.against for row in result.rows if row.against is not None}
+    to = f" to {result.baseline}" + ("" if rivals <= {result.baseline} else " or to the one named")
+    return "recipe", *(COLUMNS[column].format(to=to) for column in result.columns)
 
 
-def cells(row: RecipeRow) -> tuple[str, ...]:
-    """One recipe's cells."""
-    spread = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
-    return row.recipe, f"{100 * row.mean:.2f}{spread}", _difference(row), _touched(row)
+def row_cells(row: ArmRow, result: StudyResult) -> tuple[Cell, ...]:
+    """One arm's cells after its name."""
+    return tuple(_cell(column, row, result) for column in result.columns)
+
+
+def cells(row: ArmRow, result: StudyResult) -> tuple[str, ...]:
+    """One arm's name and what its cells say."""
+    return row.arm, *(cell.text for cell in row_cells(row, result))
+
+
+def lines(teacher: TeacherRow, result: StudyResult) -> list[tuple[str, ...]]:
+    """The table of one kind of teacher, headings first: a line an arm, or a line a measure where these are many."""
+    table = [headings(result), *(cells(row, result) for row in result.rows_of(teacher))]
+    return list(zip(*table, strict=True)) if has_many_columns(result) else table
+
+
+def has_many_columns(result: StudyResult) -> bool:
+    """Whether the measures are too many for one line an arm."""
+    return len(result.columns) > MOST_COLUMNS
 
 
 def markdown(result: StudyResult) -> str:
-    """The table in Markdown, with a line on how it was made."""
-    rows = [headings(result), ("---",) * len(HEADINGS), *(cells(row) for row in result.rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    teacher = result.teacher
-    seeds = len(result.rows[0].accuracy)
-    own = STUDIES[result.study].seeds if result.study in STUDIES else ()
-    chosen = "" if len(own) == seeds else f" --seeds {seeds}"
-    on_test, on_lessons = mean_percent(teacher.accuracy), mean_percent(teacher.accuracy_on_lessons)
-    made = (
-        f"Mean and standard deviation over {seeds} seeds, paired; test set looked at once, after the last epoch. The "
-        "intervals cover training again, not another test set. "
-        f"Teacher: {on_test} on the test set, {on_lessons} on the students' {result.lessons:,} images. "
-        f"Made by `preceptor reproduce {result.study}{chosen}` in {duration(result.seconds)} "
-        f"({result.versions['machine']}, torch {result.versions['torch']})."
-    )
-    return "\n".join([*lines, "", made])
+    """The tables in Markdown, one a kind of teacher, with a line on how they were made."""
+    several = len(result.teachers) > 1
+    parts = []
+    for teacher in result.teachers:
+        parts += [[f"**Teacher: {teacher.about}.** {_heard(teacher, result)}", ""]] if several else []
+        parts.append([*_table(teacher, result), ""])
+    return "\n".join([*(line for part in parts for line in part), _made(result)])
 
 
 def mean_percent(shares: list[float]) -> str:
@@ -44,17 +74,80 @@ def mean_percent(shares: list[float]) -> str:
     return percent(fmean(shares), 1)
 
 
-def _difference(row: RecipeRow) -> str:
-    if row.difference is None:
-        return "–"
-    mean = points(row.difference.mean)
-    if row.difference.low is None or row.difference.high is None:
-        return mean
-    return f"{mean} [{points(row.difference.low)}, {points(row.difference.high)}]"
+def _table(teacher: TeacherRow, result: StudyResult) -> list[str]:
+    heading, *rows = lines(teacher, result)
+    return ["| " + " | ".join(row) + " |" for row in (heading, ("---",) * len(heading), *rows)]
 
 
-def _touched(row: RecipeRow) -> str:
+def _made(result: StudyResult) -> str:
+    own = STUDIES[result.study].seeds if result.study in STUDIES else ()
+    chosen = "" if len(own) == result.seeds else f" --seeds {result.seeds}"
+    teacher = f"Teacher: {_heard(result.teachers[0], result)} " if len(result.teachers) == 1 else ""
+    return (
+        f"Mean and standard deviation over {counted(result.seeds, 'seed')}, paired; test set looked at once, after the "
+        f"last epoch. The intervals cover training again, not another test set. {teacher}"
+        f"Made by `preceptor reproduce {result.study}{chosen}` in {duration(result.seconds)} "
+        f"({result.versions['machine']}, torch {result.versions['torch']})."
+    )
+
+
+def _heard(teacher: TeacherRow, result: StudyResult) -> str:
+    on_test, on_lessons = mean_percent(teacher.accuracy), mean_percent(teacher.accuracy_on_lessons)
+    return f"{on_test} on the test set, {on_lessons} on the students' {result.lessons:,} images."
+
+
+def _cell(column: str, row: ArmRow, result: StudyResult) -> Cell:
+    if column in _SPECIAL:
+        return Cell(column, _SPECIAL[column](row))
+    if not column.endswith(_DIFFERENCE):
+        return Cell(column, _spread(column, row.measures.get(column)))
+    name = column.removesuffix(_DIFFERENCE).removesuffix("_") or "accuracy"
+    found = row.measures.get(name)
+    difference = None if found is None else found.difference
+    is_own = name.endswith(RESERVATION)  # held against softmax response on the same networks
+    other = None if is_own or row.against == result.baseline else row.against
+    return Cell(column, _difference(difference, other), difference)
+
+
+def _spread(name: str, measure: Measure | None) -> str:
+    if measure is None:
+        return EMPTY
+    unit = 1 if name == "temperature" else 100
+    spread = "" if measure.deviation is None else f" ± {unit * measure.deviation:.2f}"
+    return f"{unit * measure.mean:.2f}{spread}"
+
+
+def _difference(difference: PairedDifference | None, other: str | None) -> str:
+    """A difference with its interval; ``other`` is named where it is not to the baseline."""
+    if difference is None:
+        return EMPTY
+    to = "" if other is None else f" to {other}"
+    mean = points(difference.mean)
+    if difference.low is None or difference.high is None:
+        return mean + to
+    return f"{mean} [{points(difference.low)}, {points(difference.high)}]{to}"
+
+
+def _touched(row: ArmRow) -> str:
     if row.touched is None:
         return "none"
     low, high = min(row.touched), max(row.touched)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _repair(row: ArmRow) -> str:
+    """The ratio with its range over seeds, where it is known under every seed."""
+    repair = row.repair
+    if repair is None:
+        return EMPTY
+    values = [value for value in repair.values if value is not None]
+    if len(values) < max(2, len(repair.values)):
+        return _ratio(repair.ratio)
+    return f"{_ratio(repair.ratio)} ({_ratio(min(values))} to {_ratio(max(values))})"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{round(ratio, 2) + 0.0:.2f}".replace("-", MINUS)
+
+
+_SPECIAL: dict[str, Callable[[ArmRow], str]] = {"touched": _touched, "repair": _repair}

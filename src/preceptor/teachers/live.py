@@ -23,16 +23,26 @@ class LiveTeacher:
         network: maps normalised images [batch, channels, height, width] to logits [batch, classes].
         normalise: how this teacher wants its images; a student may want them otherwise.
         device: where it runs.
+        classes: how many of its outputs are classes; None is all. One that may abstain has one output more, which is
+            left out.
     """
 
-    def __init__(self, network: nn.Module, normalise: Normalisation, device: torch.device | str = "cpu") -> None:
-        self._network = deepcopy(network).eval().requires_grad_(False).to(device)
+    def __init__(
+        self,
+        network: nn.Module,
+        normalise: Normalisation,
+        device: torch.device | str = "cpu",
+        classes: int | None = None,
+    ) -> None:
+        self.network = deepcopy(network).eval().requires_grad_(False).to(device)
         self.normalise = normalise
+        self.classes = classes
 
     @torch.no_grad()
     def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Raw logits in float32 for images of 0 to 255."""
-        return self._network(in_fast_layout(self.normalise(images))).float()  # type: ignore[no-any-return]
+        outputs: Tensor = self.network(in_fast_layout(self.normalise(images)))
+        return outputs[:, : self.classes].float()
 
 
 @dataclass(frozen=True)

@@ -47,4 +47,4 @@ class CWSM:
     def __call__(self, lesson: Lesson) -> Float[Tensor, " batch"]:
         """Apply :func:`cwsm_weight`, then :func:`dynamic_temperature`."""
         weight = cwsm_weight(lesson.student[:, : lesson.teacher.shape[1]], self.eps)
-        return dynamic_temperature(weight, self.temperature, self.beta, self.normalise, self.minimum)
+        return dynamic_temperature(weight, self.temperature, self.beta, self.normalise, self.minimum, lesson.asked)

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.errors import InputError
@@ -17,6 +18,7 @@ def dynamic_temperature(
     beta: float,
     normalise: Normalise = "none",
     minimum: float = 1.0,
+    asked: Bool[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, " batch"]:
     """``T_x = T_0 + (mean(w) - w_x) beta``, at least ``minimum``.
 
@@ -29,12 +31,16 @@ def dynamic_temperature(
         beta: how far a weight moves it.
         normalise: "none" or "sum" (over the batch); which one the paper uses is not known.
         minimum: the clamp (this project's addition).
+        asked: the samples the teacher is listened to on, over which sum and mean go; None is all of them.
 
     Wen, Lai and Qian, arXiv:1911.07471 (Dynamic Temperature Distillation), as published in TextBrewer.
     """
+    if asked is not None:
+        weight = torch.where(asked, weight, 0)
     if normalise == "sum":
-        weight = weight / weight.sum()
-    return (temperature + (weight.mean() - weight) * beta).clamp(min=minimum)
+        weight = weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    mean = weight.mean() if asked is None else weight.sum() / asked.sum().clamp(min=1)
+    return (temperature + (mean - weight) * beta).clamp(min=minimum)
 
 
 def check_dynamic(name: str, temperature: float, beta: float, minimum: float) -> None:

@@ -58,4 +58,4 @@ class FLSW:
         """Apply :func:`flsw_weight`, then :func:`dynamic_temperature`."""
         student = lesson.student[:, : lesson.teacher.shape[1]]
         weight = flsw_weight(student, lesson.teacher, self.gamma, self.eps)
-        return dynamic_temperature(weight, self.temperature, self.beta, self.normalise, self.minimum)
+        return dynamic_temperature(weight, self.temperature, self.beta, self.normalise, self.minimum, lesson.asked)

@@ -25,6 +25,10 @@ READINGS_PER_EPOCH = 8
 """How often an epoch the tallies are read for the watcher; each reading waits for the device."""
 
 
+MOST_RESERVED = 0.99
+"""A student that reserves more than this, on the mean of an epoch, has collapsed: everything is declined."""
+
+
 @dataclass
 class Pupil:
     """One student and the chain that teaches it."""
@@ -43,11 +47,11 @@ class _Seat:
         pupil.chain.to(device)
         self.optimiser = protocol.optimiser([pupil.student, pupil.chain])
         self.scheduler = protocol.scheduler(self.optimiser)
-        self.tally = Tally()
+        self.tally = Tally(pupil.chain.abstains)
 
     def begin_epoch(self) -> None:
         self.pupil.student.train()
-        self.tally = Tally()
+        self.tally = Tally(self.pupil.chain.abstains)
 
     def learn(self, logits: Tensor, teacher_logits: Tensor | None, batch: Batch, progress: float) -> None:
         terms = self.pupil.chain(logits, teacher_logits, batch.label, index=batch.index, progress=progress)
@@ -58,7 +62,9 @@ class _Seat:
 
     def end_epoch(self, epoch: int, images_per_second: float, seconds: float) -> EpochRecord:
         losses = self.tally.mean_losses()
+        reservation = self.tally.mean_reservation()
         _check_finite(self.pupil.name, epoch, losses)
+        _check_not_collapsed(self.pupil.name, epoch, reservation)
         rate = float(self.optimiser.param_groups[0]["lr"])
         self.scheduler.step()
         return EpochRecord(
@@ -70,9 +76,33 @@ class _Seat:
             train_accuracy=self.tally.accuracy(),
             corrected=self.tally.share("corrected"),
             clamped=self.tally.share("clamped"),
+            temperature=self.tally.mean_temperature(),
+            reservation=reservation,
             images_per_second=images_per_second,
             seconds=seconds,
         )
+
+
+class _Lectern:
+    """The teacher, where there is one, and the samples it is asked about."""
+
+    def __init__(self, teacher: LiveTeacher | None, chains: Sequence[Chain], train: ImageSet) -> None:
+        self._teacher = teacher
+        listeners = [chain for chain in chains if chain.needs_teacher]
+        self.asked = _asked(listeners, len(train)) if listeners else None
+        if teacher is not None and self.asked is not None:
+            self._silence = torch.zeros_like(teacher(train.images[:1]))
+
+    def signal(self, batch: Batch) -> Tensor | None:
+        """The teacher's logits: zeros where nobody listens, for which it is not asked."""
+        if self._teacher is None or batch.asked is None:
+            return None if self._teacher is None else self._teacher(batch.images)
+        signal = self._silence.repeat(len(batch.images), 1)
+        return signal if len(batch.asked) == 0 else signal.index_copy(0, batch.asked, self._said(batch))
+
+    def _said(self, batch: Batch) -> Tensor:
+        assert self._teacher is not None, "asked for by signal alone"
+        return self._teacher(batch.images[batch.asked])
 
 
 def fit(
@@ -107,13 +137,14 @@ def fit(
         watcher: told about progress.
 
     Raises:
-        InputError: no samples, a chain without its teacher, or a loss that stops being finite.
+        InputError: no samples, a chain without its teacher or with a selection that is not fitted, a loss that stops
+            being finite, or a student that declines nearly everything.
     """
-    asks_teacher = any(pupil.chain.needs_teacher for pupil in pupils)
     if len(positions) < 2:
         raise InputError(f"{len(positions)} training samples: at least 2 are needed")
-    if asks_teacher and teacher is None:
+    if teacher is None and any(pupil.chain.needs_teacher for pupil in pupils):
         raise InputError("a chain needs teacher logits: give a teacher")
+    lectern = _Lectern(teacher, [pupil.chain for pupil in pupils], train)
     watcher = watcher or Silent()
     device = train.images.device
     seats = [_Seat(pupil, protocol, device) for pupil in pupils]
@@ -124,12 +155,14 @@ def fit(
         started = time.perf_counter()
         for seat in seats:
             seat.begin_epoch()
-        batches = epoch_batches(train, positions, rule, batch_size=protocol.batch_size, seed=seed, epoch=epoch)
+        batches = epoch_batches(
+            train, positions, rule, batch_size=protocol.batch_size, seed=seed, epoch=epoch, asked=lectern.asked
+        )
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             for number, batch in enumerate(batches):
                 progress = (epoch + number / steps) / protocol.epochs
                 draws = _draw_seed(seed, epoch, number)
-                _teach(seats, batch, teacher if asks_teacher else None, normalise, precision, progress, draws)
+                _teach(seats, batch, lectern, normalise, precision, progress, draws)
                 watcher.step(epoch + 1, len(batch.label))
                 if number % read_every == read_every - 1:
                     _tell(watcher, seats)
@@ -141,7 +174,7 @@ def fit(
 def _teach(
     seats: Sequence[_Seat],
     batch: Batch,
-    teacher: LiveTeacher | None,
+    lectern: _Lectern,
     normalise: Normalisation,
     precision: Precision,
     progress: float,
@@ -150,13 +183,21 @@ def _teach(
     """One step of every pupil, from one batch, one teacher signal and one seed of what it draws (dropout)."""
     autocast = torch.autocast(batch.images.device.type, torch.bfloat16, enabled=precision == "bf16")
     with autocast:
-        signal = None if teacher is None else teacher(batch.images)
+        heard = any(seat.pupil.chain.needs_teacher_at(progress) for seat in seats)
+        signal = lectern.signal(batch) if heard else None
         images = in_fast_layout(normalise(batch.images))
     for seat in seats:
         _reseed(draws, batch.images.device)
         with autocast:
             logits = seat.pupil.student(images)
         seat.learn(logits, signal, batch, progress)
+
+
+def _asked(chains: Sequence[Chain], size: int) -> Tensor | None:
+    """By position in the training set, whether any chain listens to the teacher; None when some listens everywhere."""
+    everything = torch.arange(size)
+    wanted = [chain.cpu().asks_at(everything) for chain in chains]
+    return None if any(bool(asks.all()) for asks in wanted) else torch.stack(wanted).any(dim=0)
 
 
 def _tell(watcher: Watcher, seats: Sequence[_Seat]) -> None:
@@ -179,6 +220,15 @@ def _reseed(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index].manual_seed(seed)
+
+
+def _check_not_collapsed(pupil: str, epoch: int, reservation: float | None) -> None:
+    if reservation is not None and reservation > MOST_RESERVED:
+        raise InputError(
+            f"pupil {pupil!r}: in epoch {epoch} it reserves {reservation:.1%} of its bets, so it declines to answer "
+            "nearly everything: give a larger payoff (above 1 / the teacher's usual confidence, below the number of "
+            "classes), a lower temperature, or a longer warm-up on the labels"
+        )
 
 
 def _check_finite(pupil: str, epoch: int, losses: dict[str, float]) -> None:

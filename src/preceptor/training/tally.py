@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from preceptor.chain import Terms
+from preceptor.audit import Terms
 from preceptor.lesson import UNLABELLED, predicted_class
 
 
@@ -23,6 +23,8 @@ class EpochRecord:
         train_accuracy: on the augmented images as they were met, share of the labelled samples.
         corrected: share of the samples met that the correction touched.
         clamped: share of the samples met whose temperature was raised to the stage's minimum.
+        temperature: mean over the samples met on which the teacher was listened to; None without a teacher.
+        reservation: mean probability of the extra output; None for a student that cannot abstain.
         images_per_second: through the whole class of pupils; evaluation is not counted.
         seconds: of the epoch.
     """
@@ -35,14 +37,21 @@ class EpochRecord:
     train_accuracy: float
     corrected: float
     clamped: float
+    temperature: float | None
+    reservation: float | None
     images_per_second: float
     seconds: float
 
 
 @dataclass
 class Tally:
-    """Sums over an epoch. Adding never waits for the device; reading does, so it is done a few times an epoch."""
+    """Sums over an epoch. Adding never waits for the device; reading does, so it is done a few times an epoch.
 
+    Args:
+        abstains: whether the student's last output is no class.
+    """
+
+    abstains: bool = False
     samples: int = 0
     losses: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, Tensor] = field(default_factory=dict)
@@ -52,12 +61,18 @@ class Tally:
         self.samples += len(label)
         for name, loss in {**terms.losses, "total": terms.total}.items():
             _sum(self.losses, name, loss.detach() * len(label))
-        classes = student_logits.shape[1] if terms.audit is None else terms.audit.said.shape[1]
-        _sum(self.counts, "right", (predicted_class(student_logits.detach()[:, :classes]) == label).sum())
+        logits = student_logits.detach().float()
+        classes = logits.shape[1] - self.abstains if terms.audit is None else terms.audit.said.shape[1]
+        _sum(self.counts, "right", (predicted_class(logits[:, :classes]) == label).sum())
         _sum(self.counts, "labelled", (label != UNLABELLED).sum())
+        if self.abstains:
+            _sum(self.counts, "reservation", logits.softmax(dim=1)[:, -1].double().sum())
         if terms.audit is not None:
+            asked = terms.audit.asked.sum()
             _sum(self.counts, "corrected", terms.audit.corrected.sum())
             _sum(self.counts, "clamped", terms.audit.clamped.sum())
+            _sum(self.counts, "asked", asked)
+            _sum(self.counts, "temperature", terms.audit.mean_temperature.double() * asked)
 
     def mean_losses(self) -> dict[str, float]:
         """Mean of every term, and of the total under that name; one transfer from the device."""
@@ -71,6 +86,15 @@ class Tally:
     def share(self, of: Literal["corrected", "clamped"]) -> float:
         """Share of the samples that the correction touched, or whose temperature was clamped."""
         return int(self.counts.get(of, 0)) / self.samples
+
+    def mean_temperature(self) -> float | None:
+        """Over the samples on which the teacher was listened to; None when there were none."""
+        asked = int(self.counts.get("asked", 0))
+        return float(self.counts["temperature"]) / asked if asked else None
+
+    def mean_reservation(self) -> float | None:
+        """Mean probability of the extra output; None for a student that cannot abstain."""
+        return float(self.counts["reservation"]) / self.samples if self.abstains else None
 
 
 def _sum(sums: dict[str, Tensor], name: str, value: Tensor) -> None:

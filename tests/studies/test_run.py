@@ -1,4 +1,4 @@
-"""The study, against the same numbers counted another way from what the loop was given and what it left."""
+"""A study, against the same numbers counted another way from what the loop was given and what it left."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from preceptor.data import ImageSet, hold_out
 from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.studies import Exhibit, FaultyTeacher, StudyResult, faulty_teacher, run_faulty_teacher
+from preceptor.studies import Exhibit, Study, StudyResult, arms_of, run_study
+from preceptor.studies import run as run_module
 from preceptor.studies import seed as seed_module
 from preceptor.teachers import LiveTeacher
 from tests.classroom import digits, same_bits, weights
@@ -66,7 +67,7 @@ def observed(watcher) -> Observed:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seed_module, "fit", spy)
-        result, exhibits = run_faulty_teacher(TINY, watcher=watcher, jobs=1, device="cpu")
+        result, exhibits = run_study(TINY, watcher=watcher, jobs=1, device="cpu")
     return Observed(result, exhibits, calls, watcher.images)
 
 
@@ -109,7 +110,7 @@ def test_the_teacher_learns_from_swapped_labels(observed, of_teacher, seed):
     partner = {1: 7, 7: 1, 3: 8, 8: 3}
     wrong = given != right
     assert all(partner[r] == g for g, r in zip(given[wrong].tolist(), right[wrong].tolist(), strict=True))
-    assert observed.result.teacher.wrong_labels[seed] == int(wrong.sum()) > 0
+    assert observed.result.teachers[0].wrong_labels[seed] == int(wrong.sum()) > 0
     everyone = of_teacher.train.labels != digits().train.labels
     for label in range(10):
         share = everyone[digits().train.labels == label].double().mean()
@@ -118,7 +119,7 @@ def test_the_teacher_learns_from_swapped_labels(observed, of_teacher, seed):
 
 def test_the_teacher_learns_from_more_images_than_its_students_do(observed, of_teacher, of_students):
     pool, lessons = set(of_teacher.positions.tolist()), set(of_students.positions.tolist())
-    assert len(lessons) == 40 < len(pool) == observed.result.teacher.images == 135
+    assert len(lessons) == 40 < len(pool) == observed.result.teachers[0].images == 135
     assert lessons < pool
 
 
@@ -137,9 +138,11 @@ def test_students_are_taught_by_the_teacher_as_its_last_epoch_left_it(of_teacher
 
 
 def test_accuracies_are_those_of_the_networks_on_the_test_set(observed, of_teacher, of_students, seed):
-    assert observed.result.teacher.accuracy[seed] == pytest.approx(accuracy(of_teacher.pupils["teacher"]))
+    assert observed.result.teachers[0].accuracy[seed] == pytest.approx(accuracy(of_teacher.pupils["teacher"]))
     for name in RECIPES:
-        assert observed.result.row(name).accuracy[seed] == pytest.approx(accuracy(of_students.pupils[name])), name
+        assert observed.result.row(name).accuracy.values[seed] == pytest.approx(accuracy(of_students.pupils[name])), (
+            name
+        )
 
 
 def test_what_the_teacher_gets_wrong_is_what_recipes_touch(observed, of_students, seed):
@@ -150,7 +153,7 @@ def test_what_the_teacher_gets_wrong_is_what_recipes_touch(observed, of_students
         assert observed.result.row(name).touched[seed] == int(wrong.sum())
     assert observed.result.row("none").touched is None
     assert observed.result.row("kd").touched is None
-    teacher = observed.result.teacher
+    teacher = observed.result.teachers[0]
     assert teacher.accuracy_on_lessons[seed] == pytest.approx(1 - wrong.double().mean())
     by_class = [wrong[truth == label].double().mean().item() for label in range(10)]
     assert teacher.error_by_class[seed] == pytest.approx(by_class)
@@ -159,14 +162,14 @@ def test_what_the_teacher_gets_wrong_is_what_recipes_touch(observed, of_students
 def test_differences_are_paired_with_the_baseline(observed):
     from scipy.stats import ttest_rel
 
-    base = observed.result.row("kd").accuracy
-    assert observed.result.row("kd").difference is None
+    base = observed.result.row("kd").accuracy.values
+    assert observed.result.row("kd").accuracy.difference is None
     for name in set(RECIPES) - {"kd"}:
-        row = observed.result.row(name)
-        expected = np.subtract(row.accuracy, base)
+        row = observed.result.row(name).accuracy
+        expected = np.subtract(row.values, base)
         assert row.difference.mean == pytest.approx(expected.mean())
         if expected.std() > 0:
-            interval = ttest_rel(row.accuracy, base).confidence_interval(0.95)
+            interval = ttest_rel(row.values, base).confidence_interval(0.95)
             assert (row.difference.low, row.difference.high) == pytest.approx((interval.low, interval.high))
 
 
@@ -206,11 +209,11 @@ def test_the_result_can_be_made_again_from_its_configuration(observed):
     for not_a_setting in ("device", "threads_a_seed"):
         config.pop(not_a_setting)
     told = {key: getattr(TINY, key) for key in ("name", "title", "setting", "shows", "does_not_show")}
-    assert FaultyTeacher(**told, **config) == TINY
+    assert Study(**told, **config) == TINY
 
 
 def test_two_at_a_time_come_to_the_same_numbers(observed):
-    result, exhibits = run_faulty_teacher(TINY, jobs=2, device="cpu")
+    result, exhibits = run_study(TINY, jobs=2, device="cpu")
     same = {"seconds": 0.0}
     assert result.model_copy(update=same) == observed.result.model_copy(update=same)
     assert [plain(exhibit) for exhibit in exhibits] == [plain(exhibit) for exhibit in observed.exhibits]
@@ -220,15 +223,15 @@ def plain(exhibit: Exhibit) -> dict:
     return {**exhibit.model_dump(), "pixels": exhibit.pixels.tolist()}
 
 
-def changed(**settings) -> FaultyTeacher:
-    return FaultyTeacher.model_validate({**TINY.model_dump(), **settings})
+def changed(**settings) -> Study:
+    return Study.model_validate({**TINY.model_dump(), **settings})
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"baseline": "kdd"}, "study tiny: the baseline 'kdd' is not among its recipes"),
-        ({"recipes": ("kd", "ka-pz")}, "unknown recipe 'ka-pz': did you mean 'ka-ps'"),
+        ({"baseline": "kdd"}, "study tiny: the baseline 'kdd' is not among its arms"),
+        ({"arms": arms_of("kd", "ka-pz")}, "unknown recipe 'ka-pz': did you mean 'ka-ps'"),
         ({"data": "digts"}, "unknown data set 'digts': did you mean 'digits'"),
         ({"lessons": 136}, "subset of 136 images: allowed is 0 to 135"),
         ({"pairs": ((1, 7), (7, 2))}, "every class may be named once only"),
@@ -237,19 +240,19 @@ def changed(**settings) -> FaultyTeacher:
 )
 def test_what_cannot_be_run_is_refused(settings, told):
     with pytest.raises(InputError, match=told):
-        run_faulty_teacher(changed(**settings), jobs=1)
+        run_study(changed(**settings), jobs=1)
 
 
 def test_a_data_set_without_a_test_set(monkeypatch):
     monkeypatch.setattr(seed_module, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), test=None))
     with pytest.raises(InputError, match="digits has no test set: the study needs one"):
-        run_faulty_teacher(TINY, jobs=1)
+        run_study(TINY, jobs=1)
 
 
 def test_cuda_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EnvironmentProblem, match="no CUDA device"):
-        run_faulty_teacher(TINY, device="cuda")
+        run_study(TINY, device="cuda")
 
 
 @pytest.mark.parametrize(("device", "jobs"), [("auto", 1), ("cuda", 1), ("cpu", None)])
@@ -261,9 +264,9 @@ def test_on_a_gpu_seeds_run_one_at_a_time(monkeypatch, device, jobs):
         raise InputError("that is all")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(faulty_teacher, "run_seeds", stop)
+    monkeypatch.setattr(run_module, "run_seeds", stop)
     with pytest.raises(InputError, match="that is all"):
-        run_faulty_teacher(TINY, device=device)
+        run_study(TINY, device=device)
     assert asked == [jobs]
 
 
@@ -271,19 +274,19 @@ def test_pairs_are_found_when_none_are_given(monkeypatch):
     found = []
 
     def stop(run, seeds, report, jobs):
-        found.append(run.settings.pairs)
+        found.append(run.pairs)
         raise InputError("that is all")
 
-    monkeypatch.setattr(faulty_teacher, "run_seeds", stop)
+    monkeypatch.setattr(run_module, "run_seeds", stop)
     with pytest.raises(InputError, match="that is all"):
-        run_faulty_teacher(changed(pairs=None))
+        run_study(changed(pairs=None))
     assert sorted(label for pair in found[0] for label in pair) == list(range(10))
 
 
 def test_fewer_lessons_than_classes_leave_classes_without_an_error_rate(tmp_path):
     from preceptor.studies import load_result, save_result
 
-    result, _ = run_faulty_teacher(changed(lessons=6, recipes=("kd", "ka-ps"), seeds=(0,)), jobs=1)
-    assert result.teacher.error_by_class[0].count(None) == 4
+    result, _ = run_study(changed(lessons=6, arms=arms_of("kd", "ka-ps"), seeds=(0,)), jobs=1)
+    assert result.teachers[0].error_by_class[0].count(None) == 4
     save_result(result, tmp_path / "result.json")
     assert load_result(tmp_path / "result.json") == result

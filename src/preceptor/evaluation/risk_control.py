@@ -1,0 +1,172 @@
+"""A threshold with a promise: the risk on what a classifier answers stays below a limit, with stated probability."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from preceptor.errors import InputError
+from preceptor.evaluation.selective import check_counts, check_ranking
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The samples with ``confidence >= threshold`` are answered, and the risk on them is below `max_risk`.
+
+    Attributes:
+        threshold: the least confidence that is answered.
+        coverage: share of the calibration set that it answers.
+        covered: number of calibration samples that it answers.
+        errors: among these.
+        bound: upper limit of the risk that was found; below `max_risk`.
+        max_risk: what is promised of the risk on new data.
+        delta: probability, over calibration sets, that the promise is broken.
+        samples: size of the calibration set.
+    """
+
+    threshold: float
+    coverage: float
+    covered: int
+    errors: int
+    bound: float
+    max_risk: float
+    delta: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class NoPromise:
+    """No threshold was found for which the limit can be promised.
+
+    Attributes:
+        lowest_bound: the lowest upper limit of the risk among the thresholds that were tried: what this set could
+            have promised instead.
+        coverage: share of the calibration set answered there.
+        max_risk: what was asked.
+        delta: probability that a promise may be broken, as asked.
+        samples: size of the calibration set.
+    """
+
+    lowest_bound: float
+    coverage: float
+    max_risk: float
+    delta: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    threshold: float
+    covered: int
+    errors: int
+    bound: float
+
+
+def risk_upper_bound(errors: int, n: int, delta: float) -> float:
+    """One-sided Clopper-Pearson limit: the error rate b at which n samples show so few errors with probability delta.
+
+    ``sum_{j <= k} C(n, j) b^j (1 - b)^(n - j) = delta`` for k errors; 1 if all are errors, ``1 - delta^(1/n)`` if none
+    is. The true rate exceeds it with probability at most delta.
+
+    Args:
+        errors: k, 0 to n.
+        n: number of independent samples.
+        delta: between 0 and 1.
+
+    Raises:
+        InputError: a count or delta is out of range.
+
+    B* of Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017, arXiv:1705.08500.
+    """
+    from scipy.stats import beta
+
+    check_counts(errors, n)
+    _check_delta(delta)
+    return 1.0 if errors == n else float(beta.isf(delta, errors + 1, n - errors))
+
+
+def select_threshold(
+    confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], max_risk: float, delta: float = 0.05
+) -> Promise | NoPromise:
+    """Selection with guaranteed risk (SGR): the widest coverage found whose risk stays below a limit, or none.
+
+    Bisection over the samples' confidences in ``K = ceil(log2 n)`` steps, at least one, each judged by
+    `risk_upper_bound` at ``delta / K``; returned is the widest coverage among the steps that passed. Tied samples are
+    answered together.
+
+    The promise, risk at most `max_risk` with probability at least 1 - delta, needs calibration samples drawn like
+    those met later and used for nothing else: neither training, nor model selection, nor choosing the score. The
+    argument that K steps cost a factor of K is exact where the true risk does not fall as coverage grows; then only
+    the path a perfect judge would take can break it. The search may miss a small feasible coverage where the risk is
+    not monotone, as any bisection.
+
+    Unlike the authors' code it takes K steps and not K + 1, counts errors as integers, and never returns a threshold
+    whose bound is not below the limit.
+
+    Args:
+        confidence: higher when surer; finite.
+        wrong: whether the prediction misses the label.
+        max_risk: above 0 and at most 1.
+        delta: probability that the promise may be broken. Default 0.05.
+
+    Raises:
+        InputError: as `risk_coverage`, an infinite confidence, or max_risk or delta out of range.
+
+    Geifman and El-Yaniv, 2017, arXiv:1705.08500, algorithm 1.
+    """
+    check_ranking(confidence, wrong)
+    _check_finite(confidence)
+    _check_delta(delta)
+    if not 0 < max_risk <= 1:
+        raise InputError(f"max_risk {max_risk}: give a share above 0 and at most 1, for example 0.02")
+    n = len(confidence)
+    tried = _bisect(confidence.detach(), wrong, max_risk, delta)
+    passed = [candidate for candidate in tried if candidate.bound < max_risk]
+    if not passed:
+        nearest = min(tried, key=lambda candidate: candidate.bound)
+        return NoPromise(nearest.bound, nearest.covered / n, max_risk, delta, n)
+    widest = max(passed, key=lambda candidate: candidate.covered)
+    return Promise(
+        threshold=widest.threshold,
+        coverage=widest.covered / n,
+        covered=widest.covered,
+        errors=widest.errors,
+        bound=widest.bound,
+        max_risk=max_risk,
+        delta=delta,
+        samples=n,
+    )
+
+
+def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[_Candidate]:
+    ordered, order = confidence.sort()
+    errors_up_to = wrong[order].cumsum(dim=0)
+    n = len(ordered)
+    steps = max(1, (n - 1).bit_length())
+    low, high, tried = 1, n, []
+    for _ in range(steps):
+        middle = (low + high + 1) // 2
+        tried.append(_candidate(ordered, errors_up_to, middle, delta / steps))
+        low, high = (low, middle) if tried[-1].bound < max_risk else (middle, high)
+    return tried
+
+
+def _candidate(ordered: Tensor, errors_up_to: Tensor, rank: int, delta: float) -> _Candidate:
+    """The threshold at the sample of this rank, 1 for the least sure; all that tie with it are covered as well."""
+    threshold = ordered[rank - 1]
+    below = int((ordered < threshold).sum())
+    covered = len(ordered) - below
+    errors = int(errors_up_to[-1]) - (int(errors_up_to[below - 1]) if below else 0)
+    return _Candidate(float(threshold), covered, errors, risk_upper_bound(errors, covered, delta))
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 < delta < 1:
+        raise InputError(f"delta {delta}: give a probability between 0 and 1, for example 0.05")
+
+
+def _check_finite(confidence: Tensor) -> None:
+    infinite = confidence.isinf()
+    if infinite.any():
+        position = int(infinite.nonzero()[0])
+        raise InputError(f"sample {position}: its confidence is infinite, and a threshold must be a finite number")

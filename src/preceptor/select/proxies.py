@@ -1,0 +1,66 @@
+"""Scores that need no gradient: the teacher's error on a sample, and chance, the control of every other score."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from preceptor.evidence import Evidence
+from preceptor.lesson import predicted_class
+from preceptor.select.ranked import RankedSelection
+from preceptor.stage import register
+
+
+@register("select", "el2n", paper="Paul, Ganguli, Dziugaite, 2021, arXiv:2107.07075 (EL2N), of the teacher")
+class EL2N(RankedSelection):
+    """Teach the samples on which the teacher errs most (EL2N).
+
+    ``score_i = |p_i - y_i|``, from 0 to sqrt 2. The larger it is, the more its authors expect training to gain from the
+    sample, and that direction is kept here; ``lowest`` teaches those the teacher finds easy.
+    """
+
+    def score(self, evidence: Evidence) -> Float[Tensor, " n"]:
+        """The length of the error vector."""
+        logits = evidence.teacher.train.logits.double()
+        length: Tensor = (logits.softmax(dim=1) - F.one_hot(evidence.label.long(), logits.shape[1])).norm(dim=1)
+        return length
+
+
+@register("select", "teacher_loss", paper="control: the teacher's cross-entropy, which needs no gradient")
+class TeacherLoss(RankedSelection):
+    """Teach the samples on which the teacher has the smallest loss.
+
+    ``score_i = -CE(t_i, y_i)``: the surer the teacher is of the truth, the sooner it is heard.
+    """
+
+    def score(self, evidence: Evidence) -> Float[Tensor, " n"]:
+        """Minus the cross-entropy."""
+        return -F.cross_entropy(evidence.teacher.train.logits.double(), evidence.label.long(), reduction="none")
+
+
+@register("select", "correctness", paper="control: whether the teacher is right")
+class Correctness(RankedSelection):
+    """Teach the samples the teacher gets right first.
+
+    ``score_i`` is 1 where the teacher predicts the label, else 0. Among equals the smaller position is taught, so
+    that in a training set sorted by class it favours the first classes.
+    """
+
+    def score(self, evidence: Evidence) -> Float[Tensor, " n"]:
+        """1 where the teacher is right."""
+        logits = evidence.teacher.train.logits
+        return (predicted_class(logits) == evidence.label).to(logits.dtype)
+
+
+@register("select", "random", paper="control: what any choice of as many samples would do")
+class Random(RankedSelection):
+    """Teach samples drawn by chance: any score must beat this one at the same ``keep``.
+
+    The draw depends on the evidence's seed and on how many samples have a label, on nothing else, and is the same on
+    every device.
+    """
+
+    def score(self, evidence: Evidence) -> Float[Tensor, " n"]:
+        """A random permutation."""
+        generator = torch.Generator().manual_seed(evidence.seed)
+        return torch.randperm(len(evidence.label), generator=generator).float().to(evidence.label.device)

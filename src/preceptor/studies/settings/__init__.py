@@ -1,0 +1,1 @@
+"""The settings of the studies that come with the package, one file each."""

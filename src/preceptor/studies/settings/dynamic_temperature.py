@@ -1,0 +1,49 @@
+"""Dynamic temperatures against the fixed temperature they average to."""
+
+from preceptor.studies.settings.fashion import COMMON, LIMITS, SETTING, faulty
+from preceptor.studies.study import Arm, Study, arms_of
+
+BATCH = 64
+"""Weights that sum to 1 over a batch are moved by a beta of its size as far as raw ones of mean 1 by a beta of 1."""
+
+DYNAMIC_TEMPERATURE = Study(
+    name="dynamic-temperature",
+    title="Dynamic temperatures against a fixed one, on Fashion-MNIST",
+    setting=(
+        f"{SETTING} 40 % of the teacher's labels were taken for those of the class that looks most like theirs. "
+        "Students learn from the teacher's softened word alone, at temperature 4 or at one that is set for each sample "
+        "and averages to 4 over a batch before the clamp."
+    ),
+    shows=(
+        "Whether giving each sample its own temperature teaches better than one temperature for all, with everything "
+        "else equal. Mean temperature and clamp rate are what they were in training."
+    ),
+    does_not_show=f"{LIMITS} No temperature was searched for.",
+    teachers=(faulty(40),),
+    arms=(
+        *arms_of("none"),
+        Arm(
+            name="fixed",
+            recipe="dtd-flsw",
+            overrides={"temper": {"stage": "fixed", "temperature": 4.0}},
+            about="temperature 4 for every sample; no correction, no label term",
+        ),
+        *arms_of("dtd-flsw", "dtd-cwsm"),
+        Arm(
+            name="dtd-flsw-sum",
+            recipe="dtd-flsw",
+            overrides={"temper.normalise": "sum", "temper.beta": BATCH},
+            about="dtd-flsw with weights divided by their sum over the batch, beta 64",
+        ),
+        Arm(
+            name="dtd-cwsm-sum",
+            recipe="dtd-cwsm",
+            overrides={"temper.normalise": "sum", "temper.beta": BATCH},
+            about="dtd-cwsm with weights divided by their sum over the batch, beta 64",
+        ),
+    ),
+    baseline="fixed",
+    noun="dynamic temperature",
+    columns=("accuracy", "difference", "temperature", "clamped"),
+    **COMMON,
+)

@@ -1,0 +1,43 @@
+"""What the studies on Fashion-MNIST have in common."""
+
+from typing import Any
+
+from preceptor.studies.study import TeacherKind
+from preceptor.training import Protocol
+
+COMMON: dict[str, Any] = {
+    "data": "fashion-mnist",
+    "held_out": 0.75,
+    "lessons": 4000,
+    "augment": False,
+    "teacher": "convnet32",
+    "student": "convnet16",
+    "teacher_protocol": Protocol(epochs=4),
+    "student_protocol": Protocol(epochs=8),
+    "seeds": (0, 1, 2),
+}
+"""Settings; teachers learn from the quarter of the training images that is not held out.
+
+Everything is small and short, so that all studies together take some hour of two cores. Short training does better
+without random views.
+"""
+
+SETTING = (
+    "Teachers learned from 15,000 images of Fashion-MNIST in 4 epochs; students are given 4,000 of the same images, "
+    "with the right labels, for 8 epochs."
+)
+LIMITS = (
+    "Anything about the full data set or a published schedule: the networks are small, the runs are short, and recipes "
+    "run with their published settings, tuned for nothing here."
+)
+
+CLEAN = TeacherKind(name="clean", about="every label right")
+
+
+def faulty(per_cent: int) -> TeacherKind:
+    """A teacher of which so many labels in a hundred were wrong."""
+    return TeacherKind(
+        name=f"{per_cent} % wrong",
+        about=f"{per_cent} % of the labels swapped for those of the class that looks most like it",
+        rate=per_cent / 100,
+    )

@@ -1,0 +1,30 @@
+"""Corrections against the quality of the teacher."""
+
+from preceptor.studies.settings.fashion import CLEAN, COMMON, LIMITS, SETTING, faulty
+from preceptor.studies.study import Study, TeacherKind, arms_of
+
+TEACHER_QUALITY = Study(
+    name="teacher-quality",
+    title="Corrections under teachers from good to bad, on Fashion-MNIST",
+    setting=(
+        f"{SETTING} Of the teachers' labels 0, 20, 40 or 60 % were taken for those of the class that looks most like "
+        "theirs; a fifth teacher had right labels and was stopped after one epoch."
+    ),
+    shows=(
+        "From which quality of the teacher on correcting it pays, and how much of what a bad teacher costs plain "
+        "distillation a correction makes good (the repair ratio), with everything else equal: same weights at the "
+        "start, same batches, same teacher signal under each seed."
+    ),
+    does_not_show=f"{LIMITS} The label noise is made.",
+    teachers=(
+        CLEAN,
+        faulty(20),
+        faulty(40),
+        faulty(60),
+        TeacherKind(name="early-stopped", about="every label right, trained for 1 epoch", epochs=1),
+    ),
+    arms=arms_of("none", "kd", "lr", "label-revision-kl", "ka-ps", "ka-lsr", "drop-wrong"),
+    repair="clean",
+    columns=("accuracy", "difference", "repair", "touched"),
+    **COMMON,
+)

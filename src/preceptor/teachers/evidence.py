@@ -1,0 +1,95 @@
+"""Asks a teacher, once and before training, what a selection is fitted on."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+
+from preceptor.data import ImageSet
+from preceptor.errors import InputError
+from preceptor.evidence import Checkpoint, Evidence, Outputs
+from preceptor.teachers.live import LiveTeacher
+
+
+def gather_evidence(
+    teacher: LiveTeacher,
+    train: ImageSet,
+    positions: Int[Tensor, " n"],
+    held_out: Int[Tensor, " m"],
+    *,
+    seed: int,
+    features: bool = True,
+    history: Sequence[tuple[float, LiveTeacher]] = (),
+) -> Evidence:
+    """What the teacher makes of the training and the held-out images, as they are, without augmentation.
+
+    Args:
+        teacher: as it teaches.
+        train: all training images and labels, on the teacher's device.
+        positions: of the samples the teacher may teach.
+        held_out: of samples nobody is trained on; may be empty.
+        seed: of whatever the selection draws.
+        features: whether to keep what the last linear layer is given.
+        history: moments of the teacher's training, oldest first, each with its learning rate; the last is the teacher
+            itself. Empty is the teacher alone, with a learning rate of 1.
+
+    Raises:
+        InputError: features are asked for and the network does not end in a linear layer.
+    """
+    taught, kept = (train.take(where.to(train.images.device)) for where in (positions, held_out))
+    return Evidence(
+        index=positions.to(train.labels.device),
+        label=taught.labels.long(),
+        held_out_label=kept.labels.long() if len(held_out) else None,
+        checkpoints=tuple(
+            Checkpoint(
+                rate,
+                outputs(network, taught.images, features),
+                outputs(network, kept.images, features) if len(held_out) else None,
+            )
+            for rate, network in (history or [(1.0, teacher)])
+        ),
+        has_bias=features and last_linear_layer(teacher, train.images[:2]).bias is not None,
+        size=len(train),
+        seed=seed,
+    )
+
+
+def outputs(
+    teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"], features: bool = True, batch_size: int = 512
+) -> Outputs:
+    """Logits, and the inputs of the last linear layer when they are asked for."""
+    if not features:
+        return Outputs(torch.cat([teacher(part) for part in images.split(batch_size)]))
+    layer = last_linear_layer(teacher, images[:2])
+    kept: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, given: kept.append(given[0].detach().float()))
+    try:
+        logits = torch.cat([teacher(part) for part in images.split(batch_size)])
+    finally:
+        hook.remove()
+    return Outputs(logits, torch.cat(kept))
+
+
+def last_linear_layer(teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"]) -> nn.Linear:
+    """The linear layer whose output the logits are, whatever it is called in the network.
+
+    Raises:
+        InputError: there is none.
+    """
+    made: list[tuple[nn.Linear, Tensor]] = []
+    layers = [layer for layer in teacher.network.modules() if isinstance(layer, nn.Linear)]
+    hooks = [layer.register_forward_hook(lambda layer, _, out: made.append((layer, out))) for layer in layers]
+    try:
+        logits = teacher(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, out in reversed(made):
+        if out.dim() == 2 and torch.equal(out[:, : teacher.classes].float(), logits):
+            return layer
+    raise InputError(
+        f"the teacher ({type(teacher.network).__name__}) does not end in a linear layer: a selection by last-layer "
+        "gradients needs one; select by el2n, teacher_loss, correctness or random instead"
+    )

@@ -1,0 +1,169 @@
+"""Independent derivations of the selections that are fitted: scores row by row in NumPy, then the weights.
+
+Nothing here calls the package. Gradients and the curvature are written out sample by sample, in full.
+"""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.linalg import cg
+
+Array = NDArray[np.float64]
+ScoreFunction = Callable[..., list[float]]
+
+
+def probabilities(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max())
+    probs: Array = powers / powers.sum()
+    return probs
+
+
+def inputs(features: Array, has_bias: bool) -> Array:
+    return np.array([*features, 1.0] if has_bias else features, dtype=np.float64)
+
+
+def error(logits: Array, label: int) -> Array:
+    wrong: Array = probabilities(logits).copy()
+    wrong[label] -= 1
+    return wrong
+
+
+def gradient(outputs: SimpleNamespace, i: int, label: int, has_bias: bool) -> Array:
+    """The gradient of one sample's cross-entropy in the last layer's weights, as one long row."""
+    row: Array = np.kron(error(outputs.logits[i], label), inputs(outputs.features[i], has_bias)).astype(np.float64)
+    return row
+
+
+def labelled(evidence: SimpleNamespace) -> list[int]:
+    """The rows of the evidence that have a label, by position in the training set."""
+    return [i for i in np.argsort(evidence.index) if evidence.label[i] >= 0]
+
+
+def gradients(evidence: SimpleNamespace, checkpoint: SimpleNamespace) -> list[Array]:
+    rows = labelled(evidence)
+    return [gradient(checkpoint.train, i, evidence.label[i], evidence.has_bias) for i in rows]
+
+
+def held_out_gradient(evidence: SimpleNamespace, checkpoint: SimpleNamespace) -> Array:
+    pairs = enumerate(evidence.held_out_label)
+    rows = [gradient(checkpoint.held_out, i, label, evidence.has_bias) for i, label in pairs if label >= 0]
+    mean: Array = np.mean(rows, axis=0)
+    return mean
+
+
+def curvature(evidence: SimpleNamespace) -> Array:
+    train = evidence.checkpoints[-1].train
+    each = []
+    for i in labelled(evidence):
+        p, h = probabilities(train.logits[i]), inputs(train.features[i], evidence.has_bias)
+        each.append(np.kron(np.diag(p) - np.outer(p, p), np.outer(h, h)))
+    mean: Array = np.mean(each, axis=0)
+    return mean
+
+
+def influence_scores(
+    evidence: SimpleNamespace, damping: float = 5e-4, exact_up_to: int = 4096, steps: int = 20
+) -> list[float]:
+    teacher = evidence.checkpoints[-1]
+    target = held_out_gradient(evidence, teacher)
+    damped = curvature(evidence) + damping * np.eye(len(target))
+    if len(target) <= exact_up_to:
+        solved = np.linalg.solve(damped, target)
+    else:
+        rough = kronecker_inverse(evidence, damping)
+        solved = cg(damped, target, rough @ target, rtol=1e-6, atol=0, maxiter=steps, M=rough)[0]
+    return [float(solved @ g) for g in gradients(evidence, teacher)]
+
+
+def kronecker_inverse(evidence: SimpleNamespace, damping: float) -> Array:
+    teacher = evidence.checkpoints[-1]
+    rows = labelled(evidence)
+    probs = [probabilities(teacher.train.logits[i]) for i in rows]
+    given = [inputs(teacher.train.features[i], evidence.has_bias) for i in rows]
+    of_classes = np.linalg.eigh(np.mean([np.diag(p) - np.outer(p, p) for p in probs], axis=0))[1]
+    of_inputs = np.linalg.eigh(np.mean([np.outer(h, h) for h in given], axis=0))[1]
+    basis = np.kron(of_classes, of_inputs)
+    diagonal = np.diag(basis.T @ curvature(evidence) @ basis)
+    inverse: Array = basis @ np.diag(1 / (diagonal + damping)) @ basis.T
+    return inverse
+
+
+def tracin_scores(evidence: SimpleNamespace) -> list[float]:
+    scores = np.zeros(len(labelled(evidence)))
+    for checkpoint in evidence.checkpoints:
+        target = held_out_gradient(evidence, checkpoint)
+        scores += [checkpoint.learning_rate * float(target @ g) for g in gradients(evidence, checkpoint)]
+    return list(scores)
+
+
+def gradient_cosine_scores(evidence: SimpleNamespace) -> list[float]:
+    teacher = evidence.checkpoints[-1]
+    target = held_out_gradient(evidence, teacher)
+    pairs = [(g, np.linalg.norm(g) * np.linalg.norm(target)) for g in gradients(evidence, teacher)]
+    return [float(target @ g / length) if length > 0 else 0.0 for g, length in pairs]
+
+
+def el2n_scores(evidence: SimpleNamespace) -> list[float]:
+    logits = evidence.checkpoints[-1].train.logits
+    return [float(np.sqrt(sum(error(logits[i], evidence.label[i]) ** 2))) for i in labelled(evidence)]
+
+
+def teacher_loss_scores(evidence: SimpleNamespace) -> list[float]:
+    logits = evidence.checkpoints[-1].train.logits
+    return [float(np.log(probabilities(logits[i])[evidence.label[i]])) for i in labelled(evidence)]
+
+
+def correctness_scores(evidence: SimpleNamespace) -> list[float]:
+    logits = evidence.checkpoints[-1].train.logits
+    return [float(np.flatnonzero(logits[i] == logits[i].max())[0] == evidence.label[i]) for i in labelled(evidence)]
+
+
+def random_scores(evidence: SimpleNamespace) -> list[float]:
+    """Fisher and Yates' shuffle on the raw numbers of the Mersenne twister, as torch draws a permutation."""
+    twister = np.random.MT19937()
+    twister._legacy_seeding(int(evidence.seed))
+    order = [float(i) for i in range(len(labelled(evidence)))]
+    for i in range(len(order) - 1):
+        other = i + int(twister.random_raw()) % (len(order) - i)
+        order[i], order[other] = order[other], order[i]
+    return order
+
+
+def kept_positions(scores: list[float], positions: list[int], keep: float, lowest: bool) -> set[int]:
+    """The best so many positions, one after the other; of equal scores the smaller position."""
+    left = dict(zip(positions, scores, strict=True))
+    best: set[int] = set()
+    for _ in range(int(np.floor(keep * len(scores) + 0.5))):
+        extreme = min(left.values()) if lowest else max(left.values())
+        chosen = min(position for position, score in left.items() if score == extreme)
+        best.add(chosen)
+        del left[chosen]
+    return best
+
+
+def selection(score: ScoreFunction) -> Callable[..., Array]:
+    """The reference of a stage that teaches what scores highest, and everything that has no label."""
+
+    def weights(
+        lesson: SimpleNamespace, evidence: SimpleNamespace, keep: float = 0.7, lowest: bool = False, **options: Any
+    ) -> Array:
+        positions = [int(evidence.index[i]) for i in labelled(evidence)]
+        taught = kept_positions(score(evidence, **options), positions, keep, lowest)
+        taught |= {int(position) for position in evidence.index} - set(positions)
+        return np.array([float(position in taught) for position in lesson.index])
+
+    return weights
+
+
+SELECTIONS: dict[str, ScoreFunction] = {
+    "correctness": correctness_scores,
+    "el2n": el2n_scores,
+    "gradient_cosine": gradient_cosine_scores,
+    "influence": influence_scores,
+    "random": random_scores,
+    "teacher_loss": teacher_loss_scores,
+    "tracin": tracin_scores,
+}

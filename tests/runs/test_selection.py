@@ -1,0 +1,120 @@
+"""Runs whose recipe chooses samples beforehand: scores are stored, used again, and refused where they do not fit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from preceptor.errors import InputError
+from preceptor.models import load_checkpoints, load_student
+from preceptor.runs import RunResult, resolve, run
+from preceptor.runs.scores import load_scores, save_scores
+from preceptor.runs.selection import score_samples
+from tests.classroom import SMALL_RUN
+
+SETTINGS: dict[str, Any] = {**SMALL_RUN, "recipe": "lr-ds"}
+
+
+def distil(out: Path, teacher: Path, *overrides: tuple[str, object], **settings: Any) -> RunResult:
+    return run(resolve({**SETTINGS, "teacher": teacher, **settings}, overrides), out)
+
+
+@pytest.fixture(scope="module")
+def chosen(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return distil(tmp_path_factory.mktemp("runs") / "chosen", teacher)
+
+
+def test_the_scores_lie_with_the_run(chosen: RunResult) -> None:
+    scores = load_scores(chosen.folder / "scores.safetensors")
+    assert len(scores.index) == chosen.training_images == 60
+    assert int(scores.selected.sum()) == chosen.taught == 42
+    best = scores.score.argsort(descending=True, stable=True)[:42]
+    assert set(scores.index[best].tolist()) == set(scores.index[scores.selected].tolist())
+    assert scores.origin.stage == "influence"
+    assert scores.origin.held_out > 0
+    expected = {"keep": 0.7, "lowest": False, "damping": 5e-4, "exact_up_to": 4096, "steps": 20}
+    assert scores.origin.options == expected
+
+
+def test_they_are_the_same_under_the_same_seed_and_can_be_used_again(
+    chosen: RunResult, teacher: Path, tmp_path: Path
+) -> None:
+    again = distil(tmp_path / "again", teacher)
+    file = chosen.folder / "scores.safetensors"
+    assert (again.folder / "scores.safetensors").read_bytes() == file.read_bytes()
+    reused = distil(tmp_path / "reused", teacher, scores=file)
+    for name, tensor in load_student(reused.folder)[0].state_dict().items():
+        assert torch.equal(tensor, load_student(chosen.folder)[0].state_dict()[name])
+
+
+def test_another_share_or_direction_of_the_same_scores(chosen: RunResult, teacher: Path, tmp_path: Path) -> None:
+    file = chosen.folder / "scores.safetensors"
+    lowest = distil(
+        tmp_path / "lowest", teacher, ("recipe.select.lowest", True), ("recipe.select.keep", 0.3), scores=file
+    )
+    assert lowest.taught == 18
+    selected, rest = load_scores(lowest.folder / "scores.safetensors"), load_scores(file)
+    assert not (selected.selected & rest.selected).any()
+
+
+def test_select_makes_the_scores_the_run_would(chosen: RunResult, teacher: Path, tmp_path: Path) -> None:
+    scores = score_samples(resolve({**SETTINGS, "teacher": teacher}))
+    assert torch.equal(scores.score, load_scores(chosen.folder / "scores.safetensors").score)
+
+
+def changed(file: Path, out: Path, **origin: Any) -> Path:
+    scores = load_scores(file)
+    save_scores(out, type(scores)(scores.index, scores.score, scores.selected, scores.origin.model_copy(update=origin)))
+    return out
+
+
+def test_scores_that_do_not_fit_are_refused_before_anything_is_written(
+    chosen: RunResult, teacher: Path, tmp_path: Path
+) -> None:
+    file = chosen.folder / "scores.safetensors"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"scores": changed(file, tmp_path / "a", data_fingerprint="x")}, "scores of other training data"),
+        ({"scores": changed(file, tmp_path / "b", stage="el2n")}, "scores of selection 'el2n'"),
+        ({"scores": file, "train_images": 80}, "has no score for 70 of the 80 samples"),
+        ({"scores": file, "recipe": "kd"}, "no selection by score"),
+        ({"validation": 0.0}, "nothing is held out"),
+    ]
+    for settings, said in cases:
+        with pytest.raises(InputError, match=said):
+            distil(tmp_path / "out", teacher, **settings)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_selection_that_needs_nothing_held_out_does_without(teacher: Path, tmp_path: Path) -> None:
+    select = {"stage": "el2n", "keep": 0.5}
+    result = distil(tmp_path / "out", teacher, ("recipe.select", select), validation=0.0)
+    assert result.taught == 30
+
+
+def test_checkpoints_are_kept_evenly_and_tracin_reads_them(teacher: Path, tmp_path: Path) -> None:
+    tracin = ("recipe.select", {"stage": "tracin", "keep": 0.5})
+    with pytest.raises(InputError, match="train it with --keep-checkpoints"):
+        distil(tmp_path / "out", teacher, tracin)
+    settings = {**SMALL_RUN, "student": "convnet4", "protocol": {"epochs": 4, "batch_size": 32}, "keep_checkpoints": 2}
+    run(resolve(settings), tmp_path / "teacher")
+    kept = load_checkpoints(tmp_path / "teacher")
+    assert [path.name for _, path in kept] == ["epoch-00002", "epoch-00004"]
+    lines = [json.loads(line) for line in (tmp_path / "teacher" / "metrics.jsonl").read_text().splitlines()]
+    rates = {line["epoch"]: line["learning_rate"] for line in lines if line["event"] == "epoch"}
+    assert [rate for rate, _ in kept] == [rates[2], rates[4]]
+    last, end = load_student(kept[-1][1])[0], load_student(tmp_path / "teacher")[0]
+    assert torch.equal(last.head.weight, end.head.weight)  # type: ignore[union-attr, arg-type]
+    result = distil(tmp_path / "out", tmp_path / "teacher", tracin)
+    assert load_scores(result.folder / "scores.safetensors").origin.checkpoints == 2
+
+
+def test_an_abstaining_student_as_teacher_says_nothing_of_declining(teacher: Path, tmp_path: Path) -> None:
+    gambler = distil(tmp_path / "gambler", teacher, recipe="precise-abstain-b")
+    network, card = load_student(gambler.folder)
+    assert card.abstains
+    assert network.head.out_features == 11  # type: ignore[union-attr]
+    pupil = distil(tmp_path / "pupil", gambler.folder, recipe="kd")
+    assert pupil.teacher is not None
+    assert not load_student(pupil.folder)[1].abstains

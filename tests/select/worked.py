@@ -1,0 +1,41 @@
+"""The worked numbers of influence and of the choice by score."""
+
+import torch
+
+from preceptor.evidence import Checkpoint, Evidence, Outputs
+from preceptor.select import influence_scores, keep_mask
+from tests.worked import Vector, checks, doubles, same
+
+
+def of_two_classes(x: list[float], weight: float) -> Outputs:
+    """A logistic regression's samples: class 0 has the logit 0."""
+    features = doubles(x).unsqueeze(1)
+    return Outputs(torch.cat([0 * features, weight * features], dim=1), features)
+
+
+@checks("ds.influence_1d_logistic")
+def influence_of_a_logistic_regression(vector: Vector) -> None:
+    """Two classes have two weights for the one of a logistic regression, and only their difference counts.
+
+    Along that difference the curvature of the softmax and the product of two gradients are both twice those of the
+    one weight, so that twice its penalty gives the same influence.
+    """
+    train, held_out = (of_two_classes(vector[x], vector["w_hat"]) for x in ("x", "x_val"))
+    label, held_out_label = torch.tensor(vector["y"]), torch.tensor(vector["y_val"])
+    n = len(label)
+    evidence = Evidence(
+        torch.arange(n), label, held_out_label, (Checkpoint(1.0, train, held_out),), has_bias=False, size=n
+    )
+    for exact_up_to, steps in ((4096, 0), (0, 0), (0, 20)):  # one feature: the Kronecker factors are exact
+        found = influence_scores(evidence, 2 * vector["l2"], exact_up_to, steps)
+        same(-found, vector["I_up_loss"])
+        same(found / n, vector["predicted_val_loss_change_on_removal"])
+    assert (found.sign() == doubles(vector["leave_one_out_true"]).sign()).all()
+
+
+@checks("ds.select_stable")
+def choice_by_score(vector: Vector) -> None:
+    scores = doubles(vector["scores"])
+    assert keep_mask(scores, vector["ratio"]).tolist() == vector["mask"]
+    assert keep_mask(scores, vector["ratio"], lowest=True).tolist() == vector["mask_lower"]
+    assert sum(vector["mask"]) == vector["k"]

@@ -1,0 +1,120 @@
+"""Any correction with any temperature, match, selection and head: what must survive every combination."""
+
+from copy import deepcopy
+from functools import cache
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from preceptor import Chain, Term
+from preceptor.catalogue import build_stage, stages
+from preceptor.conformance.batch import plain_batch, plain_evidence, with_reservation
+from preceptor.stage import FittedSelection, Kind, is_batch_statistic, wants_reservation
+
+BATCH = plain_batch(samples=12, dtype=torch.float64)
+ABSTAINING = with_reservation(BATCH)
+
+
+def names(kind: Kind) -> list[str]:
+    return [info.name for info in stages(kind)]
+
+
+def options(kind: Kind) -> list[str | None]:
+    return [None, *names(kind)]
+
+
+HEADS = {"plain": ["cross_entropy"], "smoothed": ["label_smoothing"], "gambling": ["cross_entropy", "gambler"]}
+COMBINATIONS = list(product(options("correct"), options("temper"), names("match"), options("select"), HEADS))
+
+
+@cache
+def fitted(name: str) -> Any:
+    select = build_stage("select", name)
+    if isinstance(select, FittedSelection):
+        select.fit(plain_evidence())
+    return select
+
+
+def built(correct: str | None, temper: str | None, match: str, select: str | None, head: str) -> Chain:
+    seats: dict[str, Any] = {
+        "correct": None if correct is None else build_stage("correct", correct),
+        "temper": None if temper is None else build_stage("temper", temper),
+        "select": None if select is None else deepcopy(fitted(select)),
+    }
+    terms = {f"truth_{name}": Term(build_stage("truth", name), 0.5) for name in HEADS[head]}
+    return Chain(**seats, terms={"match": Term(build_stage("match", match)), **terms}).double()
+
+
+def taught(chain: Chain, order: Tensor | None = None, **given: Tensor) -> tuple[Any, Tensor]:
+    batch = ABSTAINING if chain.abstains else BATCH
+    parts = {"student": batch.student, "teacher": batch.teacher, "label": batch.label, "index": batch.index, **given}
+    if order is not None:
+        parts = {name: part[order] for name, part in parts.items()}
+    student = parts["student"].detach().clone().requires_grad_()
+    terms = chain(student, parts["teacher"], parts["label"], index=parts["index"], progress=0.5)
+    terms.total.backward()
+    assert student.grad is not None
+    return terms, student.grad
+
+
+def test_the_product_is_whole() -> None:
+    """Every registered correction, temperature, match and selection takes part, those of later versions too."""
+    assert len(COMBINATIONS) == (
+        (len(names("correct")) + 1)
+        * (len(names("temper")) + 1)
+        * len(names("match"))
+        * (len(names("select")) + 1)
+        * len(HEADS)
+    )
+    heads = {name for kinds in HEADS.values() for name in kinds}
+    assert heads == set(names("truth"))
+
+
+@pytest.mark.parametrize("match", names("match"))
+@pytest.mark.parametrize("correct", options("correct"))
+def test_every_combination_teaches(correct: str | None, match: str) -> None:
+    """Loss and gradient are finite; a sample of weight zero, the order of the batch and the teacher's gradient keep
+    their promises whatever stands beside."""
+    order = torch.randperm(len(BATCH.label), generator=torch.Generator().manual_seed(0))
+    for combination in COMBINATIONS:
+        if combination[0] == correct and combination[2] == match:
+            check(built(*combination), order, combination)
+
+
+def check(chain: Chain, order: Tensor, what: Any) -> None:
+    teacher = BATCH.teacher.clone().requires_grad_()
+    terms, gradient = taught(chain, teacher=teacher)
+    audit = terms.audit
+    assert terms.total.isfinite(), what
+    assert gradient.isfinite().all(), what
+    assert teacher.grad is None, what
+    torch.testing.assert_close(terms.total, sum(terms.losses.values()), msg=str(what))
+    rows = audit.target.exp().sum(dim=1)
+    torch.testing.assert_close(rows, torch.ones_like(rows), msg=str(what))
+    assert (audit.corrected <= audit.asked).all(), what
+    turned, turned_gradient = taught(chain, order)
+    torch.testing.assert_close(turned.total, terms.total, msg=str(what))
+    torch.testing.assert_close(turned_gradient, gradient[order], msg=str(what))
+    alone = without_match(chain)
+    unheard = audit.weight == 0
+    if not is_batch_statistic(chain.terms["match"].loss):
+        assert torch.equal(alone[unheard], gradient[unheard]), what
+    silenced = torch.where(audit.asked.unsqueeze(1), BATCH.teacher, torch.full_like(BATCH.teacher, torch.nan))
+    silent, silent_gradient = taught(chain, teacher=silenced)
+    assert torch.equal(silent.total, terms.total), what
+    assert torch.equal(silent_gradient, gradient), what
+    if chain.abstains and not wants_reservation(chain.terms["match"].loss):
+        assert (gradient[:, -1] != 0).any(), what
+
+
+def without_match(chain: Chain) -> Tensor:
+    """The gradient that the ground truths alone give."""
+    batch = ABSTAINING if chain.abstains else BATCH
+    student = batch.student.detach().clone().requires_grad_()
+    terms = chain(student, batch.teacher, batch.label, index=batch.index, progress=0.5)
+    sum(loss for name, loss in terms.losses.items() if name != "match").backward()
+    assert student.grad is not None
+    return student.grad

@@ -1,0 +1,113 @@
+"""Pupils taught on chosen samples, pupils that may abstain, and warm-up, in the loop."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from preceptor import KL, Chain, CrossEntropy, InputError, Term
+from preceptor.abstain import Gambler
+from preceptor.select import Random
+from preceptor.teachers import LiveTeacher
+from preceptor.training import Protocol, Pupil
+from tests.classroom import BRIEF, digits, few, network, pupil, taught, weights
+
+
+class Counting(LiveTeacher):
+    """A teacher that remembers how many images it was asked about, call by call."""
+
+    def __init__(self) -> None:
+        super().__init__(network(99), digits().normalisation)
+        self.asked: list[int] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.asked.append(len(images))
+        return super().__call__(images)
+
+
+def selecting(positions: Tensor) -> Random:
+    size = len(digits().train)
+    score = torch.zeros(size)
+    score[positions] = 1.0
+    select = Random(keep=len(positions) / size)
+    select.adopt(torch.arange(size), score, size)
+    return select
+
+
+def choosy(name: str, positions: Tensor) -> Pupil:
+    return Pupil(name, network(), Chain(select=selecting(positions), match=KL(), truth=CrossEntropy()))
+
+
+def test_the_teacher_is_asked_about_the_samples_it_teaches_alone() -> None:
+    teacher, chosen = Counting(), few(40)[:10]
+    taught([choosy("few", chosen)], teacher=teacher)
+    assert teacher.asked[0] == 1  # how many classes it has
+    assert sum(teacher.asked[1:]) == 2 * len(chosen)  # two epochs
+
+
+def test_with_several_pupils_it_is_asked_about_what_any_of_them_is_taught() -> None:
+    teacher, chosen = Counting(), few(40)
+    taught([choosy("first", chosen[:10]), choosy("second", chosen[5:20])], teacher=teacher)
+    assert sum(teacher.asked[1:]) == 2 * 20
+    everything = Counting()
+    taught([choosy("first", chosen[:10]), pupil("kd")], teacher=everything)
+    assert sum(everything.asked) == 2 * 40
+
+
+def test_sparing_the_teacher_changes_what_is_learned_by_rounding_alone() -> None:
+    """Alone it is asked about other samples at a time, and a network rounds otherwise in a batch of another size."""
+    chosen = few(40)[:10]
+    spared, beside = choosy("few", chosen), choosy("few", chosen)
+    taught([spared])
+    taught([beside, pupil("kd")])
+    alone, together = weights(spared.student), weights(beside.student)
+    torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-3)
+    untaught = choosy("none", few(40)[:0])
+    taught([untaught])
+    assert not torch.allclose(weights(untaught.student)["head.weight"], alone["head.weight"], atol=1e-3)
+
+
+def test_a_teacher_that_teaches_nothing_is_asked_nothing() -> None:
+    teacher = Counting()
+    taught([choosy("none", few(40)[:0])], teacher=teacher)
+    assert sum(teacher.asked) == 1
+
+
+def test_it_is_asked_when_a_term_that_counts_needs_it() -> None:
+    teacher = Counting()
+    chain = Chain(terms={"ce": Term(CrossEntropy(), until=0.5), "kl": Term(KL(), since=0.5)})
+    taught([Pupil("late", network(), chain)], teacher=teacher)
+    assert sum(teacher.asked) == 40  # the second of two epochs
+
+
+def test_a_selection_that_is_not_fitted_is_noticed_before_the_first_step() -> None:
+    unfitted = Pupil("unfitted", network(), Chain(select=Random(), match=KL()))
+    with pytest.raises(InputError, match="not fitted yet"):
+        taught([unfitted])
+
+
+def test_an_abstaining_pupil_logs_what_it_reserves_and_predicts_classes_alone() -> None:
+    gambler = Pupil("gambler", network(outputs=11), Chain(truth=Gambler(payoff=2.2)))
+    records = [record for (record,) in taught([gambler], protocol=Protocol(epochs=6, batch_size=16))]
+    assert all(record.reservation is not None and 0 < record.reservation < 1 for record in records)
+    assert taught([pupil("kd")])[0][0].reservation is None
+    with torch.no_grad():  # outputs that always favour declining are right as often as the class below it
+        gambler.student.head.weight.zero_()
+        gambler.student.head.bias.copy_(torch.tensor([0.0] * 3 + [1.0] + [0.0] * 6 + [3.0]))
+    (still,) = taught([gambler], protocol=Protocol(epochs=1, batch_size=40, learning_rate=1e-9))[0]
+    assert still.train_accuracy == (digits().train.labels[few(40)] == 3).sum() / 40
+
+
+def test_a_pupil_that_declines_everything_stops_the_run_with_an_explanation() -> None:
+    student = network(outputs=11)
+    with torch.no_grad():
+        student.head.bias[-1] = 50.0
+    with pytest.raises(InputError, match=r"epoch 1 it reserves 100\.0% .* larger payoff"):
+        taught([Pupil("shy", student, Chain(truth=Gambler()))])
+
+
+def test_mean_temperature_is_of_the_samples_taught() -> None:
+    ((first,), *_) = taught([pupil("dtd-flsw")], protocol=BRIEF)
+    assert first.temperature == pytest.approx(4.0, abs=1e-4)  # what the batch averages to, with nothing clamped
+    assert first.clamped == 0
+    ((labels,), *_) = taught([pupil("none")])
+    assert labels.temperature is None
