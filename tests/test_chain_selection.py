@@ -69,10 +69,10 @@ def test_a_sample_it_is_not_asked_about_is_neither_right_nor_wrong_nor_corrected
 def test_keeping_everything_is_the_recipe_without_selection_and_nothing_is_labels_alone(recipe: str) -> None:
     plain = {"lr-ds": "lr", "ds": "kd"}[recipe]
     label = torch.tensor([0, 1, 2, 0])
-    everything, _ = outcome(ready(recipe, **{"select.keep": 1.0}), TEACHER, label)
-    nothing, _ = outcome(ready(recipe, **{"select.keep": 0.0}), TEACHER, label)
-    torch.testing.assert_close(everything, outcome(ready(plain), TEACHER, label)[0])
-    torch.testing.assert_close(nothing, outcome(ready("none"), TEACHER, label)[0])
+    everything = outcome(ready(recipe, **{"select.keep": 1.0}), TEACHER, label)
+    nothing = outcome(ready(recipe, **{"select.keep": 0.0}), TEACHER, label)
+    torch.testing.assert_close(everything, outcome(ready(plain), TEACHER, label))
+    torch.testing.assert_close(nothing, outcome(ready("none"), TEACHER, label))
 
 
 def test_it_says_whom_it_asks_about() -> None:

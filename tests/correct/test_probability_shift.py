@@ -4,6 +4,7 @@ from hypothesis import given
 from preceptor import KL, Chain, Fixed, ProbabilityShift, SquaredErrorLogits
 from preceptor.correct import probability_shift
 from preceptor.lesson import at_class, predicted_class
+from preceptor.match import z_score
 from tests.strategies import Taught, taught, temperatures
 
 
@@ -44,6 +45,13 @@ def test_it_commutes_with_the_softmax_at_any_temperature(batch: Taught, temperat
     first = probability_shift(batch.teacher, batch.label, batch.teacher_class) / temperature
     last = probability_shift(batch.said(temperature), batch.label, batch.teacher_class)
     torch.testing.assert_close(first.log_softmax(dim=1), last)
+
+
+@given(taught())
+def test_it_commutes_with_the_z_score(batch: Taught) -> None:
+    first = z_score(probability_shift(batch.teacher, batch.label, batch.teacher_class))
+    last = probability_shift(z_score(batch.teacher), batch.label, batch.teacher_class)
+    torch.testing.assert_close(first, last)
 
 
 @given(taught())

@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,14 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, log_loss, recall_score, top_k_accuracy_score
 
 from preceptor.errors import InputError
-from preceptor.evaluation import evaluate, negative_log_likelihood, per_class_accuracy, topk_correct
+from preceptor.evaluation import (
+    aurc,
+    evaluate,
+    negative_log_likelihood,
+    per_class_accuracy,
+    softmax_response,
+    topk_correct,
+)
 
 
 def some_logits(n=200, classes=8, seed=0):
@@ -63,6 +70,43 @@ def test_ties_go_to_the_smaller_index(values, k, data):
 
 def test_a_tie_is_predicted_as_the_first_class():
     assert evaluate(torch.zeros(3, 4), torch.tensor([0, 1, 3])).accuracy == pytest.approx(1 / 3)
+
+
+@given(
+    values=arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(3, 9)), elements=st.floats(-9, 9, width=32)),
+    favour=st.sampled_from([0.0, 20.0]),
+    data=st.data(),
+)
+def test_declining_is_never_predicted(values, favour, data):
+    outputs = torch.tensor(values)
+    outputs[:, -1] += favour  # it may be the largest output of every sample
+    classes = outputs.shape[1] - 1
+    label = torch.tensor(data.draw(st.lists(st.integers(0, classes - 1), min_size=len(values), max_size=len(values))))
+    metrics, without = evaluate(outputs, label, abstains=True), evaluate(outputs[:, :-1], label)
+    assert replace(metrics, selective=metrics.selective[:1]) == without
+    assert metrics.accuracy == accuracy_score(label, values[:, :-1].argmax(axis=1))
+    assert len(metrics.per_class_accuracy) == classes
+    with pytest.raises(InputError, match=f"label {classes} is out of range"):
+        evaluate(outputs, torch.full_like(label, classes), abstains=True)
+
+
+@pytest.mark.parametrize("abstains", [False, True])
+def test_the_error_at_full_coverage_is_one_minus_accuracy_by_every_score(abstains):
+    logits, label = some_logits()
+    metrics = evaluate(logits, label % (8 - abstains), abstains)
+    assert [each.score for each in metrics.selective] == ["softmax response", "reservation"][: 1 + abstains]
+    for each in metrics.selective:
+        assert each.error_at_coverage["100"] == pytest.approx(1 - metrics.accuracy)
+
+
+def test_the_two_scores_of_an_abstaining_student_are_of_its_classes_and_of_its_last_output():
+    logits, label = some_logits(classes=5)
+    outputs = torch.cat([logits, 3 * torch.randn(200, 1, generator=torch.Generator().manual_seed(1))], dim=1)
+    wrong = logits.argmax(dim=1) != label
+    by_response, by_reservation = evaluate(outputs, label, abstains=True).selective
+    assert by_response.aurc == aurc(softmax_response(logits), wrong)
+    assert by_reservation.aurc == aurc(-outputs.softmax(dim=1)[:, -1], wrong)
+    assert by_response.aurc != by_reservation.aurc
 
 
 def test_unlabelled_samples_change_nothing():

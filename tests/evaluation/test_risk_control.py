@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import asdict
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from preceptor.errors import InputError
-from preceptor.evaluation import NoPromise, Promise, risk_upper_bound, select_threshold
+from preceptor.evaluation import NoPromise, Promise, risk_control, risk_upper_bound, select_threshold
 
 counts = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 deltas = st.floats(1e-6, 0.5)
@@ -66,6 +67,22 @@ def test_the_promise_adds_up():
     assert promise.bound < promise.max_risk == 0.1
     assert (promise.delta, promise.samples) == (0.02, 2000)
     assert json.loads(json.dumps(asdict(promise), allow_nan=False)) == asdict(promise)
+
+
+def test_the_promise_is_the_widest_that_passed_though_the_last_step_need_not():
+    last_failed = 0
+    for seed in range(40):
+        with patch.object(risk_control, "risk_upper_bound", wraps=risk_upper_bound) as judge:
+            outcome = select_threshold(*population(500, seed), 0.15)
+        tried = [(call.args[1], risk_upper_bound(*call.args)) for call in judge.mock_calls]
+        passed = [covered for covered, bound in tried if bound < 0.15]
+        if isinstance(outcome, Promise):
+            assert outcome.covered == max(passed)
+            assert outcome.bound < 0.15
+        else:
+            assert not passed
+        last_failed += isinstance(outcome, Promise) and tried[-1][1] >= 0.15
+    assert last_failed > 0
 
 
 def test_the_promise_covers_about_as_much_as_can_be():

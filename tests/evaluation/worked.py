@@ -3,6 +3,7 @@
 from unittest.mock import patch
 
 import torch
+from scipy.stats import binom
 from torch import Tensor
 
 from preceptor.evaluation import (
@@ -47,12 +48,23 @@ def curve_and_area(vector: Vector) -> None:
         same(optimal_aurc(int(wrong.sum()), len(wrong), "asymptotic"), vector["aurc_star_asymptotic"])
         same(excess_aurc(confidence, wrong, "asymptotic"), vector["eaurc_asymptotic"])
         same(augrc(confidence, wrong), vector["augrc_mean"])
+        others_areas(vector, curve.risk)
+
+
+def others_areas(vector: Vector, risk: Tensor) -> None:
+    """What public code makes of the same curve, as the docstring of `aurc` says."""
+    kept = torch.arange(1, len(risk) + 1)
+    too_many = torch.where(kept < len(risk), kept + 1, kept)
+    same((risk * kept / too_many).mean(), vector["aurc_geifman_code_off_by_one"])
+    from_zero = torch.cat([risk[:1], risk])
+    same(torch.trapezoid(from_zero, dx=1 / len(risk)), vector["aurc_fdshifts_trapezoid"])
 
 
 @checks(*(key for key in VECTORS if key.startswith("sel.sgr_bound_")))
 def bound(vector: Vector) -> None:
     found = risk_upper_bound(vector["errors"], vector["m"], vector["delta"])
     same(found, vector["bound"])
+    same(binom.cdf(vector["errors"], vector["m"], found), vector["binom_cdf_at_bound"])
     if vector["closed_form_k0"] is not None:
         same(found, vector["closed_form_k0"])
 
@@ -71,8 +83,13 @@ def guaranteed_risk(vector: Vector) -> None:
         outcome = select_threshold(confidence, wrong, vector["rstar"], vector["delta"])
     assert len(judge.mock_calls) == vector["iterations"]
     trace = vector["trace_z_theta_n_k_bound"]
-    judged = [[errors, covered, vector["delta_per_step"]] for _, _, covered, errors, _ in trace]
-    same(doubles([call.args for call in judge.mock_calls]), judged)
+    ordered = confidence.sort().values
+    for call, (z, theta, covered, errors, limit) in zip(judge.mock_calls, trace, strict=True):
+        assert call.args[:2] == (errors, covered)
+        assert covered == vector["m"] - z + 1
+        same(ordered[-covered], theta)
+        same(call.args[2], vector["delta_per_step"])
+        same(risk_upper_bound(*call.args), limit)
     if vector["result"] is None:
         assert isinstance(outcome, NoPromise)
         same(outcome.lowest_bound, min(row[4] for row in trace))
@@ -83,6 +100,7 @@ def guaranteed_risk(vector: Vector) -> None:
         same(outcome.threshold, expected["theta"])
         same(outcome.coverage, expected["coverage"])
         same(outcome.bound, expected["bound"])
+        same(outcome.errors / outcome.covered, expected["empirical_risk"])
 
 
 @checks("sel.temperature_reorders_msp")

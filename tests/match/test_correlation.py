@@ -1,5 +1,5 @@
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,9 +10,25 @@ from scipy.stats import entropy, pearsonr, spearmanr
 from torch import Tensor
 
 from preceptor import CMKD, Chain, InputError, Pearson, Spearman
-from preceptor.match import difficulty, pearson, pearson_loss, spearman_loss, z_score
+from preceptor.match import (
+    difficulty,
+    pearson,
+    pearson_loss,
+    permutahedron_soft_rank,
+    spearman_loss,
+    window_soft_rank,
+    z_score,
+)
+from preceptor.match.correlation import On, Rank, Weighting
 
 seeds = st.integers(0, 10_000)
+STAGES: list[Any] = [
+    *(Pearson(on) for on in get_args(On)),
+    *(Spearman(rank) for rank in get_args(Rank)),
+    *(CMKD(weighting, rank="permutahedron", strength=0.1) for weighting in get_args(Weighting)),
+    CMKD(),
+]
+NO_LABEL = torch.zeros(4, dtype=torch.long)
 
 
 def logits(seed: int, samples: int = 4, classes: int = 8) -> tuple[Tensor, Tensor]:
@@ -30,23 +46,77 @@ def test_pearson_and_hard_spearman_are_scipys(seed: int) -> None:
         assert float(ranks[row]) == pytest.approx(spearmanr(student[row], teacher[row]).statistic, abs=1e-6)
 
 
-@given(seeds, st.floats(0.1, 10), st.floats(-5, 5))
-def test_affine_maps_of_either_row_change_nothing(seed: int, factor: float, constant: float) -> None:
+@pytest.mark.parametrize("stage", [Pearson(), Pearson("z"), Spearman(), Spearman("permutahedron")], ids=repr)
+@given(seed=seeds, factor=st.floats(0.1, 10), constant=st.floats(-5, 5))
+def test_affine_maps_of_either_row_change_nothing(stage: Any, seed: int, factor: float, constant: float) -> None:
     student, teacher = logits(seed)
-    for loss in (lambda z, t: pearson_loss(z, t, 4.0), lambda z, t: pearson_loss(z, t, on="z"), spearman_loss):
-        expected = loss(student, teacher)
-        torch.testing.assert_close(loss(student * factor + constant, teacher), expected, atol=1e-5, rtol=0)
-        torch.testing.assert_close(loss(student, teacher * factor + constant), expected, atol=1e-5, rtol=0)
-        assert ((expected >= -1e-9) & (expected <= 2 + 1e-9)).all()
+    expected = stage(student, teacher, 4.0, NO_LABEL)
+    mapped = student * factor + constant, teacher * factor + constant
+    torch.testing.assert_close(stage(mapped[0], teacher, 4.0, NO_LABEL), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(stage(student, mapped[1], 4.0, NO_LABEL), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=repr)
+@given(seed=seeds, factor=st.sampled_from([-50.0, -1.0, 0.01, 1.0]))
+def test_losses_are_from_0_to_2(stage: Any, seed: int, factor: float) -> None:
+    student, teacher = logits(seed)
+    weight = getattr(stage, "beta", 1.0)  # CMKD's loss is a mean of two, times 2
+    for other in (student, factor * teacher):
+        loss = stage(other, teacher, 4.0, NO_LABEL) / weight
+        assert ((loss >= -1e-9) & (loss <= 2 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=repr)
+@given(seed=seeds, temperature=st.sampled_from([1.0, 4.0]))
+def test_a_student_that_is_the_teacher_has_neither_loss_nor_gradient(stage: Any, seed: int, temperature: float) -> None:
+    _, teacher = logits(seed)
+    student = teacher.clone().requires_grad_()
+    loss = stage(student, teacher, temperature, NO_LABEL)
+    loss.sum().backward()
+    torch.testing.assert_close(loss, torch.zeros_like(loss), atol=1e-6, rtol=0)
+    torch.testing.assert_close(student.grad, torch.zeros_like(teacher), atol=1e-6, rtol=0)
+
+
+@given(seeds, st.floats(-10, -0.1))
+def test_a_negative_factor_turns_the_sign(seed: int, factor: float) -> None:
+    student, teacher = logits(seed)
+    turned = 2 - pearson_loss(student, teacher, on="z")
+    torch.testing.assert_close(pearson_loss(factor * student, teacher, on="z"), turned, atol=1e-6, rtol=0)
+    torch.testing.assert_close(pearson_loss(student, factor * teacher, on="z"), turned, atol=1e-6, rtol=0)
 
 
 @given(seeds)
-def test_a_negative_factor_turns_the_sign(seed: int) -> None:
+def test_z_scores_change_nothing_for_values_and_hard_ranks(seed: int) -> None:
     student, teacher = logits(seed)
-    torch.testing.assert_close(pearson_loss(-student, teacher, on="z"), 2 - pearson_loss(student, teacher, on="z"))
+    torch.testing.assert_close(1 - pearson_loss(student, teacher, on="z"), pearson(student, teacher))
+    for soft_rank, rank in ((window_soft_rank, "window"), (permutahedron_soft_rank, "permutahedron")):
+        hard = pearson(soft_rank(student, 1e-7), soft_rank(teacher, 1e-7))
+        torch.testing.assert_close(1 - spearman_loss(student, teacher, rank, 1e-7), hard)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("stage", [Pearson(), Pearson("z"), Spearman(), Spearman("permutahedron"), CMKD()])
+@pytest.mark.parametrize("rank", get_args(Rank))
+@given(seed=seeds)
+def test_as_the_strength_vanishes_any_increasing_map_changes_nothing(rank: Any, seed: int) -> None:
+    student, teacher = logits(seed)
+    expected = spearman_loss(student, teacher, rank, 1e-7)
+    for increasing in (torch.exp, torch.atan, lambda z: z**3 + z):
+        torch.testing.assert_close(spearman_loss(increasing(student), teacher, rank, 1e-7), expected)
+        torch.testing.assert_close(spearman_loss(student, increasing(teacher), rank, 1e-7), expected)
+
+
+@pytest.mark.parametrize("rank", get_args(Rank))
+@pytest.mark.parametrize("classes", [10, 100])
+def test_at_the_default_strength_ranks_are_nearly_hard_and_still_teach(rank: Any, classes: int) -> None:
+    student, teacher = logits(6, samples=20, classes=classes)
+    student.requires_grad_()
+    soft = spearman_loss(student, teacher, rank)
+    [gradient] = torch.autograd.grad(soft.sum(), student)
+    hard = spearman_loss(student.detach(), teacher, rank, 1e-7)
+    assert float((soft - hard).detach().mean().abs()) < 0.01
+    assert ((gradient != 0).double().mean(dim=1) > 0.2).all()
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=repr)
 def test_a_students_gradient_sums_to_zero_in_every_row(stage: Any) -> None:
     student, teacher = logits(1)
     student.requires_grad_()
@@ -55,7 +125,7 @@ def test_a_students_gradient_sums_to_zero_in_every_row(stage: Any) -> None:
     torch.testing.assert_close(student.grad.sum(dim=1), torch.zeros(4, dtype=torch.float64), atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("stage", [Pearson(), Pearson("z"), Spearman(), Spearman("permutahedron"), CMKD()])
+@pytest.mark.parametrize("stage", STAGES, ids=repr)
 @pytest.mark.parametrize("constant", ["student", "teacher", "both"])
 def test_constant_rows_give_no_nan(stage: Any, constant: str) -> None:
     student, teacher = logits(2)
@@ -64,12 +134,13 @@ def test_constant_rows_give_no_nan(stage: Any, constant: str) -> None:
     if constant != "student":
         teacher[0] = -1.0
     student.requires_grad_()
-    loss = stage(student, teacher, 4.0, torch.zeros(4, dtype=torch.long))
+    loss = stage(student, teacher, 4.0, NO_LABEL)
     loss.sum().backward()
     assert student.grad is not None
     assert loss.isfinite().all()
     assert student.grad.isfinite().all()
-    assert student.grad[0].abs().max() == 0
+    if stage != Pearson("plain_prob"):  # a softmax of equal logits is constant but for rounding
+        assert student.grad[0].abs().max() == 0
 
 
 @given(seeds)
@@ -89,6 +160,17 @@ def test_the_two_directions_share_out_the_weight() -> None:
     assert weights[0].argmax() == difficulty(teacher).argmax()
 
 
+@given(seeds, st.sampled_from(get_args(Weighting)), st.sampled_from([0.01, 1.0, 100.0]))
+def test_the_weights_of_values_and_ranks_are_shares_of_one(seed: int, weighting: Any, sharpness: float) -> None:
+    student, teacher = logits(seed)
+    teacher = teacher * sharpness
+    values, ranks = (CMKD(weighting, *scale)(student, teacher, 4.0, NO_LABEL) for scale in ((1.0, 0.0), (0.0, 1.0)))
+    share = CMKD(weighting).rank_weight(teacher)
+    assert ((share >= 0) & (share <= 1 + 1e-12)).all()
+    torch.testing.assert_close(values, (1 - share) * pearson_loss(student, teacher, 4.0))
+    torch.testing.assert_close(ranks, share * spearman_loss(student, teacher))
+
+
 @pytest.mark.parametrize(
     ("stage", "classes", "expected"),
     [
@@ -104,7 +186,7 @@ def test_a_rank_so_soft_that_it_is_pearson_is_warned_of(stage: Any, classes: int
     student, teacher = logits(4, classes=classes)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        stage(student, teacher, 1.0, torch.zeros(4, dtype=torch.long))
+        stage(student, teacher, 1.0, NO_LABEL)
     assert bool(caught) == expected
     if expected and stage.rank == "permutahedron":
         loss = spearman_loss(student, teacher, stage.rank, stage.strength)

@@ -1,9 +1,11 @@
 """The worked numbers of influence and of the choice by score."""
 
 import torch
+from scipy.stats import spearmanr
 
 from preceptor.evidence import Checkpoint, Evidence, Outputs
 from preceptor.select import influence_scores, keep_mask
+from preceptor.select.last_layer import LastLayer, gauss_newton, gradient_products, held_out_gradient
 from tests.worked import Vector, checks, doubles, same
 
 
@@ -30,12 +32,24 @@ def influence_of_a_logistic_regression(vector: Vector) -> None:
         found = influence_scores(evidence, 2 * vector["l2"], exact_up_to, steps)
         same(-found, vector["I_up_loss"])
         same(found / n, vector["predicted_val_loss_change_on_removal"])
-    assert (found.sign() == doubles(vector["leave_one_out_true"]).sign()).all()
+    truth = doubles(vector["leave_one_out_true"])
+    assert torch.equal(found.sign(), truth.sign())
+    same(spearmanr(found.round(decimals=9), truth).statistic, 1.0)  # two samples that mirror each other tie in both
+    of_the_one_weight(vector, evidence)
+
+
+def of_the_one_weight(vector: Vector, evidence: Evidence) -> None:
+    """The gradients of the second class's weight are those of the regression's one weight, and so is the curvature."""
+    layer, second = LastLayer(evidence.teacher.train, evidence.label, evidence.has_bias), doubles([[0.0], [1.0]])
+    same(gradient_products(layer, second), vector["grad_train"])
+    same(held_out_gradient(evidence, evidence.teacher)[1], [vector["grad_val"]])
+    same(gauss_newton(layer)[1, 1] + vector["l2"], vector["hessian"])
 
 
 @checks("ds.select_stable")
 def choice_by_score(vector: Vector) -> None:
     scores = doubles(vector["scores"])
+    assert vector["higher_is_distilled"]
     assert keep_mask(scores, vector["ratio"]).tolist() == vector["mask"]
     assert keep_mask(scores, vector["ratio"], lowest=True).tolist() == vector["mask_lower"]
     assert sum(vector["mask"]) == vector["k"]

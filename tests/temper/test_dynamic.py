@@ -50,8 +50,9 @@ def test_normalised_weights_bound_the_temperature(weight: Tensor, beta: float) -
 
 
 @pytest.mark.parametrize("stage", [FLSW, CWSM])
-def test_one_sample_alone_has_the_base_temperature(stage: Any) -> None:
-    assert stage(temperature=7.0)(lesson(*logits(0, samples=1))).tolist() == [7.0]
+@pytest.mark.parametrize("normalise", ["none", "sum"])
+def test_one_sample_alone_has_the_base_temperature(stage: Any, normalise: str) -> None:
+    assert stage(temperature=7.0, beta=3.0, normalise=normalise)(lesson(*logits(0, samples=1))).tolist() == [7.0]
 
 
 @pytest.mark.parametrize("stage", [FLSW, CWSM])

@@ -36,7 +36,7 @@ def influence_scores(
         damping: added to the diagonal of H.
         exact_up_to: the most classes x dimensions (one of them the bias) for which H is inverted exactly; beyond,
             the system is solved by :func:`~preceptor.select.last_layer.solve_kronecker`.
-        steps: the most steps of conjugate gradients that refine the Kronecker-factored inverse; 0 is that inverse alone.
+        steps: of conjugate gradients at most that refine the Kronecker-factored inverse; 0 is that inverse alone.
 
     Raises:
         InputError: no features, nothing held out, a sample without a label, or too small a damping.
@@ -71,7 +71,12 @@ class Influence(RankedSelection):
             has minimised its loss plus damping / 2 |W|^2, whose Hessian this is.
         exact_up_to: the most classes x dimensions (one of them the bias) for which the curvature is inverted exactly,
             8 (classes x dimensions)^2 bytes a matrix. Default 4096: 10 classes with 408 features and a bias are exact,
-            100 classes with 256 are Kronecker-factored.
+            100 classes with 256 are solved by conjugate gradients, preconditioned by the Kronecker-factored inverse.
+        steps: of conjugate gradients at most, each a pass over the samples; 0 is the Kronecker-factored inverse alone,
+            whose ranking can be far off. Default 20: on made-up samples of CIFAR-100's number and classes, Spearman's
+            correlation with the scores of the converged solution is 0.996, against 0.38 without a step
+            (``results/bench/influence.json``). With fewer samples it takes more: of 2,000 with as many classes 20 steps
+            reach 0.87 and 50 reach 0.997.
     """
 
     needs_features: ClassVar[bool] = True

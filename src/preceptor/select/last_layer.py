@@ -7,7 +7,7 @@ matrix ``(diag p_i - p_i p_i^T) (x) h_i h_i^T``. Everything is summed in float64
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -176,7 +176,7 @@ class KroneckerInverse:
     diagonal: Float[Tensor, "classes dimensions"]
 
     @classmethod
-    def of(cls, samples: LastLayer, damping: float) -> "KroneckerInverse":
+    def of(cls, samples: LastLayer, damping: float) -> Self:
         """That of some samples, in two passes over them."""
         of_classes, of_inputs = _kronecker_basis(samples)
         diagonal = samples.zeros(*samples.shape)

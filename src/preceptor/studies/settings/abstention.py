@@ -3,8 +3,10 @@
 from typing import Any
 
 from preceptor.studies.columns import COVERAGES
-from preceptor.studies.settings.fashion import COMMON, LIMITS, SETTING, faulty
+from preceptor.studies.settings.fashion import COMMON, LIMITS, faulty, setting
 from preceptor.studies.study import Arm, Study
+
+LESSONS = 2000
 
 HALVES: dict[str, Any] = {"terms.ce.weight": 0.5, "terms.kl.weight": 0.5}
 """The weights of precise-abstain-b, so that heads are compared under the same loss."""
@@ -13,7 +15,8 @@ ABSTENTION = Study(
     name="abstention",
     title="Students that may decline, on Fashion-MNIST",
     setting=(
-        f"{SETTING} 20 % of the teacher's labels were taken for those of the class that looks most like theirs. The "
+        f"{setting(LESSONS)} "
+        "20 % of the teacher's labels were taken for those of the class that looks most like theirs. The "
         "teacher is taken at its word (kd) or corrected (ka); the student has a plain head, or one output more to "
         "gamble with. Each student's images are ranked by its largest class probability and, where it has one, by its "
         "reservation."
@@ -67,5 +70,6 @@ ABSTENTION = Study(
         "reservation",
     ),
     noun="recipe",
+    lessons=LESSONS,
     **COMMON,
 )

@@ -1,7 +1,9 @@
 """CMKD and its parts, under a strong teacher."""
 
-from preceptor.studies.settings.fashion import COMMON, LIMITS, SETTING
+from preceptor.studies.settings.fashion import COMMON, LIMITS, setting
 from preceptor.studies.study import Arm, Study, TeacherKind, arms_of
+
+LESSONS = 2000
 
 STRONG = TeacherKind(name="strong", about="every label right, trained for 8 epochs", epochs=8)
 
@@ -15,7 +17,8 @@ CORRELATION = Study(
     name="correlation",
     title="Correlation of values and of ranks, on Fashion-MNIST",
     setting=(
-        f"{SETTING} This teacher had right labels and 8 epochs. Students learn from labels and from one way to "
+        f"{setting(LESSONS)} "
+        "This teacher had right labels and 8 epochs. Students learn from labels and from one way to "
         "compare their outputs with the teacher's. DIST is tried with the weights of its code, 32 and 32, and with "
         "CMKD's, 2 and 2, which are taken over from it without the square of its temperature."
     ),
@@ -53,5 +56,6 @@ CORRELATION = Study(
     ),
     noun="correlation",
     columns=("accuracy", "difference"),
+    lessons=LESSONS,
     **COMMON,
 )

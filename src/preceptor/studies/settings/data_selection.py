@@ -1,7 +1,9 @@
 """Data Selection against random selection of the same size, in both directions of the score."""
 
-from preceptor.studies.settings.fashion import COMMON, LIMITS, SETTING, faulty
+from preceptor.studies.settings.fashion import COMMON, LIMITS, faulty, setting
 from preceptor.studies.study import Arm, Study, arms_of
+
+LESSONS = 4000
 
 KEEP = (50, 70, 90)
 
@@ -37,7 +39,8 @@ DATA_SELECTION = Study(
     name="data-selection",
     title="Data Selection against random selection of the same size, on Fashion-MNIST",
     setting=(
-        f"{SETTING} 40 % of the teacher's labels were taken for those of the class that looks most like theirs. It "
+        f"{setting(LESSONS)} "
+        "40 % of the teacher's labels were taken for those of the class that looks most like theirs. It "
         "teaches a part of the lessons, chosen by influence on its held-out loss; labels alone teach the rest."
     ),
     shows=(
@@ -50,5 +53,6 @@ DATA_SELECTION = Study(
     baseline="lr",
     noun="selection",
     columns=("accuracy", "difference", "taught"),
+    lessons=LESSONS,
     **COMMON,
 )

@@ -1,7 +1,9 @@
 """Dynamic temperatures against the fixed temperature they average to."""
 
-from preceptor.studies.settings.fashion import COMMON, LIMITS, SETTING, faulty
+from preceptor.studies.settings.fashion import COMMON, LIMITS, faulty, setting
 from preceptor.studies.study import Arm, Study, arms_of
+
+LESSONS = 2000
 
 BATCH = 64
 """Weights that sum to 1 over a batch are moved by a beta of its size as far as raw ones of mean 1 by a beta of 1."""
@@ -10,7 +12,8 @@ DYNAMIC_TEMPERATURE = Study(
     name="dynamic-temperature",
     title="Dynamic temperatures against a fixed one, on Fashion-MNIST",
     setting=(
-        f"{SETTING} 40 % of the teacher's labels were taken for those of the class that looks most like theirs. "
+        f"{setting(LESSONS)} "
+        "40 % of the teacher's labels were taken for those of the class that looks most like theirs. "
         "Students learn from the teacher's softened word alone, at temperature 4 or at one that is set for each sample "
         "and averages to 4 over a batch before the clamp."
     ),
@@ -45,5 +48,6 @@ DYNAMIC_TEMPERATURE = Study(
     baseline="fixed",
     noun="dynamic temperature",
     columns=("accuracy", "difference", "temperature", "clamped"),
+    lessons=LESSONS,
     **COMMON,
 )

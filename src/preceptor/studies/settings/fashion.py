@@ -8,7 +8,6 @@ from preceptor.training import Protocol
 COMMON: dict[str, Any] = {
     "data": "fashion-mnist",
     "held_out": 0.75,
-    "lessons": 4000,
     "augment": False,
     "teacher": "convnet32",
     "student": "convnet16",
@@ -22,10 +21,6 @@ Everything is small and short, so that all studies together take some hour of tw
 without random views.
 """
 
-SETTING = (
-    "Teachers learned from 15,000 images of Fashion-MNIST in 4 epochs; students are given 4,000 of the same images, "
-    "with the right labels, for 8 epochs."
-)
 LIMITS = (
     "Anything about the full data set or a published schedule: the networks are small, the runs are short, and recipes "
     "run with their published settings, tuned for nothing here."
@@ -40,4 +35,12 @@ def faulty(per_cent: int) -> TeacherKind:
         name=f"{per_cent} % wrong",
         about=f"{per_cent} % of the labels swapped for those of the class that looks most like it",
         rate=per_cent / 100,
+    )
+
+
+def setting(lessons: int) -> str:
+    """What was done, where a study has nothing else to say."""
+    return (
+        "Teachers learned from 15,000 images of Fashion-MNIST in 4 epochs; students are given "
+        f"{lessons:,} of the same images, with the right labels, for 8 epochs."
     )

@@ -1,13 +1,16 @@
 """Corrections against the quality of the teacher."""
 
-from preceptor.studies.settings.fashion import CLEAN, COMMON, LIMITS, SETTING, faulty
+from preceptor.studies.settings.fashion import CLEAN, COMMON, LIMITS, faulty, setting
 from preceptor.studies.study import Study, TeacherKind, arms_of
+
+LESSONS = 4000
 
 TEACHER_QUALITY = Study(
     name="teacher-quality",
     title="Corrections under teachers from good to bad, on Fashion-MNIST",
     setting=(
-        f"{SETTING} Of the teachers' labels 0, 20, 40 or 60 % were taken for those of the class that looks most like "
+        f"{setting(LESSONS)} "
+        "Of the teachers' labels 0, 20, 40 or 60 % were taken for those of the class that looks most like "
         "theirs; a fifth teacher had right labels and was stopped after one epoch."
     ),
     shows=(
@@ -26,5 +29,6 @@ TEACHER_QUALITY = Study(
     arms=arms_of("none", "kd", "lr", "label-revision-kl", "ka-ps", "ka-lsr", "drop-wrong"),
     repair="clean",
     columns=("accuracy", "difference", "repair", "touched"),
+    lessons=LESSONS,
     **COMMON,
 )

@@ -1,0 +1,76 @@
+"""Teachers that give their pooled features beside their logits."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from preceptor.teachers.evidence import last_linear_layer
+from preceptor.teachers.live import LiveTeacher
+
+
+@runtime_checkable
+class FeatureSignal(Protocol):
+    """A signal (see ``Signal``) that also says what its logits are made of."""
+
+    def said(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        index: Int[Tensor, " batch"],
+        view: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits alone."""
+
+    def said_with_features(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        index: Int[Tensor, " batch"],
+        view: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch dims"]]:
+        """Logits in float32, and pooled features, both on the device of the images, without gradient."""
+
+
+class PooledTeacher:
+    """A live teacher that also gives what its last linear layer is given.
+
+    Args:
+        teacher: whose network ends in a linear layer.
+        images: one image or more of the kind it is shown, to find that layer with.
+
+    Attributes:
+        features: how many dimensions they have.
+
+    Raises:
+        InputError: the network does not end in a linear layer.
+    """
+
+    def __init__(self, teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"]) -> None:
+        self.teacher = teacher
+        self._layer = last_linear_layer(teacher, images[:2])
+        self.features = self._layer.in_features
+
+    def said(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        index: Int[Tensor, " batch"],
+        view: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits in float32; see ``Signal``."""
+        return self.said_with_features(images, index, view)[0]
+
+    @torch.no_grad()
+    def said_with_features(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        index: Int[Tensor, " batch"],
+        view: Int[Tensor, " batch"],
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch dims"]]:
+        """Logits and pooled features in float32."""
+        kept: list[Tensor] = []
+        hook = self._layer.register_forward_pre_hook(lambda _, given: kept.append(given[0].float()))
+        try:
+            logits = self.teacher(images)
+        finally:
+            hook.remove()
+        return logits, kept[-1]

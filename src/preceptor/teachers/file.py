@@ -1,0 +1,86 @@
+"""A file of logits or probabilities as teacher."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from preceptor.errors import InputError
+from preceptor.teachers.parquet import Table, read_parquet
+from preceptor.teachers.rows import Says, as_logits, check_rows, check_says
+
+_CHUNK = 8192
+
+
+class FileTeacher:
+    """One word an image from a file, whichever view of the image the student is shown.
+
+    That is not consistent with augmentation: the teacher never saw the crop or the flip that the student learns from,
+    which costs accuracy where views differ much (Beyer et al. 2022, arXiv:2106.05237, section 3.1). A live teacher or a
+    bank has no such flaw; with a file, training without augmentation is the consistent choice.
+
+    Args:
+        path: ``.npy``, real numbers of shape [images, classes], or ``.parquet`` (extra ``parquet``), a column a class
+            by the name or the number of the class, and optionally a column ``index``, the position of the row's image.
+            A ``.npy`` file is mapped into memory, not read: leave it alone while it is in use.
+        says: whether the numbers are "logits" or "probabilities".
+        images: how many images the training set has, held-out ones among them.
+        class_names: of the data set, in order.
+
+    Attributes:
+        classes: how many classes it knows.
+
+    Raises:
+        InputError: the file cannot be read, or its rows, classes or numbers do not fit: file and row are named.
+        EnvironmentProblem: a Parquet file, and pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path, *, says: Says, images: int, class_names: Sequence[str]) -> None:
+        check_says(says)
+        self.path, self.says, self.classes = path, says, len(class_names)
+        self._rows, self._row_of = _read(path, images, class_names)
+        for start in range(0, images, _CHUNK):
+            self._check(start)
+
+    def said(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        index: Int[Tensor, " batch"],
+        view: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits in float32 on the images' device, the same for every view; see ``Signal``."""
+        return as_logits(self._rows[self._row_of[index.numpy()]], self.says).to(images.device)
+
+    def _check(self, start: int) -> None:
+        rows = self._rows[start : start + _CHUNK]
+        check_rows(rows, self.says, lambda row: f"{self.path}: row {start + row}")
+
+
+def _read(path: Path, images: int, class_names: Sequence[str]) -> Table:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: give a .npy or .parquet file of logits or probabilities")
+    if path.suffix == ".npy":
+        return _read_npy(path, images, len(class_names)), np.arange(images)
+    if path.suffix in (".parquet", ".pq"):
+        return read_parquet(path, images, class_names)
+    raise InputError(f"{path}: the name ends in {path.suffix!r}, known are .npy and .parquet")
+
+
+def _read_npy(path: Path, images: int, classes: int) -> Shaped[ndarray, "images classes"]:
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
+        raise InputError(f"{path}: not a readable .npy file of numbers: {error}") from error
+    if not isinstance(rows, ndarray):
+        raise InputError(f"{path}: an archive of several arrays: expected one array saved by numpy.save")
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
+        raise InputError(f"{path}: {rows.dtype} of shape {rows.shape}: expected real numbers, [images, classes]")
+    if rows.shape != (images, classes):
+        raise InputError(
+            f"{path}: {rows.shape[0]} rows of {rows.shape[1]} classes, the training set has {images} images of "
+            f"{classes} classes: give one row for each image, in their order"
+        )
+    return rows

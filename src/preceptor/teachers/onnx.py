@@ -1,0 +1,202 @@
+"""An ONNX file as teacher, through ONNX Runtime (extra ``onnx``), imported when one is asked for."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from preceptor.data import Normalisation
+from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.teachers.rows import Says, as_logits, check_rows, check_says
+
+_TYPES = {
+    "tensor(uint8)": np.uint8,
+    "tensor(float16)": np.float16,
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+}
+_TRIED = 2
+"""Images in a trial: with one, a graph that takes a single image whatever its signature says would pass."""
+
+
+class OnnxTeacher:
+    """A classifier in an ONNX file, run on the CPU with as many threads as torch has when it is opened.
+
+    The graph has one input, images [batch, channels, height, width] in floating point or uint8, and an output
+    [batch, classes]. A graph with a fixed batch is given that many at a time, black images making up the last ones.
+
+    Args:
+        path: of the file; weights kept beside it are found.
+        says: whether its output is "logits" or "probabilities"; nothing is guessed.
+        image_shape: channels, height and width of the images it will be shown.
+        normalise: what its images go through first. A graph that takes uint8 is given pixels of 0 to 255 as they are,
+            and must have none.
+        output: which output to listen to, by name; None takes the only one.
+
+    Attributes:
+        classes: how many classes it has, found in a trial on black images.
+
+    Raises:
+        InputError: the file is missing or no ONNX model, or its input, output or normalisation is none of these.
+        EnvironmentProblem: onnxruntime is not installed, or cannot be imported.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        says: Says,
+        image_shape: tuple[int, int, int],
+        normalise: Normalisation | None = None,
+        output: str | None = None,
+    ) -> None:
+        check_says(says)
+        self.path, self.says, self.normalise = path, says, normalise
+        self._session = _open(path)
+        self._input = _image_input(path, self._session.get_inputs(), image_shape)
+        self._output = _class_output(path, self._session.get_outputs(), output)
+        _check_normalisation(path, self._input.type, normalise)
+        self._batch: int | None = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
+        self.classes = self._try(image_shape)
+
+    @torch.no_grad()
+    def said(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        index: Int[Tensor, " batch"],
+        view: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits in float32 on the images' device; see ``Signal``.
+
+        Raises:
+            InputError: ONNX Runtime cannot run it on these images, or what it says is not finite, or no probabilities
+                where they were promised.
+        """
+        rows = self._rows(images)
+        check_rows(rows, self.says, lambda row: f"{self.path}: training image {int(index[row])}")
+        return as_logits(rows, self.says).to(images.device)
+
+    def _rows(self, images: UInt8[Tensor, "batch channels height width"]) -> Shaped[ndarray, "batch outputs"]:
+        given = images if self.normalise is None else self.normalise(images)
+        pixels = given.cpu().contiguous().numpy().astype(_TYPES[self._input.type], copy=False)
+        if self._batch is None:
+            return self._run(pixels)
+        return np.concatenate([self._run_fixed(part, self._batch) for part in _parts(pixels, self._batch)])
+
+    def _run_fixed(
+        self, pixels: Shaped[ndarray, "few channels height width"], batch: int
+    ) -> Shaped[ndarray, "few outputs"]:
+        padded = np.zeros((batch, *pixels.shape[1:]), pixels.dtype)
+        padded[: len(pixels)] = pixels
+        return self._run(padded)[: len(pixels)]
+
+    def _run(self, pixels: Shaped[ndarray, "batch channels height width"]) -> Shaped[ndarray, "batch outputs"]:
+        try:
+            (rows,) = self._session.run([self._output], {self._input.name: pixels})
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise InputError(
+                f"{self.path}: cannot take {len(pixels)} images of {_size(pixels.shape[1:])} ({_first_line(error)}): "
+                "export it with a dynamic batch, for images of this size"
+            ) from error
+        if not isinstance(rows, ndarray) or rows.ndim != 2 or len(rows) != len(pixels):
+            raise InputError(
+                f"{self.path}: output {self._output!r} is {_described(rows)} for {len(pixels)} images: "
+                "expected [batch, classes]"
+            )
+        return rows
+
+    def _try(self, image_shape: tuple[int, int, int]) -> int:
+        """The number of classes."""
+        rows = self._rows(torch.zeros(_TRIED, *image_shape, dtype=torch.uint8))
+        check_rows(rows, self.says, lambda _: f"{self.path}: a black image")
+        classes: int = rows.shape[1]
+        return classes
+
+
+def _open(path: Path) -> Any:
+    runtime = _onnxruntime()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: give an ONNX model")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    # Its threads would otherwise spin while they wait, on the cores that torch's need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    try:
+        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        raise InputError(f"{path}: ONNX Runtime cannot open it: {_first_line(error)}") from error
+
+
+def _onnxruntime() -> Any:
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"an ONNX teacher needs onnxruntime, which cannot be imported ({error}): pip install 'preceptor[onnx]'"
+        ) from error
+
+
+def _image_input(path: Path, inputs: list[Any], image_shape: tuple[int, int, int]) -> Any:
+    if len(inputs) != 1:
+        names = ", ".join(one.name for one in inputs) or "none"
+        raise InputError(f"{path}: {len(inputs)} inputs ({names}): expected one, the images")
+    image = inputs[0]
+    if image.type not in _TYPES or len(image.shape) != 4:
+        raise InputError(
+            f"{path}: input {image.name!r} is {image.type} of shape {image.shape}: "
+            f"expected [batch, channels, height, width] as one of {', '.join(_TYPES)}"
+        )
+    sides = zip(image.shape[1:], image_shape, strict=True)
+    if any(isinstance(wanted, int) and wanted != side for wanted, side in sides):
+        raise InputError(
+            f"{path}: input {image.name!r} takes images of {_size(image.shape[1:])}, these are {_size(image_shape)} "
+            "(channels x height x width): export it for images of this shape"
+        )
+    return image
+
+
+def _class_output(path: Path, outputs: list[Any], name: str | None) -> str:
+    names = [one.name for one in outputs]
+    if name is None and len(names) > 1:
+        raise InputError(f"{path}: {len(names)} outputs ({', '.join(names)}): say which one holds the classes")
+    if name is not None and name not in names:
+        raise InputError(f"{path}: no output {name!r}: known are {', '.join(names)}")
+    chosen = outputs[names.index(name) if name else 0]
+    if chosen.type not in _TYPES or chosen.type == "tensor(uint8)":
+        raise InputError(
+            f"{path}: output {chosen.name!r} is {chosen.type}: expected [batch, classes] in floating point"
+        )
+    chosen_name: str = chosen.name
+    return chosen_name
+
+
+def _check_normalisation(path: Path, input_type: str, normalise: Normalisation | None) -> None:
+    if input_type == "tensor(uint8)" and normalise is not None:
+        raise InputError(f"{path}: takes uint8 pixels and normalises them itself: give it no normalisation")
+    if input_type != "tensor(uint8)" and normalise is None:
+        raise InputError(f"{path}: takes {input_type}: give the mean and deviation that it was trained with")
+
+
+def _parts(
+    pixels: Shaped[ndarray, "batch channels height width"], size: int
+) -> list[Shaped[ndarray, "few channels height width"]]:
+    return [pixels[start : start + size] for start in range(0, len(pixels), size)]
+
+
+def _described(given: Any) -> str:
+    return f"an array of shape {list(given.shape)}" if isinstance(given, ndarray) else type(given).__name__
+
+
+def _size(shape: Any) -> str:
+    return " x ".join("any" if not isinstance(side, int) else str(side) for side in shape)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,113 @@
+"""Reads a table of classes from a Parquet file (extra ``parquet``), with pyarrow, imported when it is needed."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Shaped
+from numpy import ndarray
+
+from preceptor.errors import EnvironmentProblem, InputError
+
+INDEX = "index"
+"""The column that says which image a row is about."""
+
+Table = tuple[Shaped[ndarray, "images classes"], Int[ndarray, " images"]]
+"""Rows as they stand in a file, and in which of them each image is."""
+
+
+def read_parquet(path: Path, images: int, class_names: Sequence[str]) -> Table:
+    """One row an image, in the order of the file, and one column a class, in the order of the classes.
+
+    Args:
+        path: of the file. Its columns bear the names of the classes, or their numbers, in any order. A column ``index``
+            tells which image each row is about; without one they are in the order of the images.
+        images: how many rows there must be.
+        class_names: in order.
+
+    Raises:
+        InputError: it cannot be read, or its rows or columns are not these.
+        EnvironmentProblem: pyarrow is not installed, or cannot be imported.
+    """
+    library = _pyarrow_parquet()
+    try:
+        with library.ParquetFile(path) as file:
+            columns, placed = _columns(path, file.schema_arrow.names, class_names)
+            _check_count(path, file.metadata.num_rows, images)
+            table = file.read()
+    except (OSError, ValueError) as error:  # pyarrow's own errors are of these
+        raise InputError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from error
+    rows = np.empty((images, len(columns)), dtype=np.float32)
+    for number, name in enumerate(columns):
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is for others to refuse
+            rows[:, number] = _numbers(path, name, table.column(name), "fiu")
+    if not placed:
+        return rows, np.arange(images)
+    return rows, _row_of_each(path, _numbers(path, INDEX, table.column(INDEX), "iu"))
+
+
+def _pyarrow_parquet() -> Any:
+    try:
+        return import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"a Parquet file needs pyarrow, which cannot be imported ({error}): pip install 'preceptor[parquet]'"
+        ) from error
+
+
+def _columns(path: Path, found: list[str], class_names: Sequence[str]) -> tuple[list[str], bool]:
+    """The columns of the classes in order, and whether there is one of positions."""
+    placed = found.count(INDEX) == 1 and INDEX not in class_names
+    given = [name for name in found if not (placed and name == INDEX)]
+    numbers = [str(number) for number in range(len(class_names))]
+    for names in (list(class_names), numbers):
+        if sorted(given) == sorted(names):
+            return names, placed
+    missing = _few([name for name in class_names if name not in given])
+    unknown = _few([name for name in given if name not in class_names])
+    raise InputError(
+        f"{path}: {len(given)} columns for {len(class_names)} classes (missing: {missing}; unknown: {unknown}): "
+        f"give one column a class, called as the class or by its number, and if need be {INDEX!r}"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (", ".join(map(repr, names[:5])) or "none") + more
+
+
+def _check_count(path: Path, rows: int, images: int) -> None:
+    if rows != images:
+        raise InputError(f"{path}: {rows} rows for {images} training images: give one row for each")
+
+
+def _numbers(path: Path, name: str, column: Any, kinds: str) -> Any:
+    if column.null_count:
+        row = column.is_null().index(True).as_py()
+        raise InputError(f"{path}: row {row}: column {name!r} is empty: expected a number")
+    values = column.to_numpy()
+    if values.dtype.kind not in kinds:
+        wanted = "whole numbers" if "f" not in kinds else "real numbers"
+        raise InputError(f"{path}: column {name!r} is of type {column.type}: expected {wanted}")
+    return values
+
+
+def _row_of_each(path: Path, index: Int[ndarray, " images"]) -> Int[ndarray, " images"]:
+    """Which row is about each image."""
+    order = np.argsort(index, kind="stable")
+    wrong = (index[order] != np.arange(len(index))).nonzero()[0]
+    if len(wrong):
+        _refuse_index(path, index, order)
+    return order
+
+
+def _refuse_index(path: Path, index: Int[ndarray, " images"], order: Int[ndarray, " images"]) -> None:
+    outside = ((index < 0) | (index >= len(index))).nonzero()[0]
+    if len(outside):
+        row = int(outside[0])
+        raise InputError(f"{path}: row {row}: index {index[row]}, allowed are 0 to {len(index) - 1}")
+    twice = int((np.diff(index[order]) == 0).argmax())
+    first, second = int(order[twice]), int(order[twice + 1])
+    raise InputError(f"{path}: row {second}: index {index[second]}, which row {first} has too: give each image once")

@@ -1,0 +1,82 @@
+"""Rows of logits or probabilities that come from outside: checked, and turned into logits."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from numpy import ndarray
+from torch import Tensor
+
+from preceptor.errors import InputError, unknown_name
+
+Says = Literal["logits", "probabilities"]
+"""What the numbers of a row are. It is never guessed."""
+
+SUM_TOLERANCE = 1e-3
+"""How far the probabilities of a row may be from 1 in sum: the rounding of 1,000 classes in float16."""
+
+_SMALLEST = torch.finfo(torch.float32).tiny
+
+
+def check_says(says: str) -> None:
+    """Make sure that it is one of ``Says``.
+
+    Raises:
+        InputError: it is not.
+    """
+    if says not in get_args(Says):
+        raise unknown_name("kind of output", says, get_args(Says))
+
+
+def check_rows(rows: Shaped[ndarray, "n classes"], says: Says, name: Callable[[int], str]) -> None:
+    """Make sure that numbers can be a teacher's word.
+
+    Args:
+        rows: real numbers.
+        says: what they are.
+        name: what an error calls the row at a place in ``rows``, file included.
+
+    Raises:
+        InputError: a value that is not finite in float32; a negative probability; probabilities whose sum is further
+            than ``SUM_TOLERANCE`` from 1. The first such row is named.
+    """
+    with np.errstate(over="ignore"):
+        infinite = ~np.isfinite(rows.astype(np.float32))
+    _refuse(infinite, rows, name, "finite numbers")
+    if says == "probabilities":
+        _refuse(rows < 0, rows, name, "probabilities, which are at least 0; if these are logits, say so")
+        _check_sums(rows, name)
+
+
+def as_logits(rows: Shaped[ndarray, "n classes"], says: Says) -> Float[Tensor, "n classes"]:
+    """Float32 logits on the CPU, in memory of their own: those given, or the logarithms of probabilities.
+
+    A probability below the smallest normal float32 (1.2e-38) counts as that one: logits are finite.
+    """
+    values = torch.from_numpy(rows.astype(np.float32))
+    return values.clamp_min(_SMALLEST).log() if says == "probabilities" else values
+
+
+def _refuse(
+    bad: Bool[ndarray, "n classes"], rows: Shaped[ndarray, "n classes"], name: Callable[[int], str], expected: str
+) -> None:
+    if bad.any():
+        row, column = (int(place) for place in np.argwhere(bad)[0])
+        raise InputError(f"{name(row)}: {_shown(rows[row, column])} for class {column}: expected {expected}")
+
+
+def _check_sums(rows: Shaped[ndarray, "n classes"], name: Callable[[int], str]) -> None:
+    sums = rows.sum(axis=1, dtype=np.float64)
+    bad = np.abs(sums - 1) > SUM_TOLERANCE
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(
+            f"{name(row)}: sums to {_shown(sums[row])}: expected probabilities, which sum to 1 within "
+            f"{SUM_TOLERANCE:g}; if these are logits, say so"
+        )
+
+
+def _shown(value: Any) -> str:
+    return f"{float(value):.6g}"

@@ -1,0 +1,23 @@
+"""Signals that say what they are told, and images to show them."""
+
+import torch
+from torch import Tensor
+
+
+class Saying:
+    """The same rows whatever it is shown, picked by position."""
+
+    def __init__(self, rows, classes=None):
+        self.rows, self.classes = torch.as_tensor(rows, dtype=torch.float32), classes
+
+    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+        return self.rows[index].to(images.device)
+
+
+def shown(n: int, shape: tuple[int, int, int] = (1, 4, 4)) -> Tensor:
+    return torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+
+
+def words(signal, n: int = 3, view: int = 0, **options) -> Tensor:
+    """What it says of the first so many images."""
+    return signal.said(shown(n, **options), torch.arange(n), torch.full((n,), view))
