@@ -19,6 +19,7 @@ LAYERS: list[set[str]] = [
     {"stage"},
     {"catalogue", *STAGE_ROOMS},
     {"audit", "terms"},
+    {"checks"},
     {"chain"},
     {"recipes", "conformance", "data"},
     {"models"},

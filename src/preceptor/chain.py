@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from preceptor.audit import Audit, Terms
+from preceptor.checks import check_index, check_names, check_seats, check_shapes, check_times
 from preceptor.errors import InputError
 from preceptor.evidence import Evidence
 from preceptor.lesson import UNLABELLED, Features, Lesson, column, predicted_class
@@ -15,11 +16,9 @@ from preceptor.stage import (
     Correction,
     FittedSelection,
     GroundTruth,
-    Kind,
     Match,
     Selection,
     Temperature,
-    check_seat,
     registered_name,
 )
 from preceptor.temper import Fixed
@@ -57,15 +56,15 @@ class Chain(nn.Module):
         terms: Mapping[str, Term] | None = None,
     ) -> None:
         super().__init__()
-        _check_seats(correct=correct, temper=temper, select=select, match=match, truth=truth)
+        check_seats(correct=correct, temper=temper, select=select, match=match, truth=truth)
         self.correct = correct
         self.temper = temper if temper is not None else Fixed(1.0)
         self.select = select
         self._looks_up = isinstance(select, FittedSelection)  # asked every step, and slow to answer for a protocol
         named = [(registered_name(loss), Term(loss)) for loss in (match, truth) if loss is not None]
         named += (terms or {}).items()
-        _check_names([name for name, _ in named])
-        _check_times([term for _, term in named])
+        check_names([name for name, _ in named])
+        check_times([term for _, term in named])
         self._terms = nn.ModuleDict(dict(named))
         if select is None and any(term.needs_selection for term in self.terms.values()):
             raise InputError(
@@ -90,6 +89,27 @@ class Chain(nn.Module):
     def abstains(self) -> bool:
         """Whether the student must have one output more than there are classes, to abstain with."""
         return any(term.wants_reservation for term in self.terms.values())
+
+    def gambles_at(self, progress: float) -> bool:
+        """Whether a term teaches the extra output when so much of training is done."""
+        return any(term.wants_reservation and term.counts_at(progress) for term in self.terms.values())
+
+    @property
+    def labels_unselected(self) -> bool:
+        """Whether a ground truth teaches the samples that the teacher does not."""
+        truths = [term for term in self.terms.values() if term.match is None]
+        return any(set(part) <= {"unselected", "labelled"} for term in truths for part in term.groups)
+
+    def check_classes(self, classes: int) -> None:
+        """Ask every stage that cares whether it can work with so many classes.
+
+        Raises:
+            InputError: one cannot.
+        """
+        for stage in (self.correct, self.temper, self.select, *(term.loss for term in self.terms.values())):
+            check = getattr(stage, "check_classes", None)
+            if check is not None:
+                check(classes)
 
     @property
     def needs_fit(self) -> bool:
@@ -139,7 +159,8 @@ class Chain(nn.Module):
         Raises:
             InputError: shapes that do not fit, or a missing teacher.
         """
-        _check_shapes(student_logits, teacher_logits, label, self.abstains)
+        check_shapes(student_logits, teacher_logits, label, self.abstains)
+        check_index(index, label)
         label = label.long()
         with torch.autocast(student_logits.device.type, enabled=False):
             student = _at_least_float32(student_logits)
@@ -262,61 +283,3 @@ def _total(losses: Mapping[str, Tensor]) -> Tensor:
 
 def _at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
-
-
-def _check_seats(**seats: object) -> None:
-    for kind, stage in seats.items():
-        check_seat(stage, cast(Kind, kind))
-    correct, match = seats["correct"], seats["match"]
-    if correct is not None and not isinstance(correct, Correction):
-        raise InputError(f"correct={type(correct).__name__}: not a correction (it has no 'apply_to')")
-    if match is not None and not isinstance(match, Match):
-        raise InputError(f"match={type(match).__name__}: not a match (it has no 'target_space'); see preceptor methods")
-
-
-def _check_names(names: list[str]) -> None:
-    if not names:
-        raise InputError("a chain needs at least one term: give match=..., truth=... or terms={...}")
-    if len(set(names)) < len(names):
-        raise InputError(f"two terms share a name in {names}: rename one of them")
-    for name in names:
-        if not name.isidentifier() or hasattr(nn.ModuleDict, name):
-            raise InputError(
-                f"a term cannot be called {name!r}: use letters, digits and underscores, like 'ce' or 'kl'"
-            )
-
-
-def _check_times(terms: list[Term]) -> None:
-    """Whatever moment begins a gap is the end of some term, or the beginning of training."""
-    for moment in {0.0, *(term.until for term in terms)} - {1.0}:
-        if not any(term.counts_at(moment) for term in terms):
-            raise InputError(
-                f"no term counts when {moment:g} of training is done: let 'since' and 'until' leave no gap"
-            )
-
-
-def _check_shapes(student: Tensor, teacher: Tensor | None, label: Tensor, abstains: bool) -> None:
-    if student.dim() != 2 or label.dim() != 1 or label.shape[0] != student.shape[0]:
-        raise InputError(
-            f"student logits {tuple(student.shape)} and labels {tuple(label.shape)}: "
-            "expected [batch, outputs] and [batch] of the same batch"
-        )
-    if label.is_floating_point() or label.dtype == torch.bool:
-        raise InputError(f"labels of type {label.dtype}: expected class numbers (an integer type)")
-    if teacher is None:
-        return
-    if teacher.dim() != 2 or teacher.shape[0] != student.shape[0]:
-        raise InputError(
-            f"teacher logits {tuple(teacher.shape)} do not go with student logits {tuple(student.shape)}: "
-            "expected [batch, classes] of the same batch"
-        )
-    if abstains and student.shape[1] != teacher.shape[1] + 1:
-        raise InputError(
-            f"the teacher has {teacher.shape[1]} classes, the student {student.shape[1]} outputs, but a term gambles: "
-            f"the student needs {teacher.shape[1] + 1}, one to abstain with"
-        )
-    if student.shape[1] not in (teacher.shape[1], teacher.shape[1] + 1):
-        raise InputError(
-            f"the teacher has {teacher.shape[1]} classes, the student {student.shape[1]} outputs: "
-            "the student needs as many, or one more for an abstaining head"
-        )

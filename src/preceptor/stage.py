@@ -2,6 +2,9 @@
 
 A stage is a class: a frozen dataclass of hyper-parameters, or an ``nn.Module`` when it has parameters or state.
 ``@register`` is all it takes to appear in recipes, in ``preceptor methods`` and in the conformance suite.
+
+Any stage may have a method ``check_classes(classes: int) -> None`` that raises an InputError where it cannot work with
+so many; runs and studies ask before anything is trained.
 """
 
 from collections.abc import Callable

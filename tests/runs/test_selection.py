@@ -59,6 +59,33 @@ def test_another_share_or_direction_of_the_same_scores(chosen: RunResult, teache
     assert not (selected.selected & rest.selected).any()
 
 
+def test_what_made_the_scores_may_not_differ_and_what_is_kept_is_recorded(
+    chosen: RunResult, teacher: Path, tmp_path: Path
+) -> None:
+    file = chosen.folder / "scores.safetensors"
+    with pytest.raises(InputError, match=r"scores made with damping = 0.0005, the recipe says 3.0"):
+        distil(tmp_path / "out", teacher, ("recipe.select.damping", 3.0), scores=file)
+    kept = distil(tmp_path / "kept", teacher, ("recipe.select.keep", 0.2), scores=file)
+    found = load_scores(kept.folder / "scores.safetensors")
+    assert found.origin.options["keep"] == 0.2
+    assert int(found.selected.sum()) == kept.taught == 12
+
+
+@pytest.mark.parametrize(("recipe", "untaught"), [("ds", 0), ("lr-ds", 0), ("ka-ps", 30), ("lr", 30)])
+def test_the_result_says_how_many_samples_nothing_teaches(
+    teacher: Path, tmp_path: Path, recipe: str, untaught: int
+) -> None:
+    select = ("recipe.select", {"stage": "random", "keep": 0.5})
+    result = distil(tmp_path / "out", teacher, select, recipe=recipe)
+    assert result.taught == 30
+    assert result.untaught == untaught
+
+
+def test_a_selection_for_a_teacher_nobody_listens_to_is_refused(teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no term listens"):
+        distil(tmp_path / "out", teacher, ("recipe.select", "influence"), recipe="none")
+
+
 def test_select_makes_the_scores_the_run_would(chosen: RunResult, teacher: Path, tmp_path: Path) -> None:
     scores = score_samples(resolve({**SETTINGS, "teacher": teacher}))
     assert torch.equal(scores.score, load_scores(chosen.folder / "scores.safetensors").score)
@@ -77,6 +104,7 @@ def test_scores_that_do_not_fit_are_refused_before_anything_is_written(
     cases: list[tuple[dict[str, Any], str]] = [
         ({"scores": changed(file, tmp_path / "a", data_fingerprint="x")}, "scores of other training data"),
         ({"scores": changed(file, tmp_path / "b", stage="el2n")}, "scores of selection 'el2n'"),
+        ({"scores": changed(file, tmp_path / "c", teacher_fingerprint="x")}, "scores made with another teacher"),
         ({"scores": file, "train_images": 80}, "has no score for 70 of the 80 samples"),
         ({"scores": file, "recipe": "kd"}, "no selection by score"),
         ({"validation": 0.0}, "nothing is held out"),

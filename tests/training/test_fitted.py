@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from preceptor import KL, Chain, CrossEntropy, InputError, Term
-from preceptor.abstain import Gambler
+from preceptor.abstain import Gambler, SoftGambler
 from preceptor.select import Random
 from preceptor.teachers import LiveTeacher
 from preceptor.training import Protocol, Pupil
@@ -103,6 +103,21 @@ def test_a_pupil_that_declines_everything_stops_the_run_with_an_explanation() ->
         student.head.bias[-1] = 50.0
     with pytest.raises(InputError, match=r"epoch 1 it reserves 100\.0% .* larger payoff"):
         taught([Pupil("shy", student, Chain(truth=Gambler()))])
+
+
+def test_warm_up_is_no_part_of_what_is_reserved_and_is_alone_without_the_teacher() -> None:
+    chain = Chain(terms={"ce": Term(CrossEntropy(), until=0.5), "gamble": Term(SoftGambler(), since=0.5)})
+    gambler = Pupil("gambler", network(outputs=11), chain)
+    (first, *_), (second, *_) = taught([gambler, pupil("kd")])
+    assert (first.reservation, first.temperature) == (None, None)
+    assert second.reservation is not None
+    assert second.temperature == 1.0
+
+
+def test_a_term_in_whose_time_no_step_begins_is_refused() -> None:
+    chain = Chain(terms={"ce": Term(CrossEntropy()), "gamble": Term(Gambler(), since=0.9)})
+    with pytest.raises(InputError, match=r"term 'gamble' counts from 0.9 to 1 of training, but none of the 6 steps"):
+        taught([Pupil("late", network(outputs=11), chain)])
 
 
 def test_mean_temperature_is_of_the_samples_taught() -> None:

@@ -114,11 +114,19 @@ class Gambler:
     def __post_init__(self) -> None:
         _check_payoff("gambler", self.payoff)
 
+    def check_classes(self, classes: int) -> None:
+        """Refuse a payoff with which keeping anything back never pays.
+
+        Raises:
+            InputError: the payoff is not below the number of classes.
+        """
+        _check_below_classes("gambler", self.payoff, classes)
+
     def __call__(
         self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Apply :func:`gambler_loss`."""
-        _check_below_classes("gambler", self.payoff, student_logits)
+        self.check_classes(student_logits.shape[1] - 1)
         return gambler_loss(student_logits, label, self.payoff)
 
 
@@ -153,6 +161,14 @@ class SoftGambler:
     def __post_init__(self) -> None:
         _check_payoff("soft_gambler", self.payoff)
 
+    def check_classes(self, classes: int) -> None:
+        """Refuse a payoff with which keeping anything back never pays.
+
+        Raises:
+            InputError: the payoff is not below the number of classes.
+        """
+        _check_below_classes("soft_gambler", self.payoff, classes)
+
     def __call__(
         self,
         student_logits: Float[Tensor, "batch outputs"],
@@ -161,7 +177,7 @@ class SoftGambler:
         label: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
         """Apply :func:`soft_gambler_loss`."""
-        _check_below_classes("soft_gambler", self.payoff, student_logits)
+        self.check_classes(student_logits.shape[1] - 1)
         return soft_gambler_loss(student_logits, target, temperature, self.payoff)
 
 
@@ -183,9 +199,7 @@ def _check_payoff(stage: str, payoff: float) -> None:
         )
 
 
-def _check_below_classes(stage: str, payoff: float, logits: Tensor) -> None:
-    """The number of classes is only known in the call; the shape is, so that nothing waits for the device."""
-    classes = logits.shape[1] - 1
+def _check_below_classes(stage: str, payoff: float, classes: int) -> None:
     if payoff >= classes:
         raise InputError(
             f"{stage}: payoff = {payoff} with {classes} classes: must be below the number of classes, or keeping "

@@ -20,6 +20,7 @@ FLAGS = {
     "batch_size": "protocol.batch_size",
     "lr": "protocol.learning_rate",
     "seed": "seed",
+    "split_seed": "split_seed",
     "device": "device",
     "precision": "precision",
     "keep_checkpoints": "keep_checkpoints",
@@ -58,7 +59,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=int)
     group.add_argument("--batch-size", type=int)
     group.add_argument("--lr", type=float, help="learning rate at the start (default 0.05)")
-    group.add_argument("--seed", type=int, help="of weights, order, views and split (default 0)")
+    group.add_argument("--seed", type=int, help="of weights, order and views (default 0)")
+    group.add_argument("--split-seed", type=int, help="of what is held out; keep the teacher's (default 0)")
     group.add_argument("--device", help="auto (default), cpu or cuda")
     group.add_argument("--precision", help="fp32 (default) or bf16")
     group.add_argument("--keep-checkpoints", type=int, help="keep so many moments of the training (default none)")

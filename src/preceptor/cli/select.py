@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-images", type=int, help="score a stratified subset of this many images")
     parser.add_argument("--validation", type=float, help="share of training images held out (default 0.1)")
     parser.add_argument("--seed", type=int, help="of what is drawn (default 0)")
+    parser.add_argument("--split-seed", type=int, help="of what is held out; keep the teacher's (default 0)")
     parser.add_argument("--device", help="auto (default), cpu or cuda")
     parser.add_argument("--out", type=Path, help="file to write; must not exist")
     parser.add_argument("override", nargs="*", metavar="key=value", help="an option of the estimator, such as keep=0.5")
@@ -42,8 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score and write, or read; then show."""
+    from preceptor.errors import InputError
     from preceptor.runs.scores import load_scores
 
+    if arguments.show and (arguments.teacher or arguments.out):
+        raise InputError("--show looks at a score file and does nothing else: leave --teacher and --out away")
     path, scores = (
         (arguments.show, load_scores(arguments.show)) if arguments.show else (arguments.out, _score(arguments))
     )
@@ -57,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> "Scores":
     from preceptor.config import parse_override
     from preceptor.errors import InputError
+    from preceptor.files import check_writable
     from preceptor.runs import resolve
     from preceptor.runs.scores import save_scores
     from preceptor.runs.selection import score_samples
@@ -65,9 +70,10 @@ def _score(arguments: argparse.Namespace) -> "Scores":
         raise InputError("give --teacher RUN_FOLDER and --out FILE to score samples, or --show FILE to look at scores")
     if arguments.out.exists():
         raise InputError(f"{arguments.out}: exists; nothing is ever overwritten: choose another --out")
+    check_writable(arguments.out.resolve().parent)
     choice = {"stage": arguments.select, **dict(parse_override(text) for text in arguments.override)}
-    settings = ("data", "data_root", "download", "image_size", "train_labels", "train_images", "validation", "seed")
-    given = {key: getattr(arguments, key) for key in (*settings, "device", "teacher")}
+    settings = ("data", "data_root", "download", "image_size", "train_labels", "train_images", "validation")
+    given = {key: getattr(arguments, key) for key in (*settings, "seed", "split_seed", "device", "teacher")}
     content: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     scores = score_samples(resolve({**content, "recipe": {"select": choice, "terms": {"kl": {"match": "kl"}}}}))
     save_scores(arguments.out, scores)

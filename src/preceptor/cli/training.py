@@ -33,7 +33,8 @@ def _show(result: "RunResult") -> None:
         print(_teacher_line(result.teacher))
     print(f"trained on {result.training_images:,} images, last epoch")
     if result.taught is not None:
-        print(f"selected: the teacher taught {result.taught:,} of them, the labels alone the others")
+        others = "nothing, as the recipe leaves them out," if result.untaught else "the labels alone"
+        print(f"selected: the teacher taught {result.taught:,} of them, {others} the others")
     if result.validation is not None:
         print(f"held-out training images: {result.validation.accuracy:.2%} of {result.validation.n:,}")
     if result.test is not None:

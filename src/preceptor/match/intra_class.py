@@ -20,8 +20,10 @@ def weighted_pearson(
     """Pearson correlation of each column of one with the same column of the other, rows weighted; 0 for a constant one.
 
     With weights of 0 and 1 it is the correlation over the rows of weight 1, bit for bit whatever stands in the others.
+    ``eps`` is a floor under the product of the lengths of the two centred columns, as sums over the rows (as in DIST).
     """
-    share = (weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)).unsqueeze(1)
+    total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    share = (weight / total).unsqueeze(1)
     first, second = (torch.where(share > 0, rows, 0) for rows in (first, second))
     first = first - (share * first).sum(dim=0)
     second = second - (share * second).sum(dim=0)
@@ -29,7 +31,7 @@ def weighted_pearson(
     squares = (share * first.square()).sum(dim=0) * (share * second.square()).sum(dim=0)
     varies = squares > 0
     lengths = torch.where(varies, squares, 1).sqrt()  # the root has no gradient at 0
-    return torch.where(varies, products / lengths.clamp(min=eps), 0)
+    return torch.where(varies, products / torch.maximum(lengths, eps / total), 0)
 
 
 def intra_class_loss(

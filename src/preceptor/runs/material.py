@@ -59,6 +59,7 @@ def prepare(config: RunConfig, device: torch.device) -> Material:
     if chain.needs_teacher and config.teacher is None:
         raise InputError("the recipe needs a teacher: give --teacher RUN_FOLDER (preceptor train makes one)")
     dataset = _dataset(config)
+    chain.check_classes(dataset.classes)
     positions, held_out = _split(config, dataset)
     train = ImageSet(dataset.train.images.to(device), dataset.train.labels.to(device))
     teacher, check, weights = None, None, None

@@ -1,7 +1,7 @@
 """Settles which samples the teacher teaches: scores made once before training, or taken from a score file."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from preceptor.catalogue import find_stage, options
 from preceptor.chain import Chain
 from preceptor.data import Dataset
 from preceptor.errors import InputError
+from preceptor.lesson import UNLABELLED
 from preceptor.models import load_checkpoints
 from preceptor.recipes import build_chain_parts
 from preceptor.runs.config import RunConfig
@@ -38,7 +39,13 @@ def settle_selection(config: RunConfig, material: Material) -> Scores | None:
         if config.scores is not None:
             raise InputError(f"scores = {config.scores}: recipe has no selection by score to use them (see ds, lr-ds)")
         return None
+    if material.teacher is None:
+        raise InputError(
+            "the recipe selects samples for the teacher, but no term listens to it: add a match, or drop select"
+        )
     if not isinstance(chain.select, RankedSelection):  # a third party's own kind of fitted selection
+        if config.scores is not None:
+            raise InputError(f"scores = {config.scores}: the recipe's selection is not one by score")
         chain.fit(
             gather_evidence(_teacher(material), material.train, material.positions, material.held_out, seed=config.seed)
         )
@@ -84,12 +91,12 @@ def _fitted(config: RunConfig, select: RankedSelection, material: Material) -> S
     select.fit(evidence)
     origin = ScoreOrigin(
         stage=registered_name(select),
-        options={name: getattr(select, name) for name in options(find_stage("select", registered_name(select)))},
+        options=_options(select),
         data=config.data,
         data_fingerprint=data_fingerprint(material.dataset),
         teacher_fingerprint=material.teacher_fingerprint or "",
         size=len(material.train),
-        held_out=len(material.held_out) if select.needs_held_out else 0,
+        held_out=0 if evidence.held_out_label is None else int((evidence.held_out_label != UNLABELLED).sum()),
         checkpoints=len(evidence.checkpoints),
         seed=config.seed,
         preceptor=__version__,
@@ -110,6 +117,9 @@ def _reused(path: Path, chain: Chain, material: Material) -> Scores:
             f"{path}: scores of other training data ({found.origin.data}): its positions mean other samples here; "
             "write new scores with preceptor select"
         )
+    if found.origin.teacher_fingerprint != material.teacher_fingerprint:
+        raise InputError(f"{path}: scores made with another teacher: write new scores with preceptor select")
+    _check_options(path, found.origin, select)
     positions = material.positions.sort().values
     known = torch.isin(positions, found.index)
     if not known.all():
@@ -119,7 +129,21 @@ def _reused(path: Path, chain: Chain, material: Material) -> Scores:
         )
     wanted = torch.isin(found.index, positions)
     select.adopt(found.index[wanted], found.score[wanted], len(material.train))
-    return _scores(select, positions, found.origin)
+    return _scores(select, positions, found.origin.model_copy(update={"options": _options(select)}))
+
+
+def _options(select: RankedSelection) -> dict[str, Any]:
+    return {name: getattr(select, name) for name in options(find_stage("select", registered_name(select)))}
+
+
+def _check_options(path: Path, origin: ScoreOrigin, select: RankedSelection) -> None:
+    """What is kept of ready scores may differ; what made them may not."""
+    for name, value in _options(select).items():
+        if name not in ("keep", "lowest") and origin.options.get(name) != value:
+            raise InputError(
+                f"{path}: scores made with {name} = {origin.options.get(name)}, the recipe says {value}: "
+                "write new scores with preceptor select, or leave that option as it was"
+            )
 
 
 def _scores(select: RankedSelection, positions: Tensor, origin: ScoreOrigin) -> Scores:
@@ -139,7 +163,10 @@ def _history(config: RunConfig, material: Material, select: RankedSelection) -> 
             "train it with --keep-checkpoints 5"
         )
     device = material.train.images.device
-    return [(rate, load_teacher(path, material.dataset, device)[0]) for rate, path in kept]
+    loaded = [(rate, load_teacher(path, material.dataset, device)) for rate, path in kept]
+    if loaded[-1][1][1] != material.teacher_fingerprint:
+        raise InputError(f"{kept[-1][1]}: is not the teacher as it is now: train the teacher again")
+    return [(rate, teacher) for rate, (teacher, _) in loaded]
 
 
 def _teacher(material: Material) -> LiveTeacher:

@@ -38,6 +38,7 @@ class RunResult:
         test: on the test set, looked at once after the last epoch; None when the data has none.
         training_images: how many were trained on.
         taught: how many of these the teacher teaches; None when the recipe selects none beforehand.
+        untaught: how many of these neither the teacher nor a label teaches, since the recipe leaves them out.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class RunResult:
     test: Metrics | None
     training_images: int
     taught: int | None
+    untaught: int
 
 
 def run(config: RunConfig, out: Path, watcher: Watcher | None = None) -> RunResult:
@@ -71,8 +73,10 @@ def run(config: RunConfig, out: Path, watcher: Watcher | None = None) -> RunResu
         save_student(out, material.student, material.card)
         validation = _measure(material, material.train, material.held_out)
         test = None if material.dataset.test is None else _measure(material, material.dataset.test, None)
+    images = len(material.positions)
     taught = None if scores is None else int(scores.selected.sum())
-    result = RunResult(out, material.teacher_check, validation, test, len(material.positions), taught)
+    untaught = 0 if taught is None or material.chain.labels_unselected else images - taught
+    result = RunResult(out, material.teacher_check, validation, test, images, taught, untaught)
     folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(out.name)))})
     return result
 

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -23,7 +24,7 @@ def keep_mask(score: Float[Tensor, " n"], keep: float, lowest: bool = False) -> 
         keep: share of the samples, 0 to 1.
         lowest: keep the lowest scores instead.
     """
-    kept = math.floor(keep * len(score) + 0.5)
+    kept = math.floor(Decimal(str(keep)) * len(score) + Decimal("0.5"))  # 0.7 of 45 is 31.5, in floats a little less
     order = score.argsort(stable=True, descending=not lowest)
     mask = torch.zeros_like(score, dtype=torch.bool)
     mask[order[:kept]] = True

@@ -64,6 +64,8 @@ def run_study(
     study.check()
     started = time.perf_counter()
     dataset = load_dataset(study.data, root=study.data_root)
+    for arm in study.arms:
+        arm.chain().check_classes(dataset.classes)
     pairs = study.pairs or tuple(confusable_pairs(dataset.train.images, dataset.train.labels, dataset.classes))
     if watcher is not None:
         watcher.begin_study(study.name, study.images_trained_on(dataset))

@@ -64,7 +64,11 @@ def outputs(
         return Outputs(torch.cat([teacher(part) for part in images.split(batch_size)]))
     layer = last_linear_layer(teacher, images[:2])
     kept: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, given: kept.append(given[0].detach().float()))
+
+    def keep(_: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        kept.append((given[0] if given else named["input"]).detach().float())
+
+    hook = layer.register_forward_pre_hook(keep, with_kwargs=True)
     try:
         logits = torch.cat([teacher(part) for part in images.split(batch_size)])
     finally:
@@ -90,6 +94,6 @@ def last_linear_layer(teacher: LiveTeacher, images: UInt8[Tensor, "n channels he
         if out.dim() == 2 and torch.equal(out[:, : teacher.classes].float(), logits):
             return layer
     raise InputError(
-        f"the teacher ({type(teacher.network).__name__}) does not end in a linear layer: a selection by last-layer "
-        "gradients needs one; select by el2n, teacher_loss, correctness or random instead"
+        f"the teacher ({type(teacher.network).__name__}) does not end in a linear layer whose output the logits are, "
+        "unchanged: a selection by last-layer gradients needs one; select by el2n, teacher_loss, correctness or random"
     )

@@ -1,4 +1,4 @@
-"""Where the teacher's word comes from: the one thing that a live network, a bank and a file of logits have in common."""
+"""Where the teacher's word comes from: what a live network, a bank and a file of logits have in common."""
 
 from typing import Protocol, runtime_checkable
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
@@ -47,16 +48,25 @@ def epoch_batches(
     """
     order = positions[epoch_order(seed, epoch, len(positions))]
     views = rule.draw(seed, epoch, order).to(train.images.device)
-    places, order = order, order.to(train.images.device)
-    start = 0
-    while start < len(order):
-        left = len(order) - start
-        size = left if left <= batch_size or left == batch_size + 1 else batch_size
-        index = order[start : start + size]
-        images = rule.apply(train.images[index], views[start : start + size])
-        wanted = None if asked is None else asked[places[start : start + size]].nonzero().squeeze(1).to(index.device)
-        yield Batch(images, train.labels[index], index, wanted)
-        start += size
+    bounds = _bounds(len(order), batch_size)
+    wanted = None if asked is None else _places(asked[order], bounds, train.images.device)
+    order = order.to(train.images.device)
+    for number, (start, end) in enumerate(bounds):
+        index = order[start:end]
+        images = rule.apply(train.images[index], views[start:end])
+        yield Batch(images, train.labels[index], index, None if wanted is None else wanted[number])
+
+
+def _bounds(samples: int, batch_size: int) -> list[tuple[int, int]]:
+    """Where batches start and end in the order of the epoch."""
+    starts = range(0, samples - 1 if samples % batch_size == 1 and samples > 1 else samples, batch_size)
+    return list(zip(starts, [*starts[1:], samples], strict=True))
+
+
+def _places(asked: Bool[Tensor, " n"], bounds: list[tuple[int, int]], device: torch.device) -> list[Tensor]:
+    """For each batch the places in it of the samples to ask about: one transfer for the whole epoch."""
+    places = [asked[start:end].nonzero().squeeze(1) for start, end in bounds]
+    return list(torch.cat(places).to(device).split([len(part) for part in places]))
 
 
 def steps_in_epoch(samples: int, batch_size: int) -> int:

@@ -1,5 +1,6 @@
 """The loop: one pass over the data and one teacher signal for a class of pupils."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class _Seat:
         self.optimiser.zero_grad(set_to_none=True)
         terms.total.backward()
         self.optimiser.step()
-        self.tally.add(terms, logits, batch.label)
+        self.tally.add(terms, logits, batch.label, gambling=self.pupil.chain.gambles_at(progress))
 
     def end_epoch(self, epoch: int, images_per_second: float, seconds: float) -> EpochRecord:
         losses = self.tally.mean_losses()
@@ -137,14 +138,15 @@ def fit(
         watcher: told about progress.
 
     Raises:
-        InputError: no samples, a chain without its teacher or with a selection that is not fitted, a loss that stops
-            being finite, or a student that declines nearly everything.
+        InputError: no samples, a chain without its teacher or with a selection that is not fitted, a term in whose
+            time no step begins, a loss that stops being finite, or a student that declines nearly everything.
     """
     if len(positions) < 2:
         raise InputError(f"{len(positions)} training samples: at least 2 are needed")
     if teacher is None and any(pupil.chain.needs_teacher for pupil in pupils):
         raise InputError("a chain needs teacher logits: give a teacher")
     lectern = _Lectern(teacher, [pupil.chain for pupil in pupils], train)
+    _check_times(pupils, protocol.epochs * steps_in_epoch(len(positions), protocol.batch_size))
     watcher = watcher or Silent()
     device = train.images.device
     seats = [_Seat(pupil, protocol, device) for pupil in pupils]
@@ -190,7 +192,8 @@ def _teach(
         _reseed(draws, batch.images.device)
         with autocast:
             logits = seat.pupil.student(images)
-        seat.learn(logits, signal, batch, progress)
+        asks = seat.pupil.chain.needs_teacher_at(progress)
+        seat.learn(logits, signal if asks else None, batch, progress)
 
 
 def _asked(chains: Sequence[Chain], size: int) -> Tensor | None:
@@ -220,6 +223,18 @@ def _reseed(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index].manual_seed(seed)
+
+
+def _check_times(pupils: Sequence[Pupil], steps: int) -> None:
+    """Refuse a term in whose time no step begins: it would teach nothing, and nobody would notice."""
+    for pupil in pupils:
+        for name, term in pupil.chain.terms.items():
+            first = math.ceil(term.since * steps)
+            if not any(term.counts_at(step / steps) for step in (first - 1, first, first + 1) if 0 <= step < steps):
+                raise InputError(
+                    f"pupil {pupil.name!r}: term {name!r} counts from {term.since:g} to {term.until:g} of training, "
+                    f"but none of the {steps} steps begins then: train longer, or give the term more time"
+                )
 
 
 def _check_not_collapsed(pupil: str, epoch: int, reservation: float | None) -> None:

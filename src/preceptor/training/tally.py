@@ -24,7 +24,8 @@ class EpochRecord:
         corrected: share of the samples met that the correction touched.
         clamped: share of the samples met whose temperature was raised to the stage's minimum.
         temperature: mean over the samples met on which the teacher was listened to; None without a teacher.
-        reservation: mean probability of the extra output; None for a student that cannot abstain.
+        reservation: mean probability of the extra output, over the steps that taught it; None when none did, as in
+            warm-up, and for a student that cannot abstain.
         images_per_second: through the whole class of pupils; evaluation is not counted.
         seconds: of the epoch.
     """
@@ -53,11 +54,12 @@ class Tally:
 
     abstains: bool = False
     samples: int = 0
+    gambled: int = 0
     losses: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, Tensor] = field(default_factory=dict)
 
-    def add(self, terms: Terms, student_logits: Tensor, label: Tensor) -> None:
-        """Add one batch."""
+    def add(self, terms: Terms, student_logits: Tensor, label: Tensor, gambling: bool = False) -> None:
+        """Add one batch; ``gambling`` says whether its loss taught the extra output."""
         self.samples += len(label)
         for name, loss in {**terms.losses, "total": terms.total}.items():
             _sum(self.losses, name, loss.detach() * len(label))
@@ -65,7 +67,8 @@ class Tally:
         classes = logits.shape[1] - self.abstains if terms.audit is None else terms.audit.said.shape[1]
         _sum(self.counts, "right", (predicted_class(logits[:, :classes]) == label).sum())
         _sum(self.counts, "labelled", (label != UNLABELLED).sum())
-        if self.abstains:
+        if gambling:
+            self.gambled += len(label)
             _sum(self.counts, "reservation", logits.softmax(dim=1)[:, -1].double().sum())
         if terms.audit is not None:
             asked = terms.audit.asked.sum()
@@ -93,8 +96,8 @@ class Tally:
         return float(self.counts["temperature"]) / asked if asked else None
 
     def mean_reservation(self) -> float | None:
-        """Mean probability of the extra output; None for a student that cannot abstain."""
-        return float(self.counts["reservation"]) / self.samples if self.abstains else None
+        """Mean probability of the extra output over the steps that taught it; None when none did."""
+        return float(self.counts["reservation"]) / self.gambled if self.gambled else None
 
 
 def _sum(sums: dict[str, Tensor], name: str, value: Tensor) -> None:

@@ -33,10 +33,17 @@ DYNAMIC_TEMPERATURE = Study(
         ),
         *arms_of("dtd-flsw", "dtd-cwsm"),
         Arm(
+            name="fixed-4.45",
+            recipe="dtd-flsw",
+            overrides={"temper": {"stage": "fixed", "temperature": 4.45}},
+            about="temperature 4.45 for every sample: what dtd-flsw-sum came to on the mean, through its clamp",
+        ),
+        Arm(
             name="dtd-flsw-sum",
             recipe="dtd-flsw",
             overrides={"temper.normalise": "sum", "temper.beta": BATCH},
             about="dtd-flsw with weights divided by their sum over the batch, beta 64",
+            against="fixed-4.45",
         ),
         Arm(
             name="dtd-cwsm-sum",
