@@ -107,6 +107,7 @@ def test_flipped_labels_score_lowest(seed: int) -> None:
 
 
 @pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.filterwarnings("ignore:influence. after")
 @pytest.mark.parametrize(("exact_up_to", "steps"), [(4096, 20), (0, 0), (0, 1), (0, 3), (0, 20)])
 def test_every_way_to_invert_agrees_with_its_derivation(has_bias: bool, exact_up_to: int, steps: int) -> None:
     evidence = made_evidence(classes=4, dimensions=3, has_bias=has_bias)

@@ -110,6 +110,7 @@ def test_enough_steps_lead_to_the_exact_solution() -> None:
     assert (found - expected).norm() <= 1e-5 * expected.norm()
 
 
+@pytest.mark.filterwarnings("ignore:influence. after")
 def test_every_step_comes_closer_to_the_exact_solution_in_the_norm_of_the_curvature() -> None:
     samples, target = rough_problem()
     exact = solve_exact(samples, target, 5e-4)
@@ -123,6 +124,7 @@ def test_every_step_comes_closer_to_the_exact_solution_in_the_norm_of_the_curvat
     assert found[-1] < 0.05 * found[0]
 
 
+@pytest.mark.filterwarnings("ignore:influence. after")
 def test_no_steps_leave_the_kronecker_factored_inverse_alone() -> None:
     samples, target = rough_problem()
     expected = KroneckerInverse.of(samples, 0.01)(target)
@@ -205,3 +207,16 @@ def test_what_the_layer_needs_is_asked_for() -> None:
         LastLayer(Outputs(torch.zeros(0, 3), torch.zeros(0, 2)), torch.zeros(0).long(), has_bias=False)
     with pytest.raises(InputError, match="never the test set"):
         held_out_gradient(evidence, without(evidence, held_out=True).teacher)
+
+
+def test_too_few_steps_are_warned_of_and_enough_are_not(recwarn: pytest.WarningsRecorder) -> None:
+    evidence = made_evidence(200, classes=6, dimensions=12, seed=0)
+    train = evidence.teacher.train
+    assert train.features is not None
+    scaled = Outputs(train.logits, train.features * torch.logspace(-2, 2, 12, dtype=train.features.dtype))
+    samples = LastLayer(scaled, evidence.label, evidence.has_bias)
+    target = mean_gradient(samples)
+    solve_kronecker(samples, target, 1e-3, steps=2_000)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"after 1 steps the residual is .* more steps"):
+        solve_kronecker(samples, target, 1e-9, steps=1)

@@ -13,7 +13,7 @@ VERBS = {
     "demo": "see it work now, on this machine, offline",
     "train": "train a teacher, or a student by labels alone",
     "distill": "distil a student from a teacher with a recipe",
-    "select": "score the training samples for a selection, or look at a score file",
+    "select": "score the samples for a selection, or show scores",
     "evaluate": "measure a student on a data set",
     "methods": "list every stage and recipe, with its paper and defaults",
     "reproduce": "run an experiment again and write its result file",

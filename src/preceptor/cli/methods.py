@@ -73,5 +73,5 @@ def _show(known: list[dict[str, Any]], recipes: list[dict[str, Any]]) -> None:
 
 
 def _entry(name: str, summary: str, paper: str) -> None:
-    print(textwrap.fill(f"  {name:<22}{summary}", width=WIDTH, subsequent_indent=" " * 24))
-    print(textwrap.fill(paper, width=WIDTH, initial_indent=" " * 24, subsequent_indent=" " * 24))
+    print(textwrap.fill(f"  {name:<23}{summary}", width=WIDTH, subsequent_indent=" " * 25))
+    print(textwrap.fill(paper, width=WIDTH, initial_indent=" " * 25, subsequent_indent=" " * 25))

@@ -5,9 +5,10 @@ With features ``h_i`` (a trailing 1 stands for the bias), logits ``W h_i``, prob
 matrix ``(diag p_i - p_i p_i^T) (x) h_i h_i^T``. Everything is summed in float64, some thousand samples at a time.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +22,8 @@ CHUNK = 4096
 """Samples that are in float64 at a time."""
 ENOUGH = 1e-6
 """Share of the target's norm that conjugate gradients may leave unsolved."""
+ROUGH = 0.1
+"""Share from which on what they leave unsolved is worth a warning."""
 
 
 class Part(NamedTuple):
@@ -176,7 +179,7 @@ class KroneckerInverse:
     diagonal: Float[Tensor, "classes dimensions"]
 
     @classmethod
-    def of(cls, samples: LastLayer, damping: float) -> Self:
+    def of(cls, samples: LastLayer, damping: float) -> "KroneckerInverse":
         """That of some samples, in two passes over them."""
         of_classes, of_inputs = _kronecker_basis(samples)
         diagonal = samples.zeros(*samples.shape)
@@ -239,7 +242,18 @@ def _refined(
             raise _too_little(damping)
         solution = solution + gain / bend * direction
         residual = residual - gain / bend * change
+    _warn_if_rough(float(residual.norm() / target.norm()), steps)
     return solution
+
+
+def _warn_if_rough(residual: float, steps: int) -> None:
+    """Scores far from the curvature's inverse would rank samples wrongly, and nobody would notice."""
+    if residual > ROUGH:
+        warnings.warn(
+            f"influence: after {steps} steps the residual is {residual:.2g} of the target's norm, so the scores are "
+            "rough: give the selection more steps (select.steps), or more damping",
+            stacklevel=2,
+        )
 
 
 def _too_little(damping: float) -> InputError:

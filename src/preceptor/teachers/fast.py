@@ -123,6 +123,7 @@ def made_fast(
     notes += [obstacle] if obstacle else []
     if in_bf16:
         copy = _InBf16(copy, device.type)
+    copy.eval()  # what took the place of a layer too
     if compiled:
         copy = torch.compile(copy, options={"freezing": True})  # type: ignore[assignment]
     return copy, FastReport(folded, kept, in_bf16, channels_last, compiled, tuple(notes))
@@ -136,10 +137,10 @@ def lack_of_bf16_units(device: torch.device) -> str | None:
     """
     if device.type == "cuda":
         units = torch.cuda.is_bf16_supported(including_emulation=False)
-        return None if units else "no bf16: this GPU has no units for it"
+        return None if units else "this GPU has no units for bf16"
     if device.type == "cpu":
-        return None if _cpu_has_bf16() else f"no bf16: this CPU has neither {' nor '.join(_CPU_FLAGS)}"
-    return f"no bf16: not known whether {device.type} devices have units for it"
+        return None if _cpu_has_bf16() else f"this CPU has no units for bf16 ({' or '.join(_CPU_FLAGS)})"
+    return f"whether {device.type} devices have units for bf16 is not known"
 
 
 def _cpu_has_bf16() -> bool:

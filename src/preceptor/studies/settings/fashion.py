@@ -17,8 +17,8 @@ COMMON: dict[str, Any] = {
 }
 """Settings; teachers learn from the quarter of the training images that is not held out.
 
-Everything is small and short, so that all studies together take less than an hour and a half of two cores. Short training
-does better without random views.
+Everything is small and short, so that all studies together take less than an hour and a half of two cores. Short
+training does better without random views.
 """
 
 LIMITS = (

@@ -24,7 +24,8 @@ from preceptor.teachers.bank.card import (
 from preceptor.teachers.bank.codec import LOWEST, Codec, Records
 from preceptor.teachers.bank.features import FeatureSignal
 from preceptor.teachers.bank.layout import Layout
-from preceptor.teachers.bank.store import LOCK_FILE, Store, locked
+from preceptor.teachers.bank.lock import LOCK_FILE, locked
+from preceptor.teachers.bank.store import Store
 from preceptor.teachers.signal import Signal
 
 
@@ -269,9 +270,9 @@ def _make(folder: Path, card: Card) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: cannot be made: {error.strerror}: choose another folder") from error
-    others = [path.name for path in folder.iterdir() if path.name != LOCK_FILE]
-    if others and CARD_FILE not in others:
-        raise InputError(f"{folder}: holds {sorted(others)[0]!r} but no bank: choose a folder that is new or empty")
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith((LOCK_FILE, f".{CARD_FILE}")))
+    if others and not (folder / CARD_FILE).exists():  # asked last: another process may be making it
+        raise InputError(f"{folder}: holds {others[0]!r} but no bank: choose a folder that is new or empty")
     with locked(folder):
         if not (folder / CARD_FILE).exists():
             write_card(folder, card)

@@ -4,8 +4,9 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
+from preceptor.errors import InputError
 from preceptor.teachers.evidence import last_linear_layer
 from preceptor.teachers.live import LiveTeacher
 
@@ -47,7 +48,13 @@ class PooledTeacher:
 
     def __init__(self, teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"]) -> None:
         self.teacher = teacher
-        self._layer = last_linear_layer(teacher, images[:2])
+        try:
+            self._layer = last_linear_layer(teacher, images[:2])
+        except InputError as error:
+            raise InputError(
+                f"the teacher ({type(teacher.network).__name__}) does not end in a linear layer whose output the "
+                "logits are, unchanged: its pooled features cannot be told; keep the logits alone"
+            ) from error
         self.features = self._layer.in_features
 
     def said(
@@ -68,7 +75,11 @@ class PooledTeacher:
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch dims"]]:
         """Logits and pooled features in float32."""
         kept: list[Tensor] = []
-        hook = self._layer.register_forward_pre_hook(lambda _, given: kept.append(given[0].float()))
+
+        def keep(_: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            kept.append((given[0] if given else named["input"]).float())
+
+        hook = self._layer.register_forward_pre_hook(keep, with_kwargs=True)
         try:
             logits = self.teacher(images)
         finally:

@@ -1,9 +1,10 @@
 """One file of a bank: a mark for each cell, then a record for each."""
 
 import os
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt32
@@ -37,7 +38,8 @@ class Shard:
         self.path, self.cells, self.record = path, cells, record
         self.bytes = cells * (MARK_BYTES + record.itemsize)
         self._map: tuple[Marks, Shaped[ndarray, " cells"]] | None = None
-        self._file: IO[bytes] | None = None
+        self._file: int | None = None
+        self._let_go: Callable[[], object] = _nothing
         if path.exists():
             self._check_size()
 
@@ -97,15 +99,14 @@ class Shard:
         """
         if self._file is not None:
             try:
-                os.fsync(self._file.fileno())
+                os.fsync(self._file)
             except OSError as error:
                 raise self._unwritable(error) from error
 
     def close(self) -> None:
         """Flush, and let go of the file."""
         self.flush()
-        if self._file is not None:
-            self._file.close()
+        self._let_go()
         self._file = self._map = None
 
     def _mapped(self) -> tuple[Marks, Shaped[ndarray, " cells"]] | None:
@@ -119,11 +120,12 @@ class Shard:
             self._map = raw[:split].view("<u4"), raw[split:].view(self.record)
         return self._map
 
-    def _opened(self) -> IO[bytes]:
+    def _opened(self) -> int:
         if self._file is None:
             if not self.path.exists():
                 self._create()
-            self._file = self.path.open("r+b", buffering=0)
+            self._file = os.open(self.path, os.O_RDWR)
+            self._let_go = weakref.finalize(self, os.close, self._file)
         return self._file
 
     def _create(self) -> None:
@@ -148,23 +150,26 @@ class Shard:
         )
 
 
-def _write_runs(file: IO[bytes], offset: int, cells: Cells, values: Shaped[ndarray, " n"]) -> None:
+def _nothing() -> None:
+    """What it takes to let go of a file that was never opened."""
+
+
+def _write_runs(file: int, offset: int, cells: Cells, values: Shaped[ndarray, " n"]) -> None:
     """Write values to their cells, neighbours together."""
-    size = values.dtype.itemsize
-    content = memoryview(values.tobytes())
+    size, content = values.dtype.itemsize, values.tobytes()
     for start, stop in _runs(cells):
-        file.seek(offset + int(cells[start]) * size)
-        _write_all(file, content[start * size : stop * size])
+        _write_all(file, content[start * size : stop * size], offset + int(cells[start]) * size)
 
 
 def _runs(cells: Cells) -> Iterator[tuple[int, int]]:
     """Where neighbouring cells start and stop in a rising list."""
     if len(cells):
-        breaks = np.flatnonzero(np.diff(cells) != 1) + 1
-        yield from zip([0, *breaks.tolist()], [*breaks.tolist(), len(cells)], strict=True)
+        breaks = (np.flatnonzero(np.diff(cells) != 1) + 1).tolist()
+        yield from zip([0, *breaks], [*breaks, len(cells)], strict=True)
 
 
-def _write_all(file: IO[bytes], content: memoryview) -> None:
-    """A raw write may take a part; on a full disk it takes what fits, and the next one fails."""
-    while content:
-        content = content[file.write(content) :]
+def _write_all(file: int, content: bytes, offset: int) -> None:
+    """A write may take a part; on a full disk it takes what fits, and the next one fails."""
+    written = os.pwrite(file, content, offset)
+    while written < len(content):
+        written += os.pwrite(file, content[written:], offset + written)

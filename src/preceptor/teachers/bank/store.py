@@ -2,21 +2,17 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 from numpy import ndarray
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError
 from preceptor.teachers.bank.checksum import Checksum
 from preceptor.teachers.bank.layout import Layout
+from preceptor.teachers.bank.lock import locked
 from preceptor.teachers.bank.shard import Shard
-
-LOCK_FILE = ".lock"
-LOCK_SECONDS = 60.0
-"""Nobody holds the lock for more than the writing of one batch."""
 
 Cells = Int64[ndarray, " n"]
 Records = Shaped[ndarray, " n"]
@@ -158,30 +154,3 @@ class Store:
         for number in np.unique(numbers).tolist():
             where = np.flatnonzero(numbers == number)
             yield self.shards[number], where, inside[where]
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a bank's lock; it is let go when the process ends, however it ends.
-
-    Raises:
-        EnvironmentProblem: the folder cannot be written, or another process does not let go.
-    """
-    from filelock import FileLock, Timeout  # not needed to read a bank, and slow to load
-
-    try:
-        lock = FileLock(folder / LOCK_FILE, timeout=LOCK_SECONDS)
-        lock.acquire()
-    except Timeout as error:
-        raise EnvironmentProblem(
-            f"{folder}: another process has held the lock of the bank for {LOCK_SECONDS:.0f} s: end it, then try again"
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        raise EnvironmentProblem(
-            f"{folder}: cannot be written: {getattr(error, 'strerror', None) or error}: "
-            "make the bank's folder writable, or fill the bank before it is made read-only"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
