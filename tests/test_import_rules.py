@@ -41,7 +41,7 @@ FORBIDDEN = {
     "models": {"chain", "recipes", "conformance"},
     "training": {"recipes", "conformance"},
 }
-EXTRAS = {"torchvision", "timm"}
+EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow"}
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 

@@ -284,3 +284,18 @@ def test_logits_and_features_are_float32_even_under_autocast() -> None:
         found = gathered(untrained_teacher()).teacher.train
     assert found.features is not None
     assert found.logits.dtype == found.features.dtype == torch.float32
+
+
+def test_a_head_that_runs_twice_an_image_is_refused() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.head(images.flatten(1) + 1)
+            return self.head(images.flatten(1))  # type: ignore[no-any-return]
+
+    teacher = LiveTeacher(Twice(), digits().normalisation)
+    with pytest.raises(InputError, match="more than once an image"):
+        outputs(teacher, digits().train.images[:6])

@@ -161,9 +161,10 @@ def through_another_name(network: nn.Module, given: Tensor) -> Tensor:
     return network.norm(network.conv(given))
 
 
-def test_layers_with_two_names_are_folded_under_both():
-    conv, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
-    network = Written(through_another_name, body=in_a_row(conv, norm), conv=conv, norm=norm)
+@pytest.mark.parametrize("also", ["conv", "norm"])
+def test_a_layer_with_two_names_is_folded_under_both(also):
+    layers = {"conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4)}
+    network = Written(through_another_name, body=in_a_row(layers[also]), **layers)
     fast_and_same(lived(network), images(2, 3, 4, 4), folded=1, kept=0)
 
 

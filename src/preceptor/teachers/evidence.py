@@ -59,21 +59,32 @@ def gather_evidence(
 def outputs(
     teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"], features: bool = True, batch_size: int = 512
 ) -> Outputs:
-    """Logits, and the inputs of the last linear layer when they are asked for."""
+    """Logits, and the inputs of the last linear layer when they are asked for.
+
+    Raises:
+        InputError: features are asked for, and there is no such layer, or it runs more than once an image.
+    """
     if not features:
         return Outputs(torch.cat([teacher(part) for part in images.split(batch_size)]))
     layer = last_linear_layer(teacher, images[:2])
     kept: list[Tensor] = []
 
     def keep(_: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        kept.append((given[0] if given else named["input"]).detach().float())
+        # A copy: a network may go on to write over what it handed its head.
+        kept.append((given[0] if given else named["input"]).detach().float().clone())
 
     hook = layer.register_forward_pre_hook(keep, with_kwargs=True)
     try:
         logits = torch.cat([teacher(part) for part in images.split(batch_size)])
     finally:
         hook.remove()
-    return Outputs(logits, torch.cat(kept))
+    inputs = torch.cat(kept)
+    if len(inputs) != len(logits):
+        raise InputError(
+            f"the teacher ({type(teacher.network).__name__}) runs its last linear layer more than once an image: what "
+            "its logits are made from cannot be told; select by el2n, teacher_loss, correctness or random"
+        )
+    return Outputs(logits, inputs)
 
 
 def last_linear_layer(teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"]) -> nn.Linear:
