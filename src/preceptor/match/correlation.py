@@ -12,7 +12,7 @@ from torch import Tensor
 from preceptor.errors import InputError
 from preceptor.lesson import column
 from preceptor.match.soft_rank import permutahedron_soft_rank, window_soft_rank
-from preceptor.stage import TargetSpace, register
+from preceptor.stage import TargetSpace, register, registered_name
 
 On = Literal["prob", "z", "plain_prob"]
 """Pearson on probabilities, softmax of the z-scores over T; on the z-scores (the same as on the logits); or, as in
@@ -95,11 +95,20 @@ def is_degenerate(rank: Rank, strength: float, classes: int) -> bool:
     return strength * classes >= min(classes, 6) if rank == "permutahedron" else strength >= 5
 
 
-def _check_classes(stage: str, classes: int) -> None:
-    if classes < 3:
-        raise InputError(
-            f"{stage}: {classes} classes: two values always correlate fully, so it would teach nothing: use kl"
-        )
+class _AmongThreeOrMore:
+    """What correlates the classes of a row."""
+
+    def check_classes(self, classes: int) -> None:
+        """Refuse fewer than 3 classes.
+
+        Raises:
+            InputError: with two, every correlation is 1 or -1.
+        """
+        if classes < 3:
+            raise InputError(
+                f"{registered_name(self)}: {classes} classes: two values always correlate fully, so it would teach "
+                "nothing: use kl"
+            )
 
 
 def _warn_if_degenerate(stage: str, rank: Rank, strength: float | None, classes: int) -> None:
@@ -121,7 +130,7 @@ def _check_strength(stage: str, strength: float | None) -> None:
     "match", "pearson", paper="Huang et al., 2022, arXiv:2205.10536 (DIST, the inter-class term), on z-scored logits"
 )
 @dataclass(frozen=True)
-class Pearson:
+class Pearson(_AmongThreeOrMore):
     """One minus the Pearson correlation of the student's row with the teacher's.
 
     Args:
@@ -131,14 +140,6 @@ class Pearson:
     on: On = "prob"
     target_space: ClassVar[TargetSpace] = "logits"
     zero_at_teacher: ClassVar[bool] = True
-
-    def check_classes(self, classes: int) -> None:
-        """Refuse fewer than 3 classes.
-
-        Raises:
-            InputError: with two, every correlation is 1 or -1.
-        """
-        _check_classes("pearson", classes)
 
     def __call__(
         self,
@@ -153,7 +154,7 @@ class Pearson:
 
 @register("match", "spearman", paper="Niu et al., 2024, arXiv:2410.06561 (CMKD's rank loss); reconstruction")
 @dataclass(frozen=True)
-class Spearman:
+class Spearman(_AmongThreeOrMore):
     """One minus the correlation of the student's soft ranks of the classes with the teacher's.
 
     Args:
@@ -170,14 +171,6 @@ class Spearman:
     def __post_init__(self) -> None:
         _check_strength("spearman", self.strength)
 
-    def check_classes(self, classes: int) -> None:
-        """Refuse fewer than 3 classes.
-
-        Raises:
-            InputError: with two, every correlation is 1 or -1.
-        """
-        _check_classes("spearman", classes)
-
     def __call__(
         self,
         student_logits: Float[Tensor, "batch classes"],
@@ -192,7 +185,7 @@ class Spearman:
 
 @register("match", "cmkd", paper="Niu et al., 2024, arXiv:2410.06561 (CMKD); reconstruction: weights and rank are ours")
 @dataclass(frozen=True)
-class CMKD:
+class CMKD(_AmongThreeOrMore):
     """Pearson and Spearman correlation, weighted for each sample by how hard it is for the teacher.
 
     ``beta (1 - w) L_Pearson + gamma w L_Spearman`` with w the teacher's normalised entropy. What the paper calls
@@ -218,14 +211,6 @@ class CMKD:
         _check_strength("cmkd", self.strength)
         if not (abs(self.beta) < float("inf") and abs(self.gamma) < float("inf")):
             raise InputError(f"cmkd: beta = {self.beta}, gamma = {self.gamma}: must be finite")
-
-    def check_classes(self, classes: int) -> None:
-        """Refuse fewer than 3 classes.
-
-        Raises:
-            InputError: with two, every correlation is 1 or -1.
-        """
-        _check_classes("cmkd", classes)
 
     def rank_weight(self, target: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
         """w: the share of the rank loss."""
