@@ -43,6 +43,13 @@ def test_of_two_neighbouring_floats_the_larger_stays_the_larger(value, top_k):
     assert predicted_class(there_and_back(logits, top_k)).tolist() == list(range(6))
 
 
+@pytest.mark.parametrize("top", [3.7956e-08, 1.0, 1000.0])
+def test_a_class_just_below_ties_with_the_top_is_not_predicted_for_its_small_index(top):
+    tied = torch.full((1, 6), top)
+    tied[0, 0] = tied[0, 0].nextafter(torch.tensor(-torch.inf)) if top >= 1 else 0.0
+    assert predicted_class(there_and_back(tied, 1)).tolist() == [1]
+
+
 @pytest.mark.parametrize("top_k", [None, 2])
 def test_ties_stay_ties_and_go_to_the_smallest_class(top_k):
     back = there_and_back(torch.tensor([[1.0, 3.0, 3.0, 3.0], [2.0, 2.0, 2.0, 2.0]]), top_k)

@@ -59,7 +59,12 @@ class Codec:
             return {"values": _rounded(below)}
         values, ids = below.sort(dim=1, descending=True, stable=True)  # stable: of equals, the smallest indices stay
         share = values[:, k:].logsumexp(dim=1) - math.log(self.layout.classes - k)
-        rest = torch.minimum(share, values[:, k]).clamp_min(LOWEST)  # a mean exceeds the largest by rounding only
+        # A mean exceeds the largest by rounding only. Among ties with the top, what is truly below it stays below: it
+        # may be the class of the smallest index.
+        others = values[:, k:]
+        largest_below = torch.where(others < 0, others, -torch.inf).amax(dim=1)
+        most = torch.where(largest_below > -torch.inf, largest_below, 0)
+        rest = torch.minimum(share, torch.minimum(values[:, k], most)).clamp_min(LOWEST)
         return {"values": _rounded(values[:, :k]), "ids": ids[:, :k], "rest": rest}
 
     def logits(self, records: Records) -> Float[Tensor, "n classes"]:
