@@ -6,12 +6,21 @@ from preceptor.studies.settings.correlation import CORRELATION
 from preceptor.studies.settings.data_selection import DATA_SELECTION
 from preceptor.studies.settings.demo import DEMO
 from preceptor.studies.settings.dynamic_temperature import DYNAMIC_TEMPERATURE
+from preceptor.studies.settings.faulty_fashion import FAULTY_FASHION
 from preceptor.studies.settings.teacher_quality import TEACHER_QUALITY
 from preceptor.studies.study import Study
 
-STUDIES = {
-    study.name: study for study in (DEMO, TEACHER_QUALITY, DATA_SELECTION, DYNAMIC_TEMPERATURE, CORRELATION, ABSTENTION)
-}
+_ALL = (
+    DEMO,
+    FAULTY_FASHION,
+    TEACHER_QUALITY,
+    DATA_SELECTION,
+    DYNAMIC_TEMPERATURE,
+    CORRELATION,
+    ABSTENTION,
+)
+
+STUDIES = {study.name: study for study in _ALL}
 """Studies by name."""
 
 

@@ -1,0 +1,34 @@
+"""A faulty ResNet on Fashion-MNIST: the demo's question, asked of real photographs and of networks in common use."""
+
+from preceptor.studies.settings.fashion import faulty
+from preceptor.studies.study import Study, arms_of
+from preceptor.training import Protocol
+
+FAULTY_FASHION = Study(
+    name="faulty-teacher-fashion-mnist",
+    title="A student of a faulty teacher, on Fashion-MNIST",
+    setting=(
+        "A ResNet-14 learned from 30,000 images of Fashion-MNIST of which 40 % carry a wrong label: each class was "
+        "paired with the one it looks most like, and 40 % of its labels were taken for the partner's. ResNet-8 "
+        "students are given 4,000 of the same images, with the right labels, for 10 epochs."
+    ),
+    shows=(
+        "Whether correcting a teacher that learned from wrong labels gives a better student than taking it at its "
+        "word, with everything else equal: same weights at the start, same batches, same teacher signal under each "
+        "seed."
+    ),
+    does_not_show=(
+        "Anything about the full data set or a published schedule: the runs are short, the label noise is made, and "
+        "recipes run with their published settings, tuned for nothing here."
+    ),
+    data="fashion-mnist",
+    teachers=(faulty(40),),
+    held_out=0.5,
+    lessons=4000,
+    teacher="resnet14",
+    student="resnet8",
+    teacher_protocol=Protocol(epochs=4),
+    student_protocol=Protocol(epochs=10),
+    arms=arms_of("none", "kd", "label-revision", "label-revision-kl", "ka-ps", "ka-lsr", "drop-wrong"),
+    seeds=(0, 1, 2),
+)
