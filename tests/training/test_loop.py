@@ -137,10 +137,18 @@ def test_the_teacher_meets_the_very_views_its_pupils_meet():
 
 
 def test_a_teacher_nobody_listens_to_is_not_asked():
-    def mute(images: Tensor) -> Tensor:
-        raise AssertionError("asked")
+    class Mute:
+        classes = None
 
-    taught([pupil("none")], teacher=mute)
+        def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+            raise AssertionError("asked")
+
+    taught([pupil("none")], teacher=Mute())
+
+
+def test_a_bare_network_is_no_teacher():
+    with pytest.raises(InputError, match=r"teacher: a ConvNet.*LiveTeacher\(network, normalise\)"):
+        taught([pupil("kd")], teacher=network())
 
 
 def test_what_the_chain_learns_joins_the_optimiser_and_not_the_student():
@@ -222,7 +230,7 @@ def no_host_sync(monkeypatch) -> Iterator[None]:
     """During a step, whatever would wait for the device is an error."""
     from preceptor.training import loop
 
-    teach = loop._teach
+    teach = loop._Classroom._teach
 
     def guarded(*arguments):
         def refuse(*_, **__):
@@ -233,7 +241,7 @@ def no_host_sync(monkeypatch) -> Iterator[None]:
                 patch.setattr(torch.Tensor, name, refuse)
             teach(*arguments)
 
-    monkeypatch.setattr(loop, "_teach", guarded)
+    monkeypatch.setattr(loop._Classroom, "_teach", guarded)
     return
 
 

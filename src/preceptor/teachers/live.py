@@ -1,7 +1,8 @@
-"""A network as teacher: frozen, in eval mode, with its own normalisation; and a look at it before it teaches."""
+"""A network as teacher: frozen, in eval mode, with its own normalisation; and a look at any teacher beforehand."""
 
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from preceptor.data import Normalisation
 from preceptor.errors import InputError
 from preceptor.lesson import UNLABELLED, predicted_class
-from preceptor.models.layout import in_fast_layout
+from preceptor.models.layout import channels_last_pays, in_fast_layout
+from preceptor.teachers.fast import FastReport, made_fast
+from preceptor.teachers.signal import Signal
 
 
 class LiveTeacher:
@@ -25,6 +28,9 @@ class LiveTeacher:
         device: where it runs.
         classes: how many of its outputs are classes; None is all. One that may abstain has one output more, which is
             left out.
+
+    Attributes:
+        report: what :meth:`fast` did to it; None while it is as it came.
     """
 
     def __init__(
@@ -36,13 +42,63 @@ class LiveTeacher:
     ) -> None:
         self.network = deepcopy(network).eval().requires_grad_(False).to(device)
         self.normalise = normalise
+        self.device = torch.device(device)
         self.classes = classes
+        self.report: FastReport | None = None
+        self._batch_size: int | None = None
 
     @torch.no_grad()
     def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Raw logits in float32 for images of 0 to 255."""
+        if self._batch_size is None:
+            return self._logits(images)
+        parts = [self._padded_logits(part, self._batch_size) for part in images.split(self._batch_size)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def said(
+        self,
+        images: UInt8[Tensor, "batch channels height width"],
+        index: Int[Tensor, " batch"],
+        view: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Raw logits in float32 for images of 0 to 255, whatever they are called; see ``Signal``."""
+        return self(images)
+
+    def fast(
+        self,
+        *,
+        bf16: bool | None = None,
+        compile: bool = False,  # noqa: A002
+        batch_size: int = 64,
+        image_size: tuple[int, int] | None = None,
+    ) -> Self:
+        """The same teacher made fast by :func:`preceptor.teachers.fast.made_fast`; what it says differs by rounding.
+
+        Its network has other layers than the original: gather evidence from the original.
+
+        Args:
+            bf16: None (default) is where the device has units for it.
+            compile: with the weights frozen into the code. Default False: it costs 20 s or more.
+            batch_size: of a compiled teacher, which is shown so many images at a time, the last ones made up with
+                black images, so that one graph serves every question.
+            image_size: height and width in pixels of what it will be shown, which decides the order of the weights in
+                memory; None is channels last.
+        """
+        channels_last = image_size is None or channels_last_pays(image_size)
+        network, report = made_fast(self.network, self.device, bf16=bf16, compile=compile, channels_last=channels_last)
+        teacher = copy(self)
+        teacher.network, teacher.report = network, report
+        teacher._batch_size = batch_size if report.compiled else None
+        return teacher
+
+    def _logits(self, images: Tensor) -> Tensor:
         outputs: Tensor = self.network(in_fast_layout(self.normalise(images)))
         return outputs[:, : self.classes].float()
+
+    def _padded_logits(self, images: Tensor, batch_size: int) -> Tensor:
+        missing = batch_size - len(images)
+        padded = torch.cat([images, images.new_zeros(missing, *images.shape[1:])]) if missing else images
+        return self._logits(padded)[: len(images)].clone()  # a graph on CUDA writes over what it returned before
 
 
 @dataclass(frozen=True)
@@ -61,29 +117,33 @@ class TeacherCheck:
 
 
 def check_teacher(
-    teacher: LiveTeacher,
+    teacher: Signal,
     images: UInt8[Tensor, "n channels height width"],
     labels: Int[Tensor, " n"],
     classes: int,
     *,
     positions: Int[Tensor, " n"] | None = None,
+    view: int = 0,
     batch_size: int = 512,
 ) -> TeacherCheck:
-    """Run the teacher once over images, before the first step of training.
+    """Ask the teacher once about images, before the first step of training.
 
     Args:
         teacher: the teacher.
         images: training images, 0 to 255, on the teacher's device.
         labels: their given labels; -1 where there is none.
         classes: how many classes the data set has.
-        positions: where the images stand in the training set, to name one by; None is in the order given.
+        positions: where the images stand in the training set, on the CPU; None is in the order given.
+        view: the number of the view they are in, see ``data.ViewRule.identity``.
         batch_size: images at a time.
 
     Raises:
         InputError: another number of classes than the data set, or logits that are not finite (the first such
             image is named).
     """
-    logits = torch.cat([teacher(part) for part in images.split(batch_size)])
+    where = torch.arange(len(images)) if positions is None else positions.cpu()
+    parts = zip(images.split(batch_size), where.split(batch_size), strict=True)
+    logits = torch.cat([teacher.said(part, index, torch.full_like(index, view)) for part, index in parts])
     if logits.shape[1] != classes:
         raise InputError(
             f"the teacher has {logits.shape[1]} classes, the data set {classes}: "
@@ -91,10 +151,9 @@ def check_teacher(
         )
     bad = (~logits.isfinite()).any(dim=1).nonzero().flatten()
     if len(bad):
-        first = int(bad[0] if positions is None else positions[bad[0].cpu()])
         raise InputError(
             f"the teacher's logits are not finite for {len(bad)} of {len(images)} training images, the first at "
-            f"position {first}: check its weights and the range of its input"
+            f"position {int(where[bad[0].cpu()])}: check its weights and the range of its input"
         )
     labelled = labels != UNLABELLED
     right = int((predicted_class(logits) == labels).sum())

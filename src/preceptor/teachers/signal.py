@@ -10,6 +10,10 @@ from torch import Tensor
 class Signal(Protocol):
     """Says what the teacher makes of augmented images."""
 
+    @property
+    def classes(self) -> int | None:
+        """How many logits it says of each image; None where that is not known before it has spoken."""
+
     def said(
         self,
         images: UInt8[Tensor, "batch channels height width"],

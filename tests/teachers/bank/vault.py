@@ -28,7 +28,7 @@ class Weighing:
     def __init__(self, classes: int = CLASSES, size: int = 6, shift: float = 0.0, features: int = 4) -> None:
         self.weights = torch.randn(classes, size * size, generator=generator(1))
         self.toward = torch.rand(features, size * size, generator=generator(2))
-        self.shift = shift
+        self.shift, self.classes = shift, classes
         self.asked: list[tuple[int, int]] = []
 
     def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:

@@ -9,19 +9,12 @@ from torch import Tensor, nn
 from preceptor.errors import InputError
 from preceptor.teachers.evidence import last_linear_layer
 from preceptor.teachers.live import LiveTeacher
+from preceptor.teachers.signal import Signal
 
 
 @runtime_checkable
-class FeatureSignal(Protocol):
-    """A signal (see ``Signal``) that also says what its logits are made of."""
-
-    def said(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
-        """Logits alone."""
+class FeatureSignal(Signal, Protocol):
+    """A signal that also says what its logits are made of."""
 
     def said_with_features(
         self,
@@ -57,6 +50,11 @@ class PooledTeacher:
             ) from error
         self.features = self._layer.in_features
 
+    @property
+    def classes(self) -> int | None:
+        """Of the teacher."""
+        return self.teacher.classes
+
     def said(
         self,
         images: UInt8[Tensor, "batch channels height width"],
@@ -77,7 +75,8 @@ class PooledTeacher:
         kept: list[Tensor] = []
 
         def keep(_: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-            kept.append((given[0] if given else named["input"]).float())
+            # A copy: a network may go on to write over what it handed its head.
+            kept.append((given[0] if given else named["input"]).float().clone())
 
         hook = self._layer.register_forward_pre_hook(keep, with_kwargs=True)
         try:

@@ -1,0 +1,136 @@
+"""A pupil in class: its optimiser, its schedule, its tally, and how it takes a step."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.chain import Chain
+from preceptor.errors import InputError
+from preceptor.training.batches import Batch
+from preceptor.training.protocol import Protocol
+from preceptor.training.tally import EpochRecord, Tally
+
+MOST_RESERVED = 0.99
+"""A student that reserves more than this, on the mean of an epoch, has collapsed: everything is declined."""
+
+
+@dataclass
+class Pupil:
+    """One student and the chain that teaches it."""
+
+    name: str
+    student: nn.Module
+    chain: Chain
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Names a part of the step for a profiler, and costs next to nothing when none listens."""
+    if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+        with torch.profiler.record_function(name):
+            yield
+    else:
+        yield
+
+
+class Seat:
+    """A pupil in class.
+
+    Args:
+        pupil: trained in place; moved to the device.
+        protocol: of the training.
+        device: where it learns.
+
+    Attributes:
+        run: how the student is run; itself, unless something quicker is put in its place.
+    """
+
+    def __init__(self, pupil: Pupil, protocol: Protocol, device: torch.device) -> None:
+        self.pupil = pupil
+        pupil.student.to(device).train()
+        pupil.chain.to(device)
+        self.run: Callable[[Tensor], Tensor] = pupil.student
+        self.optimiser = protocol.optimiser([pupil.student, pupil.chain])
+        self.scheduler = protocol.scheduler(self.optimiser)
+        self.tally = Tally(pupil.chain.abstains)
+
+    def begin_epoch(self) -> None:
+        """Forget what the tally holds."""
+        self.pupil.student.train()
+        self.tally = Tally(self.pupil.chain.abstains)
+
+    def learn(self, logits: Tensor, teacher_logits: Tensor | None, batch: Batch, progress: float) -> None:
+        """Take one step from the student's logits."""
+        with part("loss"):
+            terms = self.pupil.chain(logits, teacher_logits, batch.label, index=batch.index, progress=progress)
+        with part("backward"):
+            self.optimiser.zero_grad(set_to_none=True)
+            terms.total.backward()
+        with part("optimiser"):
+            self.optimiser.step()
+        self.tally.add(terms, logits, batch.label, gambling=self.pupil.chain.gambles_at(progress))
+
+    def end_epoch(self, epoch: int, images_per_second: float, seconds: float) -> EpochRecord:
+        """The record of the epoch, and a step of the schedule.
+
+        Raises:
+            InputError: a loss that is not finite, or a student that declines nearly everything.
+        """
+        losses = self.tally.mean_losses()
+        reservation = self.tally.mean_reservation()
+        _check_finite(self.pupil.name, epoch, losses)
+        _check_not_collapsed(self.pupil.name, epoch, reservation)
+        rate = float(self.optimiser.param_groups[0]["lr"])
+        self.scheduler.step()
+        return EpochRecord(
+            pupil=self.pupil.name,
+            epoch=epoch,
+            learning_rate=rate,
+            total=losses.pop("total"),
+            losses=losses,
+            train_accuracy=self.tally.accuracy(),
+            corrected=self.tally.share("corrected"),
+            clamped=self.tally.share("clamped"),
+            temperature=self.tally.mean_temperature(),
+            reservation=reservation,
+            images_per_second=images_per_second,
+            seconds=seconds,
+        )
+
+
+def check_times(pupils: Sequence[Pupil], steps: int) -> None:
+    """Refuse a term in whose time no step begins: it would teach nothing, and nobody would notice.
+
+    Raises:
+        InputError: there is one; it is named.
+    """
+    for pupil in pupils:
+        for name, term in pupil.chain.terms.items():
+            first = math.ceil(term.since * steps)
+            if not any(term.counts_at(step / steps) for step in (first - 1, first, first + 1) if 0 <= step < steps):
+                raise InputError(
+                    f"pupil {pupil.name!r}: term {name!r} counts from {term.since:g} to {term.until:g} of training, "
+                    f"but none of the {steps} steps begins then: train longer, or give the term more time"
+                )
+
+
+def _check_not_collapsed(pupil: str, epoch: int, reservation: float | None) -> None:
+    if reservation is not None and reservation > MOST_RESERVED:
+        raise InputError(
+            f"pupil {pupil!r}: in epoch {epoch} it reserves {reservation:.1%} of its bets, so it declines to answer "
+            "nearly everything: give a larger payoff (above 1 / the teacher's usual confidence, below the number of "
+            "classes), a lower temperature, or a longer warm-up on the labels"
+        )
+
+
+def _check_finite(pupil: str, epoch: int, losses: dict[str, float]) -> None:
+    for name, value in losses.items():
+        if not abs(value) < float("inf"):
+            raise InputError(
+                f"pupil {pupil!r}: loss term {name!r} is {value} in epoch {epoch}: "
+                "lower the learning rate or the term's weight"
+            )
