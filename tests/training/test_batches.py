@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from preceptor.data import ImageSet, ViewRule, epoch_order
 from preceptor.training import Batch, epoch_batches, steps_in_epoch
+from preceptor.training.batches import batches_of, plan_epoch
 
 RULE = ViewRule(padding=1, flip=True)
 N = 60
@@ -102,3 +103,30 @@ def test_the_data_set_is_left_alone():
     data = image_set()
     list(epoch_batches(data, torch.arange(N), RULE, batch_size=16, seed=0, epoch=0))
     assert torch.equal(data.images, image_set().images)
+
+
+def test_what_is_shown_is_told_on_the_cpu_too():
+    for batch in epoch(torch.arange(20), 8):
+        assert torch.equal(batch.position, batch.index)
+        assert torch.equal(RULE.apply(image_set().images[batch.position], batch.view), batch.images)
+
+
+def test_the_plan_says_it_beforehand_and_may_be_entered_in_the_middle():
+    plan = plan_epoch(torch.arange(20), RULE, batch_size=8, seed=3, epoch=2)
+    whole = list(batches_of(plan, image_set(), RULE))
+    late = list(batches_of(plan, image_set(), RULE, first=1))
+    assert len(late) == len(whole) - 1
+    for batch, same in zip(whole[1:], late, strict=True):
+        assert torch.equal(batch.images, same.images)
+    for batch, (start, end) in zip(whole, plan.bounds, strict=True):
+        assert torch.equal(batch.position, plan.position[start:end])
+        assert torch.equal(batch.view, plan.view[start:end])
+
+
+def test_where_the_teacher_is_to_be_asked_is_told_on_both_sides():
+    asked = torch.arange(N) % 3 == 0
+    plan = plan_epoch(torch.arange(20), RULE, batch_size=8, seed=3, epoch=2)
+    for batch in batches_of(plan, image_set(), RULE, asked=asked):
+        there, here = batch.asked
+        assert torch.equal(there, here)
+        assert batch.position[here].tolist() == [p for p in batch.position.tolist() if p % 3 == 0]
