@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Literal
 
 import torch
@@ -19,7 +20,7 @@ from preceptor.training.means import Compile, Precision, settled_precision, stud
 from preceptor.training.protocol import Protocol
 from preceptor.training.seat import Pupil, Seat, check_times, part
 from preceptor.training.tally import EpochRecord
-from preceptor.training.watcher import Silent, Watcher
+from preceptor.training.watcher import Keeper, Moment, Silent, Watcher
 
 READINGS_PER_EPOCH = 8
 """How often an epoch the tallies are read for the watcher; each reading waits for the device."""
@@ -39,6 +40,8 @@ def fit(
     compile: Compile = "auto",  # noqa: A002
     device: torch.device | None = None,
     watcher: Watcher | None = None,
+    keeper: Keeper | None = None,
+    start: Moment | None = None,
 ) -> Iterator[list[EpochRecord]]:
     """Train a class of pupils; yields one record a pupil after each epoch.
 
@@ -62,6 +65,9 @@ def fit(
             "graph" to capture their passes as CUDA graphs.
         device: where to train; None is where ``train`` is. Images on the CPU go to it batch by batch.
         watcher: told about progress.
+        keeper: may keep any moment between two steps.
+        start: such a moment of a training with the same arguments on the same hardware, to go on from; the bits are
+            then those of one that was never stopped. None is the beginning.
 
     Raises:
         InputError: no samples, a chain without its teacher or with a selection that is not fitted, a term in whose
@@ -85,14 +91,19 @@ def fit(
     room.prepare(train, positions, rule, compile)
     watcher = watcher or Silent()
     watcher.begin(protocol.epochs, steps, len(positions))
-    for epoch in range(protocol.epochs):
+    begun, first = (0, 0) if start is None else room.resume(start)
+    for epoch in range(begun, protocol.epochs):
         started = time.perf_counter()
         plan = plan_epoch(positions, rule, batch_size=protocol.batch_size, seed=seed, epoch=epoch)
         lectern.begin_epoch(plan)
-        batches = batches_of(plan, train, rule, device=device, asked=lectern.asked)
-        room.go_through(batches, epoch, steps, watcher)
+        batches = batches_of(plan, train, rule, device=device, asked=lectern.asked, first=first)
+        room.go_through(batches, epoch, range(first, steps), watcher, keeper)
         seconds = time.perf_counter() - started
-        yield [seat.end_epoch(epoch + 1, len(positions) / seconds, seconds) for seat in room.seats]
+        images = len(positions) - plan.bounds[first][0]
+        yield [seat.end_epoch(epoch + 1, images / seconds, seconds) for seat in room.seats]
+        first = 0
+        if keeper is not None:
+            keeper.after_step(partial(room.moment, epoch + 1, 0))
 
 
 class _Classroom:
@@ -123,17 +134,28 @@ class _Classroom:
             with self._drawing():
                 seat.run = student_runner(seat.pupil.student, images, steps, compile, self.precision)
 
-    def go_through(self, batches: Iterator[Batch], epoch: int, steps: int, watcher: Watcher) -> None:
-        """One epoch."""
+    def resume(self, start: Moment) -> tuple[int, int]:
+        """Go on from a moment: at which epoch, and which step of it."""
+        for seat in self.seats:
+            seat.resume(start.pupils[seat.pupil.name])
+        return start.epoch, start.step
+
+    def go_through(
+        self, batches: Iterator[Batch], epoch: int, numbers: range, watcher: Watcher, keeper: Keeper | None
+    ) -> None:
+        """One epoch, or what is left of it."""
+        steps = numbers.stop
         read_every = max(1, steps // READINGS_PER_EPOCH)
         for seat in self.seats:
-            seat.begin_epoch()
+            seat.begin_epoch(new=numbers.start == 0)
         with self._drawing():
-            for number in range(steps):
+            for number in numbers:
                 with part("batch"):
                     batch = next(batches)
                 self._teach(batch, number, epoch, (epoch + number / steps) / self.protocol.epochs)
                 watcher.step(epoch + 1, len(batch.label))
+                if keeper is not None and number + 1 < steps:
+                    keeper.after_step(partial(self.moment, epoch, number + 1))
                 if number % read_every == read_every - 1:
                     self._tell(watcher)
         if self.device.type == "cuda":
@@ -153,6 +175,10 @@ class _Classroom:
                 logits = seat.run(images)
             asks = seat.pupil.chain.needs_teacher_at(progress)
             seat.learn(logits, signal if asks else None, batch, progress)
+
+    def moment(self, epoch: int, step: int) -> Moment:
+        """Where the training stands after so many epochs and so many steps of the next one."""
+        return Moment(epoch, step, {seat.pupil.name: seat.state() for seat in self.seats})
 
     def _autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()

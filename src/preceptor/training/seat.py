@@ -1,9 +1,10 @@
 """A pupil in class: its optimiser, its schedule, its tally, and how it takes a step."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,10 +59,29 @@ class Seat:
         self.scheduler = protocol.scheduler(self.optimiser)
         self.tally = Tally(pupil.chain.abstains)
 
-    def begin_epoch(self) -> None:
-        """Forget what the tally holds."""
+    def begin_epoch(self, new: bool = True) -> None:
+        """Forget what the tally holds, unless the epoch had begun already."""
         self.pupil.student.train()
-        self.tally = Tally(self.pupil.chain.abstains)
+        if new:
+            self.tally = Tally(self.pupil.chain.abstains)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training follows from, beside the data and the settings."""
+        return {
+            "student": self.pupil.student.state_dict(),
+            "chain": self.pupil.chain.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "tally": self.tally.state(),
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state of a pupil of the same kind."""
+        self.pupil.student.load_state_dict(state["student"])
+        self.pupil.chain.load_state_dict(state["chain"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.tally.resume(state["tally"])
 
     def learn(self, logits: Tensor, teacher_logits: Tensor | None, batch: Batch, progress: float) -> None:
         """Take one step from the student's logits."""

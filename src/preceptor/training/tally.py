@@ -1,7 +1,8 @@
 """What one epoch does to one pupil: sums kept on the device, and the record made of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -76,6 +77,15 @@ class Tally:
             _sum(self.counts, "clamped", terms.audit.clamped.sum())
             _sum(self.counts, "asked", asked)
             _sum(self.counts, "temperature", terms.audit.mean_temperature.double() * asked)
+
+    def state(self) -> dict[str, Any]:
+        """What it holds, for a training that is to go on in the middle of an epoch."""
+        return {"samples": self.samples, "gambled": self.gambled, "losses": self.losses, "counts": self.counts}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        self.samples, self.gambled = state["samples"], state["gambled"]
+        self.losses, self.counts = dict(state["losses"]), dict(state["counts"])
 
     def mean_losses(self) -> dict[str, float]:
         """Mean of every term, and of the total under that name; one transfer from the device."""

@@ -1,6 +1,8 @@
 """What wants to know how training goes, for example a progress bar."""
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 class Watcher(Protocol):
@@ -27,3 +29,29 @@ class Silent:
 
     def losses(self, pupil: str, losses: dict[str, float]) -> None:
         """Nothing."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment of a training between two steps, from which the same bits follow as if it had never stopped.
+
+    Attributes:
+        epoch: epochs that are done.
+        step: steps that are done of the next one.
+        pupils: by name, what they have become; state dictionaries of torch that are still in use: write them down, or
+            copy them, before the next step.
+    """
+
+    epoch: int
+    step: int
+    pupils: dict[str, Any]
+
+
+class Keeper(Protocol):
+    """Asked after every step whether to keep the moment; what it raises ends the training."""
+
+    def after_step(self, moment: Callable[[], Moment]) -> None:
+        """A step has been issued, and if it was an epoch's last, the epoch's records have been taken.
+
+        ``moment`` makes the moment, and waits for the device only when what it holds is looked at.
+        """
