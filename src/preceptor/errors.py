@@ -20,6 +20,12 @@ class EnvironmentProblem(PreceptorError):
     exit_code = 3
 
 
+class Stopped(PreceptorError):
+    """A run was told to stop, and did so where it can go on. Exit code 4."""
+
+    exit_code = 4
+
+
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not known, offering the nearest known one."""
     names = sorted(known)

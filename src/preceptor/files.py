@@ -24,6 +24,8 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
             _write_synced(parts[path], content)
         for path, part in parts.items():
             part.replace(path)
+        for folder in {path.parent for path in contents}:
+            _sync_names(folder)
     except OSError as error:
         for part in parts.values():
             with suppress(OSError):  # a folder that could not be made holds no part to remove
@@ -44,6 +46,17 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: cannot be written: {error.strerror}: choose another --out") from error
+
+
+def _sync_names(folder: Path) -> None:
+    """Bring the folder's own entries to the disk; Windows knows no such thing."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -1,0 +1,155 @@
+"""Checkpoints: moments of a training on the disk, from which it goes on after whatever ended it."""
+
+import hashlib
+import io
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import torch
+
+from preceptor.errors import InputError, Stopped
+from preceptor.files import write_whole
+from preceptor.training.watcher import Moment
+
+KEPT = 2
+"""How many checkpoints lie in a folder: the newest, and the one before in case the newest is damaged."""
+
+SECONDS_BETWEEN = 60.0
+"""The usual time between checkpoints: what a kill costs at most."""
+
+_NAME = re.compile(r"epoch-(?P<epoch>\d{6})-step-(?P<step>\d{8})-(?P<digest>[0-9a-f]{16})\.pt")
+
+
+class _Named(NamedTuple):
+    """A checkpoint by its name: epochs done, steps done of the next."""
+
+    epoch: int
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder of checkpoints holds.
+
+    Attributes:
+        moment: of the newest that is whole; None when there is none.
+        damaged: newer ones that are not, by name.
+    """
+
+    moment: Moment | None
+    damaged: tuple[str, ...]
+
+
+class CheckpointKeeper:
+    """Keeps the moment every so often, and when it is told to stop.
+
+    Each checkpoint is written beside its place, synced and renamed; only then is an older one removed, so that whatever
+    happens in the midst of it, one that is whole remains.
+
+    Args:
+        folder: of the checkpoints; made if need be.
+        seconds: between two of them. Default 60.
+
+    Attributes:
+        stopping: set it (:func:`stopping_on_signals` does) to have the training end after the step at hand.
+    """
+
+    def __init__(self, folder: Path, seconds: float = SECONDS_BETWEEN) -> None:
+        self.folder, self.seconds = folder, seconds
+        self.stopping = threading.Event()
+        self._last = time.monotonic()
+
+    def after_step(self, moment: Callable[[], Moment]) -> None:
+        """Write a checkpoint if one is due.
+
+        Raises:
+            Stopped: it was told to stop; a checkpoint is written.
+            EnvironmentProblem: the disk is full, or refuses; the checkpoint before is whole.
+        """
+        stopping = self.stopping.is_set()
+        if stopping or time.monotonic() - self._last >= self.seconds:
+            save(self.folder, moment())
+            self._last = time.monotonic()
+        if stopping:
+            raise Stopped(f"stopped, with a checkpoint in {self.folder}: preceptor resume {self.folder.parent}")
+
+
+def save(folder: Path, moment: Moment) -> Path:
+    """Write a checkpoint, and remove all but the newest two.
+
+    Raises:
+        EnvironmentProblem: it cannot be written; what was there is.
+    """
+    file = io.BytesIO()
+    torch.save({"epoch": moment.epoch, "step": moment.step, "pupils": moment.pupils}, file)
+    content = file.getvalue()
+    path = folder / f"epoch-{moment.epoch:06}-step-{moment.step:08}-{_digest(content)}.pt"
+    write_whole({path: content})
+    for old in _listed(folder)[KEPT:]:
+        old.path.unlink(missing_ok=True)
+    return path
+
+
+def load_newest(folder: Path, device: torch.device) -> Found:
+    """The newest checkpoint that is whole, its tensors on a device."""
+    damaged: list[str] = []
+    for checkpoint in _listed(folder):
+        try:
+            return Found(load(checkpoint.path, device), tuple(damaged))
+        except InputError:
+            damaged.append(checkpoint.path.name)
+    return Found(None, tuple(damaged))
+
+
+def load(path: Path, device: torch.device) -> Moment:
+    """The moment in a checkpoint.
+
+    Raises:
+        InputError: its content is not what its name says.
+    """
+    match = _NAME.fullmatch(path.name)
+    content = path.read_bytes()
+    if match is None or _digest(content) != match["digest"]:
+        raise InputError(f"{path}: damaged: its content does not match the checksum in its name")
+    kept = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    return Moment(kept["epoch"], kept["step"], kept["pupils"])
+
+
+@contextmanager
+def stopping_on_signals(keeper: CheckpointKeeper) -> Iterator[None]:
+    """Within it Ctrl-C and SIGTERM have the keeper stop the training at the next step; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield
+        return
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if keeper.stopping.is_set():
+            raise KeyboardInterrupt
+        keeper.stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listed(folder: Path) -> list[_Named]:
+    """By name, the newest first."""
+    matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt")]
+    found = [_Named(int(match["epoch"]), int(match["step"]), path) for match, path in matches if match]
+    return sorted(found, reverse=True)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

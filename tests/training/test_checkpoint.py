@@ -1,0 +1,103 @@
+import errno
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preceptor import files
+from preceptor.errors import EnvironmentProblem, InputError, Stopped
+from preceptor.training import checkpoint
+from preceptor.training.checkpoint import CheckpointKeeper, load, load_newest, save, stopping_on_signals
+from preceptor.training.watcher import Moment
+from tests.classroom import pupil, same_bits, taught, weights
+
+CPU = torch.device("cpu")
+
+
+def moment(epoch: int = 1, step: int = 2) -> Moment:
+    return Moment(epoch, step, {"student": {"weights": torch.arange(3.0) + step, "rate": 0.1}})
+
+
+def test_what_is_kept_comes_back(tmp_path):
+    save(tmp_path, moment())
+    found = load_newest(tmp_path, CPU)
+    assert (found.moment.epoch, found.moment.step, found.damaged) == (1, 2, ())
+    assert torch.equal(found.moment.pupils["student"]["weights"], moment().pupils["student"]["weights"])
+
+
+def test_the_newest_two_are_kept(tmp_path):
+    for epoch, step in [(0, 7), (1, 2), (1, 10), (2, 0)]:
+        save(tmp_path, moment(epoch, step))
+    assert [(one.epoch, one.step) for one in checkpoint._listed(tmp_path)] == [(2, 0), (1, 10)]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@given(st.data())
+def test_a_damaged_one_is_named_and_the_one_before_it_is_used(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save(folder, moment(1, 2))
+    newest = save(folder, moment(1, 3))
+    content = bytearray(newest.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[place] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[place:]
+    newest.write_bytes(content)
+    found = load_newest(folder, CPU)
+    assert (found.moment.epoch, found.moment.step) == (1, 2)
+    assert found.damaged == (newest.name,)
+    with pytest.raises(InputError, match="damaged: its content does not match"):
+        load(newest, CPU)
+
+
+def test_an_empty_folder_holds_none(tmp_path):
+    assert load_newest(tmp_path, CPU).moment is None
+    assert load_newest(tmp_path / "absent", CPU).moment is None
+
+
+def test_a_full_disk_leaves_the_last_one_whole(tmp_path, monkeypatch):
+    save(tmp_path, moment(1, 2))
+
+    def full(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "_write_synced", full)
+    with pytest.raises(EnvironmentProblem, match="No space left on device"):
+        save(tmp_path, moment(1, 3))
+    assert load_newest(tmp_path, CPU).moment.step == 2
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_one_is_written_when_it_is_due_and_not_before(tmp_path):
+    taught([pupil("none")], keeper=CheckpointKeeper(tmp_path / "seldom"))
+    assert not (tmp_path / "seldom").exists()
+    taught([pupil("none")], keeper=CheckpointKeeper(tmp_path / "always", seconds=0))
+    newest = load_newest(tmp_path / "always", CPU).moment
+    assert (newest.epoch, newest.step) == (2, 0)
+
+
+def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
+    whole, stopped, late = pupil("kd"), pupil("kd"), pupil("kd")
+    taught([whole])
+    keeper = CheckpointKeeper(tmp_path / "checkpoint")
+    keeper.stopping.set()
+    with pytest.raises(Stopped, match=r"stopped, with a checkpoint in .*: preceptor resume "):
+        taught([stopped], keeper=keeper)
+    taught([late], start=load_newest(keeper.folder, CPU).moment)
+    assert same_bits(weights(whole.student), weights(late.student))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_and_a_second_one_ends_it_at_once(tmp_path, number):
+    keeper, before = CheckpointKeeper(tmp_path), signal.getsignal(number)
+    with stopping_on_signals(keeper):
+        signal.raise_signal(number)
+        assert keeper.stopping.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
