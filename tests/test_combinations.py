@@ -11,7 +11,7 @@ from torch import Tensor
 
 from preceptor import Chain, Term
 from preceptor.catalogue import build_stage, stages
-from preceptor.conformance.batch import plain_batch, plain_evidence, with_reservation
+from preceptor.conformance.batch import POSITIONS, plain_batch, plain_evidence, with_reservation
 from preceptor.stage import FittedSelection, Kind, is_batch_statistic, wants_reservation
 
 BATCH = plain_batch(samples=12, dtype=torch.float64)
@@ -26,7 +26,12 @@ def options(kind: Kind) -> list[str | None]:
     return [None, *names(kind)]
 
 
-HEADS = {"plain": ["cross_entropy"], "smoothed": ["label_smoothing"], "gambling": ["cross_entropy", "gambler"]}
+HEADS = {
+    "plain": ["cross_entropy"],
+    "smoothed": ["label_smoothing"],
+    "gambling": ["cross_entropy", "gambler"],
+    "adaptive": ["self_adaptive", "entropy"],
+}
 COMBINATIONS = list(product(options("correct"), options("temper"), names("match"), options("select"), HEADS))
 
 
@@ -45,7 +50,9 @@ def built(correct: str | None, temper: str | None, match: str, select: str | Non
         "select": None if select is None else deepcopy(fitted(select)),
     }
     terms = {f"truth_{name}": Term(build_stage("truth", name), 0.5) for name in HEADS[head]}
-    return Chain(**seats, terms={"match": Term(build_stage("match", match)), **terms}).double()
+    whole = Chain(**seats, terms={"match": Term(build_stage("match", match)), **terms}).double()
+    whole.expect_samples(POSITIONS)
+    return whole.eval()  # so that beliefs, too, are the same at every call
 
 
 def taught(chain: Chain, order: Tensor | None = None, **given: Tensor) -> tuple[Any, Tensor]:

@@ -111,6 +111,13 @@ class Chain(nn.Module):
             if check is not None:
                 check(classes)
 
+    def expect_samples(self, samples: int) -> None:
+        """Tell every stage that keeps something for each sample how many there are; what they kept is forgotten."""
+        for stage in (self.correct, self.temper, self.select, *(term.loss for term in self.terms.values())):
+            expect = getattr(stage, "expect_samples", None)
+            if expect is not None:
+                expect(samples)
+
     @property
     def needs_fit(self) -> bool:
         """Whether its selection is still to be fitted."""
@@ -165,7 +172,7 @@ class Chain(nn.Module):
         with torch.autocast(student_logits.device.type, enabled=False):
             student = _at_least_float32(student_logits)
             if teacher_logits is None or not self.needs_teacher:
-                return self._without_teacher(student, label, progress)
+                return self._without_teacher(student, label, index, progress)
             teacher, asked = self._heard(_at_least_float32(teacher_logits.detach()), index)
             teacher_class = predicted_class(teacher)
             lesson = Lesson(student.detach(), teacher, label, teacher_class, index, progress, features, asked)
@@ -182,16 +189,15 @@ class Chain(nn.Module):
         asked = self.asks_at(index)
         return torch.where(asked.unsqueeze(1), teacher, 0), asked
 
-    def _without_teacher(self, student: Tensor, label: Tensor, progress: float) -> Terms:
+    def _without_teacher(self, student: Tensor, label: Tensor, index: Tensor | None, progress: float) -> Terms:
         if self.needs_teacher_at(progress):
             raise InputError("this chain needs teacher logits (a term matches the teacher or asks where it is right)")
         labelled = label != UNLABELLED
         groups = {"labelled": labelled, "unlabelled": ~labelled}
         weight = labelled.to(student.dtype)
-        arguments = (_some_label(label),)
         classes = student.shape[1] - self.abstains
         losses = {
-            name: term(_outputs_for(term, student, classes), arguments, weight, groups)
+            name: term(_outputs_for(term, student, classes), _truth(term, label, index), weight, groups)
             if term.counts_at(progress)
             else _nothing(student)
             for name, term in self.terms.items()
@@ -211,7 +217,7 @@ class Chain(nn.Module):
             if not term.counts_at(lesson.progress):
                 losses[name] = _nothing(student)
             elif term.match is None:
-                losses[name] = term(outputs, (_some_label(lesson.label),), labelled, groups)
+                losses[name] = term(outputs, _truth(term, lesson.label, lesson.index), labelled, groups)
             else:
                 word = _word_for(term.match, said, target, temperature, lesson)
                 losses[name] = term(outputs, (word, temperature, _taught_label(lesson)), weight, groups)
@@ -253,6 +259,15 @@ def _word_for(match: Match, said: Tensor, target: Tensor, temperature: float | T
         return target
     # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own constant.
     return lesson.teacher + column(temperature) * (target - said)
+
+
+def _truth(term: Term, label: Tensor, index: Tensor | None) -> tuple[Tensor, ...]:
+    """What a ground truth is told of the samples."""
+    if not term.wants_index:
+        return (_some_label(label),)
+    if index is None:
+        raise InputError(f"{type(term.loss).__name__} keeps a value for every sample: give index=")
+    return _some_label(label), index
 
 
 def _some_label(label: Tensor) -> Tensor:

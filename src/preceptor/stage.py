@@ -4,7 +4,8 @@ A stage is a class: a frozen dataclass of hyper-parameters, or an ``nn.Module`` 
 ``@register`` is all it takes to appear in recipes, in ``preceptor methods`` and in the conformance suite.
 
 Any stage may have a method ``check_classes(classes: int) -> None`` that raises an InputError where it cannot work with
-so many; runs and studies ask before anything is trained.
+so many; runs and studies ask before anything is trained. One that keeps something for every sample has a method
+``expect_samples(samples: int) -> None``, called before training with the size of the training set.
 """
 
 from collections.abc import Callable
@@ -108,7 +109,8 @@ class Match(Protocol):
 class GroundTruth(Protocol):
     """Per-sample loss of the student against the label. The chain leaves out unlabelled samples.
 
-    The class attribute ``wants_reservation`` is as for a :class:`Match`.
+    The class attribute ``wants_reservation`` is as for a :class:`Match`. Where ``wants_index`` is set, the call is
+    given the samples' positions in the training set [batch] as one argument more.
     """
 
     def __call__(
@@ -134,6 +136,11 @@ class StageInfo:
 def wants_reservation(stage: object) -> bool:
     """Whether a loss is handed the extra output of a student that may abstain."""
     return bool(getattr(stage, "wants_reservation", False))
+
+
+def wants_index(stage: object) -> bool:
+    """Whether a ground truth is told the samples' positions in the training set."""
+    return bool(getattr(stage, "wants_index", False))
 
 
 def is_batch_statistic(stage: object) -> bool:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from preceptor.errors import InputError, unknown_name
-from preceptor.stage import GroundTruth, Match, check_seat, is_batch_statistic, wants_reservation
+from preceptor.stage import GroundTruth, Match, check_seat, is_batch_statistic, wants_index, wants_reservation
 
 Reduction = Literal["batch", "where"]
 """Mean over the whole batch, or over the samples that ``where`` leaves (0 when it leaves none)."""
@@ -77,6 +77,7 @@ class Term(nn.Module):
         self.until = until
         self.groups = parse_where(where)
         self.wants_reservation = wants_reservation(loss)
+        self.wants_index = wants_index(loss)
         self.batch_statistic = is_batch_statistic(loss)
         if self.batch_statistic and reduction == "where":
             raise InputError(f"{type(loss).__name__} is a statistic of the batch: leave its reduction alone")

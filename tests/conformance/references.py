@@ -199,6 +199,21 @@ def gambler(student: Array, label: Labels, payoff: float = 2.2) -> Array:
     return np.array(losses)
 
 
+def self_adaptive(student: Array, label: Labels, index: Labels, momentum: float = 0.9) -> Array:
+    """At the first visit of every sample."""
+    losses = []
+    for z, y in zip(student, label, strict=True):
+        believed, p = momentum + (1 - momentum) * softmax(z[:-1])[y], softmax(z)
+        losses.append(-believed * np.log(p[y]) - (1 - believed) * np.log(p[-1]))
+    return np.array(losses)
+
+
+def entropy(student: Array, label: Labels, paper_faithful: bool = False) -> Array:
+    rows = [softmax(z) for z in student]
+    said = student if paper_faithful else np.log(rows)
+    return np.array([-sum(p * s for p, s in zip(row, line, strict=True)) for row, line in zip(rows, said, strict=True)])
+
+
 def soft_gambler(student: Array, target: Array, temperature: float, label: Labels, payoff: float = 2.2) -> Array:
     losses = []
     for z, log_p in zip(student, target, strict=True):
@@ -225,7 +240,9 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("match", "squared_error_logits"): squared_error_logits,
     ("match", "squared_error_probs"): squared_error_probs,
     ("truth", "cross_entropy"): cross_entropy,
+    ("truth", "entropy"): entropy,
     ("truth", "gambler"): gambler,
     ("truth", "label_smoothing"): label_smoothed_cross_entropy,
+    ("truth", "self_adaptive"): self_adaptive,
     **{("select", name): selection(score) for name, score in SELECTIONS.items()},
 }

@@ -8,5 +8,15 @@ from preceptor.abstain.gambler import (
     reservation,
     soft_gambler_loss,
 )
+from preceptor.abstain.self_adaptive import SelfAdaptive, self_adaptive_loss
 
-__all__ = ["Gambler", "SoftGambler", "gambler_loss", "optimal_bets", "reservation", "soft_gambler_loss"]
+__all__ = [
+    "Gambler",
+    "SelfAdaptive",
+    "SoftGambler",
+    "gambler_loss",
+    "optimal_bets",
+    "reservation",
+    "self_adaptive_loss",
+    "soft_gambler_loss",
+]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from preceptor.audit import Terms
 from preceptor.chain import Chain
-from preceptor.conformance.batch import Batch, extreme_batch, plain_batch, plain_evidence, with_reservation
+from preceptor.conformance.batch import POSITIONS, Batch, extreme_batch, plain_batch, plain_evidence, with_reservation
 from preceptor.correct import LabelRevision
 from preceptor.match import KL
-from preceptor.stage import Kind, StageInfo, is_batch_statistic, wants_reservation
+from preceptor.stage import Kind, StageInfo, is_batch_statistic, wants_index, wants_reservation
 from preceptor.temper import Fixed
 from preceptor.terms import Term
 
@@ -49,6 +49,8 @@ class Subject:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             stage = self.info.cls(**self.options)
+        if callable(getattr(stage, "expect_samples", None)):
+            stage.expect_samples(POSITIONS)
         return stage.to(dtype) if isinstance(stage, nn.Module) else stage
 
     def chain(self, **seats: Any) -> Chain:
@@ -72,7 +74,8 @@ class Subject:
                 handed = batch.student, self.target(stage, batch), temperature, batch.taught_label
                 return (*handed, torch.ones_like(batch.student[:, 0])) if is_batch_statistic(self.info.cls) else handed
             case "truth":
-                return batch.student, batch.taught_label
+                told = batch.student, batch.taught_label
+                return (*told, batch.index) if wants_index(self.info.cls) else told
             case _:
                 return (batch.lesson,)
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from preceptor.chain import Chain
 from preceptor.conformance.batch import Batch
@@ -39,6 +39,8 @@ def gradient_is_right(subject: Subject) -> None:
     """its gradient agrees with finite differences in float64"""
     batch = subject.plain_batch(samples=4, dtype=torch.float64)
     stage = subject.build(torch.float64)
+    if isinstance(stage, nn.Module):
+        stage.eval()  # what moves with every call would move with every step of the difference
     steps = torch.linspace(1, 3, 4, dtype=torch.float64)
     for temperature in (TEMPERATURE, steps) if subject.info.kind == "match" else (TEMPERATURE,):
 

@@ -75,8 +75,8 @@ def _promise(run: Callable[..., None]) -> str:
 
 def _agreement(reference: Reference, options: Mapping[str, Any]) -> Check:
     def agrees_with_its_reference(subject: Subject) -> None:
-        stage = subject.build(torch.float64)
         for seed in range(4):
+            stage = subject.build(torch.float64)
             batch = subject.plain_batch(samples=16, dtype=torch.float64, seed=seed)
             found = _plain(subject.call(stage, batch))
             if subject.info.kind == "correct":

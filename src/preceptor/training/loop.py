@@ -87,7 +87,8 @@ def fit(
     check_times(pupils, protocol.epochs * steps)
     device = device or train.images.device
     lectern = Lectern(teacher, [pupil.chain for pupil in pupils], len(train))
-    room = _Classroom(pupils, protocol, lectern, normalise, settled_precision(precision, device), device, seed)
+    settled = settled_precision(precision, device)
+    room = _Classroom(pupils, protocol, lectern, normalise, settled, device, seed, samples=len(train))
     room.prepare(train, positions, rule, compile)
     watcher = watcher or Silent()
     watcher.begin(protocol.epochs, steps, len(positions))
@@ -118,10 +119,11 @@ class _Classroom:
         precision: Literal["fp32", "bf16"],
         device: torch.device,
         seed: int,
+        samples: int,
     ) -> None:
         self.protocol, self.lectern, self.normalise, self.seed = protocol, lectern, normalise, seed
         self.precision, self.device = precision, device
-        self.seats = [Seat(pupil, protocol, device) for pupil in pupils]
+        self.seats = [Seat(pupil, protocol, device, samples) for pupil in pupils]
 
     def prepare(self, train: ImageSet, positions: Tensor, rule: ViewRule, compile: Compile) -> None:  # noqa: A002
         """Settle how each student is run, which takes a batch of the usual size."""

@@ -45,15 +45,17 @@ class Seat:
         pupil: trained in place; moved to the device.
         protocol: of the training.
         device: where it learns.
+        samples: of the training set.
 
     Attributes:
         run: how the student is run; itself, unless something quicker is put in its place.
     """
 
-    def __init__(self, pupil: Pupil, protocol: Protocol, device: torch.device) -> None:
+    def __init__(self, pupil: Pupil, protocol: Protocol, device: torch.device, samples: int) -> None:
         self.pupil = pupil
         pupil.student.to(device).train()
         pupil.chain.to(device)
+        pupil.chain.expect_samples(samples)
         self.run: Callable[[Tensor], Tensor] = pupil.student
         self.optimiser = protocol.optimiser([pupil.student, pupil.chain])
         self.scheduler = protocol.scheduler(self.optimiser)
