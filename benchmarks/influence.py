@@ -98,6 +98,36 @@ def in_its_own_process(shape: tuple[int, int], options: dict[str, Any]) -> dict[
         return pool.submit(measure, shape, options).result()
 
 
+def markdown(content: dict[str, Any]) -> str:
+    """The result file as a table."""
+    headings = [
+        "selection `influence`",
+        "seconds",
+        "peak of the process, GiB",
+        "rank correlation",
+        "same samples taught, %",
+    ]
+    lines = [headings, ["---", *["---:"] * 4]]
+    lines += [
+        [
+            name,
+            f"{case['seconds']:.1f}",
+            f"{case['peak_gib_of_the_process']:.2f}",
+            f"{case['spearman_with_the_converged']:.3f}",
+            f"{100 * case['share_of_the_taught_that_the_converged_teaches']:.1f}",
+        ]
+        for name, case in content["cases"].items()
+    ]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    versions = content["versions"]
+    on = f"{versions['machine']}, {content['threads']} threads, torch {versions['torch']}"
+    return (
+        f"{table}\n\nFitted on {content['train']:,} samples for {content['held_out']:,} held out, made up. The last "
+        "two columns compare with conjugate gradients that ran until they converged. Made by "
+        f"`python benchmarks/influence.py` ({on})."
+    )
+
+
 if __name__ == "__main__":
     cases = {name: in_its_own_process(*case) for name, case in CASES.items()}
     result = {
@@ -111,4 +141,4 @@ if __name__ == "__main__":
     }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(cases, indent=1))
+    print(markdown(result))

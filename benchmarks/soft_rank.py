@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,8 +65,32 @@ def measure(batch: int, classes: int) -> dict[str, object]:
     }
 
 
+def markdown(content: dict[str, Any]) -> str:
+    """The result file as a table."""
+    shapes = content["shapes"]
+    headings = [
+        heading
+        for rows, classes in (each["shape"] for each in shapes)
+        for heading in (f"[{rows}, {classes}], ms", "times as fast as pairwise")
+    ]
+    lines = [["soft rank", *headings], ["---", *["---:"] * len(headings)]]
+    lines += [[name, *(cell for each in shapes for cell in _cells(each, name))] for name in shapes[0]["median_seconds"]]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    versions = content["versions"]
+    return (
+        f"{table}\n\nForward and backward, median of {content['rounds']} rounds in turns (least to most). Made by "
+        f"`python benchmarks/soft_rank.py` ({versions['machine']}, torch {versions['torch']})."
+    )
+
+
+def _cells(shape: dict[str, Any], name: str) -> tuple[str, str]:
+    ratio = shape["times_as_fast_as_pairwise"][name]
+    spread = "" if ratio["least"] == ratio["most"] else f" ({ratio['least']:.2f} to {ratio['most']:.2f})"
+    return f"{1000 * shape['median_seconds'][name]:.1f}", f"{ratio['median']:.2f}{spread}"
+
+
 if __name__ == "__main__":
-    result = {"rounds": ROUNDS, "versions": versions(), "shapes": [measure(*shape) for shape in SHAPES]}
+    result: dict[str, Any] = {"rounds": ROUNDS, "versions": versions(), "shapes": [measure(*shape) for shape in SHAPES]}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["shapes"], indent=1))
+    print(markdown(result))

@@ -1,6 +1,7 @@
 """Every number in the docs comes from a committed result file."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,19 @@ def fill_tables():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_a_file_is_shown_as_what_it_is(fill_tables, tmp_path):
+    """Whatever it is called: by its kind."""
+    from preceptor.speed import save_speed, speed_markdown
+    from tests.speed.tiny import case_result, row, speed_result
+
+    result = speed_result(case_result(row("live", 2.5)))
+    save_speed(result, tmp_path / "on-a-gpu.json")
+    assert fill_tables.shown_by_its_kind(tmp_path / "on-a-gpu.json") == speed_markdown(result)
+    ranks = json.loads((ROOT / "results" / "bench" / "soft_rank.json").read_text())
+    (tmp_path / "other.json").write_text(json.dumps({"kind": "soft_rank", **ranks}))
+    assert "| window |" in fill_tables.shown_by_its_kind(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -38,16 +52,31 @@ def test_every_result_file_is_shown_and_is_that_of_a_study(fill_tables):
     assert {path.stem for path in files} <= set(STUDIES)
 
 
+def test_every_measurement_of_speed_and_memory_is_shown(fill_tables):
+    shown = {mark["file"] for path in DOCUMENTS for mark in fill_tables.MARKED.finditer(path.read_text())}
+    files = sorted((ROOT / "results" / "bench").glob("*.json"))
+    assert files
+    assert {f"results/bench/{path.name}" for path in files} <= shown
+
+
 def test_a_changed_number_is_noticed(fill_tables):
     document = (ROOT / "README.md").read_text(encoding="utf-8")
     tampered = document.replace("±", "+-", 1)
     assert fill_tables.filled(tampered) != tampered
 
 
-def test_a_result_file_that_is_not_there_yet_is_said_how_to_make(fill_tables, tmp_path):
-    document = "before\n<!-- table: results/abstention.json -->\nold\n<!-- end of table -->\nafter\n"
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        ("results/abstention.json", "preceptor reproduce abstention --out results"),
+        ("results/bench/speed.json", "preceptor bench --all --rounds 9 --out results/bench/speed.json"),
+        ("results/bench/losses.json", "python benchmarks/losses.py"),
+    ],
+)
+def test_a_result_file_that_is_not_there_yet_is_said_how_to_make(fill_tables, tmp_path, file, command):
+    document = f"before\n<!-- table: {file} -->\nold\n<!-- end of table -->\nafter\n"
     made = fill_tables.filled(document, tmp_path)
-    assert "preceptor reproduce abstention --out results" in made
+    assert f"`{command}`" in made
     assert "old" not in made
     assert fill_tables.filled(made, tmp_path) == made
     assert made.startswith("before\n")

@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"teachers"},
     {"training", "evaluation"},
     {"runs", "export"},
-    {"studies"},
+    {"studies", "speed"},
     {"reports"},
     {"cli"},
     {"__main__"},

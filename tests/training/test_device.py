@@ -26,12 +26,14 @@ def test_other_names_are_refused(name):
 def test_settings_are_as_they_were_afterwards():
     def settings():
         cudnn = torch.backends.cudnn
-        return torch.get_deterministic_debug_mode(), cudnn.benchmark, cudnn.allow_tf32
+        fills = torch.utils.deterministic.fill_uninitialized_memory
+        return torch.get_deterministic_debug_mode(), cudnn.benchmark, cudnn.allow_tf32, fills
 
     before = settings()
     with deterministic():
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.backends.cudnn.allow_tf32
+        assert not torch.utils.deterministic.fill_uninitialized_memory
     assert settings() == before
     with pytest.raises(ZeroDivisionError), deterministic():
         raise ZeroDivisionError

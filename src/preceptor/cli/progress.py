@@ -125,3 +125,22 @@ class StudyBar(_Bar):
     def advance(self, images: int) -> None:
         """Move on by so many images."""
         self._update(images)
+
+
+class BenchBar(_Bar):
+    """A bench: all images that go through all variants of a case, in all rounds.
+
+    Args:
+        quiet: draw nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+
+    def begin_case(self, name: str, images: int) -> None:
+        """Start a bar over all images of the case."""
+        self._begin(name, images)
+
+    def advance(self, images: int) -> None:
+        """Move on by so many images."""
+        self._update(images)

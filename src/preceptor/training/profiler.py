@@ -1,9 +1,11 @@
 """Profile some steps of training: a trace to look at, and tables of where the time went."""
 
 import dataclasses
+import gzip
 import json
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from types import TracebackType
 from typing import Self
 
@@ -64,6 +66,7 @@ class Profiler:
         """Choose the steps to record."""
         self._inner.begin(epochs, steps, images)
         if not self._planned:
+            self._steps = 0
             self._planned = _planned(epochs * steps, *self._asked)
             self._start_in_time()
 
@@ -107,7 +110,7 @@ class Profiler:
         """The tables as text, or why there are none."""
         if self.profile is not None:
             return as_text(self.profile)
-        return f"nothing was profiled: training ended after {self._steps} steps, and the first ones only warm up\n"
+        return f"nothing was profiled: training ended with step {self._steps}, and the first ones only warm up\n"
 
     def _start_in_time(self) -> None:
         """Start one step early: torch sets up its recording during a step that it leaves out."""
@@ -123,12 +126,15 @@ class Profiler:
             self._write(recording, recorded)
 
     def _write(self, recording: profile, recorded: range) -> None:
-        path = self._folder / TRACE_FILE
-        _export(recording, path)
+        trace = _exported(recording)
         begins = {step - recorded.start for step in self._epoch_begins}
-        self.profile = profile_of(read_trace(path), steps=len(recorded), skipped=recorded.start, epoch_begins=begins)
-        data = json.dumps(dataclasses.asdict(self.profile), indent=1)
-        write_whole({self._folder / DATA_FILE: data.encode(), self._folder / TABLE_FILE: self.summary().encode()})
+        self.profile = profile_of(read_trace(trace), steps=len(recorded), skipped=recorded.start, epoch_begins=begins)
+        contents = {
+            TRACE_FILE: gzip.compress(trace, compresslevel=6),
+            DATA_FILE: json.dumps(dataclasses.asdict(self.profile), indent=1).encode(),
+            TABLE_FILE: self.summary().encode(),
+        }
+        write_whole({self._folder / name: content for name, content in contents.items()})
 
 
 def _planned(total: int, skip: int, record: int) -> range:
@@ -143,12 +149,14 @@ def _activities() -> list[ProfilerActivity]:
     return [ProfilerActivity.CPU, ProfilerActivity.CUDA] if uses_cuda else [ProfilerActivity.CPU]
 
 
-def _export(recording: profile, path: Path) -> None:
-    part = path.with_name(f".part.{path.name}")
+def _exported(recording: profile) -> bytes:
+    """The trace, unpacked: torch's own packing takes ten times as long as all of this."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        recording.export_chrome_trace(str(part))
-        part.replace(path)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "trace.json"
+            recording.export_chrome_trace(str(path))
+            return path.read_bytes()
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}") from error
+        raise EnvironmentProblem(
+            f"the profiler's trace cannot be written to {gettempdir()}: {error.strerror}: set TMPDIR to another place"
+        ) from error

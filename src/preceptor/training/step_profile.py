@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from preceptor.errors import EnvironmentProblem
 from preceptor.training.trace import (
     RANGE,
     Event,
     busy_share,
+    callers,
     device_events,
     host_events,
     outermost,
@@ -98,17 +100,22 @@ def profile_of(events: Sequence[Event], *, steps: int, skipped: int = 0, epoch_b
 
     Args:
         events: in the order of their starts.
-        steps: how many, at least 1; a further one in the trace, which may be broken off, is left out.
+        steps: how many at most; a further one in the trace, which may be broken off, is left out.
         skipped: steps of training before the first one of the trace.
         epoch_begins: which of the steps, counted from 0, are the first of an epoch; they begin with their batch.
+
+    Raises:
+        EnvironmentProblem: the trace holds no step, so the profiler lost it.
     """
     spans = step_spans(events, steps, epoch_begins, PARTS[0])
+    if not spans:
+        raise EnvironmentProblem("the profiler's trace holds no step: record fewer of them")
+    steps = len(spans)
     host = host_events(events, spans)
     device = device_events(events, spans)
     kernels = [kernel for kernel, _ in device]
     lengths = [end - start for start, end in spans]
     whole, on_device = sum(lengths), sum(kernel.duration for kernel in kernels)
-    own = [(_label(event), time) for event, time in zip(host, own_times(host), strict=True)]
     return Profile(
         skipped=skipped,
         steps=steps,
@@ -118,8 +125,8 @@ def profile_of(events: Sequence[Event], *, steps: int, skipped: int = 0, epoch_b
         device_ms=on_device / steps / 1e6 if kernels else None,
         device_busy=busy_share(kernels) if kernels else None,
         parts=_parts(outermost([event for event in host if _is_part(event)]), device, whole, steps),
-        operators=_costs(own, whole, steps),
-        kernels=_costs([(kernel.name, kernel.duration) for kernel in kernels], on_device, steps),
+        operators=_operators(host, whole, steps),
+        kernels=_kernels(kernels, on_device, steps),
     )
 
 
@@ -152,10 +159,26 @@ def _parts(ranges: Sequence[Event], device: Sequence[tuple[Event, int]], whole: 
     )
 
 
-def _costs(named: Sequence[tuple[str, int]], whole: int, steps: int) -> tuple[Cost, ...]:
-    calls = Counter(name for name, _ in named)
-    sums = _sums(named).most_common()
-    return tuple(Cost(name, calls[name] / steps, time / steps / 1e6, time / whole) for name, time in sums)
+def _operators(host: Sequence[Event], whole: int, steps: int) -> tuple[Cost, ...]:
+    around = callers(host)
+    inside = Counter(around)
+    times = _sums((_label(event), own) for event, own in zip(host, own_times(host, around), strict=True))
+    calls: Counter[str] = Counter()
+    for event, by in zip(host, around, strict=True):
+        handed_on = by is not None and host[by].name == event.name and inside[by] == 1  # as torch counts: one call
+        calls[_label(event)] += not handed_on
+    return _costs(times, calls, whole, steps)
+
+
+def _kernels(kernels: Sequence[Event], whole: int, steps: int) -> tuple[Cost, ...]:
+    times = _sums((kernel.name, kernel.duration) for kernel in kernels)
+    return _costs(times, Counter(kernel.name for kernel in kernels), whole, steps)
+
+
+def _costs(times: Counter[str], calls: Counter[str], whole: int, steps: int) -> tuple[Cost, ...]:
+    return tuple(
+        Cost(name, calls[name] / steps, time / steps / 1e6, time / whole) for name, time in times.most_common()
+    )
 
 
 def _sums(named: Iterable[tuple[str, int]]) -> Counter[str]:

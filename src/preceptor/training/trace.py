@@ -1,11 +1,9 @@
 """Traces of ``torch.profiler``: what took time, on the host and on the device, and which step it belongs to."""
 
-import gzip
 import json
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from preceptor.errors import EnvironmentProblem
@@ -43,22 +41,21 @@ class Event(NamedTuple):
         return self.kind == RANGE and self.name.startswith(STEP)
 
 
-def read_trace(path: Path) -> list[Event]:
-    """The events of a trace that ``torch.profiler`` exported, packed by gzip, in the order of their starts.
+def read_trace(trace: bytes) -> list[Event]:
+    """The events of a trace in Chrome's format, in the order of their starts.
 
     Raises:
-        EnvironmentProblem: the file is not whole, for example because the disk was full.
+        EnvironmentProblem: the trace is not whole, as when it went to a disk that is full.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
-            entries = json.loads(file.read(), strict=False)["traceEvents"]
-    except (ValueError, EOFError, OSError) as error:
-        raise EnvironmentProblem(f"{path}: not a whole trace ({error}): is the disk full?") from error
+        entries = json.loads(trace.decode(errors="replace"), strict=False)["traceEvents"]
+    except ValueError as error:
+        raise EnvironmentProblem(f"the profiler's trace is not whole ({error}): is the disk full?") from error
     return events_of(entries)
 
 
 def events_of(entries: Iterable[Mapping[str, Any]]) -> list[Event]:
-    """The events among the entries of a trace in Chrome's format, in the order of their starts."""
+    """The events among the entries of such a trace, in the order of their starts."""
     kept = [entry for entry in entries if entry.get("ph") == "X" and entry.get("cat") in HOST | DEVICE]
     origin = min((entry["ts"] for entry in kept), default=0.0)
     return sorted((_event(entry, origin) for entry in kept), key=lambda event: (event.start, -event.end))
@@ -121,17 +118,25 @@ def outermost(ranges: Sequence[Event]) -> list[Event]:
     return kept
 
 
-def own_times(events: Sequence[Event]) -> list[int]:
-    """The time of each event without that of the events inside it on its thread, in nanoseconds."""
-    own = [event.duration for event in events]
+def callers(events: Sequence[Event]) -> list[int | None]:
+    """For each event the number of the one around it on its thread; events are in the order of their starts."""
+    found: list[int | None] = []
     around: defaultdict[str, list[int]] = defaultdict(list)
     for number, event in enumerate(events):
         stack = around[event.thread]
         while stack and event.end > events[stack[-1]].end:
             stack.pop()
-        if stack:
-            own[stack[-1]] -= event.duration
+        found.append(stack[-1] if stack else None)
         stack.append(number)
+    return found
+
+
+def own_times(events: Sequence[Event], callers: Sequence[int | None]) -> list[int]:
+    """The time of each event without that of the events that it calls, in nanoseconds."""
+    own = [event.duration for event in events]
+    for event, caller in zip(events, callers, strict=True):
+        if caller is not None:
+            own[caller] -= event.duration
     return own
 
 

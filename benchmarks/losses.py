@@ -1,0 +1,264 @@
+"""What every registered match costs, forward and backward, eager and compiled, against plain KL in the same run.
+
+A match is handed what a chain hands it: the student's logits and the teacher's word, which is at hand. All take turns,
+so that whatever else the machine does meets them alike; what counts is the ratio. Before that each is tried out in a
+process of its own, at first with a few rows: one that would take too long or too much memory is left out, and it says
+why. ``python benchmarks/losses.py`` writes results/bench/losses.json.
+"""
+
+import argparse
+import json
+import multiprocessing
+import signal
+import statistics
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preceptor.catalogue import find_stage, stages
+from preceptor.conformance.batch import Batch
+from preceptor.conformance.check import TEMPERATURE, Subject
+from preceptor.speed.clock import seconds_for
+from preceptor.speed.machine import Machine, this_machine
+from preceptor.speed.peak import peak_bytes
+from preceptor.speed.result import Spread
+from preceptor.training.device import choose_device
+
+SHAPES = ((128, 100), (1024, 1000))
+ROUNDS = 9
+YARDSTICK = "plain KL"
+A_TURN = 0.02
+"""Seconds: a loss that is quicker is computed several times a turn."""
+MOST_REPEATS = 50
+MOST_SECONDS, MOST_GIB = 10.0, 4.0
+MOST_SECONDS_TO_COMPILE = 120
+PARTS = (8, 4, 2, 1)
+"""Tried out on an eighth of the rows first; twice as many rows may cost four times as much."""
+GIB = 2**30
+RESULT = Path(__file__).parents[1] / "results" / "bench" / "losses.json"
+
+Step = Callable[[], object]
+
+
+class TooLongError(BaseException):
+    """Compiling took more time than it is given. Not an Exception, which the compiler would make into its own."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with everything it is handed but the student's logits.
+
+    Attributes:
+        of: the student's logits, to losses.
+        student: these logits.
+    """
+
+    of: Callable[[Tensor], Tensor]
+    student: Tensor
+
+    def step(self) -> None:
+        """Forward and backward."""
+        leaf = self.student.detach().requires_grad_()
+        self.of(leaf).mean().backward()
+
+
+def plain_kl(student_logits: Tensor, target_log_probs: Tensor) -> Tensor:
+    """What most code has: torch's own KL divergence of batch and temperature."""
+    log_probs = functional.log_softmax(student_logits / TEMPERATURE, dim=1)
+    return functional.kl_div(log_probs, target_log_probs, log_target=True, reduction="batchmean") * TEMPERATURE**2
+
+
+def made_up(rows: int, classes: int, device: torch.device) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (3 * torch.randn(rows, classes, generator=generator) for _ in range(2))
+    label = torch.randint(classes, (rows,), generator=generator)
+    return Batch(student, teacher, label, torch.arange(rows)).to(device.type)
+
+
+def loss_called(name: str, batch: Batch, compiled: bool = False) -> Loss:
+    """The yardstick, or the match of this name with its defaults."""
+
+    def fast(function: Any) -> Any:
+        return torch.compile(function, fullgraph=True, dynamic=False) if compiled else function
+
+    if name == YARDSTICK:
+        target = (batch.teacher / TEMPERATURE).log_softmax(dim=1)
+        return Loss(partial(_second_given, fast(plain_kl), target), batch.student)
+    subject = Subject(find_stage("match", name))
+    stage, batch = subject.build(), subject.suited(batch)
+    if isinstance(stage, nn.Module):
+        stage.to(batch.student.device)
+    student, *others = subject.arguments(stage, batch)
+    function = fast(stage if isinstance(stage, nn.Module) else stage.__call__)
+    return Loss(lambda logits: function(logits, *others), student)
+
+
+def _second_given(function: Callable[[Tensor, Tensor], Tensor], second: Tensor, first: Tensor) -> Tensor:
+    return function(first, second)
+
+
+def tried_out(name: str, shape: tuple[int, int], device: torch.device) -> dict[str, Any]:
+    """Seconds and peak of a step on more and more rows, up to all; or why it is left out. In a process of its own."""
+    found: dict[str, Any] = {}
+    for part in PARTS:
+        rows = shape[0] // part
+        loss = loss_called(name, made_up(rows, shape[1], device))
+        before = peak_bytes(device)
+        seconds, gib = seconds_for(loss.step, device), (peak_bytes(device) - before) / GIB
+        found = {"first_seconds": seconds, "more_at_the_peak_gib": gib}
+        growth = 1 if part == 1 else 4
+        if seconds * growth > MOST_SECONDS or gib * growth > MOST_GIB:
+            return {"left_out": f"{rows} of {shape[0]} rows took {seconds:.1f} s and {gib:.1f} GiB"}
+    return found
+
+
+@contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TooLongError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def compiled_step(name: str, batch: Batch, device: torch.device) -> tuple[Step | None, dict[str, Any]]:
+    """The compiled step and how long it took to compile, or None and why it could not be."""
+    try:
+        with limited(MOST_SECONDS_TO_COMPILE):
+            step = loss_called(name, batch, compiled=True).step
+            return step, {"seconds_to_compile": seconds_for(step, device)}
+    except TooLongError:
+        return None, {"left_out": f"not compiled in {MOST_SECONDS_TO_COMPILE} s"}
+    except Exception as error:  # whatever the compiler meets: it is said, and the others go on
+        return None, {"left_out": f"not compiled: {type(error).__name__}: {str(error).strip().splitlines()[0]}"}
+
+
+def in_turns(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of a step in every round, after one that warms up and says how often to repeat it."""
+    repeats = {name: max(1, min(MOST_REPEATS, int(A_TURN / seconds_for(step, device)))) for name, step in steps.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            often, step = repeats[name], steps[name]
+            taken = seconds_for(lambda often=often, step=step: [step() for _ in range(often)], device)  # type: ignore[misc]
+            seconds[name].append(taken / often)
+    return seconds
+
+
+def measure(shape: tuple[int, int], rounds: int, device: torch.device) -> dict[str, Any]:
+    torch._dynamo.reset()
+    names = [YARDSTICK, *(info.name for info in stages("match"))]
+    batch = made_up(*shape, device)
+    cases: dict[str, dict[str, Any]] = {name: {"eager": apart(tried_out, name, shape, device)} for name in names}
+    steps: dict[str, Step] = {}
+    for name in names:
+        if "left_out" in cases[name]["eager"]:
+            cases[name]["compiled"] = {"left_out": "as it takes too much uncompiled"}
+            continue
+        steps[f"{name} eager"] = loss_called(name, batch).step
+        step, cases[name]["compiled"] = compiled_step(name, batch, device)
+        steps |= {} if step is None else {f"{name} compiled": step}
+    seconds = in_turns(steps, rounds, device)
+    for name in names:
+        for way in ("eager", "compiled"):
+            cases[name][way] |= summary(seconds, f"{name} {way}", f"{YARDSTICK} eager")
+    return {"shape": list(shape), "cases": cases}
+
+
+def summary(seconds: dict[str, list[float]], of: str, yardstick: str) -> dict[str, Any]:
+    if of not in seconds:
+        return {}
+    ratios = [own / other for own, other in zip(seconds[of], seconds[yardstick], strict=True)]
+    return {
+        "median_milliseconds": 1000 * statistics.median(seconds[of]),
+        "times_plain_kl": Spread.of(ratios).model_dump(),
+    }
+
+
+def apart(work: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The result file as a table."""
+    shapes = content["shapes"]
+    headings = ["match", *(f"[{rows}, {classes}] {way}" for rows, classes in _shapes(shapes) for way in _WAYS)]
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    lines += [[name, *(_cell(each["cases"][name][way]) for each in shapes for way in _WAYS)] for name in _names(shapes)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    reasons = [
+        f"- `{name}` on [{rows}, {classes}], {way}: left out, {case[way]['left_out']}"
+        for each, (rows, classes) in zip(shapes, _shapes(shapes), strict=True)
+        for name, case in each["cases"].items()
+        for way in _WAYS
+        if "left_out" in case[way]
+    ]
+    machine = Machine.model_validate(content["machine"])
+    made = (
+        f"Milliseconds, and in brackets how many times those of plain KL, uncompiled, in the same round: medians of "
+        f"{content['rounds']} rounds. Made by `python benchmarks/losses.py` ({machine})."
+    )
+    return "\n".join([table, "", *([*reasons, ""] if reasons else []), made])
+
+
+_WAYS = ("eager", "compiled")
+
+
+def _shapes(shapes: list[dict[str, Any]]) -> list[list[int]]:
+    return [each["shape"] for each in shapes]
+
+
+def _names(shapes: list[dict[str, Any]]) -> list[str]:
+    return list(shapes[0]["cases"])
+
+
+def _cell(way: dict[str, Any]) -> str:
+    if "median_milliseconds" not in way:
+        return "–"
+    return f"{way['median_milliseconds']:.2f} ({way['times_plain_kl']['median']:.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    given = parser.parse_args()
+    if given.rounds < 1:
+        parser.error(f"--rounds {given.rounds}: at least 1")
+    device = choose_device(given.device)
+    result = {
+        "kind": "losses",
+        "rounds": given.rounds,
+        "limits": {
+            "seconds": MOST_SECONDS,
+            "gib": MOST_GIB,
+            "seconds_to_compile": MOST_SECONDS_TO_COMPILE,
+        },
+        "machine": this_machine(device).model_dump(mode="json"),
+        "shapes": [measure(shape, given.rounds, device) for shape in SHAPES],
+    }
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(markdown(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""One run at a time in a folder."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from preceptor.errors import EnvironmentProblem, InputError
+
+LOCK_FILE = ".lock"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder; the system lets go of it when the process ends, however it ends. Made if need be.
+
+    Systems without POSIX file locks hold nothing.
+
+    Raises:
+        InputError: another process holds it; it is named.
+        EnvironmentProblem: the folder cannot be written.
+    """
+    path = folder / LOCK_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder}: cannot be written: {error.strerror}: choose another --out") from error
+    try:
+        _take(file, folder)
+        yield
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(file)
+
+
+def _take(file: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(file, 200, 0).decode(errors="replace") or "another process"
+        raise InputError(f"{folder}: {holder} is running here: wait for it, or choose another --out") from error
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

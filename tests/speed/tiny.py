@@ -1,0 +1,67 @@
+"""A pair and a case so small that a round takes milliseconds, and a result made by hand."""
+
+import torch
+
+from preceptor.data import ImageSet, Normalisation
+from preceptor.speed import Case, CaseResult, Pair, Row, SpeedResult, Spread
+from preceptor.speed.machine import Machine
+from preceptor.speed.our_loop import Bench
+from preceptor.speed.pairs import Material, made_up
+from preceptor.training import Compile
+
+CPU = torch.device("cpu")
+TINY = Pair("resnet8", "resnet8", 1, 8, 3, 40, Normalisation((0.5,), (0.25,)), (4,), 8)
+CASE = Case(TINY, batch_size=4, batches=2)
+
+
+def tiny_bench(compile: Compile = "never") -> Bench:  # noqa: A002
+    material: Material = made_up(CASE)
+    train = ImageSet(material.train.images, material.train.labels)
+    return Bench(CASE, material, train, CPU, compile)
+
+
+def machine(**changes: object) -> Machine:
+    given = {
+        "device": "cpu",
+        "cpu": "An Example 3000",
+        "flags": ("avx2",),
+        "cores": 2,
+        "threads": 2,
+        "gpu": None,
+        "lacks_bf16": None,
+        "load": 0.25,
+        "settings": {},
+        "versions": {"torch": "2.13.0"},
+    }
+    return Machine.model_validate({**given, **changes})
+
+
+def exactly(value: float) -> Spread:
+    return Spread(median=value, low=value - 0.1, high=value + 0.1)
+
+
+def row(variant: str, to_peer: float, to_alone: float | None = None, **changes: object) -> Row:
+    given = {
+        "variant": variant,
+        "about": f"what {variant} does",
+        "student": "fp32",
+        "teacher": None,
+        "students": 1,
+        "seconds": [1.0, 2.0],
+        "first_seconds": 9.0,
+        "images_per_second": exactly(1234.5),
+        "to_peer": exactly(to_peer),
+        "to_alone": None if to_alone is None else exactly(to_alone),
+        "notes": [],
+    }
+    return Row.model_validate({**given, **changes})
+
+
+def case_result(*rows: Row, pair: str = "resnet32x4:resnet8x4", **changes: object) -> CaseResult:
+    given = {"pair": pair, "image": (3, 32, 32), "classes": 100, "batch_size": 64, "batches": 8, "rounds": 2}
+    return CaseResult.model_validate({**given, "rows": [row("peer", 1.0), *rows], "left_out": {}, **changes})
+
+
+def speed_result(*cases: CaseResult, **changes: object) -> SpeedResult:
+    given = {"command": "preceptor bench", "machine": machine(), "compile": "auto", "run_epochs": 240}
+    return SpeedResult.model_validate({**given, "cases": list(cases), "seconds": 90.0, **changes})

@@ -1,0 +1,110 @@
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from preceptor.training import memory
+from preceptor.training.memory import keep_freed_memory
+
+on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back in this way")
+
+PROBE = """
+import json, resource, sys
+from preceptor.training.memory import keep_freed_memory
+
+kept = [keep_freed_memory(), keep_freed_memory()] if sys.argv[1] == "keep" else None
+
+def step():
+    blocks = [bytearray(3_000_000) for _ in range(20)]
+    for block in blocks:
+        block[::4096] = bytes(len(block[::4096]))
+
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+print(json.dumps({"kept": kept, "faults": (after - before) / 5}))
+"""
+
+
+def probe(what, **environment):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    clean.pop("GLIBC_TUNABLES", None)
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, what], env={**clean, **environment}, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@on_glibc
+def test_a_step_finds_the_memory_of_the_one_before():
+    pages = 20 * 3_000_000 / 4096
+    assert probe("nothing")["faults"] > 0.5 * pages
+    kept = probe("keep")
+    assert kept["kept"] == [True, True]
+    assert kept["faults"] < 0.05 * pages
+
+
+@on_glibc
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"MALLOC_TRIM_THRESHOLD_": "131072"},
+        {"MALLOC_ARENA_MAX_": "2"},
+        {"GLIBC_TUNABLES": "glibc.malloc.top_pad=65536"},
+    ],
+    ids=["trim", "arenas", "tunables"],
+)
+def test_what_the_environment_says_stands(setting, monkeypatch):
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    assert not keep_freed_memory()
+
+
+def test_nothing_to_do_elsewhere(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("no library is to be loaded"))
+    assert not keep_freed_memory()
+
+
+class Library:
+    """A C library that allows thresholds up to some size."""
+
+    def __init__(self, malloc=1, largest=2**40):
+        self.malloc, self.largest, self.calls = malloc, largest, []
+
+    def mallopt(self, parameter, value):
+        self.calls.append((parameter, value))
+        return int(value <= self.largest)
+
+
+def on_machine(monkeypatch, *, process, library):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.31"))
+    monkeypatch.setattr(memory, "_settings", lambda: [])
+    monkeypatch.setattr(memory, "_address", lambda function: function)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: process if name is None else library)
+
+
+def test_an_old_glibc_takes_less(monkeypatch):
+    old = Library(largest=32 * 2**20)
+    on_machine(monkeypatch, process=old, library=old)
+    assert keep_freed_memory()
+    assert old.calls == [(-3, 256 * 2**20), (-3, 32 * 2**20), (-1, -1)]
+
+
+def test_a_glibc_that_takes_nothing(monkeypatch):
+    stubborn = Library(largest=-5)
+    on_machine(monkeypatch, process=stubborn, library=stubborn)
+    assert not keep_freed_memory()
+    assert (-1, -1) not in stubborn.calls
+
+
+def test_another_allocator_is_left_alone(monkeypatch):
+    glibc = Library()
+    on_machine(monkeypatch, process=Library(malloc=2), library=glibc)
+    assert not keep_freed_memory()
+    assert glibc.calls == []
