@@ -47,9 +47,9 @@ class Audit:
 
     @property
     def _temperatures(self) -> Float[Tensor, " batch"]:
-        return torch.as_tensor(self.temperature, dtype=self.weight.dtype, device=self.wrong.device).expand_as(
-            self.weight
-        )
+        if isinstance(self.temperature, Tensor):
+            return self.temperature.to(self.weight.dtype).expand_as(self.weight)
+        return torch.full_like(self.weight, self.temperature)  # made there: a copy would wait for the device
 
     @property
     def change(self) -> Float[Tensor, " batch"]:

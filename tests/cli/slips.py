@@ -61,6 +61,11 @@ class Bench:
         (self.teacher() / "student.safetensors").write_bytes(content)
         return self.teacher()
 
+    def rows(self, images: int = 1348, classes: int = 10) -> Path:
+        """A file of what a teacher of digits might have said."""
+        np.save(self.folder / "said.npy", np.ones((images, classes), np.float32))
+        return self.folder / "said.npy"
+
     def truncated(self) -> Path:
         return self.weights((self.sound_teacher / "student.safetensors").read_bytes()[:-100])
 
@@ -124,7 +129,10 @@ NAMES = [
     Slip("depth", lambda b: b.train("--model", "resnet21"), ("21", "6n+2")),
     Slip("data set", lambda b: b.train("--data", "digts"), ("unknown data set 'digts'", "did you mean 'digits'")),
     Slip("study", lambda b: ["reproduce", "demmo", "--out", b.out], ("unknown study 'demmo'", "did you mean 'demo'")),
-    Slip("precision", lambda b: b.train("--precision", "fp16"), ("precision", "'fp32' or 'bf16'", "'fp16'")),
+    Slip("precision", lambda b: b.train("--precision", "fp16"), ("precision", "'auto', 'fp32' or 'bf16'", "'fp16'")),
+    Slip("compile", lambda b: b.train("--compile", "yes"), ("compile", "'auto', 'never'", "'yes'")),
+    Slip("says", lambda b: b.distill("--teacher-says", "logit"), ("teacher_says", "'logits'", "'logit'")),
+    Slip("mean", lambda b: b.distill("--ensemble-mean", "men"), ("ensemble_mean", "'probabilities'", "'men'")),
     Slip("device", lambda b: b.train("--device", "gpu"), ("device", "'gpu'")),
     Slip("split", lambda b: ["evaluate", b.sound_teacher, "--split", "tset"], ("'tset'", "test", "train")),
 ]
@@ -154,7 +162,9 @@ VALUES = [
 ]
 
 TEACHERS = [
-    Slip("none", lambda b: ["distill", *SMALL, "--out", b.out], ("needs a teacher", "--teacher RUN_FOLDER")),
+    Slip(
+        "none", lambda b: ["distill", *SMALL, "--out", b.out], ("needs a teacher", "--teacher RUN_FOLDER", "--bank DIR")
+    ),
     Slip("no folder", lambda b: b.distill(teacher=b.folder / "gone"), ("gone: no such folder", "give the folder")),
     Slip("empty folder", lambda b: b.distill(teacher=b.folder), ("student.json: no such file", "no complete student")),
     Slip("corrupt", lambda b: b.distill(teacher=b.weights(b"\x10" * 500)), ("student.safetensors", "train it again")),

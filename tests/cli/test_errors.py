@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import SMALL, Command, Outcome
+from tests.cli.kind_slips import KINDS
 from tests.cli.slips import DATA, FILES, NAMES, TEACHERS, VALUES, Bench, Slip
 
 
@@ -51,6 +52,11 @@ def test_a_value_that_cannot_be(slip, bench, preceptor):
 
 @table(TEACHERS)
 def test_a_teacher_or_student_that_cannot_be_used(slip, bench, preceptor):
+    answer(slip, bench, preceptor)
+
+
+@table(KINDS)
+def test_a_teacher_of_another_kind_that_cannot_be_used(slip, bench, preceptor):
     answer(slip, bench, preceptor)
 
 

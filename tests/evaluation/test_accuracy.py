@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import accuracy_score, log_loss, recall_score, top_k_accuracy_score
+from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, recall_score, top_k_accuracy_score
 
 from preceptor.errors import InputError
 from preceptor.evaluation import (
     aurc,
+    brier_score,
     evaluate,
     negative_log_likelihood,
     per_class_accuracy,
@@ -47,6 +48,19 @@ def test_agrees_with_scikit_learn(classes):
         assert metrics.top5_accuracy == pytest.approx(top_k_accuracy_score(truth, shares, k=5))
     else:
         assert metrics.top5_accuracy is None
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_brier_score_agrees_with_scikit_learn(classes):
+    logits, label = some_logits(classes=classes)
+    expected = brier_score_loss(label.numpy(), probabilities(logits), scale_by_half=False)
+    assert brier_score(logits, label).mean() == pytest.approx(expected)
+
+
+def test_the_brier_score_is_0_for_the_truth_2_for_the_opposite_and_unknown_without_a_label():
+    found = brier_score(torch.tensor([[1e4, 0.0], [0.0, 1e4], [0.0, 0.0]]), torch.tensor([0, 0, -1]))
+    assert found[:2].tolist() == [0, 2]
+    assert found[2].isnan()
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 7])

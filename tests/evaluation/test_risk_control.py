@@ -148,6 +148,13 @@ def test_few_promises_are_broken_where_confidence_tells_right_from_wrong(max_ris
     assert sum(true_risk(promise.threshold) > promise.bound for promise in promises) <= 0.2 * len(outcomes)
 
 
+def test_of_500_calibration_sets_at_most_one_in_twenty_breaks_a_promise_of_95_percent():
+    outcomes = [select_threshold(*population(600, seed), 0.15, 0.05) for seed in range(500)]
+    promises = [outcome for outcome in outcomes if isinstance(outcome, Promise)]
+    assert len(promises) > 250
+    assert sum(true_risk(promise.threshold) > promise.max_risk for promise in promises) <= 0.05 * 500
+
+
 def test_few_promises_are_made_where_any_would_be_broken():
     # The true risk is 0.3 at every threshold, so that each step has its own chance to be fooled.
     generator = np.random.default_rng(0)

@@ -8,22 +8,25 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, precision_recall_curve
+from sklearn.metrics import accuracy_score, precision_recall_curve, roc_auc_score
 
 from preceptor.errors import InputError
 from preceptor.evaluation import (
     COVERAGES,
+    RISKS,
+    accuracy_rejection,
     augrc,
     aurc,
+    coverage_at_risk,
     error_at_coverage,
     excess_aurc,
+    failure_auroc,
     optimal_aurc,
-    reservation_confidence,
     risk_coverage,
     samples_kept,
     selective_metrics,
-    softmax_response,
 )
+from tests.evaluation.samples import ranked_pair as drawn
 
 METRICS = {
     "aurc": aurc,
@@ -31,6 +34,8 @@ METRICS = {
     "asymptotic": lambda confidence, wrong: excess_aurc(confidence, wrong, "asymptotic"),
     "augrc": augrc,
     "error": lambda confidence, wrong: error_at_coverage(confidence, wrong, 0.7),
+    "failure": lambda confidence, wrong: 1 - (failure_auroc(confidence, wrong) or 0.0),
+    "declined": lambda confidence, wrong: 1 - coverage_at_risk(confidence, wrong, 0.3),
 }
 
 
@@ -48,13 +53,6 @@ def reference_risk_of_ties(confidence, wrong):
         if all(confidence[a] >= confidence[b] for a, b in pairwise(order))
     ]
     return np.mean([np.cumsum([wrong[i] for i in order]) / np.arange(1, len(order) + 1) for order in orders], axis=0)
-
-
-def drawn(n=200, levels=None, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    confidence = torch.rand(n, generator=generator, dtype=torch.float64)
-    wrong = torch.rand(n, generator=generator, dtype=torch.float64) > confidence
-    return (confidence * levels).floor() / levels if levels else confidence, wrong
 
 
 @st.composite
@@ -185,30 +183,62 @@ def test_the_summary_is_made_of_its_parts_and_survives_json():
     )
     assert metrics.error_at_coverage["85"] == error_at_coverage(confidence, wrong, 0.85)
     assert (metrics.aurc, metrics.excess_aurc) == (aurc(confidence, wrong), excess_aurc(confidence, wrong))
+    assert (metrics.augrc, metrics.auroc) == (augrc(confidence, wrong), failure_auroc(confidence, wrong))
+    assert list(metrics.coverage_at_risk) == [str(risk) for risk in RISKS] == ["1", "2", "5"]
+    assert metrics.coverage_at_risk["5"] == coverage_at_risk(confidence, wrong, 0.05)
     stored = json.loads(json.dumps(asdict(metrics), allow_nan=False))
     assert stored["error_at_coverage"] == metrics.error_at_coverage
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_the_scores_are_softmax_probabilities_in_double(dtype):
-    logits = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
-    shares = np.exp(logits.double().numpy())
-    shares /= shares.sum(axis=1, keepdims=True)
-    assert softmax_response(logits).dtype == torch.float64
-    np.testing.assert_allclose(softmax_response(logits), shares.max(axis=1))
-    np.testing.assert_allclose(reservation_confidence(logits), -shares[:, -1])
+def test_public_code_is_off_by_one_as_the_docstring_says():
+    """uncertainty_ICLR walks from full coverage down and divides the errors that remain by one sample too many."""
+    confidence, wrong = drawn(60)
+    ranked = [error for _, error in sorted(zip(confidence.tolist(), wrong.tolist(), strict=True), reverse=True)]
+    n, remaining = 60, sum(ranked)
+    theirs = [remaining / n]
+    for i in range(n - 1):
+        remaining -= ranked[n - 1 - i]
+        theirs.append(remaining / (n - i))
+    errors = risk_coverage(confidence, wrong).risk * torch.arange(1, n + 1)
+    as_documented = (float((errors[:-1] / torch.arange(2, n + 1)).sum()) + float(errors[-1]) / n) / n
+    assert np.mean(theirs) == pytest.approx(as_documented)
+    assert as_documented < aurc(confidence, wrong)
 
 
-def test_the_scores_are_finite_for_large_logits():
-    logits = torch.tensor([[1e4, -1e4, 0.0], [-1e4, -1e4, 1e4]])
-    assert softmax_response(logits).tolist() == [1, 1]
-    assert reservation_confidence(logits).tolist() == [0, -1]
+def test_failure_is_predicted_as_well_as_scikit_learn_says():
+    confidence, wrong = drawn(levels=9)
+    assert failure_auroc(confidence, wrong) == pytest.approx(roc_auc_score(~wrong.numpy(), confidence.numpy()))
+    assert failure_auroc(confidence, torch.ones_like(wrong)) is None
 
 
-def test_very_sure_samples_do_not_tie():
-    logits = torch.tensor([[20.0, 0.0], [25.0, 0.0]])
-    assert logits.softmax(dim=1).amax(dim=1).unique().numel() == 1
-    assert softmax_response(logits)[0] < softmax_response(logits)[1]
+@given(samples=ranked_samples(least=2))
+def test_failure_auroc_is_the_share_of_pairs_in_the_right_order(samples):
+    confidence, wrong = samples
+    pairs = [(a, b) for a in confidence[~wrong].tolist() for b in confidence[wrong].tolist()]
+    expected = np.mean([(a > b) + (a == b) / 2 for a, b in pairs]) if pairs else None
+    assert failure_auroc(confidence, wrong) == (None if expected is None else pytest.approx(expected))
+
+
+def test_accuracy_against_rejection_is_the_other_side_of_risk_against_coverage():
+    confidence, wrong = drawn(30)
+    curve = accuracy_rejection(confidence, wrong)
+    declined = np.argsort(confidence.numpy())
+    for share, accuracy in zip(curve.rejection.tolist(), curve.accuracy.tolist(), strict=True):
+        kept = declined[round(30 * share) :]
+        assert accuracy == pytest.approx(accuracy_score(np.zeros(len(kept)), wrong.numpy()[kept]))
+
+
+def test_several_risks_are_each_alone():
+    confidence, wrong = drawn()
+    limits = [0.0, 0.1, 1.0]
+    assert coverage_at_risk(confidence, wrong, limits) == [coverage_at_risk(confidence, wrong, r) for r in limits]
+    assert coverage_at_risk(confidence, wrong, 1.0) == 1
+
+
+@pytest.mark.parametrize("limit", [-0.1, 1.1, 2, math.nan])
+def test_a_risk_that_is_no_share_is_refused(limit):
+    with pytest.raises(InputError, match=r"risk .*: give a share from 0 to 1"):
+        coverage_at_risk(torch.zeros(2), BOTH, limit)
 
 
 BOTH = torch.tensor([True, False])

@@ -96,6 +96,13 @@ def test_a_run_file_whose_config_is_no_mapping(tmp_path):
         ({}, [("device", "gpu")], "the configuration: device: Input should be 'auto', 'cpu' or 'cuda' (given: 'gpu')"),
         ({}, [("precision", "fp16")], "the configuration: precision: "),
         ({}, [("protocol.epochs", "ten")], "the protocol: epochs: "),
+        ({}, [("compile", "yes")], "the configuration: compile: Input should be 'auto', 'never'"),
+        ({"teacher": []}, [], "the configuration: teacher: an empty list: give one teacher or several"),
+        ({"teacher": 3}, [], "the configuration: teacher"),
+        ({"teacher_says": "logit"}, [], "teacher_says: Input should be 'logits' or 'probabilities' (given: 'logit')"),
+        ({"ensemble_mean": "median"}, [], "ensemble_mean: Input should be 'probabilities' or 'logits'"),
+        ({"bank_top_k": 0}, [], "bank_top_k: Input should be greater than or equal to 1"),
+        ({"teacher_normalisation": {"mean": [0.5]}}, [], "teacher_normalisation.std: Field required"),
         ({"recipe": None}, [], "recipe: None: expected a recipe's name"),
         ({"protocol": 3}, [], "protocol: 3: expected one of short, standard"),
     ],
@@ -105,6 +112,52 @@ def test_what_is_wrong_is_named(content, overrides, told):
         resolve(content, overrides)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "teachers"),
+    [
+        (None, ()),
+        ("runs/a", (Path("runs/a"),)),
+        (["runs/a"], (Path("runs/a"),)),
+        (["runs/a", "b.onnx"], (Path("runs/a"), Path("b.onnx"))),
+    ],
+    ids=["none", "one", "a list of one", "two"],
+)
+def test_one_teacher_or_several(tmp_path, given, teachers):
+    config = resolve({"teacher": given})
+    assert config.teachers == teachers
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True)))
+    assert resolve(read_config(path)) == config
+
+
+def test_one_teacher_is_written_as_it_always_was():
+    assert resolve({"teacher": ["runs/a"]}).model_dump(mode="json")["teacher"] == "runs/a"
+
+
+def test_a_configuration_of_before_there_were_other_teachers_is_read(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("config: {data: digits, teacher: runs/teacher, recipe: kd, precision: fp32}\nrecord: {}\n")
+    config = resolve(read_config(path))
+    assert (config.teacher, config.precision, config.bank, config.compile) == (
+        Path("runs/teacher"),
+        "fp32",
+        None,
+        "auto",
+    )
+
+
+def test_keys_of_teacher_and_bank_by_override():
+    given = [
+        ("teacher", ["a", "b.onnx"]),
+        ("teacher_normalisation.mean", [0.5]),
+        ("teacher_normalisation.std", [0.25]),
+        ("ensemble_weights", [2, 1]),
+    ]
+    config = resolve({}, given)
+    assert config.teacher_normalisation.normalisation().std == (0.25,)
+    assert config.ensemble_weights == (2.0, 1.0)
 
 
 def test_a_configuration_cannot_be_changed_once_checked():

@@ -8,35 +8,8 @@ from preceptor.data import ImageSet, hold_out
 from preceptor.errors import InputError
 from preceptor.models import load_student
 from preceptor.runs import resolve, run
-from preceptor.runs.material import check_card, prepare, student_card
+from preceptor.runs.material import prepare
 from tests.classroom import SMALL_RUN, digits, same_bits, weights
-
-NUMBERS = tuple("0123456789")
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-def named(names):
-    return dataclasses.replace(digits(), class_names=names)
-
-
-@pytest.mark.parametrize(("taught", "given"), [(NAMES, NUMBERS), (NUMBERS, NAMES), (NAMES, NAMES)])
-def test_numbers_in_place_of_names_are_no_contradiction(taught, given):
-    check_card("teacher", student_card("convnet8", "digits", named(taught)), named(given))
-
-
-@pytest.mark.parametrize(
-    ("taught", "given"), [(NAMES, NAMES[::-1]), (NUMBERS, NUMBERS[::-1]), (NAMES, (*NAMES[:9], "ten"))]
-)
-def test_other_names_or_another_order_are(taught, given):
-    with pytest.raises(InputError, match=r"teacher has class .* in the same order"):
-        check_card("teacher", student_card("convnet8", "digits", named(taught)), named(given))
-
-
-def test_images_of_another_size_are_refused():
-    images = digits().train.images
-    larger = ImageSet(images.repeat_interleave(2, dim=2), digits().train.labels)
-    with pytest.raises(InputError, match="trained on images of 8x8 pixels, those of digits are 16x8"):
-        check_card("teacher", student_card("convnet8", "digits", digits()), dataclasses.replace(digits(), train=larger))
 
 
 def test_a_student_that_cannot_take_the_images_fails_before_anything_is_written(monkeypatch, tmp_path):

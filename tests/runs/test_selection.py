@@ -13,6 +13,7 @@ from preceptor.runs import RunResult, resolve, run
 from preceptor.runs.scores import load_scores, save_scores
 from preceptor.runs.selection import score_samples
 from tests.classroom import SMALL_RUN
+from tests.runs.kinds import onnx_file, rows_file
 
 SETTINGS: dict[str, Any] = {**SMALL_RUN, "recipe": "lr-ds"}
 
@@ -146,3 +147,49 @@ def test_an_abstaining_student_as_teacher_says_nothing_of_declining(teacher: Pat
     pupil = distil(tmp_path / "pupil", gambler.folder, recipe="kd")
     assert pupil.teacher is not None
     assert not load_student(pupil.folder)[1].abstains
+
+
+def by(stage: str) -> tuple[str, dict[str, Any]]:
+    return "recipe.select", {"stage": stage, "keep": 0.5}
+
+
+@pytest.mark.parametrize("stage", ["influence", "gradient_cosine", "tracin"])
+def test_what_looks_inside_a_teacher_wants_a_network(teacher: Path, tmp_path: Path, stage: str) -> None:
+    rows = rows_file(teacher, tmp_path / "said.npy")
+    distil(tmp_path / "filled", teacher, bank=tmp_path / "bank", recipe="kd")
+    told = rf"select '{stage}' looks inside the teacher, and this one is no single network \({{}}\): give a run folder"
+    for given, kind in (
+        ({"teacher": rows, "teacher_says": "logits"}, "file"),
+        ({"teacher": [teacher, teacher]}, "ensemble of 2 .*"),
+        ({"teacher": None, "bank": tmp_path / "bank"}, "bank alone"),
+    ):
+        with pytest.raises(InputError, match=told.format(kind)):
+            run(resolve({**SETTINGS, **given}, [by(stage)]), tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("stage", ["el2n", "teacher_loss", "correctness", "random"])
+def test_what_goes_by_logits_scores_with_any_teacher(teacher: Path, tmp_path: Path, stage: str) -> None:
+    usual = score_samples(resolve({**SETTINGS, "teacher": teacher}, [by(stage)]))
+    rows = rows_file(teacher, tmp_path / "said.npy")
+    file = onnx_file(teacher, tmp_path / "teacher.onnx")
+    kinds: dict[str, dict[str, Any]] = {
+        "file": {"teacher": rows, "teacher_says": "logits"},
+        "onnx": {"teacher": file, "teacher_says": "logits"},
+        "two": {"teacher": [teacher, file], "teacher_says": "logits"},
+        "network with a bank": {"teacher": teacher, "bank": tmp_path / "bank"},
+        "bank alone": {"bank": tmp_path / "bank"},
+    }
+    for name, given in kinds.items():
+        found = score_samples(resolve({**SETTINGS, **given}, [by(stage)]))
+        torch.testing.assert_close(found.score, usual.score, rtol=5e-3, atol=5e-3, msg=name)
+        assert torch.equal(found.index, usual.index)
+
+
+def test_scores_fit_a_teacher_and_its_bank_alone(teacher: Path, tmp_path: Path) -> None:
+    first = distil(tmp_path / "first", teacher, bank=tmp_path / "bank")
+    scores = first.folder / "scores.safetensors"
+    alone = run(resolve({**SETTINGS, "bank": tmp_path / "bank", "scores": scores}, []), tmp_path / "alone")
+    assert (alone.banked, alone.taught) == (0, first.taught)
+    with pytest.raises(InputError, match="scores made with another teacher"):
+        run(resolve({**SETTINGS, "teacher": [teacher, teacher], "scores": scores}), tmp_path / "out")

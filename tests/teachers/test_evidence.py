@@ -299,3 +299,40 @@ def test_a_head_that_runs_twice_an_image_is_refused() -> None:
     teacher = LiveTeacher(Twice(), digits().normalisation)
     with pytest.raises(InputError, match="more than once an image"):
         outputs(teacher, digits().train.images[:6])
+
+
+class Noting:
+    """A signal that is no network, and notes what it is asked."""
+
+    classes = 10
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+        self.asked += zip(index.tolist(), view.tolist(), strict=True)
+        return functional.one_hot(index % 10, 10).float() + images.float().mean(dim=(1, 2, 3))[:, None] / 255
+
+
+def test_of_any_signal_the_logits_are_gathered_by_position_in_the_view_that_leaves_images_alone() -> None:
+    signal = Noting()
+    found = gather_evidence(signal, digits().train, TAUGHT, KEPT, seed=0, features=False, view=4)
+    assert signal.asked == [(int(position), 4) for position in (*TAUGHT, *KEPT)]
+    assert found.teacher.train.features is None
+    assert not found.has_bias
+    expected = Noting().said(images_at(TAUGHT), TAUGHT, TAUGHT)
+    torch.testing.assert_close(found.teacher.train.logits, expected)
+    assert found.teacher.held_out is not None
+    torch.testing.assert_close(found.teacher.held_out.logits, Noting().said(images_at(KEPT), KEPT, KEPT))
+
+
+def test_many_images_are_asked_about_in_their_order() -> None:
+    signal, positions = Noting(), torch.arange(1100).flip(0)
+    found = gather_evidence(signal, digits().train, positions, NOBODY, seed=0, features=False)
+    assert [index for index, _ in signal.asked] == positions.tolist()
+    assert torch.equal(found.teacher.train.logits.argmax(dim=1), positions % 10)
+
+
+def test_a_signal_that_is_no_network_shows_no_features() -> None:
+    with pytest.raises(InputError, match=r"looks inside the teacher, which Noting does not show: give a network"):
+        gather_evidence(Noting(), digits().train, TAUGHT, KEPT, seed=0)

@@ -201,3 +201,13 @@ def test_it_has_as_many_threads_as_torch(tmp_path, monkeypatch, threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     options = teacher(classifier(tmp_path))._session.get_session_options()
     assert options.intra_op_num_threads == threads
+
+
+def test_a_normalisation_for_whatever_takes_floating_point(tmp_path):
+    """A data set's own, say, which a graph that takes pixels leaves alone."""
+    of_floats = teacher(classifier(tmp_path), normalise=None, otherwise=NORMALISE)
+    assert of_floats.normalise == NORMALISE
+    torch.testing.assert_close(words(of_floats, shape=SHAPE), words(teacher(classifier(tmp_path)), shape=SHAPE))
+    other = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert teacher(classifier(tmp_path), normalise=other, otherwise=NORMALISE).normalise == other
+    assert teacher(classifier(tmp_path, takes=UINT8), normalise=None, otherwise=NORMALISE).normalise is None

@@ -12,10 +12,10 @@ from preceptor.training.memory import keep_freed_memory
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back in this way")
 
 PROBE = """
-import json, resource, sys
-from preceptor.training.memory import keep_freed_memory
+import json, resource, runpy, sys
 
-kept = [keep_freed_memory(), keep_freed_memory()] if sys.argv[1] == "keep" else None
+keep_freed_memory = runpy.run_path(sys.argv[1])["keep_freed_memory"]
+kept = [keep_freed_memory(), keep_freed_memory()] if sys.argv[2] == "keep" else None
 
 def step():
     blocks = [bytearray(3_000_000) for _ in range(20)]
@@ -31,44 +31,11 @@ print(json.dumps({"kept": kept, "faults": (after - before) / 5}))
 """
 
 
-def probe(what, **environment):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    clean.pop("GLIBC_TUNABLES", None)
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, what], env={**clean, **environment}, capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout)
-
-
-@on_glibc
-def test_a_step_finds_the_memory_of_the_one_before():
-    pages = 20 * 3_000_000 / 4096
-    assert probe("nothing")["faults"] > 0.5 * pages
-    kept = probe("keep")
-    assert kept["kept"] == [True, True]
-    assert kept["faults"] < 0.05 * pages
-
-
-@on_glibc
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"MALLOC_TRIM_THRESHOLD_": "131072"},
-        {"MALLOC_ARENA_MAX_": "2"},
-        {"GLIBC_TUNABLES": "glibc.malloc.top_pad=65536"},
-    ],
-    ids=["trim", "arenas", "tunables"],
-)
-def test_what_the_environment_says_stands(setting, monkeypatch):
-    for name, value in setting.items():
-        monkeypatch.setenv(name, value)
-    assert not keep_freed_memory()
-
-
-def test_nothing_to_do_elsewhere(monkeypatch):
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("no library is to be loaded"))
-    assert not keep_freed_memory()
+def probe(what):
+    """In a process of its own, as the setting is for all of it."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_", "LD_"))}
+    command = [sys.executable, "-c", PROBE, memory.__file__, what]
+    return json.loads(subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout)
 
 
 class Library:
@@ -84,9 +51,49 @@ class Library:
 
 def on_machine(monkeypatch, *, process, library):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.31"))
-    monkeypatch.setattr(memory, "_settings", lambda: [])
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(memory, "_address", lambda function: function)
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: process if name is None else library)
+
+
+@on_glibc
+def test_a_step_finds_the_memory_of_the_one_before():
+    pages = 20 * 3_000_000 / 4096
+    assert probe("nothing")["faults"] > 0.5 * pages
+    kept = probe("keep")
+    assert kept["kept"] == [True, True]
+    assert kept["faults"] < 0.05 * pages
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("GLIBC_TUNABLES", "glibc.pthread.rseq=0:glibc.malloc.top_pad=65536"),
+    ],
+)
+def test_what_the_environment_says_stands(name, value, monkeypatch):
+    glibc = Library()
+    on_machine(monkeypatch, process=glibc, library=glibc)
+    monkeypatch.setenv(name, value)
+    assert not keep_freed_memory()
+    assert glibc.calls == []
+
+
+def test_other_settings_of_malloc_do_not_matter(monkeypatch):
+    glibc = Library()
+    on_machine(monkeypatch, process=glibc, library=glibc)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    assert keep_freed_memory()
+    assert glibc.calls == [(-3, 256 * 2**20), (-1, -1)]
+
+
+def test_nothing_to_do_elsewhere(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("no library is to be loaded"))
+    assert not keep_freed_memory()
 
 
 def test_an_old_glibc_takes_less(monkeypatch):

@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.files import check_writable
     from preceptor.speed import VARIANTS, find_variants, measure, save_speed
     from preceptor.training.device import choose_device
+    from preceptor.training.memory import keep_freed_memory
 
+    keep_freed_memory()  # the peers' loop, in the same process, gains by it too
     _check(arguments)
     device = choose_device(arguments.device)
     variants = find_variants(arguments.variant or VARIANTS)

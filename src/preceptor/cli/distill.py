@@ -7,21 +7,28 @@ EXAMPLES = """examples:
   preceptor distill --teacher runs/teacher --recipe label-revision --out runs/lr recipe.correct.eta=0.5
   preceptor distill --teacher runs/fashion-teacher --data fashion-mnist --student resnet8 \\
       --recipe kd --out runs/kd protocol.epochs=30 recipe.temper.temperature=2
+  preceptor distill --teacher runs/teacher --bank banks/digits --recipe kd --out runs/from-bank
+  preceptor distill --teacher big.onnx --teacher-says logits --recipe kd --out runs/from-onnx
+  preceptor distill --teacher runs/teacher --teacher runs/other --recipe kd --out runs/from-two
   preceptor distill --config runs/kd/run.yaml --seed 1 --out runs/kd-seed-1
+
+A bank in --bank is made where there is none and filled with what the run asks; one that is filled enough teaches
+without --teacher. A .npy or .parquet file says the same of every view of an image: with augment=false the student is
+shown what its teacher saw.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_run_options
+    from preceptor.cli.options import add_run_options, add_teacher_options
 
     parser.epilog = EXAMPLES
-    parser.add_argument("--teacher", help="run folder of the teacher (preceptor train makes one)")
     parser.add_argument(
         "--student", help="architecture: resnet8, resnet8x4, convnet8, timm:NAME, ... (default convnet8)"
     )
     parser.add_argument("--recipe", help="a recipe's name (see preceptor methods) or a .yaml file (default kd)")
     parser.add_argument("--scores", help="score file for the recipe's selection (preceptor select writes one)")
+    add_teacher_options(parser)
     add_run_options(parser)
 
 

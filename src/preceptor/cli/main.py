@@ -13,10 +13,13 @@ VERBS = {
     "demo": "see it work now, on this machine, offline",
     "train": "train a teacher, or a student by labels alone",
     "distill": "distil a student from a teacher with a recipe",
+    "bank": "keep what a teacher says, so that it is asked once",
+    "resume": "go on with a run that was stopped",
     "select": "score the samples for a selection, or show scores",
     "evaluate": "measure a student on a data set",
     "methods": "list every stage and recipe, with its paper and defaults",
     "reproduce": "run an experiment again and write its result file",
+    "bench": "measure how fast training is here, against the peers' loop",
 }
 """Every verb is a module of this package with ``add_arguments(parser)`` and ``run(arguments)``."""
 
@@ -28,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0 done; 2 something handed in is wrong; 3 the machine lacks something; 130 interrupted.
+        0 done; 2 something handed in is wrong; 3 the machine lacks something; 4 stopped, with a checkpoint to go on
+        from; 130 interrupted.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     try:

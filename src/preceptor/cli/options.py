@@ -14,6 +14,10 @@ FLAGS = {
     "validation": "validation",
     "student": "student",
     "teacher": "teacher",
+    "teacher_says": "teacher_says",
+    "ensemble_mean": "ensemble_mean",
+    "bank": "bank",
+    "bank_top_k": "bank_top_k",
     "recipe": "recipe",
     "protocol": "protocol",
     "epochs": "protocol.epochs",
@@ -23,6 +27,7 @@ FLAGS = {
     "split_seed": "split_seed",
     "device": "device",
     "precision": "precision",
+    "compile": "compile",
     "keep_checkpoints": "keep_checkpoints",
     "scores": "scores",
 }
@@ -48,6 +53,33 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--image-size", type=int, help="resize the images of a folder to this side, in pixels")
 
 
+def add_teacher_options(parser: argparse.ArgumentParser, bank: bool = True) -> None:
+    """Who teaches, and through which bank where the verb is not about one itself."""
+    group = parser.add_argument_group("teacher")
+    group.add_argument(
+        "--teacher",
+        action="append",
+        help="run folder (preceptor train makes one), FILE.onnx, or FILE.npy or FILE.parquet of what it said of each "
+        "training image; give it several times for an ensemble",
+    )
+    group.add_argument("--teacher-says", help="what the numbers of .onnx, .npy and .parquet are: logits, probabilities")
+    group.add_argument("--ensemble-mean", help="of several teachers: probabilities (default) or logits")
+    if bank:
+        group.add_argument(
+            "--bank", help="folder that keeps what the teacher says, so that it is asked once (preceptor bank)"
+        )
+        group.add_argument("--bank-top-k", type=int, help="a bank to be made keeps the largest logits alone")
+
+
+def add_speed_options(group: argparse._ActionsContainer) -> None:
+    """Where and how networks compute."""
+    group.add_argument("--device", help="auto (default), cpu or cuda")
+    group.add_argument(
+        "--precision", help="auto (default: bf16 where the device has units for it, else fp32), fp32 or bf16"
+    )
+    group.add_argument("--compile", help="auto (default: where the run is long enough to pay for it), never or always")
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Everything else that train and distill share."""
     add_data_options(parser)
@@ -61,10 +93,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--lr", type=float, help="learning rate at the start (default 0.05)")
     group.add_argument("--seed", type=int, help="of weights, order and views (default 0)")
     group.add_argument("--split-seed", type=int, help="of what is held out; keep the teacher's (default 0)")
-    group.add_argument("--device", help="auto (default), cpu or cuda")
-    group.add_argument("--precision", help="fp32 (default) or bf16")
+    add_speed_options(group)
     group.add_argument("--keep-checkpoints", type=int, help="keep so many moments of the training (default none)")
     parser.add_argument("--config", type=Path, help="a YAML file of settings, or the run.yaml of an earlier run")
+    add_checkpoint_option(parser)
+    parser.add_argument("--profile", action="store_true", help="write where the time of some steps went")
     parser.add_argument("--out", type=Path, required=True, help="folder for the run; must be empty or absent")
     parser.add_argument(
         "override", nargs="*", metavar="key=value", help="any setting, for example protocol.momentum=0.8"
@@ -72,11 +105,25 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_output_options(parser)
 
 
+def flag_settings(arguments: argparse.Namespace) -> list[tuple[str, Any]]:
+    """The settings given as flags, as dotted overrides."""
+    flags = [(key, getattr(arguments, flag, None)) for flag, key in FLAGS.items()]
+    return [(key, value) for key, value in flags if value is not None]
+
+
+def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    """How often to keep what a stopped run goes on from."""
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="time between checkpoints, from which preceptor resume goes on (default 60)",
+    )
+
+
 def given_settings(arguments: argparse.Namespace) -> list[tuple[str, Any]]:
     """The settings given as flags, then those given as ``key=value``, as dotted overrides."""
     from preceptor.config import parse_override
 
-    flags = [(key, getattr(arguments, flag, None)) for flag, key in FLAGS.items()]
-    return [(key, value) for key, value in flags if value is not None] + [
-        parse_override(text) for text in arguments.override
-    ]
+    return flag_settings(arguments) + [parse_override(text) for text in arguments.override]

@@ -21,14 +21,14 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_data_options, add_output_options
+    from preceptor.cli.options import add_data_options, add_output_options, add_teacher_options
 
     parser.epilog = EXAMPLES
     parser.add_argument("--show", type=Path, metavar="FILE", help="look at a score file, and do nothing else")
-    parser.add_argument("--teacher", help="run folder of the teacher (preceptor train makes one)")
     parser.add_argument(
         "--select", default="influence", help="the estimator: see preceptor methods (default influence)"
     )
+    add_teacher_options(parser)
     add_data_options(parser)
     parser.add_argument("--train-labels", help=".npy file of labels to use in place of the data set's own")
     parser.add_argument("--train-images", type=int, help="score a stratified subset of this many images")
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.errors import InputError
     from preceptor.runs.scores import load_scores
 
-    if arguments.show and (arguments.teacher or arguments.out):
+    if arguments.show and (arguments.teacher or arguments.bank or arguments.out):
         raise InputError("--show looks at a score file and does nothing else: leave --teacher and --out away")
     path, scores = (
         (arguments.show, load_scores(arguments.show)) if arguments.show else (arguments.out, _score(arguments))
@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> "Scores":
+    from preceptor.cli.options import flag_settings
     from preceptor.config import parse_override
     from preceptor.errors import InputError
     from preceptor.files import check_writable
@@ -66,16 +67,14 @@ def _score(arguments: argparse.Namespace) -> "Scores":
     from preceptor.runs.scores import save_scores
     from preceptor.runs.selection import score_samples
 
-    if arguments.teacher is None or arguments.out is None:
+    if (arguments.teacher is None and arguments.bank is None) or arguments.out is None:
         raise InputError("give --teacher RUN_FOLDER and --out FILE to score samples, or --show FILE to look at scores")
     if arguments.out.exists():
         raise InputError(f"{arguments.out}: exists; nothing is ever overwritten: choose another --out")
     check_writable(arguments.out.resolve().parent)
     choice = {"stage": arguments.select, **dict(parse_override(text) for text in arguments.override)}
-    settings = ("data", "data_root", "download", "image_size", "train_labels", "train_images", "validation")
-    given = {key: getattr(arguments, key) for key in (*settings, "seed", "split_seed", "device", "teacher")}
-    content: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    scores = score_samples(resolve({**content, "recipe": {"select": choice, "terms": {"kl": {"match": "kl"}}}}))
+    recipe = {"select": choice, "terms": {"kl": {"match": "kl"}}}
+    scores = score_samples(resolve({"recipe": recipe}, flag_settings(arguments)))
     save_scores(arguments.out, scores)
     return scores
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.runs import RunResult
+    from preceptor.runs import RunConfig, RunResult
     from preceptor.teachers import TeacherCheck
 
 
@@ -16,21 +16,35 @@ def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> N
     from preceptor.cli.options import given_settings
     from preceptor.cli.progress import ProgressBar
     from preceptor.runs import read_config, resolve, run
+    from preceptor.training.memory import keep_freed_memory
+    from preceptor.training.profiler import TABLE_FILE
 
+    keep_freed_memory()
     content = {**defaults, **(read_config(arguments.config) if arguments.config else {})}
     config = resolve(content, given_settings(arguments))
     with ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar:
-        result = run(config, arguments.out, bar)
+        result = run(
+            config, arguments.out, bar, profile=arguments.profile, checkpoint_seconds=arguments.checkpoint_every
+        )
+    show(result, config, arguments)
+    if arguments.profile and not (arguments.json or arguments.quiet):
+        print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
+
+
+def show(result: "RunResult", config: "RunConfig", arguments: argparse.Namespace) -> None:
+    """What a run came to, for people or for scripts."""
     if arguments.json:
         json.dump({**asdict(result), "folder": str(result.folder)}, sys.stdout)
         print()
     elif not arguments.quiet:
-        _show(result)
+        _show(result, config)
 
 
-def _show(result: "RunResult") -> None:
+def _show(result: "RunResult", config: "RunConfig") -> None:
     if result.teacher is not None:
         print(_teacher_line(result.teacher))
+    if result.banked is not None:
+        print(f"bank {config.bank}: {_bank_words(result.banked)}")
     print(f"trained on {result.training_images:,} images, last epoch")
     if result.taught is not None:
         others = "nothing, as the recipe leaves them out," if result.untaught else "the labels alone"
@@ -40,6 +54,12 @@ def _show(result: "RunResult") -> None:
     if result.test is not None:
         print(f"test set, looked at once: {result.test.accuracy:.2%} of {result.test.n:,}, NLL {result.test.nll:.4f}")
     print(f"run folder: {result.folder}")
+
+
+def _bank_words(asked: int) -> str:
+    if asked == 0:
+        return "held all that was asked; the teacher was not asked"
+    return f"the teacher was asked about {asked:,} images, all else came from the bank"
 
 
 def _teacher_line(found: "TeacherCheck") -> str:

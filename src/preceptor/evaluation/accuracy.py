@@ -11,13 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from preceptor.errors import InputError
-from preceptor.evaluation.selective import (
-    SelectiveMetrics,
-    reservation_confidence,
-    selective_metrics,
-    softmax_response,
-)
-from preceptor.lesson import UNLABELLED, predicted_class
+from preceptor.evaluation.scores import reservation_confidence, softmax_response
+from preceptor.evaluation.selective import SelectiveMetrics, selective_metrics
+from preceptor.lesson import UNLABELLED, is_class, predicted_class
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,18 @@ def negative_log_likelihood(
     return F.cross_entropy(_at_least_float32(logits), label.long(), ignore_index=UNLABELLED, reduction="none")
 
 
+def brier_score(logits: Float[Tensor, "batch classes"], label: Integer[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """``sum_i (p_i - [i = label])^2`` per sample, in [0, 2]; NaN for the unlabelled. float64.
+
+    Half of it, with two classes, is what scikit-learn shows by default.
+    Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+    """
+    label = label.long()
+    probabilities = logits.double().softmax(dim=1)
+    score = (probabilities - is_class(probabilities, label).double()).square().sum(dim=1)
+    return torch.where(label == UNLABELLED, float("nan"), score)
+
+
 def per_class_accuracy(
     prediction: Integer[Tensor, " batch"], label: Integer[Tensor, " batch"], classes: int
 ) -> Float[Tensor, " classes"]:
@@ -92,7 +100,7 @@ def evaluate(outputs: Float[Tensor, "n outputs"], labels: Integer[Tensor, " n"],
     """
     labels = labels.long()
     classes = outputs.shape[1] - abstains
-    _check(outputs, labels, classes)
+    check_outputs(outputs, labels, classes)
     labelled = labels != UNLABELLED
     outputs, labels = _at_least_float32(outputs[labelled]), labels[labelled]
     logits = outputs[:, :classes]
@@ -125,7 +133,12 @@ def _mean(values: Tensor) -> float:
     return float(values.double().mean())
 
 
-def _check(logits: Tensor, labels: Tensor, classes: int) -> None:
+def check_outputs(logits: Tensor, labels: Tensor, classes: int) -> None:
+    """Refuse outputs and labels that nothing can be measured on.
+
+    Raises:
+        InputError: as `evaluate`.
+    """
     count = len(logits)
     if len(labels) != count:
         raise InputError(f"{count} rows of logits but {len(labels)} labels: give one label for each row")

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.evaluation.selective import check_counts, check_ranking
+from preceptor.evaluation.ranking import check_counts, check_ranking
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,7 @@ def select_threshold(
 
     Geifman and El-Yaniv, 2017, arXiv:1705.08500, algorithm 1.
     """
-    check_ranking(confidence, wrong)
-    _check_finite(confidence)
-    _check_delta(delta)
-    if not 0 < max_risk <= 1:
-        raise InputError(f"max_risk {max_risk}: give a share above 0 and at most 1, for example 0.02")
+    check_calibration(confidence, wrong, max_risk, delta)
     n = len(confidence)
     tried = _bisect(confidence.detach(), wrong, max_risk, delta)
     passed = [candidate for candidate in tried if candidate.bound < max_risk]
@@ -136,6 +132,19 @@ def select_threshold(
         delta=delta,
         samples=n,
     )
+
+
+def check_calibration(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> None:
+    """Refuse what nothing can be promised on.
+
+    Raises:
+        InputError: as `select_threshold`.
+    """
+    check_ranking(confidence, wrong)
+    _check_finite(confidence)
+    _check_delta(delta)
+    if not 0 < max_risk <= 1:
+        raise InputError(f"max_risk {max_risk}: give a share above 0 and at most 1, for example 0.02")
 
 
 def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[_Candidate]:

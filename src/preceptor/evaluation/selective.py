@@ -1,31 +1,29 @@
-"""How well a classifier knows when it is wrong: risk against coverage, and the scores that rank the samples.
+"""How well a classifier knows when it is wrong: risk against coverage.
 
 A confidence is any number a sample, higher when surer; only its order counts. ``wrong`` says whether the prediction
-among the real classes misses the label; the unlabelled are the caller's to leave out.
-
-Ties: every curve is the average over all orders of the samples that share a confidence, so that inside such a group
-the expected errors grow linearly. It is exact and does not depend on the order of the samples. What is kept at a lower
-coverage is thus part of what is kept at a higher one.
-
-Errors are counted as integers and averaged in float64. Everything costs one sort.
+among the real classes misses the label; the unlabelled are the caller's to leave out. How ties are treated is said in
+:mod:`preceptor.evaluation.ranking`: averaged over orders, and taken together by a threshold.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Literal, overload
+from typing import overload
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.errors import InputError
+from preceptor.evaluation.ranking import Optimum, best_aurc, check_counts, ranked
+from preceptor.evaluation.scores import reservation_confidence as reservation_confidence
+from preceptor.evaluation.scores import softmax_response as softmax_response
 
 COVERAGES = (100, 95, 90, 85, 80, 70)
-"""In percent; where `SelectiveMetrics` reports the error."""
+"""In percent; where the error is reported."""
 
-Optimum = Literal["finite", "asymptotic"]
+RISKS = (1, 2, 5)
+"""In percent; where the coverage is reported."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,19 @@ class RiskCoverage:
 
 
 @dataclass(frozen=True)
+class AccuracyRejection:
+    """The accuracy-rejection curve: the risk-coverage curve seen from the other side.
+
+    Attributes:
+        rejection: share declined, ``1 - k / n``, from just below 1 to 0. float64.
+        accuracy: share of right predictions among the rest. float64.
+    """
+
+    rejection: Float[Tensor, " n"]
+    accuracy: Float[Tensor, " n"]
+
+
+@dataclass(frozen=True)
 class SelectiveMetrics:
     """What a classifier does when it may decline the samples it is least sure of.
 
@@ -51,56 +62,60 @@ class SelectiveMetrics:
             "85", "80", "70"), as text, so that JSON keeps it.
         aurc: area under the risk-coverage curve.
         excess_aurc: by how much that exceeds the area of a perfect ranking with as many errors (finite form).
+        augrc: area under the generalised risk-coverage curve.
+        auroc: of failure prediction; None where all predictions are right, or all wrong.
+        coverage_at_risk: the widest coverage of a threshold, by risk in percent ("1", "2", "5"), as text.
     """
 
     score: str
     error_at_coverage: dict[str, float]
     aurc: float
     excess_aurc: float
-
-
-def softmax_response(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-    """The largest softmax probability over the real classes; an abstaining head's extra output is not among them.
-
-    In float64: in float32 every probability above 1 - 6e-8 would be 1 and the surest samples would tie.
-    Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017, arXiv:1705.08500.
-    """
-    return class_logits.double().softmax(dim=1).amax(dim=1)
-
-
-def reservation_confidence(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
-    """Minus the probability of the extra output, the last of classes + 1: ``-q_{m+1}``, in [-1, 0]. float64.
-
-    Liu et al., "Deep Gamblers: Learning to Abstain with Portfolio Theory", 2019, arXiv:1907.00208.
-    """
-    return -logits.double().softmax(dim=1)[:, -1]
+    augrc: float
+    auroc: float | None
+    coverage_at_risk: dict[str, float]
 
 
 def risk_coverage(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> RiskCoverage:
     """The risk-coverage curve: ``risk_k = (errors among the k surest) / k`` at ``coverage_k = k / n``.
 
-    Tied samples are averaged over all their orders, see the top of this module.
+    Tied samples are averaged over all their orders.
 
     Raises:
         InputError: no sample, shapes that differ or are not one-dimensional, `wrong` not boolean, or a confidence
             that is NaN; its position is named, counted from 0.
     """
-    errors = _expected_errors(confidence, wrong)
-    kept = _ranks(errors)
-    return RiskCoverage(coverage=kept / len(errors), risk=errors / kept)
+    ranking = ranked(confidence, wrong)
+    return RiskCoverage(coverage=ranking.ranks / ranking.n, risk=ranking.expected_errors[0] / ranking.ranks)
+
+
+def accuracy_rejection(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> AccuracyRejection:
+    """The accuracy among the k surest against the share ``1 - k / n`` that is declined.
+
+    Nadeem, Zucker and Hanczar, "Accuracy-Rejection Curves (ARCs) for Comparing Classification Methods with a Reject
+    Option", 2009. Tied samples are averaged over all their orders.
+
+    Raises:
+        InputError: as `risk_coverage`.
+    """
+    curve = risk_coverage(confidence, wrong)
+    return AccuracyRejection(rejection=1 - curve.coverage, accuracy=1 - curve.risk)
 
 
 def aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
     """Area under the risk-coverage curve, ``(1/n) sum_k risk_k``; lower is better. Ties are averaged over orders.
 
-    Public code differs. That of Geifman et al. divides by one too many at all points but the first; fd-shifts takes
-    the trapezoid rule over distinct confidences, starts it at coverage 0 and shows it times 1000.
+    With ``w_k`` errors among the k surest that is ``(1/n) sum_{k=1..n} w_k / k``. Public code differs, which explains
+    numbers that do not meet: that of Geifman et al. (geifmany/uncertainty_ICLR) is off by one,
+    ``(1/n) (sum_{k=1..n-1} w_k / (k + 1) + w_n / n)``: all points but the last divide by one sample too many, and
+    the area comes out too small. That of fd-shifts takes the trapezoid rule over distinct confidences, starts it at
+    coverage 0 with the first risk, and shows it times 1000.
     Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation", 2019, arXiv:1805.08206.
 
     Raises:
         InputError: as `risk_coverage`.
     """
-    return _mean_risk(_expected_errors(confidence, wrong))
+    return float(ranked(confidence, wrong).aurc)
 
 
 def optimal_aurc(errors: int, n: int, form: Optimum = "finite") -> float:
@@ -116,12 +131,7 @@ def optimal_aurc(errors: int, n: int, form: Optimum = "finite") -> float:
         InputError: n below 1, errors not between 0 and n, or an unknown form.
     """
     check_counts(errors, n)
-    if form == "finite":
-        return _mean_risk((torch.arange(1, n + 1, dtype=torch.float64) - (n - errors)).clamp(min=0))
-    if form == "asymptotic":
-        rate = errors / n
-        return rate + (1 - rate) * math.log1p(-rate) if errors < n else 1.0
-    raise InputError(f"unknown form {form!r} of the optimal AURC: give 'finite' or 'asymptotic'")
+    return float(best_aurc(torch.tensor(errors, dtype=torch.float64), n, form))
 
 
 def excess_aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], form: Optimum = "finite") -> float:
@@ -133,7 +143,7 @@ def excess_aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], form
     Raises:
         InputError: as `risk_coverage`, or an unknown form.
     """
-    return _excess(_expected_errors(confidence, wrong), form)
+    return float(ranked(confidence, wrong).excess_aurc(form))
 
 
 def augrc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
@@ -146,8 +156,52 @@ def augrc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
     Raises:
         InputError: as `risk_coverage`.
     """
-    errors = _expected_errors(confidence, wrong)
-    return float(errors.mean() / len(errors))
+    return float(ranked(confidence, wrong).augrc())
+
+
+def failure_auroc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float | None:
+    """AUROC of failure prediction: how often a right prediction is surer than a wrong one, ties counting one half.
+
+    With w errors among n it is ``1 - (n^2 AUGRC - w (w + 1) / 2) / (w (n - w))`` (our rearrangement of the
+    Mann-Whitney statistic; Traub et al., 2024, give its limit), so that it needs no second sort.
+    None where all predictions are right, or all wrong.
+    Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", 2017,
+    arXiv:1610.02136.
+
+    Raises:
+        InputError: as `risk_coverage`.
+    """
+    return _if_defined(ranked(confidence, wrong).auroc())
+
+
+@overload
+def coverage_at_risk(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], limit: float) -> float: ...
+@overload
+def coverage_at_risk(
+    confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], limit: Sequence[float]
+) -> list[float]: ...
+def coverage_at_risk(
+    confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], limit: float | Sequence[float]
+) -> float | list[float]:
+    """The widest coverage that some threshold gives on these samples with an error not above the limit; 0 if none.
+
+    Tied samples are answered together, or not at all. The threshold is chosen by the very labels it is judged on, so
+    that this flatters: `select_threshold` gives one that holds on new samples.
+
+    Args:
+        confidence: higher when surer.
+        wrong: whether the prediction misses the label.
+        limit: of the risk, 0 to 1; one, or several at the cost of one sort.
+
+    Raises:
+        InputError: as `risk_coverage`, or a limit out of range.
+    """
+    limits = list(limit) if isinstance(limit, Sequence) else [limit]
+    for each in limits:
+        if not 0 <= each <= 1:
+            raise InputError(f"risk {each}: give a share from 0 to 1, for example 0.02")
+    found: list[float] = ranked(confidence, wrong).coverage_at_risk(limits)[0].tolist()
+    return found if isinstance(limit, Sequence) else found[0]
 
 
 def samples_kept(n: int, coverage: float) -> int:
@@ -183,14 +237,14 @@ def error_at_coverage(
     Raises:
         InputError: as `risk_coverage` and `samples_kept`.
     """
-    errors = _expected_errors(confidence, wrong)
-    if isinstance(coverage, Sequence):
-        return [_error_among(errors, samples_kept(len(errors), share)) for share in coverage]
-    return _error_among(errors, samples_kept(len(errors), coverage))
+    ranking = ranked(confidence, wrong)
+    shares = list(coverage) if isinstance(coverage, Sequence) else [coverage]
+    found: list[float] = ranking.error_among([samples_kept(ranking.n, share) for share in shares])[0].tolist()
+    return found if isinstance(coverage, Sequence) else found[0]
 
 
 def selective_metrics(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], score: str) -> SelectiveMetrics:
-    """Error at the usual coverages, AURC and finite E-AURC of a ranking; ``dataclasses.asdict`` makes it JSON.
+    """All of these from one sort; ``dataclasses.asdict`` makes it JSON.
 
     Args:
         confidence: higher when surer.
@@ -200,68 +254,23 @@ def selective_metrics(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]
     Raises:
         InputError: as `risk_coverage`.
     """
-    errors = _expected_errors(confidence, wrong)
-    kept = {percent: samples_kept(len(errors), percent / 100) for percent in COVERAGES}
+    ranking = ranked(confidence, wrong)
+    errors = ranking.error_among([samples_kept(ranking.n, percent / 100) for percent in COVERAGES])
+    coverages = ranking.coverage_at_risk([percent / 100 for percent in RISKS])
     return SelectiveMetrics(
         score=score,
-        error_at_coverage={str(percent): _error_among(errors, count) for percent, count in kept.items()},
-        aurc=_mean_risk(errors),
-        excess_aurc=_excess(errors, "finite"),
+        error_at_coverage=_by_percent(COVERAGES, errors),
+        aurc=float(ranking.aurc),
+        excess_aurc=float(ranking.excess_aurc()),
+        augrc=float(ranking.augrc()),
+        auroc=_if_defined(ranking.auroc()),
+        coverage_at_risk=_by_percent(RISKS, coverages),
     )
 
 
-def check_ranking(confidence: Tensor, wrong: Tensor) -> None:
-    """Refuses what cannot be ranked.
-
-    Raises:
-        InputError: as `risk_coverage`.
-    """
-    if confidence.shape != wrong.shape or confidence.ndim != 1:
-        shapes = f"{list(confidence.shape)} and {list(wrong.shape)}"
-        raise InputError(f"confidence and wrong have the shapes {shapes}: give one number a sample for each")
-    if len(confidence) == 0:
-        raise InputError("no sample: give at least one confidence, with whether its prediction is wrong")
-    if wrong.dtype != torch.bool:
-        raise InputError(f"wrong holds {wrong.dtype}: give booleans, for example prediction != label")
-    unknown = confidence.isnan()
-    if unknown.any():
-        raise InputError(f"sample {int(unknown.nonzero()[0])}: its confidence is NaN and has no place in a ranking")
+def _by_percent(percents: tuple[int, ...], values: Float[Tensor, "1 percents"]) -> dict[str, float]:
+    return {str(percent): value for percent, value in zip(percents, values[0].tolist(), strict=True)}
 
 
-def check_counts(errors: int, n: int) -> None:
-    """Refuses numbers of errors that n samples cannot hold.
-
-    Raises:
-        InputError: n below 1, or errors not between 0 and n.
-    """
-    if n < 1 or not 0 <= errors <= n:
-        raise InputError(f"{errors} errors among {n} samples: give at least one sample and errors between 0 and n")
-
-
-def _expected_errors(confidence: Tensor, wrong: Tensor) -> Float[Tensor, " n"]:
-    """Expected errors among the k surest samples, for k = 1 to n, over all orders of the tied."""
-    check_ranking(confidence, wrong)
-    ordered, order = confidence.sort(descending=True)
-    sizes = torch.unique_consecutive(ordered, return_counts=True)[1]
-    ends = sizes.cumsum(dim=0)
-    total = wrong[order].cumsum(dim=0)[ends - 1]
-    starts, before = ends - sizes, torch.nn.functional.pad(total[:-1], (1, 0))
-    within = _ranks(ordered) - starts.repeat_interleave(sizes)
-    own = within * (total - before).repeat_interleave(sizes) / sizes.repeat_interleave(sizes)
-    return torch.add(before.repeat_interleave(sizes), own)
-
-
-def _ranks(samples: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    return torch.arange(1, len(samples) + 1, dtype=torch.float64, device=samples.device)
-
-
-def _mean_risk(errors: Float[Tensor, " n"]) -> float:
-    return float((errors / _ranks(errors)).mean())
-
-
-def _excess(errors: Float[Tensor, " n"], form: Optimum) -> float:
-    return _mean_risk(errors) - optimal_aurc(round(float(errors[-1])), len(errors), form)
-
-
-def _error_among(errors: Float[Tensor, " n"], kept: int) -> float:
-    return float(errors[kept - 1]) / kept
+def _if_defined(value: Float[Tensor, " 1"]) -> float | None:
+    return None if value.isnan() else float(value)

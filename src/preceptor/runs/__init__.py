@@ -2,6 +2,7 @@
 
 from preceptor.runs.config import RunConfig, read_config, resolve
 from preceptor.runs.folder import RunFolder, versions
+from preceptor.runs.resume import resume, stopped_run
 from preceptor.runs.single import RunResult, run
 
-__all__ = ["RunConfig", "RunFolder", "RunResult", "read_config", "resolve", "run", "versions"]
+__all__ = ["RunConfig", "RunFolder", "RunResult", "read_config", "resolve", "resume", "run", "stopped_run", "versions"]

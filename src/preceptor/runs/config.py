@@ -2,14 +2,51 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from preceptor.config import read_yaml, validated, with_overrides
+from preceptor.data import Normalisation
 from preceptor.errors import InputError, unknown_name
 from preceptor.recipes import RecipeFile, read_recipe
-from preceptor.training import PROTOCOLS, Precision, Protocol
+from preceptor.teachers.ensemble import Mean
+from preceptor.teachers.rows import Says
+from preceptor.training import PROTOCOLS, Compile, Precision, Protocol
+
+
+class StatedNormalisation(BaseModel):
+    """What an ONNX teacher's images go through first, where it is not the data set's.
+
+    Attributes:
+        mean: a number a channel, of pixel values scaled to [0, 1].
+        std: as many, above 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def normalisation(self) -> Normalisation:
+        """As what does it.
+
+        Raises:
+            InputError: as many means as deviations are wanted, and these above 0.
+        """
+        return Normalisation(self.mean, self.std)
+
+
+def _one_or_several(given: object) -> object:
+    """A list of one teacher is that teacher; an empty one would be an ensemble of nobody."""
+    if isinstance(given, (list, tuple)):
+        if not given:
+            raise ValueError("an empty list: give one teacher or several, or leave the key out")
+        return given[0] if len(given) == 1 else tuple(given)
+    return given
+
+
+Teachers = Annotated[Path | tuple[Path, ...] | None, BeforeValidator(_one_or_several)]
 
 
 class RunConfig(BaseModel):
@@ -24,7 +61,18 @@ class RunConfig(BaseModel):
         train_images: use a stratified subset of this many training images; None is all.
         validation: share of the training images held out, measured each epoch and never trained on.
         student: architecture of the network to train.
-        teacher: run folder of the teacher; None when the recipe needs none.
+        teacher: run folder of the teacher, an ``.onnx`` file, or a ``.npy`` or ``.parquet`` file of what it said of
+            each training image; or a list of these, an ensemble. None when the recipe needs none, or where a bank
+            holds all that is asked.
+        teacher_says: whether the numbers of ONNX and other files are "logits" or "probabilities"; never guessed. None
+            where there are no such files.
+        teacher_normalisation: mean and std of an ONNX teacher's images; None is the data set's. A graph that takes
+            uint8 normalises itself.
+        ensemble_mean: an ensemble is the mean of its members' "probabilities" or "logits".
+        ensemble_weights: of the members; None is equal weights.
+        bank: folder of a bank in front of the teacher, made if need be; None asks the teacher each time.
+        bank_top_k: how many of the largest logits a bank to be made keeps; None is all. One that is there keeps what
+            it keeps, and must keep this many where they are stated.
         recipe: the chain.
         scores: a score file (``preceptor select`` writes one) for the recipe's selection; None fits it anew.
         protocol: epochs, batch size, optimiser.
@@ -33,7 +81,10 @@ class RunConfig(BaseModel):
         split_seed: of the held-out part and the subset. It stays while ``seed`` changes, so that a teacher and its
             students, under whatever seeds, hold out the same images.
         device: "auto" takes CUDA where there is one.
-        precision: "fp32", or "bf16" for autocast.
+        precision: "auto" is bf16 where the device has units for it; or "fp32", "bf16". Of the student by autocast, of
+            the teacher by its weights as well.
+        compile: student and teacher: "auto" where the run is long enough to pay for it; or "never", "always"; "graph"
+            captures the student's passes as CUDA graphs, and leaves the teacher to "auto".
         keep_checkpoints: how many moments of the training to keep, evenly spaced, the last epoch among them; a
             selection by TracIn looks at its teacher's.
     """
@@ -48,7 +99,13 @@ class RunConfig(BaseModel):
     train_images: int | None = Field(default=None, ge=2)
     validation: float = Field(default=0.1, ge=0, lt=1)
     student: str = "convnet8"
-    teacher: Path | None = None
+    teacher: Teachers = None
+    teacher_says: Says | None = None
+    teacher_normalisation: StatedNormalisation | None = None
+    ensemble_mean: Mean = "probabilities"
+    ensemble_weights: tuple[float, ...] | None = None
+    bank: Path | None = None
+    bank_top_k: int | None = Field(default=None, ge=1)
     recipe: RecipeFile
     scores: Path | None = None
     protocol: Protocol = PROTOCOLS["short"]
@@ -56,8 +113,16 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**63)
     split_seed: int = Field(default=0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Precision = "fp32"
+    precision: Precision = "auto"
+    compile: Compile = "auto"
     keep_checkpoints: int = Field(default=0, ge=0)
+
+    @property
+    def teachers(self) -> tuple[Path, ...]:
+        """Every teacher, in the order given."""
+        if self.teacher is None:
+            return ()
+        return self.teacher if isinstance(self.teacher, tuple) else (self.teacher,)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import yaml
@@ -16,6 +16,7 @@ from torch import Tensor
 from preceptor import __version__
 from preceptor.errors import EnvironmentProblem, InputError
 from preceptor.files import check_writable, write_whole
+from preceptor.runs.lock import LOCK_FILE
 
 RUN_FILE = "run.yaml"
 METRICS_FILE = "metrics.jsonl"
@@ -36,6 +37,18 @@ class RunFolder:
         self.path = path
         check_free(path)
         check_writable(path)
+
+    @classmethod
+    def reopened(cls, path: Path) -> Self:
+        """The folder of a run that goes on.
+
+        Raises:
+            EnvironmentProblem: it cannot be written.
+        """
+        check_writable(path)
+        folder = cls.__new__(cls)
+        folder.path = path
+        return folder
 
     def write_config(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Write ``run.yaml``: the resolved configuration, and what it met (versions, machine, fingerprints)."""
@@ -61,7 +74,7 @@ def check_free(path: Path) -> None:
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file, a run needs a folder: choose another --out")
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(entry.name != LOCK_FILE for entry in path.iterdir()):
         raise InputError(f"{path}: not empty; a run never overwrites: choose another --out, or remove it first")
 
 

@@ -8,7 +8,7 @@ from preceptor.errors import InputError
 from preceptor.evaluation import Metrics, evaluate
 from preceptor.evaluation.logits import network_logits
 from preceptor.models import ModelCard, load_student
-from preceptor.runs.material import check_card
+from preceptor.runs.cards import check_card
 from preceptor.training.device import choose_device
 
 

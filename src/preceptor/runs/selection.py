@@ -1,5 +1,6 @@
 """Settles which samples the teacher teaches: scores made once before training, or taken from a score file."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,8 +17,10 @@ from preceptor.models import load_checkpoints
 from preceptor.recipes import build_chain_parts
 from preceptor.runs.config import RunConfig
 from preceptor.runs.folder import fingerprint
-from preceptor.runs.material import Material, load_teacher, prepare
+from preceptor.runs.material import Material, prepare
+from preceptor.runs.members import load_network
 from preceptor.runs.scores import ScoreOrigin, Scores, load_scores
+from preceptor.runs.signals import Teacher
 from preceptor.select import RankedSelection
 from preceptor.stage import registered_name
 from preceptor.teachers import LiveTeacher, gather_evidence
@@ -32,7 +35,8 @@ def settle_selection(config: RunConfig, material: Material) -> Scores | None:
 
     Raises:
         InputError: a score file without a selection to use it, one of other data or that lacks a sample, no held-out
-            samples where the estimator wants them, or a teacher that does not end in a linear layer.
+            samples where the estimator wants them, a teacher that is no network or does not end in a linear layer where
+        it wants to look inside.
     """
     chain = material.chain
     if not chain.needs_fit:
@@ -46,8 +50,17 @@ def settle_selection(config: RunConfig, material: Material) -> Scores | None:
     if not isinstance(chain.select, RankedSelection):  # a third party's own kind of fitted selection
         if config.scores is not None:
             raise InputError(f"scores = {config.scores}: the recipe's selection is not one by score")
+        network = material.teacher.network
         chain.fit(
-            gather_evidence(_teacher(material), material.train, material.positions, material.held_out, seed=config.seed)
+            gather_evidence(
+                network or material.teacher.signal,
+                material.train,
+                material.positions,
+                material.held_out,
+                seed=config.seed,
+                features=network is not None,
+                view=material.rule.identity,
+            )
         )
         return None
     if config.scores is not None:
@@ -67,21 +80,29 @@ def score_samples(config: RunConfig) -> Scores:
         if not isinstance(chain.select, RankedSelection):
             name = config.recipe.select.stage if config.recipe.select else "none"
             raise InputError(f"selection {name!r} does not score samples before training: it needs no score file")
-        scores = settle_selection(config, prepare(config, choose_device(config.device)))
+        with closing(prepare(config, choose_device(config.device))) as material:
+            scores = settle_selection(config, material)
     assert scores is not None, "a selection by score was just built"
     return scores
 
 
 def _fitted(config: RunConfig, select: RankedSelection, material: Material) -> Scores:
+    teacher = _teacher(material)
+    if select.needs_features and teacher.network is None:
+        raise InputError(
+            f"select {registered_name(select)!r} looks inside the teacher, and this one is no single network ("
+            f"{teacher.kind}): give a run folder as --teacher, or select by el2n, teacher_loss, correctness or random"
+        )
     history = _history(config, material, select)
     evidence = gather_evidence(
-        _teacher(material),
+        teacher.network or teacher.signal,
         material.train,
         material.positions,
         material.held_out if select.needs_held_out else material.held_out[:0],
         seed=config.seed,
         features=select.needs_features,
         history=history,
+        view=material.rule.identity,
     )
     if select.needs_held_out and evidence.held_out_label is None:
         raise InputError(
@@ -94,7 +115,7 @@ def _fitted(config: RunConfig, select: RankedSelection, material: Material) -> S
         options=_options(select),
         data=config.data,
         data_fingerprint=data_fingerprint(material.dataset),
-        teacher_fingerprint=material.teacher_fingerprint or "",
+        teacher_fingerprint=teacher.fingerprint,
         size=len(material.train),
         held_out=0 if evidence.held_out_label is None else int((evidence.held_out_label != UNLABELLED).sum()),
         checkpoints=len(evidence.checkpoints),
@@ -117,7 +138,7 @@ def _reused(path: Path, chain: Chain, material: Material) -> Scores:
             f"{path}: scores of other training data ({found.origin.data}): its positions mean other samples here; "
             "write new scores with preceptor select"
         )
-    if found.origin.teacher_fingerprint != material.teacher_fingerprint:
+    if found.origin.teacher_fingerprint != _teacher(material).fingerprint:
         raise InputError(f"{path}: scores made with another teacher: write new scores with preceptor select")
     _check_options(path, found.origin, select)
     positions = material.positions.sort().values
@@ -155,7 +176,7 @@ def _history(config: RunConfig, material: Material, select: RankedSelection) -> 
     """The teacher's checkpoints, oldest first, for an estimator that looks at more than its end."""
     if not select.needs_checkpoints:
         return []
-    folder = cast(Path, config.teacher)
+    folder = config.teachers[0]
     kept = load_checkpoints(folder)
     if not kept:
         raise InputError(
@@ -163,13 +184,13 @@ def _history(config: RunConfig, material: Material, select: RankedSelection) -> 
             "train it with --keep-checkpoints 5"
         )
     device = material.train.images.device
-    loaded = [(rate, load_teacher(path, material.dataset, device)) for rate, path in kept]
-    if loaded[-1][1][1] != material.teacher_fingerprint:
+    loaded = [(rate, load_network(path, material.dataset, device)) for rate, path in kept]
+    if loaded[-1][1][1] != _teacher(material).fingerprint:
         raise InputError(f"{kept[-1][1]}: is not the teacher as it is now: train the teacher again")
     return [(rate, teacher) for rate, (teacher, _) in loaded]
 
 
-def _teacher(material: Material) -> LiveTeacher:
+def _teacher(material: Material) -> Teacher:
     assert material.teacher is not None, "a chain with a selection needs its teacher"
     return material.teacher
 

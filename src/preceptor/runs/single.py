@@ -1,6 +1,8 @@
 """One run: check everything, train, measure, and leave a folder behind."""
 
 import dataclasses
+import shutil
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preceptor.data import ImageSet, ViewRule
+from preceptor.data import ImageSet
+from preceptor.errors import InputError
 from preceptor.evaluation import Metrics, evaluate
 from preceptor.evaluation.logits import network_logits
 from preceptor.lesson import UNLABELLED
@@ -16,15 +19,25 @@ from preceptor.models import save_checkpoint, save_student
 from preceptor.models.checkpoints import kept_epochs
 from preceptor.runs.config import RunConfig
 from preceptor.runs.folder import RunFolder, check_free, versions
+from preceptor.runs.lock import held
 from preceptor.runs.material import Material, prepare
 from preceptor.runs.scores import Scores, save_scores
 from preceptor.runs.selection import data_fingerprint, settle_selection
+from preceptor.runs.signals import Teacher
+from preceptor.runs.teaching import settle_teacher
 from preceptor.teachers import TeacherCheck
-from preceptor.training import Pupil, Watcher, fit
+from preceptor.training import Pupil, Silent, Watcher, fit
+from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointKeeper, stopping_on_signals
 from preceptor.training.device import choose_device, deterministic
+from preceptor.training.means import settled_precision
+from preceptor.training.profiler import Profiler
+from preceptor.training.watcher import Moment
 
 SCORES_FILE = "scores.safetensors"
 """The scores of a recipe that selects beforehand, in the run's folder."""
+
+CHECKPOINT_FOLDER = "checkpoint"
+"""In the run's folder, while it runs: what it goes on from when it was stopped."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,8 @@ class RunResult:
         training_images: how many were trained on.
         taught: how many of these the teacher teaches; None when the recipe selects none beforehand.
         untaught: how many of these neither the teacher nor a label teaches, since the recipe leaves them out.
+        banked: how many images in their views the run added to its bank, having asked the teacher about them; None
+            without a bank.
     """
 
     folder: Path
@@ -48,52 +63,101 @@ class RunResult:
     training_images: int
     taught: int | None
     untaught: int
+    banked: int | None
 
 
-def run(config: RunConfig, out: Path, watcher: Watcher | None = None) -> RunResult:
+def run(
+    config: RunConfig,
+    out: Path,
+    watcher: Watcher | None = None,
+    *,
+    profile: bool = False,
+    checkpoint_seconds: float = SECONDS_BETWEEN,
+) -> RunResult:
     """Train a student as configured and write its folder.
 
     Everything that can be checked is checked before the folder is made; the student is the one after the last
     epoch, and is saved before anything is measured; the test set is looked at once, at the end.
 
+    Args:
+        config: of the run.
+        out: its folder, empty or absent.
+        watcher: told about progress.
+        profile: write where the time of some steps went (``training.profiler``) into the folder.
+        checkpoint_seconds: between two checkpoints, from which :func:`preceptor.runs.resume` goes on. Default 60.
+
     Raises:
         InputError: anything wrong with the configuration, the data, the teacher or the folder.
         EnvironmentProblem: no such device, or the folder cannot be written.
+        Stopped: by Ctrl-C or SIGTERM, with a checkpoint.
     """
     device = choose_device(config.device)
     check_free(out)
-    with deterministic():
-        material = prepare(config, device)
+    if config.bank is not None and config.bank.resolve() == out.resolve():
+        raise InputError(f"{out}: is given for the run and for its bank: give them a folder each")
+    with deterministic(), closing(prepare(config, device)) as material:
         scores = settle_selection(config, material)
-        folder = RunFolder(out)
-        folder.write_config(config.model_dump(mode="json", exclude_none=True), _record(material, scores, device))
-        if scores is not None:
-            save_scores(out / SCORES_FILE, scores)
-        _train(config, material, folder, watcher)
-        save_student(out, material.student, material.card)
-        validation = _measure(material, material.train, material.held_out)
-        test = None if material.dataset.test is None else _measure(material, material.dataset.test, None)
+        teacher = settle_teacher(config, material)
+        with held(out):
+            folder = RunFolder(out)
+            record = _record(config, material, teacher, scores, device)
+            folder.write_config(config.model_dump(mode="json", exclude_none=True), record)
+            if scores is not None:
+                save_scores(out / SCORES_FILE, scores)
+            with closing(Profiler(watcher or Silent(), out)) if profile else nullcontext(watcher) as told:
+                keeper = CheckpointKeeper(out / CHECKPOINT_FOLDER, checkpoint_seconds)
+                return complete(config, material, teacher, scores, folder, told, keeper)
+
+
+def complete(
+    config: RunConfig,
+    material: Material,
+    teacher: Teacher | None,
+    scores: Scores | None,
+    folder: RunFolder,
+    watcher: Watcher | None,
+    keeper: CheckpointKeeper,
+    start: Moment | None = None,
+) -> RunResult:
+    """Train from a moment or from the beginning, then save and measure; the checkpoints go when all is done."""
+    with stopping_on_signals(keeper):
+        _train(config, material, teacher, folder, watcher, keeper, start)
+    save_student(folder.path, material.student, material.card)
+    validation = _measure(material, material.train, material.held_out)
+    test = None if material.dataset.test is None else _measure(material, material.dataset.test, None)
     images = len(material.positions)
     taught = None if scores is None else int(scores.selected.sum())
     untaught = 0 if taught is None or material.chain.labels_unselected else images - taught
-    result = RunResult(out, material.teacher_check, validation, test, images, taught, untaught)
-    folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(out.name)))})
+    banked = None if teacher is None else teacher.banked()
+    result = RunResult(folder.path, material.teacher_check, validation, test, images, taught, untaught, banked)
+    folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(folder.path.name)))})
+    shutil.rmtree(keeper.folder, ignore_errors=True)
     return result
 
 
-def _train(config: RunConfig, material: Material, folder: RunFolder, watcher: Watcher | None) -> None:
-    rule = material.dataset.view_rule if config.augment else ViewRule(padding=0, flip=False)
+def _train(
+    config: RunConfig,
+    material: Material,
+    teacher: Teacher | None,
+    folder: RunFolder,
+    watcher: Watcher | None,
+    keeper: CheckpointKeeper,
+    start: Moment | None,
+) -> None:
     epochs = fit(
         [Pupil("student", material.student, material.chain)],
         material.train,
         material.positions,
-        rule,
+        material.rule,
         material.dataset.normalisation,
         config.protocol,
-        teacher=material.teacher,
+        teacher=None if teacher is None else teacher.signal,
         seed=config.seed,
         precision=config.precision,
+        compile=config.compile,
         watcher=watcher,
+        keeper=keeper,
+        start=start,
     )
     kept = kept_epochs(config.protocol.epochs, config.keep_checkpoints)
     for (record,) in epochs:
@@ -119,16 +183,20 @@ def _measure(material: Material, images: ImageSet, positions: Tensor | None) -> 
     return evaluate(logits, labels, material.card.abstains)
 
 
-def _record(material: Material, scores: Scores | None, device: torch.device) -> dict[str, Any]:
+def _record(
+    config: RunConfig, material: Material, teacher: Teacher | None, scores: Scores | None, device: torch.device
+) -> dict[str, Any]:
     return {
         "versions": versions(),
         "device": str(device),
+        "precision": settled_precision(config.precision, device),
         "training_images": len(material.positions),
         "held_out_images": len(material.held_out),
         "fingerprints": {
             "data": data_fingerprint(material.dataset),
-            "teacher": material.teacher_fingerprint,
+            "teacher": None if teacher is None else teacher.fingerprint,
         },
+        "teacher": None if teacher is None else teacher.record(),
         "scores": None if scores is None else scores.origin.model_dump(),
     }
 

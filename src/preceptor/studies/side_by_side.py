@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from preceptor.errors import EnvironmentProblem
+from preceptor.training.memory import keep_freed_memory
 
 Outcome = TypeVar("Outcome", covariant=True)
 
@@ -150,6 +151,7 @@ def _begin_worker(messages: "multiprocessing.Queue[int]") -> None:
     global _messages
     _messages = messages
     torch.set_num_threads(1)
+    keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

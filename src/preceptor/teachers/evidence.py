@@ -10,10 +10,11 @@ from preceptor.data import ImageSet
 from preceptor.errors import InputError
 from preceptor.evidence import Checkpoint, Evidence, Outputs
 from preceptor.teachers.live import LiveTeacher
+from preceptor.teachers.signal import Signal
 
 
 def gather_evidence(
-    teacher: LiveTeacher,
+    teacher: Signal,
     train: ImageSet,
     positions: Int[Tensor, " n"],
     held_out: Int[Tensor, " m"],
@@ -21,6 +22,7 @@ def gather_evidence(
     seed: int,
     features: bool = True,
     history: Sequence[tuple[float, LiveTeacher]] = (),
+    view: int = 0,
 ) -> Evidence:
     """What the teacher makes of the training and the held-out images, as they are, without augmentation.
 
@@ -30,14 +32,21 @@ def gather_evidence(
         positions: of the samples the teacher may teach.
         held_out: of samples nobody is trained on; may be empty.
         seed: of whatever the selection draws.
-        features: whether to keep what the last linear layer is given.
+        features: whether to keep what the last linear layer is given, which a live network alone can tell.
         history: moments of the teacher's training, oldest first, each with its learning rate; the last is the teacher
             itself. Empty is the teacher alone, with a learning rate of 1.
+        view: the number of the view that leaves images as they are (``ViewRule.identity``), for a signal that asks.
 
     Raises:
-        InputError: features are asked for and the network does not end in a linear layer.
+        InputError: features are asked for and the teacher is no live network, or does not end in a linear layer.
     """
+    live = _looked_into(teacher) if features else None
+    moments: Sequence[tuple[float, Signal]] = history or [(1.0, teacher)]
     taught, kept = (train.take(where.to(train.images.device)) for where in (positions, held_out))
+
+    def made_of(network: Signal, images: Tensor, places: Tensor) -> Outputs:
+        return outputs(_looked_into(network), images) if features else said_of(network, images, places, view)
+
     return Evidence(
         index=positions.to(train.labels.device),
         label=taught.labels.long(),
@@ -45,27 +54,45 @@ def gather_evidence(
         checkpoints=tuple(
             Checkpoint(
                 rate,
-                outputs(network, taught.images, features),
-                outputs(network, kept.images, features) if len(held_out) else None,
+                made_of(network, taught.images, positions),
+                made_of(network, kept.images, held_out) if len(held_out) else None,
             )
-            for rate, network in (history or [(1.0, teacher)])
+            for rate, network in moments
         ),
-        has_bias=features and last_linear_layer(teacher, train.images[:2]).bias is not None,
+        has_bias=live is not None and last_linear_layer(live, train.images[:2]).bias is not None,
         size=len(train),
         seed=seed,
     )
 
 
-def outputs(
-    teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"], features: bool = True, batch_size: int = 512
+def _looked_into(teacher: Signal) -> LiveTeacher:
+    if not isinstance(teacher, LiveTeacher):
+        raise InputError(
+            f"a selection by last-layer gradients looks inside the teacher, which {type(teacher).__name__} does not "
+            "show: give a network, or select by el2n, teacher_loss, correctness or random"
+        )
+    return teacher
+
+
+def said_of(
+    teacher: Signal,
+    images: UInt8[Tensor, "n channels height width"],
+    positions: Int[Tensor, " n"],
+    view: int,
+    batch_size: int = 512,
 ) -> Outputs:
-    """Logits, and the inputs of the last linear layer when they are asked for.
+    """Logits alone, of any signal, for images in one view."""
+    index = positions.cpu().split(batch_size)
+    parts = zip(images.split(batch_size), index, strict=True)
+    return Outputs(torch.cat([teacher.said(part, where, torch.full_like(where, view)) for part, where in parts]))
+
+
+def outputs(teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"], batch_size: int = 512) -> Outputs:
+    """Logits, and the inputs of the last linear layer.
 
     Raises:
-        InputError: features are asked for, and there is no such layer, or it runs more than once an image.
+        InputError: there is no such layer, or it runs more than once an image.
     """
-    if not features:
-        return Outputs(torch.cat([teacher(part) for part in images.split(batch_size)]))
     layer = last_linear_layer(teacher, images[:2])
     kept: list[Tensor] = []
 

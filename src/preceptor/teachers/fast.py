@@ -56,18 +56,38 @@ class FastReport:
 
 
 class _InBf16(nn.Module):
-    """Convolutions and linear layers in bf16, their weights kept in it; autocast fits the rest to them."""
+    """Convolutions and linear layers in bf16, their weights kept in it; autocast fits the rest to them.
+
+    The last linear layer, of classifiers the one that makes the logits, stays in fp32: in bf16 one image in a hundred
+    would have two classes at the top, which no teacher has.
+    """
 
     def __init__(self, network: nn.Module, device_type: str) -> None:
         super().__init__()
         self.network, self.device_type = network, device_type
+        head = _head(network)
         for layer in _layers(network, _WEIGHTY):
-            layer.to(torch.bfloat16)
+            layer.to(torch.float32 if layer is head else torch.bfloat16)
+        if head is not None:
+            _swap(network, head, _InFp32(head, device_type))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
         with torch.autocast(self.device_type, torch.bfloat16):
             outputs: Tensor = self.network(images)
         return outputs.float()
+
+
+class _InFp32(nn.Module):
+    """A layer that autocast leaves alone."""
+
+    def __init__(self, layer: nn.Module, device_type: str) -> None:
+        super().__init__()
+        self.layer, self.device_type = layer, device_type
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.autocast(self.device_type, enabled=False):
+            outputs: Tensor = self.layer(inputs.float())
+        return outputs
 
 
 class _LinearWithNorm(nn.Module):
@@ -141,6 +161,14 @@ def lack_of_bf16_units(device: torch.device) -> str | None:
     if device.type == "cpu":
         return None if _cpu_has_bf16() else f"this CPU has no units for bf16 ({' or '.join(_CPU_FLAGS)})"
     return f"whether {device.type} devices have units for bf16 is not known"
+
+
+def _head(network: nn.Module) -> nn.Module | None:
+    """The last layer by name, if it is a plain linear one whose weights no layer of torch's own reaches for."""
+    name, layer = list(network.named_modules())[-1]
+    parent = network.get_submodule(name.rpartition(".")[0])
+    reached_for = type(parent).__module__.startswith("torch.nn") and not isinstance(parent, nn.Sequential)
+    return layer if name and type(layer) is nn.Linear and not reached_for else None
 
 
 def _cpu_has_bf16() -> bool:

@@ -36,10 +36,12 @@ class OnnxTeacher:
         image_shape: channels, height and width of the images it will be shown.
         normalise: what its images go through first. A graph that takes uint8 is given pixels of 0 to 255 as they are,
             and must have none.
+        otherwise: what they go through where ``normalise`` is None and the graph takes floating point.
         output: which output to listen to, by name; None takes the only one.
 
     Attributes:
         classes: how many classes it has, found in a trial on black images.
+        normalise: what its images go through; None for pixels as they are.
 
     Raises:
         InputError: the file is missing or no ONNX model, or its input, output or normalisation is none of these.
@@ -53,14 +55,17 @@ class OnnxTeacher:
         says: Says,
         image_shape: tuple[int, int, int],
         normalise: Normalisation | None = None,
+        otherwise: Normalisation | None = None,
         output: str | None = None,
     ) -> None:
         check_says(says)
-        self.path, self.says, self.normalise = path, says, normalise
+        self.path, self.says = path, says
         self._session = _open(path)
         self._input = _image_input(path, self._session.get_inputs(), image_shape)
         self._output = _class_output(path, self._session.get_outputs(), output)
-        _check_normalisation(path, self._input.type, normalise)
+        takes_pixels = self._input.type == "tensor(uint8)"
+        self.normalise = normalise if normalise is not None or takes_pixels else otherwise
+        _check_normalisation(path, self._input.type, self.normalise)
         self._batch: int | None = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
         self.classes = self._try(image_shape)
 

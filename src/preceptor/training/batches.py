@@ -82,7 +82,7 @@ def batches_of(
     """
     device = device or train.images.device
     views, index = _to(plan.view, device), _to(plan.position, device)
-    stored = index if train.images.device == device else plan.position
+    stored = index if train.images.device.type == device.type else plan.position
     wanted = None if asked is None else _places(asked[plan.position], plan.bounds, device)
     for number in range(first, len(plan.bounds)):
         part = slice(*plan.bounds[number])
@@ -128,7 +128,7 @@ def _places(
 
 
 def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    if tensor.device == device or device.type != "cuda":
+    if tensor.device.type == device.type or device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

@@ -33,8 +33,8 @@ def deterministic() -> Iterator[None]:
     """Within it torch keeps to algorithms that give the same bits each time, and says so when it cannot.
 
     Convolutions in fp32 are then fp32 on CUDA too: torch's own default rounds their inputs to TF32. Memory that is
-    about to be written over is not filled first: torch does so in this mode for whoever reads it unwritten, which takes 5 to
-    10 % of a step.
+    about to be written over is not filled first: torch does so in this mode for whoever reads it unwritten, which takes
+    5 to 10 % of a step.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for; read at the first matmul
     cudnn = torch.backends.cudnn

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
@@ -12,8 +11,11 @@ M_MMAP_THRESHOLD = -3
 LARGEST_KEPT = 256 * 2**20
 """Bytes: what 64 images of 224 x 224 take in 64 channels and single precision, and some more."""
 
-LARGEST_KEPT_BEFORE_2_35 = 32 * 2**20
-"""What older versions of glibc allow at most on 64 bits."""
+LARGEST_OLD_ONES_KEEP = 32 * 2**20
+"""What older versions of glibc, which refuse more, allow on 64 bits (not so 2.36)."""
+
+SETTINGS = ("mmap_max", "mmap_threshold", "top_pad", "trim_threshold")
+"""As ``MALLOC_..._`` in the environment, or as ``glibc.malloc....`` in ``GLIBC_TUNABLES``."""
 
 
 def keep_freed_memory() -> bool:
@@ -24,25 +26,25 @@ def keep_freed_memory() -> bool:
     and a step in fp32 took 3 to 11 % less of the processor's time (bf16: 0 to 2 %).
 
     The process stays as large as it ever was, but for blocks above ``LARGEST_KEPT``. That holds for all of it, so
-    this is for programs, not for libraries. To call it twice does no harm. Another allocator (tcmalloc, jemalloc), or
-    settings by the environment (``MALLOC_..._``, ``GLIBC_TUNABLES`` of malloc), are left alone.
+    this is for programs, not for libraries. To call it twice does no harm. Another allocator (tcmalloc, jemalloc) is
+    left alone, and so is what the environment says of ``SETTINGS``.
 
     Returns:
         Whether the memory is kept now on that account; False on musl, macOS and Windows.
     """
-    if platform.libc_ver()[0] != "glibc" or any(_settings()):
+    if platform.libc_ver()[0] != "glibc" or _is_settled():
         return False
     process, library = ctypes.CDLL(None), ctypes.CDLL("libc.so.6")
     if _address(process.malloc) != _address(library.malloc):
         return False
-    kept = any(library.mallopt(M_MMAP_THRESHOLD, size) == 1 for size in (LARGEST_KEPT, LARGEST_KEPT_BEFORE_2_35))
+    kept = any(library.mallopt(M_MMAP_THRESHOLD, size) == 1 for size in (LARGEST_KEPT, LARGEST_OLD_ONES_KEEP))
     return kept and library.mallopt(M_TRIM_THRESHOLD, -1) == 1
 
 
-def _settings() -> Iterator[str]:
-    """What the environment says about malloc."""
-    yield from (name for name in os.environ if name.startswith("MALLOC_") and name.endswith("_"))
-    yield from (part for part in os.environ.get("GLIBC_TUNABLES", "").split(":") if part.startswith("glibc.malloc."))
+def _is_settled() -> bool:
+    """Whether the environment says how malloc gives memory back."""
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    return any(f"MALLOC_{name.upper()}_" in os.environ or f"glibc.malloc.{name}=" in tunables for name in SETTINGS)
 
 
 def _address(function: object) -> int | None:

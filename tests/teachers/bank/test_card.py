@@ -5,7 +5,7 @@ import pytest
 from preceptor.data import Normalisation, ViewRule
 from preceptor.errors import InputError
 from preceptor.teachers.bank import Fingerprint, Layout, look_into, open_bank
-from preceptor.teachers.bank.card import CARD_FILE, Card, read_card
+from preceptor.teachers.bank.card import CARD_FILE, Card, Setting, check_fingerprint, read_card
 from tests.teachers.bank.vault import FEW, Weighing, bank_in, every_cell, fingerprint, shown
 
 
@@ -56,6 +56,34 @@ def test_a_bank_of_something_else_is_an_error(folder, part):
 def test_all_parts_that_differ_are_named_at_once(folder):
     with pytest.raises(InputError, match=r"other teacher weights .*, other training images .*, other precision"):
         open_bank(folder, fingerprint(teacher="new", data="new", precision="bf16"))
+
+
+def without_teacher(**parts):
+    """What is known of a bank's use when its teacher is not at hand."""
+    return Setting(**fingerprint(**parts).model_dump(include=set(Setting.model_fields)))
+
+
+@pytest.mark.parametrize("part", Setting.model_fields)
+def test_without_the_teacher_everything_else_is_checked(folder, part):
+    of = read_card(folder).fingerprint
+    check_fingerprint(folder, of, without_teacher())
+    value, words = PARTS[part]
+    with pytest.raises(InputError) as refusal:
+        check_fingerprint(folder, of, without_teacher(**{part: value}))
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("part", sorted(Fingerprint.model_fields.keys() - Setting.model_fields.keys()))
+def test_of_the_teacher_nothing_can_be(folder, part):
+    value, _ = PARTS[part]
+    assert {"teacher", "normalisation", "precision"} == Fingerprint.model_fields.keys() - Setting.model_fields.keys()
+    check_fingerprint(folder, read_card(folder).fingerprint, without_teacher(**{part: value}))
+
+
+def test_a_setting_is_made_from_the_things_themselves():
+    made = Setting.without_teacher("d", ViewRule(4, True), ["cat", "dog"])
+    whole = Fingerprint.of("t", "d", Normalisation((0.1,), (1.0,)), ViewRule(4, True), ["cat", "dog"])
+    assert made.model_dump() == whole.model_dump(include=set(Setting.model_fields))
 
 
 def test_another_number_of_classes_is_named(folder):

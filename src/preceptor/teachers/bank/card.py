@@ -21,25 +21,39 @@ CARD_FILE = "bank.json"
 _SHOWN = 60
 
 
-class Fingerprint(BaseModel):
-    """What the logits follow from. In whatever part two banks differ, they may hold other numbers.
+class Setting(BaseModel):
+    """What can be told of a bank's use without its teacher.
 
     Args:
-        teacher: of the weights, for example a SHA-256; for a signal of another kind, whatever tells it from others.
         data: of the training images in their order, held-out ones included; labels do not matter.
-        normalisation: what the teacher does to its images: mean and std.
         views: the kind of the view rule, and its settings.
         class_names: in the order of the logits.
-        precision: what the teacher computes in. Default "fp32".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    teacher: str
     data: str
-    normalisation: dict[str, tuple[float, ...]]
     views: dict[str, bool | int | float | str]
     class_names: tuple[str, ...]
+
+    @staticmethod
+    def without_teacher(data: str, rule: ViewRule, class_names: Sequence[str]) -> "Setting":
+        """From the things themselves; the digest of the images is the caller's."""
+        return Setting(data=data, views=_settings_of(rule), class_names=tuple(class_names))
+
+
+class Fingerprint(Setting):
+    """What the logits follow from. In whatever part two banks differ, they may hold other numbers.
+
+    Args:
+        data, views, class_names: as of :class:`Setting`.
+        teacher: of the weights, for example a SHA-256; for a signal of another kind, whatever tells it from others.
+        normalisation: what the teacher does to its images: mean and std.
+        precision: what the teacher computes in. Default "fp32".
+    """
+
+    teacher: str
+    normalisation: dict[str, tuple[float, ...]]
     precision: str = "fp32"
 
     @staticmethod
@@ -56,10 +70,14 @@ class Fingerprint(BaseModel):
             teacher=teacher,
             data=data,
             normalisation=asdict(normalisation),
-            views={"rule": type(rule).__name__, **asdict(rule)},
+            views=_settings_of(rule),
             class_names=tuple(class_names),
             precision=precision,
         )
+
+
+def _settings_of(rule: ViewRule) -> dict[str, bool | int | float | str]:
+    return {"rule": type(rule).__name__, **asdict(rule)}
 
 
 class Card(BaseModel):
@@ -126,8 +144,14 @@ _PARTS = {
 }
 
 
-def check_fingerprint(folder: Path, bank: Fingerprint, given: Fingerprint) -> None:
+def check_fingerprint(folder: Path, bank: Fingerprint, given: Setting) -> None:
     """Make sure that a bank is of what it is to be used for.
+
+    Args:
+        folder: of the bank.
+        bank: what it is of.
+        given: what it is to be used for: a :class:`Fingerprint`, or a :class:`Setting` alone where the teacher is not
+            at hand, of which nothing is then checked.
 
     Raises:
         InputError: it is not; every part that differs is named, with both sides.
@@ -135,7 +159,7 @@ def check_fingerprint(folder: Path, bank: Fingerprint, given: Fingerprint) -> No
     differing = [
         f"{label} ({_difference(getattr(bank, part), getattr(given, part))})"
         for part, label in _PARTS.items()
-        if getattr(bank, part) != getattr(given, part)
+        if part in type(given).model_fields and getattr(bank, part) != getattr(given, part)
     ]
     if differing:
         raise InputError(

@@ -1,0 +1,299 @@
+"""Faster must not mean other: students of a bank against students of the same teacher live in fp32.
+
+On Fashion-MNIST, which is looked for as everywhere (``PRECEPTOR_DATA``). One teacher, several seeds; under each, a
+class of students by several recipes learns the same lessons four times: from the live teacher, all of it in fp32; from
+a bank of the teacher made fast, with teacher and students in fp32 and in bf16, whichever of these is the default where
+it is used; and live in fp32 from first weights whose last bit is another, which shows what any change in rounding comes
+to. Then the losses of single steps, where the student has the same weights, so that no training comes between.
+``python benchmarks/cached_against_live.py`` writes results/bench/cached_against_live.json; ``--quick`` prints the
+tables of a very short run and writes nothing.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from preceptor import Chain, recipe
+from preceptor.data import Dataset, load_dataset, subset
+from preceptor.errors import PreceptorError
+from preceptor.evaluation import evaluate, paired_difference
+from preceptor.evaluation.logits import network_logits
+from preceptor.lesson import predicted_class
+from preceptor.models import seeded_model
+from preceptor.models.layout import in_fast_layout
+from preceptor.runs.folder import fingerprint
+from preceptor.speed.machine import Machine, this_machine
+from preceptor.studies.side_by_side import Counter, run_seeds
+from preceptor.teachers import LiveTeacher
+from preceptor.teachers.bank import Bank, Fingerprint, Layout, open_bank
+from preceptor.teachers.fast import lack_of_bf16_units
+from preceptor.training import Batch, Protocol, Pupil, epoch_batches, fit
+from preceptor.training.device import deterministic
+
+RECIPES = ("kd", "lr")
+LIVE, NUDGED = "live, fp32", "live, fp32, the last bit of the first weights moved"
+BANKS = {"bank, fp32": False, "bank, bf16": True}
+TEACHER_SEED = 2**20
+RESULT = Path(__file__).parents[1] / "results" / "bench" / "cached_against_live.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long everything is; students and teacher see the views of the data set, crop with padding 4 and flip."""
+
+    data: str = "fashion-mnist"
+    teacher: str = "convnet32"
+    student: str = "convnet16"
+    teacher_images: int = 20_000
+    teacher_epochs: int = 4
+    lessons: int = 4000
+    epochs: int = 8
+    seeds: tuple[int, ...] = tuple(range(6))
+
+
+QUICK = Settings(teacher_images=1000, teacher_epochs=1, lessons=300, epochs=2, seeds=(0, 1))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that the seeds share; the teacher's weights lie in a file."""
+
+    settings: Settings
+    weights: Path
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return load_dataset(self.settings.data)
+
+    @cached_property
+    def pool(self) -> Tensor:
+        """What the teacher learns from; lessons are drawn from it too."""
+        return subset(self.dataset.train.labels, self.settings.teacher_images, 0)
+
+    def __call__(self, seed: int, watcher: Counter) -> dict[str, dict[str, float]]:
+        """Accuracy on the test set after the last epoch, by recipe and way of teaching."""
+        ways = {
+            LIVE: self.taught(seed, self.live(), watcher, precision="fp32", compile="never"),
+            NUDGED: self.taught(seed, self.live(), watcher, nudged=True, precision="fp32", compile="never"),
+        }
+        for way, bf16 in BANKS.items():
+            with self.bank(self.fast(bf16)) as bank:
+                ways[way] = self.taught(seed, bank, watcher, precision="bf16" if bf16 else "fp32")
+        print(f"seed {seed} is done", flush=True)
+        return {name: {way: ways[way][name] for way in (LIVE, *BANKS, NUDGED)} for name in RECIPES}
+
+    def taught(
+        self, seed: int, teacher: LiveTeacher | Bank, watcher: Counter, nudged: bool = False, **options: Any
+    ) -> dict[str, float]:
+        pupils = [Pupil(name, self.network(self.settings.student, seed), Chain(**recipe(name))) for name in RECIPES]
+        for pupil in pupils if nudged else ():
+            nudge(pupil.student)
+        protocol, options = Protocol(epochs=self.settings.epochs), options | {"teacher": teacher, "watcher": watcher}
+        self.fit(pupils, self.lessons(seed), protocol, seed=seed, **options)
+        return {pupil.name: self.accuracy(pupil.student) for pupil in pupils}
+
+    def teach_the_teacher(self) -> float:
+        """Write its weights; its accuracy."""
+        network = self.network(self.settings.teacher, TEACHER_SEED)
+        pupil = Pupil("teacher", network, Chain(**recipe("none")))
+        self.fit([pupil], self.pool, Protocol(epochs=self.settings.teacher_epochs), seed=TEACHER_SEED, precision="fp32")
+        save_file(network.state_dict(), self.weights)
+        return self.accuracy(network)
+
+    def fit(self, pupils: list[Pupil], positions: Tensor, protocol: Protocol, **options: Any) -> None:
+        data = self.dataset
+        with deterministic():
+            list(fit(pupils, data.train, positions, data.view_rule, data.normalisation, protocol, **options))
+
+    def lessons(self, seed: int) -> Tensor:
+        return self.pool[subset(self.dataset.train.labels[self.pool], self.settings.lessons, seed)]
+
+    def network(self, name: str, seed: int) -> nn.Module:
+        return seeded_model(name, channels=self.dataset.channels, classes=self.dataset.classes, seed=seed)
+
+    def accuracy(self, network: nn.Module) -> float:
+        test = self.dataset.test
+        assert test is not None, "Fashion-MNIST has a test set"
+        return evaluate(network_logits(network, self.dataset.normalisation, test.images), test.labels).accuracy
+
+    def live(self) -> LiveTeacher:
+        network = self.network(self.settings.teacher, TEACHER_SEED)
+        network.load_state_dict(load_file(self.weights))
+        return LiveTeacher(network, self.dataset.normalisation, classes=self.dataset.classes)
+
+    def fast(self, bf16: bool) -> LiveTeacher:
+        return self.live().fast(bf16=bf16, image_size=self.dataset.size)
+
+    @contextmanager
+    def bank(self, live: LiveTeacher) -> Iterator[Bank]:
+        """One that fills as training meets its cells."""
+        data, rule = self.dataset, self.dataset.view_rule
+        layout = Layout(samples=len(data.train), views=rule.count, classes=data.classes)
+        weights, images = fingerprint(load_file(self.weights)), fingerprint({"images": data.train.images})
+        precision = "bf16" if live.report is not None and live.report.bf16 else "fp32"
+        of = Fingerprint.of(weights, images, data.normalisation, rule, data.class_names, precision)
+        with (
+            tempfile.TemporaryDirectory(prefix="preceptor-bank-") as folder,
+            open_bank(Path(folder) / "bank", of, layout, live) as bank,
+        ):
+            yield bank
+
+    def steps(self) -> dict[str, Any]:
+        """Losses over an epoch of a student that learns live in fp32, and what they would be by other signals."""
+        with self.bank(self.live()) as plain, self.bank(self.fast(False)) as fast, self.bank(self.fast(True)) as bf16:
+            banks = {"fp16 cells": plain, "and teacher folded": fast, "and teacher in bf16": bf16}
+            return self.losses_by({LIVE: self.live(), **banks})
+
+    def losses_by(self, signals: dict[str, LiveTeacher | Bank]) -> dict[str, Any]:
+        data, seed = self.dataset, self.settings.seeds[0]
+        student, chains = self.network(self.settings.student, seed), {name: Chain(**recipe(name)) for name in RECIPES}
+        optimiser, lessons = Protocol().optimiser([student]), self.lessons(seed)
+        found: dict[str, dict[str, list[float]]] = {name: {} for name in RECIPES}
+        otherwise = dict.fromkeys(signals, 0)
+        for batch in epoch_batches(data.train, lessons, data.view_rule, batch_size=64, seed=seed, epoch=0):
+            images = in_fast_layout(data.normalisation(batch.images))
+            said = {case: by.said(batch.images, batch.position, batch.view) for case, by in signals.items()}
+            losses = losses_of(chains, student, images, batch, said)
+            optimiser.zero_grad()
+            losses[RECIPES[0]][LIVE].backward()
+            optimiser.step()
+            for name, case in product(RECIPES, losses[RECIPES[0]]):
+                found[name].setdefault(case, []).append(float(losses[name][case].detach()))
+            for case, word in said.items():
+                otherwise[case] += int((predicted_class(word) != predicted_class(said[LIVE])).sum())
+        losses_apart = {name: {case: apart(each[case], each[LIVE]) for case in each} for name, each in found.items()}
+        shares = {case: number / len(lessons) for case, number in otherwise.items()}
+        return {"losses": losses_apart, "share_predicted_otherwise": shares}
+
+
+def losses_of(
+    chains: dict[str, Chain], student: nn.Module, images: Tensor, batch: Batch, said: dict[str, Tensor]
+) -> dict[str, dict[str, Tensor]]:
+    """By recipe and case; the last case is everything in bf16."""
+    logits = student(images)
+    cases = {case: (logits, word) for case, word in said.items()}
+    cases["and student in bf16"] = in_bf16(student, images), said["and teacher in bf16"]
+    return {
+        name: {case: chain(*pair, batch.label, index=batch.index).total for case, pair in cases.items()}
+        for name, chain in chains.items()
+    }
+
+
+@torch.no_grad()
+def in_bf16(student: nn.Module, images: Tensor) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return Tensor.float(student(images))
+
+
+@torch.no_grad()
+def nudge(network: nn.Module) -> None:
+    """Every weight to the next number that there is in float32."""
+    for weight in network.parameters():
+        weight.copy_(weight.nextafter(torch.tensor(torch.inf)))
+
+
+def apart(values: list[float], others: list[float]) -> dict[str, float]:
+    off = [abs(value - other) for value, other in zip(values, others, strict=True)]
+    return {"mean_loss": fmean(values), "mean_difference": fmean(off), "largest_difference": max(off)}
+
+
+def compared(by_seed: list[dict[str, float]]) -> dict[str, Any]:
+    accuracy = {way: [seed[way] for seed in by_seed] for way in by_seed[0]}
+    deviation = stdev(accuracy[LIVE])
+    differences = {way: asdict(paired_difference(accuracy[way], accuracy[LIVE])) for way in (*BANKS, NUDGED)}
+    return {
+        "accuracy": accuracy,
+        "deviation_over_seeds": deviation,
+        "difference_to_live": differences,
+        "less_than_the_deviation": {way: abs(differences[way]["mean"]) < deviation for way in BANKS},
+    }
+
+
+def measure(settings: Settings, weights: Path) -> dict[str, Any]:
+    started, experiment = time.perf_counter(), Experiment(settings, weights)
+    teacher = experiment.teach_the_teacher()
+    print(f"the teacher is right on {teacher:.1%}", flush=True)
+    by_seed = run_seeds(Experiment(settings, weights), settings.seeds, lambda images: None)
+    return {
+        "machine": this_machine(torch.device("cpu")).model_dump(mode="json"),
+        "settings": asdict(settings) | {"views": experiment.dataset.view_rule.count},
+        "default_precision": "fp32" if lack_of_bf16_units(torch.device("cpu")) else "bf16",
+        "teacher_accuracy": teacher,
+        "students": {name: compared([seed[name] for seed in by_seed]) for name in RECIPES},
+        "single_steps": experiment.steps(),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The result file as two tables."""
+    accuracies, steps = _accuracy_table(content["students"]), _step_table(content["single_steps"]["losses"])
+    settings, machine = content["settings"], Machine.model_validate(content["machine"])
+    made = (
+        f"{settings['teacher']} teaches {settings['student']} {settings['lessons']:,} images of {settings['data']} for "
+        f"{settings['epochs']} epochs in {settings['views']} views; last epoch, {len(settings['seeds'])} seeds, one "
+        f"teacher. The default precision here is {content['default_precision']}. Made by "
+        f"`python benchmarks/cached_against_live.py` ({machine})."
+    )
+    return f"{accuracies}\n\n{steps}\n\n{made}"
+
+
+def _accuracy_table(students: dict[str, Any]) -> str:
+    rows = [
+        [name, way, _points(values), _interval(found["difference_to_live"].get(way))]
+        for name, found in students.items()
+        for way, values in found["accuracy"].items()
+    ]
+    return _table(["recipe", "taught", "accuracy", "points against live, fp32 (95 % interval)"], rows)
+
+
+def _step_table(losses: dict[str, Any]) -> str:
+    rows = [
+        [name, case, f"{each['mean_loss']:.4f}", f"{each['mean_difference']:.1e}", f"{each['largest_difference']:.1e}"]
+        for name, cases in losses.items()
+        for case, each in cases.items()
+    ]
+    return _table(["recipe", "signal and student", "mean loss", "mean difference", "largest difference"], rows)
+
+
+def _points(values: list[float]) -> str:
+    return f"{fmean(values):.2%} ± {stdev(values):.2%}"
+
+
+def _interval(difference: dict[str, float] | None) -> str:
+    points = {key: 100 * value for key, value in (difference or {}).items()}
+    return "{mean:+.2f} ({low:+.2f} to {high:+.2f})".format(**points) if difference else ""
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a very short run; writes nothing")
+    quick = parser.parse_args().quick
+    try:
+        with tempfile.TemporaryDirectory(prefix="preceptor-teacher-") as folder:
+            result = measure(QUICK if quick else Settings(), Path(folder) / "teacher.safetensors")
+    except PreceptorError as error:
+        sys.exit(f"error: {error}")
+    print(markdown(result))
+    if not quick:
+        RESULT.parent.mkdir(parents=True, exist_ok=True)
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,0 +1,299 @@
+"""What an epoch and a bank cost against the number of images: 10,000 to 1,000,000, made up, of 8 x 8 grey pixels.
+
+Time and memory of ``fit`` with a small student, from plain labels, from a bank that is filled and from one that fills
+as it goes; and what banks take on the disk against what ``plan`` said they would. Every case has a process of its own,
+so that its peak is its own. ``python benchmarks/size.py`` writes results/bench/size.json; ``--quick`` prints the tables
+of a few thousand images and writes nothing.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from preceptor import Chain, recipe
+from preceptor.data import ImageSet, Normalisation, ViewRule
+from preceptor.models import seeded_model
+from preceptor.speed.machine import Machine, this_machine
+from preceptor.speed.peak import peak_bytes
+from preceptor.teachers.bank import Bank, Fingerprint, Layout, fill, open_bank, plan
+from preceptor.training import Protocol, Pupil, Silent, fit
+
+CPU = torch.device("cpu")
+Kind = Literal["labels", "filled bank", "filling bank"]
+
+EPOCHS = {10_000: 9, 100_000: 3, 1_000_000: 1}
+QUICK = {1000: 3, 3000: 2}
+WARM_UP = 1000
+KINDS: tuple[Kind, ...] = ("labels", "filled bank", "filling bank")
+BANKS: dict[str, tuple[int, int | None]] = {"10 classes, fp16": (10, None), "1,000 classes, top 50": (1000, 50)}
+TAUGHT_FROM = "10 classes, fp16"
+PIXELS = 64
+STUDENT, CLASSES = "convnet8", 10
+BATCH_SIZE = 256
+RULE = ViewRule(padding=0, flip=True)
+NORMALISE = Normalisation((0.5,), (0.25,))
+READ_AT_A_TIME = 8192
+MOST_OFF = 0.02
+MIB = 2**20
+RESULT = Path(__file__).parents[1] / "results" / "bench" / "size.json"
+
+
+class Linear:
+    """The cheapest of teachers: a matrix."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes: int | None = classes
+        self.weights = torch.randn(PIXELS, classes, generator=torch.Generator().manual_seed(1)) / 4
+
+    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+        return (images.flatten(1).float() / 255 - 0.5) @ self.weights
+
+
+class OwnMemory(Silent):
+    """Looks a few times an epoch at how much memory is the process's own."""
+
+    def __init__(self) -> None:
+        self.most = held_mib()
+
+    def losses(self, pupil: str, losses: dict[str, float]) -> None:
+        self.most = most(self.most, held_mib())
+
+
+def made_up(samples: int) -> ImageSet:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (samples, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    return ImageSet(images, torch.randint(CLASSES, (samples,), generator=generator))
+
+
+def peak_mib() -> float:
+    """The most memory this process has held so far, pages of mapped files included."""
+    return peak_bytes(CPU) / MIB
+
+
+def held_mib(entry: str = "RssAnon") -> float | None:
+    """Memory of this process's own; of "RssFile", pages of files, which the system drops at need. None: not told."""
+    status = Path("/proc/self/status")
+    found = re.search(rf"{entry}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(found[1]) / 1024 if found else None
+
+
+def most(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else max(first, second)
+
+
+def more(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before
+
+
+def bank_in(folder: Path, samples: int, name: str, live: Linear | None = None) -> Bank:
+    classes, top_k = BANKS[name]
+    fingerprint = Fingerprint.of("linear", "made up", NORMALISE, RULE, [str(number) for number in range(classes)])
+    layout = Layout(samples=samples, views=RULE.count, classes=classes, top_k=top_k)
+    return open_bank(folder, fingerprint, layout, live)
+
+
+def teach(train: ImageSet, kind: Kind, folder: Path, seed: int, watcher: OwnMemory | None = None) -> float:
+    """Seconds of a run of one epoch, from first to last."""
+    chain = Chain(**recipe("none" if kind == "labels" else "kd"))
+    pupil = Pupil("student", seeded_model(STUDENT, channels=1, classes=CLASSES, seed=seed), chain)
+    live = Linear(CLASSES) if kind == "filling bank" else None
+    bank = None if kind == "labels" else bank_in(folder, len(train), TAUGHT_FROM, live)
+    protocol, everything = Protocol(epochs=1, batch_size=BATCH_SIZE), torch.arange(len(train))
+    started = time.perf_counter()
+    how: dict[str, Any] = {"teacher": bank, "seed": seed, "compile": "never", "watcher": watcher}
+    list(fit([pupil], train, everything, RULE, NORMALISE, protocol, **how))
+    seconds = time.perf_counter() - started
+    if bank is not None:
+        bank.close()
+    return seconds
+
+
+def measure_training(samples: int, epochs: int, kind: Kind, filled: Path) -> dict[str, Any]:
+    """Several runs of an epoch each; a bank that fills is a new one each time."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="preceptor-size-") as place:
+        teach(made_up(WARM_UP), "labels" if kind == "labels" else "filling bank", Path(place) / "warm-up", 0)
+        before, own_before = peak_mib(), held_mib()
+        train, watcher = made_up(samples), OwnMemory()
+        seconds = [
+            teach(train, kind, filled if kind == "filled bank" else Path(place) / str(seed), seed, watcher)
+            for seed in range(epochs)
+        ]
+    return {
+        "samples": samples,
+        "seconds": seconds,
+        "median_seconds": statistics.median(seconds),
+        "microseconds_a_sample": statistics.median(seconds) / samples * 1e6,
+        "peak_mib_before": before,
+        "more_at_the_peak_mib": peak_mib() - before,
+        "more_of_its_own_mib": more(watcher.most, own_before),
+        "images_labels_and_positions_mib": samples * (PIXELS + 8 + 8) / MIB,
+    }
+
+
+def measure_filling(samples: int, name: str, folder: Path) -> dict[str, Any]:
+    """Fill a bank ahead, and compare its files with what was planned."""
+    torch.set_num_threads(1)
+    images, started = made_up(samples).images, time.perf_counter()
+    with bank_in(folder, samples, name, Linear(BANKS[name][0])) as bank:
+        fill(bank, images, RULE, batch_size=1024)
+        planned = plan(bank.layout)
+    seconds = time.perf_counter() - started
+    files = [path.stat() for path in folder.iterdir()]
+    size, blocks = sum(file.st_size for file in files), sum(file.st_blocks * 512 for file in files)
+    return {
+        "samples": samples,
+        "views": RULE.count,
+        "cell_bytes": planned.cell_bytes,
+        "planned_bytes": planned.bytes,
+        "bytes_of_all_files": size,
+        "bytes_in_blocks": blocks,
+        "off_by": max(abs(found / planned.bytes - 1) for found in (size, blocks)),
+        "seconds_to_fill": seconds,
+    }
+
+
+def measure_reading(samples: int, name: str, folder: Path) -> dict[str, Any]:
+    """Read every cell, some thousand at a time, as training looks them up."""
+    torch.set_num_threads(1)
+    with bank_in(folder, samples, name) as bank:
+        order = torch.randperm(bank.layout.cells, generator=torch.Generator().manual_seed(0))
+        bank.recall(
+            order[:2] // RULE.count, order[:2] % RULE.count
+        )  # so that what is loaded at first use does not count
+        mapped, started = held_mib("RssFile"), time.perf_counter()
+        own = own_most = held_mib()
+        for cells in order.split(READ_AT_A_TIME):
+            assert bank.recall(cells // RULE.count, cells % RULE.count).known.all(), "it was filled"
+            own_most = most(own_most, held_mib())
+        return {
+            "reading_seconds": time.perf_counter() - started,
+            "reading_more_of_its_own_mib": more(own_most, own),
+            "reading_mapped_pages_mib": more(held_mib("RssFile"), mapped),
+        }
+
+
+def in_its_own_process(work: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
+
+
+def measure(epochs: dict[int, int], folder: Path) -> dict[str, Any]:
+    training: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    banks: dict[str, list[dict[str, Any]]] = {name: [] for name in BANKS}
+    for samples, repetitions in epochs.items():
+        places = {name: folder / f"{samples} {name}" for name in BANKS}
+        for name, place in places.items():
+            filled = in_its_own_process(measure_filling, samples, name, place)
+            banks[name].append(filled | in_its_own_process(measure_reading, samples, name, place))
+            print(f"{samples:,} samples, bank of {name}: {filled['seconds_to_fill']:.1f} s to fill", flush=True)
+        for kind in KINDS:
+            found = in_its_own_process(measure_training, samples, repetitions, kind, places[TAUGHT_FROM])
+            training[kind].append(found)
+            print(f"{samples:,} samples, {kind}: {found['median_seconds']:.1f} s an epoch", flush=True)
+    return {
+        "training": {kind: with_ratios(found) for kind, found in training.items()},
+        "banks": banks,
+        "banks_within_the_limit": all(found["off_by"] <= MOST_OFF for each in banks.values() for found in each),
+    }
+
+
+def with_ratios(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each size against the smallest, and the exponent b of the fit ``seconds = a samples^b``: 1 is linear."""
+    sizes, seconds = ([math.log(each[key]) for each in found] for key in ("samples", "median_seconds"))
+    for each in found:
+        each["times_the_smallest"] = each["microseconds_a_sample"] / found[0]["microseconds_a_sample"]
+    return {"exponent": statistics.linear_regression(sizes, seconds).slope, "sizes": found}
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The result file as two tables."""
+    exponents = ", ".join(f"{found['exponent']:.2f} by {kind}" for kind, found in content["training"].items())
+    made = (
+        f"{content['student']} on images of {content['image']}, batch {content['batch_size']}, {RULE.count} views. "
+        f"Seconds grow as the number of images to the power of {exponents}; memory as more than after a run on "
+        f"{WARM_UP:,} images. Files and blocks are all that lies in the bank's folder. Made by "
+        f"`python benchmarks/size.py` ({Machine.model_validate(content['machine'])})."
+    )
+    return f"{_training_table(content['training'])}\n\n{_bank_table(content['banks'])}\n\n{made}"
+
+
+def _training_table(training: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{each['samples']:,}",
+            kind,
+            f"{each['median_seconds']:.2f}",
+            f"{each['microseconds_a_sample']:.1f}",
+            f"{each['times_the_smallest']:.2f}",
+            f"{each['more_at_the_peak_mib']:.1f}",
+            _mib(each["more_of_its_own_mib"]),
+            f"{each['images_labels_and_positions_mib']:.1f}",
+        ]
+        for kind, found in training.items()
+        for each in found["sizes"]
+    ]
+    header = "images|taught by|seconds an epoch|µs an image|against the smallest|peak memory grew by (MiB)"
+    return _table(f"{header}|of it the process's own (MiB)|images, labels, positions (MiB)", rows)
+
+
+def _bank_table(banks: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{each['samples']:,}",
+            name,
+            f"{each['planned_bytes'] / MIB:.2f}",
+            f"{each['bytes_of_all_files'] / MIB:.2f}",
+            f"{each['bytes_in_blocks'] / MIB:.2f}",
+            f"{100 * each['off_by']:.2f} %",
+            _mib(each["reading_more_of_its_own_mib"]),
+            _mib(each["reading_mapped_pages_mib"]),
+        ]
+        for name, found in banks.items()
+        for each in found
+    ]
+    header = "images|bank|planned (MiB)|files (MiB)|blocks (MiB)|off by"
+    return _table(f"{header}|own memory to read it all (MiB)|pages of it mapped then (MiB)", rows)
+
+
+def _mib(value: float | None) -> str:
+    return "not told" if value is None else f"{value:.1f}"
+
+
+def _table(header: str, rows: list[list[str]]) -> str:
+    columns = header.split("|")
+    lines = [columns, ["---:", "---", *["---:"] * (len(columns) - 2)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few thousand images; writes nothing")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)  # as the processes do that measure
+    with tempfile.TemporaryDirectory(prefix="preceptor-size-") as place:
+        found = measure(QUICK if quick else EPOCHS, Path(place))
+    result = {
+        "image": "8 x 8 grey, uint8",
+        "student": STUDENT,
+        "batch_size": BATCH_SIZE,
+        "limit_of_banks_against_plan": MOST_OFF,
+        "machine": this_machine(CPU).model_dump(mode="json"),
+        **found,
+    }
+    print(markdown(result))
+    if not quick:
+        RESULT.parent.mkdir(parents=True, exist_ok=True)
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,0 +1,103 @@
+"""A threshold with a promise for each class that a classifier may answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from preceptor.errors import InputError
+from preceptor.evaluation.risk_control import NoPromise, Promise, check_calibration, select_threshold
+
+
+@dataclass(frozen=True)
+class ClassPromises:
+    """A sample is answered if its confidence reaches the threshold of the class that is predicted for it.
+
+    Attributes:
+        classes: for each class a promise, or that none can be made: it is then never answered.
+        joint: whether all promises hold at once with probability at least 1 - delta; otherwise each of them does, by
+            itself.
+        max_risk: what is promised of the risk among the answers of each class.
+        delta: probability, over calibration sets, that this is broken.
+        coverage: share of the calibration set that is answered.
+        samples: size of the calibration set.
+    """
+
+    classes: list[Promise | NoPromise]
+    joint: bool
+    max_risk: float
+    delta: float
+    coverage: float
+    samples: int
+
+    @property
+    def thresholds(self) -> list[float | None]:
+        """The least confidence answered, by class; None where nothing is."""
+        return [promise.threshold if isinstance(promise, Promise) else None for promise in self.classes]
+
+    def answers(self, confidence: Float[Tensor, " n"], prediction: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """Which samples are answered, by the thresholds."""
+        return at_thresholds(confidence, prediction, self.thresholds)
+
+
+def at_thresholds(
+    confidence: Float[Tensor, " n"], prediction: Int[Tensor, " n"], thresholds: Sequence[float | None]
+) -> Bool[Tensor, " n"]:
+    """Which samples reach the threshold of the class predicted for them; None is out of reach."""
+    limits = [float("inf") if limit is None else limit for limit in thresholds]
+    return confidence >= torch.tensor(limits, dtype=confidence.dtype, device=confidence.device)[prediction.long()]
+
+
+def select_class_thresholds(
+    confidence: Float[Tensor, " n"],
+    wrong: Bool[Tensor, " n"],
+    prediction: Int[Tensor, " n"],
+    classes: int,
+    max_risk: float,
+    delta: float = 0.05,
+    *,
+    joint: bool = True,
+) -> ClassPromises:
+    """`select_threshold` for the samples of each predicted class, so that no class pays for another.
+
+    Given which classes were predicted, the samples of each are drawn independently, and the promise of each class is
+    that of `select_threshold`. Joint promises divide delta by the number of classes that were predicted at all (the
+    union bound: the probabilities that single ones are broken add up to delta at most). Then the risk among all
+    answers, a mean of the classes' risks, is below the limit as well, with the same probability; promises that are
+    not joint say nothing of that mean.
+
+    Each class needs samples enough of its own: with no error at all among n, the bound is ``1 - d^(1/n)`` with the d
+    of one step.
+
+    Args:
+        confidence: higher when surer; finite.
+        wrong: whether the prediction misses the label.
+        prediction: class predicted for each sample: not its label, which is unknown where the threshold is used.
+        classes: their number.
+        max_risk: above 0 and at most 1.
+        delta: probability that the promise may be broken. Default 0.05.
+        joint: whether it is of all classes at once. Default True.
+
+    Raises:
+        InputError: as `select_threshold`, or predictions that do not fit.
+
+    Our extension of Geifman and El-Yaniv, 2017, arXiv:1705.08500.
+    """
+    if prediction.shape != confidence.shape:
+        raise InputError(f"{list(prediction.shape)} predictions beside {list(confidence.shape)} confidences")
+    if len(prediction) and not 0 <= int(prediction.min()) <= int(prediction.max()) < classes:
+        raise InputError(f"a predicted class is not among 0 to {classes - 1}, with {classes} classes")
+    check_calibration(confidence, wrong, max_risk, delta)
+    predicted = int(prediction.unique().numel())
+    each_delta = delta / predicted if joint else delta
+    promises: list[Promise | NoPromise] = []
+    for number in range(classes):
+        own = prediction == number
+        if own.any():
+            promises.append(select_threshold(confidence[own], wrong[own], max_risk, each_delta))
+        else:
+            promises.append(NoPromise(1.0, 0.0, max_risk, each_delta, 0))
+    answered = sum(promise.covered for promise in promises if isinstance(promise, Promise))
+    return ClassPromises(promises, joint, max_risk, delta, answered / len(confidence), len(confidence))

@@ -1,0 +1,75 @@
+"""Temperature scaling: one number that makes probabilities honest and changes no answer."""
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preceptor.errors import InputError
+from preceptor.lesson import UNLABELLED, at_class
+
+LOWEST, HIGHEST = 0.01, 100.0
+"""Temperatures outside are not looked for: beyond, probabilities are one-hot or uniform for any usual logits."""
+
+
+@dataclass(frozen=True)
+class TemperatureFit:
+    """The temperature that a held-out set is likeliest at.
+
+    Attributes:
+        temperature: to divide the class logits by.
+        at_limit: whether the likelihood still grew at 0.01 or 100, for example since every held-out prediction is
+            right, so that any temperature is too high.
+        nll_before: mean negative log-likelihood of the held-out labels at temperature 1, in nats.
+        nll_after: at the fitted temperature.
+        samples: labelled ones that it was fitted on.
+    """
+
+    temperature: float
+    at_limit: bool
+    nll_before: float
+    nll_after: float
+    samples: int
+
+
+def fit_temperature(class_logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> TemperatureFit:
+    """The temperature that minimises the NLL of held-out labels; the unlabelled, -1, are left out.
+
+    The NLL is convex in ``b = 1 / T``, with the slope ``mean_i (sum_k softmax(b z_i)_k z_ik - z_iy)``, whose one root
+    is found by Brent's method on ln T. Fit it on data that was neither trained on nor is reported on. It gives no
+    guarantee of a risk, and since the softmax response of different samples may change places, the risk-coverage
+    curve may move.
+
+    Args:
+        class_logits: of the real classes, finite.
+        labels: class numbers.
+
+    Raises:
+        InputError: no labelled sample.
+
+    Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599.
+    """
+    from scipy.optimize import brentq
+
+    labelled = labels != UNLABELLED
+    logits, known = class_logits[labelled].double(), labels[labelled].long()
+    if len(known) == 0:
+        raise InputError("no labelled sample to fit a temperature on: give held-out samples with labels")
+    own = at_class(logits, known)
+
+    def slope(log_temperature: float) -> float:
+        """Of the NLL in 1 / T: above 0 where the temperature is too low."""
+        shares = (logits * math.exp(-log_temperature)).softmax(dim=1)
+        return float(((shares * logits).sum(dim=1) - own).mean())
+
+    def nll(temperature: float) -> float:
+        return float(((logits / temperature).logsumexp(dim=1) - own / temperature).mean())
+
+    if slope(math.log(LOWEST)) <= 0:
+        temperature = LOWEST
+    elif slope(math.log(HIGHEST)) >= 0:
+        temperature = HIGHEST
+    else:
+        temperature = math.exp(brentq(slope, math.log(LOWEST), math.log(HIGHEST), xtol=1e-10))
+    return TemperatureFit(temperature, temperature in (LOWEST, HIGHEST), nll(1.0), nll(temperature), samples=len(known))

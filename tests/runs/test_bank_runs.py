@@ -1,0 +1,296 @@
+"""Runs taught by every kind of teacher, live and through a bank: the same losses, and nothing asked twice."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from preceptor.chain import Chain
+from preceptor.data import ImageSet, hold_out, subset
+from preceptor.errors import InputError
+from preceptor.match import KL
+from preceptor.runs import RunResult, read_config, resolve, run
+from preceptor.runs.filling import fill_bank
+from preceptor.runs.questions import questions
+from preceptor.teachers import LiveTeacher
+from preceptor.teachers.bank import look_into, open_bank
+from preceptor.training import Protocol
+from tests.classroom import SMALL_RUN, digits
+from tests.runs.kinds import onnx_file, rows_file
+
+FEW_EPOCHS = Protocol(**SMALL_RUN["protocol"])
+KD: dict[str, Any] = {**SMALL_RUN, "recipe": "kd", "precision": "fp32"}
+
+
+def distil(out: Path, **settings: Any) -> RunResult:
+    return run(resolve({**KD, **settings}), out)
+
+
+def losses(folder: Path) -> list[float]:
+    """Every term and total of every epoch."""
+    epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][:-1]
+    return [value for epoch in epochs for value in (epoch["total"], *epoch["losses"].values())]
+
+
+def record(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((folder / "run.yaml").read_text())["record"]
+    return content
+
+
+def student(folder: Path) -> bytes:
+    return (folder / "student.safetensors").read_bytes()
+
+
+def positions() -> torch.Tensor:
+    """Which images a small run trains on."""
+    labels = digits().train.labels
+    pool, _ = hold_out(labels, 0.1, 0)
+    return pool[subset(labels[pool], 60, 0)]
+
+
+@pytest.fixture(scope="module")
+def live(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return distil(tmp_path_factory.mktemp("runs") / "live", teacher=teacher)
+
+
+@pytest.fixture(scope="module")
+def banked(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResult, Path]:
+    """A run that filled its bank, and the bank; not to be changed."""
+    folder = tmp_path_factory.mktemp("banks")
+    return distil(folder / "run", teacher=teacher, bank=folder / "bank"), folder / "bank"
+
+
+def same_losses(result: RunResult, other: RunResult) -> None:
+    assert losses(result.folder) == pytest.approx(losses(other.folder), rel=2e-3)
+
+
+def test_through_a_bank_the_losses_are_the_same_within_its_rounding(
+    live: RunResult, banked: tuple[RunResult, Path]
+) -> None:
+    first, bank = banked
+    same_losses(first, live)
+    assert losses(first.folder) != losses(live.folder)
+    assert first.teacher == live.teacher
+    assert live.banked is None
+    assert first.banked == look_into(bank).store.count() > 60
+
+
+def test_the_second_run_asks_the_teacher_nothing(
+    banked: tuple[RunResult, Path], teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks no network, and one without any teacher comes to the same bits."""
+    first, bank = banked
+    monkeypatch.setattr(LiveTeacher, "__call__", lambda *_: pytest.fail("the teacher was asked"))
+    again = distil(tmp_path / "again", teacher=teacher, bank=bank)
+    alone = distil(tmp_path / "alone", bank=bank)
+    for result in (again, alone):
+        assert result.banked == 0
+        assert result.teacher == first.teacher
+        assert student(result.folder) == student(first.folder)
+    assert record(again.folder) == record(first.folder)
+    assert record(alone.folder)["fingerprints"] == record(first.folder)["fingerprints"]
+    assert record(alone.folder)["teacher"]["kind"] == "bank alone"
+
+
+def test_a_bank_alone_that_lacks_something_is_refused_before_the_first_step(
+    banked: tuple[RunResult, Path], tmp_path: Path
+) -> None:
+    _, bank = banked
+    for change in ({"seed": 5}, {"protocol": {"epochs": 3, "batch_size": 32}}, {"train_images": 80}):
+        told = r"holds nothing of [\d,]+ of the [\d,]+ views .*, the first sample \d+, view \d: give --teacher"
+        with pytest.raises(InputError, match=told):
+            distil(tmp_path / "out", bank=bank, **change)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_bank_is_filled_where_a_run_asks_and_nowhere_else(
+    banked: tuple[RunResult, Path], teacher: Path, tmp_path: Path
+) -> None:
+    _, bank = banked
+    grown = Path(shutil.copytree(bank, tmp_path / "bank"))
+    more = distil(tmp_path / "more", teacher=teacher, bank=grown, protocol={"epochs": 3, "batch_size": 32})
+    assert more.banked is not None
+    assert 0 < more.banked < 60
+    assert distil(tmp_path / "alone", bank=grown, protocol={"epochs": 3, "batch_size": 32}).banked == 0
+
+
+def test_what_a_run_was_given_is_kept_when_it_breaks_off(teacher: Path, tmp_path: Path) -> None:
+    protocol = {"epochs": 3, "batch_size": 32, "learning_rate": 1e18}
+    with pytest.raises(InputError, match="lower learning rate"):
+        distil(tmp_path / "run", teacher=teacher, bank=tmp_path / "bank", protocol=protocol)
+    assert look_into(tmp_path / "bank").store.count() > 60
+
+
+def test_a_bank_of_the_largest_logits(teacher: Path, tmp_path: Path, live: RunResult) -> None:
+    result = distil(tmp_path / "run", teacher=teacher, bank=tmp_path / "bank", bank_top_k=3)
+    assert look_into(tmp_path / "bank").layout.top_k == 3
+    assert record(result.folder)["teacher"]["bank"]["top_k"] == 3
+    assert losses(result.folder) == pytest.approx(losses(live.folder), rel=0.2)
+    assert student(distil(tmp_path / "again", bank=tmp_path / "bank").folder) == student(result.folder)
+    with pytest.raises(InputError, match=r"holds .* top 3 of 10 classes, asked for are .* top 4 of 10"):
+        distil(tmp_path / "other", teacher=teacher, bank=tmp_path / "bank", bank_top_k=4)
+    with pytest.raises(InputError, match="top_k = 10 of 10 classes"):
+        distil(tmp_path / "other", teacher=teacher, bank=tmp_path / "new", bank_top_k=10)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_onnx_file_teaches_like_the_network_it_is_of(teacher: Path, tmp_path: Path, live: RunResult) -> None:
+    file = onnx_file(teacher, tmp_path / "teacher.onnx")
+    settings = {"teacher": file, "teacher_says": "logits"}
+    result = distil(tmp_path / "onnx", **settings)
+    same_losses(result, live)
+    assert record(result.folder)["teacher"]["kind"] == "ONNX file"
+    assert record(result.folder)["fingerprints"]["teacher"] != record(live.folder)["fingerprints"]["teacher"]
+    filled = distil(tmp_path / "filled", **settings, bank=tmp_path / "bank")
+    same_losses(filled, live)
+    assert student(distil(tmp_path / "alone", bank=tmp_path / "bank").folder) == student(filled.folder)
+
+
+@pytest.mark.parametrize("says", ["logits", "probabilities"])
+def test_a_file_teaches_like_a_network_that_is_shown_images_as_they_are(
+    teacher: Path, tmp_path: Path, says: str
+) -> None:
+    file = rows_file(teacher, tmp_path / "said.npy", says)
+    shown = distil(tmp_path / "live", teacher=teacher, augment=False)
+    result = distil(tmp_path / "file", teacher=file, teacher_says=says, augment=False)
+    same_losses(result, shown)
+    assert result.teacher == shown.teacher
+    assert record(result.folder)["teacher"]["kind"] == "file"
+
+
+def test_an_ensemble_of_two_kinds_of_the_same_teacher_is_that_teacher(
+    teacher: Path, tmp_path: Path, live: RunResult
+) -> None:
+    members = [teacher, onnx_file(teacher, tmp_path / "teacher.onnx")]
+    for mean in ("probabilities", "logits"):
+        result = distil(tmp_path / mean, teacher=members, teacher_says="logits", ensemble_mean=mean)
+        same_losses(result, live)
+        words = f"ensemble of 2 (network, ONNX file), mean of {mean}"
+        assert record(result.folder)["teacher"]["kind"] == words
+    again = run(resolve(read_config(tmp_path / "logits" / "run.yaml")), tmp_path / "again")
+    assert student(again.folder) == student(tmp_path / "logits")
+
+
+def test_an_ensemble_through_a_bank(teacher: Path, tmp_path: Path) -> None:
+    other = run(resolve({**SMALL_RUN, "student": "convnet4", "seed": 2}), tmp_path / "other").folder
+    settings = {"teacher": [teacher, other], "ensemble_weights": [3, 1]}
+    shown = distil(tmp_path / "live", **settings)
+    first = distil(tmp_path / "first", **settings, bank=tmp_path / "bank")
+    same_losses(first, shown)
+    assert student(distil(tmp_path / "alone", bank=tmp_path / "bank").folder) == student(first.folder)
+    for change in ({"ensemble_weights": [1, 3]}, {"ensemble_mean": "logits"}, {"teacher": [other, teacher]}):
+        with pytest.raises(InputError, match="made with other teacher weights"):
+            distil(tmp_path / "out", **{**settings, **change}, bank=tmp_path / "bank")
+    equal = {"teacher": [teacher, other], "ensemble_weights": [6, 2]}
+    assert distil(tmp_path / "same", **equal, bank=tmp_path / "bank").banked == 0
+
+
+def test_a_bank_of_something_else_is_refused(
+    banked: tuple[RunResult, Path], teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, bank = banked
+    other = run(resolve({**SMALL_RUN, "student": "convnet4", "seed": 2}), tmp_path / "other").folder
+    with pytest.raises(InputError, match=r"bank .*bank: made with other teacher weights .* give another folder"):
+        distil(tmp_path / "out", teacher=other, bank=bank)
+    for given in ({"teacher": teacher}, {}):
+        with pytest.raises(InputError, match=r"made with other view rule .*padding 1, .*given .*padding 0"):
+            distil(tmp_path / "out", **given, bank=bank, augment=False)
+    images = ImageSet(255 - digits().train.images, digits().train.labels)
+    np.savez(
+        tmp_path / "set.npz",
+        train_images=images.images.squeeze(1).numpy(),
+        train_labels=images.labels.numpy(),
+        test_images=digits().test.images.squeeze(1).numpy(),  # type: ignore[union-attr]
+        test_labels=digits().test.labels.numpy(),  # type: ignore[union-attr]
+    )
+    with pytest.raises(InputError, match="made with other training images"):
+        distil(tmp_path / "out", bank=bank, data=f"arrays:{tmp_path / 'set.npz'}")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("asked", ["auto", "bf16"])
+def test_a_bank_in_fp32_serves_a_run_in_any_precision(
+    banked: tuple[RunResult, Path], teacher: Path, tmp_path: Path, asked: str
+) -> None:
+    _, bank = banked
+    result = distil(tmp_path / "run", teacher=teacher, bank=bank, precision=asked)
+    assert result.banked == 0
+    assert record(result.folder)["teacher"]["precision"] == "fp32"
+
+
+def test_a_bank_in_bf16_serves_every_run_but_one_that_insists_on_fp32(teacher: Path, tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    first = distil(tmp_path / "first", teacher=teacher, bank=bank, precision="bf16")
+    assert record(first.folder)["precision"] == "bf16"
+    assert record(first.folder)["teacher"]["precision"] == "bf16"
+    assert ", bf16" in record(first.folder)["teacher"]["made_fast"][0]
+    auto = distil(tmp_path / "auto", teacher=teacher, bank=bank, precision="auto")
+    assert auto.banked == 0
+    assert record(auto.folder)["teacher"]["precision"] == "bf16"
+    for given in ({"teacher": teacher}, {}):
+        with pytest.raises(InputError, match=r"was filled in bf16, and precision is fp32: give --precision auto"):
+            distil(tmp_path / "out", **given, bank=bank, precision="fp32")
+
+
+def test_a_bank_filled_ahead_lets_any_seed_do_without_its_teacher(teacher: Path, tmp_path: Path) -> None:
+    settings = resolve({**KD, "teacher": teacher, "bank": tmp_path / "bank"})
+    done = fill_bank(settings)
+    assert done.asked == done.info.filled == len(digits().train) * 9
+    assert done.apart < 0.01
+    for seed in (3, 4):
+        assert distil(tmp_path / str(seed), bank=tmp_path / "bank", seed=seed).banked == 0
+
+
+def test_a_selection_that_asks_about_few_needs_only_those_in_the_bank(teacher: Path, tmp_path: Path) -> None:
+    select = {"stage": "random", "keep": 0.5}
+    recipe = {"select": select, "terms": {"kl": {"match": "kl"}, "ce": {"truth": "cross_entropy"}}}
+    first = distil(tmp_path / "first", teacher=teacher, bank=tmp_path / "bank", recipe=recipe)
+    assert first.taught == 30
+    assert first.banked is not None
+    assert first.banked <= 60 + 2 * 30  # each image as it is, and two views of those taught
+    alone = distil(tmp_path / "alone", bank=tmp_path / "bank", recipe=recipe)
+    assert student(alone.folder) == student(first.folder)
+
+
+def test_a_bank_that_holds_no_image_as_it_is_says_nothing_of_the_teacher(
+    banked: tuple[RunResult, Path], teacher: Path, tmp_path: Path
+) -> None:
+    first, bank = banked
+    copy = Path(shutil.copytree(bank, tmp_path / "bank"))
+    with open_bank(copy, look_into(copy).card.fingerprint) as kept:
+        shown = {
+            (int(sample), int(view))
+            for index, views in questions(Chain(match=KL()), positions(), digits().view_rule, FEW_EPOCHS, 0)
+            for sample, view in zip(index, views, strict=True)
+        }
+        cells = kept.store.filled(0)
+        spare = [cell for cell in cells.tolist() if divmod(cell, 9) not in shown]
+        assert 0 < len(spare) <= 60
+        kept.store.shards[0].forget(np.array(spare))
+    result = distil(tmp_path / "alone", bank=copy)
+    assert result.teacher is not None
+    assert result.teacher.images == 60 - len(spare)
+    assert student(result.folder) == student(first.folder)
+
+
+def test_the_bank_and_the_run_cannot_share_a_folder(teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="for the run and for its bank"):
+        distil(tmp_path / "both", teacher=teacher, bank=tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_teacher_that_cannot_teach_leaves_no_bank_behind(teacher: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = Path(shutil.copytree(teacher, tmp_path / "teacher"))
+    tensors = load_file(broken / "student.safetensors")
+    tensors["head.bias"][2] = torch.nan
+    save_file(tensors, broken / "student.safetensors")
+    with pytest.raises(InputError, match="not finite for 2 of 2 training images"):
+        distil(tmp_path / "out", teacher=broken, bank=tmp_path / "bank")
+    assert not (tmp_path / "bank").exists()
