@@ -74,6 +74,9 @@ def resume(folder: Path, watcher: Watcher | None = None, *, checkpoint_seconds: 
         return complete(config, material, teacher, scores, run_folder, watcher, keeper, found.moment)
 
 
+_OTHER = {"data": "other data", "teacher": "another teacher"}
+
+
 def _was_compiled(record: Mapping[str, Any]) -> bool:
     return bool((record.get("teacher") or {}).get("compiled", False))
 
@@ -88,7 +91,7 @@ def _check_same(folder: Path, record: Mapping[str, Any], material: Material, tea
     for what, fingerprint in now.items():
         if before.get(what) != fingerprint:
             raise InputError(
-                f"{folder}: was started with other {what} than is there now: bring it back, or start a new run"
+                f"{folder}: was started with {_OTHER[what]} than there is now: bring it back, or start a new run"
             )
     changed = [name for name, version in versions().items() if (record.get("versions") or {}).get(name) != version]
     if changed:

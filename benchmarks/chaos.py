@@ -1,0 +1,216 @@
+"""Kills a small run again and again, damages what it left, and sees whether it ends in the same bits as if left alone.
+
+``python benchmarks/chaos.py --kills 200`` exits with 0 only when every end is bit-equal; its last line is a summary. A
+process is killed by SIGKILL at a random instant, so also while it writes a checkpoint. Between a kill and the next
+start the newest checkpoint is at times truncated, has a bit flipped, or is torn (its first half alone is there, beside
+it a part that was never renamed); and where root may mount a small disk, a run also meets one that is full.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from preceptor.errors import EnvironmentProblem
+from preceptor.runs import resolve, resume, run
+from preceptor.runs.single import CHECKPOINT_FOLDER
+
+SETTINGS: dict[str, Any] = {
+    "data": "digits",
+    "train_images": 60,
+    "protocol": {"epochs": 3, "batch_size": 16},
+    "device": "cpu",
+    "student": "convnet4",
+}
+RECIPE: dict[str, Any] = {
+    "select": {"stage": "el2n", "keep": 0.7},
+    "correct": "label_revision",
+    "temper": {"stage": "fixed", "temperature": 2.0},
+    "terms": {
+        "ce": {"truth": "cross_entropy", "until": 0.5},
+        "doubt": {"truth": "self_adaptive", "since": 0.5},
+        "kl": {"match": "kl"},
+    },
+}
+"""It has all that can be lost on the way: scores, beliefs by sample, terms that come and go."""
+
+FAULTS = ("none", "none", "truncated", "flipped", "torn")
+DISK_KIB = 1024
+_TIMES = ("seconds", "images_per_second")
+
+
+def train(folder: Path, teacher: Path | None) -> None:
+    """A run of its own, with a checkpoint after every step; without a teacher, the teacher's own run."""
+    _quietly()
+    given = {"recipe": "none", "seed": 1} if teacher is None else {"recipe": RECIPE, "teacher": str(teacher)}
+    run(resolve({**SETTINGS, **given}), folder, checkpoint_seconds=0)
+
+
+def go_on(folder: Path) -> None:
+    """The run again, from wherever it is."""
+    _quietly()
+    resume(folder, checkpoint_seconds=0)
+
+
+def _quietly() -> None:
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="damaged, the one before is used")  # that is what is looked for
+
+
+def what_it_came_to(folder: Path) -> str:
+    """A digest of the weights, the scores and the metrics, but for the times they took."""
+    digest = hashlib.sha256()
+    for name in ("student.safetensors", "student.json", "scores.safetensors"):
+        digest.update((folder / name).read_bytes())
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        entry = {key: value for key, value in json.loads(line).items() if key not in (*_TIMES, "folder")}
+        digest.update(json.dumps(entry, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+class Killer:
+    """Starts runs in processes of their own, from one that has everything imported, and kills them."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.counts: Counter[str] = Counter()
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["preceptor.runs", "sklearn.datasets"])
+
+    def finish(self, target: Callable[..., None], *arguments: object) -> float:
+        """Let it end; the seconds it took."""
+        started = time.monotonic()
+        process = self._context.Process(target=target, args=arguments)
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            raise AssertionError(f"a run that nobody disturbed ended with {process.exitcode}")
+        return time.monotonic() - started
+
+    def kill(self, within: float, target: Callable[..., None], *arguments: object) -> bool:
+        """Kill it at a random instant; whether it was still running then."""
+        process = self._context.Process(target=target, args=arguments)
+        process.start()
+        process.join(self.draw.uniform(0, within))
+        killed = process.exitcode is None
+        if killed:
+            process.kill()
+        process.join()
+        if process.exitcode not in (0, -signal.SIGKILL):
+            raise AssertionError(f"a run ended with {process.exitcode} by itself")
+        self.counts["kills"] += killed
+        return killed
+
+    def damage(self, folder: Path) -> None:
+        """Do something to the newest checkpoint, or nothing."""
+        fault = self.draw.choice(FAULTS)
+        newest = max((folder / CHECKPOINT_FOLDER).glob("*.pt"), default=None)
+        if fault == "none" or newest is None:
+            return
+        content = bytearray(newest.read_bytes())
+        if fault == "flipped":
+            content[self.draw.randrange(len(content))] ^= 1 << self.draw.randrange(8)
+        else:
+            del content[len(content) // 2 if fault == "torn" else self.draw.randrange(len(content)) :]
+        newest.write_bytes(content)
+        if fault == "torn":
+            (newest.parent / f".{newest.name}.1.part").write_bytes(content)
+        self.counts[fault] += 1
+
+    def story(self, folder: Path, teacher: Path, seconds: float) -> None:
+        """One run, killed until it has come to its end."""
+        disturbed = self.kill(seconds, train, folder, teacher)
+        while disturbed:
+            self.damage(folder)
+            if (folder / "run.yaml").exists():
+                disturbed = self.kill(seconds, go_on, folder)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+                disturbed = self.kill(seconds, train, folder, teacher)
+        self.counts["runs"] += 1
+
+
+def survive(kills: int, seed: int, work: Path) -> tuple[Counter[str], list[str]]:
+    """So many kills; what happened how often, and the runs that ended otherwise."""
+    killer = Killer(seed)
+    teacher, alone = work / "teacher", work / "alone"
+    killer.finish(train, teacher, None)
+    seconds = killer.finish(train, alone, teacher)
+    expected, wrong = what_it_came_to(alone), []
+    while killer.counts["kills"] < kills:
+        folder = work / f"run-{killer.counts['runs']}"
+        killer.story(folder, teacher, seconds)
+        if what_it_came_to(folder) != expected:
+            wrong.append(str(folder))
+        else:
+            shutil.rmtree(folder)
+    return killer.counts, wrong
+
+
+@contextmanager
+def small_disk(folder: Path, kib: int) -> Iterator[bool]:
+    """A disk of so many KiB, where this process may make one."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
+    made = os.name == "posix" and shutil.which("mount") is not None
+    made = made and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        yield made
+    finally:
+        if made:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def meets_a_full_disk(work: Path) -> str | None:
+    """Fill the disk under a run, make room, go on: what went wrong; "skipped" where no disk can be made."""
+    teacher, alone = work / "teacher", work / "alone"
+    with small_disk(work / "disk", DISK_KIB) as made:
+        if not made:
+            return "skipped"
+        folder, ballast = work / "disk" / "run", work / "disk" / "ballast"
+        room = sum(path.stat().st_size for path in alone.iterdir()) * 3 // 2  # enough to begin, and for a checkpoint
+        ballast.write_bytes(bytes(DISK_KIB * 1024 - room))
+        try:
+            train(folder, teacher)
+            return "the disk was never full"
+        except EnvironmentProblem as error:
+            if "No space left" not in str(error):
+                return str(error)
+        ballast.unlink()
+        go_on(folder)
+        return None if what_it_came_to(folder) == what_it_came_to(alone) else "ended otherwise after a full disk"
+
+
+def main() -> int:
+    """Kill, damage, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="preceptor-chaos-") as name:
+        counts, wrong = survive(arguments.kills, arguments.seed, Path(name))
+        full = meets_a_full_disk(Path(name))
+    happened = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    disk = {None: "a full disk survived", "skipped": "no small disk could be made"}.get(full, full)
+    print(f"{'all ends bit-equal' if not wrong else f'{len(wrong)} ENDED OTHERWISE'}: {happened}; {disk}")
+    return 0 if not wrong and full in (None, "skipped") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
