@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"models"},
     {"teachers"},
     {"training", "evaluation"},
-    {"runs", "export"},
+    {"result_files", "runs", "export"},
     {"studies", "speed"},
     {"reports"},
     {"cli"},

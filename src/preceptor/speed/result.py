@@ -1,15 +1,12 @@
 """What a bench leaves behind."""
 
-import json
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from preceptor.config import validated
-from preceptor.errors import InputError
-from preceptor.files import write_whole
+from preceptor.result_files import read_result, write_result
 from preceptor.speed.machine import Machine
 
 
@@ -122,7 +119,7 @@ def save_speed(result: SpeedResult, path: Path) -> None:
     Raises:
         EnvironmentProblem: it cannot be written.
     """
-    write_whole({path: (result.model_dump_json(indent=1) + "\n").encode()})
+    write_result(result, path)
 
 
 def load_speed(path: Path) -> SpeedResult:
@@ -131,10 +128,4 @@ def load_speed(path: Path) -> SpeedResult:
     Raises:
         InputError: it is missing, not JSON, or not a bench's result.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable result file: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
-    return validated(SpeedResult, content, str(path))
+    return read_result(SpeedResult, path)

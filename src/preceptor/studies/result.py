@@ -1,6 +1,5 @@
 """What a study leaves behind: one row an arm and teacher, paired over seeds, with all it takes to make it again."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -8,10 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from preceptor.config import validated
-from preceptor.errors import InputError
 from preceptor.evaluation import PairedDifference, mean_and_deviation, paired_difference
-from preceptor.files import write_whole
+from preceptor.result_files import read_result, write_result
 
 
 class _Frozen(BaseModel):
@@ -217,7 +214,7 @@ def save_result(result: StudyResult, path: Path) -> None:
     Raises:
         EnvironmentProblem: it cannot be written.
     """
-    write_whole({path: (result.model_dump_json(indent=1) + "\n").encode()})
+    write_result(result, path)
 
 
 def load_result(path: Path) -> StudyResult:
@@ -226,10 +223,4 @@ def load_result(path: Path) -> StudyResult:
     Raises:
         InputError: it is missing, not JSON, or not a study's result.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable result file: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
-    return validated(StudyResult, content, str(path))
+    return read_result(StudyResult, path)
