@@ -62,7 +62,7 @@ class Settings:
     teacher_epochs: int = 4
     lessons: int = 4000
     epochs: int = 8
-    seeds: tuple[int, ...] = tuple(range(6))
+    seeds: tuple[int, ...] = tuple(range(4))
 
 
 QUICK = Settings(teacher_images=1000, teacher_epochs=1, lessons=300, epochs=2, seeds=(0, 1))

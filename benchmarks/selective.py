@@ -106,9 +106,9 @@ def markdown(content: dict[str, Any]) -> str:
     of_report = f"{report['images']:,} images, {report['classes']} classes and {report['scores']} scores"
     machine = content["versions"]
     return (
-        f"{table}\n\nEvery metric of the risk-coverage curve of {content['samples']:,} predictions on one core, best of "
-        f"{content['rounds']} rounds. A whole report of {of_report} with {report['resamples']:,} bootstrap resamples "
-        f"takes {report['seconds']:.1f} s ({report['cpu_seconds']:.1f} CPU seconds). Made by "
+        f"{table}\n\nEvery metric of the risk-coverage curve of {content['samples']:,} predictions on one core, best of"
+        f" {content['rounds']} rounds. A report of {of_report} with {report['resamples']:,} resamples takes "
+        f"{report['seconds']:.1f} s ({report['cpu_seconds']:.1f} CPU seconds). Made by "
         f"`python benchmarks/selective.py` ({machine['machine']}, torch {machine['torch']})."
     )
 

@@ -48,7 +48,8 @@ def taught(
     """Train in place; the records by epoch."""
     options = {"teacher": untrained_teacher(), **options}
     data = digits()
-    return list(fit(pupils, data.train, few(images), data.view_rule, data.normalisation, protocol, **options))
+    rule = options.pop("rule", data.view_rule)
+    return list(fit(pupils, data.train, few(images), rule, data.normalisation, protocol, **options))
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

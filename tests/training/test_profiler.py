@@ -67,7 +67,7 @@ def test_the_steps_recorded_are_those_after_the_warm_up(tmp_path):
 def test_the_files_say_the_same(tmp_path):
     with Profiler(Silent(), tmp_path, skip=1, record=2) as profiler:
         taught([pupil("none"), pupil("none", seed=1)], watcher=profiler)
-    assert (tmp_path / "profile.txt").read_text() == profiler.summary()
+    assert (tmp_path / "profile.txt").read_text(encoding="utf-8") == profiler.summary()
     data = json.loads((tmp_path / "profile.json").read_text())
     assert data["step_ms"] == profiler.profile.step_ms
     assert {part["name"]: part["calls"] for part in data["parts"]}["student"] == 2
@@ -123,6 +123,13 @@ def test_a_training_of_one_step_is_not_profiled_and_says_so(tmp_path):
         taught([pupil()], images=10, protocol=Protocol(epochs=1, batch_size=16), watcher=profiler)
     assert profiler.profile is None
     assert profiler.summary() == ("nothing was profiled: training ended with step 1, and the first ones only warm up\n")
+    assert files(tmp_path) == {"profile.txt"}
+    assert (tmp_path / "profile.txt").read_text(encoding="utf-8") == profiler.summary()
+
+
+def test_what_never_began_leaves_nothing(tmp_path):
+    with Profiler(Silent(), tmp_path):
+        pass
     assert files(tmp_path) == set()
 
 
@@ -133,7 +140,7 @@ def test_a_training_that_breaks_off_leaves_what_was_recorded(tmp_path, at, recor
         taught([pupil()], images=40, protocol=Protocol(epochs=4, batch_size=16), watcher=profiler)
     assert not torch.autograd._profiler_enabled()
     assert (profiler.profile and profiler.profile.steps) == recorded
-    assert files(tmp_path) == (FILES if recorded else set())
+    assert files(tmp_path) == (FILES if recorded else {"profile.txt"})
     assert ("nothing was profiled" in profiler.summary()) == (recorded is None)
 
 

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     SUBSET = 3
     SWAP = 4
     SYMMETRIC = 5
+    DRAWS = 6
 
 
 def words(seed: int, stream: Stream, first: int, stop: int, epoch: int = 0) -> NDArray[np.uint64]:

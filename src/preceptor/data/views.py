@@ -5,6 +5,7 @@ agree without any hidden state.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Int, UInt8
@@ -13,6 +14,27 @@ from torch.nn.functional import pad
 
 from preceptor.data.randomness import Stream, shuffled, words
 from preceptor.errors import InputError
+
+
+class Views(Protocol):
+    """A rule of views: finitely many ways to show an image, each with a number. Rules are frozen dataclasses of plain
+    values, which tell them apart in the fingerprint of a bank."""
+
+    @property
+    def count(self) -> int:
+        """How many views an image has."""
+
+    @property
+    def identity(self) -> int:
+        """The number of the view that changes nothing."""
+
+    def draw(self, seed: int, epoch: int, positions: Int[Tensor, " batch"]) -> LongTensor:
+        """The view each sample is shown in an epoch."""
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        """Each image in its own view, on the images' device."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +92,7 @@ class ViewRule:
         Raises:
             InputError: for a negative position, or a seed or epoch out of range.
         """
-        if positions.numel() == 0:
-            return _long(torch.empty_like(positions, dtype=torch.int64))
-        where = positions.cpu().numpy()
-        first, last = int(where.min()), int(where.max())
-        if first < 0:
-            raise InputError(f"views: position {first}, allowed are positions of at least 0")
-        drawn = words(seed, Stream.VIEWS, first, last + 1, epoch)[where - first] % self.count
-        return _long(torch.from_numpy(drawn.astype("int64")).to(positions.device))
+        return drawn_views(seed, epoch, positions, self.count)
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
@@ -106,6 +121,18 @@ class ViewRule:
         rows = (crop // self.offsets)[:, None] + down
         columns = (crop % self.offsets)[:, None] + across
         return (rows[:, :, None] * (width + 2 * self.padding) + columns[:, None, :]).flatten(1)[:, None]
+
+
+def drawn_views(seed: int, epoch: int, positions: Int[Tensor, " batch"], count: int) -> LongTensor:
+    """Which of so many views each sample is shown; see :meth:`ViewRule.draw`."""
+    if positions.numel() == 0:
+        return _long(torch.empty_like(positions, dtype=torch.int64))
+    where = positions.cpu().numpy()
+    first, last = int(where.min()), int(where.max())
+    if first < 0:
+        raise InputError(f"views: position {first}, allowed are positions of at least 0")
+    drawn = words(seed, Stream.VIEWS, first, last + 1, epoch)[where - first] % count
+    return _long(torch.from_numpy(drawn.astype("int64")).to(positions.device))
 
 
 def usual_views(height: int, width: int) -> ViewRule:

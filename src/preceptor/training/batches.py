@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from preceptor.data import ImageSet, ViewRule, epoch_order
+from preceptor.data import ImageSet, Views, epoch_order
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class EpochPlan:
     bounds: tuple[tuple[int, int], ...]
 
 
-def plan_epoch(
-    positions: Int[Tensor, " given"], rule: ViewRule, *, batch_size: int, seed: int, epoch: int
-) -> EpochPlan:
+def plan_epoch(positions: Int[Tensor, " given"], rule: Views, *, batch_size: int, seed: int, epoch: int) -> EpochPlan:
     """What an epoch will show. Order and views follow from (seed, epoch) and each sample's position alone.
 
     Args:
@@ -62,7 +60,7 @@ def plan_epoch(
 def batches_of(
     plan: EpochPlan,
     train: ImageSet,
-    rule: ViewRule,
+    rule: Views,
     *,
     device: torch.device | None = None,
     asked: Bool[Tensor, " size"] | None = None,
@@ -100,7 +98,7 @@ def batches_of(
 def epoch_batches(
     train: ImageSet,
     positions: Int[Tensor, " given"],
-    rule: ViewRule,
+    rule: Views,
     *,
     batch_size: int,
     seed: int,

@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
 
     By default glibc gives large blocks back to the system, which then clears every page of them again in the next
     step: on 2 cores 2,000 to 9,000 page faults in each step of a small ResNet at batch 64. Kept, there are under 200,
-    and a step in fp32 took 3 to 11 % less of the processor's time (bf16: 0 to 2 %).
+    and a step in fp32 took 3 to 10 % less of the processor's time; in bf16 hardly less.
 
     The process stays as large as it ever was, but for blocks above ``LARGEST_KEPT``. That holds for all of it, so
     this is for programs, not for libraries. To call it twice does no harm. Another allocator (tcmalloc, jemalloc) is

@@ -55,6 +55,7 @@ class Profiler:
         self._inner = inner
         self._folder = folder
         self._asked = skip, record
+        self._begun = False
         self._planned = range(0)
         self._steps = 0
         self._epoch = 0
@@ -65,6 +66,7 @@ class Profiler:
     def begin(self, epochs: int, steps: int, images: int) -> None:
         """Choose the steps to record."""
         self._inner.begin(epochs, steps, images)
+        self._begun = True
         if not self._planned:
             self._steps = 0
             self._planned = _planned(epochs * steps, *self._asked)
@@ -91,12 +93,14 @@ class Profiler:
         self._inner.losses(pupil, losses)
 
     def close(self) -> None:
-        """Stop recording if training ended before its time, and write what there is.
+        """Stop recording if training ended before its time, and write what there is, or why there is nothing.
 
         Raises:
             EnvironmentProblem: it cannot be written.
         """
         self._finish()
+        if self._begun and self.profile is None:
+            write_whole({self._folder / TABLE_FILE: self.summary().encode()})
 
     def __enter__(self) -> Self:
         return self

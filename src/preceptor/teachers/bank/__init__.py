@@ -3,7 +3,7 @@
 from preceptor.teachers.bank.bank import Bank, Recalled, look_into, open_bank
 from preceptor.teachers.bank.card import Fingerprint
 from preceptor.teachers.bank.features import FeatureSignal, PooledTeacher
-from preceptor.teachers.bank.fill import Views, fill
+from preceptor.teachers.bank.fill import fill
 from preceptor.teachers.bank.layout import Layout, Plan, plan
 from preceptor.teachers.bank.upkeep import Info, Verified, info, spot_check, verify
 
@@ -17,7 +17,6 @@ __all__ = [
     "PooledTeacher",
     "Recalled",
     "Verified",
-    "Views",
     "fill",
     "info",
     "look_into",

@@ -5,13 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
 from preceptor import __version__
 from preceptor.config import validated
-from preceptor.data import Normalisation, ViewRule
+from preceptor.data import Normalisation, Views
 from preceptor.errors import InputError
 from preceptor.files import write_whole
 from preceptor.teachers.bank.layout import Layout
@@ -37,7 +37,7 @@ class Setting(BaseModel):
     class_names: tuple[str, ...]
 
     @staticmethod
-    def without_teacher(data: str, rule: ViewRule, class_names: Sequence[str]) -> "Setting":
+    def without_teacher(data: str, rule: Views, class_names: Sequence[str]) -> "Setting":
         """From the things themselves; the digest of the images is the caller's."""
         return Setting(data=data, views=_settings_of(rule), class_names=tuple(class_names))
 
@@ -61,7 +61,7 @@ class Fingerprint(Setting):
         teacher: str,
         data: str,
         normalisation: Normalisation,
-        rule: ViewRule,
+        rule: Views,
         class_names: Sequence[str],
         precision: str = "fp32",
     ) -> "Fingerprint":
@@ -76,8 +76,8 @@ class Fingerprint(Setting):
         )
 
 
-def _settings_of(rule: ViewRule) -> dict[str, bool | int | float | str]:
-    return {"rule": type(rule).__name__, **asdict(rule)}
+def _settings_of(rule: Views) -> dict[str, bool | int | float | str]:
+    return {"rule": type(rule).__name__, **asdict(cast(Any, rule))}
 
 
 class Card(BaseModel):

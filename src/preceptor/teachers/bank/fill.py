@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,21 +9,9 @@ from jaxtyping import Bool, Int, Int64, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from preceptor.data import Views
 from preceptor.errors import EnvironmentProblem, InputError
 from preceptor.teachers.bank.bank import Bank
-
-
-class Views(Protocol):
-    """What it takes to show an image in any of its views; ``data.ViewRule`` does."""
-
-    @property
-    def count(self) -> int:
-        """Views of an image."""
-
-    def apply(
-        self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
-    ) -> UInt8[Tensor, "batch channels height width"]:
-        """Each image in its own view, on the images' device."""
 
 
 def fill(

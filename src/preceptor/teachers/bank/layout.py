@@ -11,6 +11,15 @@ MARK_BYTES = 4
 
 Count = Annotated[int, Field(ge=1)]
 
+MOST_CELLS = 2**48
+"""Far beyond any disk; a damaged card must not make us count for ever."""
+
+MOST_SHARDS = 100_000
+"""Of 1 GiB each, 100 TB."""
+
+MOST_RECORD_BYTES = 2**30
+"""What NumPy can still describe."""
+
 
 class Layout(BaseModel):
     """The shape of a bank.
@@ -38,6 +47,16 @@ class Layout(BaseModel):
     def _leaves_some_classes_out(self) -> "Layout":
         if self.top_k is not None and self.top_k >= self.classes:
             raise ValueError(f"top_k = {self.top_k} of {self.classes} classes: give fewer, or leave it out to keep all")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be(self) -> "Layout":
+        if self.cells > MOST_CELLS:
+            raise ValueError(f"{self.samples} samples of {self.views} views: allowed are {MOST_CELLS} cells")
+        if 2 * self.features + 4 * self.classes + 8 > MOST_RECORD_BYTES:
+            raise ValueError(f"{self.classes} classes and {self.features} features: a record larger than 1 GiB")
+        if self.shards > MOST_SHARDS:
+            raise ValueError(f"{self.shards} files: allowed are {MOST_SHARDS}: give a larger shard_bytes")
         return self
 
     @property

@@ -101,6 +101,9 @@ class Store:
 
     def damaged(self, shard: int) -> Iterator[tuple[int, Cells]]:
         """Goes through a shard: how many cells it looked at, and which of these do not match their checksums."""
+        if not self.shards[shard].path.exists():  # then nothing was ever written
+            yield self.shards[shard].cells, np.empty(0, np.int64)
+            return
         for start in range(0, self.shards[shard].cells, _BLOCK):
             stop = min(start + _BLOCK, self.shards[shard].cells)
             cells = np.arange(start, stop, dtype=np.int64) + shard * self._per_shard

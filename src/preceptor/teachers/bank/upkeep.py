@@ -10,10 +10,10 @@ from jaxtyping import Int64, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from preceptor.data import Views
 from preceptor.errors import InputError
 from preceptor.teachers.bank.bank import Bank
 from preceptor.teachers.bank.card import Fingerprint
-from preceptor.teachers.bank.fill import Views
 from preceptor.teachers.bank.layout import Layout
 
 
