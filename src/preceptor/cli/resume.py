@@ -5,6 +5,7 @@ from pathlib import Path
 
 EXAMPLES = """examples:
   preceptor resume runs/student
+  preceptor resume runs/student --checkpoint-every 600
 
 A run that is stopped by Ctrl-C or SIGTERM writes a checkpoint and leaves with exit code 4; one that is killed, or cut
 off by the power, has its last checkpoint. It ends in the same bits as one that was never stopped.
