@@ -63,8 +63,11 @@ def train(folder: Path, teacher: Path | None) -> None:
 
 
 def go_on(folder: Path) -> None:
-    """The run again, from wherever it is."""
+    """The run again, from wherever it is; nothing where it was killed after it had come to its end."""
     _quietly()
+    metrics = folder / "metrics.jsonl"
+    if metrics.exists() and '"event": "end"' in metrics.read_text():
+        return
     resume(folder, checkpoint_seconds=0)
 
 
@@ -124,6 +127,8 @@ class Killer:
         if fault == "none" or newest is None:
             return
         content = bytearray(newest.read_bytes())
+        if not content:  # truncated to nothing before
+            return
         if fault == "flipped":
             content[self.draw.randrange(len(content))] ^= 1 << self.draw.randrange(8)
         else:

@@ -160,3 +160,34 @@ def test_scientific_notation_is_a_number(text, value):
 def test_values_that_yaml_trips_over_are_one_clear_line(text):
     with pytest.raises(InputError, match="the value is not valid YAML"):
         parse_override(f"key={text}")
+
+
+def test_aliases_are_followed_as_far_as_they_are_meant(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("base: &b [1, 2, 3]\n" + "".join(f"x{n}: *b\n" for n in range(100)))
+    assert read_yaml(path)["x99"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [1, 1, 1, 1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+        "a: &a {<<: *a}\n",
+        "a: &a [*a]\n",
+    ],
+    ids=["bomb", "merged into itself", "in itself"],
+)
+def test_aliases_without_bound_are_refused(tmp_path, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(text.replace("*a0", "*a"))
+    with pytest.raises(InputError, match=r"a\.yaml: not valid YAML: "):
+        read_yaml(path)
+
+
+def test_a_long_value_is_shown_in_part(tmp_path):
+    class Short(BaseModel):
+        number: int
+
+    with pytest.raises(InputError, match=r"\.\.\.\)$") as caught:
+        validated(Short, {"number": "9" * 5000 + "x"}, "here")
+    assert len(str(caught.value)) < 400

@@ -74,7 +74,7 @@ def test_settings_in_commands_are_settings(monkeypatch, words):
     """Every flag and key=value resolves to a configuration, recipe and protocol included."""
     configured = []
 
-    def stop(config, *_):
+    def stop(config, *_, **__):
         configured.append(config)
         raise KeyboardInterrupt
 

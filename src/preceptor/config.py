@@ -42,8 +42,42 @@ _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
-NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
-"""What reading YAML may raise: a date that is none is a ValueError, a thousand brackets a RecursionError."""
+NOT_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)
+"""What reading YAML may raise: a date that is none is a ValueError (or another, by how it fails to be one), a thousand
+brackets are a RecursionError."""
+
+MOST_BYTES = 2**20
+"""No file of settings that a person wrote is longer, nor a run's record of them."""
+
+MOST_VALUES = 100_000
+"""How many values a text may come to once its aliases are written out: ten lines of them can mean billions."""
+
+_SHOWN = 200
+
+
+def _loaded(text: str) -> Any:
+    """What YAML says, its aliases counted before anything is made of them."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _unfolded(node, {}) > MOST_VALUES:
+            raise ValueError(f"its aliases come to more than {MOST_VALUES:,} values: write out what is meant")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _unfolded(node: yaml.Node, counted: dict[int, float]) -> float:
+    """How many values a node comes to; one that holds itself, to no end of them."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in counted:
+        counted[id(node)] = float("inf")
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        counted[id(node)] = 1 + sum(_unfolded(part, counted) for part in parts)
+    return counted[id(node)]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -53,11 +87,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: no such file, not UTF-8, not YAML, a key given twice, or not a mapping of names.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # a name with a zero byte in it is a ValueError too
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    if len(text) > MOST_BYTES:
+        raise InputError(f"{path}: longer than {MOST_BYTES:,} characters: no file of settings: give one that is")
     try:
-        content = yaml.load(text, _Loader)
+        content = _loaded(text)
     except NOT_YAML as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -71,7 +108,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not sign or not key.strip():
         raise InputError(f"override {text!r}: expected key=value, for example protocol.epochs=5 or seed=1")
     try:
-        return key.strip(), yaml.load(value, _Loader)
+        return key.strip(), _loaded(value)
     except NOT_YAML as error:
         raise InputError(f"override {text!r}: the value is not valid YAML") from error
 
@@ -104,7 +141,12 @@ def validated(model: type[Model], content: Mapping[str, Any], where: str) -> Mod
         if first["type"] == "extra_forbidden":
             raise unknown_name(f"key in {where}", str(first["loc"][-1]), _known_keys(model, first["loc"])) from error
         message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{where}: {place or 'content'}: {message} (given: {first['input']!r})") from error
+        raise InputError(f"{where}: {place or 'content'}: {message} (given: {_shown(first['input'])})") from error
+
+
+def _shown(given: object) -> str:
+    text = repr(given)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

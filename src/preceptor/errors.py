@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_SHOWN = 80
+
 
 class PreceptorError(Exception):
     """Base of every error that is the user's to cure; the command line shows it as one line."""
@@ -26,9 +28,14 @@ class Stopped(PreceptorError):
     exit_code = 4
 
 
+class SkippedImages(Warning):
+    """Images were left out because they cannot be used, as was asked for."""
+
+
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not known, offering the nearest known one."""
     names = sorted(known)
+    given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}..."
     near = get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {kind} {given!r}: {hint}known: {', '.join(names) or 'none'}")

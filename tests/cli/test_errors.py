@@ -130,7 +130,7 @@ def test_evaluate_asks_for_no_device_that_is_not_known(bench, preceptor):
 
 def test_a_run_that_diverges(bench, preceptor):
     outcome = preceptor(*bench.train(*SMALL, "--model", "convnet4", "--lr", "1e18"))
-    check(outcome, Slip("", bench.train, ("diverged", "lower learning rate")))
+    check(outcome, Slip("", bench.train, ("diverged", "lower the learning rate")))
 
 
 SEVERAL = """

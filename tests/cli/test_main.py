@@ -2,6 +2,8 @@ import os
 import re
 import subprocess
 import sys
+import warnings
+from importlib import import_module
 
 import pytest
 
@@ -43,8 +45,6 @@ def test_every_verbs_help_has_examples_of_it(capsys, verb):
 
 
 def example_lines() -> list[str]:
-    from importlib import import_module
-
     texts = [import_module(f"preceptor.cli.{verb}").EXAMPLES for verb in VERBS]
     joined = "\n".join(texts).replace("\\\n", " ")
     return [line.strip() for line in joined.splitlines() if line.strip().startswith("preceptor ")]
@@ -52,8 +52,6 @@ def example_lines() -> list[str]:
 
 @pytest.mark.parametrize("line", example_lines())
 def test_every_example_can_be_parsed(monkeypatch, line):
-    from importlib import import_module
-
     _, verb, *arguments = line.split()
     seen = []
     monkeypatch.setattr(import_module(f"preceptor.cli.{verb}"), "run", seen.append)
@@ -72,7 +70,12 @@ def test_every_verb_speaks_json(capsys, verb):
         (InputError("a.npz: no such file:\n  give another"), 2, "preceptor: a.npz: no such file: give another\n"),
         (EnvironmentProblem("no space"), 3, "preceptor: no space\n"),
         (OSError(28, "No space left on device", "runs/a"), 3, "preceptor: runs/a: No space left on device\n"),
-        (MemoryError(), 3, "preceptor: out of memory: try a smaller --batch-size, model or --image-size\n"),
+        (
+            MemoryError("Unable to allocate 7.28 TiB for an array"),
+            3,
+            "preceptor: out of memory (asked for 7.28 TiB at once): end what else runs on this machine, or use one "
+            "with more\n",
+        ),
         (KeyboardInterrupt(), 130, "preceptor: interrupted\n"),
     ],
 )
@@ -85,6 +88,38 @@ def test_an_error_is_one_line_and_an_exit_code(monkeypatch, capsys, error, code,
     monkeypatch.setattr(methods, "run", fail)
     assert main(["methods"]) == code
     assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("verb", "advice"),
+    [("train", "a smaller --batch-size"), ("evaluate", "with --device cpu"), ("select", "--train-images")],
+)
+def test_what_to_do_without_memory_depends_on_the_verb(monkeypatch, capsys, verb, advice):
+    import torch
+
+    def fill_the_memory(arguments):
+        torch.empty(2**58)
+
+    monkeypatch.setattr(import_module(f"preceptor.cli.{verb}"), "run", fill_the_memory)
+    arguments = {"train": ["--out", "x"], "evaluate": ["x"], "select": []}[verb]
+    assert main([verb, *arguments]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("preceptor: out of memory (asked for 1152921504606846976 bytes at once): ")
+    assert advice in told
+
+
+def test_our_warnings_are_one_line(monkeypatch, capsys):
+    from preceptor.cli import methods
+    from preceptor.errors import SkippedImages
+
+    def warn(arguments):
+        warnings.warn_explicit("left out\n  \x1b[2Jone", SkippedImages, methods.__file__, 1)
+
+    monkeypatch.setattr(methods, "run", warn)
+    before = warnings.showwarning
+    assert main(["methods"]) == 0
+    assert capsys.readouterr().err == "preceptor: left out \\x1b[2Jone\n"
+    assert warnings.showwarning is before
 
 
 def test_a_fault_of_our_own_is_not_hidden(monkeypatch):

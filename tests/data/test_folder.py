@@ -144,8 +144,9 @@ def test_an_image_size_that_fits_changes_nothing(tmp_path: Path) -> None:
         (b"no image at all", "not one of BMP"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n", "not one of BMP"),
         (png_header(5, 6), "image cannot be decoded"),
-        (png_header(12_000, 12_000), "image cannot be decoded .Image size .144000000 pixels. exceeds limit"),
-        (png_header(60_000, 60_000), "image cannot be decoded .Image size .3600000000 pixels. exceeds limit"),
+        (png_header(8_193, 8_192), r"more than 67,108,864 pixels \(8193 x 8192\): not decoded; scale it down"),
+        (png_header(12_000, 12_000), "more than 67,108,864 pixels: not decoded; scale it down"),
+        (png_header(60_000, 60_000), "more than 67,108,864 pixels: not decoded; scale it down"),
     ],
 )
 def test_files_that_are_no_images(flat: Path, content: bytes, said: str) -> None:
@@ -154,7 +155,7 @@ def test_files_that_are_no_images(flat: Path, content: bytes, said: str) -> None
     with pytest.raises(InputError, match=said) as caught:
         read_folder(flat)
     assert str(caught.value).startswith(f"{bad}: ")
-    assert "replace or remove it" in str(caught.value)
+    assert "remove it" in str(caught.value)
 
 
 def test_a_truncated_image(flat: Path) -> None:
@@ -216,11 +217,9 @@ def test_test_folders_must_match_the_training_ones(tmp_path: Path) -> None:
 
 
 def test_a_class_may_be_called_train(tmp_path):
-    from PIL import Image
-
     for name in ("car", "train", "test"):
         (tmp_path / name).mkdir()
-        Image.new("L", (8, 8), 100).save(tmp_path / name / "one.png")
+        save(grey(ord(name[1]), 8, 8), tmp_path / name / "one.png")
     contents = read_folder(tmp_path, None)
     assert contents.class_names == ("car", "test", "train")
     assert contents.test is None

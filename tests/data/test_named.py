@@ -12,6 +12,7 @@ from preceptor.data.dataset import Contents, ImageSet, Normalisation, check_data
 from preceptor.data.named import read_named
 from preceptor.data.views import ViewRule
 from preceptor.errors import InputError
+from tests.data.cifar_pickles import write_cifar100_python
 from tests.data.files import write_cifar10_files, write_cifar100_files, write_mnist_files
 
 
@@ -114,10 +115,7 @@ def test_what_is_nowhere_says_where_it_was_looked_for(tmp_path: Path, name: str,
         assert remedy in str(caught.value)
 
 
-@pytest.mark.parametrize(("unpacked", "download"), [(True, False), (False, True), (True, True)])
-def test_torchvision_reads_the_python_release_and_downloads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unpacked: bool, download: bool
-) -> None:
+def test_torchvision_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def read(class_name: str, root: Path, download: bool) -> Contents:
@@ -126,10 +124,17 @@ def test_torchvision_reads_the_python_release_and_downloads(
         return Contents(ImageSet(images, torch.arange(100)))
 
     monkeypatch.setattr(named, "read_with_torchvision", read)
-    if unpacked:
-        (tmp_path / "cifar-100-python").mkdir()
+    dataset = read_named("cifar100", tmp_path, download=True)
+    assert asked == [("CIFAR100", tmp_path, True)]
+    assert dataset.class_names[0] == "apple"
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_the_python_release_is_read_without_torchvision(tmp_path: Path, download: bool) -> None:
+    pixels, labels = write_cifar100_python(tmp_path)
     dataset = read_named("cifar100", tmp_path, download)
-    assert asked == [("CIFAR100", tmp_path, download)]
+    assert dataset.train.images.flatten(1).tolist() == pixels.tolist()
+    assert dataset.train.labels.tolist() == labels
     assert dataset.class_names[0] == "apple"
 
 

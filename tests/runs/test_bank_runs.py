@@ -121,7 +121,7 @@ def test_a_bank_is_filled_where_a_run_asks_and_nowhere_else(
 
 def test_what_a_run_was_given_is_kept_when_it_breaks_off(teacher: Path, tmp_path: Path) -> None:
     protocol = {"epochs": 3, "batch_size": 32, "learning_rate": 1e18}
-    with pytest.raises(InputError, match="lower learning rate"):
+    with pytest.raises(InputError, match="lower the learning rate"):
         distil(tmp_path / "run", teacher=teacher, bank=tmp_path / "bank", protocol=protocol)
     assert look_into(tmp_path / "bank").store.count() > 60
 

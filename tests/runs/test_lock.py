@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.runs.lock import held
+from preceptor.runs import lock
+from preceptor.runs.lock import check_unheld, held
 
 HOLD = "import sys; from pathlib import Path; from preceptor.runs.lock import held\n{body}"
 
@@ -43,3 +44,32 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(EnvironmentProblem, match=r"cannot be written: Not a directory"):
         held(tmp_path / "file" / "run").__enter__()
+
+
+def test_who_holds_a_folder_is_told_without_taking_it(tmp_path):
+    check_unheld(tmp_path / "absent")
+    check_unheld(tmp_path)
+    with held(tmp_path), pytest.raises(InputError, match=rf"process {os.getpid()} on .* is running here"):
+        check_unheld(tmp_path)
+    (tmp_path / ".lock").write_text("process 1 on a machine that lost power")
+    check_unheld(tmp_path)
+    assert (tmp_path / ".lock").read_text().startswith("process 1 ")
+
+
+def test_what_fails_takes_its_lock_away(tmp_path):
+    with pytest.raises(KeyError), held(tmp_path):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_its_holder_took_away_is_not_taken_for_one(tmp_path, monkeypatch):
+    """Opened while the other still held it, locked once it was gone: a third could lock the file that is there now."""
+    real_lock = lock._lock
+
+    def once_it_is_gone(file, folder):
+        (folder / ".lock").unlink()
+        real_lock(file, folder)
+
+    monkeypatch.setattr(lock, "_lock", once_it_is_gone)
+    with pytest.raises(InputError, match="a run has only just ended here"):
+        held(tmp_path).__enter__()

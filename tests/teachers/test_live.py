@@ -186,3 +186,12 @@ def test_a_bad_image_is_named_by_its_place_in_the_training_set():
     for positions, named in ((None, 2), (torch.tensor([5, 9, 70, 71]), 70)):
         with pytest.raises(InputError, match=f"the first at position {named}:"):
             check_teacher(teacher, images, labels, 10, positions=positions)
+
+
+def test_the_same_logits_for_many_images_of_several_classes_are_refused():
+    teacher = LiveTeacher(Fixed(of_black=0.0), AS_IT_IS)
+    black, labels = shades(*[0] * 16), torch.arange(16) % 3
+    with pytest.raises(InputError, match="says the same of all 16 training images"):
+        check_teacher(teacher, black, labels, classes=3)
+    assert check_teacher(teacher, black[:15], labels[:15], classes=3).images == 15
+    assert check_teacher(teacher, black, torch.zeros_like(labels), classes=3).wrong == 0

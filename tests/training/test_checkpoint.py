@@ -1,4 +1,6 @@
 import errno
+import hashlib
+import pickle
 import signal
 from pathlib import Path
 
@@ -101,3 +103,16 @@ def test_a_signal_stops_it_and_a_second_one_ends_it_at_once(tmp_path, number):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", pickle.dumps({"epoch": 1}, 2), pickle.dumps(print, 2)],
+    ids=["empty", "zip", "pickle", "of code"],
+)
+def test_what_is_no_checkpoint_is_not_opened_even_if_its_name_fits(tmp_path, content):
+    path = tmp_path / f"epoch-000001-step-00000002-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"\.pt: no checkpoint of a run"):
+        load(path, torch.device("cpu"))
+    assert load_newest(tmp_path, torch.device("cpu")).damaged == (path.name,)

@@ -189,12 +189,12 @@ def test_a_pupil_left_in_eval_mode_between_epochs_goes_on_learning():
 
 def test_a_loss_that_is_not_finite_is_named():
     chain = Chain(terms={"ce": Term(CrossEntropy()), "broken": Term(lambda logits, label: logits[:, 0] * torch.nan)})
-    with pytest.raises(InputError, match="pupil 'unlucky': loss term 'broken' is nan in epoch 1: lower the learning"):
+    with pytest.raises(InputError, match="pupil 'unlucky': epoch 1, step 1 of 1: loss term 'broken' is nan"):
         taught([Pupil("unlucky", network(), chain)], images=16)
 
 
 def test_a_run_that_diverges_says_when():
-    with pytest.raises(InputError, match=r"loss term 'ce' is (nan|inf) in epoch \d: lower the learning rate"):
+    with pytest.raises(InputError, match=r"epoch 1, step \d of 5: .* (nan|inf).*lower the learning rate"):
         taught([pupil("none")], protocol=Protocol(epochs=3, batch_size=8, learning_rate=1e18))
 
 

@@ -20,14 +20,10 @@ shown what its teacher saw.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_run_options, add_teacher_options
+    from preceptor.cli.options import add_run_options, add_student_options, add_teacher_options
 
     parser.epilog = EXAMPLES
-    parser.add_argument(
-        "--student", help="architecture: resnet8, resnet8x4, convnet8, timm:NAME, ... (default convnet8)"
-    )
-    parser.add_argument("--recipe", help="a recipe's name (see preceptor methods) or a .yaml file (default kd)")
-    parser.add_argument("--scores", help="score file for the recipe's selection (preceptor select writes one)")
+    add_student_options(parser)
     add_teacher_options(parser)
     add_run_options(parser)
 

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
         data_root=Path(arguments.data_root) if arguments.data_root else None,
         download=bool(arguments.download),
         image_size=arguments.image_size,
+        skip_bad_images=bool(arguments.skip_bad_images),
         split=arguments.split,
         device=arguments.device,
     )

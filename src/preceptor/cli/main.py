@@ -2,19 +2,25 @@
 
 import argparse
 import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import TextIO
 
 from preceptor import __version__
 from preceptor.errors import EnvironmentProblem, InputError, PreceptorError, unknown_name
 
 VERBS = {
     "demo": "see it work now, on this machine, offline",
+    "doctor": "tell what is wrong with a run, before it is run",
     "train": "train a teacher, or a student by labels alone",
     "distill": "distil a student from a teacher with a recipe",
     "bank": "keep what a teacher says, so that it is asked once",
     "resume": "go on with a run that was stopped",
+    "replay": "take a step that went wrong again, to see where",
     "select": "score the samples for a selection, or show scores",
     "evaluate": "measure a student on a data set",
     "methods": "list every stage and recipe, with its paper and defaults",
@@ -35,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from; 130 interrupted.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _answered(given)
+
+
+def _answered(given: Sequence[str]) -> int:
     try:
         parser = _parser(given)
         arguments = _parsed(parser, given)
@@ -50,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        return _fail(EnvironmentProblem("out of memory: try a smaller --batch-size, model or --image-size"))
+        return _fail(_memory_problem(error, given))
     except OSError as error:
         return _fail(EnvironmentProblem(f"{error.filename or 'the system'}: {error.strerror or error}"))
     except KeyboardInterrupt:
@@ -73,8 +85,47 @@ def _parsed(parser: argparse.ArgumentParser, given: Sequence[str]) -> argparse.N
 def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
     """Torch says it in words on a CPU, and by a class of its own, not imported here, on a GPU."""
     told = str(error)
-    said = "can't allocate memory" in told or "not enough memory" in told
+    said = "can't allocate memory" in told or "not enough memory" in told or "Unable to allocate" in told
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or said
+
+
+_LESS = {
+    "bank": "--top-k keeps less of each image; --device cpu has more memory than most GPUs",
+    "evaluate": "evaluate on fewer images, or smaller ones (--image-size for a folder), or with --device cpu",
+    "resume": "end what else runs on this machine and resume again: the last checkpoint is kept",
+    "select": "score fewer images (--train-images), or smaller ones (--image-size for a folder)",
+    "train": "try a smaller --batch-size, model or --image-size, or fewer images (--train-images)",
+    "distill": "try a smaller --batch-size, model or --image-size, or fewer images (--train-images)",
+}
+"""What takes less memory, by verb."""
+
+
+def _memory_problem(error: MemoryError | RuntimeError, given: Sequence[str]) -> EnvironmentProblem:
+    asked = re.search(r"(?:allocate|allocate:) ([0-9.]+ ?(?:bytes|[KMGT]i?B))", str(error))
+    amount = f" (asked for {asked[1]} at once)" if asked else ""
+    verb = next((word for word in given if word in _LESS), None)
+    advice = _LESS[verb] if verb else "end what else runs on this machine, or use one with more"
+    return EnvironmentProblem(f"out of memory{amount}: {advice}")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings as one line like an error's; those of libraries as ever."""
+    if Path(filename).is_relative_to(Path(__file__).parents[1]):
+        print(f"preceptor: {_one_line(str(message))}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks, nor what would steer a terminal: names in it may be a stranger's."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,5 +163,5 @@ class _Raw(argparse.RawDescriptionHelpFormatter):
 
 
 def _fail(error: PreceptorError) -> int:
-    print(f"preceptor: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"preceptor: {_one_line(str(error))}", file=sys.stderr)
     return error.exit_code

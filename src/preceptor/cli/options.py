@@ -9,6 +9,7 @@ FLAGS = {
     "data_root": "data_root",
     "download": "download",
     "image_size": "image_size",
+    "skip_bad_images": "skip_bad_images",
     "train_labels": "train_labels",
     "train_images": "train_images",
     "validation": "validation",
@@ -51,6 +52,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--download", action="store_true", default=None, help="fetch a named data set that is not there")
     group.add_argument("--image-size", type=int, help="resize the images of a folder to this side, in pixels")
+    group.add_argument(
+        "--skip-bad-images",
+        action="store_true",
+        default=None,
+        help="leave out images of a folder that cannot be used, and say which (default: refuse the folder)",
+    )
 
 
 def add_teacher_options(parser: argparse.ArgumentParser, bank: bool = True) -> None:
@@ -80,8 +87,17 @@ def add_speed_options(group: argparse._ActionsContainer) -> None:
     group.add_argument("--compile", help="auto (default: where the run is long enough to pay for it), never or always")
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Everything else that train and distill share."""
+def add_student_options(parser: argparse.ArgumentParser) -> None:
+    """Who is taught, and how."""
+    parser.add_argument(
+        "--student", help="architecture: resnet8, resnet8x4, convnet8, timm:NAME, ... (default convnet8)"
+    )
+    parser.add_argument("--recipe", help="a recipe's name (see preceptor methods) or a .yaml file (default kd)")
+    parser.add_argument("--scores", help="score file for the recipe's selection (preceptor select writes one)")
+
+
+def add_run_options(parser: argparse.ArgumentParser, writes: bool = True) -> None:
+    """Everything else that train and distill share; without what is for a run that leaves a folder, if it does not."""
     add_data_options(parser)
     group = parser.add_argument_group("training")
     group.add_argument("--train-labels", help=".npy file of labels to train on in place of the data set's own")
@@ -96,9 +112,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_speed_options(group)
     group.add_argument("--keep-checkpoints", type=int, help="keep so many moments of the training (default none)")
     parser.add_argument("--config", type=Path, help="a YAML file of settings, or the run.yaml of an earlier run")
-    add_checkpoint_option(parser)
-    parser.add_argument("--profile", action="store_true", help="write where the time of some steps went")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the run; must be empty or absent")
+    if writes:
+        add_checkpoint_option(parser)
+        parser.add_argument("--profile", action="store_true", help="write where the time of some steps went")
+        parser.add_argument("--out", type=Path, required=True, help="folder for the run; must be empty or absent")
     parser.add_argument(
         "override", nargs="*", metavar="key=value", help="any setting, for example protocol.momentum=0.8"
     )

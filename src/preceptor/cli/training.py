@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from preceptor.runs import RunConfig, RunResult
+    from preceptor.runs.doctor import Finding
     from preceptor.teachers import TeacherCheck
 
 
@@ -21,14 +22,25 @@ def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> N
 
     keep_freed_memory()
     content = {**defaults, **(read_config(arguments.config) if arguments.config else {})}
-    config = resolve(content, given_settings(arguments))
-    with ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar:
+    config = resolve(content, given_settings(arguments), str(arguments.config or "the configuration"))
+    silent = arguments.quiet or arguments.json
+    with ProgressBar(config.student, quiet=silent) as bar:
         result = run(
-            config, arguments.out, bar, profile=arguments.profile, checkpoint_seconds=arguments.checkpoint_every
+            config,
+            arguments.out,
+            bar,
+            profile=arguments.profile,
+            checkpoint_seconds=arguments.checkpoint_every,
+            tell=None if silent else warn,
         )
     show(result, config, arguments)
     if arguments.profile and not (arguments.json or arguments.quiet):
         print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
+
+
+def warn(finding: "Finding") -> None:
+    """One line on standard error."""
+    print(f"preceptor: {finding.status}: {' '.join(finding.line().split())}", file=sys.stderr)
 
 
 def show(result: "RunResult", config: "RunConfig", arguments: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """Images and labels as plain arrays in an ``.npz`` file. Nothing is ever unpickled."""
 
+import math
 import zipfile
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -80,8 +81,11 @@ def _read(path: Path, archive: NpzFile, key: str) -> NDArray[Any]:
         near = get_close_matches(key, set(archive.files) - set(_KNOWN), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r} for it?" if near else ""
         raise InputError(f"{path}: no array {key!r}; it holds {', '.join(sorted(archive.files)) or 'nothing'}{hint}")
+    _check_bytes(path, archive, key)
     try:
         array = archive[key]
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
@@ -91,6 +95,35 @@ def _read(path: Path, archive: NpzFile, key: str) -> NDArray[Any]:
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: {key!r} is not a NumPy array; write it again with numpy.savez")
     return array
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """The error for a ``.npy`` file that NumPy cannot read; its advice to unpickle is kept from the user."""
+    if "pickle" in str(error):
+        reason = "it holds pickled objects, which are never loaded"
+    else:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return InputError(f"{path}: not a readable .npy file of numbers ({reason}): write it with numpy.save")
+
+
+def _check_bytes(path: Path, archive: NpzFile, key: str) -> None:
+    """Hold what an array's header says against what is there, before memory is taken for it."""
+    if archive.zip is None:
+        return
+    try:
+        with archive.zip.open(f"{key}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, kind = read(file)
+            start = file.tell()
+    except Exception:  # whatever it is, reading the array says it better
+        return
+    said, there = math.prod(shape) * kind.itemsize, archive.zip.getinfo(f"{key}.npy").file_size - start
+    if said != there and not kind.hasobject:
+        raise InputError(
+            f"{path}: array {key!r} is of {said:,} bytes by its header and of {there:,} in truth: write it again with "
+            "numpy.savez"
+        )
 
 
 def _as_images(path: Path, key: str, array: NDArray[Any]) -> UInt8[Tensor, "n channels height width"]:

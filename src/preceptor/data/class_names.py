@@ -1,4 +1,9 @@
-"""Class names of the named data sets, in the order of their labels."""
+"""Class names: those of the named data sets in the order of their labels, and what any must be."""
+
+from collections.abc import Iterable
+from unicodedata import category
+
+from preceptor.errors import InputError
 
 DIGITS = tuple("0123456789")
 
@@ -21,3 +26,18 @@ tank telephone television tiger tractor train trout tulip turtle wardrobe whale 
 worm
 """
 CIFAR100 = tuple(_CIFAR100.split())
+
+
+def check_printable(names: Iterable[str], where: str) -> None:
+    """Refuse names that cannot be written to a file or would steer a terminal.
+
+    Args:
+        names: of classes.
+        where: they come from, for the message.
+
+    Raises:
+        InputError: a name with a control character, or with bytes that are not UTF-8.
+    """
+    for name in names:
+        if any(category(letter) in ("Cc", "Cs") for letter in name):
+            raise InputError(f"{where}: the class name {name!a} holds a control character or is not UTF-8: rename it")

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from preceptor.data.class_names import check_printable
 from preceptor.data.views import ViewRule
 from preceptor.errors import InputError
 from preceptor.lesson import UNLABELLED
@@ -80,16 +81,20 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What a reader found: the two sets, and the class names where the source has them."""
+    """What a reader found: the two sets, the class names where the source has them, and what it left out, in words."""
 
     train: ImageSet
     test: ImageSet | None = None
     class_names: tuple[str, ...] | None = None
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A classification data set. Without a test set, what is reported is the held-out share of training."""
+    """A classification data set. Without a test set, what is reported is the held-out share of training.
+
+    ``skipped`` names each image that was left out, and why.
+    """
 
     name: str
     class_names: tuple[str, ...]
@@ -97,6 +102,7 @@ class Dataset:
     test: ImageSet | None
     normalisation: Normalisation
     view_rule: ViewRule
+    skipped: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -119,12 +125,13 @@ def check_dataset(dataset: Dataset) -> None:
     """Make sure that a model can be trained and tested on a data set.
 
     Raises:
-        InputError: fewer than two classes; different numbers of images and labels; a label out of range (with split,
-            first position and value); a class without a training image; an empty test set; test images of another
-            shape than the training images.
+        InputError: fewer than two classes; a name of one that cannot be written down; different numbers of images and
+            labels; a label out of range (with split, first position and value); a class without a training image; an
+            empty test set; test images of another shape than the training images.
     """
     if dataset.classes < 2:
         raise InputError(f"data set {dataset.name!r}: {dataset.classes} class, a classifier needs at least 2")
+    check_printable(dataset.class_names, f"data set {dataset.name!r}")
     _check_split(dataset, "train", dataset.train, lowest=UNLABELLED)
     _check_every_class_is_taught(dataset)
     if dataset.test is not None:
@@ -135,7 +142,8 @@ def check_dataset(dataset: Dataset) -> None:
 def _check_split(dataset: Dataset, split: str, images: ImageSet, lowest: int) -> None:
     if len(images.images) != len(images.labels):
         raise InputError(
-            f"data set {dataset.name!r}: {len(images.images)} {split} images but {len(images.labels)} {split} labels"
+            f"data set {dataset.name!r}: {len(images.images)} {split} images but {len(images.labels)} {split} labels: "
+            "give one label an image"
         )
     wrong = ((images.labels < lowest) | (images.labels >= dataset.classes)).nonzero()
     if len(wrong):

@@ -1,68 +1,82 @@
 """Images in folders, one folder a class."""
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
+from preceptor.data.class_names import check_printable
 from preceptor.data.dataset import Contents, ImageSet
+from preceptor.data.duplicates import Labelled, contradictions
+from preceptor.data.images import Form, read_header, read_pixels
 from preceptor.errors import InputError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-# Formats that Pillow decodes itself: EPS, for one, would start another program on a stranger's file.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_GREYSCALE = {"1", "L", "LA"}
-_COLOUR = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"}
 _DESKTOP_LITTER = {"Thumbs.db", "desktop.ini"}
 
-
-@dataclass(frozen=True)
-class _Form:
-    """What all images are brought to."""
-
-    channels: int
-    height: int
-    width: int
+Read = TypeVar("Read")
 
 
-def read_folder(folder: Path, image_size: int | None = None) -> Contents:
+def read_folder(folder: Path, image_size: int | None = None, *, skip_bad_images: bool = False) -> Contents:
     """The images of ``folder/train/CLASS/*`` and ``folder/test/CLASS/*``, or of ``folder/CLASS/*``.
 
     Without a ``test`` folder there is no test set, and what gets reported is the held-out share of the training images.
-    Classes and files are taken in the order of their names. Images are greyscale if all of them are, else RGB; an alpha
+    Classes and files are taken in the order of their names. Images are greyscale if all of them are, else RGB: black
+    and white, palettes, CMYK, YCbCr and LAB are converted, and of 16-bit colour the upper 8 bits are taken. An alpha
     channel is dropped and an orientation tag not heeded. Hidden files are passed by; any other file must be an image
-    (BMP, GIF, JPEG, PNG, PPM, TIFF, WebP) with 8 bits a channel.
+    (BMP, GIF, JPEG, PNG, PPM, TIFF, WebP) of one picture with 8 bits a channel and at most ``images.MOST_PIXELS``.
 
     Args:
         folder: where the class folders, or ``train`` and ``test``, are.
         image_size: side in pixels to which each image is scaled (bicubic, antialiased) and centrally cropped; without
             it all images must have one size already.
+        skip_bad_images: leave out images that cannot be used, and say so in ``Contents.skipped``, rather than raise.
+            Which ones follows from the files alone. Of an image in two classes every copy is left out; of one in both
+            the training and the test set, the training one.
 
     Raises:
         InputError: no such folder, no class folder, an empty one, a test class that isn't among the training classes;
-            an image that cannot be decoded, is suspiciously large (Pillow's limit) or of another size than the first.
+            an image that cannot be decoded, has too many pixels, is an animation, is that of another class or of the
+            test set, or is of another size than the first; or no image of a class is left.
     """
     train_folder, test_folder = _layout(folder)
-    class_names = _class_folders(train_folder)
-    train_files = _files(train_folder, class_names, class_names)
-    test_files = (
-        [] if test_folder is None else _files(test_folder, _test_classes(test_folder, class_names), class_names)
-    )
-    form = _common_form([path for path, _ in train_files + test_files], image_size)
-    return Contents(
-        _read_set(train_files, form),
-        None if test_folder is None else _read_set(test_files, form),
-        tuple(class_names),
-    )
+    names = _class_folders(train_folder)
+    files = _files(train_folder, names, names, test=False)
+    if test_folder is not None:
+        files += _files(test_folder, _test_classes(test_folder, names), names, test=True)
+    gate = _Gate(skip_bad_images)
+    files = gate.without(files, contradictions(files))
+    files, form = _common_form(files, image_size, gate)
+    train = _read_set([file for file in files if not file.test], form, gate)
+    test = _read_set([file for file in files if file.test], form, gate)
+    _check_left(train, test, names, train_folder, test_folder, gate)
+    return Contents(train, None if test_folder is None else test, tuple(names), tuple(sorted(gate.skipped)))
+
+
+class _Gate:
+    """Lets through what can be used; raises what cannot, or notes it where that is to be skipped."""
+
+    def __init__(self, skipping: bool) -> None:
+        self.skipping = skipping
+        self.skipped: list[str] = []
+
+    def read(self, path: Path, read: Callable[[Path], Read]) -> Read | None:
+        try:
+            return read(path)
+        except InputError as error:
+            self._refuse(error)
+            return None
+
+    def without(self, files: Sequence[Labelled], wrong: dict[Path, InputError]) -> list[Labelled]:
+        for error in wrong.values():
+            self._refuse(error)
+        return [file for file in files if file.path not in wrong]
+
+    def _refuse(self, error: InputError) -> None:
+        if not self.skipping:
+            raise error
+        self.skipped.append(str(error))
 
 
 def _layout(folder: Path) -> tuple[Path, Path | None]:
@@ -85,6 +99,7 @@ def _class_folders(folder: Path) -> list[str]:
     names = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     if not names:
         raise InputError(f"{folder}: no class folders; put the images of each class in a subfolder of their own")
+    check_printable(names, f"class folders of {folder}")
     return names
 
 
@@ -96,8 +111,8 @@ def _test_classes(folder: Path, trained: Sequence[str]) -> list[str]:
     return names
 
 
-def _files(folder: Path, names: Sequence[str], classes: Sequence[str]) -> list[tuple[Path, int]]:
-    return [(path, classes.index(name)) for name in names for path in _images_of_class(folder / name)]
+def _files(folder: Path, names: Sequence[str], classes: Sequence[str], test: bool) -> list[Labelled]:
+    return [Labelled(path, classes.index(name), test) for name in names for path in _images_of_class(folder / name)]
 
 
 def _images_of_class(folder: Path) -> list[Path]:
@@ -109,67 +124,51 @@ def _images_of_class(folder: Path) -> list[Path]:
     for file in files:
         if file.is_dir():
             raise InputError(f"{file}: a folder inside a class folder, where only images may be")
+        if not file.is_file():  # a pipe would be waited for without end
+            raise InputError(f"{file}: not a file, or a link to none; replace or remove it")
     return files
 
 
-def _common_form(paths: Sequence[Path], image_size: int | None) -> _Form:
-    """Reads the images' headers only."""
-    channels, first = 1, _header(paths[0])[1]
-    for path in paths:
-        greyscale, size = _header(path)
-        channels = channels if greyscale else 3
-        if image_size is None and size != first:
+def _common_form(files: Sequence[Labelled], image_size: int | None, gate: _Gate) -> tuple[list[Labelled], Form]:
+    """Reads the images' headers only; the files whose headers can be read, and what they are brought to."""
+    headers = {file: header for file in files if (header := gate.read(file.path, read_header)) is not None}
+    if not headers:
+        raise InputError(f"{files[0].path if files else 'the folder'}: no image can be used: replace what is there")
+    first, size = next((file, header.size) for file, header in headers.items())
+    for file, header in headers.items():
+        if image_size is None and header.size != size:
             raise InputError(
-                f"{path}: {size[0]} x {size[1]} pixels, but {paths[0]} has {first[0]} x {first[1]}; "
+                f"{file.path}: {header.size[0]} x {header.size[1]} pixels, but {first.path} has {size[0]} x {size[1]}; "
                 "give an image size to bring all to"
             )
-    width, height = first if image_size is None else (image_size, image_size)
-    return _Form(channels, height, width)
+    width, height = size if image_size is None else (image_size, image_size)
+    channels = 1 if all(header.greyscale for header in headers.values()) else 3
+    return list(headers), Form(channels, height, width)
 
 
-def _header(path: Path) -> tuple[bool, tuple[int, int]]:
-    """Whether an image is greyscale, and its width and height."""
-    with _opened(path) as image:
-        if image.mode not in _GREYSCALE | _COLOUR:
-            raise InputError(f"{path}: pixels of type {image.mode!r}, allowed are 8 bits a channel; convert it")
-        return image.mode in _GREYSCALE, image.size
-
-
-def _read_set(files: Sequence[tuple[Path, int]], form: _Form) -> ImageSet:
+def _read_set(files: Sequence[Labelled], form: Form, gate: _Gate) -> ImageSet:
     images = torch.empty(len(files), form.channels, form.height, form.width, dtype=torch.uint8)
-    for position, (path, _) in enumerate(files):
-        images[position] = _pixels(path, form)
-    return ImageSet(images, torch.tensor([label for _, label in files], dtype=torch.int64))
+    labels: list[int] = []
+    for file in files:
+        pixels = gate.read(file.path, lambda path: read_pixels(path, form))
+        if pixels is not None:
+            images[len(labels)] = pixels
+            labels.append(file.label)
+    return ImageSet(images[: len(labels)], torch.tensor(labels, dtype=torch.int64))
 
 
-def _pixels(path: Path, form: _Form) -> UInt8[Tensor, "channels height width"]:
-    from PIL import ImageOps
-    from PIL.Image import Resampling
+def _check_left(
+    train: ImageSet, test: ImageSet, names: Sequence[str], train_folder: Path, test_folder: Path | None, gate: _Gate
+) -> None:
+    """What is skipped must not take a class, or the test set, with it."""
+    left = set(train.labels.tolist())
+    for label, name in enumerate(names):
+        if label not in left:
+            raise _none_left(train_folder / name, gate)
+    if test_folder is not None and len(test) == 0:
+        raise _none_left(test_folder, gate)
 
-    with _opened(path) as opened:
-        # Pillow advises this detour for palettes with transparency, and warns without it.
-        image = opened.convert("RGBA") if "transparency" in opened.info else opened
-        image = image.convert("L" if form.channels == 1 else "RGB")
-        image = ImageOps.fit(image, (form.width, form.height), method=Resampling.BICUBIC)
-        pixels = np.array(image).reshape(form.height, form.width, form.channels)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
 
-
-@contextmanager
-def _opened(path: Path) -> Iterator["Image"]:
-    """An open image; whatever goes wrong with it becomes an error that names the file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
-                yield image
-    except InputError:
-        raise
-    except UnidentifiedImageError as error:
-        reason = "the file is empty" if path.stat().st_size == 0 else f"not one of {', '.join(_FORMATS)}"
-        raise InputError(f"{path}: not an image that can be read ({reason}); replace or remove it") from error
-    except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path}: image cannot be decoded ({reason}); replace or remove it") from error
+def _none_left(folder: Path, gate: _Gate) -> InputError:
+    reasons = [reason for reason in sorted(gate.skipped) if reason.startswith(f"{folder}{os.sep}")]
+    return InputError(f"{folder}: none of its images can be used, the first for this reason: {reasons[0]}")

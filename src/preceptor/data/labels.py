@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from preceptor.data.arrays import unreadable
 from preceptor.errors import InputError
 
 
@@ -23,10 +24,10 @@ def read_labels(path: Path, count: int) -> Int[Tensor, " n"]:
     try:
         array = np.load(path, allow_pickle=False)
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
-        raise InputError(f"{path}: not a readable .npy file of numbers: {error}") from error
+        raise unreadable(path, error) from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: an archive of several arrays: expected one array saved by numpy.save")
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+    if array.ndim != 1 or array.dtype.kind not in "iu":
         raise InputError(
             f"{path}: {array.dtype} of shape {array.shape}: expected one row of integers, one a training image"
         )

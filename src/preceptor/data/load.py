@@ -1,6 +1,7 @@
 """One entry for every data set: by name, from arrays, from folders."""
 
 import os
+import warnings
 from pathlib import Path
 
 from preceptor.data.arrays import read_arrays
@@ -8,14 +9,20 @@ from preceptor.data.dataset import Contents, Dataset, Normalisation, check_datas
 from preceptor.data.folder import read_folder
 from preceptor.data.named import NAMES, read_named
 from preceptor.data.views import usual_views
-from preceptor.errors import InputError, unknown_name
+from preceptor.errors import InputError, SkippedImages, unknown_name
 
 _ROOT_VARIABLE = "PRECEPTOR_DATA"
+_NAMED_AT_MOST = 3
 _FORMS = ("arrays:FILE.npz", "folder:DIR")
 
 
 def load_dataset(
-    spec: str, *, root: Path | None = None, download: bool = False, image_size: int | None = None
+    spec: str,
+    *,
+    root: Path | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+    skip_bad_images: bool = False,
 ) -> Dataset:
     """A data set, checked and in memory.
 
@@ -28,6 +35,9 @@ def load_dataset(
         download: fetch a named data set that isn't there, through torchvision (extra ``vision``). Without it the
             network is never touched.
         image_size: for ``folder:``, the side in pixels to which each image is scaled and cropped.
+        skip_bad_images: for ``folder:``, leave out what cannot be used, with one warning
+            (:class:`~preceptor.errors.SkippedImages`) that counts it and names the first; ``Dataset.skipped`` names
+            all.
 
     Returns:
         the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
@@ -38,21 +48,35 @@ def load_dataset(
         InputError: an unknown name, a missing or damaged file, contents that cannot be trained on.
         EnvironmentProblem: torchvision is needed and missing or cannot load, or a download failed.
     """
-    dataset = _read(spec, root or _default_root(), download, image_size)
+    dataset = _read(spec, root or _default_root(), download, image_size, skip_bad_images)
     check_dataset(dataset)
+    if dataset.skipped:
+        warnings.warn(_skipped_in_words(dataset), SkippedImages, stacklevel=2)
     return dataset
 
 
-def _read(spec: str, root: Path, download: bool, image_size: int | None) -> Dataset:
+def _skipped_in_words(dataset: Dataset) -> str:
+    images = len(dataset.skipped) + len(dataset.train) + (0 if dataset.test is None else len(dataset.test))
+    more = len(dataset.skipped) - _NAMED_AT_MOST
+    rest = f"; and {more} more" if more > 0 else ""
+    named = "; ".join(dataset.skipped[:_NAMED_AT_MOST])
+    return f"{dataset.name}: left out {len(dataset.skipped)} of {images:,} images: {named}{rest}"
+
+
+def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_bad_images: bool) -> Dataset:
     kind, colon, rest = spec.partition(":")
     if image_size is not None and (kind != "folder" or image_size < 1):
         raise InputError(f"image size {image_size} for {spec!r}: allowed with folder:DIR only, at least 1 pixel")
+    if skip_bad_images and kind != "folder":
+        raise InputError(f"skip_bad_images for {spec!r}: goes with folder:DIR only: leave it away")
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
     if not rest or kind not in ("arrays", "folder"):
         raise unknown_name("data set", spec, (*NAMES, *_FORMS))
     path = Path(rest).expanduser()
-    return _in_usual_views(spec, read_arrays(path) if kind == "arrays" else read_folder(path, image_size))
+    if kind == "arrays":
+        return _in_usual_views(spec, read_arrays(path))
+    return _in_usual_views(spec, read_folder(path, image_size, skip_bad_images=skip_bad_images))
 
 
 def _in_usual_views(spec: str, contents: Contents) -> Dataset:
@@ -66,6 +90,7 @@ def _in_usual_views(spec: str, contents: Contents) -> Dataset:
         test=contents.test,
         normalisation=Normalisation.from_images(train.images),
         view_rule=usual_views(*train.images.shape[2:]),
+        skipped=contents.skipped,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from preceptor.data import class_names
 from preceptor.data.arrays import read_arrays
 from preceptor.data.cifar import read_cifar10, read_cifar100
+from preceptor.data.cifar_python import read_cifar10_python, read_cifar100_python
 from preceptor.data.dataset import Contents, Dataset, ImageSet, Normalisation
 from preceptor.data.idx import read_idx_sets
 from preceptor.data.split import hold_out
@@ -42,6 +43,14 @@ def _read_fashion_mnist(root: Path) -> Contents | None:
     return read_idx_sets([root / "FashionMNIST" / "raw", root])
 
 
+def _read_cifar10(root: Path) -> Contents | None:
+    return read_cifar10(root) or read_cifar10_python(root)
+
+
+def _read_cifar100(root: Path) -> Contents | None:
+    return read_cifar100(root) or read_cifar100_python(root)
+
+
 _SOURCES = {
     # Constants of PyTorch's own MNIST example; digits are shifted but not mirrored, since mirrored ones are none.
     "mnist": _Source(
@@ -68,7 +77,7 @@ _SOURCES = {
         class_names=class_names.CIFAR10,
         normalisation=Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
         view_rule=ViewRule(padding=4, flip=True),
-        read=read_cifar10,
+        read=_read_cifar10,
         files="cifar-10-batches-bin/",
         torchvision_class="CIFAR10",
         python_folder="cifar-10-batches-py",
@@ -78,7 +87,7 @@ _SOURCES = {
         class_names=class_names.CIFAR100,
         normalisation=Normalisation((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
         view_rule=ViewRule(padding=4, flip=True),
-        read=read_cifar100,
+        read=_read_cifar100,
         files="cifar-100-binary/",
         torchvision_class="CIFAR100",
         python_folder="cifar-100-python",
@@ -92,7 +101,7 @@ def read_named(name: str, root: Path, download: bool) -> Dataset:
     """A data set by name; ``digits`` needs no file, the others are looked for under ``root``.
 
     Each is taken from the first of: ``NAME.npz`` (as in ``arrays:``), the official files, for CIFAR the official Python
-    archive unpacked (read by torchvision, which checks its MD5 first), the network if ``download`` allows it.
+    archive unpacked (``cifar_python``), the network if ``download`` allows it.
 
     Raises:
         InputError: nothing found, or a damaged or unfitting file.
@@ -119,8 +128,7 @@ def _read(name: str, source: _Source, root: Path, download: bool) -> Contents:
         return read_arrays(arrays)
     if (contents := source.read(root)) is not None:
         return contents
-    unpacked = source.python_folder is not None and (root / source.python_folder).is_dir()
-    if unpacked or download:
+    if download:
         return read_with_torchvision(source.torchvision_class, root, download)
     places = [arrays.name, source.files, *([f"{source.python_folder}/"] if source.python_folder else [])]
     raise InputError(

@@ -10,7 +10,7 @@ from torch import nn
 Builder = Callable[..., nn.Module]
 BuilderT = TypeVar("BuilderT", bound=Builder)
 
-_WHOLE_NUMBER = "(0|[1-9][0-9]{0,4})"
+_WHOLE_NUMBER = "(0|[1-9][0-9]{0,3})"  # ten times the depth of the deepest ever trained; a card may say anything
 _ANY_TEXT = "(.+)"
 
 

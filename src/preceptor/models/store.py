@@ -6,11 +6,11 @@ from typing import Annotated
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from preceptor.config import validated
+from preceptor.data.class_names import check_printable
 from preceptor.data.dataset import Normalisation
 from preceptor.errors import InputError
 from preceptor.files import write_whole
@@ -66,6 +66,15 @@ class ModelCard(BaseModel):
             raise ValueError(f"{len(names)} names for {classes} classes: name each class once")
         return names
 
+    @field_validator("class_names")
+    @classmethod
+    def _printable(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            check_printable(names, "class_names")
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return names
+
     @field_validator("mean", "std")
     @classmethod
     def _one_a_channel(cls, values: tuple[float, ...], card: ValidationInfo) -> tuple[float, ...]:
@@ -87,6 +96,17 @@ class ModelCard(BaseModel):
         """The architecture with random weights; torch's generator is left as it was."""
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             return build_model(self.architecture, channels=self.channels, classes=self.outputs)
+
+    def outline(self) -> dict[str, Tensor]:
+        """Names, shapes and types of the weights; no memory is taken for them where the architecture is our own.
+
+        A card may ask for a network that no memory holds; whether its weights are there is to be seen first. timm and
+        torchvision build what they know by name, in sizes of their own, and not everything without memory.
+        """
+        if ":" in self.architecture:
+            return self.build().state_dict()
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return build_model(self.architecture, channels=self.channels, classes=self.outputs).state_dict()
 
 
 def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
@@ -123,12 +143,12 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
     card = read_card(folder / CARD_FILE)
     weights = _read_weights(folder / WEIGHTS_FILE)
     try:
-        model = card.build()
-    except InputError as error:
+        misfit = _misfit(weights, card.outline())
+    except (InputError, RuntimeError) as error:  # torch refuses to count the elements of some
         raise InputError(f"{folder / CARD_FILE}: {error}") from error
-    misfit = _misfit(weights, model.state_dict())
     if misfit:
         raise InputError(f"{folder / WEIGHTS_FILE}: does not fit architecture {card.architecture!r}: {misfit}")
+    model = card.build()
     model.load_state_dict(weights)
     return model.eval(), card
 
@@ -160,7 +180,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         if head.startswith(_PICKLE_OR_ZIP) and not head.endswith(b"{"):  # safetensors: length in 8 bytes, then "{"
             raise InputError(f"{path}: a pickle, not safetensors: it is not opened, as a pickle can run any code")
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged header makes the library raise nearly anything
         raise InputError(f"{path}: not a whole safetensors file: {error}: copy or train it again") from error
 
 
@@ -178,10 +200,14 @@ def _misfit(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
         "of another type": [
             f"{name} {given[name].dtype} instead of {wanted[name].dtype}"
             for name in shared
-            if given[name].dtype.is_floating_point != wanted[name].dtype.is_floating_point
+            if _sort_of(given[name]) != _sort_of(wanted[name])
         ],
     }
     return "; ".join(f"{problem}: {_few(names)}" for problem, names in problems.items() if names)
+
+
+def _sort_of(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.dtype.is_floating_point, tensor.dtype.is_complex
 
 
 def _few(names: list[str]) -> str:

@@ -2,7 +2,20 @@
 
 from preceptor.runs.config import RunConfig, read_config, resolve
 from preceptor.runs.folder import RunFolder, versions
+from preceptor.runs.replay import Replayed, replay
 from preceptor.runs.resume import resume, stopped_run
 from preceptor.runs.single import RunResult, run
 
-__all__ = ["RunConfig", "RunFolder", "RunResult", "read_config", "resolve", "resume", "run", "stopped_run", "versions"]
+__all__ = [
+    "Replayed",
+    "RunConfig",
+    "RunFolder",
+    "RunResult",
+    "read_config",
+    "replay",
+    "resolve",
+    "resume",
+    "run",
+    "stopped_run",
+    "versions",
+]

@@ -12,7 +12,7 @@ from preceptor.errors import InputError, unknown_name
 from preceptor.recipes import RecipeFile, read_recipe
 from preceptor.teachers.ensemble import Mean
 from preceptor.teachers.rows import Says
-from preceptor.training import PROTOCOLS, Compile, Precision, Protocol
+from preceptor.training import PROTOCOLS, Compile, OnNonfinite, Precision, Protocol
 
 
 class StatedNormalisation(BaseModel):
@@ -57,6 +57,8 @@ class RunConfig(BaseModel):
         data_root: where named data sets lie; None is ``$PRECEPTOR_DATA``, else ``~/.cache/preceptor/data``.
         download: fetch a named data set that is not there.
         image_size: side in pixels to which the images of a folder are resized; None leaves them.
+        skip_bad_images: leave out images of a folder that cannot be used, rather than refuse the folder; they are named
+            in ``skipped_images.txt``.
         train_labels: a ``.npy`` file of integers that takes the place of the training labels.
         train_images: use a stratified subset of this many training images; None is all.
         validation: share of the training images held out, measured each epoch and never trained on.
@@ -85,6 +87,9 @@ class RunConfig(BaseModel):
             the teacher by its weights as well.
         compile: student and teacher: "auto" where the run is long enough to pay for it; or "never", "always"; "graph"
             captures the student's passes as CUDA graphs, and leaves the teacher to "auto".
+        on_nonfinite: what to do when a loss, a gradient or weights are not finite: "stop" the run; "skip" the step, up
+            to 5 % of an epoch's; "lower" the learning rate to a tenth and begin the epoch again, up to three times.
+            The last such step is kept in ``failure`` in the run's folder, for ``preceptor replay``.
         keep_checkpoints: how many moments of the training to keep, evenly spaced, the last epoch among them; a
             selection by TracIn looks at its teacher's.
     """
@@ -95,6 +100,7 @@ class RunConfig(BaseModel):
     data_root: Path | None = None
     download: bool = False
     image_size: int | None = Field(default=None, ge=1)
+    skip_bad_images: bool = False
     train_labels: Path | None = None
     train_images: int | None = Field(default=None, ge=2)
     validation: float = Field(default=0.1, ge=0, lt=1)
@@ -115,6 +121,7 @@ class RunConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "auto"
     compile: Compile = "auto"
+    on_nonfinite: OnNonfinite = "stop"
     keep_checkpoints: int = Field(default=0, ge=0)
 
     @property
@@ -139,11 +146,13 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def resolve(content: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = ()) -> RunConfig:
+def resolve(
+    content: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = (), where: str = "the configuration"
+) -> RunConfig:
     """Check a configuration, with overrides applied in order.
 
     ``recipe`` may be a recipe's name or file, ``protocol`` a protocol's name; overrides reach inside either, as in
-    ``recipe.correct.eta=0.5`` or ``protocol.epochs=5``.
+    ``recipe.correct.eta=0.5`` or ``protocol.epochs=5``. ``where`` it comes from is for messages.
 
     Raises:
         InputError: an unknown key or name (nearest offered), or a value that does not fit.
@@ -160,7 +169,7 @@ def resolve(content: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = (
     content = with_overrides(content, outer)
     content["recipe"] = _recipe(content.get("recipe", "none"), inner["recipe"])
     content["protocol"] = _protocol(content.get("protocol", "short"), inner["protocol"])
-    return validated(RunConfig, content, "the configuration")
+    return validated(RunConfig, content, where)
 
 
 def _recipe(given: object, overrides: Mapping[str, Any]) -> dict[str, Any]:

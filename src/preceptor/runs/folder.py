@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,8 @@ from preceptor.runs.lock import LOCK_FILE
 
 RUN_FILE = "run.yaml"
 METRICS_FILE = "metrics.jsonl"
+SKIPPED_FILE = "skipped_images.txt"
+"""One line for each image that was left out, and why; not there when none was."""
 
 
 class RunFolder:
@@ -55,6 +57,12 @@ class RunFolder:
         content = {"config": config, "record": dict(record)}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_whole({self.path / RUN_FILE: text.encode()})
+
+    def write_skipped(self, skipped: Sequence[str]) -> None:
+        """Write ``skipped_images.txt`` when there is anything to write."""
+        if skipped:
+            text = "".join(f"{' '.join(line.split())}\n" for line in skipped)
+            write_whole({self.path / SKIPPED_FILE: text.encode(errors="backslashreplace")})
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``."""

@@ -29,13 +29,44 @@ def held(folder: Path) -> Iterator[None]:
         raise EnvironmentProblem(f"{folder}: cannot be written: {error.strerror}: choose another --out") from error
     try:
         _take(file, folder)
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(file)
+
+
+def check_unheld(folder: Path) -> None:
+    """Make sure that no run goes on in a folder; systems without POSIX file locks cannot tell.
+
+    Raises:
+        InputError: another process holds it; it is named.
+    """
+    try:
+        file = os.open(folder / LOCK_FILE, os.O_RDWR)
+    except OSError:  # no lock there, or one that is not ours to look at: whoever writes will be told
+        return
+    try:
+        _lock(file, folder)
     finally:
         os.close(file)
 
 
 def _take(file: int, folder: Path) -> None:
+    """Lock the file that is there now: whoever held it before takes it away when done."""
+    _lock(file, folder)
+    try:
+        is_there = (folder / LOCK_FILE).stat().st_ino == os.fstat(file).st_ino
+    except OSError:
+        is_there = False
+    if not is_there:
+        raise InputError(f"{folder}: a run has only just ended here: look at it, or choose another --out")
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
+def _lock(file: int, folder: Path) -> None:
     try:
         import fcntl
     except ImportError:  # Windows
@@ -45,5 +76,3 @@ def _take(file: int, folder: Path) -> None:
     except BlockingIOError as error:
         holder = os.pread(file, 200, 0).decode(errors="replace") or "another process"
         raise InputError(f"{folder}: {holder} is running here: wait for it, or choose another --out") from error
-    os.ftruncate(file, 0)
-    os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

@@ -16,7 +16,8 @@ from preceptor.recipes import build_chain_parts
 from preceptor.runs.cards import size_in_words, student_card
 from preceptor.runs.config import RunConfig
 from preceptor.runs.signals import Teacher, load_teacher
-from preceptor.teachers import TeacherCheck, check_teacher
+from preceptor.teachers import TeacherCheck
+from preceptor.teachers.live import Answers, answers_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Material:
         positions: which of them are trained on.
         held_out: which of them are only measured.
         teacher: None when the recipe needs none.
-        teacher_check: what a look at it found; None without one, and where its bank holds no image as it is.
+        answers: what it answered about the images as they are; None without one, and where its bank holds none of them
+            as it is.
         student: with its first weights.
         card: how to use it once it is trained.
         chain: what teaches it.
@@ -42,10 +44,15 @@ class Material:
     positions: Tensor
     held_out: Tensor
     teacher: Teacher | None
-    teacher_check: TeacherCheck | None
+    answers: Answers | None
     student: nn.Module
     card: ModelCard
     chain: Chain
+
+    @property
+    def teacher_check(self) -> TeacherCheck | None:
+        """What the look at the teacher found."""
+        return None if self.answers is None else self.answers.check
 
     def close(self) -> None:
         """Let go of the teacher's bank, everything written."""
@@ -72,11 +79,11 @@ def prepare(config: RunConfig, device: torch.device) -> Material:
     student = seeded_model(config.student, channels=dataset.channels, classes=card.outputs, seed=config.seed)
     _try_student(config.student, student, dataset)
     train = ImageSet(dataset.train.images.to(device), dataset.train.labels.to(device))
-    rule, teacher, check = view_rule(config, dataset), None, None
+    rule, teacher, answers = view_rule(config, dataset), None, None
     if chain.needs_teacher:
         teacher = load_teacher(config, dataset, rule, device)
-        check = _look_at(teacher, train, positions, dataset.classes, rule)
-    return Material(dataset, rule, train, positions, held_out, teacher, check, student, card, chain)
+        answers = _asked(teacher, train, positions, dataset.classes, rule)
+    return Material(dataset, rule, train, positions, held_out, teacher, answers, student, card, chain)
 
 
 def view_rule(config: RunConfig, dataset: Dataset) -> ViewRule:
@@ -90,7 +97,13 @@ def training_data(config: RunConfig) -> Dataset:
     Raises:
         InputError: it cannot be read, or labels do not fit.
     """
-    dataset = load_dataset(config.data, root=config.data_root, download=config.download, image_size=config.image_size)
+    dataset = load_dataset(
+        config.data,
+        root=config.data_root,
+        download=config.download,
+        image_size=config.image_size,
+        skip_bad_images=config.skip_bad_images,
+    )
     if config.train_labels is not None:
         labels = read_labels(config.train_labels, len(dataset.train))
         dataset = dataclasses.replace(dataset, train=ImageSet(dataset.train.images, labels))
@@ -111,17 +124,15 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     return positions[subset(dataset.train.labels[positions], config.train_images, config.split_seed)], held_out
 
 
-def _look_at(teacher: Teacher, train: ImageSet, positions: Tensor, classes: int, rule: ViewRule) -> TeacherCheck | None:
-    """What the teacher makes of the images as they are; of a bank alone, of those that it holds in this view."""
+def _asked(teacher: Teacher, train: ImageSet, positions: Tensor, classes: int, rule: ViewRule) -> Answers | None:
+    """What the teacher answers of the images as they are; of a bank alone, of those that it holds in this view."""
     if teacher.bank is not None and not teacher.members:
         seen = positions * rule.count + rule.identity
         positions = positions[torch.from_numpy(teacher.bank.store.known(seen.numpy()))]
         if len(positions) == 0:
             return None
     lessons = train.take(positions.to(train.images.device))
-    return check_teacher(
-        teacher.signal, lessons.images, lessons.labels, classes, positions=positions, view=rule.identity
-    )
+    return answers_of(teacher.signal, lessons.images, lessons.labels, classes, positions=positions, view=rule.identity)
 
 
 def _try_student(name: str, student: nn.Module, dataset: Dataset) -> None:

@@ -19,6 +19,7 @@ def measure_student(
     data_root: Path | None = None,
     download: bool = False,
     image_size: int | None = None,
+    skip_bad_images: bool = False,
     split: Literal["test", "train"] = "test",
     device: str = "auto",
 ) -> tuple[Metrics, ModelCard]:
@@ -27,8 +28,8 @@ def measure_student(
     Args:
         folder: its run folder.
         data: a data set; None is the one it was trained on.
-        data_root, download, image_size: as for :class:`RunConfig`. A folder's images are resized to what the
-            student was trained on unless a size is given.
+        data_root, download, image_size, skip_bad_images: as for :class:`RunConfig`. A folder's images are resized to
+            what the student was trained on unless a size is given.
         split: "test", or "train" for all training images, held out or not. Data given that has no test set, such as
             a folder with one subfolder a class, is measured as a whole.
         device: "auto", "cpu" or "cuda".
@@ -40,7 +41,9 @@ def measure_student(
     spec = data or card.data
     if image_size is None and spec.startswith("folder:") and card.image_size[0] == card.image_size[1]:
         image_size = card.image_size[0]
-    dataset = load_dataset(spec, root=data_root, download=download, image_size=image_size)
+    dataset = load_dataset(
+        spec, root=data_root, download=download, image_size=image_size, skip_bad_images=skip_bad_images
+    )
     check_card(f"student {folder}", card, dataset)
     whole = split == "train" or (dataset.test is None and data is not None)
     images = dataset.train if whole else dataset.test

@@ -1,7 +1,6 @@
 """One teacher as it lies on the disk: a run folder, an ONNX file, or a file of logits or probabilities."""
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +15,7 @@ from preceptor.runs.config import RunConfig
 from preceptor.runs.folder import fingerprint
 from preceptor.teachers import LiveTeacher
 from preceptor.teachers.file import FileTeacher
-from preceptor.teachers.onnx import OnnxTeacher
+from preceptor.teachers.onnx import OnnxTeacher, weights_beside
 from preceptor.teachers.rows import Says
 from preceptor.teachers.signal import Signal
 
@@ -127,7 +126,7 @@ def _onnx(path: Path, config: RunConfig, says: Says, dataset: Dataset) -> Member
             f"teacher {path} has {teacher.classes} classes, {dataset.name} has {dataset.classes}: "
             "the classes must be the same, in the same order"
         )
-    return Member(path, "ONNX file", _of_file(path, says, _weights_beside(path)), teacher.normalise, teacher)
+    return Member(path, "ONNX file", _of_file(path, says, weights_beside(path)), teacher.normalise, teacher)
 
 
 def _of_file(path: Path, says: Says, beside: list[Path]) -> str:
@@ -136,21 +135,3 @@ def _of_file(path: Path, says: Says, beside: list[Path]) -> str:
         with part.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-_EXTERNAL = re.compile(rb"\n\x08location\x12([\x80-\xff]?[\x00-\x7f])")
-"""How a field "location" of ONNX's ``TensorProto.external_data`` begins: the length of the name that follows is written
-seven bits to a byte, the lowest first."""
-
-
-def _weights_beside(path: Path) -> list[Path]:
-    """The files in which an ONNX file keeps weights that it does not hold itself.
-
-    Only the package onnx reads their names, and it takes more room than all else that an ONNX teacher needs.
-    """
-    content = path.read_bytes()
-    names = set()
-    for found in _EXTERNAL.finditer(content):
-        length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(found[1]))
-        names.add(content[found.end() : found.end() + length].decode(errors="replace"))
-    return [path.parent / name for name in sorted(names) if (path.parent / name).is_file()]

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,16 @@ def stopped_run(folder: Path) -> tuple[RunConfig, Mapping[str, Any]]:
     if not (folder / RUN_FILE).is_file():
         raise InputError(f"{folder}: no {RUN_FILE}, so no run that could go on: give the folder of a stopped run")
     content = read_yaml(folder / RUN_FILE)
-    if set(content) != {"config", "record"} or not isinstance(content["record"], dict):
+    if set(content) != {"config", "record"} or not all(isinstance(part, dict) for part in content.values()):
         raise InputError(f"{folder / RUN_FILE}: holds no run's configuration and record: give a run's folder")
-    if any(entry.get("event") == "end" for entry in _entries(folder)):
-        raise InputError(f"{folder}: the run is complete: there is nothing to go on with")
+    for entry in _entries(folder):
+        if entry.get("event") == "end":
+            raise InputError(f"{folder}: the run is complete: there is nothing to go on with")
+        if entry.get("event") == "failed":
+            raise InputError(
+                f"{folder}: the run ended where it would end again ({entry.get('says')}): look at the step with "
+                f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =lower"
+            )
     return resolve(content["config"]), content["record"]
 
 
@@ -68,7 +75,7 @@ def resume(folder: Path, watcher: Watcher | None = None, *, checkpoint_seconds: 
         found = load_newest(folder / CHECKPOINT_FOLDER, device)
         if found.damaged:
             warnings.warn(f"damaged, the one before is used: {', '.join(found.damaged)}", stacklevel=2)
-        _forget_after(folder, 0 if found.moment is None else found.moment.epoch)
+        _forget_after(folder, *((0, 0) if found.moment is None else (found.moment.epoch, found.moment.step)))
         keeper = CheckpointKeeper(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
         run_folder = RunFolder.reopened(folder)
         return complete(config, material, teacher, scores, run_folder, watcher, keeper, found.moment)
@@ -78,12 +85,18 @@ _OTHER = {"data": "other data", "teacher": "another teacher"}
 
 
 def _was_compiled(record: Mapping[str, Any]) -> bool:
-    return bool((record.get("teacher") or {}).get("compiled", False))
+    return bool(_part(record, "teacher").get("compiled", False))
+
+
+def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of the record; nothing where it is none, or has been tampered with."""
+    part = record.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _check_same(folder: Path, record: Mapping[str, Any], material: Material, teacher: Teacher | None) -> None:
     """Refuse to go on with something else; warn where the bits may come out otherwise."""
-    before = record.get("fingerprints") or {}
+    before = _part(record, "fingerprints")
     now = {
         "data": data_fingerprint(material.dataset),
         "teacher": None if teacher is None else teacher.fingerprint,
@@ -93,7 +106,7 @@ def _check_same(folder: Path, record: Mapping[str, Any], material: Material, tea
             raise InputError(
                 f"{folder}: was started with {_OTHER[what]} than there is now: bring it back, or start a new run"
             )
-    changed = [name for name, version in versions().items() if (record.get("versions") or {}).get(name) != version]
+    changed = [name for name, version in versions().items() if _part(record, "versions").get(name) != version]
     if changed:
         warnings.warn(
             f"{folder}: was started with another {', '.join(changed)}: the bits may differ from a run that was never "
@@ -108,11 +121,21 @@ def _clear_remains(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _forget_after(folder: Path, epochs: int) -> None:
-    """Keep the metrics of so many epochs; those after them are made again."""
-    kept = [entry for entry in _entries(folder) if entry.get("event") == "epoch" and entry["epoch"] <= epochs]
+def _forget_after(folder: Path, epochs: int, steps: int) -> None:
+    """Keep the metrics of so many epochs and so many steps of the next; those after them are made again."""
+    kept = takewhile(lambda entry: _is_before(entry, epochs, steps), _entries(folder))
     text = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in kept)
     write_whole({folder / METRICS_FILE: text.encode()})
+
+
+def _is_before(entry: Mapping[str, Any], epochs: int, steps: int) -> bool:
+    if entry.get("event") == "nonfinite":
+        return bool((entry["epoch"], entry["step"]) <= (epochs + 1, steps))
+    return entry.get("event") == "epoch" and entry["epoch"] <= epochs
+
+
+_NUMBERED: dict[object, tuple[str, ...]] = {"epoch": ("epoch",), "nonfinite": ("epoch", "step")}
+"""What must be numbers in a line of the metrics, by event."""
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
@@ -122,8 +145,11 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             entry = json.loads(line)
-        except ValueError:
+            json.dumps(entry, allow_nan=False)  # what we could not have written is not ours
+        except (ValueError, RecursionError):
             break
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and all(
+            isinstance(entry.get(key), int) for key in _NUMBERED.get(str(entry.get("event")), ())
+        ):
             entries.append(entry)
     return entries

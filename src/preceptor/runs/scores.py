@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -89,7 +89,7 @@ def load_scores(path: Path) -> Scores:
         with safe_open(path, framework="pt") as file:
             metadata, names = file.metadata() or {}, file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # a damaged header makes the library raise nearly anything
         raise InputError(f"{path}: not a whole score file: {error}: write one with preceptor select") from error
     if FORMAT not in metadata:
         raise InputError(f"{path}: a safetensors file, but no score file: write one with preceptor select")
@@ -101,7 +101,7 @@ def load_scores(path: Path) -> Scores:
 def _origin(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
     try:
         content = json.loads(metadata[FORMAT])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its record of where the scores come from is damaged: {error}") from error
     return content if isinstance(content, dict) else {}
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,19 @@ from preceptor.lesson import UNLABELLED
 from preceptor.models import save_checkpoint, save_student
 from preceptor.models.checkpoints import kept_epochs
 from preceptor.runs.config import RunConfig
+from preceptor.runs.doctor import Diagnosis, Finding, quick_look
 from preceptor.runs.folder import RunFolder, check_free, versions
-from preceptor.runs.lock import held
+from preceptor.runs.lock import check_unheld, held
 from preceptor.runs.material import Material, prepare
 from preceptor.runs.scores import Scores, save_scores
 from preceptor.runs.selection import data_fingerprint, settle_selection
 from preceptor.runs.signals import Teacher
 from preceptor.runs.teaching import settle_teacher
 from preceptor.teachers import TeacherCheck
-from preceptor.training import Pupil, Silent, Watcher, fit
+from preceptor.training import NotFinite, Pupil, Silent, Watcher, fit
 from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointKeeper, stopping_on_signals
 from preceptor.training.device import choose_device, deterministic
+from preceptor.training.failure import Failure, save_failure
 from preceptor.training.means import settled_precision
 from preceptor.training.profiler import Profiler
 from preceptor.training.watcher import Moment
@@ -38,6 +42,9 @@ SCORES_FILE = "scores.safetensors"
 
 CHECKPOINT_FOLDER = "checkpoint"
 """In the run's folder, while it runs: what it goes on from when it was stopped."""
+
+FAILURE_FOLDER = "failure"
+"""In the run's folder: the last step that was not finite, for ``preceptor replay``; not there when every step was."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ def run(
     *,
     profile: bool = False,
     checkpoint_seconds: float = SECONDS_BETWEEN,
+    tell: Callable[[Finding], None] | None = None,
 ) -> RunResult:
     """Train a student as configured and write its folder.
 
@@ -85,23 +93,32 @@ def run(
         watcher: told about progress.
         profile: write where the time of some steps went (``training.profiler``) into the folder.
         checkpoint_seconds: between two checkpoints, from which :func:`preceptor.runs.resume` goes on. Default 60.
+        tell: told, before the first step, of each finding of the doctor's quick look that is a problem or a warning;
+            ``run.yaml`` keeps them too.
 
     Raises:
         InputError: anything wrong with the configuration, the data, the teacher or the folder.
         EnvironmentProblem: no such device, or the folder cannot be written.
+        NotFinite: an InputError too: a step was not finite; which, and where, is in the folder.
         Stopped: by Ctrl-C or SIGTERM, with a checkpoint.
     """
     device = choose_device(config.device)
+    check_unheld(out)
     check_free(out)
     if config.bank is not None and config.bank.resolve() == out.resolve():
         raise InputError(f"{out}: is given for the run and for its bank: give them a folder each")
     with deterministic(), closing(prepare(config, device)) as material:
         scores = settle_selection(config, material)
         teacher = settle_teacher(config, material)
+        diagnosis = quick_look(material)
+        if tell is not None:
+            for finding in diagnosis.worth_a_look:
+                tell(finding)
         with held(out):
             folder = RunFolder(out)
-            record = _record(config, material, teacher, scores, device)
+            record = _record(config, material, teacher, scores, device, diagnosis)
             folder.write_config(config.model_dump(mode="json", exclude_none=True), record)
+            folder.write_skipped(material.dataset.skipped)
             if scores is not None:
                 save_scores(out / SCORES_FILE, scores)
             with closing(Profiler(watcher or Silent(), out)) if profile else nullcontext(watcher) as told:
@@ -120,8 +137,11 @@ def complete(
     start: Moment | None = None,
 ) -> RunResult:
     """Train from a moment or from the beginning, then save and measure; the checkpoints go when all is done."""
-    with stopping_on_signals(keeper):
-        _train(config, material, teacher, folder, watcher, keeper, start)
+    try:
+        with stopping_on_signals(keeper):
+            _train(config, material, teacher, folder, watcher, keeper, start)
+    except NotFinite as error:
+        raise NotFinite(f"{error}; to look at that step again: preceptor replay {folder.path}") from error
     save_student(folder.path, material.student, material.card)
     validation = _measure(material, material.train, material.held_out)
     test = None if material.dataset.test is None else _measure(material, material.dataset.test, None)
@@ -158,6 +178,8 @@ def _train(
         watcher=watcher,
         keeper=keeper,
         start=start,
+        on_nonfinite=config.on_nonfinite,
+        on_failure=partial(_report, folder),
     )
     kept = kept_epochs(config.protocol.epochs, config.keep_checkpoints)
     for (record,) in epochs:
@@ -172,6 +194,13 @@ def _train(
         folder.append(entry)
 
 
+def _report(folder: RunFolder, failure: Failure) -> None:
+    """Write down a step that was not finite."""
+    event = "failed" if failure.occasion.action == "stop" else "nonfinite"
+    folder.append({"event": event, "says": failure.line(), **failure.record()})
+    save_failure(folder.path / FAILURE_FOLDER, failure)
+
+
 def _measure(material: Material, images: ImageSet, positions: Tensor | None) -> Metrics | None:
     """Metrics on a split, or on some positions of it; None when there are no labelled images to measure on."""
     chosen = images if positions is None else images.take(positions.to(images.images.device))
@@ -184,7 +213,12 @@ def _measure(material: Material, images: ImageSet, positions: Tensor | None) -> 
 
 
 def _record(
-    config: RunConfig, material: Material, teacher: Teacher | None, scores: Scores | None, device: torch.device
+    config: RunConfig,
+    material: Material,
+    teacher: Teacher | None,
+    scores: Scores | None,
+    device: torch.device,
+    diagnosis: Diagnosis,
 ) -> dict[str, Any]:
     return {
         "versions": versions(),
@@ -192,12 +226,14 @@ def _record(
         "precision": settled_precision(config.precision, device),
         "training_images": len(material.positions),
         "held_out_images": len(material.held_out),
+        "skipped_images": len(material.dataset.skipped),
         "fingerprints": {
             "data": data_fingerprint(material.dataset),
             "teacher": None if teacher is None else teacher.fingerprint,
         },
         "teacher": None if teacher is None else teacher.record(),
         "scores": None if scores is None else scores.origin.model_dump(),
+        "doctor": [_plain(finding) for finding in diagnosis.worth_a_look],
     }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from preceptor.data import Normalisation
@@ -101,6 +101,10 @@ class LiveTeacher:
         return self._logits(padded)[: len(images)].clone()  # a graph on CUDA writes over what it returned before
 
 
+_ENOUGH_TO_DIFFER = 16
+"""Of fewer images a teacher that is very sure may well say the same, to the last bit."""
+
+
 @dataclass(frozen=True)
 class TeacherCheck:
     """What a look at the teacher before training found.
@@ -116,6 +120,42 @@ class TeacherCheck:
     wrong: int
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the teacher answered about images before training, on the CPU.
+
+    Attributes:
+        position: where the images stand in the training set.
+        label: their given labels; -1 where there is none.
+        answer: the classes of its largest logits.
+    """
+
+    position: Int[Tensor, " n"]
+    label: Int[Tensor, " n"]
+    answer: Int[Tensor, " n"]
+
+    @property
+    def labelled(self) -> Bool[Tensor, " n"]:
+        """Images that have a label."""
+        return self.label != UNLABELLED
+
+    @property
+    def wrong(self) -> Bool[Tensor, " n"]:
+        """Labelled images of which it answers another class."""
+        return self.labelled & (self.answer != self.label)
+
+    @property
+    def check(self) -> TeacherCheck:
+        """What they come to."""
+        count, wrong = int(self.labelled.sum()), int(self.wrong.sum())
+        return TeacherCheck(len(self.label), (count - wrong) / count if count else None, wrong)
+
+    def confusion(self, classes: int) -> Int[Tensor, "labels outputs"]:
+        """How many images of each label (row) are answered by each of its outputs (column)."""
+        cells = (self.label * classes + self.answer)[self.labelled]
+        return torch.bincount(cells, minlength=classes**2).reshape(classes, classes)
+
+
 def check_teacher(
     teacher: Signal,
     images: UInt8[Tensor, "n channels height width"],
@@ -126,6 +166,20 @@ def check_teacher(
     view: int = 0,
     batch_size: int = 512,
 ) -> TeacherCheck:
+    """Ask the teacher once about images, before the first step of training; see :func:`answers_of`."""
+    return answers_of(teacher, images, labels, classes, positions=positions, view=view, batch_size=batch_size).check
+
+
+def answers_of(
+    teacher: Signal,
+    images: UInt8[Tensor, "n channels height width"],
+    labels: Int[Tensor, " n"],
+    classes: int,
+    *,
+    positions: Int[Tensor, " n"] | None = None,
+    view: int = 0,
+    batch_size: int = 512,
+) -> Answers:
     """Ask the teacher once about images, before the first step of training.
 
     Args:
@@ -138,8 +192,8 @@ def check_teacher(
         batch_size: images at a time.
 
     Raises:
-        InputError: another number of classes than the data set, or logits that are not finite (the first such
-            image is named).
+        InputError: another number of classes than the data set, logits that are not finite (the first such image is
+            named), or the same ones for every image.
     """
     where = torch.arange(len(images)) if positions is None else positions.cpu()
     parts = zip(images.split(batch_size), where.split(batch_size), strict=True)
@@ -155,7 +209,9 @@ def check_teacher(
             f"the teacher's logits are not finite for {len(bad)} of {len(images)} training images, the first at "
             f"position {int(where[bad[0].cpu()])}: check its weights and the range of its input"
         )
-    labelled = labels != UNLABELLED
-    right = int((predicted_class(logits) == labels).sum())
-    count = int(labelled.sum())
-    return TeacherCheck(len(images), right / count if count else None, count - right)
+    if len(logits) >= _ENOUGH_TO_DIFFER and len(labels.unique()) > 1 and bool((logits == logits[0]).all()):
+        raise InputError(
+            f"the teacher says the same of all {len(images)} training images, to the last bit: it teaches nothing; "
+            "check its weights, its file and the range of its input"
+        )
+    return Answers(where, labels.cpu().long(), predicted_class(logits).cpu())

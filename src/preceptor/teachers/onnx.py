@@ -1,7 +1,8 @@
 """An ONNX file as teacher, through ONNX Runtime (extra ``onnx``), imported when one is asked for."""
 
+import re
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,7 @@ def _open(path: Path) -> Any:
     runtime = _onnxruntime()
     if not path.is_file():
         raise InputError(f"{path}: no such file: give an ONNX model")
+    weights_beside(path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
@@ -137,6 +139,40 @@ def _open(path: Path) -> Any:
         return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no base of their own
         raise InputError(f"{path}: ONNX Runtime cannot open it: {_first_line(error)}") from error
+
+
+_EXTERNAL = re.compile(rb"\n\x08location\x12([\x80-\xff]?[\x00-\x7f])")
+"""How a field "location" of ONNX's ``TensorProto.external_data`` begins: the length of the name that follows is written
+seven bits to a byte, the lowest first."""
+
+
+def weights_beside(path: Path) -> list[Path]:
+    """The files in which an ONNX file keeps weights that it does not hold itself.
+
+    Only the package onnx reads their names, and it takes more room than all else that an ONNX teacher needs.
+
+    Raises:
+        InputError: one of them would lie elsewhere than in the folder of the model or below it.
+    """
+    content = path.read_bytes()
+    names = set()
+    for found in _EXTERNAL.finditer(content):
+        length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(found[1]))
+        names.add(content[found.end() : found.end() + length].decode(errors="replace").split("\0")[0])
+    for name in sorted(names):
+        if _leads_out(name):
+            raise InputError(
+                f"{path}: wants weights from {name!r}, outside its own folder: not opened; export it again"
+            )
+    return [path.parent / name for name in sorted(names) if (path.parent / name).is_file()]
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a name is no path downwards, on whichever system."""
+    return any(
+        given.is_absolute() or given.drive or given.root or ".." in given.parts
+        for given in (PurePosixPath(name), PureWindowsPath(name))
+    )
 
 
 def _onnxruntime() -> Any:

@@ -36,8 +36,11 @@ def read_parquet(path: Path, images: int, class_names: Sequence[str]) -> Table:
         with library.ParquetFile(path) as file:
             columns, placed = _columns(path, file.schema_arrow.names, class_names)
             _check_count(path, file.metadata.num_rows, images)
+            _check_types(path, file.schema_arrow)
             table = file.read()
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of these
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # pyarrow's own errors are of many kinds, and what it binds raises its own
         raise InputError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from error
     rows = np.empty((images, len(columns)), dtype=np.float32)
     for number, name in enumerate(columns):
@@ -81,6 +84,14 @@ def _few(names: Sequence[str]) -> str:
 def _check_count(path: Path, rows: int, images: int) -> None:
     if rows != images:
         raise InputError(f"{path}: {rows} rows for {images} training images: give one row for each")
+
+
+def _check_types(path: Path, schema: Any) -> None:
+    """Before anything is decoded: a column of another type may come to anything."""
+    types = import_module("pyarrow.types")
+    for field in schema:
+        if not (types.is_integer(field.type) or types.is_floating(field.type)):
+            raise InputError(f"{path}: column {field.name!r} is of type {field.type}: expected real numbers")
 
 
 def _numbers(path: Path, name: str, column: Any, kinds: str) -> Any:

@@ -1,6 +1,7 @@
 """Training: the protocol, the batches, and the loop that teaches a class of students from one pass."""
 
 from preceptor.training.batches import Batch, epoch_batches, steps_in_epoch
+from preceptor.training.failure import NotFinite, OnNonfinite
 from preceptor.training.loop import fit
 from preceptor.training.means import Compile, Precision
 from preceptor.training.protocol import PROTOCOLS, Protocol
@@ -13,6 +14,8 @@ __all__ = [
     "Batch",
     "Compile",
     "EpochRecord",
+    "NotFinite",
+    "OnNonfinite",
     "Precision",
     "Protocol",
     "Pupil",

@@ -120,8 +120,12 @@ def load(path: Path, device: torch.device) -> Moment:
     content = path.read_bytes()
     if match is None or _digest(content) != match["digest"]:
         raise InputError(f"{path}: damaged: its content does not match the checksum in its name")
-    kept = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    return Moment(kept["epoch"], kept["step"], kept["pupils"])
+    try:
+        kept = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        return Moment(kept["epoch"], kept["step"], kept["pupils"])
+    except Exception as error:  # what is no checkpoint, whatever its name says, makes torch raise nearly anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: no checkpoint of a run, and not opened any further: {reason}") from error
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """The loop: one pass over the data and one teacher signal for a class of pupils."""
 
+import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Literal
+from typing import Protocol as TypingProtocol
 
 import torch
 from jaxtyping import Int
@@ -15,10 +16,13 @@ from preceptor.errors import InputError
 from preceptor.models.layout import in_fast_layout
 from preceptor.teachers.signal import Signal
 from preceptor.training.batches import Batch, batches_of, plan_epoch, steps_in_epoch
+from preceptor.training.failure import Failure, OnNonfinite
 from preceptor.training.lectern import Lectern
 from preceptor.training.means import Compile, Precision, settled_precision, student_runner
 from preceptor.training.protocol import Protocol
+from preceptor.training.rescue import Rescue, Setting
 from preceptor.training.seat import Pupil, Seat, check_times, part
+from preceptor.training.step import Step, draws_at, take
 from preceptor.training.tally import EpochRecord
 from preceptor.training.watcher import Keeper, Moment, Silent, Watcher
 
@@ -42,6 +46,8 @@ def fit(
     watcher: Watcher | None = None,
     keeper: Keeper | None = None,
     start: Moment | None = None,
+    on_nonfinite: OnNonfinite = "stop",
+    on_failure: Callable[[Failure], None] | None = None,
 ) -> Iterator[list[EpochRecord]]:
     """Train a class of pupils; yields one record a pupil after each epoch.
 
@@ -68,10 +74,17 @@ def fit(
         keeper: may keep any moment between two steps.
         start: such a moment of a training with the same arguments on the same hardware, to go on from; the bits are
             then those of one that was never stopped. None is the beginning.
+        on_nonfinite: what to do for a pupil when a loss, a gradient or its weights are not finite after a step; the
+            others are not touched. "stop" (default) ends the training. "skip" leaves the step out: its weights,
+            momentum and running statistics are as before it, and the epoch's record counts it; up to 5 % of an epoch's
+            steps (at least one). "lower" begins the epoch again at a tenth of the learning rate, which stays a tenth
+            of the schedule's; up to three times. Beyond that either stops.
+        on_failure: told of every such step, with all it takes to take it again, before anything is done about it.
 
     Raises:
         InputError: no samples, a chain without its teacher or with a selection that is not fitted, a term in whose
-            time no step begins, a loss that stops being finite, or a student that declines nearly everything.
+            time no step begins, or a student that declines nearly everything.
+        NotFinite: an InputError too: a step is not finite, and the training stops; it says where it goes wrong first.
         EnvironmentProblem: CUDA graphs on another device.
     """
     if len(positions) < 2:
@@ -88,7 +101,8 @@ def fit(
     device = device or train.images.device
     lectern = Lectern(teacher, [pupil.chain for pupil in pupils], len(train))
     settled = settled_precision(precision, device)
-    room = _Classroom(pupils, protocol, lectern, normalise, settled, device, seed, samples=len(train))
+    setting = Setting(seed, len(train), settled, normalise)
+    room = _Classroom(pupils, protocol, lectern, device, setting, on_nonfinite, on_failure)
     room.prepare(train, positions, rule, compile)
     watcher = watcher or Silent()
     watcher.begin(protocol.epochs, steps, len(positions))
@@ -97,7 +111,7 @@ def fit(
         started = time.perf_counter()
         plan = plan_epoch(positions, rule, batch_size=protocol.batch_size, seed=seed, epoch=epoch)
         lectern.begin_epoch(plan)
-        batches = batches_of(plan, train, rule, device=device, asked=lectern.asked, first=first)
+        batches = partial(batches_of, plan, train, rule, device=device, asked=lectern.asked)
         room.go_through(batches, epoch, range(first, steps), watcher, keeper)
         seconds = time.perf_counter() - started
         images = len(positions) - plan.bounds[first][0]
@@ -115,15 +129,14 @@ class _Classroom:
         pupils: Sequence[Pupil],
         protocol: Protocol,
         lectern: Lectern,
-        normalise: Normalisation,
-        precision: Literal["fp32", "bf16"],
         device: torch.device,
-        seed: int,
-        samples: int,
+        setting: Setting,
+        on_nonfinite: OnNonfinite,
+        on_failure: Callable[[Failure], None] | None,
     ) -> None:
-        self.protocol, self.lectern, self.normalise, self.seed = protocol, lectern, normalise, seed
-        self.precision, self.device = precision, device
-        self.seats = [Seat(pupil, protocol, device, samples) for pupil in pupils]
+        self.protocol, self.lectern, self.device, self.setting = protocol, lectern, device, setting
+        self.seats = [Seat(pupil, protocol, device, setting.samples) for pupil in pupils]
+        self.rescue = Rescue(self.seats, setting, on_nonfinite, on_failure)
 
     def prepare(self, train: ImageSet, positions: Tensor, rule: ViewRule, compile: Compile) -> None:  # noqa: A002
         """Settle how each student is run, which takes a batch of the usual size."""
@@ -131,71 +144,90 @@ class _Classroom:
         if compile == "never" or len(positions) < self.protocol.batch_size:
             return
         some = positions[: self.protocol.batch_size].to(train.images.device)
-        images = in_fast_layout(self.normalise(train.images[some].to(self.device)))
+        images = in_fast_layout(self.setting.normalise(train.images[some].to(self.device)))
         for seat in self.seats:
             with self._drawing():
-                seat.run = student_runner(seat.pupil.student, images, steps, compile, self.precision)
+                seat.run = student_runner(seat.pupil.student, images, steps, compile, self.setting.precision)
 
     def resume(self, start: Moment) -> tuple[int, int]:
         """Go on from a moment: at which epoch, and which step of it."""
         for seat in self.seats:
             seat.resume(start.pupils[seat.pupil.name])
+        self.rescue.resume(start.pupils)
         return start.epoch, start.step
 
     def go_through(
-        self, batches: Iterator[Batch], epoch: int, numbers: range, watcher: Watcher, keeper: Keeper | None
+        self, batches: "_Batches", epoch: int, numbers: range, watcher: Watcher, keeper: Keeper | None
     ) -> None:
-        """One epoch, or what is left of it."""
+        """One epoch, or what is left of it; every pupil is sound at its end."""
         steps = numbers.stop
         read_every = max(1, steps // READINGS_PER_EPOCH)
         for seat in self.seats:
             seat.begin_epoch(new=numbers.start == 0)
+        self.rescue.begin_epoch(steps, partial(self._steps, batches, epoch, steps), numbers.start)
         with self._drawing():
+            shown = batches(first=numbers.start)
             for number in numbers:
                 with part("batch"):
-                    batch = next(batches)
-                self._teach(batch, number, epoch, (epoch + number / steps) / self.protocol.epochs)
+                    batch = next(shown)
+                self._teach(batch, number, epoch, steps)
                 watcher.step(epoch + 1, len(batch.label))
                 if keeper is not None and number + 1 < steps:
                     keeper.after_step(partial(self.moment, epoch, number + 1))
                 if number % read_every == read_every - 1:
-                    self._tell(watcher)
+                    self._read(number + 1, watcher)
+            self.rescue.make_sure(steps)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the clock is right
 
-    def _teach(self, batch: Batch, number: int, epoch: int, progress: float) -> None:
-        """One step of every pupil, from one batch, one teacher signal and one seed of what it draws (dropout)."""
-        draws = ((self.seed * 1_000_003 + epoch) * 1_000_003 + number) % 2**63
+    def _teach(self, batch: Batch, number: int, epoch: int, steps: int) -> None:
+        """One step of every pupil."""
+        step = self._step(batch, number, epoch, steps)
+        for seat in self.seats:
+            take(step, seat, self.setting.precision)
+
+    def _step(self, batch: Batch, number: int, epoch: int, steps: int) -> Step:
+        """One batch, one teacher signal and one seed of what the pupils draw (dropout)."""
+        progress = (epoch + number / steps) / self.protocol.epochs
         heard = any(seat.pupil.chain.needs_teacher_at(progress) for seat in self.seats)
         with part("teacher"):
             signal = self.lectern.signal(batch, number) if heard else None
         with part("batch"):
-            images = in_fast_layout(self.normalise(batch.images))
-        for seat in self.seats:
-            _reseed(draws, self.device)
-            with part("student"), self._autocast():
-                logits = seat.run(images)
-            asks = seat.pupil.chain.needs_teacher_at(progress)
-            seat.learn(logits, signal if asks else None, batch, progress)
+            images = in_fast_layout(self.setting.normalise(batch.images))
+        draws = draws_at(self.setting.seed, epoch, number)
+        return Step(epoch, number, progress, draws, batch, images, signal)
+
+    def _steps(self, batches: "_Batches", epoch: int, steps: int, first: int) -> Iterator[Step]:
+        """The steps of an epoch from a number on, to be taken again."""
+        for number, batch in enumerate(batches(first=first), first):
+            yield self._step(batch, number, epoch, steps)
 
     def moment(self, epoch: int, step: int) -> Moment:
-        """Where the training stands after so many epochs and so many steps of the next one."""
-        return Moment(epoch, step, {seat.pupil.name: seat.state() for seat in self.seats})
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        """Where the training stands, all pupils sound, after so many epochs and so many steps of the next one."""
+        if step > 0:
+            self.rescue.make_sure(step)
+        pupils = {seat.pupil.name: {**seat.state(), **self.rescue.extra_state(seat, step)} for seat in self.seats}
+        return Moment(epoch, step, pupils)
 
     def _drawing(self) -> AbstractContextManager[object]:
         """Within it torch's global generators may be drawn from without anybody else noticing."""
         return torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
 
-    def _tell(self, watcher: Watcher) -> None:
-        for seat in self.seats:
-            watcher.losses(seat.pupil.name, seat.tally.mean_losses())
+    def _read(self, done: int, watcher: Watcher) -> None:
+        """Tell the losses; what is not finite is looked after first."""
+        losses = self._losses()
+        wild = not all(math.isfinite(loss) for terms in losses.values() for loss in terms.values())
+        if wild or self.rescue.copy_is_due(done):
+            self.rescue.make_sure(done, keep=True)
+        for name, terms in (self._losses() if wild else losses).items():
+            watcher.losses(name, terms)
+
+    def _losses(self) -> dict[str, dict[str, float]]:
+        """Of each pupil that has taken a step of this epoch; waits for the device."""
+        return {seat.pupil.name: seat.tally.mean_losses() for seat in self.seats if seat.tally.samples}
 
 
-def _reseed(seed: int, device: torch.device) -> None:
-    """Like ``torch.manual_seed``, which takes a hundred times as long: too long for every pupil in every step."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+class _Batches(TypingProtocol):
+    """The batches of an epoch, from one on."""
+
+    def __call__(self, *, first: int) -> Iterator[Batch]: ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from preceptor.chain import Chain
@@ -49,10 +50,12 @@ class Seat:
 
     Attributes:
         run: how the student is run; itself, unless something quicker is put in its place.
+        outputs: of the student; None before its first step.
+        lowered: how often its learning rate was lowered.
     """
 
     def __init__(self, pupil: Pupil, protocol: Protocol, device: torch.device, samples: int) -> None:
-        self.pupil = pupil
+        self.pupil, self.device = pupil, device
         pupil.student.to(device).train()
         pupil.chain.to(device)
         pupil.chain.expect_samples(samples)
@@ -60,6 +63,9 @@ class Seat:
         self.optimiser = protocol.optimiser([pupil.student, pupil.chain])
         self.scheduler = protocol.scheduler(self.optimiser)
         self.tally = Tally(pupil.chain.abstains)
+        self.lowered = 0
+        self.outputs: int | None = None
+        self._masks = _not_finite(dict(pupil.student.named_buffers()))
 
     def begin_epoch(self, new: bool = True) -> None:
         """Forget what the tally holds, unless the epoch had begun already."""
@@ -75,6 +81,7 @@ class Seat:
             "optimiser": self.optimiser.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "tally": self.tally.state(),
+            "lowered": self.lowered,
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
@@ -84,9 +91,11 @@ class Seat:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.tally.resume(state["tally"])
+        self.lowered = state["lowered"]
 
     def learn(self, logits: Tensor, teacher_logits: Tensor | None, batch: Batch, progress: float) -> None:
         """Take one step from the student's logits."""
+        self.outputs = logits.shape[1]
         with part("loss"):
             terms = self.pupil.chain(logits, teacher_logits, batch.label, index=batch.index, progress=progress)
         with part("backward"):
@@ -96,15 +105,44 @@ class Seat:
             self.optimiser.step()
         self.tally.add(terms, logits, batch.label, gambling=self.pupil.chain.gambles_at(progress))
 
+    def lower(self, factor: float) -> None:
+        """Multiply the learning rate from here on; both schedules go on from the rate that they find."""
+        for group in self.optimiser.param_groups:
+            group["lr"] *= factor
+        self.lowered += 1
+
+    @torch.no_grad()
+    def sound(self) -> Bool[Tensor, ""]:
+        """Whether its losses of the epoch so far and all that it has learned are finite. It stays on the device.
+
+        What was not finite once is not later: so this may be asked long after the step that spoilt it.
+        """
+        values = [*self.tally.losses.values(), *self._learned().values()]
+        return torch.nn.utils.get_total_norm(values, torch.inf).isfinite()
+
+    def wild(self) -> list[str]:
+        """The names of what it has learned that is not finite; waits for the device."""
+        return _not_finite(self._learned())
+
+    def _learned(self) -> dict[str, Tensor]:
+        """Parameters and running statistics; not what the student keeps as a mask, which may hold infinities."""
+        student, chain = self.pupil.student, self.pupil.chain
+        statistics = {
+            name: buffer
+            for name, buffer in student.named_buffers()
+            if buffer.is_floating_point() and name not in self._masks
+        }
+        learned = {**dict(student.named_parameters()), **statistics, **dict(chain.named_parameters(prefix="chain"))}
+        return {name: tensor for name, tensor in learned.items() if tensor.numel()}
+
     def end_epoch(self, epoch: int, images_per_second: float, seconds: float) -> EpochRecord:
         """The record of the epoch, and a step of the schedule.
 
         Raises:
-            InputError: a loss that is not finite, or a student that declines nearly everything.
+            InputError: a student that declines nearly everything.
         """
         losses = self.tally.mean_losses()
         reservation = self.tally.mean_reservation()
-        _check_finite(self.pupil.name, epoch, losses)
         _check_not_collapsed(self.pupil.name, epoch, reservation)
         rate = float(self.optimiser.param_groups[0]["lr"])
         self.scheduler.step()
@@ -121,6 +159,8 @@ class Seat:
             reservation=reservation,
             images_per_second=images_per_second,
             seconds=seconds,
+            skipped=self.tally.skipped,
+            lowered=self.lowered,
         )
 
 
@@ -149,10 +189,9 @@ def _check_not_collapsed(pupil: str, epoch: int, reservation: float | None) -> N
         )
 
 
-def _check_finite(pupil: str, epoch: int, losses: dict[str, float]) -> None:
-    for name, value in losses.items():
-        if not abs(value) < float("inf"):
-            raise InputError(
-                f"pupil {pupil!r}: loss term {name!r} is {value} in epoch {epoch}: "
-                "lower the learning rate or the term's weight"
-            )
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of those that are not finite; one transfer from the device."""
+    if not tensors:
+        return []
+    finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors.values()]).tolist()
+    return [name for name, fine in zip(tensors, finite, strict=True) if not fine]

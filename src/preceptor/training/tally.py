@@ -29,6 +29,8 @@ class EpochRecord:
             warm-up, and for a student that cannot abstain.
         images_per_second: through the whole class of pupils; evaluation is not counted.
         seconds: of the epoch.
+        skipped: steps that were left out because they were not finite; they count in nothing above.
+        lowered: how often the learning rate has been lowered because a step was not finite, since training began.
     """
 
     pupil: str
@@ -43,6 +45,8 @@ class EpochRecord:
     reservation: float | None
     images_per_second: float
     seconds: float
+    skipped: int = 0
+    lowered: int = 0
 
 
 @dataclass
@@ -51,11 +55,13 @@ class Tally:
 
     Args:
         abstains: whether the student's last output is no class.
+        skipped: steps left out.
     """
 
     abstains: bool = False
     samples: int = 0
     gambled: int = 0
+    skipped: int = 0
     losses: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, Tensor] = field(default_factory=dict)
 
@@ -80,11 +86,17 @@ class Tally:
 
     def state(self) -> dict[str, Any]:
         """What it holds, for a training that is to go on in the middle of an epoch."""
-        return {"samples": self.samples, "gambled": self.gambled, "losses": self.losses, "counts": self.counts}
+        return {
+            "samples": self.samples,
+            "gambled": self.gambled,
+            "skipped": self.skipped,
+            "losses": self.losses,
+            "counts": self.counts,
+        }
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from such a state."""
-        self.samples, self.gambled = state["samples"], state["gambled"]
+        self.samples, self.gambled, self.skipped = state["samples"], state["gambled"], state["skipped"]
         self.losses, self.counts = dict(state["losses"]), dict(state["counts"])
 
     def mean_losses(self) -> dict[str, float]:

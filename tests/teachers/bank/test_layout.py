@@ -83,3 +83,17 @@ def test_every_cell_is_in_one_shard():
     assert layout.samples_per_shard == 3
     assert [layout.cells_in(shard) for shard in range(layout.shards)] == [27, 27, 27, 9]
     assert Layout(samples=10, views=9, classes=5, shard_bytes=1).samples_per_shard == 1
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [
+        ({"samples": 10**18}, "allowed are 281474976710656 cells"),
+        ({"samples": 10**9, "shard_bytes": 1}, "1000000000 files: allowed are 100000"),
+        ({"classes": 10**10}, "a record larger than 1 GiB"),
+        ({"features": 10**10}, "a record larger than 1 GiB"),
+    ],
+)
+def test_a_layout_beyond_any_disk_is_refused_before_it_is_counted(sides, said):
+    with pytest.raises(ValidationError, match=said):
+        Layout(**{"samples": 4, "views": 2, "classes": 3} | sides)

@@ -1,0 +1,195 @@
+"""Images and labels in .npz, labels in .npy."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tests.bad_input.workbench import IMAGES, Row, Workbench
+
+
+def npz(bench: Workbench, **arrays: np.ndarray) -> list[object]:
+    return bench.train("--data", bench.npz(**arrays))
+
+
+def changed(bench: Workbench, change: object) -> list[object]:
+    spec = bench.npz()
+    path = bench.folder / "set.npz"
+    path.write_bytes(change(path.read_bytes()))
+    return bench.train("--data", spec)
+
+
+def without(bench: Workbench, name: str) -> list[object]:
+    spec = bench.npz()
+    path = bench.folder / "set.npz"
+    with np.load(path) as archive:
+        arrays = {key: archive[key] for key in archive.files if key != name}
+    np.savez(path, **arrays)
+    return bench.train("--data", spec)
+
+
+def misspelt(bench: Workbench) -> list[object]:
+    arrays = {"train_images": np.zeros((12, 8, 8), np.uint8), "train_labels": np.arange(12) % 3}
+    np.savez(bench.folder / "set.npz", **arrays, test_imags=arrays["train_images"])
+    return bench.train("--data", f"arrays:{bench.folder / 'set.npz'}")
+
+
+def lying(bench: Workbench) -> list[object]:
+    """The header of an array promises a million times what is there."""
+    spec = bench.npz(train_images=np.zeros((12, 8, 8), np.uint8))
+    path = Path(bench.folder / "set.npz")
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["train_images.npy"] = parts["train_images.npy"].replace(
+        b"(12, 8, 8), }" + b" " * 7, b"(12000000, 8, 8), }" + b" "
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return bench.train("--data", spec)
+
+
+ODD = np.where(np.arange(12) == 5, -7, np.arange(12) % 3)
+
+ROWS = [
+    Row(
+        "a label out of range",
+        lambda b: npz(b, train_labels=ODD),
+        (
+            "data set 'arrays:set.npz': train label -7 at position 5 is out of range; allowed are 0 to "
+            "2, or -1 for unlabelled"
+        ),
+    ),
+    Row(
+        "a test label out of range",
+        lambda b: npz(b, test_labels=np.array([0, 1, 3])),
+        "data set 'arrays:set.npz': test label 3 at position 2 is out of range; allowed are 0 to 2",
+    ),
+    Row(
+        "an unlabelled test image",
+        lambda b: npz(b, test_labels=np.array([0, 1, -1])),
+        "data set 'arrays:set.npz': test label -1 at position 2 is out of range; allowed are 0 to 2",
+    ),
+    Row(
+        "labels that are no whole numbers",
+        lambda b: npz(b, train_labels=np.arange(12) % 3 + 0.5),
+        "set.npz: train_labels is float64, allowed are whole numbers (int or uint)",
+    ),
+    Row(
+        "labels in words",
+        lambda b: npz(b, train_labels=np.array(["cat"] * 12)),
+        "set.npz: train_labels is <U3, allowed are whole numbers (int or uint)",
+    ),
+    Row(
+        "a label too few",
+        lambda b: npz(b, train_labels=np.arange(11) % 3),
+        "data set 'arrays:set.npz': 12 train images but 11 train labels: give one label an image",
+    ),
+    Row(
+        "no labels",
+        lambda b: without(b, "train_labels"),
+        "set.npz: no array 'train_labels'; it holds test_images, test_labels, train_images",
+    ),
+    Row(
+        "a name with a slip in it",
+        misspelt,
+        (
+            "set.npz: unknown array 'test_imags': did you mean 'test_images'? known: train_images, "
+            "train_labels, test_images, test_labels, class_names"
+        ),
+    ),
+    Row(
+        "a class without an image",
+        lambda b: npz(b, train_labels=2 * (np.arange(12) % 2)),
+        ("data set 'arrays:set.npz': no training image of class '1' (label 1); add some or take the class out"),
+    ),
+    Row(
+        "one class",
+        lambda b: npz(b, train_labels=np.zeros(12, int), test_labels=np.zeros(3, int)),
+        "data set 'arrays:set.npz': 1 class, a classifier needs at least 2",
+    ),
+    Row(
+        "no image at all",
+        lambda b: npz(b, train_images=np.zeros((0, 8, 8), np.uint8)),
+        "set.npz: train_images has shape (0, 8, 8) and so holds no image",
+    ),
+    Row(
+        "images in floating point",
+        lambda b: npz(b, train_images=np.zeros((12, 8, 8), np.float32)),
+        (
+            "set.npz: train_images is float32, allowed is uint8 from 0 to 255; scale to 0 to 255 and "
+            "convert with .round().astype('uint8')"
+        ),
+    ),
+    Row(
+        "images with the channels first",
+        lambda b: npz(b, train_images=np.zeros((12, 3, 8, 8), np.uint8)),
+        (
+            "set.npz: train_images has shape (12, 3, 8, 8), allowed are n x height x width and n x "
+            "height x width x channels with 1 or 3 channels; move the channels last: .transpose(0, 2, "
+            "3, 1)"
+        ),
+    ),
+    Row(
+        "test images of another size",
+        lambda b: npz(b, test_images=np.zeros((3, 9, 9), np.uint8)),
+        (
+            "data set 'arrays:set.npz': test images have shape 1 x 9 x 9 (channels x height x width), "
+            "training images 1 x 8 x 8; they must be the same"
+        ),
+    ),
+    Row(
+        "Python objects in an array",
+        lambda b: npz(b, train_labels=np.array([{}] * 12)),
+        (
+            "set.npz: array 'train_labels' cannot be read (…); write it again as a plain array with "
+            "numpy.savez, pickled objects are never loaded"
+        ),
+    ),
+    Row(
+        "an array shorter than it says",
+        lying,
+        (
+            "set.npz: array 'train_images' is of 768,000,000 bytes by its header and of 768 in truth: "
+            "write it again with numpy.savez"
+        ),
+    ),
+    Row(
+        "a class name that steers a terminal",
+        lambda b: npz(b, class_names=np.array(["a", "b", "c\x1b[2J"])),
+        ("data set 'arrays:set.npz': the class name 'c\\x1b[2J' holds a control character or is not UTF-8: rename it"),
+    ),
+    Row(
+        "an archive cut short",
+        lambda b: changed(b, lambda content: content[:-40]),
+        "set.npz: not an .npz archive, or cut short; write it with numpy.savez",
+    ),
+    Row(
+        "an empty archive",
+        lambda b: changed(b, lambda content: b""),
+        "set.npz: not an .npz archive, or cut short; write it with numpy.savez",
+    ),
+    Row(
+        "labels of another data set",
+        lambda b: b.labels(np.arange(100) % 10),
+        "labels.npy: 100 labels for 1348 training images: give one for each, in their order",
+    ),
+    Row(
+        "a file of labels in floating point",
+        lambda b: b.labels(np.zeros(IMAGES)),
+        "labels.npy: float64 of shape (1348,): expected one row of integers, one a training image",
+    ),
+    Row(
+        "a file of labels with one out of range",
+        lambda b: b.labels(np.full(IMAGES, 10)),
+        ("data set 'digits': train label 10 at position 0 is out of range; allowed are 0 to 9, or -1 for unlabelled"),
+    ),
+    Row(
+        "a file of labels that is a pickle",
+        lambda b: b.labels(np.array([{}] * IMAGES)),
+        (
+            "labels.npy: not a readable .npy file of numbers (it holds pickled objects, which are never"
+            " loaded): write it with numpy.save"
+        ),
+    ),
+]

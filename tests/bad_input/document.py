@@ -1,0 +1,59 @@
+"""Writes docs/bad-input.md from the table that the tests go through: ``python -m tests.bad_input.document``."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.bad_input import arrays, images, settings, teachers
+from tests.bad_input.workbench import Row
+
+PARTS = {
+    "Images in folders": images.ROWS,
+    "Images and labels in arrays": arrays.ROWS,
+    "Teachers, students, banks, scores": teachers.ROWS,
+    "Configurations, folders, the machine": settings.ROWS,
+}
+
+BEFORE = """# Bad input
+
+What is said of whatever is wrong, and the exit code: 2 where something handed in is wrong, 3 where the machine lacks
+something. It is one line on standard error, `preceptor: ` and what stands here; nothing is overwritten, and nothing is
+left behind. "…" stands for words of a library or of the machine. Each row is a test of its own (`tests/bad_input`),
+from which this page is written (`python -m tests.bad_input.document`).
+
+## Images that are converted
+
+Where pixels have one meaning in 8 bits a channel, grey or RGB, they are converted, and nothing is said: black and
+white, grey, palettes, RGB, CMYK, YCbCr and LAB; of 16-bit colour the upper 8 bits; of a camera's JPEG with a preview in
+it (MPO) the photograph. An alpha channel is dropped, an orientation tag not heeded. If all images of a folder are grey
+they stay grey; if any is not, all become RGB. What has more than one meaning is refused: 16-bit grey, whose values have
+no common scale, floating point, and several pictures in one file.
+
+No image of more than 67,108,864 pixels (8,192 x 8,192) is decoded.
+
+## Going on without bad images
+
+`--skip-bad-images` (`skip_bad_images: true`) leaves out what a row under "Images in folders" would refuse in a single
+image: what cannot be read or decoded, has too many pixels, or no one meaning; every copy of an image in two classes;
+the training copy of an image in the test set. One line on standard error counts them and names the first three,
+`skipped_images.txt` in the run's folder names all, each with its reason, and the record in `run.yaml` has their
+number. What is left out follows from the files alone. A class or a test set that nothing is left of is still an error,
+and so are images of different sizes without `--image-size`.
+"""
+
+
+def document() -> str:
+    """The page."""
+    return BEFORE + "".join(f"\n## {title}\n\n{_table(rows)}" for title, rows in PARTS.items())
+
+
+def _table(rows: Iterable[Row]) -> str:
+    lines = [f"| {row.wrong} | {_code(row.says)} | {row.code} |" for row in rows]
+    return "\n".join(["| what is wrong | what it says | exit code |", "|---|---|---|", *lines]) + "\n"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    (Path(__file__).parents[2] / "docs" / "bad-input.md").write_text(document(), encoding="utf-8")

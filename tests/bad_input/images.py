@@ -1,0 +1,205 @@
+"""Images and folders of them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.bad_input.workbench import Row, Workbench, encoded, picture, png_of_size, several
+
+
+def with_test_set(bench: Workbench, train: str, test: str) -> Path:
+    """Photos with a test set, one image of which is also a training image of this class."""
+    photos = bench.photos()
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (bench.folder / "split" / split / name).mkdir(parents=True)
+    for name in ("cat", "dog"):
+        for file in (photos / name).iterdir():
+            (bench.folder / "split" / "train" / name / file.name).write_bytes(file.read_bytes())
+        (bench.folder / "split" / "test" / name / "t.png").write_bytes(encoded(picture(50 + ord(name[0]))))
+    (bench.folder / "split" / "test" / test / "same.png").write_bytes((photos / train / "1.png").read_bytes())
+    return bench.folder / "split"
+
+
+def with_stray_test_class(bench: Workbench) -> Path:
+    split = with_test_set(bench, "cat", "cat")
+    (split / "test" / "cow").mkdir()
+    (split / "test" / "cow" / "1.png").write_bytes(encoded(picture(60)))
+    return split
+
+
+def with_link(bench: Workbench) -> Path:
+    photos = bench.photos()
+    (photos / "cat" / "3.png").symlink_to(bench.folder / "nowhere.png")
+    return photos
+
+
+def with_pipe(bench: Workbench) -> Path:
+    photos = bench.photos()
+    os.mkfifo(photos / "cat" / "3.png")
+    return photos
+
+
+def with_folder(bench: Workbench, *names: str) -> Path:
+    photos = bench.photos()
+    photos.joinpath(*names).mkdir(parents=True)
+    return photos
+
+
+def damaged(content: bytes) -> bytes:
+    """One byte of the compressed pixels turned over."""
+    place = content.index(b"IDAT") + 12
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
+SKIP = "--skip-bad-images"
+
+ROWS = [
+    Row(
+        "a zero-byte image",
+        lambda b: b.on_photos(cat_3=b""),
+        "photos/cat/3.png: not an image that can be read (the file is empty); replace or remove it",
+    ),
+    Row(
+        "a text called an image",
+        lambda b: b.on_photos(cat_3=b"not an image"),
+        (
+            "photos/cat/3.png: not an image that can be read (not one of BMP, GIF, JPEG, PNG, PPM, "
+            "TIFF, WEBP); replace or remove it"
+        ),
+    ),
+    Row(
+        "a program for a printer called an image",
+        lambda b: b.on_photos(cat_3=b"%!PS-Adobe-3.0 EPSF-3.0\n"),
+        (
+            "photos/cat/3.png: not an image that can be read (not one of BMP, GIF, JPEG, PNG, PPM, "
+            "TIFF, WEBP); replace or remove it"
+        ),
+    ),
+    Row(
+        "an image cut short",
+        lambda b: b.on_photos(cat_3=encoded(picture(5))[:-60]),
+        "photos/cat/3.png: image cannot be decoded (…); replace or remove it",
+    ),
+    Row(
+        "an image with a damaged byte",
+        lambda b: b.on_photos(cat_3=damaged(encoded(picture(5)))),
+        "photos/cat/3.png: image cannot be decoded (…); replace or remove it",
+    ),
+    Row(
+        "an image of 16 bits a pixel",
+        lambda b: b.on_photos(cat_3=encoded(picture(5)[..., 0].astype(np.uint16))),
+        "photos/cat/3.png: pixels of type 'I;16', allowed are 8 bits a channel; convert it",
+    ),
+    Row(
+        "an image of floating-point numbers",
+        lambda b: b.on_photos(cat_3=encoded(Image.fromarray(picture(5)[..., 0].astype(np.float32)), "TIFF")),
+        "photos/cat/3.png: pixels of type 'F', allowed are 8 bits a channel; convert it",
+    ),
+    Row(
+        "an animation",
+        lambda b: b.on_photos(cat_3=several("GIF")),
+        "photos/cat/3.png: 3 pictures in one file, and none is the image; save the one you mean",
+    ),
+    Row(
+        "an animation called a PNG",
+        lambda b: b.on_photos(cat_3=several("PNG")),
+        "photos/cat/3.png: 3 pictures in one file, and none is the image; save the one you mean",
+    ),
+    Row(
+        "a stack of pages",
+        lambda b: b.on_photos(cat_3=several("TIFF")),
+        "photos/cat/3.png: 3 pictures in one file, and none is the image; save the one you mean",
+    ),
+    Row(
+        "a small file of 3,600,000,000 pixels",
+        lambda b: b.on_photos(cat_3=png_of_size(60_000, 60_000)),
+        "photos/cat/3.png: more than 67,108,864 pixels: not decoded; scale it down or remove it",
+    ),
+    Row(
+        "a small file of 67,117,056 pixels",
+        lambda b: b.on_photos(cat_3=png_of_size(8_193, 8_192)),
+        ("photos/cat/3.png: more than 67,108,864 pixels (8193 x 8192): not decoded; scale it down or remove it"),
+    ),
+    Row(
+        "an image of another size",
+        lambda b: b.on_photos(cat_3=encoded(picture(5, size=9))),
+        "photos/cat/3.png: 9 x 9 pixels, but photos/cat/0.png has 8 x 8; give an image size to bring all to",
+    ),
+    Row(
+        "an image in two classes",
+        lambda b: b.on_photos(dog_9=encoded(picture(1))),
+        "photos/cat/1.png: the same image as photos/dog/9.png, of another class; keep it in the right one",
+    ),
+    Row(
+        "a training image in the test set",
+        lambda b: b.on_photos(folder=with_test_set(b, "cat", "cat")),
+        (
+            "split/train/cat/1.png: the same image as split/test/cat/same.png: one that was trained on "
+            "tests nothing; keep one of the two"
+        ),
+    ),
+    Row(
+        "a training image in the test set, as another class",
+        lambda b: b.on_photos(folder=with_test_set(b, "cat", "dog")),
+        (
+            "split/train/cat/1.png: the same image as split/test/dog/same.png, of another class; keep "
+            "it in the right one"
+        ),
+    ),
+    Row(
+        "a link to nowhere",
+        lambda b: b.on_photos(folder=with_link(b)),
+        "photos/cat/3.png: not a file, or a link to none; replace or remove it",
+    ),
+    Row(
+        "a pipe among the images",
+        lambda b: b.on_photos(folder=with_pipe(b)),
+        "photos/cat/3.png: not a file, or a link to none; replace or remove it",
+    ),
+    Row(
+        "a folder among the images",
+        lambda b: b.on_photos(folder=with_folder(b, "cat", "more")),
+        "photos/cat/more: a folder inside a class folder, where only images may be",
+    ),
+    Row(
+        "an empty class folder",
+        lambda b: b.on_photos(folder=with_folder(b, "emu")),
+        "photos/emu: empty class folder; add images or remove it",
+    ),
+    Row(
+        "a class whose name steers a terminal",
+        lambda b: b.on_photos(folder=with_folder(b, "emu\x1b[2J")),
+        ("class folders of photos: the class name 'emu\\x1b[2J' holds a control character or is not UTF-8: rename it"),
+    ),
+    Row(
+        "no class folders",
+        lambda b: b.on_photos(folder=b.photos() / "cat"),
+        "photos/cat: no class folders; put the images of each class in a subfolder of their own",
+    ),
+    Row(
+        "no such folder",
+        lambda b: b.on_photos(folder=b.folder / "nowhere"),
+        "nowhere: no such folder; give one with a subfolder of images for each class",
+    ),
+    Row(
+        "a test class that is not taught",
+        lambda b: b.on_photos(folder=with_stray_test_class(b)),
+        "split/test/cow: no training class of that name; there are cat, dog",
+    ),
+    Row(
+        "a class of nothing but bad images, these to be skipped",
+        lambda b: b.on_photos(SKIP, cat_0=b"", cat_1=b"", cat_2=b"x"),
+        (
+            "photos/cat: none of its images can be used, the first for this reason: photos/cat/0.png: "
+            "not an image that can be read (the file is empty); replace or remove it"
+        ),
+    ),
+    Row(
+        "bad images to be skipped where there are no files",
+        lambda b: b.train(SKIP),
+        "skip_bad_images for 'digits': goes with folder:DIR only: leave it away",
+    ),
+]

@@ -1,0 +1,142 @@
+"""Configurations, recipes, folders, and what the machine lacks."""
+
+from tests.bad_input.workbench import Row, Workbench, another_run, bomb, no_memory_left, without_privileges
+
+
+def recipe(bench: Workbench, text: str) -> list[object]:
+    return bench.distill("--recipe", bench.file("my.yaml", text.encode()))
+
+
+def full(bench: Workbench) -> list[object]:
+    bench.out.mkdir()
+    (bench.out / "thesis.tex").write_text("dear")
+    return bench.train()
+
+
+def taken(bench: Workbench) -> list[object]:
+    bench.out.write_text("dear")
+    return bench.train()
+
+
+def not_stopped(bench: Workbench) -> list[object]:
+    return ["resume", bench.sound_teacher]
+
+
+TERMS = "terms: {kl: {match: kl}}\n"
+
+ROWS = [
+    Row(
+        "an unknown key",
+        lambda b: b.config("sead: 1\n"),
+        "unknown key in run.yaml 'sead': did you mean 'seed'? known: …",
+    ),
+    Row(
+        "a key given twice",
+        lambda b: b.config("seed: 1\nseed: 2\n"),
+        "run.yaml: not valid YAML: key 'seed' is given twice in …",
+    ),
+    Row(
+        "a value of another type",
+        lambda b: b.config("seed: one\n"),
+        ("run.yaml: seed: Input should be a valid integer, unable to parse string as an integer (given: 'one')"),
+    ),
+    Row(
+        "a value out of range",
+        lambda b: b.config("validation: 1.5\n"),
+        "run.yaml: validation: Input should be less than 1 (given: 1.5)",
+    ),
+    Row(
+        "a number where a mapping belongs",
+        lambda b: b.config("protocol: 3\n"),
+        "protocol: 3: expected one of short, standard, or its keys",
+    ),
+    Row(
+        "a list where a mapping belongs",
+        lambda b: b.config("- seed\n"),
+        "run.yaml: expected a mapping of names to values, found list",
+    ),
+    Row("no YAML", lambda b: b.config("seed: [1\n"), "run.yaml: not valid YAML: …"),
+    Row("a date that is none", lambda b: b.config("seed: 2026-99-99\n"), "run.yaml: not valid YAML: …"),
+    Row("not UTF-8", lambda b: b.config(b"data: \xff\xfe\n"), "run.yaml: cannot be read as UTF-8 text: …"),
+    Row(
+        "a dozen lines that mean a billion values",
+        lambda b: b.config(bomb()),
+        "run.yaml: not valid YAML: its aliases come to more than 100,000 values: write out what is meant",
+    ),
+    Row(
+        "a value that holds itself",
+        lambda b: b.config("protocol: &x {epochs: *x}\n"),
+        "run.yaml: not valid YAML: its aliases come to more than 100,000 values: write out what is meant",
+    ),
+    Row(
+        "a Python object",
+        lambda b: b.config("seed: !!python/object/apply:os.system [ls]\n"),
+        "run.yaml: not valid YAML: …",
+    ),
+    Row(
+        "a configuration of a megabyte",
+        lambda b: b.config("# " + "x" * 2**20),
+        "run.yaml: longer than 1,048,576 characters: no file of settings: give one that is",
+    ),
+    Row(
+        "a zero byte in a file's name",
+        lambda b: b.config('recipe: "a\\0.yaml"\n'),
+        "a\\x00.yaml: cannot be read as UTF-8 text: …",
+    ),
+    Row(
+        "a recipe with an unknown key",
+        lambda b: recipe(b, TERMS + "tempr: fixed\n"),
+        "unknown key in recipe my.yaml 'tempr': did you mean 'temper'? known: …",
+    ),
+    Row(
+        "a recipe with an unknown stage",
+        lambda b: recipe(b, TERMS + "correct: label_revison\n"),
+        "unknown correct stage 'label_revison': did you mean 'label_revision'? known: …",
+    ),
+    Row(
+        "a recipe without a term",
+        lambda b: recipe(b, "correct: label_revision\n"),
+        "recipe my.yaml: terms: Field required (given: {'correct': 'label_revision'})",
+    ),
+    Row("an unknown verb", lambda b: ["distil"], "unknown verb 'distil': did you mean 'distill'? known: …"),
+    Row(
+        "a folder that is not empty",
+        full,
+        "out: not empty; a run never overwrites: choose another --out, or remove it first",
+    ),
+    Row("a file where a folder belongs", taken, "out: is a file, a run needs a folder: choose another --out"),
+    Row(
+        "a run to go on with that is complete",
+        not_stopped,
+        "teacher: the run is complete: there is nothing to go on with",
+    ),
+    Row(
+        "another run in the folder",
+        lambda b: b.train(),
+        "out: process … is running here: wait for it, or choose another --out",
+        during=another_run,
+    ),
+    Row(
+        "a folder that may not be written",
+        lambda b: [*b.train()[:-1], b.readable_only()],
+        "locked/run: cannot be written: Permission denied: choose another --out",
+        3,
+        during=without_privileges,
+    ),
+    Row(
+        "more memory asked for than there is",
+        lambda b: b.train(),
+        (
+            "out of memory (asked for … at once): try a smaller --batch-size, model or --image-size, or"
+            " fewer images (--train-images)"
+        ),
+        3,
+        during=no_memory_left,
+    ),
+    Row(
+        "a folder inside a file",
+        lambda b: [*b.train()[:-1], b.file("notes.txt", b"dear") / "run"],
+        "notes.txt/run: cannot be written: Not a directory: choose another --out",
+        3,
+    ),
+]

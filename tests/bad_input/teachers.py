@@ -1,0 +1,271 @@
+"""Teachers, students, banks and score files."""
+
+import numpy as np
+
+from tests.bad_input.workbench import CLASSES, IMAGES, Row, Workbench
+
+
+def put(row: int, column: int, value: float) -> object:
+    def change(rows: np.ndarray) -> None:
+        rows[row, column] = value
+
+    return change
+
+
+def onnx_beside(bench: Workbench, name: bytes) -> list[object]:
+    """What a model looks like whose weights lie in a file of this name."""
+    content = b"\x08\x0a\x3a\x40\n\x08location\x12" + bytes([len(name)]) + name
+    return bench.taught_by(bench.file("teacher.onnx", content))
+
+
+def order(first: int) -> np.ndarray:
+    index = np.arange(IMAGES)
+    index[first] = index[first + 1]
+    return index
+
+
+def scores(bench: Workbench, content: bytes) -> list[object]:
+    return ["select", "--show", bench.file("scores.safetensors", content)]
+
+
+BANK = {
+    "format": 1,
+    "preceptor": "0.1.0",
+    "layout": {"samples": 10, "views": 9, "classes": 3},
+    "fingerprint": {"data": "x", "views": {}, "class_names": ["a", "b", "c"], "teacher": "x", "normalisation": {}},
+}
+
+
+def layout(**changes: int) -> dict[str, object]:
+    return BANK | {"layout": {"samples": 10, "views": 9, "classes": 3} | changes}
+
+
+ROWS = [
+    Row(
+        "logits with a NaN",
+        lambda b: b.taught_by(b.said(put(7, 2, np.nan))),
+        "said.npy: row 7: nan for class 2: expected finite numbers",
+    ),
+    Row(
+        "logits with an infinity",
+        lambda b: b.taught_by(b.said(put(7, 2, np.inf))),
+        "said.npy: row 7: inf for class 2: expected finite numbers",
+    ),
+    Row(
+        "the same logits for every image",
+        lambda b: b.taught_by(b.rows()),
+        (
+            "the teacher says the same of all 60 training images, to the last bit: it teaches nothing; "
+            "check its weights, its file and the range of its input"
+        ),
+    ),
+    Row(
+        "probabilities that are none",
+        lambda b: b.taught_by(b.said(), "probabilities"),
+        (
+            "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0; if "
+            "these are logits, say so"
+        ),
+    ),
+    Row(
+        "logits of fewer images",
+        lambda b: b.taught_by(b.rows(images=1000)),
+        (
+            "said.npy: 1000 rows of 10 classes, the training set has 1348 images of 10 classes: give "
+            "one row for each image, in their order"
+        ),
+    ),
+    Row(
+        "logits of other classes",
+        lambda b: b.taught_by(b.rows(classes=9)),
+        (
+            "said.npy: 1348 rows of 9 classes, the training set has 1348 images of 10 classes: give one"
+            " row for each image, in their order"
+        ),
+    ),
+    Row(
+        "logits that do not say what they are",
+        lambda b: b.distill(teacher=b.said()),
+        "said.npy: say what its numbers are: --teacher-says logits or --teacher-says probabilities",
+    ),
+    Row(
+        "a logits file cut short",
+        lambda b: b.taught_by(b.file("said.npy", b"\x93NUMPY")),
+        "said.npy: not a readable .npy file of numbers (…): write it with numpy.save",
+    ),
+    Row(
+        "a zero-byte logits file",
+        lambda b: b.taught_by(b.file("said.npy", b"")),
+        "said.npy: not a readable .npy file of numbers (…): write it with numpy.save",
+    ),
+    Row(
+        "a logits file that is a pickle",
+        lambda b: b.taught_by(b.file("said.npy", b"\x80\x04cos\nsystem\n.")),
+        (
+            "said.npy: not a readable .npy file of numbers (it holds pickled objects, which are never "
+            "loaded): write it with numpy.save"
+        ),
+    ),
+    Row(
+        "a table without a class",
+        lambda b: b.taught_by(b.table(**{"3": None})),
+        (
+            "said.parquet: 9 columns for 10 classes (missing: '3'; unknown: none): give one column a "
+            "class, called as the class or by its number, and if need be 'index'"
+        ),
+    ),
+    Row(
+        "a table of words",
+        lambda b: b.taught_by(b.table(**{"3": ["x"] * IMAGES})),
+        "said.parquet: column '3' is of type string: expected real numbers",
+    ),
+    Row(
+        "a table with an image twice",
+        lambda b: b.taught_by(b.table(index=order(5))),
+        "said.parquet: row 6: index 6, which row 5 has too: give each image once",
+    ),
+    Row(
+        "a table of an image that is not there",
+        lambda b: b.taught_by(b.table(index=np.arange(IMAGES) + 1)),
+        "said.parquet: row 1347: index 1348, allowed are 0 to 1347",
+    ),
+    Row(
+        "a table cut short",
+        lambda b: b.taught_by(b.file("said.parquet", b"PAR1")),
+        "said.parquet: not a readable Parquet file: …",
+    ),
+    Row(
+        "a teacher with NaN among its weights",
+        lambda b: b.distill(teacher=b.not_a_number()),
+        (
+            "the teacher's logits are not finite for 60 of 60 training images, the first at position "
+            "66: check its weights and the range of its input"
+        ),
+    ),
+    Row(
+        "a teacher of other classes",
+        lambda b: b.distill("--data", b.npz(), "--train-images", "9"),
+        ("teacher teacher has 10 classes, arrays:set.npz has 3: the classes must be the same, in the same order"),
+    ),
+    Row(
+        "a teacher with its classes in another order",
+        lambda b: b.distill(teacher=b.changed_card(class_names=list("0123456798"))),
+        "teacher teacher has class 8 = '9', digits has '8': the classes must be the same, in the same order",
+    ),
+    Row(
+        "weights of another architecture",
+        lambda b: b.distill(teacher=b.changed_card(architecture="convnet8")),
+        (
+            "teacher/student.safetensors: does not fit architecture 'convnet8': of another shape: "
+            "head.weight (10, 16) instead of (10, 32), layers.0.0.weight (4, 1, 3, 3) instead of (8, 1,"
+            " 3, 3), layers.0.1.bias (4,) instead of (8,) and 13 more"
+        ),
+    ),
+    Row(
+        "an architecture that no memory holds",
+        lambda b: b.distill(teacher=b.changed_card(architecture="resnet8x9999")),
+        (
+            "teacher/student.safetensors: does not fit architecture 'resnet8x9999': missing: "
+            "stage1.0.bn1.bias, stage1.0.bn1.num_batches_tracked, stage1.0.bn1.running_mean and 57 "
+            "more; unexpected: layers.0.0.weight, layers.0.1.bias, layers.0.1.num_batches_tracked and "
+            "15 more; of another shape: head.weight (10, 16) instead of (10, 639936)"
+        ),
+    ),
+    Row(
+        "safetensors cut short",
+        lambda b: b.distill(teacher=b.truncated()),
+        "teacher/student.safetensors: not a whole safetensors file: …: copy or train it again",
+    ),
+    Row(
+        "zero-byte safetensors",
+        lambda b: b.distill(teacher=b.weights(b"")),
+        "teacher/student.safetensors: not a whole safetensors file: …: copy or train it again",
+    ),
+    Row(
+        "a pickle called safetensors",
+        lambda b: b.distill(teacher=b.weights(b"\x80\x04cos\nsystem\n.")),
+        ("teacher/student.safetensors: a pickle, not safetensors: it is not opened, as a pickle can run any code"),
+    ),
+    Row(
+        "a file of torch.save called safetensors",
+        lambda b: b.distill(teacher=b.saved_by_torch()),
+        ("teacher/student.safetensors: a pickle, not safetensors: it is not opened, as a pickle can run any code"),
+    ),
+    Row(
+        "a card cut short",
+        lambda b: b.distill(teacher=b.card('{"architecture": "conv')),
+        "teacher/student.json: not valid JSON: …",
+    ),
+    Row(
+        "a card with an unknown key",
+        lambda b: b.distill(teacher=b.changed_card(clases=3)),
+        (
+            "unknown key in teacher/student.json 'clases': did you mean 'classes'? known: abstains, "
+            "architecture, channels, class_names, classes, data, image_size, mean, notes, preceptor, "
+            "std"
+        ),
+    ),
+    Row(
+        "a folder without a network",
+        lambda b: b.distill(teacher=b.folder),
+        "student.json: no such file: the folder holds no complete student",
+    ),
+    Row(
+        "weights of torch.save as teacher",
+        lambda b: b.distill(teacher=b.file("teacher.pt", b"PK")),
+        (
+            "teacher teacher.pt: a file of a kind that cannot teach: give a run folder, FILE.onnx, "
+            "FILE.npy or FILE.parquet"
+        ),
+    ),
+    Row(
+        "bytes called ONNX",
+        lambda b: b.taught_by(b.file("teacher.onnx", b"\x00\x01")),
+        "teacher.onnx: ONNX Runtime cannot open it: …",
+    ),
+    Row(
+        "an ONNX file that reaches out of its folder",
+        lambda b: onnx_beside(b, b"../../secret.bin"),
+        ("teacher.onnx: wants weights from '../../secret.bin', outside its own folder: not opened; export it again"),
+    ),
+    Row(
+        "a bank whose card is cut short",
+        lambda b: b.distill("--bank", b.file("bank.json", b"{").parent),
+        "bank.json: not valid JSON: …: remove the bank and fill it again",
+    ),
+    Row(
+        "a bank of more cells than can be",
+        lambda b: b.bank(layout(samples=10**18)),
+        (
+            "bank/bank.json: layout: 1000000000000000000 samples of 9 views: allowed are "
+            "281474976710656 cells (given: {'samples': 1000000000000000000, 'views': 9, 'classes': 3})"
+        ),
+    ),
+    Row(
+        "a bank of more files than can be",
+        lambda b: b.bank(layout(samples=10**9, shard_bytes=1)),
+        (
+            "bank/bank.json: layout: 1000000000 files: allowed are 100000: give a larger shard_bytes "
+            "(given: {'samples': 1000000000, 'views': 9, 'classes': 3, 'shard_bytes': 1})"
+        ),
+    ),
+    Row(
+        "a bank of larger records than can be",
+        lambda b: b.bank(layout(classes=10**10)),
+        (
+            "bank/bank.json: layout: 10000000000 classes and 0 features: a record larger than 1 GiB "
+            "(given: {'samples': 10, 'views': 9, 'classes': 10000000000})"
+        ),
+    ),
+    Row(
+        "a bank of another format",
+        lambda b: b.bank(BANK | {"format": 2}),
+        "bank/bank.json: format 2, this version reads format 1: remove the bank and fill it again",
+    ),
+    Row(
+        "scores that are none",
+        lambda b: scores(b, b"\x10" * 50),
+        "scores.safetensors: not a whole score file: …: write one with preceptor select",
+    ),
+]
+assert CLASSES == 10

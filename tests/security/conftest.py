@@ -1,0 +1,3 @@
+from tests.cli.conftest import preceptor, teacher
+
+__all__ = ["preceptor", "teacher"]

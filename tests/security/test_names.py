@@ -1,0 +1,75 @@
+"""Names that come from a file are names, never markup, never paths, never orders to a terminal."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preceptor.errors import InputError
+from preceptor.studies.result import StudyResult
+from preceptor.teachers.onnx import weights_beside
+from tests.bad_input.workbench import Workbench, encoded, picture
+from tests.cli.conftest import Command
+from tests.reports.conftest import exhibit, result
+from tests.reports.page import Page
+
+__all__ = ["result"]
+
+HOSTILE = "<script>alert(1)<"  # a class folder's name cannot hold the slash of a closing tag
+
+
+def test_a_class_folder_called_script_is_text_on_the_page(tmp_path: Path, result: StudyResult) -> None:
+    from preceptor.data import load_dataset
+    from preceptor.reports import write_study_page
+
+    for number, name in enumerate((HOSTILE, "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.png").write_bytes(encoded(picture(number)))
+    names = load_dataset(f"folder:{tmp_path / 'photos'}").class_names
+    assert HOSTILE in names
+    named = result.model_copy(update={"class_names": (*names, *result.class_names[2:])})
+    shown = exhibit(np.zeros((8, 8), np.uint8), names.index(HOSTILE), [0.2, 0.7, *[0.0125] * 8])
+    write_study_page(named, [shown], tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert not page.all("script")
+    assert HOSTILE in page.text
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../secret", "a/../../secret", "C:\\secret", "\\\\host\\share", "..\\x"]
+)
+def test_an_onnx_file_reads_nothing_outside_its_folder(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\n\x08location\x12" + bytes([len(name)]) + name.encode())
+    with pytest.raises(InputError, match="outside its own folder"):
+        weights_beside(path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx_data", "parts/weights.bin"])
+def test_an_onnx_file_reads_what_lies_beside_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / name).touch()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\n\x08location\x12" + bytes([len(name)]) + name.encode())
+    assert weights_beside(path) == [tmp_path / name]
+
+
+@pytest.mark.parametrize("name", ["../../escape", "/tmp/escape", "timm:../../escape", "timm:hf_hub:someone/something"])
+def test_a_card_names_an_architecture_not_a_place(tmp_path: Path, teacher: Path, name: str, preceptor: Command) -> None:
+    bench = Workbench(tmp_path, teacher)
+    outcome = preceptor("evaluate", bench.changed_card(architecture=name))
+    assert outcome.code in (2, 3)
+    assert outcome.err.count("\n") == 1
+
+
+def test_an_error_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
+    outcome = preceptor("evaluate", tmp_path / "\x1b[2Jgone\x07")
+    assert "\\x1b[2Jgone\\x07" in outcome.err
+    assert outcome.err[:-1].isprintable()
+
+
+def test_a_card_with_names_that_steer_a_terminal_is_refused(tmp_path: Path, teacher: Path, preceptor: Command) -> None:
+    bench = Workbench(tmp_path, teacher)
+    outcome = preceptor("evaluate", bench.changed_card(class_names=["\x1b[2J", *"123456789"]))
+    assert outcome.code == 2
+    assert "student.json: class_names" in outcome.err

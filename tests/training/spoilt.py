@@ -1,0 +1,87 @@
+"""Things that are not finite at one sample, in one place of a step."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from preceptor import Chain
+from preceptor.training import Pupil
+from tests.classroom import untrained_teacher
+
+POSITION = 0
+
+
+class NanLoss:
+    """Cross-entropy, but not a number for one sample."""
+
+    wants_index = True
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def __call__(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
+        return torch.where(index == self.position, torch.nan, cross_entropy(logits, label, reduction="none"))
+
+
+class NanGradient:
+    """Cross-entropy plus the root of nothing for one sample: the loss is finite, its derivative is not."""
+
+    wants_index = True
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def __call__(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
+        nothing = torch.where(index == self.position, logits[:, 0] * 0, 1).sqrt()
+        return cross_entropy(logits, label, reduction="none") + nothing
+
+
+class Fragile:
+    """Cross-entropy that is not a number for logits above a limit, so that a lower learning rate helps."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
+        return torch.where(
+            logits.abs().amax(dim=1) > self.limit, torch.nan, cross_entropy(logits, label, reduction="none")
+        )
+
+
+class Root(nn.Module):
+    """Adds the root of nothing: what comes back through it is not a number."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values + (values * 0).abs().sqrt()
+
+
+class Overflowing(nn.Module):
+    """Too large for its type where an image is bright, without any parameter."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values * 1e38 * 10
+
+
+class NanTeacher:
+    """Says nothing of use of one sample."""
+
+    classes = 10
+
+    def __init__(self, position: int) -> None:
+        self.position, self.live = position, untrained_teacher()
+
+    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+        logits = self.live.said(images, index, view).clone()
+        logits[index == self.position, 3] = torch.nan
+        return logits
+
+
+def linear(*between: nn.Module, seed: int = 0) -> nn.Module:
+    """A student without batch normalisation, with something between its two layers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), *between, nn.Linear(16, 10))
+
+
+def truth_pupil(truth: object, student: nn.Module, name: str = "spoilt") -> Pupil:
+    return Pupil(name, student, Chain(truth=truth))
