@@ -55,7 +55,7 @@ def fuzz(name: str, seconds: int, work: Path) -> bool:
     told = done.stderr.splitlines()
     print(f"{name}: {'held' if done.returncode == 0 else 'FAILED'}: {told[-1] if told else ''}", flush=True)
     if done.returncode != 0:
-        print("\n".join(told[-40:]), file=sys.stderr)
+        print("\n".join([*done.stdout.splitlines()[-30:], *told[-5:]]), file=sys.stderr)
     return done.returncode == 0
 
 

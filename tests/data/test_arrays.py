@@ -161,3 +161,13 @@ def test_a_changed_byte_is_noticed_or_harmless(tmp_path: Path, place: int, value
     else:
         np.testing.assert_array_equal(found.train.images.numpy(), np.moveaxis(COLOUR, 3, 1))
         np.testing.assert_array_equal(found.train.labels.numpy(), LABELS)
+
+
+def test_an_archive_of_a_later_kind_of_zip(tmp_path: Path) -> None:
+    """Found by fuzzing: the directory of the archive asks for version 10.2 of the format."""
+    np.savez(tmp_path / "a.npz", train_images=np.zeros((3, 2, 2), np.uint8), train_labels=np.arange(3))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 102
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npz: damaged archive \(zip file version 10\.2\); write it again"):
+        read_arrays(tmp_path / "a.npz")

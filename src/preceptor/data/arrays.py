@@ -43,7 +43,7 @@ def read_arrays(path: Path) -> Contents:
 def _opened(path: Path) -> NpzFile:
     try:
         archive = np.load(path, allow_pickle=False)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except Exception as error:  # an archive of a later version is NotImplementedError, and there are others
         raise InputError(f"{path}: damaged archive ({error}); write it again") from error
     if not isinstance(archive, NpzFile):
         raise InputError(f"{path}: one array, not an .npz archive of several; write it with numpy.savez")
