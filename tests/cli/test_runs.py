@@ -1,6 +1,7 @@
 """Train, distil and evaluate from the command line: the chain a user walks."""
 
 import json
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -39,9 +40,13 @@ def test_train_distill_evaluate_agree(preceptor, teacher, distilled, tmp_path):
     assert taught["training_images"] == taught["teacher"]["images"] == 60
     assert taught["teacher"]["wrong"] == 60 - round(60 * taught["teacher"]["accuracy"])
     measured = only_json(preceptor("evaluate", folder, "--json"))
-    assert (measured.pop("run"), measured.pop("split")) == (str(folder), "test")
-    assert measured == taught["test"]
+    assert (measured["run"], measured["split"], measured["data"]) == (str(folder), "test", "digits")
+    assert measured["accuracy"]["value"] == pytest.approx(taught["test"]["accuracy"])
+    assert measured["calibration"]["nll"]["value"] == pytest.approx(taught["test"]["nll"])
     assert measured["n"] == len(digits().test)
+    assert measured["agreement"]["teacher_accuracy"]["value"] == measure_student(teacher)[0].accuracy
+    assert measured["page"] == str(folder / "evaluation.html")
+    assert (folder / "evaluation.html").read_text().startswith("<!doctype html>")
 
 
 def test_what_people_see(preceptor, teacher, tmp_path):
@@ -56,13 +61,51 @@ def test_what_people_see(preceptor, teacher, tmp_path):
 
 
 def test_evaluate_shows_every_class(preceptor, teacher):
-    done = preceptor("evaluate", teacher)
+    done = preceptor("evaluate", teacher, "--no-page")
     found, card = measure_student(teacher)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(f"accuracy {found.accuracy:.2%} of 449 images\n")
-    assert f"top-5    {found.top5_accuracy:.2%}" in done.out
+    said = done.out.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"{100 * found.top5_accuracy:.2f} % (" in said
     for name, accuracy in zip(card.class_names, found.per_class_accuracy, strict=True):
-        assert f"  {name:<20} {accuracy:.2%}\n" in done.out
+        row = next(line for line in said.splitlines() if line.startswith(f"│ {name} "))
+        assert f" {100 * accuracy:.2f} % (" in row
+    assert "Not compared with a teacher: the run names no teacher." in said
+
+
+def test_evaluate_compares_with_the_teacher_that_is_named(preceptor, teacher, distilled, tmp_path):
+    folder, _ = distilled
+    named = only_json(preceptor("evaluate", folder, "--teacher", folder, "--no-page", "--json"))
+    assert named["agreement"]["same_answer"]["value"] == 1
+    assert named["page"] is None
+    alone = only_json(preceptor("evaluate", folder, "--no-teacher", "--no-page", "--json"))
+    assert alone["agreement"] is None
+    assert not (folder / "evaluation.html").exists()
+
+
+def test_evaluate_without_the_report_extra_measures_all_the_same(preceptor, teacher, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    done = preceptor("evaluate", teacher, "--quiet")
+    assert done.code == 0
+    assert "no page: a page needs jinja2" in done.err
+    asked = preceptor("evaluate", teacher, "--quiet", "--page", tmp_path / "page.html")
+    assert (asked.code, asked.out) == (3, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--page", "x.html", "--no-page"), "--page and --no-page"),
+        (("--teacher", "x", "--no-teacher"), "--teacher and --no-teacher"),
+        (("--score", "softmax_respons"), "softmax_response"),
+        (("--resamples", "0"), "at least one"),
+    ],
+    ids=["page", "teacher", "score", "resamples"],
+)
+def test_evaluate_says_what_is_wrong_with_its_options(preceptor, teacher, options, told):
+    outcome = preceptor("evaluate", teacher, *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert told in outcome.err
 
 
 def test_evaluate_on_the_training_images(preceptor, teacher):
@@ -72,7 +115,7 @@ def test_evaluate_on_the_training_images(preceptor, teacher):
 def test_quiet_says_nothing_but_what_was_asked_for(preceptor, teacher, tmp_path):
     done = preceptor("train", "--model", "convnet4", *SMALL, "--quiet", "--out", tmp_path / "run")
     assert (done.code, done.out, done.err) == (0, "", "")
-    done = preceptor("evaluate", teacher, "--quiet")
+    done = preceptor("evaluate", teacher, "--quiet", "--no-page")
     assert (done.code, done.err) == (0, "")
     assert done.out == f"accuracy {measure_student(teacher)[0].accuracy:.2%} of 449 images\n"
 

@@ -1,16 +1,23 @@
-"""``preceptor evaluate``: how good a student is on a data set."""
+"""``preceptor evaluate``: how good a student is on a data set, and how well it knows when it is wrong."""
 
 import argparse
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from preceptor.runs.appraisal import Appraisal
 
 EXAMPLES = """examples:
   preceptor evaluate runs/student
   preceptor evaluate runs/student --data folder:new-photos --image-size 64
+  preceptor evaluate runs/student --teacher runs/teacher --score margin --page margin.html
   preceptor evaluate runs/student --json
 """
+
+PAGE = "evaluation.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +28,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of the student")
     add_data_options(parser)
     parser.add_argument("--split", choices=("test", "train"), default="test", help="which part of the data set")
+    parser.add_argument(
+        "--score", help="by which images are ranked (default that of its decision, else softmax_response)"
+    )
+    parser.add_argument("--teacher", type=Path, help="run folder or FILE.onnx to compare with (default the run's own)")
+    parser.add_argument("--no-teacher", action="store_true", help="compare with no teacher")
+    parser.add_argument("--resamples", type=int, default=1000, help="draws behind each interval (default 1000)")
+    parser.add_argument("--page", type=Path, help=f"where to write the page (default {PAGE} in the run folder)")
+    parser.add_argument("--no-page", action="store_true", help="write no page")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure and show."""
-    from preceptor.runs.measure import measure_student
+    """Measure, write the page and show."""
+    from preceptor.errors import InputError
+    from preceptor.runs.appraisal import appraise
+    from preceptor.runs.measure import show_student
 
-    metrics, card = measure_student(
+    if arguments.page is not None and arguments.no_page:
+        raise InputError("--page and --no-page: give one of them")
+    if arguments.teacher is not None and arguments.no_teacher:
+        raise InputError("--teacher and --no-teacher: give one of them")
+    page = _page(arguments)
+    shown = show_student(
         arguments.run,
         data=arguments.data,
         data_root=Path(arguments.data_root) if arguments.data_root else None,
@@ -37,20 +59,67 @@ def run(arguments: argparse.Namespace) -> None:
         image_size=arguments.image_size,
         skip_bad_images=bool(arguments.skip_bad_images),
         split=arguments.split,
+    )
+    appraisal = appraise(
+        shown,
+        teacher=arguments.teacher,
+        ask_teacher=not arguments.no_teacher,
+        main_score=arguments.score,
+        resamples=arguments.resamples,
         device=arguments.device,
     )
+    if page is not None:
+        from preceptor.reports import write_evaluation_page
+
+        write_evaluation_page(appraisal, page)
     if arguments.json:
-        json.dump({"run": str(arguments.run), "split": arguments.split, **asdict(metrics)}, sys.stdout)
+        json.dump(_content(appraisal, page, arguments), sys.stdout)
         print()
+    else:
+        _show(appraisal, page, arguments.quiet)
+
+
+def _page(arguments: argparse.Namespace) -> Path | None:
+    """Where the page goes, found writable beforehand; None for no page."""
+    from preceptor.errors import EnvironmentProblem
+    from preceptor.files import check_writable
+    from preceptor.reports import require_report_extra
+
+    if arguments.no_page or not arguments.run.is_dir():  # of the latter more is said when it is read
+        return None
+    page: Path = arguments.page or arguments.run / PAGE
+    try:
+        require_report_extra()
+        check_writable(page.parent)
+    except EnvironmentProblem as problem:
+        if arguments.page is not None:
+            raise
+        print(f"preceptor: no page: {problem}", file=sys.stderr)
+        return None
+    return page
+
+
+def _content(appraisal: "Appraisal", page: Path | None, arguments: argparse.Namespace) -> dict[str, object]:
+    return {
+        "run": str(arguments.run),
+        "data": appraisal.shown.spec,
+        "split": arguments.split,
+        "page": None if page is None else str(page),
+        "teacher": appraisal.teacher,
+        "held_out": appraisal.held_out,
+        **asdict(appraisal.report),
+        "decision": None if appraisal.decided is None else asdict(appraisal.decided),
+        "sets": None if appraisal.sets is None else asdict(appraisal.sets),
+    }
+
+
+def _show(appraisal: "Appraisal", page: Path | None, quiet: bool) -> None:
+    report = appraisal.report
+    print(f"accuracy {report.accuracy.value:.2%} of {report.n:,} images")
+    if quiet:
         return
-    print(f"accuracy {metrics.accuracy:.2%} of {metrics.n:,} images")
-    if arguments.quiet:
-        return
-    if metrics.top5_accuracy is not None:
-        print(f"top-5    {metrics.top5_accuracy:.2%}")
-    print(f"NLL      {metrics.nll:.4f}, mean confidence {metrics.mean_confidence:.2%}")
-    for ranked in metrics.selective:
-        errors = ", ".join(f"{error:.2%} at {cover} %" for cover, error in ranked.error_at_coverage.items())
-        print(f"error when the least sure by {ranked.score} are declined: {errors}; AURC {ranked.aurc:.4f}")
-    for name, accuracy in zip(card.class_names, metrics.per_class_accuracy, strict=True):
-        print(f"  {name:<20} {'no images' if accuracy is None else f'{accuracy:.2%}'}")
+    from preceptor.cli.evaluation_tables import show_tables
+
+    show_tables(appraisal)
+    if page is not None:
+        print(f"\npage to look at: {page}")

@@ -64,7 +64,7 @@ def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
     from rich.table import Table
 
     from preceptor.reports.finding import caveats, main_finding
-    from preceptor.studies.table import lines, mean_percent
+    from preceptor.studies.table import mean_percent, tables
 
     wrong = round(fmean(teacher.wrong_labels))
     name = f" ({teacher.name})" if len(result.teachers) > 1 else ""
@@ -76,13 +76,13 @@ def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
             f"{result.lessons:,} images the students are given."
         )
     )
-    heading, *rows = lines(teacher, result)
-    table = Table()
-    for title in heading:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    for group, (heading, *rows) in tables(teacher, result).items():
+        table = Table(title=group or None, title_justify="left")
+        for title in heading:
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
     print(_wrapped(main_finding(result, teacher)))
     for caveat in caveats(result, teacher):
         print(_wrapped(f"- {caveat}"))

@@ -4,22 +4,27 @@ from preceptor.models.alexnet import AlexNet
 from preceptor.models.build import build_model, known_models, seeded_model
 from preceptor.models.checkpoints import load_checkpoints, save_checkpoint
 from preceptor.models.convnet import ConvNet
+from preceptor.models.decision import CalibrationSet, Decision, SetDecision
 from preceptor.models.family import model_family
 from preceptor.models.imagenet_resnet import ImagenetResNet
 from preceptor.models.resnet import CifarResNet
-from preceptor.models.store import ModelCard, load_student, save_student
+from preceptor.models.store import ModelCard, load_student, save_card, save_student
 
 __all__ = [
     "AlexNet",
+    "CalibrationSet",
     "CifarResNet",
     "ConvNet",
+    "Decision",
     "ImagenetResNet",
     "ModelCard",
+    "SetDecision",
     "build_model",
     "known_models",
     "load_checkpoints",
     "load_student",
     "model_family",
+    "save_card",
     "save_checkpoint",
     "save_student",
     "seeded_model",

@@ -1,6 +1,5 @@
 """A student as two files: its weights, and a card that says how to use them. Nothing is ever unpickled."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +12,9 @@ from preceptor.config import validated
 from preceptor.data.class_names import check_printable
 from preceptor.data.dataset import Normalisation
 from preceptor.errors import InputError
-from preceptor.files import write_whole
+from preceptor.files import read_json, write_whole
 from preceptor.models.build import build_model
+from preceptor.models.decision import Decision, SetDecision
 
 WEIGHTS_FILE = "student.safetensors"
 CARD_FILE = "student.json"
@@ -41,6 +41,8 @@ class ModelCard(BaseModel):
         data: the data set it was trained on, as given by the user.
         preceptor: version that trained it.
         abstains: whether one more output follows the classes', the reservation. Default False.
+        decision: when it answers, with what that promises; ``preceptor calibrate`` writes it. Default None: always.
+        sets: which classes it answers with, with what that promises; likewise. Default None.
         notes: anything else worth telling. Default none.
     """
 
@@ -56,6 +58,8 @@ class ModelCard(BaseModel):
     data: str
     preceptor: str
     abstains: bool = False
+    decision: Decision | None = None
+    sets: SetDecision | None = None
     notes: dict[str, str] = {}
 
     @field_validator("class_names")
@@ -86,6 +90,15 @@ class ModelCard(BaseModel):
     def normalisation(self) -> Normalisation:
         """What to apply to images before the student sees them."""
         return Normalisation(self.mean, self.std)
+
+    @field_validator("decision")
+    @classmethod
+    def _one_threshold_a_class(cls, decision: Decision | None, card: ValidationInfo) -> Decision | None:
+        limits = None if decision is None else decision.class_thresholds
+        classes = card.data.get("classes")
+        if limits is not None and classes is not None and len(limits) != classes:
+            raise ValueError(f"{len(limits)} class_thresholds for {classes} classes: give one for each")
+        return decision
 
     @property
     def outputs(self) -> int:
@@ -123,8 +136,16 @@ def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
     misfit = _misfit(weights, card.build().state_dict())
     if misfit:
         raise InputError(f"the student does not fit architecture {card.architecture!r} of its card: {misfit}")
-    card_text = card.model_dump_json(indent=2) + "\n"
-    write_whole({folder / WEIGHTS_FILE: save(weights), folder / CARD_FILE: card_text.encode()})
+    write_whole({folder / WEIGHTS_FILE: save(weights), folder / CARD_FILE: _card_text(card)})
+
+
+def save_card(folder: Path, card: ModelCard) -> None:
+    """Replace the card beside a student's weights, whole.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written.
+    """
+    write_whole({folder / CARD_FILE: _card_text(card)})
 
 
 def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
@@ -153,6 +174,10 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
     return model.eval(), card
 
 
+def _card_text(card: ModelCard) -> bytes:
+    return (card.model_dump_json(indent=2) + "\n").encode()
+
+
 def _plain(tensor: Tensor) -> Tensor:
     """A copy on the CPU with memory of its own and rows in order, as safetensors asks for."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -164,10 +189,7 @@ def read_card(path: Path) -> ModelCard:
     Raises:
         InputError: it is missing or damaged, or has an unknown or mistyped key.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return validated(ModelCard, content, str(path))

@@ -1,4 +1,4 @@
-"""The charts of a study page. Each comes in two widths, because text that shrinks with its chart cannot be read."""
+"""The charts of a study page."""
 
 import math
 from collections.abc import Callable
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from preceptor.reports.chart import Chart, Room, in_both_widths, percent_ticks
 from preceptor.reports.finding import Kind, kind_of
-from preceptor.reports.svg import colour, draw, label, tidy
+from preceptor.reports.svg import colour, label, tidy
 from preceptor.studies.result import ArmRow, StudyResult, TeacherRow
-from preceptor.studies.wording import PER_CENT, percent
+from preceptor.studies.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,26 +19,8 @@ MOST_CLASSES = 30
 """Classes a chart shows at most, the worst ones."""
 
 
-@dataclass(frozen=True)
-class _Room:
-    """What a chart has room for: its width in CSS pixels, letters in a name, steps on the axis."""
-
-    width: int
-    letters: int
-    steps: int
-
-
-_WIDE, _NARROW = _Room(856, 28, 6), _Room(350, 17, 3)
 _MARKS = {Kind.BASELINE: ("D", "wrong"), Kind.CONTENDER: ("o", "truth")}
 _OTHER_MARK = ("s", "plain")
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One chart as SVG, for a wide page and for a phone."""
-
-    wide: str
-    narrow: str
 
 
 @dataclass(frozen=True)
@@ -80,13 +63,13 @@ def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, 
     said = ", ".join(f"{row.arm} {percent(row.accuracy.mean)}" for row in shown)
     rows = [(row, kind_of(row, result)) for row in shown]
 
-    def plot(axes: "Axes", room: _Room) -> None:
+    def plot(axes: "Axes", room: Room) -> None:
         _accuracies(axes, rows, room)
         if axis is not None:
             axes.set_xlim(*axis)
         tidy(axes, [label(row.arm, room.letters) for row in shown])
 
-    return _both(f"Accuracy on the test set: {said}.", f"accuracy-{_place(teacher, result)}", len(rows), plot)
+    return _rows(f"Accuracy on the test set: {said}.", f"accuracy-{_place(teacher, result)}", len(rows), plot)
 
 
 def common_axis(result: StudyResult) -> tuple[float, float]:
@@ -101,21 +84,22 @@ def common_axis(result: StudyResult) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def error_chart(errors: list[ClassError], name: str = "errors") -> Chart:
-    """The teacher's error rate per class as bars, of the worst classes at most :data:`MOST_CLASSES`.
+def error_chart(errors: list[ClassError], name: str = "errors", whose: str = "teacher") -> Chart:
+    """The error rate per class as bars, of the worst classes at most :data:`MOST_CLASSES`.
 
     Args:
         errors: by class, the worst first.
         name: of the chart, once a page.
+        whose: errors they are, in a word.
     """
     shown = errors[:MOST_CLASSES]
     said = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)
 
-    def plot(axes: "Axes", room: _Room) -> None:
+    def plot(axes: "Axes", room: Room) -> None:
         _error_bars(axes, shown, room)
         tidy(axes, [label(error.name, room.letters) for error in shown])
 
-    return _both(f"The teacher's error rate by class: {said}.", name, len(shown), plot)
+    return _rows(f"The {whose}'s error rate by class: {said}.", name, len(shown), plot)
 
 
 def error_share(share: float) -> str:
@@ -127,15 +111,11 @@ def _place(teacher: TeacherRow, result: StudyResult) -> int:
     return [row.name for row in result.teachers].index(teacher.name)
 
 
-def _both(alt: str, name: str, rows: int, plot: Callable[["Axes", _Room], None]) -> Chart:
-    height = 40 + 32 * rows
-    return Chart(
-        wide=draw(lambda axes: plot(axes, _WIDE), _WIDE.width, height, alt, f"{name}-wide-"),
-        narrow=draw(lambda axes: plot(axes, _NARROW), _NARROW.width, height, alt, f"{name}-narrow-"),
-    )
+def _rows(alt: str, name: str, rows: int, plot: Callable[["Axes", Room], None]) -> Chart:
+    return in_both_widths(alt, name, 40 + 32 * rows, plot)
 
 
-def _accuracies(axes: "Axes", rows: list[tuple[ArmRow, Kind]], room: _Room) -> None:
+def _accuracies(axes: "Axes", rows: list[tuple[ArmRow, Kind]], room: Room) -> None:
     for place, (row, kind) in enumerate(rows):
         mark, role = _MARKS.get(kind, _OTHER_MARK)
         ink, mean, deviation = colour(role), row.accuracy.mean, row.accuracy.deviation
@@ -150,11 +130,11 @@ def _accuracies(axes: "Axes", rows: list[tuple[ArmRow, Kind]], room: _Room) -> N
             row.accuracy.values, below, "o", color=ink, markersize=4.5, markeredgewidth=0, alpha=0.7, zorder=3
         )
         seeds.set_gid(f"seeds-{place}")
-    _percent_ticks(axes, room)
+    percent_ticks(axes.xaxis, room)
     axes.margins(x=0.04)
 
 
-def _error_bars(axes: "Axes", errors: list[ClassError], room: _Room) -> None:
+def _error_bars(axes: "Axes", errors: list[ClassError], room: Room) -> None:
     for place, error in enumerate(errors):
         known = not math.isnan(error.mean)
         if known:
@@ -170,16 +150,9 @@ def _error_bars(axes: "Axes", errors: list[ClassError], room: _Room) -> None:
             horizontalalignment="right",
             verticalalignment="center_baseline",
         )
-    _percent_ticks(axes, room)
+    percent_ticks(axes.xaxis, room)
     largest = max((error.mean for error in errors if not math.isnan(error.mean)), default=0.0)
     axes.set_xlim(0, max(largest, 0.01))
-
-
-def _percent_ticks(axes: "Axes", room: _Room) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}{PER_CENT}"))
 
 
 def _mean_of_known(shares: list[float]) -> float:

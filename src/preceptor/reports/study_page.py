@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from preceptor.files import write_whole
 from preceptor.reports.charts import (
     MOST_CLASSES,
     ClassError,
@@ -21,13 +20,11 @@ from preceptor.reports.charts import (
 from preceptor.reports.extra import require_report_extra
 from preceptor.reports.finding import Kind, caveats, excludes_zero, kind_of, main_finding, overall_finding, spoken
 from preceptor.reports.gallery import card
+from preceptor.reports.page import render, write_page
 from preceptor.studies.columns import NOTES
 from preceptor.studies.result import ArmRow, Exhibit, StudyResult, TeacherRow
 from preceptor.studies.table import Cell, has_many_columns, headings, row_cells
 from preceptor.studies.wording import counted, duration, listed, percent, unbroken
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 TEMPLATE = "study_page.html.j2"
 SAID_ELSEWHERE = ("title", "setting", "shows", "does_not_show")
@@ -45,17 +42,7 @@ def study_page(result: StudyResult, exhibits: Sequence[Exhibit]) -> str:
         InputError: the pixels of an exhibit are not an image.
     """
     require_report_extra()
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("preceptor.reports", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = _breakable
-    return environment.get_template(TEMPLATE).render(_content(result, exhibits))
+    return render(TEMPLATE, _content(result, exhibits))
 
 
 def write_study_page(result: StudyResult, exhibits: Sequence[Exhibit], path: Path) -> None:
@@ -65,15 +52,7 @@ def write_study_page(result: StudyResult, exhibits: Sequence[Exhibit], path: Pat
         EnvironmentProblem: it cannot be written, or the extra ``report`` is not installed.
         InputError: the pixels of an exhibit are not an image.
     """
-    page = study_page(result, exhibits)
-    write_whole({path: page.encode("utf-8", errors="replace")})  # a folder's name may hold letters UTF-8 lacks
-
-
-def _breakable(name: str) -> "Markup":
-    """A name, escaped, that may go on to the next line after an underscore."""
-    from markupsafe import Markup, escape
-
-    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+    write_page(study_page(result, exhibits), path)
 
 
 def _content(result: StudyResult, exhibits: Sequence[Exhibit]) -> dict[str, Any]:

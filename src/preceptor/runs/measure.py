@@ -1,9 +1,13 @@
 """Measures a student from its run folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from preceptor.data import Normalisation, load_dataset
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from preceptor.data import Dataset, ImageSet, load_dataset
 from preceptor.errors import InputError
 from preceptor.evaluation import Metrics, evaluate
 from preceptor.evaluation.logits import network_logits
@@ -11,8 +15,38 @@ from preceptor.models import ModelCard, load_student
 from preceptor.runs.cards import check_card
 from preceptor.training.device import choose_device
 
+Split = Literal["test", "train"]
 
-def measure_student(
+
+@dataclass(frozen=True)
+class Shown:
+    """A student, and the images it is to be measured on.
+
+    Attributes:
+        folder: of the student's run.
+        network: in eval mode, on the CPU.
+        card: how to use it.
+        spec: the data set, as it was given.
+        dataset: all of it.
+        images: the part to measure on, on the CPU.
+        whole: whether that part is all training images.
+    """
+
+    folder: Path
+    network: nn.Module
+    card: ModelCard
+    spec: str
+    dataset: Dataset
+    images: ImageSet
+    whole: bool
+
+    def outputs(self, images: Tensor, device: str = "auto") -> Float[Tensor, "n outputs"]:
+        """The student's logits of images, in float32 on the CPU."""
+        place = choose_device(device)
+        return network_logits(self.network.to(place), self.card.normalisation(), images.to(place))
+
+
+def show_student(
     folder: Path,
     *,
     data: str | None = None,
@@ -20,10 +54,9 @@ def measure_student(
     download: bool = False,
     image_size: int | None = None,
     skip_bad_images: bool = False,
-    split: Literal["test", "train"] = "test",
-    device: str = "auto",
-) -> tuple[Metrics, ModelCard]:
-    """Metrics of a student on a split of a data set.
+    split: Split = "test",
+) -> Shown:
+    """A student and a split of a data set, each read and held against the other.
 
     Args:
         folder: its run folder.
@@ -32,7 +65,6 @@ def measure_student(
             what the student was trained on unless a size is given.
         split: "test", or "train" for all training images, held out or not. Data given that has no test set, such as
             a folder with one subfolder a class, is measured as a whole.
-        device: "auto", "cpu" or "cuda".
 
     Raises:
         InputError: no whole student, classes or channels that do not fit, or no such split.
@@ -49,6 +81,39 @@ def measure_student(
     images = dataset.train if whole else dataset.test
     if images is None:
         raise InputError(f"{spec} has no test set: use --split train, or name a data set that has one")
-    place = choose_device(device)
-    logits = network_logits(network.to(place), Normalisation(card.mean, card.std), images.images.to(place))
-    return evaluate(logits, images.labels, card.abstains), card
+    return Shown(folder, network, card, spec, dataset, images, whole)
+
+
+def measure_student(
+    folder: Path,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+    skip_bad_images: bool = False,
+    split: Split = "test",
+    device: str = "auto",
+) -> tuple[Metrics, ModelCard]:
+    """The usual metrics of a student on a split of a data set, without intervals; for all there is to measure, see
+    :func:`preceptor.runs.appraisal.appraise`.
+
+    Args:
+        folder, data, data_root, download, image_size, skip_bad_images, split: as for :func:`show_student`.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        InputError: as :func:`show_student`.
+        EnvironmentProblem: there is no such device.
+    """
+    shown = show_student(
+        folder,
+        data=data,
+        data_root=data_root,
+        download=download,
+        image_size=image_size,
+        skip_bad_images=skip_bad_images,
+        split=split,
+    )
+    outputs = shown.outputs(shown.images.images, device)
+    return evaluate(outputs, shown.images.labels, shown.card.abstains), shown.card

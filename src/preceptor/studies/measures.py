@@ -9,8 +9,13 @@ from torch import Tensor
 
 from preceptor.audit import Audit
 from preceptor.chain import Chain
-from preceptor.evaluation import evaluate
-from preceptor.evaluation.selective import reservation_confidence, selective_metrics, softmax_response
+from preceptor.evaluation import (
+    calibration_error,
+    evaluate,
+    reservation_confidence,
+    selective_metrics,
+    softmax_response,
+)
 from preceptor.lesson import predicted_class
 from preceptor.studies.columns import COVERAGES, RESERVATION
 from preceptor.training import EpochRecord
@@ -26,7 +31,12 @@ def on_test_set(logits: Float[Tensor, "n outputs"], labels: Int[Tensor, " n"], a
     """
     classes = logits[:, : logits.shape[1] - abstains]
     wrong = predicted_class(classes) != labels
-    found = {"accuracy": evaluate(classes, labels).accuracy, **_selective(softmax_response(classes), wrong)}
+    confidence = softmax_response(classes)
+    found = {
+        "accuracy": evaluate(classes, labels).accuracy,
+        "ece": calibration_error(confidence, ~wrong),
+        **_selective(confidence, wrong),
+    }
     if abstains:
         confidence = reservation_confidence(logits)
         found |= {name + RESERVATION: value for name, value in _selective(confidence, wrong).items()}
@@ -75,4 +85,4 @@ def taught(audit: Audit | None) -> dict[str, float]:
 def _selective(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> dict[str, float]:
     found = selective_metrics(confidence, wrong, "")
     errors = {f"error_at_{coverage}": found.error_at_coverage[str(coverage)] for coverage in COVERAGES}
-    return {**errors, "aurc": found.aurc}
+    return {**errors, "aurc": found.aurc, "augrc": found.augrc}

@@ -7,6 +7,7 @@ from preceptor.studies.settings.data_selection import DATA_SELECTION
 from preceptor.studies.settings.demo import DEMO
 from preceptor.studies.settings.dynamic_temperature import DYNAMIC_TEMPERATURE
 from preceptor.studies.settings.faulty_fashion import FAULTY_FASHION
+from preceptor.studies.settings.knowing_when_wrong import KNOWING_WHEN_WRONG
 from preceptor.studies.settings.teacher_quality import TEACHER_QUALITY
 from preceptor.studies.study import Study
 
@@ -18,6 +19,7 @@ _ALL = (
     DYNAMIC_TEMPERATURE,
     CORRELATION,
     ABSTENTION,
+    KNOWING_WHEN_WRONG,
 )
 
 STUDIES = {study.name: study for study in _ALL}

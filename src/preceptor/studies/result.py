@@ -25,12 +25,14 @@ class Measure(_Frozen):
         difference: paired over seeds, to the same measure of the arm this one is held against under the same teacher;
             for a measure by reservation, to softmax response on the same networks. None where there is nothing to
             compare with.
+        also_difference: the same to the second arm this one is held against, for every measure.
     """
 
     values: list[float]
     mean: float
     deviation: float | None
     difference: PairedDifference | None
+    also_difference: PairedDifference | None = None
 
 
 class Repair(_Frozen):
@@ -60,6 +62,8 @@ class ArmRow(_Frozen):
         measures: by name; those that do not apply are not there.
         touched: lessons on which the recipe corrects the teacher, or does not listen to it, one a seed; None for
             recipes that do neither.
+        also_against: the second arm that differences are taken to; None for none.
+        group: the heading of the table it stands in; empty where a teacher has one table only.
         repair: None where nothing is to be repaired, or when the teacher, on average, costs the baseline nothing.
     """
 
@@ -70,6 +74,8 @@ class ArmRow(_Frozen):
     against: str | None
     measures: dict[str, Measure]
     touched: list[int] | None
+    also_against: str | None = None
+    group: str = ""
     repair: Repair | None = None
 
     @property
@@ -177,11 +183,18 @@ class Exhibit(_Frozen):
     teacher: str = ""
 
 
-def measure(values: Sequence[float], against: Sequence[float] | None = None) -> Measure:
-    """Summarise a measure's seeds; ``against`` holds those it is compared with, in the same order."""
+def measure(
+    values: Sequence[float], against: Sequence[float] | None = None, also_against: Sequence[float] | None = None
+) -> Measure:
+    """Summarise a measure's seeds; ``against`` and ``also_against`` hold those it is compared with, in that order."""
     mean, deviation = mean_and_deviation(values)
-    difference = None if against is None else paired_difference(values, against)
-    return Measure(values=list(values), mean=mean, deviation=deviation, difference=difference)
+    return Measure(
+        values=list(values),
+        mean=mean,
+        deviation=deviation,
+        difference=None if against is None else paired_difference(values, against),
+        also_difference=None if also_against is None else paired_difference(values, also_against),
+    )
 
 
 def repair(arm: Sequence[float], baseline: Sequence[float], clean: Sequence[float]) -> Repair | None:

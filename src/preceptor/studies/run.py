@@ -128,6 +128,7 @@ def _arm_row(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes) 
     against = study.against(arm)
     values = _values(outcomes, kind.name, arm.name)
     others = {} if against is None else _values(outcomes, kind.name, against)
+    seconds = {} if arm.also_against is None else _values(outcomes, kind.name, arm.also_against)
     touched = [outcome[kind.name].students[arm.name].touched for outcome in outcomes]
     return ArmRow(
         teacher=kind.name,
@@ -135,17 +136,20 @@ def _arm_row(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes) 
         recipe=arm.recipe,
         about=arm.said,
         against=against,
-        measures={name: _measure(name, values, others) for name in values},
+        measures={name: _measure(name, values, others, seconds) for name in values},
         touched=None if None in touched else [count for count in touched if count is not None],
+        also_against=arm.also_against,
+        group=arm.group,
         repair=_repair(study, kind, arm, outcomes),
     )
 
 
-def _measure(name: str, values: dict[str, list[float]], others: dict[str, list[float]]) -> Measure:
+def _measure(
+    name: str, values: dict[str, list[float]], others: dict[str, list[float]], seconds: dict[str, list[float]]
+) -> Measure:
     """Reservation is held against softmax response on the same networks, everything else against the other arm."""
-    if name.endswith(RESERVATION):
-        return measure(values[name], values[name.removesuffix(RESERVATION)])
-    return measure(values[name], others.get(name))
+    rivals = values if name.endswith(RESERVATION) else others
+    return measure(values[name], rivals.get(name.removesuffix(RESERVATION)), seconds.get(name))
 
 
 def _repair(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes) -> Repair | None:

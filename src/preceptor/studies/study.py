@@ -42,6 +42,8 @@ class Arm(_Settings):
         overrides: changes to the recipe by dotted key.
         about: what it does; None is what the recipe says of itself.
         against: the arm its differences are taken to; None is the study's baseline.
+        also_against: a second arm to take differences to.
+        group: arms of one group have a table of their own, under this heading.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Arm(_Settings):
     overrides: dict[str, Any] = Field(default_factory=dict)
     about: str | None = None
     against: str | None = None
+    also_against: str | None = None
+    group: str = ""
 
     def chain(self) -> Chain:
         """The chain that teaches; a new one each time, for it may have parameters and may be fitted."""
@@ -158,6 +162,7 @@ class Study(_Settings):
             if column not in COLUMNS:
                 raise unknown_name(f"column in study {self.name}", column, COLUMNS)
         for arm in self.arms:
-            if arm.against is not None and arm.against not in set(arms) - {arm.name}:
-                raise unknown_name(f"arm that {arm.name} is held against", arm.against, set(arms) - {arm.name})
+            for other in (arm.against, arm.also_against):
+                if other is not None and other not in set(arms) - {arm.name}:
+                    raise unknown_name(f"arm that {arm.name} is held against", other, set(arms) - {arm.name})
             arm.chain()

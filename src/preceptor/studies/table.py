@@ -1,11 +1,11 @@
 """A study's result as tables, one a kind of teacher: rows for the terminal, Markdown for the docs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from preceptor.evaluation import PairedDifference
-from preceptor.studies.columns import COLUMNS, RESERVATION
+from preceptor.studies.columns import ALSO, COLUMNS, RESERVATION
 from preceptor.studies.named import STUDIES
 from preceptor.studies.result import ArmRow, Measure, StudyResult, TeacherRow
 from preceptor.studies.wording import MINUS, counted, duration, percent, points
@@ -48,9 +48,30 @@ def cells(row: ArmRow, result: StudyResult) -> tuple[str, ...]:
     return row.arm, *(cell.text for cell in row_cells(row, result))
 
 
+def tables(teacher: TeacherRow, result: StudyResult) -> dict[str, list[tuple[str, ...]]]:
+    """The tables of one kind of teacher by group of arms, each as :func:`lines`; mostly one, without a name."""
+    rows: dict[str, list[ArmRow]] = {}
+    for row in result.rows_of(teacher):
+        rows.setdefault(row.group, []).append(row)
+    if len(rows) == 1:
+        return {group: _lines(own, result) for group, own in rows.items()}
+    return {group: _lines(own, _without_empty_columns(own, result)) for group, own in rows.items()}
+
+
 def lines(teacher: TeacherRow, result: StudyResult) -> list[tuple[str, ...]]:
-    """The table of one kind of teacher, headings first: a line an arm, or a line a measure where these are many."""
-    table = [headings(result), *(cells(row, result) for row in result.rows_of(teacher))]
+    """All arms of one kind of teacher, headings first: a line an arm, or a line a measure where these are many."""
+    return _lines(result.rows_of(teacher), result)
+
+
+def _without_empty_columns(rows: Sequence[ArmRow], result: StudyResult) -> StudyResult:
+    """What no arm of a group has, such as a reservation, is left out of its table."""
+    said = zip(result.columns, *(cells(row, result)[1:] for row in rows), strict=True)
+    kept = tuple(column for column, *texts in said if set(texts) != {EMPTY})
+    return result.model_copy(update={"columns": kept})
+
+
+def _lines(rows: Sequence[ArmRow], result: StudyResult) -> list[tuple[str, ...]]:
+    table = [headings(result), *(cells(row, result) for row in rows)]
     return list(zip(*table, strict=True)) if has_many_columns(result) else table
 
 
@@ -65,7 +86,9 @@ def markdown(result: StudyResult) -> str:
     parts = []
     for teacher in result.teachers:
         parts += [[f"**Teacher: {teacher.about}.** {_heard(teacher, result)}", ""]] if several else []
-        parts.append([*_table(teacher, result), ""])
+        for group, table in tables(teacher, result).items():
+            parts += [[f"*{group}*", ""]] if group else []
+            parts.append([*_in_markdown(table), ""])
     return "\n".join([*(line for part in parts for line in part), _made(result)])
 
 
@@ -74,8 +97,8 @@ def mean_percent(shares: list[float]) -> str:
     return percent(fmean(shares), 1)
 
 
-def _table(teacher: TeacherRow, result: StudyResult) -> list[str]:
-    heading, *rows = lines(teacher, result)
+def _in_markdown(table: Sequence[tuple[str, ...]]) -> list[str]:
+    heading, *rows = table
     return ["| " + " | ".join(row) + " |" for row in (heading, ("---",) * len(heading), *rows)]
 
 
@@ -102,6 +125,10 @@ def _cell(column: str, row: ArmRow, result: StudyResult) -> Cell:
     if not column.endswith(_DIFFERENCE):
         return Cell(column, _spread(column, row.measures.get(column)))
     name = column.removesuffix(_DIFFERENCE).removesuffix("_") or "accuracy"
+    if name.endswith(ALSO):
+        found = row.measures.get(name.removesuffix(ALSO))
+        difference = None if found is None else found.also_difference
+        return Cell(column, _difference(difference, row.also_against), difference)
     found = row.measures.get(name)
     difference = None if found is None else found.difference
     is_own = name.endswith(RESERVATION)  # held against softmax response on the same networks

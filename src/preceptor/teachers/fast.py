@@ -14,6 +14,8 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from preceptor.models.compiling import compiled
+
 # By exact type: a subclass may do more, such as standardise its weights or end in an activation.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -138,15 +140,15 @@ def made_fast(
     lack = lack_of_bf16_units(device)
     in_bf16 = lack is None if bf16 is None else bf16
     obstacle = _obstacle_to_compiling(device) if compile else None
-    compiled = compile and obstacle is None
+    compiles = compile and obstacle is None
     notes += [lack] if lack and bf16 is not False else []
     notes += [obstacle] if obstacle else []
     if in_bf16:
         copy = _InBf16(copy, device.type)
     copy.eval()  # what took the place of a layer too
-    if compiled:
-        copy = torch.compile(copy, options={"freezing": True})  # type: ignore[assignment]
-    return copy, FastReport(folded, kept, in_bf16, channels_last, compiled, tuple(notes))
+    if compiles:
+        copy = compiled(copy, options={"freezing": True})
+    return copy, FastReport(folded, kept, in_bf16, channels_last, compiles, tuple(notes))
 
 
 def lack_of_bf16_units(device: torch.device) -> str | None:

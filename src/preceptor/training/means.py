@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from preceptor.errors import EnvironmentProblem
+from preceptor.models.compiling import compiled
 from preceptor.models.layout import in_fast_layout
 from preceptor.teachers.fast import lack_of_bf16_units
 
@@ -97,6 +98,16 @@ FORWARD_AND_BACKWARD = 3
 """A training step's operations against those of a forward pass."""
 
 
+def check_compile(compile: Compile, device: torch.device) -> None:  # noqa: A002
+    """Make sure that a device can do what is asked.
+
+    Raises:
+        EnvironmentProblem: graphs are asked for on something else than a CUDA device.
+    """
+    if compile == "graph" and device.type != "cuda":
+        raise EnvironmentProblem(f"compile = graph: {device.type} has no graphs: use auto, never or always")
+
+
 def student_runner(
     student: nn.Module,
     images: Tensor,
@@ -119,9 +130,8 @@ def student_runner(
     Raises:
         EnvironmentProblem: graphs are asked for on something else than a CUDA device.
     """
+    check_compile(compile, images.device)
     if compile == "graph":
-        if images.device.type != "cuda":
-            raise EnvironmentProblem(f"compile = graph: {images.device.type} has no graphs: use auto, never or always")
         return Captured(student, images, precision)
     if compile == "auto":
         flops = FORWARD_AND_BACKWARD * forward_flops(student, images) * steps
@@ -142,7 +152,7 @@ class CompiledForBatches:
 
     def __init__(self, network: nn.Module, batch_size: int) -> None:
         self.network, self.batch_size = network, batch_size
-        self._compiled: Callable[[Tensor], Tensor] | None = torch.compile(network, backend=BACKEND, dynamic=False)
+        self._compiled: Callable[[Tensor], Tensor] | None = compiled(network, backend=BACKEND, dynamic=False)
         self._proven = False
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+"""What ``preceptor evaluate`` shows people."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from preceptor.runs.appraisal_words import decision_in_words, estimate_of_share, figure, sets_in_words
+
+if TYPE_CHECKING:
+    from preceptor.evaluation import FullReport
+    from preceptor.runs.appraisal import Appraisal
+
+MOST_CLASSES = 30
+"""Classes shown, the worst ones; the page shows all."""
+
+MOST_CONFUSIONS = 5
+
+
+def show_tables(appraisal: "Appraisal") -> None:
+    """Print everything that was measured, with intervals in brackets."""
+    report = appraisal.report
+    _table("", ("", "value"), _facts(report))
+    _table("Whether its probabilities are what they claim", *_calibration(appraisal))
+    _table("When it may decline what it is least sure of", *_declining(report))
+    for words in (decision_in_words(appraisal), sets_in_words(appraisal)):
+        if words is not None:
+            print(_wrapped(words))
+    if report.agreement is not None:
+        _table(f"Beside its teacher, {appraisal.teacher}", ("", "value"), _agreement(report))
+    else:
+        print(_wrapped(f"Not compared with a teacher: {appraisal.no_teacher}."))
+    _table("By class, the worst first", ("class", "images", "right"), _classes(report))
+    if len(report.per_class) > MOST_CLASSES:
+        print(f"and {len(report.per_class) - MOST_CLASSES} more classes")
+    _show_confusions(appraisal)
+    print(
+        _wrapped(
+            f"In brackets: {100 * report.confidence:g} % bootstrap intervals over the images, "
+            f"{report.resamples:,} draws."
+        )
+    )
+
+
+def _facts(report: "FullReport") -> list[tuple[str, ...]]:
+    rows = [("accuracy", estimate_of_share(report.accuracy))]
+    if report.top5_accuracy is not None:
+        rows.append(("top-5", estimate_of_share(report.top5_accuracy)))
+    return [*rows, ("mean confidence", estimate_of_share(report.mean_confidence))]
+
+
+def _calibration(appraisal: "Appraisal") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    report = appraisal.report
+    columns, headings = [report.calibration], ["", "as they are"]
+    if report.scaled is not None:
+        columns.append(report.scaled.calibration)
+        headings.append(f"at T = {report.scaled.fit.temperature:.3g} (of {appraisal.held_out:,} held out)")
+    rows: list[tuple[str, ...]] = [
+        ("NLL", *(figure(one.nll, 4) for one in columns)),
+        ("Brier", *(figure(one.brier, 4) for one in columns)),
+        ("ECE", *(estimate_of_share(one.ece) for one in columns)),
+        ("adaptive ECE", *(estimate_of_share(one.adaptive_ece) for one in columns)),
+        ("class-wise ECE", *(estimate_of_share(one.classwise_ece) for one in columns)),
+    ]
+    return tuple(headings), rows
+
+
+def _declining(report: "FullReport") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    headings = ("score", "AURC", "AUGRC", "AUROC", "error at 90 %", "error at 80 %", "coverage at risk 2 %")
+    rows: list[tuple[str, ...]] = [
+        (
+            one.score + "".join(f" {key}={value:g}" for key, value in one.options.items()),
+            estimate_of_share(one.aurc),
+            estimate_of_share(one.augrc.value),
+            "–" if one.auroc.value is None else f"{one.auroc.value:.3f}",
+            estimate_of_share(one.error_at_coverage["90"].value),
+            estimate_of_share(one.error_at_coverage["80"].value),
+            estimate_of_share(one.coverage_at_risk["2"].value),
+        )
+        for one in report.selective
+    ]
+    return headings, rows
+
+
+def _agreement(report: "FullReport") -> list[tuple[str, ...]]:
+    found = report.agreement
+    assert found is not None, "asked only where there is one"
+    return [
+        ("the teacher's accuracy", estimate_of_share(found.teacher_accuracy)),
+        ("same answer", estimate_of_share(found.same_answer)),
+        ("of the teacher's errors, repeated", estimate_of_share(found.copied_error)),
+        ("KL from teacher to student, nats", figure(found.divergence, 3)),
+        ("rank correlation of the logits", figure(found.rank_correlation, 3)),
+    ]
+
+
+def _classes(report: "FullReport") -> list[tuple[str, ...]]:
+    worst = sorted(report.per_class, key=lambda part: 2.0 if part.accuracy.value is None else part.accuracy.value)
+    return [
+        (part.name, f"{part.n:,}", "no images" if part.accuracy.value is None else estimate_of_share(part.accuracy))
+        for part in worst[:MOST_CLASSES]
+    ]
+
+
+def _show_confusions(appraisal: "Appraisal") -> None:
+    names = appraisal.shown.card.class_names
+    for one in appraisal.report.confusions[:MOST_CONFUSIONS]:
+        share = estimate_of_share(one.share, 1)
+        print(
+            f"{one.count:,} images of {names[one.label]} are taken for {names[one.prediction]} ({share} of the class)"
+        )
+
+
+def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(title=title or None, title_justify="left")
+    for place, heading in enumerate(headings):
+        table.add_column(Text(heading), overflow="fold", justify="left" if place == 0 else "right")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, width=110)

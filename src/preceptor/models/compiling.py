@@ -1,0 +1,25 @@
+"""``torch.compile`` in a process that compiles many networks."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+MOST_GRAPHS = 256
+"""Graphs that one forward method may have. Every network of a class has its own, and torch's usual limit is 8 for all
+of them together: from the ninth on it would, with a warning alone, leave networks uncompiled."""
+
+_TAKES_A_LIMIT = "recompile_limit" in inspect.signature(torch.compile).parameters
+
+
+def compiled(network: nn.Module, **options: Any) -> nn.Module:
+    """A network compiled for what it is first called with; it shares its parameters with the original.
+
+    Args:
+        network: left as it is.
+        options: of ``torch.compile``.
+    """
+    if _TAKES_A_LIMIT:
+        options["recompile_limit"] = MOST_GRAPHS
+    return torch.compile(network, **options)  # type: ignore[no-any-return]

@@ -1,0 +1,106 @@
+"""The charts of an evaluation page: risk against coverage, and what was claimed against what came true."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from preceptor.evaluation import FullReport, Reliability
+from preceptor.evaluation.report import SelectiveReport
+from preceptor.reports.chart import Chart, Room, in_both_widths, tidy_shares
+from preceptor.reports.svg import colour
+from preceptor.studies.wording import listed, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEIGHT = 380
+CURVES = 3
+"""Scores whose curve is drawn, at most: more could not be told apart."""
+
+_LOOKS = (("truth", "-"), ("wrong", "--"), ("plain", ":"))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart, for its key.
+
+    Attributes:
+        name: what it shows.
+        role: its colour, as a name of the page.
+        dashes: as matplotlib writes them: "-", "--" or ":".
+    """
+
+    name: str
+    role: str
+    dashes: str
+
+
+def drawn_scores(report: FullReport) -> list[tuple[Line, SelectiveReport]]:
+    """The scores whose curve is drawn: the main one, the head's own, and the best of the others by AURC."""
+    main = next(one for one in report.selective if one.score == report.main_score)
+    others = [one for one in report.selective if one is not main]
+    others.sort(key=lambda one: (one.score != "reservation", _value(one)))
+    chosen = [main, *others][:CURVES]
+    return [(Line(one.score.replace("_", " "), *look), one) for one, look in zip(chosen, _LOOKS, strict=False)]
+
+
+def risk_coverage_chart(report: FullReport) -> Chart:
+    """Error among the images answered against the share answered, each score with its band."""
+    drawn = drawn_scores(report)
+    said = listed([f"{one.score} {percent(_value(one))}" for _, one in drawn])
+
+    def plot(axes: "Axes", room: Room) -> None:
+        for line, one in drawn:
+            curve = one.curve
+            ink = colour(line.role)
+            axes.fill_between(curve.coverage, curve.low, curve.high, color=ink, alpha=0.13, linewidth=0)
+            axes.plot(curve.coverage, curve.risk, color=ink, linestyle=line.dashes, linewidth=2)
+        tidy_shares(axes, room, "answered (coverage)", "wrong among them (risk)")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(bottom=0)
+
+    return in_both_widths(f"Risk against coverage; area under the curve: {said}.", "risk-coverage", HEIGHT, plot)
+
+
+def reliability_chart(before: Reliability, after: Reliability | None) -> Chart:
+    """Accuracy against confidence, bin by bin; marks are as large as their share of the images.
+
+    Args:
+        before: of the probabilities as they are.
+        after: of those after temperature scaling, where there was one.
+    """
+    drawn = [(before, "wrong", "o")] + ([] if after is None else [(after, "truth", "s")])
+
+    def plot(axes: "Axes", room: Room) -> None:
+        axes.plot([0, 1], [0, 1], color=colour("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
+        for diagram, role, mark in drawn:
+            claimed, found, sizes = _points(diagram)
+            axes.plot(claimed, found, color=colour(role), linewidth=1.5)
+            axes.scatter(claimed, found, s=sizes, color=colour(role), marker=mark, edgecolors=colour("paper"), zorder=3)
+        tidy_shares(axes, room, "claimed (mean confidence)", "came true (accuracy)")
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+
+    return in_both_widths("Accuracy against confidence, bin by bin.", "reliability", HEIGHT, plot)
+
+
+def _points(diagram: Reliability) -> tuple[list[float], list[float], list[float]]:
+    """Where the marks of the bins that are not empty are, and how large."""
+    known = [
+        (claimed, found, size)
+        for claimed, found, size in zip(diagram.confidence, diagram.accuracy, diagram.samples, strict=True)
+        if claimed is not None and found is not None
+    ]
+    total = sum(size for *_, size in known)
+    columns: Sequence[list[float]] = (
+        [claimed for claimed, _, _ in known],
+        [found for _, found, _ in known],
+        [24 + 260 * size / total for *_, size in known],
+    )
+    return columns[0], columns[1], columns[2]
+
+
+def _value(one: SelectiveReport) -> float:
+    """Its AURC, which is defined wherever there is an image."""
+    assert one.aurc.value is not None
+    return one.aurc.value
