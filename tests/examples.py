@@ -24,6 +24,7 @@ def ready(name: str, size: int = 4, **overrides: Any) -> Chain:
     chain = Chain(**recipe(name, overrides))
     if isinstance(chain.select, RankedSelection):
         chain.select.adopt(torch.arange(size), -torch.arange(size).float(), size)
+    chain.expect_samples(size)
     return chain
 
 

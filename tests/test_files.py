@@ -1,11 +1,12 @@
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from preceptor import files
-from preceptor.errors import EnvironmentProblem
-from preceptor.files import check_writable, write_whole
+from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.files import check_writable, read_json, write_whole
 
 
 def test_files_are_written_whole_and_nothing_is_left_beside(tmp_path):
@@ -36,3 +37,48 @@ def test_a_place_inside_a_file_is_named(tmp_path, write):
 def test_looking_whether_a_folder_can_be_written_leaves_it_empty(tmp_path):
     check_writable(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_link_in_place_of_a_part_is_not_followed(tmp_path):
+    """Somebody else's folder may hold one for every process."""
+    (tmp_path / "precious").write_text("dear")
+    (tmp_path / f".a.{os.getpid()}.part").symlink_to(tmp_path / "precious")
+    write_whole({tmp_path / "a": b"new"})
+    assert (tmp_path / "precious").read_text() == "dear"
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert not (tmp_path / "a").is_symlink()
+
+
+def test_what_is_interrupted_leaves_nothing_beside(tmp_path, monkeypatch):
+    def interrupted(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_write_synced", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole({tmp_path / "a": b"newer"})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[" * 100_000, "recursion"),
+        (b"\xff", "decode"),
+        (b"", "Expecting value"),
+        (b"[1, 2, 3]", "longer than 8 bytes"),
+    ],
+    ids=["deep", "not UTF-8", "empty", "long"],
+)
+def test_json_that_cannot_be_read_is_one_error(tmp_path, monkeypatch, content, told):
+    (tmp_path / "card.json").write_bytes(content)
+    if "longer" in told:
+        monkeypatch.setattr(files, "MOST_JSON_BYTES", 8)
+    with pytest.raises(InputError, match=rf"card\.json: not valid JSON: .*{told}.*: mend it$"):
+        read_json(tmp_path / "card.json", remedy="mend it")
+
+
+def test_json_of_the_most_bytes_is_read(tmp_path, monkeypatch):
+    (tmp_path / "card.json").write_bytes(b"[1, 2]")
+    monkeypatch.setattr(files, "MOST_JSON_BYTES", 6)
+    assert read_json(tmp_path / "card.json") == [1, 2]

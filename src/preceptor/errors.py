@@ -28,6 +28,27 @@ class Stopped(PreceptorError):
     exit_code = 4
 
 
+class NotPromised(PreceptorError):
+    """What was asked for cannot be promised on the images given. Exit code 5."""
+
+    exit_code = 5
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that there is no memory left.
+
+    torch says so in words on a CPU, and by a class of its own, not imported here, on a GPU; C++ by a name of its own.
+    """
+    told = ("can't allocate memory", "not enough memory", "Unable to allocate", "bad_alloc", "bad allocation")
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in told))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, or else its kind: their further lines are not for the user."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 class SkippedImages(Warning):
     """Images were left out because they cannot be used, as was asked for."""
 

@@ -1,11 +1,16 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and reading those whose length is anybody's guess."""
 
+import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TextIO
 
-from preceptor.errors import EnvironmentProblem
+from preceptor.errors import EnvironmentProblem, InputError
+
+MOST_JSON_BYTES = 2**26
+"""No card and no record that we write is longer; what JSON comes to in memory can be a dozen times as much."""
 
 
 def write_whole(contents: Mapping[Path, bytes]) -> None:
@@ -27,10 +32,54 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
         for folder in {path.parent for path in contents}:
             _sync_names(folder)
     except OSError as error:
+        raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}: choose another place") from error
+    finally:
         for part in parts.values():
             with suppress(OSError):  # a folder that could not be made holds no part to remove
                 part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A text file to write line by line: beside its place, synced and renamed into it at the end.
+
+    Of what fails in between nothing is left.
+
+    Raises:
+        EnvironmentProblem: it cannot be written; it is named.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        with part.open("x", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_names(path.parent)
+    except OSError as error:
         raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}: choose another place") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def read_json(path: Path, wrong: str = "not valid JSON", remedy: str = "") -> Any:
+    """What a JSON file of at most ``MOST_JSON_BYTES`` says.
+
+    Raises:
+        InputError: it cannot be read, is longer, or no JSON; that is said in the words given.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_JSON_BYTES + 1)
+        if len(content) > MOST_JSON_BYTES:
+            raise ValueError(f"longer than {MOST_JSON_BYTES:,} bytes")
+        return json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        end = f": {remedy}" if remedy else ""
+        raise InputError(f"{path}: {wrong}: {error}{end}") from error
 
 
 def check_writable(folder: Path) -> None:
@@ -60,7 +109,8 @@ def _sync_names(folder: Path) -> None:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:  # a link of that name, laid by somebody else, would be followed by "w"
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -24,6 +24,7 @@ for batch in (plain_batch(), plain_batch(dtype=torch.float64), with_reservation(
     for name in recipe_names():
         chain = Chain(**recipe(name))
         chain.fit(plain_evidence(batch.teacher.dtype))
+        chain.expect_samples(int(batch.index.max()) + 1)
         outcome, _ = learn(chain, with_reservation(batch) if chain.abstains else batch)
         print(name, outcome.audit is None or outcome.audit.change.shape)
 """
