@@ -42,7 +42,7 @@ def kind_of(row: ArmRow, result: StudyResult) -> Kind:
 
 def spoken(row: ArmRow, result: StudyResult) -> str:
     """An arm's name inside a sentence, where the recipe "none" would read as "no recipe"."""
-    return "labels alone" if kind_of(row, result) is Kind.LABELS_ONLY else row.arm
+    return "labels alone" if row.arm == row.recipe == LABELS_ONLY else row.arm
 
 
 def best_contender(result: StudyResult, teacher: TeacherRow | None = None) -> ArmRow | None:
