@@ -3,7 +3,8 @@
 ``python benchmarks/chaos.py --kills 200`` exits with 0 only when every end is bit-equal; its last line is a summary. A
 process is killed by SIGKILL at a random instant, so also while it writes a checkpoint. Between a kill and the next
 start the newest checkpoint is at times truncated, has a bit flipped, or is torn (its first half alone is there, beside
-it a part that was never renamed); and where root may mount a small disk, a run also meets one that is full.
+it a part that was never renamed); and where root may mount a small disk, a run also meets one that is full. Every other
+run asks its teacher through a bank that it fills, so that it is killed in the midst of that as well.
 """
 
 import argparse
@@ -51,15 +52,23 @@ RECIPE: dict[str, Any] = {
 """It has all that can be lost on the way: scores, beliefs by sample, terms that come and go."""
 
 FAULTS = ("none", "none", "truncated", "flipped", "torn")
-DISK_KIB = 1024
-_TIMES = ("seconds", "images_per_second")
+DISK_KIB = 2048
+KINDS = ("live", "bank")
+"""How the teacher is asked."""
+_NOT_COMPARED = ("seconds", "images_per_second", "folder", "banked")
+"""Times, names, and what a run added to its bank: a start that was killed before there was a run has filled some."""
 
 
-def train(folder: Path, teacher: Path | None) -> None:
+def train(folder: Path, teacher: Path | None, kind: str = "live") -> None:
     """A run of its own, with a checkpoint after every step; without a teacher, the teacher's own run."""
     _quietly()
     given = {"recipe": "none", "seed": 1} if teacher is None else {"recipe": RECIPE, "teacher": str(teacher)}
-    run(resolve({**SETTINGS, **given}), folder, checkpoint_seconds=0)
+    banked = {"bank": str(bank_of(folder))} if kind == "bank" else {}
+    run(resolve({**SETTINGS, **given, **banked}), folder, checkpoint_seconds=0)
+
+
+def bank_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-bank")
 
 
 def go_on(folder: Path) -> None:
@@ -82,7 +91,7 @@ def what_it_came_to(folder: Path) -> str:
     for name in ("student.safetensors", "student.json", "scores.safetensors"):
         digest.update((folder / name).read_bytes())
     for line in (folder / "metrics.jsonl").read_text().splitlines():
-        entry = {key: value for key, value in json.loads(line).items() if key not in (*_TIMES, "folder")}
+        entry = {key: value for key, value in json.loads(line).items() if key not in _NOT_COMPARED}
         digest.update(json.dumps(entry, sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -138,34 +147,40 @@ class Killer:
             (newest.parent / f".{newest.name}.1.part").write_bytes(content)
         self.counts[fault] += 1
 
-    def story(self, folder: Path, teacher: Path, seconds: float) -> None:
+    def story(self, folder: Path, teacher: Path, kind: str, seconds: float) -> None:
         """One run, killed until it has come to its end."""
-        disturbed = self.kill(seconds, train, folder, teacher)
+        disturbed = self.kill(seconds, train, folder, teacher, kind)
         while disturbed:
             self.damage(folder)
             if (folder / "run.yaml").exists():
                 disturbed = self.kill(seconds, go_on, folder)
             else:
                 shutil.rmtree(folder, ignore_errors=True)
-                disturbed = self.kill(seconds, train, folder, teacher)
+                disturbed = self.kill(seconds, train, folder, teacher, kind)
         self.counts["runs"] += 1
 
 
 def survive(kills: int, seed: int, work: Path) -> tuple[Counter[str], list[str]]:
     """So many kills; what happened how often, and the runs that ended otherwise."""
     killer = Killer(seed)
-    teacher, alone = work / "teacher", work / "alone"
+    teacher, wrong = work / "teacher", []
     killer.finish(train, teacher, None)
-    seconds = killer.finish(train, alone, teacher)
-    expected, wrong = what_it_came_to(alone), []
+    seconds = {kind: killer.finish(train, alone(work, kind), teacher, kind) for kind in KINDS}
+    expected = {kind: what_it_came_to(alone(work, kind)) for kind in KINDS}
     while killer.counts["kills"] < kills:
-        folder = work / f"run-{killer.counts['runs']}"
-        killer.story(folder, teacher, seconds)
-        if what_it_came_to(folder) != expected:
+        folder, kind = work / f"run-{killer.counts['runs']}", KINDS[killer.counts["runs"] % len(KINDS)]
+        killer.story(folder, teacher, kind, seconds[kind])
+        if what_it_came_to(folder) != expected[kind]:
             wrong.append(str(folder))
         else:
             shutil.rmtree(folder)
+            shutil.rmtree(bank_of(folder), ignore_errors=True)
     return killer.counts, wrong
+
+
+def alone(work: Path, kind: str) -> Path:
+    """The folder of the run that nobody disturbs."""
+    return work / f"alone-{kind}"
 
 
 @contextmanager
@@ -182,24 +197,26 @@ def small_disk(folder: Path, kib: int) -> Iterator[bool]:
             subprocess.run(["umount", str(folder)], check=True)
 
 
-def meets_a_full_disk(work: Path) -> str | None:
-    """Fill the disk under a run, make room, go on: what went wrong; "skipped" where no disk can be made."""
-    teacher, alone = work / "teacher", work / "alone"
-    with small_disk(work / "disk", DISK_KIB) as made:
+def meets_a_full_disk(work: Path, kind: str) -> str | None:
+    """Fill the disk under a run, and its bank, make room, go on: what went wrong; "skipped" where no disk can be
+    made."""
+    undisturbed, disk = alone(work, kind), work / f"disk-{kind}"
+    with small_disk(disk, DISK_KIB) as made:
         if not made:
             return "skipped"
-        folder, ballast = work / "disk" / "run", work / "disk" / "ballast"
-        room = sum(path.stat().st_size for path in alone.iterdir()) * 3 // 2  # enough to begin, and for a checkpoint
+        folder, ballast = disk / "run", disk / "ballast"
+        room = sum(path.stat().st_size for path in undisturbed.iterdir()) * 3 // 2  # to begin, and for a checkpoint
         ballast.write_bytes(bytes(DISK_KIB * 1024 - room))
         try:
-            train(folder, teacher)
+            train(folder, work / "teacher", kind)
             return "the disk was never full"
         except EnvironmentProblem as error:
             if "No space left" not in str(error):
                 return str(error)
         ballast.unlink()
-        go_on(folder)
-        return None if what_it_came_to(folder) == what_it_came_to(alone) else "ended otherwise after a full disk"
+        go_on(folder) if (folder / "run.yaml").exists() else train(folder, work / "teacher", kind)
+        same = what_it_came_to(folder) == what_it_came_to(undisturbed)
+        return None if same else "ended otherwise after a full disk"
 
 
 def main() -> int:
@@ -210,7 +227,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="preceptor-chaos-") as name:
         counts, wrong = survive(arguments.kills, arguments.seed, Path(name))
-        full = meets_a_full_disk(Path(name))
+        full = next((said for kind in KINDS if (said := meets_a_full_disk(Path(name), kind))), None)
     happened = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
     disk = {None: "a full disk survived", "skipped": "no small disk could be made"}.get(full, full)
     print(f"{'all ends bit-equal' if not wrong else f'{len(wrong)} ENDED OTHERWISE'}: {happened}; {disk}")

@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import multiprocessing
-import re
 import statistics
 import tempfile
 import time
@@ -26,7 +25,7 @@ from preceptor import Chain, recipe
 from preceptor.data import ImageSet, Normalisation, ViewRule
 from preceptor.models import seeded_model
 from preceptor.speed.machine import Machine, this_machine
-from preceptor.speed.peak import peak_bytes
+from preceptor.speed.peak import peak_bytes, status_bytes
 from preceptor.teachers.bank import Bank, Fingerprint, Layout, fill, open_bank, plan
 from preceptor.training import Protocol, Pupil, Silent, fit
 
@@ -84,9 +83,8 @@ def peak_mib() -> float:
 
 def held_mib(entry: str = "RssAnon") -> float | None:
     """Memory of this process's own; of "RssFile", pages of files, which the system drops at need. None: not told."""
-    status = Path("/proc/self/status")
-    found = re.search(rf"{entry}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-    return int(found[1]) / 1024 if found else None
+    found = status_bytes(entry)
+    return None if found is None else found / MIB
 
 
 def most(first: float | None, second: float | None) -> float | None:

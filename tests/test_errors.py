@@ -1,6 +1,13 @@
 import pytest
 
-from preceptor.errors import EnvironmentProblem, InputError, PreceptorError, unknown_name
+from preceptor.errors import (
+    EnvironmentProblem,
+    InputError,
+    PreceptorError,
+    first_line,
+    out_of_memory,
+    unknown_name,
+)
 
 
 @pytest.mark.parametrize(("error", "code"), [(PreceptorError, 2), (InputError, 2), (EnvironmentProblem, 3)])
@@ -20,3 +27,21 @@ def test_a_name_like_no_other_gets_no_guess() -> None:
 
 def test_nothing_known_is_said() -> None:
     assert str(unknown_name("option", "x", [])) == "unknown option 'x': known: none"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError("std::bad_alloc")],
+)
+def test_no_memory_left_is_told_from_all_else(error: Exception) -> None:
+    assert out_of_memory(error)
+    assert not out_of_memory(RuntimeError("size mismatch"))
+    assert not out_of_memory(ValueError("can't allocate memory"))
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(ValueError("one\ntwo"), "one"), (KeyError("name"), "'name'"), (RecursionError(), "RecursionError")],
+)
+def test_the_first_line_of_an_error(error: Exception, line: str) -> None:
+    assert first_line(error) == line

@@ -6,7 +6,7 @@ import pytest
 
 from preceptor import files
 from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.files import check_writable, read_json, write_whole
+from preceptor.files import check_writable, read_json, whole_file, write_whole
 
 
 def test_files_are_written_whole_and_nothing_is_left_beside(tmp_path):
@@ -82,3 +82,57 @@ def test_json_of_the_most_bytes_is_read(tmp_path, monkeypatch):
     (tmp_path / "card.json").write_bytes(b"[1, 2]")
     monkeypatch.setattr(files, "MOST_JSON_BYTES", 6)
     assert read_json(tmp_path / "card.json") == [1, 2]
+
+
+def test_a_file_is_there_when_it_is_whole(tmp_path):
+    with whole_file(tmp_path / "new" / "rows.csv") as file:
+        file.write("größer\n")
+        assert not (tmp_path / "new" / "rows.csv").exists()
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "new").iterdir()] == [
+        ("rows.csv", "größer\n".encode())
+    ]
+
+
+@pytest.mark.parametrize("error", [ValueError("stop"), KeyboardInterrupt()], ids=["error", "interrupted"])
+def test_of_a_file_that_is_not_finished_nothing_is_left(tmp_path, error):
+    def write():
+        with whole_file(tmp_path / "rows.csv") as file:
+            file.write("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
+    def write():
+        with whole_file(tmp_path / "rows.csv"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(EnvironmentProblem, match=r"rows\.csv: cannot be written: No space left on device"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_read_meanwhile_is_not_put_down_to_the_file(tmp_path):
+    def write():
+        with whole_file(tmp_path / "rows.csv"):
+            (tmp_path / "other").read_bytes()
+
+    with pytest.raises(FileNotFoundError):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_look_that_is_interrupted_leaves_nothing(tmp_path, monkeypatch):
+    touch = Path.touch
+
+    def interrupted(path: Path) -> None:
+        touch(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "touch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ STAGE_ROOMS = {"correct", "temper", "select", "match", "truth", "abstain", "feat
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"config", "evidence", "files", "lesson"},
+    {"blocks", "config", "evidence", "files", "lesson"},
     {"stage"},
     {"catalogue", *STAGE_ROOMS},
     {"audit", "terms"},
@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
 ]
 """A room imports from the layers above its own in this list, and from itself."""
 
-STAGES_MAY_IMPORT = {"errors", "evidence", "lesson", "stage"}
+STAGES_MAY_IMPORT = {"blocks", "errors", "evidence", "lesson", "stage"}
 FORBIDDEN = {
     "chain": {"recipes", "conformance"},
     "terms": {"recipes", "conformance"},

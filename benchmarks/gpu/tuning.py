@@ -46,6 +46,7 @@ class Setting:
         pupils: in the class.
         rows: whether images and activations lie row by row rather than channels last.
         deterministic: whether torch keeps to algorithms that give the same bits each time.
+        overlap: whether the next step is made on a stream of its own.
     """
 
     batch_size: int = 64
@@ -55,6 +56,7 @@ class Setting:
     pupils: int = 1
     rows: bool = False
     deterministic: bool = False
+    overlap: bool = False
 
 
 USUAL = Setting()
@@ -72,6 +74,12 @@ GROUPS: dict[str, dict[str, Setting]] = {
         "compiled": replace(USUAL, teacher="compiled"),
         "bank": BANKED,
         "none": replace(USUAL, teacher="none"),
+    },
+    "two streams": {
+        "usual": USUAL,
+        "overlap": replace(USUAL, overlap=True),
+        "128 at a time": replace(USUAL, batch_size=128),
+        "128 at a time, overlap": replace(USUAL, batch_size=128, overlap=True),
     },
     "precision": {
         "usual": BANKED,
@@ -144,6 +152,7 @@ class Room:
             teacher=self.signal(setting),
             precision=setting.precision,
             compile=setting.compile,
+            overlap=setting.overlap,
         )
 
     def _pupil(self, name: str, recipe: str, rows: bool) -> Pupil:

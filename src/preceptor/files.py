@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from preceptor.errors import EnvironmentProblem, InputError
+
+_REMAINS = re.compile(r"\.(lock|\d+\.probe|.+\.\d+\.part)")
 
 MOST_JSON_BYTES = 2**26
 """No card and no record that we write is longer; what JSON comes to in memory can be a dozen times as much."""
@@ -48,21 +51,29 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     Raises:
         EnvironmentProblem: it cannot be written; it is named.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part, opened = path.with_name(f".{path.name}.{os.getpid()}.part"), False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)
         with part.open("x", encoding="utf-8", newline="") as file:
+            opened = True
             yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
         _sync_names(path.parent)
     except OSError as error:
+        if opened and error.filename not in (None, str(part)):  # of another file, that was read meanwhile
+            raise
         raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}: choose another place") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def remains(folder: Path) -> list[Path]:
+    """What a process left beside the files of a folder when it was killed: its lock, and halves of files."""
+    return [path for path in folder.iterdir() if _REMAINS.fullmatch(path.name)] if folder.is_dir() else []
 
 
 def read_json(path: Path, wrong: str = "not valid JSON", remedy: str = "") -> Any:
@@ -92,9 +103,11 @@ def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
     except OSError as error:
         raise EnvironmentProblem(f"{folder}: cannot be written: {error.strerror}: choose another --out") from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _sync_names(folder: Path) -> None:

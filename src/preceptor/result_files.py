@@ -1,6 +1,5 @@
 """Result files: what was measured, as JSON of a known shape."""
 
-import json
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,7 +7,7 @@ from pydantic import BaseModel
 
 from preceptor.config import validated
 from preceptor.errors import InputError
-from preceptor.files import write_whole
+from preceptor.files import read_json, write_whole
 
 Result = TypeVar("Result", bound=BaseModel)
 
@@ -28,10 +27,7 @@ def read_result(kind: type[Result], path: Path) -> Result:
     Raises:
         InputError: it is missing, not JSON, or of another shape.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable result file: {error}") from error
+    content = read_json(path, "not a readable result file")
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return validated(kind, content, str(path))

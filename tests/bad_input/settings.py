@@ -1,6 +1,17 @@
 """Configurations, recipes, folders, and what the machine lacks."""
 
-from tests.bad_input.workbench import Row, Workbench, another_run, bomb, no_memory_left, without_privileges
+from pathlib import Path
+
+from tests.bad_input.workbench import (
+    SMALL,
+    Row,
+    Workbench,
+    another_run,
+    bomb,
+    no_memory_for_a_step,
+    no_memory_left,
+    without_privileges,
+)
 
 
 def recipe(bench: Workbench, text: str) -> list[object]:
@@ -20,6 +31,25 @@ def taken(bench: Workbench) -> list[object]:
 
 def not_stopped(bench: Workbench) -> list[object]:
     return ["resume", bench.sound_teacher]
+
+
+def resettled(bench: Workbench) -> list[object]:
+    run = bench.stopped()
+    config = (run / "run.yaml").read_text()
+    (run / "run.yaml").write_text(config.replace("  seed: 1\n", "  seed: 2\n"))
+    return ["resume", run]
+
+
+def linked(bench: Workbench) -> list[object]:
+    run = bench.stopped()
+    (run / "checkpoint").symlink_to(bench.folder)
+    return ["resume", run]
+
+
+def lock_elsewhere(bench: Workbench) -> Path:
+    (bench.folder / "locked").mkdir()
+    (bench.folder / "locked" / ".lock").symlink_to(bench.file("thesis.tex", b"dear"))
+    return bench.folder / "locked"
 
 
 TERMS = "terms: {kl: {match: kl}}\n"
@@ -111,6 +141,32 @@ ROWS = [
         "teacher: the run is complete: there is nothing to go on with",
     ),
     Row(
+        "a run to go on with whose settings were changed",
+        resettled,
+        (
+            "run/run.yaml: its settings are not those that the run was started with: undo the change, or start a new "
+            "run with --config run/run.yaml"
+        ),
+    ),
+    Row(
+        "a link in a run to go on with",
+        linked,
+        "run/checkpoint: a link, and a run makes none: put what it leads to there, or remove it",
+    ),
+    Row(
+        "a lock that is a link",
+        lambda b: ["train", *SMALL, "--out", lock_elsewhere(b)],
+        "locked/.lock: a link, and a run makes none: remove it",
+    ),
+    Row(
+        "a term in whose time no step begins",
+        lambda b: recipe(b, "terms: {ce: {truth: cross_entropy}, kl: {match: kl, since: 0.99, until: 0.991}}\n"),
+        (
+            "pupil 'student': term 'kl' counts from 0.99 to 0.991 of training, but none of the 4 steps begins then: "
+            "train longer, or give the term more time"
+        ),
+    ),
+    Row(
         "another run in the folder",
         lambda b: b.train(),
         "out: process … is running here: wait for it, or choose another --out",
@@ -132,6 +188,22 @@ ROWS = [
         ),
         3,
         during=no_memory_left,
+    ),
+    Row(
+        "more memory asked for in a step than there is",
+        lambda b: b.train(),
+        (
+            "out of memory (asked for … at once): try a smaller --batch-size, model or --image-size, or"
+            " fewer images (--train-images)"
+        ),
+        3,
+        during=no_memory_for_a_step,
+    ),
+    Row(
+        "CUDA graphs on a CPU",
+        lambda b: b.train("--compile", "graph"),
+        "compile = graph: cpu has no graphs: use auto, never or always",
+        3,
     ),
     Row(
         "a folder inside a file",

@@ -1,8 +1,10 @@
 """Teachers, students, banks and score files."""
 
+from pathlib import Path
+
 import numpy as np
 
-from tests.bad_input.workbench import CLASSES, IMAGES, Row, Workbench
+from tests.bad_input.workbench import CLASSES, IMAGES, SMALL, Row, Workbench
 
 
 def put(row: int, column: int, value: float) -> object:
@@ -16,6 +18,11 @@ def onnx_beside(bench: Workbench, name: bytes) -> list[object]:
     """What a model looks like whose weights lie in a file of this name."""
     content = b"\x08\x0a\x3a\x40\n\x08location\x12" + bytes([len(name)]) + name
     return bench.taught_by(bench.file("teacher.onnx", content))
+
+
+def asked_doctor(bench: Workbench, path: Path) -> list[object]:
+    """A run would warn and go on: a teacher that is no good may be what is studied."""
+    return ["doctor", "--quick", "--quiet", "--teacher", path, "--teacher-says", "logits", *SMALL]
 
 
 def order(first: int) -> np.ndarray:
@@ -81,6 +88,25 @@ ROWS = [
         (
             "said.npy: 1348 rows of 9 classes, the training set has 1348 images of 10 classes: give one"
             " row for each image, in their order"
+        ),
+    ),
+    Row(
+        "logits of the images in another order",
+        lambda b: asked_doctor(b, b.right_of(np.random.default_rng(0).permutation(IMAGES))),
+        (
+            "teacher accuracy: the teacher is right on … of 60 labelled training images, no better than always "
+            "giving the same answer (10.00%): make sure that it was trained on this data, and see what is said of "
+            "order and normalisation"
+        ),
+    ),
+    Row(
+        "logits with the classes in another order",
+        lambda b: asked_doctor(b, b.right_of(np.arange(IMAGES), further=1)),
+        (
+            "teacher accuracy: …; label order: the teacher's classes stand in another order than the labels: 0.00% "
+            "are right as they are, 100.00% would be in the best order: '0' is answered by output 1 ('1'), '1' is "
+            "answered by output 2 ('2'), '2' is answered by output 3 ('3') and 7 more: put its outputs, or the "
+            "labels, into one order; nothing is reordered for you"
         ),
     ),
     Row(
@@ -199,11 +225,7 @@ ROWS = [
     Row(
         "a card with an unknown key",
         lambda b: b.distill(teacher=b.changed_card(clases=3)),
-        (
-            "unknown key in teacher/student.json 'clases': did you mean 'classes'? known: abstains, "
-            "architecture, channels, class_names, classes, data, image_size, mean, notes, preceptor, "
-            "std"
-        ),
+        ("unknown key in teacher/student.json 'clases': did you mean 'classes'? known: …"),
     ),
     Row(
         "a folder without a network",

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -46,6 +47,21 @@ class Workbench(Bench):
         change(rows)
         np.save(self.folder / "said.npy", rows)
         return self.folder / "said.npy"
+
+    def right_of(self, images: np.ndarray, further: int = 0) -> Path:
+        """Logits that are right, if images and classes are put into another order: row by row, and so much further."""
+        from preceptor.data import load_dataset
+
+        answers = (load_dataset("digits").train.labels.numpy()[images] + further) % CLASSES
+        np.save(self.folder / "said.npy", 5 * np.eye(CLASSES, dtype=np.float32)[answers])
+        return self.folder / "said.npy"
+
+    def stopped(self, folder: str = "run") -> Path:
+        """The run of the sound teacher, as if it had been stopped before its end."""
+        run = Path(shutil.copytree(self.sound_teacher, self.folder / folder))
+        lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+        (run / "metrics.jsonl").write_text("".join(lines[:-1]))
+        return run
 
     def table(self, **columns: object) -> Path:
         """As a Parquet file, a column a class, some of them replaced."""
@@ -172,6 +188,16 @@ def no_memory_left(bench: Workbench) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("preceptor.runs.material.seeded_model", lambda *_, **__: torch.empty(2**58))
+        yield
+
+
+@contextmanager
+def no_memory_for_a_step(bench: Workbench) -> Iterator[None]:
+    """As when a batch is too large, which is found out with the folder of the run at hand."""
+    import pytest
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("preceptor.training.loop.take", lambda *_: torch.empty(2**58))
         yield
 
 

@@ -42,6 +42,8 @@ def test_json_for_scripts(preceptor, shifted):
 def test_quiet_leaves_the_exit_code(preceptor, shifted):
     done = preceptor("doctor", "--teacher", shifted, "--quick", "--quiet")
     assert (done.code, done.out) == (2, "")
+    assert "; label order: the teacher's classes stand in another order than the labels: " in done.err
+    assert done.err.endswith(": put its outputs, or the labels, into one order; nothing is reordered for you\n")
 
 
 def test_it_takes_no_out(preceptor, able_teacher, tmp_path):  # noqa: F811

@@ -92,7 +92,13 @@ def test_an_error_is_one_line_and_an_exit_code(monkeypatch, capsys, error, code,
 
 @pytest.mark.parametrize(
     ("verb", "advice"),
-    [("train", "a smaller --batch-size"), ("evaluate", "with --device cpu"), ("select", "--train-images")],
+    [
+        ("train", "a smaller --batch-size"),
+        ("doctor", "a smaller --batch-size"),
+        ("evaluate", "with --device cpu"),
+        ("select", "--train-images"),
+        ("methods", "use one with more"),
+    ],
 )
 def test_what_to_do_without_memory_depends_on_the_verb(monkeypatch, capsys, verb, advice):
     import torch
@@ -101,8 +107,8 @@ def test_what_to_do_without_memory_depends_on_the_verb(monkeypatch, capsys, verb
         torch.empty(2**58)
 
     monkeypatch.setattr(import_module(f"preceptor.cli.{verb}"), "run", fill_the_memory)
-    arguments = {"train": ["--out", "x"], "evaluate": ["x"], "select": []}[verb]
-    assert main([verb, *arguments]) == 3
+    arguments = {"train": ["--out", "bank"], "evaluate": ["train"]}  # neither is the verb
+    assert main([verb, *arguments.get(verb, [])]) == 3
     told = capsys.readouterr().err
     assert told.startswith("preceptor: out of memory (asked for 1152921504606846976 bytes at once): ")
     assert advice in told

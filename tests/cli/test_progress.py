@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from preceptor.cli import progress
-from preceptor.cli.progress import ProgressBar, StudyBar
+from preceptor.cli.progress import PredictionBar, ProgressBar, StudyBar
 
 
 @pytest.fixture
@@ -98,3 +98,12 @@ def test_a_second_run_starts_its_bar_anew(terminal):
             bar.begin(epochs=1, steps=1, images=10)
             bar.step(1, 10)
     assert len(bar._progress.tasks) == 1
+
+
+def test_predictions_are_counted_image_by_image(terminal):
+    with PredictionBar() as bar:
+        bar.begin_images(3)
+        for _ in range(3):
+            bar.advance(1)
+        assert (bar._progress.tasks[0].completed, bar._progress.tasks[0].total) == (3, 3)
+    assert "predicting" in terminal.getvalue()

@@ -1,10 +1,14 @@
 import os
 import pickle
+import pickletools
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from preceptor.data import cifar_python
 from preceptor.data.cifar_python import read_cifar10_python, read_cifar100_python
 from preceptor.errors import InputError
 from tests.data.cifar_pickles import array, batch, number, numbers, text, write_cifar100_python
@@ -94,3 +98,21 @@ def test_the_parts_are_as_pickle_has_them() -> None:
     assert pickle.loads(wrap + number(70_000) + b".") == 70_000
     assert pickle.loads(wrap + numbers(list(range(2500))) + b".") == list(range(2500))
     np.testing.assert_array_equal(pickle.loads(wrap + array(PIXELS) + b".", encoding="bytes"), PIXELS)
+
+
+def test_a_program_of_many_words_is_not_listed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each word is a byte in the file, and a hundred in memory."""
+    write_cifar100_python(tmp_path)
+    (tmp_path / "cifar-100-python" / "train").write_bytes(pickle.PROTO + b"\x02" + pickle.NONE * 1000 + pickle.STOP)
+    read: list[object] = []
+
+    def listed(file: object) -> Iterator[object]:
+        for word in pickletools.genops(file):  # type: ignore[arg-type]
+            read.append(word)
+            yield word
+
+    monkeypatch.setattr(cifar_python, "MOST_WORDS", 100)
+    monkeypatch.setattr(cifar_python, "pickletools", SimpleNamespace(genops=listed))
+    with pytest.raises(InputError, match="train: not a batch of CIFAR's Python release"):
+        read_cifar100_python(tmp_path)
+    assert len(read) == 100

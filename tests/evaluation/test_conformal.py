@@ -108,6 +108,25 @@ def test_the_share_of_misses_is_what_was_allowed_over_many_draws(kind, alpha):
         assert np.mean(misses) >= alpha - 1 / 61 - reach
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_sets_that_are_never_empty_miss_what_was_allowed_when_calibrated_as_such(kind):
+    """Over 400 calibration sets of 60; and they are no larger for it."""
+    logits, labels = honest(400 * 120, 5, seed=0, scale=3)
+    misses = {True: [], False: []}
+    sizes = {True: 0.0, False: 0.0}
+    for number, (drawn, truth) in enumerate(zip(logits.view(400, 120, 5), labels.view(400, 120), strict=True)):
+        for allow_empty, missed in misses.items():
+            rule = rule_of(kind, drawn[:60], truth[:60], seed=number, allow_empty=allow_empty)
+            found = set_metrics(sets_of(rule, drawn[60:], seed=1000 + number), truth[60:])
+            missed.append(1 - found.coverage)
+            sizes[allow_empty] += found.mean_size / 400
+    reach = 4 * np.std(misses[False]) / math.sqrt(400)
+    assert np.mean(misses[False]) <= 0.1 + reach
+    assert np.mean(misses[False]) >= 0.1 - 1 / 61 - reach
+    assert np.mean(misses[True]) <= np.mean(misses[False])
+    assert sizes[False] <= sizes[True]
+
+
 def test_adaptive_sets_serve_the_hard_as_well_and_the_smallest_are_lac():
     hard = np.arange(20_000) % 2 == 1
     logits, labels = honest(20_000, 8, seed=3, scale=np.where(hard, 0.5, 6)[:, None])

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from preceptor.errors import InputError
-from preceptor.evaluation import NoPromise, Promise, risk_control, risk_upper_bound, select_threshold
+from preceptor.evaluation import (
+    NoPromise,
+    Promise,
+    risk_control,
+    risk_upper_bound,
+    samples_needed,
+    select_threshold,
+)
 
 counts = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 deltas = st.floats(1e-6, 0.5)
@@ -198,3 +205,18 @@ def test_what_cannot_be_promised_on_is_refused(arguments, message):
 def test_counts_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         risk_upper_bound(*arguments)
+
+
+@pytest.mark.parametrize("max_risk", [0.02, 0.1, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize("delta", [0.001, 0.05, 0.4])
+def test_with_as_few_samples_as_are_needed_and_no_error_there_is_a_promise_and_with_one_less_none(max_risk, delta):
+    needed = samples_needed(max_risk, delta)
+    for n in range(max(1, needed - 3), needed + 1):
+        outcome = select_threshold(torch.arange(n).double(), torch.zeros(n).bool(), max_risk, delta)
+        assert isinstance(outcome, Promise) == (n >= needed)
+
+
+@pytest.mark.parametrize("numbers", [(0.0, 0.05), (1.1, 0.05), (0.02, 0.0), (0.02, 1.0)])
+def test_how_many_samples_are_needed_for_what_cannot_be_is_not_answered(numbers):
+    with pytest.raises(InputError):
+        samples_needed(*numbers)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import TARGETS, attempt
+from tests.fuzz.targets import TARGETS, Fuzzed, attempt
 
 EXAMPLES = int(os.environ.get("PRECEPTOR_FUZZ_EXAMPLES", "12"))
 
@@ -65,6 +65,6 @@ def test_a_fault_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def breaks(folder: Path, content: bytes) -> None:
         raise KeyError(content)
 
-    monkeypatch.setitem(TARGETS, "breaks", type(TARGETS["image"])(breaks, lambda: [b""]))
+    monkeypatch.setitem(TARGETS, "breaks", Fuzzed(breaks, lambda: [b""]))
     with pytest.raises(KeyError):
         attempt("breaks", tmp_path / "work", b"")

@@ -6,10 +6,11 @@ import torch
 from preceptor.data import ImageSet, hold_out
 from preceptor.errors import InputError
 from preceptor.evaluation import Answers, Estimate, TemperatureFit, fit_temperature, softmax_response
+from preceptor.evaluation.decisions import which_answered, which_classes
 from preceptor.evaluation.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, SetDecision, load_student, save_card
 from preceptor.runs import resolve, run
-from preceptor.runs.appraisal import Appraisal, Decided, appraise, which_answered, which_classes
+from preceptor.runs.appraisal import Appraisal, Decided, appraise
 from preceptor.runs.appraisal_words import (
     decision_in_words,
     estimate_of_share,

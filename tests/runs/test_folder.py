@@ -33,6 +33,22 @@ def test_a_folder_that_holds_anything_is_refused(tmp_path, name):
     assert (tmp_path / name).read_text() == "dear"
 
 
+@pytest.mark.parametrize("name", [".lock", ".run.yaml.123.part", ".123.probe"])
+def test_what_a_killed_process_left_is_not_in_the_way(tmp_path, name):
+    (tmp_path / name).touch()
+    check_free(tmp_path)
+    RunFolder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ([".lock"] if name == ".lock" else [])
+
+
+@pytest.mark.parametrize("name", [".run.yaml.part", "run.yaml.1.part", ".mine.x.part"])
+def test_what_only_looks_like_it_is(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match="not empty"):
+        RunFolder(tmp_path)
+    assert (tmp_path / name).exists()
+
+
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "out").write_text("dear")
     with pytest.raises(InputError, match="out: is a file, a run needs a folder"):

@@ -73,3 +73,14 @@ def test_a_lock_that_its_holder_took_away_is_not_taken_for_one(tmp_path, monkeyp
     monkeypatch.setattr(lock, "_lock", once_it_is_gone)
     with pytest.raises(InputError, match="a run has only just ended here"):
         held(tmp_path).__enter__()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    """Somebody else's folder may hold one that leads to a file of mine."""
+    (tmp_path / "precious").write_text("dear")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious")
+    check_unheld(tmp_path / "run")
+    with pytest.raises(InputError, match=r"\.lock: a link, and a run makes none: remove it"):
+        held(tmp_path / "run").__enter__()
+    assert (tmp_path / "precious").read_text() == "dear"

@@ -1,6 +1,9 @@
 """A run that meets a step that is not finite: what it leaves, and what taking the step again shows."""
 
+import hashlib
+import io
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,3 +201,33 @@ def test_a_run_that_diverges_ends_with_one_line_and_exit_code_2(tmp_path, capsys
     assert said.err.count("\n") == 1
     assert main(["replay", out]) == 0
     assert "training has diverged" in capsys.readouterr().out
+
+
+def test_a_state_that_is_no_state_is_refused(failed):
+    file = io.BytesIO()
+    torch.save([1, 2], file)
+    (failed / "failure" / "state.pt").write_bytes(file.getvalue())
+    path = failed / "failure" / "failure.json"
+    record = json.loads(path.read_text())
+    record["sha256"]["state.pt"] = hashlib.sha256(file.getvalue()).hexdigest()
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"does not fit model 'convnet8' and the recipe of run\.yaml"):
+        replay(failed)
+
+
+def test_a_pipe_among_its_files_is_not_waited_for(failed):
+    (failed / "failure" / "state.pt").unlink()
+    os.mkfifo(failed / "failure" / "state.pt")
+    with pytest.raises(InputError, match=r"no state\.pt"):
+        replay(failed)
+
+
+def test_names_in_it_steer_no_terminal(failed, capsys):
+    path = failed / "failure" / "failure.json"
+    record = json.loads(path.read_text())
+    record |= {"pupil": "\x1b[2J", "fault": {**record["fault"], "at": "\x1b[1m"}}
+    path.write_text(json.dumps(record))
+    assert main(["replay", str(failed)]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "in the run it was otherwise: loss term '\\x1b[1m' is nan" in said

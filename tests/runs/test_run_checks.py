@@ -1,8 +1,11 @@
 """Whatever is wrong is found before anything is written: no folder is left behind."""
 
+import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from preceptor.data import hold_out, subset
 from preceptor.errors import EnvironmentProblem, InputError
 from preceptor.models import build_model
-from preceptor.runs import resolve, run
+from preceptor.runs import resolve, resume, run, single
+from preceptor.runs.lock import held
+from preceptor.training import loop, step
 from tests.classroom import SMALL_RUN, digits
 
 
@@ -143,3 +148,53 @@ def test_a_run_that_diverges_keeps_its_record(tmp_path):
         run(resolve({**SMALL_RUN, "protocol": protocol}), tmp_path / "out")
     assert (tmp_path / "out" / "run.yaml").is_file()
     assert not (tmp_path / "out" / "student.json").exists()
+
+
+@pytest.fixture
+def full_at(monkeypatch) -> Callable[[int], None]:
+    """The memory is full at a step of the training."""
+
+    def fill(number: int) -> None:
+        taken = itertools.count(1)
+
+        def take(*arguments: Any) -> None:
+            if next(taken) == number:
+                torch.empty(2**58)
+            step.take(*arguments)
+
+        monkeypatch.setattr(loop, "take", take)
+
+    return fill
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_fails_before_anything_comes_of_it_leaves_nothing(tmp_path, full_at, there):
+    full_at(1)
+    if there:
+        (tmp_path / "out").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        run(resolve(SMALL_RUN), tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0], ids=["with a checkpoint", "with an epoch"])
+def test_what_fails_later_is_kept_to_go_on_from(tmp_path, full_at, seconds):
+    full_at(2 if seconds == 0 else 3)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        run(resolve(SMALL_RUN), tmp_path / "out", checkpoint_seconds=seconds)
+    resume(tmp_path / "out")
+    run(resolve(SMALL_RUN), tmp_path / "whole")
+    weights = [(tmp_path / name / "student.safetensors").read_bytes() for name in ("out", "whole")]
+    assert weights[0] == weights[1]
+
+
+def test_a_folder_that_another_run_holds_is_left_to_it(tmp_path, monkeypatch):
+    """Also where it took it after this one had looked."""
+    monkeypatch.setattr(single, "check_unheld", lambda folder: None)
+    monkeypatch.setattr(single, "check_free", lambda folder: None)
+    with held(tmp_path / "out"):
+        (tmp_path / "out" / "run.yaml").write_text("theirs")
+        with pytest.raises(InputError, match="is running here"):
+            run(resolve(SMALL_RUN), tmp_path / "out")
+        assert (tmp_path / "out" / "run.yaml").read_text() == "theirs"

@@ -1,12 +1,19 @@
 """Names that come from a file are names, never markup, never paths, never orders to a terminal."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save
 
-from preceptor.errors import InputError
+from preceptor.errors import EnvironmentProblem, InputError
 from preceptor.studies.result import StudyResult
+from preceptor.teachers.bank import Layout
+from preceptor.teachers.bank.layout import MARK_BYTES
+from preceptor.teachers.bank.store import Store
 from preceptor.teachers.onnx import weights_beside
 from tests.bad_input.workbench import Workbench, encoded, picture
 from tests.cli.conftest import Command
@@ -73,3 +80,42 @@ def test_a_card_with_names_that_steer_a_terminal_is_refused(tmp_path: Path, teac
     outcome = preceptor("evaluate", bench.changed_card(class_names=["\x1b[2J", *"123456789"]))
     assert outcome.code == 2
     assert "student.json: class_names" in outcome.err
+
+
+ESCAPE = "\x1b[2J"
+
+
+def test_a_score_file_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
+    origin = {"stage": ESCAPE, "options": {ESCAPE: ESCAPE}, "data": ESCAPE, "data_fingerprint": "", "size": 3}
+    origin |= {"teacher_fingerprint": "", "held_out": 0, "checkpoints": 1, "seed": 0, "preceptor": "0"}
+    tensors = {"index": torch.arange(3), "score": torch.zeros(3), "selected": torch.ones(3, dtype=torch.bool)}
+    (tmp_path / "scores.safetensors").write_bytes(save(tensors, {"preceptor-scores": json.dumps(origin)}))
+    outcome = preceptor("select", "--show", tmp_path / "scores.safetensors")
+    assert outcome.code == 0
+    assert "\\x1b[2J" in outcome.out
+    assert "\x1b" not in outcome.out
+
+
+def test_a_bank_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
+    of = {"data": ESCAPE, "views": {ESCAPE: 1}, "class_names": [ESCAPE, "b"], "teacher": ESCAPE, "normalisation": {}}
+    card = {"format": 1, "preceptor": "0", "layout": {"samples": 3, "views": 1, "classes": 2}, "fingerprint": of}
+    (tmp_path / "bank.json").write_text(json.dumps(card))
+    outcome = preceptor("bank", tmp_path, "--info")
+    assert outcome.code == 0
+    assert "\\x1b[2J" in outcome.out
+    assert "\x1b" not in outcome.out
+
+
+@pytest.mark.parametrize("name", ["shard-00000.bin", "shard-00000.part", ".lock"])
+def test_a_bank_writes_through_no_link(tmp_path: Path, name: str) -> None:
+    """Of whatever size the file is that it leads to."""
+    layout = Layout(samples=3, views=1, classes=2)
+    mine, folder = tmp_path / "mine", tmp_path / "bank"
+    before = b"\0" * layout.cells * (MARK_BYTES + layout.record.itemsize)
+    mine.write_bytes(before)
+    folder.mkdir()
+    (folder / name).symlink_to(mine)
+    with suppress(InputError, EnvironmentProblem):
+        store = Store(folder, layout, b"seed")
+        store.add(np.arange(3), np.ones(3, layout.record))
+    assert mine.read_bytes() == before

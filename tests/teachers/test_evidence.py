@@ -267,7 +267,7 @@ def test_of_a_teacher_that_may_abstain_the_reservation_is_left_out() -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 20])
 def test_how_many_images_go_at_a_time_does_not_matter(batch_size: int) -> None:
     teacher = untrained_teacher()
-    found, whole = outputs(teacher, images_at(TAUGHT), batch_size=batch_size), gathered(teacher).teacher.train
+    found, whole = outputs(teacher, digits().train.images, TAUGHT, batch_size), gathered(teacher).teacher.train
     torch.testing.assert_close(found.logits, whole.logits)
     torch.testing.assert_close(found.features, whole.features)
 
@@ -298,7 +298,7 @@ def test_a_head_that_runs_twice_an_image_is_refused() -> None:
 
     teacher = LiveTeacher(Twice(), digits().normalisation)
     with pytest.raises(InputError, match="more than once an image"):
-        outputs(teacher, digits().train.images[:6])
+        outputs(teacher, digits().train.images, few(6))
 
 
 class Noting:

@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import os
 import pickle
 import signal
 from pathlib import Path
@@ -116,3 +117,25 @@ def test_what_is_no_checkpoint_is_not_opened_even_if_its_name_fits(tmp_path, con
     with pytest.raises(InputError, match=r"\.pt: no checkpoint of a run"):
         load(path, torch.device("cpu"))
     assert load_newest(tmp_path, torch.device("cpu")).damaged == (path.name,)
+
+
+def test_one_that_holds_another_moment_than_its_name_says_is_damaged(tmp_path):
+    path = save(tmp_path, moment(1, 2))
+    path.rename(path.with_name(path.name.replace("epoch-000001", "epoch-000007")))
+    assert load_newest(tmp_path, CPU).moment is None
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path):
+    """It would be waited for without end."""
+    os.mkfifo(tmp_path / f"epoch-000001-step-00000002-{'0' * 16}.pt")
+    assert load_newest(tmp_path, CPU) == checkpoint.Found(None, None, ())
+
+
+def test_where_there_is_no_memory_for_it_it_is_not_damaged(tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    save(tmp_path, moment())
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        load_newest(tmp_path, CPU)

@@ -227,21 +227,23 @@ SYNCS = ("item", "tolist", "__bool__", "__int__", "__float__", "__index__", "cpu
 
 @pytest.fixture
 def no_host_sync(monkeypatch) -> Iterator[None]:
-    """During a step, whatever would wait for the device is an error."""
+    """While a step is made or taken, whatever would wait for the device is an error."""
     from preceptor.training import loop
 
-    teach = loop._Classroom._teach
+    def refuse(*_, **__):
+        raise AssertionError("the host waited for the device in a step")
 
-    def guarded(*arguments):
-        def refuse(*_, **__):
-            raise AssertionError("the host waited for the device in a step")
+    def guarded(method):
+        def run(*arguments):
+            with monkeypatch.context() as patch:
+                for name in SYNCS:
+                    patch.setattr(torch.Tensor, name, refuse)
+                return method(*arguments)
 
-        with monkeypatch.context() as patch:
-            for name in SYNCS:
-                patch.setattr(torch.Tensor, name, refuse)
-            teach(*arguments)
+        return run
 
-    monkeypatch.setattr(loop._Classroom, "_teach", guarded)
+    for name in ("_step", "_teach"):
+        monkeypatch.setattr(loop._Classroom, name, guarded(getattr(loop._Classroom, name)))
     return
 
 

@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Plan, fill, look or verify, and show."""
+    from preceptor.cli.printing import printable
     from preceptor.errors import InputError
 
     if arguments.repair and not arguments.verify:
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         json.dump({"bank": str(arguments.bank), **content}, sys.stdout)
         print()
     elif not arguments.quiet:
-        print("\n".join(lines))
+        print("\n".join(printable(line) for line in lines))
 
 
 def _plan(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:

@@ -56,7 +56,12 @@ def run(arguments: argparse.Namespace) -> None:
         _show(diagnosis)
     problems = diagnosis.of("problem")
     if problems:
-        raise InputError(f"problems found: {', '.join(finding.name for finding in problems)}")
+        told = arguments.json or not arguments.quiet
+        raise InputError(
+            f"problems found: {', '.join(finding.name for finding in problems)}"
+            if told
+            else "; ".join(finding.line() for finding in problems)
+        )
 
 
 def _show(diagnosis: "Diagnosis") -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from preceptor import __version__
-from preceptor.errors import EnvironmentProblem, InputError, PreceptorError, unknown_name
+from preceptor.cli.printing import one_line
+from preceptor.errors import EnvironmentProblem, InputError, PreceptorError, out_of_memory, unknown_name
 
 VERBS = {
     "demo": "see it work now, on this machine, offline",
@@ -23,6 +24,9 @@ VERBS = {
     "replay": "take a step that went wrong again, to see where",
     "select": "score the samples for a selection, or show scores",
     "evaluate": "measure a student on a data set",
+    "calibrate": "settle when a student declines, and what that promises",
+    "predict": "label images, and decline where it should",
+    "export": "write a student as files to deploy, checked against it",
     "methods": "list every stage and recipe, with its paper and defaults",
     "reproduce": "run an experiment again and write its result file",
     "bench": "measure how fast training is here, against the peers' loop",
@@ -38,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done; 2 something handed in is wrong; 3 the machine lacks something; 4 stopped, with a checkpoint to go on
-        from; 130 interrupted.
+        from; 5 what was asked for cannot be promised; 130 interrupted.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     with warnings.catch_warnings():
@@ -60,7 +64,7 @@ def _answered(given: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         return _fail(_memory_problem(error, given))
     except OSError as error:
@@ -82,20 +86,17 @@ def _parsed(parser: argparse.ArgumentParser, given: Sequence[str]) -> argparse.N
     return arguments
 
 
-def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Torch says it in words on a CPU, and by a class of its own, not imported here, on a GPU."""
-    told = str(error)
-    said = "can't allocate memory" in told or "not enough memory" in told or "Unable to allocate" in told
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or said
-
-
 _LESS = {
     "bank": "--top-k keeps less of each image; --device cpu has more memory than most GPUs",
+    "calibrate": "calibrate on fewer images, or with --device cpu",
+    "predict": "try a smaller --batch-size, or --device cpu",
     "evaluate": "evaluate on fewer images, or smaller ones (--image-size for a folder), or with --device cpu",
     "resume": "end what else runs on this machine and resume again: the last checkpoint is kept",
     "select": "score fewer images (--train-images), or smaller ones (--image-size for a folder)",
     "train": "try a smaller --batch-size, model or --image-size, or fewer images (--train-images)",
     "distill": "try a smaller --batch-size, model or --image-size, or fewer images (--train-images)",
+    "doctor": "try a smaller --batch-size, model or --image-size, or fewer images (--train-images)",
+    "replay": "replay with --device cpu, which has more memory than most GPUs",
 }
 """What takes less memory, by verb."""
 
@@ -103,8 +104,8 @@ _LESS = {
 def _memory_problem(error: MemoryError | RuntimeError, given: Sequence[str]) -> EnvironmentProblem:
     asked = re.search(r"(?:allocate|allocate:) ([0-9.]+ ?(?:bytes|[KMGT]i?B))", str(error))
     amount = f" (asked for {asked[1]} at once)" if asked else ""
-    verb = next((word for word in given if word in _LESS), None)
-    advice = _LESS[verb] if verb else "end what else runs on this machine, or use one with more"
+    verb = next((word for word in given if not word.startswith("-")), "")
+    advice = _LESS.get(verb, "end what else runs on this machine, or use one with more")
     return EnvironmentProblem(f"out of memory{amount}: {advice}")
 
 
@@ -118,14 +119,9 @@ def _show_warning(
 ) -> None:
     """Our own warnings as one line like an error's; those of libraries as ever."""
     if Path(filename).is_relative_to(Path(__file__).parents[1]):
-        print(f"preceptor: {_one_line(str(message))}", file=sys.stderr)
+        print(f"preceptor: {one_line(str(message))}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks, nor what would steer a terminal: names in it may be a stranger's."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -163,5 +159,5 @@ class _Raw(argparse.RawDescriptionHelpFormatter):
 
 
 def _fail(error: PreceptorError) -> int:
-    print(f"preceptor: {_one_line(str(error))}", file=sys.stderr)
+    print(f"preceptor: {one_line(str(error))}", file=sys.stderr)
     return error.exit_code

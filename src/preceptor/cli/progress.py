@@ -144,3 +144,22 @@ class BenchBar(_Bar):
     def advance(self, images: int) -> None:
         """Move on by so many images."""
         self._update(images)
+
+
+class PredictionBar(_Bar):
+    """Images that a student is asked about.
+
+    Args:
+        quiet: draw nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+
+    def begin_images(self, images: int) -> None:
+        """Start a bar over so many images."""
+        self._begin("predicting", images)
+
+    def advance(self, images: int) -> None:
+        """Move on by so many images."""
+        self._update(images)

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     import json
     from dataclasses import asdict
 
+    from preceptor.cli.printing import printable
     from preceptor.runs import replay
 
     replayed = replay(arguments.folder, arguments.device)
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         }
         print(json.dumps(shown))
     elif not arguments.quiet:
-        print("\n".join(_lines(replayed)))
+        print("\n".join(printable(line) for line in _lines(replayed)))
 
 
 def _lines(replayed: "Replayed") -> list[str]:

@@ -100,9 +100,11 @@ def _places(scores: "Scores", descending: bool, most: int = 5) -> list[int]:
 
 
 def _show(path: Path, scores: "Scores") -> None:
+    from preceptor.cli.printing import printable
+
     summary, origin = _summary(scores), scores.origin
     options = ", ".join(f"{name}={value}" for name, value in origin.options.items())
-    print(f"{path}: {origin.stage} ({options}) on {origin.data}")
+    print(printable(f"{path}: {origin.stage} ({options}) on {origin.data}"))
     print(f"selected {summary['selected']:,} of {summary['samples']:,} samples")
     if summary["without_score"]:
         print(f"  {summary['without_score']:,} have no label, so no score: the teacher teaches them all")

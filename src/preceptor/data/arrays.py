@@ -126,18 +126,28 @@ def _check_bytes(path: Path, archive: NpzFile, key: str) -> None:
         )
 
 
-def _as_images(path: Path, key: str, array: NDArray[Any]) -> UInt8[Tensor, "n channels height width"]:
-    if array.dtype != np.uint8:
+def check_images(path: Path, key: str, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Make sure that an array can be one of images.
+
+    Raises:
+        InputError: it is not of uint8, of another shape than n x height x width or n x height x width x channels with
+            1 or 3 channels, or holds no image.
+    """
+    if kind != np.uint8:
         remedy = "scale to 0 to 255 and convert with .round().astype('uint8')"
-        raise InputError(f"{path}: {key} is {array.dtype}, allowed is uint8 from 0 to 255; {remedy}")
-    if array.ndim != 3 and not (array.ndim == 4 and array.shape[3] in (1, 3)):
-        remedy = "; move the channels last: .transpose(0, 2, 3, 1)" if array.ndim == 4 else ""
+        raise InputError(f"{path}: {key} is {kind}, allowed is uint8 from 0 to 255; {remedy}")
+    if len(shape) != 3 and not (len(shape) == 4 and shape[3] in (1, 3)):
+        remedy = "; move the channels last: .transpose(0, 2, 3, 1)" if len(shape) == 4 else ""
         raise InputError(
-            f"{path}: {key} has shape {array.shape}, allowed are n x height x width and "
+            f"{path}: {key} has shape {shape}, allowed are n x height x width and "
             f"n x height x width x channels with 1 or 3 channels{remedy}"
         )
-    if array.size == 0:
-        raise InputError(f"{path}: {key} has shape {array.shape} and so holds no image")
+    if math.prod(shape) == 0:
+        raise InputError(f"{path}: {key} has shape {shape} and so holds no image")
+
+
+def _as_images(path: Path, key: str, array: NDArray[Any]) -> UInt8[Tensor, "n channels height width"]:
+    check_images(path, key, array.dtype, array.shape)
     images = torch.from_numpy(array)
     return images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
 

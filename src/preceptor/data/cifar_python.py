@@ -7,7 +7,7 @@ the word "labels" (CIFAR-10) or "fine_labels" (CIFAR-100).
 
 import pickletools
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,10 @@ import torch
 
 from preceptor.data.dataset import Contents, ImageSet
 from preceptor.errors import InputError
+
+MOST_WORDS = 1_000_000
+"""Of a listing; CIFAR-100's training batch has a fraction of these. In memory they take many times their room in the
+file."""
 
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
@@ -48,7 +52,7 @@ def _read(folder: Path, train: Sequence[str], test: str, key: str) -> Contents |
 def _read_batch(path: Path, key: str) -> ImageSet:
     try:
         with path.open("rb") as file:
-            listing = [(code.name, argument) for code, argument, _ in pickletools.genops(file)]
+            listing = [(code.name, argument) for code, argument, _ in islice(pickletools.genops(file), MOST_WORDS)]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); fetch the archive again") from error
     except Exception as error:  # what is no pickle makes the listing raise nearly anything

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from preceptor.errors import InputError
@@ -66,15 +67,32 @@ def read_pixels(path: Path, form: Form) -> UInt8[Tensor, "channels height width"
     Raises:
         InputError: it cannot be decoded.
     """
+    with _opened(path) as opened:
+        # Pillow advises this detour for palettes with transparency, and warns without it.
+        return _in_form(opened.convert("RGBA") if "transparency" in opened.info else opened, form)
+
+
+def pixels_in_form(array: NDArray[np.uint8], form: Form) -> UInt8[Tensor, "channels height width"]:
+    """An image in memory, brought to a form as one that is read from a lossless file.
+
+    Args:
+        array: height x width, or height x width x channels with 1 or 3 channels.
+        form: what to bring it to.
+    """
+    from PIL import Image
+
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    return _in_form(Image.fromarray(np.ascontiguousarray(array)), form)
+
+
+def _in_form(image: "Image", form: Form) -> UInt8[Tensor, "channels height width"]:
     from PIL import ImageOps
     from PIL.Image import Resampling
 
-    with _opened(path) as opened:
-        # Pillow advises this detour for palettes with transparency, and warns without it.
-        image = opened.convert("RGBA") if "transparency" in opened.info else opened
-        image = image.convert("L" if form.channels == 1 else "RGB")
-        image = ImageOps.fit(image, (form.width, form.height), method=Resampling.BICUBIC)
-        pixels = np.array(image).reshape(form.height, form.width, form.channels)
+    image = image.convert("L" if form.channels == 1 else "RGB")
+    image = ImageOps.fit(image, (form.width, form.height), method=Resampling.BICUBIC)
+    pixels = np.array(image).reshape(form.height, form.width, form.channels)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

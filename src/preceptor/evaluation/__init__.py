@@ -25,11 +25,25 @@ from preceptor.evaluation.conformal import (
     prediction_sets,
     set_metrics,
 )
+from preceptor.evaluation.decisions import (
+    Outcome,
+    Wish,
+    decide,
+    decide_sets,
+    which_answered,
+    which_classes,
+)
 from preceptor.evaluation.logit_norm import NormChoice, choose_p_norm
 from preceptor.evaluation.ranking import Ranking, in_order, ranked
 from preceptor.evaluation.report import FullReport
 from preceptor.evaluation.reporting import full_report
-from preceptor.evaluation.risk_control import NoPromise, Promise, risk_upper_bound, select_threshold
+from preceptor.evaluation.risk_control import (
+    NoPromise,
+    Promise,
+    risk_upper_bound,
+    samples_needed,
+    select_threshold,
+)
 from preceptor.evaluation.score_registry import SCORES, Answers, Score, confidence, find_score, known_scores
 from preceptor.evaluation.scores import (
     energy,
@@ -80,6 +94,7 @@ __all__ = [
     "Metrics",
     "NoPromise",
     "NormChoice",
+    "Outcome",
     "PairedDifference",
     "Promise",
     "Ranking",
@@ -90,6 +105,7 @@ __all__ = [
     "SetMetrics",
     "SetRule",
     "TemperatureFit",
+    "Wish",
     "accuracy_rejection",
     "at_thresholds",
     "augrc",
@@ -103,6 +119,8 @@ __all__ = [
     "confidence",
     "copied_error",
     "coverage_at_risk",
+    "decide",
+    "decide_sets",
     "difference",
     "divergence_from_teacher",
     "draw_shares",
@@ -139,6 +157,7 @@ __all__ = [
     "risk_upper_bound",
     "same_answer",
     "samples_kept",
+    "samples_needed",
     "select_class_thresholds",
     "select_threshold",
     "selective_metrics",
@@ -147,4 +166,6 @@ __all__ = [
     "teacher_probability",
     "topk_correct",
     "vote_share",
+    "which_answered",
+    "which_classes",
 ]

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from preceptor.blocks import chosen_rows, in_blocks
 from preceptor.errors import InputError
-from preceptor.evaluation.scores import reservation_confidence, softmax_response
+from preceptor.evaluation.scores import answered_class, reservation_confidence, softmax_response
 from preceptor.evaluation.selective import SelectiveMetrics, selective_metrics
-from preceptor.lesson import UNLABELLED, is_class, predicted_class
+from preceptor.lesson import UNLABELLED, is_class
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Metrics:
     selective: list[SelectiveMetrics]
 
 
+@in_blocks
 def topk_correct(
     logits: Float[Tensor, "batch classes"], label: Integer[Tensor, " batch"], k: int
 ) -> Bool[Tensor, " batch"]:
@@ -56,6 +58,7 @@ def topk_correct(
     return (ahead < k) & (label != UNLABELLED)
 
 
+@in_blocks
 def negative_log_likelihood(
     logits: Float[Tensor, "batch classes"], label: Integer[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
@@ -63,6 +66,7 @@ def negative_log_likelihood(
     return F.cross_entropy(_at_least_float32(logits), label.long(), ignore_index=UNLABELLED, reduction="none")
 
 
+@in_blocks
 def brier_score(logits: Float[Tensor, "batch classes"], label: Integer[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """``sum_i (p_i - [i = label])^2`` per sample, in [0, 2]; NaN for the unlabelled. float64.
 
@@ -102,17 +106,16 @@ def evaluate(outputs: Float[Tensor, "n outputs"], labels: Integer[Tensor, " n"],
     classes = outputs.shape[1] - abstains
     check_outputs(outputs, labels, classes)
     labelled = labels != UNLABELLED
-    outputs, labels = _at_least_float32(outputs[labelled]), labels[labelled]
+    outputs, labels = chosen_rows(outputs, labelled), labels[labelled]
     logits = outputs[:, :classes]
-    prediction = predicted_class(logits)
-    confidence = logits.softmax(dim=1).amax(dim=1)
+    prediction = answered_class(logits)
     by_class = per_class_accuracy(prediction, labels, classes).tolist()
     return Metrics(
         n=len(labels),
         accuracy=_mean(prediction == labels),
         top5_accuracy=_mean(topk_correct(logits, labels, 5)) if classes > 5 else None,
         nll=_mean(negative_log_likelihood(logits, labels)),
-        mean_confidence=_mean(confidence),
+        mean_confidence=_mean(_confidence(logits)),
         per_class_accuracy=[None if share != share else share for share in by_class],
         selective=_selective(outputs, prediction != labels, classes),
     )
@@ -123,6 +126,16 @@ def _selective(outputs: Tensor, wrong: Tensor, classes: int) -> list[SelectiveMe
     if outputs.shape[1] > classes:
         found.append(selective_metrics(reservation_confidence(outputs), wrong, "reservation"))
     return found
+
+
+@in_blocks
+def _confidence(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
+    return _at_least_float32(logits).softmax(dim=1).amax(dim=1)
+
+
+@in_blocks
+def _finite(logits: Float[Tensor, "n classes"]) -> Bool[Tensor, " n"]:
+    return logits.isfinite().all(dim=1)
 
 
 def _at_least_float32(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -149,7 +162,7 @@ def check_outputs(logits: Tensor, labels: Tensor, classes: int) -> None:
             f"sample {first}: label {int(labels[first])} is out of range: "
             f"0 to {classes - 1}, or -1 for unlabelled, with {classes} classes"
         )
-    broken = ~logits.isfinite().all(dim=1)
+    broken = ~_finite(logits)
     if broken.any():
         raise InputError(
             f"sample {int(broken.nonzero()[0])}: its logits are not all finite, the model has diverged: "

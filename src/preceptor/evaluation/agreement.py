@@ -4,11 +4,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from preceptor.blocks import in_blocks
 from preceptor.lesson import UNLABELLED, predicted_class
 from preceptor.match.correlation import pearson
 from preceptor.match.kl import kl_divergence
 
 
+@in_blocks
 def same_answer(student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]) -> Bool[Tensor, " n"]:
     """Whether the student predicts what the teacher predicts, ties going to the first class in both.
 
@@ -17,6 +19,7 @@ def same_answer(student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n c
     return predicted_class(student) == predicted_class(teacher)
 
 
+@in_blocks
 def divergence_from_teacher(
     student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]
 ) -> Float[Tensor, " n"]:
@@ -24,6 +27,7 @@ def divergence_from_teacher(
     return kl_divergence(student.double(), teacher.double().log_softmax(dim=1))
 
 
+@in_blocks
 def rank_correlation(student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
     """Spearman correlation of the two rows of class logits, the tied sharing their mean rank; float64.
 
@@ -38,6 +42,7 @@ def rank_correlation(student: Float[Tensor, "n classes"], teacher: Float[Tensor,
     return torch.where(vary, pearson(own, theirs), float("nan"))
 
 
+@in_blocks
 def copied_error(
     student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]
 ) -> Float[Tensor, " n"]:

@@ -8,7 +8,7 @@ Bins of equal width are ``(low, high]``, the first with 0, so that the tied are 
 may have to part tied samples, or one sample: each bin then gets its fraction, the average over the orders of the tied.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
+from preceptor.lesson import is_class
 
 BINS = 15
 """Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599."""
@@ -123,10 +124,34 @@ def classwise_calibration_error(
     Raises:
         InputError: as `reliability`.
     """
-    errors = [
-        calibration_error(probabilities[:, number], labels == number, bins) for number in range(probabilities.shape[1])
-    ]
-    return sum(errors) / len(errors)
+    return classwise_calibration_error_in_blocks([(probabilities, labels)], bins)
+
+
+def classwise_calibration_error_in_blocks(
+    blocks: Iterable[tuple[Float[Tensor, "rows classes"], Int[Tensor, " rows"]]], bins: int = BINS
+) -> float:
+    """`classwise_calibration_error` of probabilities and labels that come some rows at a time.
+
+    Raises:
+        InputError: as `reliability`.
+    """
+    gaps, rows = torch.zeros(0), 0
+    for probabilities, labels in blocks:
+        exact = probabilities.double()
+        _check(exact.flatten(), is_class(exact, labels).flatten(), bins)
+        here = _gaps(exact, labels, bins)
+        gaps, rows = here if rows == 0 else gaps + here, rows + len(labels)
+    return float(gaps.abs().sum(dim=1).mean()) / rows
+
+
+def _gaps(
+    probabilities: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"], bins: int
+) -> Float[Tensor, "classes bins"]:
+    """What came true less what was claimed, summed over the rows in each class's bins."""
+    classes = probabilities.shape[1]
+    slot = _bin_of(probabilities, bins) + bins * torch.arange(classes, device=probabilities.device)
+    gap = is_class(probabilities, labels).double() - probabilities
+    return slot.flatten().bincount(gap.flatten(), minlength=classes * bins).view(classes, bins)
 
 
 def classwise_calibration_error_of_draws(
@@ -157,8 +182,7 @@ def _bin_sums(confidence: Tensor, columns: Tensor, bins: int, binning: Binning) 
 
 
 def _equal_width(confidence: Tensor, columns: Tensor, bins: int) -> BinSums:
-    edges = torch.arange(1, bins, dtype=torch.float64, device=confidence.device) / bins
-    place = torch.bucketize(confidence.double().contiguous(), edges)
+    place = _bin_of(confidence, bins)
 
     def sums(counts: Tensor) -> Tensor:
         draws = len(counts)
@@ -168,6 +192,12 @@ def _equal_width(confidence: Tensor, columns: Tensor, bins: int) -> BinSums:
         return torch.stack(totals, dim=2)
 
     return sums
+
+
+def _bin_of(confidence: Float[Tensor, "*shape"], bins: int) -> Int[Tensor, "*shape"]:
+    """In which of the bins of equal width each is."""
+    edges = torch.arange(1, bins, dtype=torch.float64, device=confidence.device) / bins
+    return torch.bucketize(confidence.double().contiguous(), edges)
 
 
 def _equal_mass(confidence: Tensor, columns: Tensor, bins: int) -> BinSums:

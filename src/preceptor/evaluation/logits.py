@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from preceptor.blocks import gathered
 from preceptor.data import Normalisation
 from preceptor.models.layout import in_fast_layout
 
@@ -27,7 +28,7 @@ def network_logits(
     training = network.training
     network.eval()
     try:
-        parts = [network(in_fast_layout(normalise(part))).float().cpu() for part in images.split(batch_size)]
+        parts = (network(in_fast_layout(normalise(part))).float().cpu() for part in images.split(batch_size))
+        return gathered(parts, len(images))
     finally:
         network.train(training)
-    return torch.cat(parts)

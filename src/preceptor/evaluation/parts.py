@@ -1,8 +1,9 @@
 """What a classifier does on a class or a group of samples, and where its errors fall."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,43 +19,97 @@ PART_COVERAGES = (90, 80)
 MOST_CONFUSIONS = 20
 
 
+class Members(Protocol):
+    """Which samples belong to which part."""
+
+    def sums(self, values: Float[Tensor, "draws n"]) -> Float[Tensor, "draws parts"]:
+        """Over the samples of each part."""
+
+    def samples(self) -> Iterator[Int[Tensor, " some"]]:
+        """Of each part, in rising order."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Each sample belongs to one part, that of its class. No table of samples by classes is made.
+
+    Args:
+        labels: class numbers.
+        classes: how many there are.
+    """
+
+    labels: Int[Tensor, " n"]
+    classes: int
+
+    def sums(self, values: Float[Tensor, "draws n"]) -> Float[Tensor, "draws parts"]:
+        """Over the samples of each class."""
+        draws = len(values)
+        slot = self.labels + self.classes * torch.arange(draws, device=values.device)[:, None]
+        return slot.flatten().bincount(values.flatten(), minlength=draws * self.classes).view(draws, self.classes)
+
+    def samples(self) -> Iterator[Int[Tensor, " some"]]:
+        """Of each class, in rising order."""
+        by_class = self.labels.sort(stable=True).indices
+        yield from by_class.split(self.labels.bincount(minlength=self.classes).tolist())
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Parts that may overlap.
+
+    Args:
+        member: whether each sample belongs to each part.
+    """
+
+    member: Bool[Tensor, "n parts"]
+
+    def sums(self, values: Float[Tensor, "draws n"]) -> Float[Tensor, "draws parts"]:
+        """Over the samples of each part."""
+        return values @ self.member.double()
+
+    def samples(self) -> Iterator[Int[Tensor, " some"]]:
+        """Of each part, in rising order."""
+        yield from (own.nonzero().squeeze(1) for own in self.member.T)
+
+
 @dataclass(frozen=True)
 class PartSection:
-    """Parts of the samples, which may overlap.
+    """Parts of the samples.
 
     Args:
         names: of the parts.
-        member: whether each sample belongs to each part.
+        members: which samples belong to each part.
         right: whether the prediction is the label.
         confidence: the main score.
         values: what is averaged over each part, by the names of `PartReport`.
     """
 
     names: Sequence[str]
-    member: Bool[Tensor, "n parts"]
+    members: Members
     right: Bool[Tensor, " n"]
     confidence: Float[Tensor, " n"]
     values: Mapping[str, Float[Tensor, " n"]]
 
     def statistics(self, counts: Int[Tensor, "draws n"]) -> Mapping[str, Tensor]:
         """The accuracy of each part; NaN where a draw holds none of it."""
-        weight, member = counts.double(), self.member.double()
-        return {"accuracy": (weight @ (member * self.right[:, None])) / (weight @ member)}
+        weight = counts.double()
+        return {"accuracy": self.members.sums(weight * self.right) / self.members.sums(weight)}
 
     def report(self, found: Mapping[str, Interval]) -> list[PartReport]:
         """Writes them up, one by one."""
         estimates = found["accuracy"].estimates()
-        return [self._part(*each) for each in zip(self.names, estimates, self.member.T, strict=True)]
+        return [self._part(*each) for each in zip(self.names, estimates, self.members.samples(), strict=True)]
 
-    def _part(self, name: str, accuracy: Estimate, own: Tensor) -> PartReport:
+    def _part(self, name: str, accuracy: Estimate, own: Int[Tensor, " some"]) -> PartReport:
         values = {key: _mean(each[own]) for key, each in self.values.items()}
+        right = self.right[own]
         return PartReport(
             name=name,
-            n=int(own.sum()),
+            n=len(own),
             accuracy=accuracy,
-            aurc=aurc(self.confidence[own], ~self.right[own]) if own.any() else None,
+            aurc=aurc(self.confidence[own], ~right) if len(own) else None,
             coverage={percent: _mean(kept[own]) for percent, kept in self._answered.items()},
-            error={percent: _mean(~self.right[own & kept]) for percent, kept in self._answered.items()},
+            error={percent: _mean(~right[kept[own]]) for percent, kept in self._answered.items()},
             **{**dict.fromkeys(("same_answer", "divergence")), **values},
         )
 
@@ -79,11 +134,6 @@ def confusions(labels: Int[Tensor, " n"], prediction: Int[Tensor, " n"], classes
         for pair in pairs
         if count[pair] > 0
     ]
-
-
-def class_members(labels: Int[Tensor, " n"], classes: int) -> Bool[Tensor, "n classes"]:
-    """Which class each sample belongs to, by its label."""
-    return labels[:, None] == torch.arange(classes, device=labels.device)
 
 
 def _mean(values: Tensor) -> float | None:

@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from preceptor.blocks import chosen_rows
 from preceptor.errors import InputError
 from preceptor.evaluation.accuracy import brier_score, check_outputs, negative_log_likelihood
 from preceptor.evaluation.agreement import divergence_from_teacher, same_answer
 from preceptor.evaluation.logit_norm import choose_p_norm
-from preceptor.evaluation.parts import PartSection, class_members, confusions
+from preceptor.evaluation.parts import Classes, Groups, Members, PartSection, confusions
 from preceptor.evaluation.ranking import in_order
 from preceptor.evaluation.report import AgreementReport, FullReport
 from preceptor.evaluation.score_registry import Answers, confidence, known_scores
@@ -119,7 +120,7 @@ def _chosen_scores(
     if held_out is not None:
         others, labels = held_out[0], held_out[1].long()
         judged = labels != UNLABELLED
-        choice = choose_p_norm(others.class_logits[judged], (others.prediction != labels)[judged])
+        choice = choose_p_norm(chosen_rows(others.class_logits, judged), (others.prediction != labels)[judged])
         chosen[choice.score] = choice.options
     return chosen
 
@@ -162,10 +163,10 @@ def _part_sections(
     if known.teacher is not None:
         values["same_answer"] = same_answer(logits, known.teacher)
         values["divergence"] = divergence_from_teacher(logits, known.teacher)
-    parts = {"per_class": (names, class_members(truth, known.classes))}
+    parts: dict[str, tuple[Sequence[str], Members]] = {"per_class": (names, Classes(truth, known.classes))}
     if groups:
-        parts["groups"] = (list(groups), torch.stack(list(groups.values()), dim=1))
-    return {name: PartSection(titles, member, right, main, values) for name, (titles, member) in parts.items()}
+        parts["groups"] = (list(groups), Groups(torch.stack(list(groups.values()), dim=1)))
+    return {name: PartSection(titles, members, right, main, values) for name, (titles, members) in parts.items()}
 
 
 def _names(known: Answers, given: Sequence[str] | None) -> Sequence[str]:

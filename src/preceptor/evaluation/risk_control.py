@@ -1,6 +1,8 @@
 """A threshold with a promise: the risk on what a classifier answers stays below a limit, with stated probability."""
 
+import math
 from dataclasses import dataclass
+from itertools import count
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -134,6 +136,31 @@ def select_threshold(
     )
 
 
+def samples_needed(max_risk: float, delta: float = 0.05) -> int:
+    """The fewest calibration samples on which `select_threshold` finds anything at all: when none of them is wrong.
+
+    It first tries the surer half, rounded up; without errors that passes from ``c > ln(delta / K) / ln(1 - max_risk)``
+    samples on, where K is the number of steps.
+
+    Args:
+        max_risk: above 0 and at most 1.
+        delta: probability that the promise may be broken. Default 0.05.
+
+    Raises:
+        InputError: max_risk or delta is out of range.
+    """
+    _check_delta(delta)
+    _check_max_risk(max_risk)
+    if max_risk == 1:
+        return 1
+
+    def needed(steps: int) -> int:
+        covered = math.floor(math.log(delta / steps) / math.log1p(-max_risk)) + 1
+        return max(2 * covered - 1, 1 if steps == 1 else 2 ** (steps - 1) + 1)
+
+    return next(needed(steps) for steps in count(1) if needed(steps) <= 2**steps)
+
+
 def check_calibration(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> None:
     """Refuse what nothing can be promised on.
 
@@ -143,8 +170,7 @@ def check_calibration(confidence: Tensor, wrong: Tensor, max_risk: float, delta:
     check_ranking(confidence, wrong)
     _check_finite(confidence)
     _check_delta(delta)
-    if not 0 < max_risk <= 1:
-        raise InputError(f"max_risk {max_risk}: give a share above 0 and at most 1, for example 0.02")
+    _check_max_risk(max_risk)
 
 
 def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[_Candidate]:
@@ -172,6 +198,11 @@ def _candidate(ordered: Tensor, errors_up_to: Tensor, rank: int, delta: float) -
 def _check_delta(delta: float) -> None:
     if not 0 < delta < 1:
         raise InputError(f"delta {delta}: give a probability between 0 and 1, for example 0.05")
+
+
+def _check_max_risk(max_risk: float) -> None:
+    if not 0 < max_risk <= 1:
+        raise InputError(f"max_risk {max_risk}: give a share above 0 and at most 1, for example 0.02")
 
 
 def _check_finite(confidence: Tensor) -> None:

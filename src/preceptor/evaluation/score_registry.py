@@ -10,7 +10,6 @@ from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
 from preceptor.evaluation import scores
-from preceptor.lesson import predicted_class
 
 Needs = Literal["classes", "reservation", "teacher", "members"]
 """What a score looks at: the logits of the classes alone, the extra output of a head that may abstain, the teacher's
@@ -60,7 +59,7 @@ class Answers:
     @property
     def prediction(self) -> Int[Tensor, " batch"]:
         """The class of the largest logit, the first of equals; to decline is never predicted."""
-        return predicted_class(self.class_logits)
+        return scores.answered_class(self.class_logits)
 
     def knows(self, what: Needs) -> bool:
         """Whether a score that needs this can be computed."""
@@ -68,7 +67,9 @@ class Answers:
         return known[what] if what in known else getattr(self, what) is not None
 
     def of(self, samples: Bool[Tensor, " batch"]) -> "Answers":
-        """What was said about some of the samples."""
+        """What was said about some of the samples; itself where that is all of them."""
+        if bool(samples.all()):
+            return self
         teacher = None if self.teacher is None else self.teacher[samples]
         members = None if self.members is None else self.members[:, samples]
         return Answers(self.outputs[samples], self.abstains, teacher, members)

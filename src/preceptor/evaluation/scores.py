@@ -2,6 +2,7 @@
 
 Every score is a pure batched function; all but the reservation look at the real classes alone, so that they serve a
 head that may abstain as well. In float32 every probability above 1 - 6e-8 would be 1 and the surest samples would tie.
+Some thousand samples are in float64 at a time: a million of a thousand classes take no more room than that.
 :mod:`preceptor.evaluation.score_registry` knows them by name.
 """
 
@@ -9,11 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from preceptor.blocks import in_blocks
 from preceptor.errors import InputError
 from preceptor.lesson import at_class, predicted_class
 from preceptor.match.kl import kl_divergence
 
+answered_class = in_blocks(predicted_class)
+"""The class of the largest logit, the first of equals, of any number of samples."""
 
+
+@in_blocks
 def softmax_response(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """The largest softmax probability over the real classes, in (0, 1]; an abstaining head's extra output is not there.
 
@@ -22,6 +28,7 @@ def softmax_response(class_logits: Float[Tensor, "batch classes"]) -> Float[Tens
     return class_logits.double().softmax(dim=1).amax(dim=1)
 
 
+@in_blocks
 def max_logit(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """The largest logit, as it is.
 
@@ -30,6 +37,7 @@ def max_logit(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " b
     return class_logits.double().amax(dim=1)
 
 
+@in_blocks
 def max_logit_p_norm(class_logits: Float[Tensor, "batch classes"], p: float) -> Float[Tensor, " batch"]:
     """MaxLogit-pNorm: ``max_k (z_k - mean z) / |z - mean z|_p``; 0 for a row of equal logits.
 
@@ -52,6 +60,7 @@ def max_logit_p_norm(class_logits: Float[Tensor, "batch classes"], p: float) -> 
     return largest / torch.where(length > 0, length, 1)
 
 
+@in_blocks
 def margin(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """The largest softmax probability minus the second, in [0, 1]; 1 where there is one class only.
 
@@ -64,11 +73,13 @@ def margin(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batc
     return best - second
 
 
+@in_blocks
 def negative_entropy(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """``sum_i p_i ln p_i`` of the softmax, in nats, in [-ln C, 0]."""
     return -entropy(class_logits.double().log_softmax(dim=1))
 
 
+@in_blocks
 def energy(class_logits: Float[Tensor, "batch classes"], temperature: float = 1.0) -> Float[Tensor, " batch"]:
     """The negative free energy, ``T ln sum_i exp(z_i / T)``.
 
@@ -86,6 +97,7 @@ def energy(class_logits: Float[Tensor, "batch classes"], temperature: float = 1.
     return temperature * (class_logits.double() / temperature).logsumexp(dim=1)
 
 
+@in_blocks
 def reservation_confidence(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
     """Minus the probability of the extra output, the last of classes + 1: ``-q_{m+1}``, in [-1, 0].
 
@@ -96,6 +108,7 @@ def reservation_confidence(logits: Float[Tensor, "batch outputs"]) -> Float[Tens
     return -logits.double().softmax(dim=1)[:, -1]
 
 
+@in_blocks
 def mean_softmax_response(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
     """The largest probability of the members' mean distribution, in (0, 1].
 
@@ -105,11 +118,13 @@ def mean_softmax_response(members: Float[Tensor, "members batch classes"]) -> Fl
     return _mean_log_probabilities(members).exp().amax(dim=1)
 
 
+@in_blocks
 def negative_predictive_entropy(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
     """Minus the entropy of the members' mean distribution, in nats, in [-ln C, 0]: all of the doubt there is."""
     return -entropy(_mean_log_probabilities(members))
 
 
+@in_blocks
 def negative_mutual_information(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
     """Minus the disagreement of the members, ``mean_m H(p_m) - H(mean_m p_m)``, in nats, in [-ln C, 0].
 
@@ -120,6 +135,7 @@ def negative_mutual_information(members: Float[Tensor, "members batch classes"])
     return (own - entropy(_mean_log_probabilities(members))).clamp(max=0)  # rounding alone exceeds it
 
 
+@in_blocks
 def vote_share(
     members: Float[Tensor, "members batch classes"], class_logits: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:
@@ -133,6 +149,7 @@ def vote_share(
     return (votes == predicted_class(class_logits)).double().mean(dim=0)
 
 
+@in_blocks
 def teacher_probability(
     class_logits: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:
@@ -143,6 +160,7 @@ def teacher_probability(
     return at_class(teacher.double().softmax(dim=1), predicted_class(class_logits))
 
 
+@in_blocks
 def negative_teacher_kl(
     class_logits: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:

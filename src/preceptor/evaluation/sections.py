@@ -3,7 +3,7 @@
 All sections are computed on the same draws, so that what they say is paired.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -12,22 +12,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from preceptor.blocks import gathered, in_blocks, row_blocks
 from preceptor.evaluation.accuracy import brier_score, negative_log_likelihood, topk_correct
 from preceptor.evaluation.agreement import copied_error, divergence_from_teacher, rank_correlation, same_answer
 from preceptor.evaluation.bootstrap import Estimate, Interval, bootstrap_intervals, means
 from preceptor.evaluation.calibration import (
     CalibrationOfDraws,
     calibration_error_of_draws,
-    classwise_calibration_error,
+    classwise_calibration_error_in_blocks,
     classwise_calibration_error_of_draws,
     reliability,
 )
 from preceptor.evaluation.ranking import Order, in_order
 from preceptor.evaluation.report import CalibrationReport, Curve, ScaledReport, SelectiveReport
-from preceptor.evaluation.scores import softmax_response
+from preceptor.evaluation.scores import answered_class, softmax_response
 from preceptor.evaluation.selective import COVERAGES, RISKS, samples_kept
 from preceptor.evaluation.temperature import TemperatureFit
-from preceptor.lesson import predicted_class
 
 MOST_CLASSES = 100
 """Up to so many classes the class-wise ECE gets an interval; with more its draws would cost more than all else."""
@@ -79,7 +79,7 @@ class MeanSection:
 
 def basic_section(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> MeanSection:
     """Accuracy and mean confidence."""
-    values = {"accuracy": predicted_class(logits) == labels, "mean_confidence": softmax_response(logits)}
+    values = {"accuracy": answered_class(logits) == labels, "mean_confidence": softmax_response(logits)}
     if logits.shape[1] > 5:
         values["top5_accuracy"] = topk_correct(logits, labels, 5)
     return MeanSection(values)
@@ -95,7 +95,7 @@ def agreement_section(
             "divergence": divergence_from_teacher(logits, teacher),
             "rank_correlation": rank_correlation(logits, teacher),
             "copied_error": copied_error(logits, teacher, labels),
-            "teacher_accuracy": predicted_class(teacher) == labels,
+            "teacher_accuracy": answered_class(teacher) == labels,
         }
     )
 
@@ -107,10 +107,12 @@ class CalibrationSection:
     Args:
         logits: of the real classes.
         labels: all known.
+        temperature: to divide the logits by, in float64. Default None: they are taken as they are.
     """
 
     logits: Float[Tensor, "n classes"]
     labels: Int[Tensor, " n"]
+    temperature: float | None = None
 
     def statistics(self, counts: Int[Tensor, "draws n"]) -> Mapping[str, Tensor]:
         """All but the diagram."""
@@ -121,31 +123,43 @@ class CalibrationSection:
         """Writes it up."""
         estimates = {name: interval.estimate() for name, interval in found.items()}
         if "classwise_ece" not in estimates:
-            value = classwise_calibration_error(self.logits.double().softmax(dim=1), self.labels)
+            value = classwise_calibration_error_in_blocks(self._probabilities())
             estimates["classwise_ece"] = Estimate(value, None, None)
-        return CalibrationReport(**estimates, reliability=reliability(self._confidence, self._right))
+        return CalibrationReport(**estimates, reliability=reliability(self.confidence, self._right))
 
     @cached_property
-    def _confidence(self) -> Tensor:
-        return softmax_response(self.logits)
+    def confidence(self) -> Float[Tensor, " n"]:
+        """The softmax response."""
+        return in_blocks(lambda logits: softmax_response(self._tempered(logits)))(self.logits)
+
+    def _tempered(self, logits: Tensor) -> Tensor:
+        return logits if self.temperature is None else logits.double() / self.temperature
+
+    def _probabilities(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """With their labels, some samples at a time."""
+        for logits, labels in row_blocks(self.logits, self.labels):
+            yield self._tempered(logits).double().softmax(dim=1), labels
 
     @cached_property
     def _right(self) -> Tensor:
-        return predicted_class(self.logits) == self.labels
+        return answered_class(self.logits) == self.labels
 
     @cached_property
     def _scores(self) -> MeanSection:
-        nll = negative_log_likelihood(self.logits, self.labels)
-        return MeanSection({"nll": nll, "brier": brier_score(self.logits, self.labels)})
+        scores = {"nll": negative_log_likelihood, "brier": brier_score}
+        return MeanSection({name: self._of_each(score) for name, score in scores.items()})
+
+    def _of_each(self, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        return in_blocks(lambda logits, labels: score(self._tempered(logits), labels))(self.logits, self.labels)
 
     @cached_property
     def _errors(self) -> dict[str, CalibrationOfDraws]:
         found = {
-            "ece": calibration_error_of_draws(self._confidence, self._right),
-            "adaptive_ece": calibration_error_of_draws(self._confidence, self._right, binning="equal_mass"),
+            "ece": calibration_error_of_draws(self.confidence, self._right),
+            "adaptive_ece": calibration_error_of_draws(self.confidence, self._right, binning="equal_mass"),
         }
         if self.logits.shape[1] <= MOST_CLASSES:
-            probabilities = self.logits.double().softmax(dim=1)
+            probabilities = gathered((block for block, _ in self._probabilities()), len(self.labels))
             found["classwise_ece"] = classwise_calibration_error_of_draws(probabilities, self.labels)
         return found
 
@@ -225,12 +239,11 @@ class ScaledSection:
 
     @cached_property
     def _calibration(self) -> CalibrationSection:
-        return CalibrationSection(self.logits.double() / self.fit.temperature, self.labels)
+        return CalibrationSection(self.logits, self.labels, self.fit.temperature)
 
     @cached_property
     def _order(self) -> Order:
-        scaled = self._calibration.logits
-        return in_order(softmax_response(scaled), predicted_class(self.logits) != self.labels)
+        return in_order(self._calibration.confidence, answered_class(self.logits) != self.labels)
 
 
 def _by_percent(percents: tuple[int, ...], found: Interval) -> dict[str, Estimate]:

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from preceptor.errors import InputError
 from preceptor.evaluation.ranking import Optimum, best_aurc, check_counts, ranked
-from preceptor.evaluation.scores import reservation_confidence as reservation_confidence
-from preceptor.evaluation.scores import softmax_response as softmax_response
 
 COVERAGES = (100, 95, 90, 85, 80, 70)
 """In percent; where the error is reported."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from preceptor.blocks import chosen_rows, in_blocks
 from preceptor.errors import InputError
 from preceptor.lesson import UNLABELLED, at_class
 
@@ -53,18 +54,17 @@ def fit_temperature(class_logits: Float[Tensor, "n classes"], labels: Int[Tensor
     from scipy.optimize import brentq
 
     labelled = labels != UNLABELLED
-    logits, known = class_logits[labelled].double(), labels[labelled].long()
+    logits, known = chosen_rows(class_logits, labelled), labels[labelled].long()
     if len(known) == 0:
         raise InputError("no labelled sample to fit a temperature on: give held-out samples with labels")
-    own = at_class(logits, known)
+    own = at_class(logits, known).double()
 
     def slope(log_temperature: float) -> float:
         """Of the NLL in 1 / T: above 0 where the temperature is too low."""
-        shares = (logits * math.exp(-log_temperature)).softmax(dim=1)
-        return float(((shares * logits).sum(dim=1) - own).mean())
+        return float((_expected(logits, math.exp(-log_temperature)) - own).mean())
 
     def nll(temperature: float) -> float:
-        return float(((logits / temperature).logsumexp(dim=1) - own / temperature).mean())
+        return float((_log_partition(logits, temperature) - own / temperature).mean())
 
     if slope(math.log(LOWEST)) <= 0:
         temperature = LOWEST
@@ -73,3 +73,15 @@ def fit_temperature(class_logits: Float[Tensor, "n classes"], labels: Int[Tensor
     else:
         temperature = math.exp(brentq(slope, math.log(LOWEST), math.log(HIGHEST), xtol=1e-10))
     return TemperatureFit(temperature, temperature in (LOWEST, HIGHEST), nll(1.0), nll(temperature), samples=len(known))
+
+
+@in_blocks
+def _expected(logits: Float[Tensor, "n classes"], sharpness: float) -> Float[Tensor, " n"]:
+    """Of the logits, under the softmax of so many times the logits."""
+    exact = logits.double()
+    return ((exact * sharpness).softmax(dim=1) * exact).sum(dim=1)
+
+
+@in_blocks
+def _log_partition(logits: Float[Tensor, "n classes"], temperature: float) -> Float[Tensor, " n"]:
+    return (logits.double() / temperature).logsumexp(dim=1)

@@ -13,16 +13,13 @@ from preceptor.evaluation import (
     Answers,
     FullReport,
     SetMetrics,
-    SetRule,
-    at_thresholds,
-    confidence,
     find_score,
     full_report,
-    prediction_sets,
     set_metrics,
 )
+from preceptor.evaluation.decisions import which_answered, which_classes
 from preceptor.lesson import UNLABELLED
-from preceptor.models import Decision, SetDecision
+from preceptor.models import Decision
 from preceptor.runs.config import RunConfig, read_config, resolve
 from preceptor.runs.folder import RUN_FILE
 from preceptor.runs.material import split
@@ -139,32 +136,6 @@ def appraise(
         teacher=None if asked is None else asked[0],
         no_teacher=why_not,
     )
-
-
-def which_answered(decision: Decision, answers: Answers) -> Tensor:
-    """Which samples a decision answers, [n].
-
-    Raises:
-        InputError: its score needs what is not known, such as the teacher's logits.
-    """
-    score = confidence(decision.score, answers, **decision.options)
-    if decision.class_thresholds is not None:
-        return at_thresholds(score, answers.prediction, decision.class_thresholds)
-    assert decision.threshold is not None, "a decision has one threshold or one for each class"
-    return score >= decision.threshold
-
-
-def which_classes(sets: SetDecision, class_logits: Float[Tensor, "n classes"]) -> Tensor:
-    """Which classes the prediction set of each sample holds, [n, classes]."""
-    rule = SetRule(
-        sets.method,
-        sets.alpha,
-        sets.threshold,
-        sets.calibrated_on.samples,
-        penalty=sets.penalty,
-        free_ranks=sets.free_ranks,
-    )
-    return prediction_sets(class_logits, rule)
 
 
 def _score_of(decision: Decision | None, answers: Answers) -> str:

@@ -23,6 +23,10 @@ BATCH_SIZE = 256
 """Images the teacher is asked about at a time."""
 
 
+CELLS_AT_ONCE = 2**20
+"""Cells that are looked at at a time when they are counted: a million samples have more than a hundred views each."""
+
+
 @dataclass(frozen=True)
 class BankPlan:
     """What a bank will take, before anything is written.
@@ -131,5 +135,6 @@ def _missing(bank: Bank, positions: Tensor | None) -> int:
     """How many cells are empty, of all samples or of some."""
     if positions is None:
         return bank.layout.cells - bank.store.count()
-    cells = positions[:, None] * bank.layout.views + torch.arange(bank.layout.views)
-    return int((~bank.store.known(cells.flatten().numpy())).sum())
+    views = torch.arange(bank.layout.views)
+    cells = (part[:, None] * len(views) + views for part in positions.split(max(1, CELLS_AT_ONCE // len(views))))
+    return sum(int((~bank.store.known(some.flatten().numpy())).sum()) for some in cells)

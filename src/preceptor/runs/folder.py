@@ -15,7 +15,7 @@ from torch import Tensor
 
 from preceptor import __version__
 from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.files import check_writable, write_whole
+from preceptor.files import check_writable, remains, write_whole
 from preceptor.runs.lock import LOCK_FILE
 
 RUN_FILE = "run.yaml"
@@ -39,6 +39,7 @@ class RunFolder:
         self.path = path
         check_free(path)
         check_writable(path)
+        clear_remains(path)
 
     @classmethod
     def reopened(cls, path: Path) -> Self:
@@ -70,6 +71,8 @@ class RunFolder:
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint that is newer than the metrics could not make them again
         except OSError as error:
             raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -82,8 +85,15 @@ def check_free(path: Path) -> None:
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file, a run needs a folder: choose another --out")
-    if path.is_dir() and any(entry.name != LOCK_FILE for entry in path.iterdir()):
+    if path.is_dir() and set(path.iterdir()) - set(remains(path)):
         raise InputError(f"{path}: not empty; a run never overwrites: choose another --out, or remove it first")
+
+
+def clear_remains(path: Path) -> None:
+    """Take away what a process left half-written when it was killed; to be called by who holds the folder."""
+    for part in remains(path):
+        if part.name != LOCK_FILE:
+            part.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

@@ -10,6 +10,9 @@ from preceptor.errors import EnvironmentProblem, InputError
 
 LOCK_FILE = ".lock"
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""Opening a link is an error: in a folder from somebody else it may lead anywhere."""
+
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
@@ -18,14 +21,15 @@ def held(folder: Path) -> Iterator[None]:
     Systems without POSIX file locks hold nothing.
 
     Raises:
-        InputError: another process holds it; it is named.
+        InputError: another process holds it; it is named. Or its lock is a link.
         EnvironmentProblem: the folder cannot be written.
     """
     path = folder / LOCK_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
     except OSError as error:
+        _check_no_link(path)
         raise EnvironmentProblem(f"{folder}: cannot be written: {error.strerror}: choose another --out") from error
     try:
         _take(file, folder)
@@ -44,13 +48,18 @@ def check_unheld(folder: Path) -> None:
         InputError: another process holds it; it is named.
     """
     try:
-        file = os.open(folder / LOCK_FILE, os.O_RDWR)
+        file = os.open(folder / LOCK_FILE, os.O_RDWR | NO_LINK)
     except OSError:  # no lock there, or one that is not ours to look at: whoever writes will be told
         return
     try:
         _lock(file, folder)
     finally:
         os.close(file)
+
+
+def _check_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise InputError(f"{path}: a link, and a run makes none: remove it")
 
 
 def _take(file: int, folder: Path) -> None:

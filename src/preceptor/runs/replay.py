@@ -7,7 +7,7 @@ import torch
 
 from preceptor.chain import Chain
 from preceptor.config import read_yaml
-from preceptor.errors import InputError
+from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.models import seeded_model
 from preceptor.recipes import build_chain_parts
 from preceptor.runs.config import RunConfig, resolve
@@ -60,13 +60,12 @@ def replay(folder: Path, device: str | None = None) -> Replayed:
         try:
             seat = _seat(config, failure, where)
             return Replayed(failure, examine(failure.again(where), seat, failure.occasion.precision))
-        except (RuntimeError, ValueError, LookupError) as error:
-            if type(error).__name__ == "OutOfMemoryError":
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            if out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
                 f"{folder / FAILURE_FOLDER}: does not fit model {config.student!r} and the recipe of {RUN_FILE} "
-                f"({reason}): is it this run's?"
+                f"({first_line(error)}): is it this run's?"
             ) from error
 
 

@@ -1,8 +1,9 @@
 """Goes on with a run that was stopped or killed; it ends in the same bits as one that was not."""
 
+import dataclasses
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
@@ -12,23 +13,25 @@ from preceptor.config import read_yaml
 from preceptor.errors import InputError
 from preceptor.files import write_whole
 from preceptor.runs.config import RunConfig, resolve
-from preceptor.runs.folder import METRICS_FILE, RUN_FILE, RunFolder, versions
+from preceptor.runs.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, versions
+from preceptor.runs.identity import fingerprints, settings_digest
 from preceptor.runs.lock import held
 from preceptor.runs.material import Material, prepare
-from preceptor.runs.selection import data_fingerprint, settle_selection
+from preceptor.runs.selection import settle_selection
 from preceptor.runs.signals import Teacher
 from preceptor.runs.single import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete
 from preceptor.runs.teaching import settle_teacher
 from preceptor.training import Watcher
 from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointKeeper, load_newest
 from preceptor.training.device import choose_device, deterministic
+from preceptor.training.watcher import UnfitMoment
 
 
 def stopped_run(folder: Path) -> tuple[RunConfig, Mapping[str, Any]]:
     """The configuration and the record of a run that is not complete.
 
     Raises:
-        InputError: no run in the folder, or one that is complete.
+        InputError: no run in the folder, one that is complete or cannot go on, or one whose settings were changed.
     """
     if not (folder / RUN_FILE).is_file():
         raise InputError(f"{folder}: no {RUN_FILE}, so no run that could go on: give the folder of a stopped run")
@@ -43,6 +46,12 @@ def stopped_run(folder: Path) -> tuple[RunConfig, Mapping[str, Any]]:
                 f"{folder}: the run ended where it would end again ({entry.get('says')}): look at the step with "
                 f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =lower"
             )
+    written = _part(content["record"], "fingerprints").get("settings")
+    if written not in (None, settings_digest(content["config"])):
+        raise InputError(
+            f"{folder / RUN_FILE}: its settings are not those that the run was started with: undo the change, or start "
+            f"a new run with --config {folder / RUN_FILE}"
+        )
     return resolve(content["config"]), content["record"]
 
 
@@ -58,34 +67,76 @@ def resume(folder: Path, watcher: Watcher | None = None, *, checkpoint_seconds: 
         checkpoint_seconds: between two checkpoints. Default 60.
 
     Raises:
-        InputError: no run that could go on, another process running it, or data, teacher or scores that are no longer
-            those it was started with.
+        InputError: no run that could go on, another process running it, a link in its folder, a checkpoint of another
+            run, or settings, data, teacher or scores that are no longer those it was started with.
         EnvironmentProblem: no such device, or the folder cannot be written.
         Stopped: by Ctrl-C or SIGTERM, with a checkpoint.
     """
-    config, record = stopped_run(folder)
+    config, _ = stopped_run(folder)
     device = choose_device(config.device)
-    with deterministic(), held(folder), closing(prepare(config, device)) as material:
-        _clear_remains(folder)
-        scores_file = folder / SCORES_FILE
-        found_scores = config.model_copy(update={"scores": scores_file}) if scores_file.exists() else config
-        scores = settle_selection(found_scores, material)
-        teacher = settle_teacher(config, material, _was_compiled(record))
-        _check_same(folder, record, material, teacher)
-        found = load_newest(folder / CHECKPOINT_FOLDER, device)
-        if found.damaged:
-            warnings.warn(f"damaged, the one before is used: {', '.join(found.damaged)}", stacklevel=2)
-        _forget_after(folder, *((0, 0) if found.moment is None else (found.moment.epoch, found.moment.step)))
-        keeper = CheckpointKeeper(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
-        run_folder = RunFolder.reopened(folder)
+    _check_no_links(folder)
+    with deterministic(), held(folder):
+        config, record = stopped_run(folder)  # another process may have ended it only just now
+        with closing(prepare(config, device)) as material:
+            return _go_on(folder, config, record, material, watcher, checkpoint_seconds)
+
+
+def _go_on(
+    folder: Path,
+    config: RunConfig,
+    record: Mapping[str, Any],
+    material: Material,
+    watcher: Watcher | None,
+    checkpoint_seconds: float,
+) -> RunResult:
+    scores_file = folder / SCORES_FILE
+    found_scores = config.model_copy(update={"scores": scores_file}) if scores_file.exists() else config
+    scores = settle_selection(found_scores, material)
+    teacher = _as_it_began(settle_teacher(config, material, _was_compiled(record)), record)
+    _check_same(folder, record, material, teacher)
+    for part in (folder, folder / CHECKPOINT_FOLDER):
+        clear_remains(part)
+    found = load_newest(folder / CHECKPOINT_FOLDER, material.train.images.device)
+    if found.damaged:
+        instead = "the run begins again" if found.moment is None else "the one before is used"
+        warnings.warn(f"damaged, {instead}: {', '.join(found.damaged)}", stacklevel=3)
+    _forget_after(folder, *((0, 0) if found.moment is None else (found.moment.epoch, found.moment.step)))
+    run_folder = RunFolder.reopened(folder)
+    run_folder.write_skipped(material.dataset.skipped)
+    keeper = CheckpointKeeper(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
+    try:
         return complete(config, material, teacher, scores, run_folder, watcher, keeper, found.moment)
+    except UnfitMoment as error:
+        raise InputError(f"{found.path}: of another run ({error}): remove it, or start a new run") from error
 
 
-_OTHER = {"data": "other data", "teacher": "another teacher"}
+_OTHER = {
+    "data": "other data",
+    "test": "another test set",
+    "teacher": "another teacher",
+    "teacher_normalisation": "another normalisation of the teacher's images",
+}
+
+
+_ALWAYS_THERE = ("data", "teacher")
+"""In a record of any version."""
+
+
+def _check_no_links(folder: Path) -> None:
+    """In a folder from somebody else a link may lead what is written anywhere."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise InputError(f"{path}: a link, and a run makes none: put what it leads to there, or remove it")
 
 
 def _was_compiled(record: Mapping[str, Any]) -> bool:
     return bool(_part(record, "teacher").get("compiled", False))
+
+
+def _as_it_began(teacher: Teacher | None, record: Mapping[str, Any]) -> Teacher | None:
+    """The teacher, its bank counted from where it stood when the run was started."""
+    held = _part(_part(record, "teacher"), "bank").get("held")
+    return dataclasses.replace(teacher, held=held) if teacher is not None and isinstance(held, int) else teacher
 
 
 def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -97,12 +148,8 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _check_same(folder: Path, record: Mapping[str, Any], material: Material, teacher: Teacher | None) -> None:
     """Refuse to go on with something else; warn where the bits may come out otherwise."""
     before = _part(record, "fingerprints")
-    now = {
-        "data": data_fingerprint(material.dataset),
-        "teacher": None if teacher is None else teacher.fingerprint,
-    }
-    for what, fingerprint in now.items():
-        if before.get(what) != fingerprint:
+    for what, fingerprint in fingerprints(material, teacher).items():
+        if before.get(what) != fingerprint and (what in before or what in _ALWAYS_THERE):
             raise InputError(
                 f"{folder}: was started with {_OTHER[what]} than there is now: bring it back, or start a new run"
             )
@@ -113,12 +160,6 @@ def _check_same(folder: Path, record: Mapping[str, Any], material: Material, tea
             "stopped",
             stacklevel=3,
         )
-
-
-def _clear_remains(folder: Path) -> None:
-    """Take away what a process left half-written when it was killed."""
-    for part in (*folder.glob(".*.part"), *(folder / CHECKPOINT_FOLDER).glob(".*.part")):
-        part.unlink(missing_ok=True)
 
 
 def _forget_after(folder: Path, epochs: int, steps: int) -> None:
@@ -134,15 +175,17 @@ def _is_before(entry: Mapping[str, Any], epochs: int, steps: int) -> bool:
     return entry.get("event") == "epoch" and entry["epoch"] <= epochs
 
 
+MOST_LETTERS = 2**24
+"""In a line of the metrics; the longest we write names every sample of a batch."""
+
 _NUMBERED: dict[object, tuple[str, ...]] = {"epoch": ("epoch",), "nonfinite": ("epoch", "step")}
 """What must be numbers in a line of the metrics, by event."""
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
     """The lines of the metrics; the last may have been torn."""
-    path = folder / METRICS_FILE
     entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+    for line in _lines(folder / METRICS_FILE):
         try:
             entry = json.loads(line)
             json.dumps(entry, allow_nan=False)  # what we could not have written is not ours
@@ -153,3 +196,11 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
         ):
             entries.append(entry)
     return entries
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file, none if there is no such file; one that is too long is cut, and so no JSON any more."""
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            while line := file.readline(MOST_LETTERS):
+                yield line

@@ -24,6 +24,9 @@ from preceptor.training.means import settled_precision
 
 Computes = Literal["fp32", "bf16"]
 
+Stated = dict[str, tuple[float, ...]]
+"""Mean and std by name, of each of several teachers; nothing where they take pixels, or look at none."""
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -64,6 +67,13 @@ class Teacher:
         return tuple(member.signal for member in self.members if isinstance(member.signal, LiveTeacher))
 
     @property
+    def normalisation(self) -> Stated:
+        """What its images go through first; of a bank that speaks alone, what they went through."""
+        if self.members or self.bank is None:
+            return _stated(self.members)
+        return self.bank.card.fingerprint.normalisation
+
+    @property
     def keeps_features(self) -> bool:
         """Whether its bank asks it for pooled features, which a compiled network does not show."""
         return self.bank is not None and self.bank.layout.features > 0
@@ -75,7 +85,7 @@ class Teacher:
             "precision": self.precision,
             "made_fast": list(self.made_fast),
             "compiled": self.compiled,
-            "bank": None if self.bank is None else _bank_record(self.bank),
+            "bank": None if self.bank is None else {**_bank_record(self.bank), "held": self.held},
         }
 
     def banked(self) -> int | None:
@@ -170,14 +180,18 @@ def compiled(teacher: Teacher, config: RunConfig, dataset: Dataset, batch_size: 
 
 def fingerprint_of(config: RunConfig, members: Sequence[Member], setting: Setting, precision: str) -> Fingerprint:
     """What the word of these teachers follows from."""
-    stated = [{} if one.normalisation is None else asdict(one.normalisation) for one in members]
-    several = {f"{part} of member {n}": values for n, parts in enumerate(stated) for part, values in parts.items()}
     return Fingerprint(
         **setting.model_dump(),
         teacher=_digest(config, members),
-        normalisation=stated[0] if len(members) == 1 else several,
+        normalisation=_stated(members),
         precision=precision,
     )
+
+
+def _stated(members: Sequence[Member]) -> Stated:
+    stated = [{} if one.normalisation is None else asdict(one.normalisation) for one in members]
+    several = {f"{part} of member {n}": values for n, parts in enumerate(stated) for part, values in parts.items()}
+    return stated[0] if len(members) == 1 else several
 
 
 def _digest(config: RunConfig, members: Sequence[Member]) -> str:

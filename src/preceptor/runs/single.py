@@ -2,8 +2,8 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,12 @@ from preceptor.models import save_checkpoint, save_student
 from preceptor.models.checkpoints import kept_epochs
 from preceptor.runs.config import RunConfig
 from preceptor.runs.doctor import Diagnosis, Finding, quick_look
-from preceptor.runs.folder import RunFolder, check_free, versions
+from preceptor.runs.folder import METRICS_FILE, RUN_FILE, SKIPPED_FILE, RunFolder, check_free, versions
+from preceptor.runs.identity import fingerprints, settings_digest
 from preceptor.runs.lock import check_unheld, held
 from preceptor.runs.material import Material, prepare
 from preceptor.runs.scores import Scores, save_scores
-from preceptor.runs.selection import data_fingerprint, settle_selection
+from preceptor.runs.selection import settle_selection
 from preceptor.runs.signals import Teacher
 from preceptor.runs.teaching import settle_teacher
 from preceptor.teachers import TeacherCheck
@@ -33,6 +34,7 @@ from preceptor.training import NotFinite, Pupil, Silent, Watcher, fit
 from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointKeeper, stopping_on_signals
 from preceptor.training.device import choose_device, deterministic
 from preceptor.training.failure import Failure, save_failure
+from preceptor.training.loop import check_fit
 from preceptor.training.means import settled_precision
 from preceptor.training.profiler import Profiler
 from preceptor.training.watcher import Moment
@@ -110,20 +112,54 @@ def run(
     with deterministic(), closing(prepare(config, device)) as material:
         scores = settle_selection(config, material)
         teacher = settle_teacher(config, material)
+        check_fit(
+            [Pupil("student", material.student, material.chain)],
+            material.positions,
+            config.protocol,
+            config.compile,
+            device,
+        )
         diagnosis = quick_look(material)
         if tell is not None:
             for finding in diagnosis.worth_a_look:
                 tell(finding)
-        with held(out):
+        with _held_for_a_run(out):
             folder = RunFolder(out)
-            record = _record(config, material, teacher, scores, device, diagnosis)
-            folder.write_config(config.model_dump(mode="json", exclude_none=True), record)
+            settings = config.model_dump(mode="json", exclude_none=True)
+            found = {"settings": settings_digest(settings), **fingerprints(material, teacher)}
+            folder.write_config(settings, _record(config, material, teacher, scores, device, diagnosis, found))
             folder.write_skipped(material.dataset.skipped)
             if scores is not None:
                 save_scores(out / SCORES_FILE, scores)
             with closing(Profiler(watcher or Silent(), out)) if profile else nullcontext(watcher) as told:
                 keeper = CheckpointKeeper(out / CHECKPOINT_FOLDER, checkpoint_seconds)
                 return complete(config, material, teacher, scores, folder, told, keeper)
+
+
+@contextmanager
+def _held_for_a_run(out: Path) -> Iterator[None]:
+    """Hold a run's folder; where it fails before anything comes of it, what was written is taken away again."""
+    made = not out.exists()
+    try:
+        with held(out):
+            try:
+                yield
+            except Exception:
+                _take_back(out)
+                raise
+    except Exception:
+        if made:
+            with suppress(OSError):  # of a folder that holds something
+                out.rmdir()
+        raise
+
+
+def _take_back(out: Path) -> None:
+    if not (out / METRICS_FILE).exists() and not any((out / CHECKPOINT_FOLDER).glob("*.pt")):
+        for name in (RUN_FILE, SKIPPED_FILE, SCORES_FILE):
+            (out / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (out / CHECKPOINT_FOLDER).rmdir()
 
 
 def complete(
@@ -219,6 +255,7 @@ def _record(
     scores: Scores | None,
     device: torch.device,
     diagnosis: Diagnosis,
+    found: Mapping[str, str | None],
 ) -> dict[str, Any]:
     return {
         "versions": versions(),
@@ -227,10 +264,7 @@ def _record(
         "training_images": len(material.positions),
         "held_out_images": len(material.held_out),
         "skipped_images": len(material.dataset.skipped),
-        "fingerprints": {
-            "data": data_fingerprint(material.dataset),
-            "teacher": None if teacher is None else teacher.fingerprint,
-        },
+        "fingerprints": dict(found),
         "teacher": None if teacher is None else teacher.record(),
         "scores": None if scores is None else scores.origin.model_dump(),
         "doctor": [_plain(finding) for finding in diagnosis.worth_a_look],

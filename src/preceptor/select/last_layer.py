@@ -15,11 +15,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from preceptor.blocks import ELEMENTS, gathered
 from preceptor.errors import InputError
 from preceptor.evidence import Checkpoint, Evidence, Outputs
 
 CHUNK = 4096
-"""Samples that are in float64 at a time."""
+"""Samples that are in float64 at a time; fewer of more than 512 classes."""
 ENOUGH = 1e-6
 """Share of the target's norm that conjugate gradients may leave unsolved."""
 ROUGH = 0.1
@@ -72,7 +73,8 @@ class LastLayer:
     def parts(self) -> Iterator[Part]:
         """All samples, in their order."""
         assert self.outputs.features is not None
-        pieces = (values.split(CHUNK) for values in (self.outputs.logits, self.outputs.features, self.label))
+        rows = min(CHUNK, max(1, ELEMENTS // self.shape[0]))
+        pieces = (values.split(rows) for values in (self.outputs.logits, self.outputs.features, self.label))
         for logits, features, label in zip(*pieces, strict=True):
             probs = logits.double().softmax(dim=1)
             inputs = F.pad(features.double(), (0, int(self.has_bias)), value=1.0)
@@ -104,12 +106,14 @@ def held_out_gradient(evidence: Evidence, checkpoint: Checkpoint) -> Float[Tenso
 
 def gradient_products(samples: LastLayer, direction: Float[Tensor, "classes dimensions"]) -> Float[Tensor, " n"]:
     """``<direction, g_i> = (p_i - y_i)^T direction h_i``."""
-    return torch.cat([((part.inputs @ direction.mT) * part.residual).sum(dim=1) for part in samples.parts()])
+    products = (((part.inputs @ direction.mT) * part.residual).sum(dim=1) for part in samples.parts())
+    return gathered(products, len(samples.label))
 
 
 def gradient_norms(samples: LastLayer) -> Float[Tensor, " n"]:
     """``|g_i| = |p_i - y_i| |h_i|``."""
-    return torch.cat([part.residual.norm(dim=1) * part.inputs.norm(dim=1) for part in samples.parts()])
+    norms = (part.residual.norm(dim=1) * part.inputs.norm(dim=1) for part in samples.parts())
+    return gathered(norms, len(samples.label))
 
 
 def gauss_newton(samples: LastLayer) -> Float[Tensor, "weights weights"]:

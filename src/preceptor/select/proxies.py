@@ -1,10 +1,11 @@
 """Scores that need no gradient: the teacher's error on a sample, and chance, the control of every other score."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from preceptor.blocks import in_blocks
 from preceptor.evidence import Evidence
 from preceptor.lesson import predicted_class
 from preceptor.select.ranked import RankedSelection
@@ -21,9 +22,7 @@ class EL2N(RankedSelection):
 
     def score(self, evidence: Evidence) -> Float[Tensor, " n"]:
         """The length of the error vector."""
-        logits = evidence.teacher.train.logits.double()
-        length: Tensor = (logits.softmax(dim=1) - F.one_hot(evidence.label.long(), logits.shape[1])).norm(dim=1)
-        return length
+        return _error_length(evidence.teacher.train.logits, evidence.label)
 
 
 @register("select", "teacher_loss", paper="control: the teacher's cross-entropy, which needs no gradient")
@@ -35,7 +34,7 @@ class TeacherLoss(RankedSelection):
 
     def score(self, evidence: Evidence) -> Float[Tensor, " n"]:
         """Minus the cross-entropy."""
-        return -F.cross_entropy(evidence.teacher.train.logits.double(), evidence.label.long(), reduction="none")
+        return -_cross_entropy(evidence.teacher.train.logits, evidence.label)
 
 
 @register("select", "correctness", paper="control: whether the teacher is right")
@@ -49,7 +48,7 @@ class Correctness(RankedSelection):
     def score(self, evidence: Evidence) -> Float[Tensor, " n"]:
         """1 where the teacher is right."""
         logits = evidence.teacher.train.logits
-        return (predicted_class(logits) == evidence.label).to(logits.dtype)
+        return (in_blocks(predicted_class)(logits) == evidence.label).to(logits.dtype)
 
 
 @register("select", "random", paper="control: what any choice of as many samples would do")
@@ -64,3 +63,15 @@ class Random(RankedSelection):
         """A random permutation."""
         generator = torch.Generator().manual_seed(evidence.seed)
         return torch.randperm(len(evidence.label), generator=generator).float().to(evidence.label.device)
+
+
+@in_blocks
+def _error_length(logits: Float[Tensor, "n classes"], label: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    probabilities = logits.double().softmax(dim=1)
+    length: Tensor = (probabilities - F.one_hot(label.long(), probabilities.shape[1])).norm(dim=1)
+    return length
+
+
+@in_blocks
+def _cross_entropy(logits: Float[Tensor, "n classes"], label: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    return F.cross_entropy(logits.double(), label.long(), reduction="none")

@@ -17,9 +17,20 @@ def peak_bytes(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.is_file() else None
-    if found:
-        return int(found[1]) * 1024
+    most = status_bytes("VmHWM")
+    if most is not None:
+        return most
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def status_bytes(entry: str) -> int | None:
+    """What Linux says of this process's memory; None elsewhere.
+
+    Args:
+        entry: "VmHWM" for the most it has held; now: "RssAnon" for memory of its own, "RssFile" for pages of files,
+            which the system drops at need.
+    """
+    found = re.search(rf"{entry}:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.is_file() else None
+    return int(found[1]) * 1024 if found else None

@@ -1,11 +1,12 @@
 """Asks a teacher, once and before training, what a selection is fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
+from preceptor.blocks import Table, gathered
 from preceptor.data import ImageSet
 from preceptor.errors import InputError
 from preceptor.evidence import Checkpoint, Evidence, Outputs
@@ -26,6 +27,9 @@ def gather_evidence(
 ) -> Evidence:
     """What the teacher makes of the training and the held-out images, as they are, without augmentation.
 
+    What it holds is what it returns, and some hundred images besides: in float32, a number a class and, with features,
+    one a dimension, for each sample and each moment of the history.
+
     Args:
         teacher: as it teaches.
         train: all training images and labels, on the teacher's device.
@@ -42,20 +46,22 @@ def gather_evidence(
     """
     live = _looked_into(teacher) if features else None
     moments: Sequence[tuple[float, Signal]] = history or [(1.0, teacher)]
-    taught, kept = (train.take(where.to(train.images.device)) for where in (positions, held_out))
+    index, of_held_out = (where.to(train.labels.device) for where in (positions, held_out))
 
-    def made_of(network: Signal, images: Tensor, places: Tensor) -> Outputs:
-        return outputs(_looked_into(network), images) if features else said_of(network, images, places, view)
+    def made_of(network: Signal, places: Tensor) -> Outputs:
+        if features:
+            return outputs(_looked_into(network), train.images, places)
+        return said_of(network, train.images, places, view)
 
     return Evidence(
-        index=positions.to(train.labels.device),
-        label=taught.labels.long(),
-        held_out_label=kept.labels.long() if len(held_out) else None,
+        index=index,
+        label=train.labels[index].long(),
+        held_out_label=train.labels[of_held_out].long() if len(held_out) else None,
         checkpoints=tuple(
             Checkpoint(
                 rate,
-                made_of(network, taught.images, positions),
-                made_of(network, kept.images, held_out) if len(held_out) else None,
+                made_of(network, positions),
+                made_of(network, held_out) if len(held_out) else None,
             )
             for rate, network in moments
         ),
@@ -76,24 +82,30 @@ def _looked_into(teacher: Signal) -> LiveTeacher:
 
 def said_of(
     teacher: Signal,
-    images: UInt8[Tensor, "n channels height width"],
+    images: UInt8[Tensor, "all channels height width"],
     positions: Int[Tensor, " n"],
     view: int,
     batch_size: int = 512,
 ) -> Outputs:
-    """Logits alone, of any signal, for images in one view."""
-    index = positions.cpu().split(batch_size)
-    parts = zip(images.split(batch_size), index, strict=True)
-    return Outputs(torch.cat([teacher.said(part, where, torch.full_like(where, view)) for part, where in parts]))
+    """Logits alone, of any signal, for the images at these positions, in one view."""
+    parts = _batches(images, positions, batch_size)
+    said = (teacher.said(part, where, torch.full_like(where, view)) for part, where in parts)
+    return Outputs(gathered(said, len(positions)))
 
 
-def outputs(teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"], batch_size: int = 512) -> Outputs:
-    """Logits, and the inputs of the last linear layer.
+def outputs(
+    teacher: LiveTeacher,
+    images: UInt8[Tensor, "all channels height width"],
+    positions: Int[Tensor, " n"],
+    batch_size: int = 512,
+) -> Outputs:
+    """Logits of the images at these positions, and the inputs of the last linear layer.
 
     Raises:
         InputError: there is no such layer, or it runs more than once an image.
     """
-    layer = last_linear_layer(teacher, images[:2])
+    layer = last_linear_layer(teacher, images[positions[:2].to(images.device)])
+    logits, inputs = Table(len(positions)), Table(len(positions))
     kept: list[Tensor] = []
 
     def keep(_: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
@@ -102,16 +114,28 @@ def outputs(teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width
 
     hook = layer.register_forward_pre_hook(keep, with_kwargs=True)
     try:
-        logits = torch.cat([teacher(part) for part in images.split(batch_size)])
+        for part, _ in _batches(images, positions, batch_size):
+            kept.clear()
+            logits.add(teacher(part))
+            _check_once(teacher, kept, len(part))
+            inputs.add(kept[0])
     finally:
         hook.remove()
-    inputs = torch.cat(kept)
-    if len(inputs) != len(logits):
+    return Outputs(logits.rows, inputs.rows)
+
+
+def _batches(images: Tensor, positions: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images at some positions, and these positions on the CPU; once, without any, where there are none."""
+    for where in positions.cpu().split(batch_size):
+        yield images[where.to(images.device)], where
+
+
+def _check_once(teacher: LiveTeacher, inputs: Sequence[Tensor], images: int) -> None:
+    if [len(given) for given in inputs] != [images]:
         raise InputError(
             f"the teacher ({type(teacher.network).__name__}) runs its last linear layer more than once an image: what "
             "its logits are made from cannot be told; select by el2n, teacher_loss, correctness or random"
         )
-    return Outputs(logits, inputs)
 
 
 def last_linear_layer(teacher: LiveTeacher, images: UInt8[Tensor, "n channels height width"]) -> nn.Linear:

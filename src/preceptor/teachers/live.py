@@ -1,5 +1,6 @@
 """A network as teacher: frozen, in eval mode, with its own normalisation; and a look at any teacher beforehand."""
 
+from collections.abc import Iterable
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Self
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from preceptor.blocks import Table
 from preceptor.data import Normalisation
 from preceptor.errors import InputError
 from preceptor.lesson import UNLABELLED, predicted_class
@@ -197,21 +199,41 @@ def answers_of(
     """
     where = torch.arange(len(images)) if positions is None else positions.cpu()
     parts = zip(images.split(batch_size), where.split(batch_size), strict=True)
-    logits = torch.cat([teacher.said(part, index, torch.full_like(index, view)) for part, index in parts])
-    if logits.shape[1] != classes:
-        raise InputError(
-            f"the teacher has {logits.shape[1]} classes, the data set {classes}: "
-            "use a teacher trained on these classes, in this order"
-        )
-    bad = (~logits.isfinite()).any(dim=1).nonzero().flatten()
+    said = (teacher.said(part, at, torch.full_like(at, view)) for part, at in parts)
+    answers, finite, same = _looked_at(said, len(images), classes)
+    bad = (~finite).nonzero().flatten()
     if len(bad):
         raise InputError(
             f"the teacher's logits are not finite for {len(bad)} of {len(images)} training images, the first at "
             f"position {int(where[bad[0].cpu()])}: check its weights and the range of its input"
         )
-    if len(logits) >= _ENOUGH_TO_DIFFER and len(labels.unique()) > 1 and bool((logits == logits[0]).all()):
+    if len(answers) >= _ENOUGH_TO_DIFFER and len(labels.unique()) > 1 and same:
         raise InputError(
             f"the teacher says the same of all {len(images)} training images, to the last bit: it teaches nothing; "
             "check its weights, its file and the range of its input"
         )
-    return Answers(where, labels.cpu().long(), predicted_class(logits).cpu())
+    return Answers(where, labels.cpu().long(), answers.cpu())
+
+
+def _looked_at(
+    said: Iterable[Float[Tensor, "batch classes"]], images: int, classes: int
+) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"], bool]:
+    """Of logits that come in parts: the answers, which rows are finite, and whether all rows are the same.
+
+    No more than a part is kept: of a million images of a thousand classes the logits alone would be 4 GB.
+
+    Raises:
+        InputError: another number of classes.
+    """
+    answers, finite, same, first = Table(images), Table(images), True, None
+    for logits in said:
+        if logits.shape[1] != classes:
+            raise InputError(
+                f"the teacher has {logits.shape[1]} classes, the data set {classes}: "
+                "use a teacher trained on these classes, in this order"
+            )
+        first = logits[:1].clone() if first is None else first
+        answers.add(predicted_class(logits))
+        finite.add(logits.isfinite().all(dim=1))
+        same = same and bool((logits == first).all())
+    return answers.rows, finite.rows, same

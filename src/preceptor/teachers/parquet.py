@@ -38,6 +38,7 @@ def read_parquet(path: Path, images: int, class_names: Sequence[str]) -> Table:
             _check_count(path, file.metadata.num_rows, images)
             _check_types(path, file.schema_arrow)
             table = file.read()
+            _check_count(path, table.num_rows, images)  # the file's own word may be another
     except (InputError, MemoryError):
         raise
     except Exception as error:  # pyarrow's own errors are of many kinds, and what it binds raises its own

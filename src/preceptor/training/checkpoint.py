@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from preceptor.errors import InputError, Stopped
+from preceptor.errors import InputError, Stopped, first_line, out_of_memory
 from preceptor.files import write_whole
 from preceptor.training.watcher import Moment
 
@@ -42,10 +42,12 @@ class Found:
 
     Attributes:
         moment: of the newest that is whole; None when there is none.
-        damaged: newer ones that are not, by name.
+        path: of that one.
+        damaged: newer ones that are not whole, by name.
     """
 
     moment: Moment | None
+    path: Path | None
     damaged: tuple[str, ...]
 
 
@@ -104,10 +106,10 @@ def load_newest(folder: Path, device: torch.device) -> Found:
     damaged: list[str] = []
     for checkpoint in _listed(folder):
         try:
-            return Found(load(checkpoint.path, device), tuple(damaged))
+            return Found(load(checkpoint.path, device), checkpoint.path, tuple(damaged))
         except InputError:
             damaged.append(checkpoint.path.name)
-    return Found(None, tuple(damaged))
+    return Found(None, None, tuple(damaged))
 
 
 def load(path: Path, device: torch.device) -> Moment:
@@ -122,10 +124,14 @@ def load(path: Path, device: torch.device) -> Moment:
         raise InputError(f"{path}: damaged: its content does not match the checksum in its name")
     try:
         kept = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        return Moment(kept["epoch"], kept["step"], kept["pupils"])
+        moment = Moment(kept["epoch"], kept["step"], kept["pupils"])
+        if (moment.epoch, moment.step) != (int(match["epoch"]), int(match["step"])) or type(moment.pupils) is not dict:
+            raise ValueError("it holds another moment than its name says")
+        return moment
     except Exception as error:  # what is no checkpoint, whatever its name says, makes torch raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: no checkpoint of a run, and not opened any further: {reason}") from error
+        if out_of_memory(error):  # then it is not the checkpoint that is at fault
+            raise
+        raise InputError(f"{path}: no checkpoint of a run, and not opened any further: {first_line(error)}") from error
 
 
 @contextmanager
@@ -150,7 +156,7 @@ def stopping_on_signals(keeper: CheckpointKeeper) -> Iterator[None]:
 
 def _listed(folder: Path) -> list[_Named]:
     """By name, the newest first."""
-    matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt")]
+    matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt") if path.is_file()]
     found = [_Named(int(match["epoch"]), int(match["step"]), path) for match, path in matches if match]
     return sorted(found, reverse=True)
 

@@ -15,8 +15,8 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from preceptor.data import Normalisation
-from preceptor.errors import InputError
-from preceptor.files import write_whole
+from preceptor.errors import InputError, first_line, out_of_memory
+from preceptor.files import read_json, write_whole
 from preceptor.models.layout import in_fast_layout
 from preceptor.training.batches import Batch
 from preceptor.training.fault import Fault
@@ -124,10 +124,11 @@ def load_failure(folder: Path) -> Failure:
     Raises:
         InputError: there is none, or it is damaged.
     """
-    if not (folder / FAILURE_FILE).is_file():
-        raise InputError(f"{folder}: no {FAILURE_FILE}: no step of this run went wrong, or it lies elsewhere")
+    for name in (FAILURE_FILE, STATE_FILE, BATCH_FILE):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: no {name}: no step of this run went wrong, or it lies elsewhere")
     try:
-        record = json.loads((folder / FAILURE_FILE).read_text(encoding="utf-8"))
+        record = read_json(folder / FAILURE_FILE)
         digests, fault = record.pop("sha256"), record.pop("fault")
         contents = {name: (folder / name).read_bytes() for name in (STATE_FILE, BATCH_FILE)}
         for name, content in contents.items():
@@ -144,8 +145,11 @@ def load_failure(folder: Path) -> Failure:
     except InputError:
         raise
     except Exception as error:  # what is no failure, whatever its name says, makes readers raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder}: not what a run writes of a step that went wrong, or damaged: {reason}") from error
+        if out_of_memory(error):
+            raise
+        raise InputError(
+            f"{folder}: not what a run writes of a step that went wrong, or damaged: {first_line(error)}"
+        ) from error
 
 
 def _tensors(failure: Failure) -> dict[str, Tensor]:

@@ -12,19 +12,20 @@ from jaxtyping import Int
 from torch import Tensor
 
 from preceptor.data import ImageSet, Normalisation, ViewRule
-from preceptor.errors import InputError
+from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.models.layout import in_fast_layout
 from preceptor.teachers.signal import Signal
+from preceptor.training.ahead import made_ahead
 from preceptor.training.batches import Batch, batches_of, plan_epoch, steps_in_epoch
 from preceptor.training.failure import Failure, OnNonfinite
 from preceptor.training.lectern import Lectern
-from preceptor.training.means import Compile, Precision, settled_precision, student_runner
+from preceptor.training.means import Compile, Precision, check_compile, settled_precision, student_runner
 from preceptor.training.protocol import Protocol
 from preceptor.training.rescue import Rescue, Setting
 from preceptor.training.seat import Pupil, Seat, check_times, part
 from preceptor.training.step import Step, draws_at, take
 from preceptor.training.tally import EpochRecord
-from preceptor.training.watcher import Keeper, Moment, Silent, Watcher
+from preceptor.training.watcher import Keeper, Moment, Silent, UnfitMoment, Watcher
 
 READINGS_PER_EPOCH = 8
 """How often an epoch the tallies are read for the watcher; each reading waits for the device."""
@@ -48,6 +49,7 @@ def fit(
     start: Moment | None = None,
     on_nonfinite: OnNonfinite = "stop",
     on_failure: Callable[[Failure], None] | None = None,
+    overlap: bool = False,
 ) -> Iterator[list[EpochRecord]]:
     """Train a class of pupils; yields one record a pupil after each epoch.
 
@@ -80,15 +82,18 @@ def fit(
             steps (at least one). "lower" begins the epoch again at a tenth of the learning rate, which stays a tenth
             of the schedule's; up to three times. Beyond that either stops.
         on_failure: told of every such step, with all it takes to take it again, before anything is done about it.
+        overlap: on a GPU, make the next batch and the teacher's signal on a stream of their own while the students take
+            this one. Default False, since no measurement yet says where it pays (``benchmarks/gpu/tuning.py`` does).
 
     Raises:
         InputError: no samples, a chain without its teacher or with a selection that is not fitted, a term in whose
             time no step begins, or a student that declines nearly everything.
+        UnfitMoment: an InputError too: ``start`` is a moment of another training.
         NotFinite: an InputError too: a step is not finite, and the training stops; it says where it goes wrong first.
         EnvironmentProblem: CUDA graphs on another device.
     """
-    if len(positions) < 2:
-        raise InputError(f"{len(positions)} training samples: at least 2 are needed")
+    device = device or train.images.device
+    check_fit(pupils, positions, protocol, compile, device)
     if teacher is None and any(pupil.chain.needs_teacher for pupil in pupils):
         raise InputError("a chain needs teacher logits: give a teacher")
     if teacher is not None and not isinstance(teacher, Signal):
@@ -97,8 +102,6 @@ def fit(
             "LiveTeacher(network, normalise), or whatever else has the methods of Signal"
         )
     steps = steps_in_epoch(len(positions), protocol.batch_size)
-    check_times(pupils, protocol.epochs * steps)
-    device = device or train.images.device
     lectern = Lectern(teacher, [pupil.chain for pupil in pupils], len(train))
     settled = settled_precision(precision, device)
     setting = Setting(seed, len(train), settled, normalise)
@@ -107,18 +110,39 @@ def fit(
     watcher = watcher or Silent()
     watcher.begin(protocol.epochs, steps, len(positions))
     begun, first = (0, 0) if start is None else room.resume(start)
+    if begun > protocol.epochs or first >= steps:
+        raise UnfitMoment(f"epoch {begun + 1}, step {first + 1} of {protocol.epochs} epochs of {steps} steps")
     for epoch in range(begun, protocol.epochs):
         started = time.perf_counter()
         plan = plan_epoch(positions, rule, batch_size=protocol.batch_size, seed=seed, epoch=epoch)
         lectern.begin_epoch(plan)
         batches = partial(batches_of, plan, train, rule, device=device, asked=lectern.asked)
-        room.go_through(batches, epoch, range(first, steps), watcher, keeper)
+        room.go_through(batches, epoch, range(first, steps), watcher, keeper, overlap)
         seconds = time.perf_counter() - started
         images = len(positions) - plan.bounds[first][0]
         yield [seat.end_epoch(epoch + 1, images / seconds, seconds) for seat in room.seats]
         first = 0
         if keeper is not None:
             keeper.after_step(partial(room.moment, epoch + 1, 0))
+
+
+def check_fit(
+    pupils: Sequence[Pupil],
+    positions: Int[Tensor, " given"],
+    protocol: Protocol,
+    compile: Compile,  # noqa: A002
+    device: torch.device,
+) -> None:
+    """Make sure that pupils can be trained so, as far as it can be told without the teacher; as :func:`fit`.
+
+    Raises:
+        InputError: fewer than two samples, or a term in whose time no step begins.
+        EnvironmentProblem: CUDA graphs on another device.
+    """
+    if len(positions) < 2:
+        raise InputError(f"{len(positions)} training samples: at least 2 are needed")
+    check_times(pupils, protocol.epochs * steps_in_epoch(len(positions), protocol.batch_size))
+    check_compile(compile, device)
 
 
 class _Classroom:
@@ -151,13 +175,24 @@ class _Classroom:
 
     def resume(self, start: Moment) -> tuple[int, int]:
         """Go on from a moment: at which epoch, and which step of it."""
-        for seat in self.seats:
-            seat.resume(start.pupils[seat.pupil.name])
-        self.rescue.resume(start.pupils)
+        try:
+            for seat in self.seats:
+                seat.resume(start.pupils[seat.pupil.name])
+            self.rescue.resume(start.pupils)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            if out_of_memory(error):
+                raise
+            raise UnfitMoment(f"does not fit student and recipe ({first_line(error)})") from error
         return start.epoch, start.step
 
     def go_through(
-        self, batches: "_Batches", epoch: int, numbers: range, watcher: Watcher, keeper: Keeper | None
+        self,
+        batches: "_Batches",
+        epoch: int,
+        numbers: range,
+        watcher: Watcher,
+        keeper: Keeper | None,
+        overlap: bool,
     ) -> None:
         """One epoch, or what is left of it; every pupil is sound at its end."""
         steps = numbers.stop
@@ -166,12 +201,11 @@ class _Classroom:
             seat.begin_epoch(new=numbers.start == 0)
         self.rescue.begin_epoch(steps, partial(self._steps, batches, epoch, steps), numbers.start)
         with self._drawing():
-            shown = batches(first=numbers.start)
-            for number in numbers:
-                with part("batch"):
-                    batch = next(shown)
-                self._teach(batch, number, epoch, steps)
-                watcher.step(epoch + 1, len(batch.label))
+            made = self._steps(batches, epoch, steps, numbers.start)
+            for step in made_ahead(made, self.device) if overlap else made:
+                number = step.number
+                self._teach(step)
+                watcher.step(epoch + 1, len(step.batch.label))
                 if keeper is not None and number + 1 < steps:
                     keeper.after_step(partial(self.moment, epoch, number + 1))
                 if number % read_every == read_every - 1:
@@ -180,9 +214,8 @@ class _Classroom:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the clock is right
 
-    def _teach(self, batch: Batch, number: int, epoch: int, steps: int) -> None:
-        """One step of every pupil."""
-        step = self._step(batch, number, epoch, steps)
+    def _teach(self, step: Step) -> None:
+        """Every pupil takes the step."""
         for seat in self.seats:
             take(step, seat, self.setting.precision)
 
@@ -198,8 +231,11 @@ class _Classroom:
         return Step(epoch, number, progress, draws, batch, images, signal)
 
     def _steps(self, batches: "_Batches", epoch: int, steps: int, first: int) -> Iterator[Step]:
-        """The steps of an epoch from a number on, to be taken again."""
-        for number, batch in enumerate(batches(first=first), first):
+        """The steps of an epoch from a number on."""
+        shown = batches(first=first)
+        for number in range(first, steps):
+            with part("batch"):
+                batch = next(shown)
             yield self._step(batch, number, epoch, steps)
 
     def moment(self, epoch: int, step: int) -> Moment:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from preceptor.errors import InputError
+
 
 class Watcher(Protocol):
     """Told about training while it happens. Nothing it is handed lives on a device."""
@@ -45,6 +47,10 @@ class Moment:
     epoch: int
     step: int
     pupils: dict[str, Any]
+
+
+class UnfitMoment(InputError):
+    """A training cannot go on from a moment, which is of another one."""
 
 
 class Keeper(Protocol):

@@ -28,7 +28,9 @@ from preceptor.runs.selection import settle_selection
 from preceptor.runs.signals import Teacher
 from preceptor.runs.teaching import settle_teacher
 from preceptor.teachers.label_order import LabelOrder, label_order
+from preceptor.training import Pupil
 from preceptor.training.device import choose_device, deterministic
+from preceptor.training.loop import check_fit
 
 ASKED_TWICE = 64
 """Images that the teacher is asked about twice."""
@@ -92,6 +94,8 @@ def _thorough(config: RunConfig, material: Material, asks_itself: bool) -> list[
     if material.teacher is not None:
         found += [*_about(material.teacher, material), *_normalisations(material.teacher, material)]
     try:
+        pupil = Pupil("student", material.student, material.chain)
+        check_fit([pupil], material.positions, config.protocol, config.compile, material.train.images.device)
         settle_selection(config, material)
         teacher = settle_teacher(config, material, compiles_it=False)
     except InputError as error:

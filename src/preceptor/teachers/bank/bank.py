@@ -48,8 +48,9 @@ class Bank:
     """A signal that remembers; made by :func:`open_bank`.
 
     What it says is what the disk holds, rounded as :class:`Codec` does, also in the batch that asks the teacher: a run
-    that fills the bank and one that finds it filled see the same bits. Any number of processes of one machine may use
-    and fill the same bank.
+    that fills the bank and one that finds it filled see the same bits, also where a process was killed while it filled
+    the bank: of what the teacher was asked about at a time everything is kept, or nothing. Any number of processes of
+    one machine may use and fill the same bank.
 
     Args:
         folder: of the bank.
@@ -58,6 +59,7 @@ class Bank:
 
     Raises:
         InputError: a file of the bank is damaged, or it keeps features and the live signal gives none.
+        EnvironmentProblem: a killed process left a batch half kept, and the rest cannot be written.
     """
 
     def __init__(self, folder: Path, card: Card, live: Signal | None) -> None:
@@ -67,6 +69,8 @@ class Bank:
             raise InputError(f"bank {folder}: keeps features, which this teacher does not give: use one that does")
         self.codec = Codec(self.layout)
         self.store = Store(folder, self.layout, card.seed)
+        if live is not None:
+            self.store.finish()
 
     @property
     def classes(self) -> int:

@@ -13,7 +13,7 @@ from preceptor import __version__
 from preceptor.config import validated
 from preceptor.data import Normalisation, Views
 from preceptor.errors import InputError
-from preceptor.files import write_whole
+from preceptor.files import read_json, write_whole
 from preceptor.teachers.bank.layout import Layout
 
 CARD_FILE = "bank.json"
@@ -122,10 +122,7 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD_FILE
     if not path.is_file():
         raise InputError(f"{path}: no such file: give the folder of a bank, or fill one first")
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}: {_REMEDY}") from error
+    content = read_json(path, remedy=_REMEDY)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}: {_REMEDY}")
     if content.get("format") != 1:

@@ -9,6 +9,10 @@ from pathlib import Path
 from preceptor.errors import EnvironmentProblem
 
 LOCK_FILE = ".lock"
+
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""Opening a link is an error: in a bank from somebody else it may lead anywhere."""
+
 LOCK_SECONDS = 60.0
 """How long to wait for it. Nobody holds it for more than the writing of one batch."""
 
@@ -36,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
     except OSError as error:
         raise EnvironmentProblem(
             f"{path.parent}: cannot be written: {error.strerror}: make the bank's folder writable, or fill the bank "

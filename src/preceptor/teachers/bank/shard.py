@@ -31,7 +31,7 @@ class Shard:
         record: type of a record.
 
     Raises:
-        InputError: the file has another size than it was made with.
+        InputError: the file has another size than it was made with, or is a link.
     """
 
     def __init__(self, path: Path, cells: int, record: np.dtype[Any]) -> None:
@@ -40,6 +40,8 @@ class Shard:
         self._map: tuple[Marks, Shaped[ndarray, " cells"]] | None = None
         self._file: int | None = None
         self._let_go: Callable[[], object] = _nothing
+        if path.is_symlink():
+            raise InputError(f"{path}: a link, and a bank has none: put what it leads to there, or remove it")
         if path.exists():
             self._check_size()
 
@@ -131,7 +133,8 @@ class Shard:
     def _create(self) -> None:
         """A file of holes, which take no room until they are written."""
         part = self.path.with_suffix(".part")
-        with part.open("wb") as file:
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
             file.truncate(self.bytes)
         part.replace(self.path)
 

@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from preceptor.errors import InputError
 from preceptor.teachers.bank.checksum import Checksum
+from preceptor.teachers.bank.journal import Journal
 from preceptor.teachers.bank.layout import Layout
 from preceptor.teachers.bank.lock import locked
 from preceptor.teachers.bank.shard import Shard
@@ -25,7 +26,8 @@ class Store:
     """Records by cell, in a folder.
 
     Writers take turns and never write a cell twice, so a mark always belongs to the record beside it. Readers take no
-    lock: they compare each record with its mark.
+    lock: they compare each record with its mark. Of a batch that is added all cells are kept, or none, wherever the
+    process is killed (:class:`Journal`).
 
     Args:
         folder: which exists.
@@ -41,6 +43,7 @@ class Store:
         self._record = layout.record
         self._checksum = Checksum(seed, self._record.itemsize)
         self._per_shard = layout.cells_per_shard
+        self._journal = Journal(folder, layout.cells, self._record)
         self.shards = [
             Shard(folder / f"shard-{number:05d}.bin", layout.cells_in(number), self._record)
             for number in range(layout.shards)
@@ -87,10 +90,32 @@ class Store:
         """
         cells, first = np.unique(cells, return_index=True)
         records = records[first]
-        marks = self._checksum(cells, records)
         with locked(self.folder):
-            for shard, where, inside in self._by_shard(cells):
-                shard.write(inside, records[where], marks[where])
+            self._finish()
+            self._journal.note(cells, records)
+            self._write(cells, records)
+            self._journal.clear()
+
+    def finish(self) -> None:
+        """Keep the rest of a batch in the midst of which a process was killed; nothing where none was.
+
+        Raises:
+            EnvironmentProblem: there is a rest, and it cannot be written.
+        """
+        if not self._journal.is_empty:
+            with locked(self.folder):
+                self._finish()
+
+    def _finish(self) -> None:
+        begun = self._journal.noted()
+        if begun is not None:
+            self._write(*begun)
+        self._journal.clear()
+
+    def _write(self, cells: Cells, records: Records) -> None:
+        marks = self._checksum(cells, records)
+        for shard, where, inside in self._by_shard(cells):
+            shard.write(inside, records[where], marks[where])
 
     def forget(self, cells: Cells) -> None:
         """Empty those of the cells, given in rising order, whose record still does not match its mark."""

@@ -1,0 +1,186 @@
+"""Serves a student that ``preceptor export`` wrote as ONNX, with nothing but ONNX Runtime, NumPy and Pillow.
+
+Usage:
+    python serve.py student.onnx --port 8000     # then: curl --data-binary @image.png http://127.0.0.1:8000/
+    python serve.py student.onnx IMAGE ...       # one line of JSON for each image
+"""
+
+import argparse
+import io
+import json
+import sys
+import threading
+import warnings
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MOST_BYTES = 20 * 2**20
+"""Of an encoded image."""
+
+MOST_PIXELS = 2**26
+"""Of a decoded one: beyond, a small file is more likely made to fill the memory than a photograph."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow decodes itself, without starting another program."""
+
+AT_A_TIME = 4
+"""Images decoded and answered side by side; further requests wait."""
+
+SECONDS_TO_SEND = 30
+
+
+class BadImage(Exception):
+    """An image that cannot be answered, and why."""
+
+
+class Student:
+    """An exported student.
+
+    Args:
+        path: of the ONNX file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        found = self._session.get_modelmeta().custom_metadata_map
+        self.class_names: list[str] = json.loads(found["class_names"])
+        _, self._channels, self._height, self._width = self._session.get_inputs()[0].shape
+
+    def answer(self, encoded: bytes) -> dict[str, object]:
+        """What it says of an image: label, class name, probability, score, and whether it answers or declines.
+
+        Raises:
+            BadImage: it cannot be decoded, or is too large.
+        """
+        outputs = self._session.run(
+            ["label", "probabilities", "score", "answered"], {"images": self._pixels(encoded)[np.newaxis]}
+        )
+        label, probabilities, score, answered = (output[0] for output in outputs)
+        return {
+            "label": int(label),
+            "class": self.class_names[int(label)],
+            "probability": float(probabilities[label]),
+            "score": float(score),
+            "answered": bool(answered),
+        }
+
+    def _pixels(self, encoded: bytes) -> np.ndarray:
+        """[channels, height, width] in uint8, scaled and cropped as the images of a folder are for training."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of tags that are not as they should be, where the pixels are
+                with Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
+                    if opened.width * opened.height > MOST_PIXELS:
+                        raise BadImage(f"{opened.width} x {opened.height} pixels, at most {MOST_PIXELS:,} are decoded")
+                    image = opened.convert("RGBA") if "transparency" in opened.info else opened
+                    image = image.convert("L" if self._channels == 1 else "RGB")
+                    image = ImageOps.fit(image, (self._width, self._height), method=Image.Resampling.BICUBIC)
+        except BadImage:
+            raise
+        except UnidentifiedImageError as error:
+            raise BadImage(f"not an image that can be read; send one of {', '.join(FORMATS)}") from error
+        except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
+            raise BadImage(f"the image cannot be decoded: {error}") from error
+        return np.asarray(image).reshape(self._height, self._width, self._channels).transpose(2, 0, 1)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """POST an encoded image to /, get JSON; GET / for the class names."""
+
+    student: Student
+    places = threading.BoundedSemaphore(AT_A_TIME)
+    timeout = SECONDS_TO_SEND
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """The class names."""
+        self._say(HTTPStatus.OK, {"class_names": self.student.class_names, "send": "POST an encoded image to /"})
+
+    def do_POST(self) -> None:
+        """The answer to an image."""
+        given = self.headers.get("Content-Length", "")
+        if not (given.isascii() and given.isdigit()):
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "give a Content-Length and the encoded image as the body")
+            return
+        if len(given) > 12 or int(given) > MOST_BYTES:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_BYTES:,} bytes are taken")
+            return
+        encoded = self.rfile.read(int(given))
+        with self.places:
+            try:
+                answer = self.student.answer(encoded)
+            except BadImage as error:
+                self._say(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+                return
+        self._say(HTTPStatus.OK, answer)
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        """Answer without reading the body, which then cannot be followed by another request."""
+        self.close_connection = True
+        self._say(status, {"error": why})
+
+    def _say(self, status: HTTPStatus, content: dict[str, object]) -> None:
+        body = (json.dumps(content) + "\n").encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def serve(student: Student, host: str, port: int) -> None:
+    """Answer requests until interrupted. Port 0 takes any that is free; the first line printed names it."""
+    handler = type("StudentHandler", (Handler,), {"student": student})
+    with ThreadingHTTPServer((host, port), handler) as server:
+        print(f"serving on http://{host}:{server.server_port}/", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+
+
+def answer_files(student: Student, paths: list[Path]) -> int:
+    """One line of JSON for each image; a bad one is a line with its error. 1 if there was any, else 0."""
+    failed = 0
+    for path in paths:
+        try:
+            if path.stat().st_size > MOST_BYTES:
+                raise BadImage(f"more than {MOST_BYTES:,} bytes")
+            answer = student.answer(path.read_bytes())
+        except (BadImage, OSError) as error:
+            answer, failed = {"error": str(error)}, 1
+        print(json.dumps({"file": str(path), **answer}), flush=True)
+    return failed
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Answer images by an exported student.")
+    parser.add_argument("model", type=Path, help="student.onnx, as preceptor export writes it")
+    parser.add_argument("images", type=Path, nargs="*", help="files to answer; without any it serves HTTP")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free (default 8000)")
+    arguments = parser.parse_args()
+    try:
+        student = Student(arguments.model)
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        reason = str(error).strip().splitlines()[0]
+        print(f"{arguments.model}: not a student that preceptor export wrote ({reason})", file=sys.stderr)
+        return 2
+    if arguments.images:
+        return answer_files(student, arguments.images)
+    serve(student, arguments.host, arguments.port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""``preceptor predict``: what a student says of images without labels."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from preceptor.cli.prediction_rows import Format
+    from preceptor.cli.progress import PredictionBar
+    from preceptor.data.stream import Source
+    from preceptor.runs.prediction import Prediction, Predictor
+
+EXAMPLES = """examples:
+  preceptor predict runs/student photo.png
+  preceptor predict runs/student photos/ --out answers.csv
+  preceptor predict runs/student images.npy --format jsonl --top-k 3
+
+An image that cannot be read is a row with its error. A student that was calibrated to decline (preceptor calibrate)
+gives no label where it does.
+"""
+
+FORMATS_OF_FILES: dict[str, "Format"] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "table"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    from preceptor.cli.options import add_output_options
+
+    parser.epilog = EXAMPLES
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of the student")
+    parser.add_argument(
+        "inputs",
+        type=Path,
+        nargs="+",
+        metavar="INPUT",
+        help="images, folders of images, and .npy or .npz files of uint8 images",
+    )
+    parser.add_argument("--out", type=Path, help="file to write; must not exist (default: standard output)")
+    parser.add_argument(
+        "--format",
+        choices=("jsonl", "csv", "table"),
+        help="of the rows (default: by the name of --out, .jsonl, .csv or .txt, else a table)",
+    )
+    parser.add_argument("--top-k", type=int, help="classes to name of each image (default 5; in a table 1)")
+    parser.add_argument("--batch-size", type=int, default=256, help="images at a time (default 256)")
+    parser.add_argument("--score", help="how sure it is, by which score (default: that it declines by)")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the score, such as p=3")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    add_output_options(parser)
+
+
+@dataclass
+class _Count:
+    """What came out so far."""
+
+    images: int = 0
+    declined: int = 0
+    errors: int = 0
+    first_error: str = ""
+
+    def add(self, said: "Prediction") -> None:
+        self.images += 1
+        self.declined += bool(said.declined)
+        if said.error is not None:
+            self.errors += 1
+            self.first_error = self.first_error or f"{said.input}: {said.error}"
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ask, and write a row an image."""
+    from preceptor.cli.calibrate import score_options
+    from preceptor.cli.printing import printable
+    from preceptor.data.stream import open_source
+    from preceptor.errors import InputError
+    from preceptor.runs.prediction import TOP_K, Predictor
+
+    form = _format(arguments)
+    _check_free(arguments.out)
+    predictor = Predictor(
+        arguments.run,
+        score=arguments.score,
+        options=score_options(arguments.option),
+        top_k=arguments.top_k if arguments.top_k is not None else (1 if form == "table" else TOP_K),
+        device=arguments.device,
+    )
+    count = _Count()
+    _write(arguments, form, predictor, [open_source(path) for path in arguments.inputs], count)
+    if count.errors == count.images:
+        raise InputError(f"none of the {count.images:,} images could be used; the first: {count.first_error}")
+    if arguments.json and arguments.out is not None:
+        told = {"images": count.images, "declined": count.declined, "errors": count.errors}
+        print(json.dumps({"run": str(arguments.run), "out": str(arguments.out), **told}))
+    elif not arguments.json and not arguments.quiet:
+        print(printable(_in_words(count, arguments.out)), file=sys.stderr)
+
+
+def _format(arguments: argparse.Namespace) -> "Format":
+    from preceptor.errors import InputError
+
+    if arguments.format is not None:
+        return cast("Format", arguments.format)
+    if arguments.out is None:
+        return "jsonl" if arguments.json else "table"
+    if arguments.out.suffix not in FORMATS_OF_FILES:
+        known = ", ".join(FORMATS_OF_FILES)
+        raise InputError(f"{arguments.out}: in which format? give --format, or a name that ends in {known}")
+    return FORMATS_OF_FILES[arguments.out.suffix]
+
+
+def _check_free(out: Path | None) -> None:
+    from preceptor.errors import InputError
+    from preceptor.files import check_writable
+
+    if out is not None:
+        if out.exists():
+            raise InputError(f"{out}: exists; nothing is ever overwritten: choose another --out")
+        check_writable(out.resolve().parent)
+
+
+def _write(
+    arguments: argparse.Namespace, form: "Format", predictor: "Predictor", sources: list["Source"], count: _Count
+) -> None:
+    from preceptor.cli.prediction_rows import lines
+    from preceptor.cli.progress import PredictionBar
+    from preceptor.files import whole_file
+
+    drawn_into = arguments.out is None and sys.stdout.isatty()  # rows on the screen are progress enough
+    with PredictionBar(quiet=arguments.quiet or arguments.json or drawn_into) as bar:
+        bar.begin_images(sum(len(source) for source in sources))
+        pictures = (picture for source in sources for picture in source.pictures(predictor.form))
+        said = _counted(predictor.predictions(pictures, arguments.batch_size), count, bar)
+        rows = lines(said, form, predictor.card, predictor.top_k)
+        with nullcontext(sys.stdout) if arguments.out is None else whole_file(arguments.out) as file:
+            file.writelines(f"{row}\n" for row in rows)
+
+
+def _counted(predictions: Iterable["Prediction"], count: _Count, bar: "PredictionBar") -> Iterator["Prediction"]:
+    for said in predictions:
+        count.add(said)
+        bar.advance(1)
+        yield said
+
+
+def _in_words(count: _Count, out: Path | None) -> str:
+    declined = f", {count.declined:,} declined" if count.declined else ""
+    errors = f", {count.errors:,} could not be used, the first: {count.first_error}" if count.errors else ""
+    return f"{count.images:,} images{declined}{errors}{'' if out is None else f'; written to {out}'}"

@@ -1,0 +1,128 @@
+"""Images and labels: arrays, folders, CIFAR's and MNIST's own formats, and images to be labelled."""
+
+import gzip
+import io
+from pathlib import Path
+
+import numpy as np
+
+from tests.fuzz.registry import TARGETS, target
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+@target(lambda: [npy(np.arange(6) % 3), npy(np.zeros(6)), npy(np.zeros(6, "m8[s]"))])
+def labels(folder: Path, content: bytes) -> None:
+    from preceptor.data.labels import read_labels
+
+    (folder / "labels.npy").write_bytes(content)
+    read_labels(folder / "labels.npy", 6)
+
+
+def _npz() -> list[bytes]:
+    file = io.BytesIO()
+    images = np.zeros((6, 4, 4), np.uint8)
+    np.savez(file, train_images=images, train_labels=np.arange(6) % 3, class_names=np.array(["a", "b", "c"]))
+    return [file.getvalue()]
+
+
+@target(_npz)
+def arrays(folder: Path, content: bytes) -> None:
+    from preceptor.data import load_dataset
+
+    (folder / "set.npz").write_bytes(content)
+    load_dataset(f"arrays:{folder / 'set.npz'}")
+
+
+def _images() -> list[bytes]:
+    from tests.bad_input.workbench import encoded, picture, several
+
+    kinds = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM")
+    return [*(encoded(picture(3), kind) for kind in kinds), several("GIF"), several("TIFF")]
+
+
+@target(_images)
+def image(folder: Path, content: bytes) -> None:
+    from preceptor.data.folder import read_folder
+
+    (folder / "photos" / "a").mkdir(parents=True)
+    (folder / "photos" / "a" / "1.png").write_bytes(content)
+    read_folder(folder / "photos", 8)
+
+
+def _cifar() -> list[bytes]:
+    from tests.data.cifar_pickles import batch
+
+    return [batch(np.zeros((2, 3072), np.uint8), {"fine_labels": [1, 2], "coarse_labels": [0, 0]})]
+
+
+@target(lambda: [bytes(range(256)) * 12 + bytes(3), b"cat\n dog\n"])
+def cifar_binary(folder: Path, content: bytes) -> None:
+    """Records of images; or names of classes, where no records are."""
+    from preceptor.data.cifar import read_cifar10
+
+    place = folder / "cifar-10-batches-bin"
+    place.mkdir()
+    for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
+        (place / name).write_bytes(content if len(content) > 3000 else bytes(3073))
+    (place / "batches.meta.txt").write_bytes(content)
+    read_cifar10(folder)
+
+
+@target(_cifar)
+def cifar(folder: Path, content: bytes) -> None:
+    from preceptor.data.cifar_python import read_cifar100_python
+
+    (folder / "cifar-100-python").mkdir()
+    for name in ("train", "test"):
+        (folder / "cifar-100-python" / name).write_bytes(content)
+    read_cifar100_python(folder)
+
+
+@target(
+    lambda: [
+        b"\x00\x00\x08\x01\x00\x00\x00\x04\x01\x02\x03\x04",
+        b"\x00\x00\x08\x03" + b"\x00\x00\x00\x01" * 3 + b"\x07",
+    ]
+)
+def idx(folder: Path, content: bytes) -> None:
+    from preceptor.data.idx import read_idx
+
+    (folder / "file").write_bytes(content)
+    read_idx(folder / "file")
+
+
+@target(lambda: [gzip.compress(seed, mtime=0) for seed in TARGETS["idx"].seeds()])
+def idx_gzipped(folder: Path, content: bytes) -> None:
+    from preceptor.data.idx import read_idx
+
+    (folder / "file.gz").write_bytes(content)
+    read_idx(folder / "file.gz")
+
+
+def _to_label() -> list[bytes]:
+    pictures = np.zeros((3, 4, 4), np.uint8)
+    archive = io.BytesIO()
+    np.savez(archive, images=pictures)
+    return [npy(pictures), archive.getvalue(), npy(np.zeros((2, 4, 4, 3), np.uint8)), *_images()]
+
+
+@target(_to_label)
+def to_label(folder: Path, content: bytes) -> None:
+    """Images that a student is asked about, as whatever kind of file they are called."""
+    from preceptor.data.images import Form
+    from preceptor.data.stream import open_source
+    from preceptor.errors import PreceptorError
+
+    for name in ("a.npy", "a.npz", "a.png"):
+        (folder / name).write_bytes(content)
+        try:
+            source = open_source(folder / name)
+            if len(source) <= 100:
+                list(source.pictures(Form(1, 4, 4)))
+        except PreceptorError:
+            continue

@@ -1,0 +1,69 @@
+"""Recipes, configurations, overrides, and result files."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from tests.fuzz.registry import target
+
+
+def _recipes() -> list[bytes]:
+    return [path.read_bytes() for path in sorted(Path(str(files("preceptor.recipes"))).glob("*.yaml"))]
+
+
+def _settings() -> list[bytes]:
+    return [
+        b"data: digits\nseed: 1\nrecipe: kd\nprotocol: {epochs: 3, learning_rate: 1e-3}\n",
+        b"base: &b {stage: kl}\nrecipe: {terms: {kl: {match: *b, weight: 0.5}}}\nvalidation: 0.2\n",
+        b"teacher: [a, b]\nensemble_weights: [1, 2]\nteacher_normalisation: {mean: [0.5], std: [0.1]}\n",
+    ]
+
+
+@target(_recipes)
+def recipe(folder: Path, content: bytes) -> None:
+    from preceptor.chain import Chain
+    from preceptor.recipes import build_chain_parts
+    from preceptor.recipes.reader import read_recipe
+
+    path = folder / "my.yaml"
+    path.write_bytes(content)
+    Chain(**build_chain_parts(read_recipe(path)))
+
+
+@target(_settings)
+def configuration(folder: Path, content: bytes) -> None:
+    from preceptor.runs import read_config, resolve
+
+    path = folder / "run.yaml"
+    path.write_bytes(content)
+    resolve(read_config(path), where=str(path))
+
+
+@target(
+    lambda: [b"seed=1", b"protocol.epochs=5", b"recipe.correct={stage: label_revision, eta: 0.5}", b"teacher=[a,b]"]
+)
+def override(folder: Path, content: bytes) -> None:
+    from preceptor.config import parse_override
+    from preceptor.runs import resolve
+
+    resolve({}, [parse_override(content.decode(errors="surrogateescape"))])
+
+
+_ROOT = Path(__file__).parents[2]
+
+
+@target(lambda: [(_ROOT / "results" / "demo.json").read_bytes(), json.dumps({"study": "demo"}).encode()])
+def study_result(folder: Path, content: bytes) -> None:
+    from preceptor.studies import load_result
+    from preceptor.studies.table import markdown
+
+    (folder / "result.json").write_bytes(content)
+    markdown(load_result(folder / "result.json"))
+
+
+@target(lambda: [(_ROOT / "results" / "bench" / "speed.json").read_bytes(), b"{}"])
+def speed_result(folder: Path, content: bytes) -> None:
+    from preceptor.speed import load_speed, speed_markdown
+
+    (folder / "speed.json").write_bytes(content)
+    speed_markdown(load_speed(folder / "speed.json"))

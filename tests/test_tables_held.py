@@ -1,0 +1,142 @@
+"""Of many samples and classes no table is made but those that docs/memory.md names.
+
+What is allocated is seen by a dispatch mode, so that the test says the same on every machine.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from preceptor import blocks
+from preceptor.catalogue import build_stage
+from preceptor.data import ImageSet, Normalisation
+from preceptor.evaluation import Answers, bootstrap, evaluate, full_report
+from preceptor.evaluation.logits import network_logits
+from preceptor.models import seeded_model
+from preceptor.select import RankedSelection, last_layer
+from preceptor.teachers import LiveTeacher, check_teacher, gather_evidence
+
+SAMPLES, CLASSES = 600, 120
+TABLE = SAMPLES * CLASSES
+HELD_OUT = 60
+LARGE = TABLE - HELD_OUT * CLASSES
+NORMALISE = Normalisation((0.5,), (0.25,))
+
+
+class Tables(TorchDispatchMode):
+    """Takes note of how many numbers each new tensor holds that is as large as a table of samples by classes.
+
+    Images, and what networks make of them on the way, have four dimensions.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.large: list[int] = []
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = operation(*args, **(kwargs or {}))
+        given = {one.untyped_storage().data_ptr() for one in tensors((args, kwargs))}
+        for one in tensors(made):
+            if one.untyped_storage().data_ptr() not in given and one.dim() <= 3 and one.numel() >= LARGE:
+                self.large.append(one.numel())
+        return made
+
+
+def tensors(thing: Any) -> Iterator[Tensor]:
+    if isinstance(thing, Tensor):
+        yield thing
+    elif isinstance(thing, list | tuple | dict):
+        for one in thing.values() if isinstance(thing, dict) else thing:
+            yield from tensors(one)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "ELEMENTS", 10 * CLASSES)
+    monkeypatch.setattr(last_layer, "CHUNK", 10)
+    monkeypatch.setattr(bootstrap, "ELEMENTS_AT_ONCE", SAMPLES)
+
+
+def made_by(work: Callable[[], object]) -> list[int]:
+    with Tables() as tables:
+        work()
+    return tables.large
+
+
+def said(seed: int = 0) -> Tensor:
+    return torch.randn(SAMPLES, CLASSES, generator=torch.Generator().manual_seed(seed))
+
+
+def labels() -> Tensor:
+    return torch.randint(CLASSES, (SAMPLES,), generator=torch.Generator().manual_seed(9))
+
+
+def train() -> ImageSet:
+    images = torch.randint(256, (SAMPLES, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(8))
+    return ImageSet(images, labels())
+
+
+def teacher() -> LiveTeacher:
+    return LiveTeacher(seeded_model("convnet4", channels=1, classes=CLASSES, seed=0), NORMALISE)
+
+
+def test_a_table_that_is_made_is_seen() -> None:
+    logits = said()
+    assert made_by(lambda: logits.softmax(dim=1)) == [TABLE]
+    assert made_by(lambda: logits[:, 1:].T) == []
+
+
+@pytest.mark.parametrize("outputs", [CLASSES, CLASSES + 1], ids=["classes", "and a reservation"])
+def test_metrics(outputs: int) -> None:
+    logits, truth = torch.cat([said(), torch.zeros(SAMPLES, outputs - CLASSES)], dim=1), labels()
+    assert made_by(lambda: evaluate(logits, truth, abstains=outputs > CLASSES)) == []
+
+
+def report(logits: Tensor, taught: Tensor, members: Tensor | None = None) -> Any:
+    answers, few = Answers(logits, teacher=taught, members=members), slice(0, 50)
+    return full_report(answers, labels(), held_out=(Answers(logits[few]), labels()[few]), resamples=3)
+
+
+def test_a_report() -> None:
+    logits, taught, members = said(), said(1), torch.stack([said(2), said(3)])
+    assert made_by(lambda: report(logits, taught, members)) == []
+
+
+def test_a_report_in_blocks_says_what_one_as_a_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = said(), said(1), torch.stack([said(2), said(3)])
+    in_parts = asdict(report(*given))
+    monkeypatch.setattr(blocks, "ELEMENTS", 10**9)
+    whole = asdict(report(*given))
+    for part in ("calibration", "scaled"):
+        errors = [each[part].get("calibration", each[part]).pop("classwise_ece")["value"] for each in (in_parts, whole)]
+        assert errors[0] == pytest.approx(errors[1], rel=1e-12)
+    assert in_parts == whole
+
+
+@pytest.mark.parametrize("name", ["random", "el2n", "teacher_loss", "correctness", "gradient_cosine", "influence"])
+def test_a_selection_holds_the_logits_once(name: str) -> None:
+    select = build_stage("select", name, {"exact_up_to": 0, "steps": 1} if name == "influence" else {})
+    assert isinstance(select, RankedSelection)
+    asked, lessons, positions = teacher(), train(), torch.arange(SAMPLES)
+
+    def settle() -> None:
+        how: dict[str, Any] = {"seed": 0, "features": select.needs_features}
+        held_out = positions[:HELD_OUT] if select.needs_held_out else positions[:0]
+        select.fit(gather_evidence(asked, lessons, positions[HELD_OUT:], held_out, **how))
+
+    assert made_by(settle) == [LARGE]
+
+
+def test_a_network_says_its_logits_once() -> None:
+    network, images = teacher().network, train().images
+    assert made_by(lambda: network_logits(network, NORMALISE, images, batch_size=50)) == [TABLE]
+
+
+def test_the_look_at_a_teacher_holds_none() -> None:
+    lessons, asked = train(), teacher()
+    assert made_by(lambda: check_teacher(asked, lessons.images, lessons.labels, CLASSES, batch_size=50)) == []
