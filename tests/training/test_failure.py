@@ -76,7 +76,7 @@ class Evil:
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"sha256": 3, "fault": 4}', b"[" * 5000, b"\xff\xfe"])
 def test_what_is_no_failure_is_refused(folder, content):
     (folder / "failure.json").write_bytes(content)
-    with pytest.raises(InputError, match="not valid JSON|not what a run writes of a step that went wrong, or damaged"):
+    with pytest.raises(InputError, match=r"not valid JSON|not what a run writes of a step that went wrong, or damaged"):
         load_failure(folder)
 
 

@@ -90,6 +90,7 @@ _LESS = {
     "bank": "--top-k keeps less of each image; --device cpu has more memory than most GPUs",
     "calibrate": "calibrate on fewer images, or with --device cpu",
     "predict": "try a smaller --batch-size, or --device cpu",
+    "export": "ask for one --format at a time, without --int8",
     "evaluate": "evaluate on fewer images, or smaller ones (--image-size for a folder), or with --device cpu",
     "resume": "end what else runs on this machine and resume again: the last checkpoint is kept",
     "select": "score fewer images (--train-images), or smaller ones (--image-size for a folder)",
