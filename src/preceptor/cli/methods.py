@@ -66,12 +66,13 @@ def _show(known: list[dict[str, Any]], recipes: list[dict[str, Any]]) -> None:
         for stage in (entry for entry in known if entry["kind"] == kind):
             _entry(stage["name"], stage["summary"], stage["paper"])
             if stage["options"]:
-                print(f"{'':24}{', '.join(f'{name}={value}' for name, value in stage['options'].items())}")
+                print(f"{'':27}{', '.join(f'{name}={value}' for name, value in stage['options'].items())}")
     print("\nrecipes: preceptor distill --recipe NAME")
     for entry in recipes:
         _entry(entry["name"], entry["about"], entry["paper"])
 
 
 def _entry(name: str, summary: str, paper: str) -> None:
-    print(textwrap.fill(f"  {name:<23}{summary}", width=WIDTH, subsequent_indent=" " * 25))
-    print(textwrap.fill(paper, width=WIDTH, initial_indent=" " * 25, subsequent_indent=" " * 25))
+    wrapper = textwrap.TextWrapper(WIDTH, subsequent_indent=" " * 27, break_on_hyphens=False)  # names have hyphens
+    print(wrapper.fill(f"  {name:<25}{summary}"))
+    print(wrapper.fill(f"{'':27}{paper}"))
