@@ -60,16 +60,24 @@ def _cifar() -> list[bytes]:
     return [batch(np.zeros((2, 3072), np.uint8), {"fine_labels": [1, 2], "coarse_labels": [0, 0]})]
 
 
-@target(lambda: [bytes(range(256)) * 12 + bytes(3), b"cat\n dog\n"])
+@target(lambda: [b"cat\n dog \n\n", b"\xff"])
+def names_of_classes(folder: Path, content: bytes) -> None:
+    _cifar_binary(folder, bytes(3073), content)
+
+
+@target(lambda: [bytes(range(256)) * 12 + b"\1", b"\1"])
 def cifar_binary(folder: Path, content: bytes) -> None:
-    """Records of images; or names of classes, where no records are."""
+    _cifar_binary(folder, content, b"cat")
+
+
+def _cifar_binary(folder: Path, records: bytes, names: bytes) -> None:
     from preceptor.data.cifar import read_cifar10
 
     place = folder / "cifar-10-batches-bin"
     place.mkdir()
     for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
-        (place / name).write_bytes(content if len(content) > 3000 else bytes(3073))
-    (place / "batches.meta.txt").write_bytes(content)
+        (place / name).write_bytes(records)
+    (place / "batches.meta.txt").write_bytes(names)
     read_cifar10(folder)
 
 

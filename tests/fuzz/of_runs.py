@@ -103,7 +103,21 @@ class Said:
         return torch.arange(10.0).repeat(len(images), 1)
 
 
-@target(lambda: [b'["student", "chain"]\n{}', b'["optimiser", "state", 0]\n[1]', b'["scheduler", "last_epoch"]\n-1'])
+def _changes() -> list[bytes]:
+    changes = [
+        (["lowered"], 0),
+        (["optimiser", "state", 0], [1]),
+        (["scheduler", "last_epoch"], -1),
+        (["scheduler", "optimizer"], {}),
+        (["tally", "losses"], {"kl": [[1.0]]}),
+        (["optimiser", "param_groups", 0, "lr"], 1e300),
+        (["chain", "_terms.head.loss.belief"], [0.5, 0.5]),
+        (["student"], {}),
+    ]
+    return [f"{json.dumps(path)}\n{json.dumps(value)}".encode() for path, value in changes]
+
+
+@target(_changes)
 def moment(folder: Path, content: bytes) -> None:
     """A checkpoint that is whole, in which one thing is another: the path to it, and, on a line of its own, what."""
     from preceptor.training.watcher import Moment

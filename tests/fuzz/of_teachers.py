@@ -144,10 +144,13 @@ def _models() -> list[bytes]:
 
 @target(_models)
 def onnx_model(folder: Path, content: bytes) -> None:
+    from preceptor.data import Normalisation
     from preceptor.teachers.onnx import OnnxTeacher
 
     (folder / "teacher.onnx").write_bytes(content)
-    teacher = OnnxTeacher(folder / "teacher.onnx", says="logits", image_shape=(1, 2, 2))
+    teacher = OnnxTeacher(
+        folder / "teacher.onnx", says="logits", image_shape=(1, 2, 2), otherwise=Normalisation((0.5,), (0.5,))
+    )
     index = torch.arange(3)
     said = teacher.said(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), index, index)
     assert said.isfinite().all()

@@ -42,24 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write the page and show."""
+    from preceptor.cli.options import shown_student
     from preceptor.errors import InputError
     from preceptor.runs.appraisal import appraise
-    from preceptor.runs.measure import show_student
 
     if arguments.page is not None and arguments.no_page:
         raise InputError("--page and --no-page: give one of them")
     if arguments.teacher is not None and arguments.no_teacher:
         raise InputError("--teacher and --no-teacher: give one of them")
     page = _page(arguments)
-    shown = show_student(
-        arguments.run,
-        data=arguments.data,
-        data_root=Path(arguments.data_root) if arguments.data_root else None,
-        download=bool(arguments.download),
-        image_size=arguments.image_size,
-        skip_bad_images=bool(arguments.skip_bad_images),
-        split=arguments.split,
-    )
+    shown = shown_student(arguments)
     appraisal = appraise(
         shown,
         teacher=arguments.teacher,

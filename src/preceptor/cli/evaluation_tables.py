@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preceptor.runs.appraisal_words import decision_in_words, estimate_of_share, figure, sets_in_words
+from preceptor.runs.appraisal_words import agreement_rows, decision_in_words, estimate_of_share, figure, sets_in_words
 
 if TYPE_CHECKING:
     from preceptor.evaluation import FullReport
@@ -30,7 +30,7 @@ def show_tables(appraisal: "Appraisal") -> None:
         if words is not None:
             print(_wrapped(words))
     if report.agreement is not None:
-        _table(f"Beside its teacher, {appraisal.teacher}", ("", "value"), _agreement(report))
+        _table(f"Beside its teacher, {appraisal.teacher}", ("", "value"), agreement_rows(report))
     else:
         print(_wrapped(f"Not compared with a teacher: {appraisal.no_teacher}."))
     _table("By class, the worst first", ("class", "images", "right"), _classes(report))
@@ -83,18 +83,6 @@ def _declining(report: "FullReport") -> tuple[tuple[str, ...], list[tuple[str, .
         for one in report.selective
     ]
     return headings, rows
-
-
-def _agreement(report: "FullReport") -> list[tuple[str, ...]]:
-    found = report.agreement
-    assert found is not None, "asked only where there is one"
-    return [
-        ("the teacher's accuracy", estimate_of_share(found.teacher_accuracy)),
-        ("same answer", estimate_of_share(found.same_answer)),
-        ("of the teacher's errors, repeated", estimate_of_share(found.copied_error)),
-        ("KL from teacher to student, nats", figure(found.divergence, 3)),
-        ("rank correlation of the logits", figure(found.rank_correlation, 3)),
-    ]
 
 
 def _classes(report: "FullReport") -> list[tuple[str, ...]]:

@@ -54,19 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write, check and show."""
     from preceptor.cli.exporting import check_order, export_shown
-    from preceptor.runs.measure import show_student
+    from preceptor.cli.options import shown_student
 
     formats = list(dict.fromkeys(arguments.format or ["onnx"]))
     check_order(arguments.out, formats, arguments.int8)
-    shown = show_student(
-        arguments.run,
-        data=arguments.data,
-        data_root=Path(arguments.data_root) if arguments.data_root else None,
-        download=bool(arguments.download),
-        image_size=arguments.image_size,
-        skip_bad_images=bool(arguments.skip_bad_images),
-        split=arguments.split,
-    )
+    shown = shown_student(arguments)
     with _status(arguments.quiet or arguments.json) as tell:
         found = export_shown(shown, arguments.out, formats, int8=arguments.int8, teacher=arguments.teacher, tell=tell)
     if arguments.json:

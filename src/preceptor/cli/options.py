@@ -2,7 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from preceptor.runs.measure import Shown
 
 FLAGS = {
     "data": "data",
@@ -57,6 +60,21 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=None,
         help="leave out images of a folder that cannot be used, and say which (default: refuse the folder)",
+    )
+
+
+def shown_student(arguments: argparse.Namespace) -> "Shown":
+    """The student ``run``, and the ``split`` of the data set that :func:`add_data_options` names."""
+    from preceptor.runs.measure import show_student
+
+    return show_student(
+        arguments.run,
+        data=arguments.data,
+        data_root=Path(arguments.data_root) if arguments.data_root else None,
+        download=bool(arguments.download),
+        image_size=arguments.image_size,
+        skip_bad_images=bool(arguments.skip_bad_images),
+        split=arguments.split,
     )
 
 

@@ -34,10 +34,17 @@ def read_arrays(path: Path) -> Contents:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give an .npz file with train_images and train_labels")
-    if not zipfile.is_zipfile(path):
+    if not _is_archive(path):
         raise InputError(f"{path}: not an .npz archive, or cut short; write it with numpy.savez")
     with _opened(path) as archive:
         return _read_contents(path, archive)
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it says of itself that it is one of several
+        return False
 
 
 def _opened(path: Path) -> NpzFile:

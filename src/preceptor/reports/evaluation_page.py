@@ -14,7 +14,14 @@ from preceptor.reports.extra import require_report_extra
 from preceptor.reports.images import PageImage, page_image
 from preceptor.reports.page import render, write_page
 from preceptor.runs.appraisal import Appraisal
-from preceptor.runs.appraisal_words import decision_in_words, estimate_of_share, figure, finding, sets_in_words
+from preceptor.runs.appraisal_words import (
+    agreement_rows,
+    decision_in_words,
+    estimate_of_share,
+    figure,
+    finding,
+    sets_in_words,
+)
 from preceptor.studies.wording import probability
 
 TEMPLATE = "evaluation_page.html.j2"
@@ -95,7 +102,7 @@ def _content(appraisal: Appraisal) -> dict[str, Any]:
         ),
         "decision": decision_in_words(appraisal),
         "sets": sets_in_words(appraisal),
-        "agreement": _agreement_rows(report),
+        "agreement": agreement_rows(report),
         "teacher": appraisal.teacher,
         "no_teacher": appraisal.no_teacher,
         "error_chart": error_chart(errors, "errors", "student"),
@@ -161,19 +168,6 @@ def _score_rows(report: FullReport) -> list[tuple[str, list[str]]]:
             ],
         )
         for one in report.selective
-    ]
-
-
-def _agreement_rows(report: FullReport) -> list[tuple[str, str]]:
-    found = report.agreement
-    if found is None:
-        return []
-    return [
-        ("the teacher's accuracy", estimate_of_share(found.teacher_accuracy)),
-        ("same answer", estimate_of_share(found.same_answer)),
-        ("of the teacher's errors, repeated", estimate_of_share(found.copied_error)),
-        ("KL from teacher to student, nats", figure(found.divergence, 3)),
-        ("rank correlation of the logits", figure(found.rank_correlation, 3)),
     ]
 
 

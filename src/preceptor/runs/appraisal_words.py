@@ -1,6 +1,6 @@
 """What was measured of a student, in words: for the terminal and for the page."""
 
-from preceptor.evaluation import Estimate
+from preceptor.evaluation import Estimate, FullReport
 from preceptor.runs.appraisal import Appraisal
 
 NONE = "–"
@@ -26,6 +26,20 @@ def figure(estimate: Estimate, digits: int) -> str:
     if estimate.low is None or estimate.high is None:
         return value
     return f"{value} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def agreement_rows(report: FullReport) -> list[tuple[str, str]]:
+    """How like its teacher the student answers, name and value; none without a teacher."""
+    found = report.agreement
+    if found is None:
+        return []
+    return [
+        ("the teacher's accuracy", estimate_of_share(found.teacher_accuracy)),
+        ("same answer", estimate_of_share(found.same_answer)),
+        ("of the teacher's errors, repeated", estimate_of_share(found.copied_error)),
+        ("KL from teacher to student, nats", figure(found.divergence, 3)),
+        ("rank correlation of the logits", figure(found.rank_correlation, 3)),
+    ]
 
 
 def finding(appraisal: Appraisal) -> str:

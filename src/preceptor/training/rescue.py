@@ -85,9 +85,10 @@ class Rescue:
 
     def resume(self, pupils: Mapping[str, Any]) -> None:
         """Take over from a moment in the middle of an epoch what the pupils were when it began."""
-        for name, state in pupils.items():
-            if "begun" in state:
-                self._begun[name] = _Copy(**copied(state["begun"]))
+        for seat in self._seats:
+            begun = pupils[seat.pupil.name].get("begun")
+            if begun is not None:
+                self._begun[seat.pupil.name] = _Copy(int(begun["steps"]), seat.fitting(copied(begun["state"])))
 
     def begin_epoch(self, steps: int, again: Callable[[int], Iterator[Step]], first: int) -> None:
         """An epoch of so many steps begins, or goes on at a step; ``again`` makes its steps from a number on."""

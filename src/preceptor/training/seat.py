@@ -14,6 +14,7 @@ from preceptor.chain import Chain
 from preceptor.errors import InputError
 from preceptor.training.batches import Batch
 from preceptor.training.protocol import Protocol
+from preceptor.training.state import fitting_state
 from preceptor.training.tally import EpochRecord, Tally
 
 MOST_RESERVED = 0.99
@@ -85,13 +86,27 @@ class Seat:
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from such a state of a pupil of the same kind."""
+        """Go on from such a state of a pupil of the same kind.
+
+        Raises:
+            ValueError, LookupError, RuntimeError: it is of another kind.
+        """
+        state = self.fitting(state)
         self.pupil.student.load_state_dict(state["student"])
         self.pupil.chain.load_state_dict(state["chain"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.tally.resume(state["tally"])
         self.lowered = state["lowered"]
+
+    def fitting(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Such a state, perhaps of another version, as :meth:`resume` takes it.
+
+        Raises:
+            ValueError, LookupError: it is of another kind.
+        """
+        parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        return fitting_state(state, self.state(), parameters)
 
     def learn(self, logits: Tensor, teacher_logits: Tensor | None, batch: Batch, progress: float) -> None:
         """Take one step from the student's logits."""
