@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test tables clean
+.PHONY: demo test tables audit clean
 
 demo: $(VENV)/.ready-report  ## a faulty teacher and its students, on digits; ends with a table and demo/report.html
 	$(BIN)/preceptor demo --out demo
@@ -17,6 +17,9 @@ test: $(VENV)/.ready-dev  ## style, types and the whole test suite
 tables: $(VENV)/.ready-report  ## write the tables of results/ into the README and docs/
 	$(BIN)/python tools/fill_tables.py README.md $(wildcard docs/*.md)
 
+audit: $(VENV)/.ready-dev $(VENV)-audit/.ready  ## what is installed: does it fit, is it pinned, its licences, its known weaknesses
+	$(BIN)/python tools/audit_dependencies.py $(BIN)/python $(VENV)-audit/bin $(AUDIT)
+
 # An environment with one extra of the package: report for the demo, dev for the tests.
 $(VENV)/.ready-%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Preceptor needs Python 3.11 or later, found " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11" if sys.version_info < (3, 11) else 0)'
@@ -24,5 +27,11 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
 	@touch $@
 
+# What looks at an environment lives in another, so that it is not found in the one it looks at.
+$(VENV)-audit/.ready:
+	test -x $(VENV)-audit/bin/python || $(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet 'pip-audit>=2.9' 'pip-licenses>=5'
+	@touch $@
+
 clean:  ## take away the environment and what the tools left
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,5 @@
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -170,4 +171,11 @@ def test_an_archive_of_a_later_kind_of_zip(tmp_path: Path) -> None:
     content[content.index(b"PK\x01\x02") + 6] = 102
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.npz: damaged archive \(zip file version 10\.2\); write it again"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_an_archive_that_is_one_of_several(tmp_path: Path) -> None:
+    """Found by fuzzing: it says that it goes on on a second disk."""
+    (tmp_path / "a.npz").write_bytes(b"PK\x06\x07" + struct.pack("<LQL", 0, 0, 2) + b"PK\x05\x06" + bytes(18))
+    with pytest.raises(InputError, match=r"a\.npz: not an \.npz archive, or cut short"):
         read_arrays(tmp_path / "a.npz")

@@ -1,6 +1,7 @@
 """A student's folder: its card, what the card promises, its weights, and moments of its training."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def _card(**changes: object) -> bytes:
     return json.dumps(_CARD | changes).encode()
 
 
+@cache
 def _sound_weights() -> bytes:
     from safetensors.torch import save
 
