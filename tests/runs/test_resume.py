@@ -22,6 +22,7 @@ from preceptor.errors import InputError, Stopped
 from preceptor.runs import resolve, resume, run
 from preceptor.runs import single as single_module
 from preceptor.runs.lock import held
+from preceptor.teachers import LiveTeacher
 from preceptor.training.checkpoint import CheckpointKeeper
 from tests.classroom import SMALL_RUN
 
@@ -296,3 +297,41 @@ def test_sigterm_leaves_a_checkpoint_and_an_exit_code_of_its_own(tmp_path):
     assert "stopped, with a checkpoint in" in said
     assert f"preceptor resume {out}" in said
     assert list((tmp_path / "run/checkpoint").glob("*.pt"))
+
+
+class Killed(BaseException):
+    """Nobody in the process hears of it."""
+
+
+@pytest.mark.parametrize("writes", [3, 131, 201, 271])
+def test_a_run_killed_in_the_midst_of_filling_its_bank(tmp_path, monkeypatch, teacher, writes):
+    """What the teacher says hangs on the batch it is asked about, as its last bits may."""
+    really, said = os.pwrite, LiveTeacher.said
+    monkeypatch.setattr(LiveTeacher, "said", lambda self, *given: said(self, *given) + given[1].sum() / 7)
+
+    def killed(file: int, content: bytes, offset: int) -> int:
+        nonlocal writes
+        writes -= 1
+        if writes < 0:
+            raise Killed
+        return really(file, content, offset)
+
+    given = {**SMALL_RUN, "recipe": "kd", "teacher": str(teacher)}
+    run(resolve({**given, "bank": str(tmp_path / "one")}), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", killed)
+        with pytest.raises(Killed):
+            run(resolve({**given, "bank": str(tmp_path / "two")}), tmp_path / "killed", checkpoint_seconds=0)
+    if (tmp_path / "killed" / "run.yaml").exists():
+        resume(tmp_path / "killed")
+    else:
+        run(resolve({**given, "bank": str(tmp_path / "two")}), tmp_path / "killed")
+    student = "student.safetensors"
+    assert (tmp_path / "killed" / student).read_bytes() == (tmp_path / "whole" / student).read_bytes()
+
+
+def test_what_a_run_gave_its_bank_is_counted_from_its_start(tmp_path, stops, teacher):
+    given = {"recipe": "kd", "teacher": str(teacher)}
+    whole = run(resolve({**SMALL_RUN, **given, "bank": str(tmp_path / "one")}), tmp_path / "whole")
+    stopped = stops(tmp_path / "stopped", **given, bank=str(tmp_path / "two"))
+    assert resume(stopped).banked == whole.banked > 60
