@@ -9,7 +9,7 @@ import torch
 from preceptor.data import hold_out
 from preceptor.errors import EnvironmentProblem, InputError
 from preceptor.models import load_student
-from preceptor.runs import resolve
+from preceptor.runs import filling, resolve
 from preceptor.runs.filling import fill_bank, plan_bank
 from preceptor.teachers import LiveTeacher
 from preceptor.teachers.bank import look_into
@@ -143,3 +143,15 @@ def test_what_cannot_be_filled(teacher: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(EnvironmentProblem, match="GB are to be written"):
         fill_bank(settings(tmp_path, teacher=teacher))
+
+
+def test_what_is_missing_is_counted_some_cells_at_a_time(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_bank(settings(tmp_path, teacher=teacher, train_images=20), trained_on_only=True)
+    monkeypatch.setattr(filling, "CELLS_AT_ONCE", 30)
+    steps: list[tuple[int, int]] = []
+    more = settings(tmp_path, teacher=teacher, train_images=100)
+    done = fill_bank(more, trained_on_only=True, progress=lambda *step: steps.append(step))
+    assert steps[0] == (0, done.asked)
+    assert 80 * 9 <= done.asked <= 100 * 9
