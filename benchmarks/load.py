@@ -63,12 +63,7 @@ RESULT = Path(__file__).parents[1] / "results" / "bench" / "load.json"
 
 @dataclass(frozen=True)
 class Stated:
-    """What docs/memory.md says is held: tables of samples by columns, numbers a sample, and what depends on neither.
-
-    Attributes:
-        what: the tables in words.
-        columns: bytes a sample, of the tables.
-    """
+    """What docs/memory.md says is held: tables, in words and in bytes a sample, and what every case takes besides."""
 
     what: str
     columns: int
@@ -254,16 +249,9 @@ def markdown(content: dict[str, Any]) -> str:
     """The result file as a table."""
     header = ["case", "tables that are held", "stated (GiB)", "held at most (GiB)", "seconds"]
     lines = [header, ["---"] * 2 + ["---:"] * 3]
-    lines += [
-        [
-            case["case"],
-            case["holds"],
-            f"{case['stated_mib'] / 1024:.2f}",
-            f"{held(case) / 1024:.2f}",
-            f"{case['seconds']:.0f}",
-        ]
-        for case in content["cases"]
-    ]
+    for case in content["cases"]:
+        gib = [f"{mib / 1024:.2f}" for mib in (case["stated_mib"], held(case))]
+        lines.append([case["case"], case["holds"], *gib, f"{case['seconds']:.0f}"])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     machine = Machine.model_validate(content["machine"])
     made = (

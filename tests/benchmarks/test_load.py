@@ -1,5 +1,7 @@
 """Every case runs on a few hundred samples, in this process: what is told, and what is held against what is stated."""
 
+import time
+
 import pytest
 
 from benchmarks import load
@@ -58,5 +60,6 @@ def test_memory_of_its_own_is_seen_while_it_is_held() -> None:
     with load.own_memory(found):
         held = bytearray(64 * 2**20)
         held[::4096] = b"\1" * len(held[::4096])
+        time.sleep(0.5)  # fifty looks
         del held
-    assert found["own_mib"] >= 0
+    assert found["own_mib"] >= 50
