@@ -41,7 +41,13 @@ def test_no_memory_left_is_told_from_all_else(error: Exception) -> None:
 
 @pytest.mark.parametrize(
     ("error", "line"),
-    [(ValueError("one\ntwo"), "one"), (KeyError("name"), "'name'"), (RecursionError(), "RecursionError")],
+    [
+        (ValueError("one\ntwo"), "one"),
+        (ValueError("\n one\n"), "one"),
+        (ValueError(" \n"), "ValueError"),
+        (KeyError("name"), "'name'"),
+        (RecursionError(), "RecursionError"),
+    ],
 )
 def test_the_first_line_of_an_error(error: Exception, line: str) -> None:
     assert first_line(error) == line

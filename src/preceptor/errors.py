@@ -46,7 +46,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says, or else its kind: their further lines are not for the user."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__
 
 
 class SkippedImages(Warning):

@@ -138,12 +138,12 @@ def test_a_file_that_says_something_else_is_an_error(monkeypatch):
 
 
 def test_without_the_packages_it_says_what_to_install(monkeypatch):
-    from preceptor.export import packages
+    from preceptor.teachers import onnx_runtime
 
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}")
 
-    monkeypatch.setattr(packages, "import_module", missing)
+    monkeypatch.setattr(onnx_runtime, "import_module", missing)
     with pytest.raises(EnvironmentProblem, match=r"needs onnx, .*pip install 'preceptor\[onnx\]'"):
         check_formats(["onnx"])
     check_formats(["pt2", "state-dict"])

@@ -1,8 +1,7 @@
 """What a student costs beside its teacher: bytes, weights, operations, and time on this CPU."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,6 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from preceptor.models import ModelCard
+from preceptor.training.device import one_thread
 from preceptor.training.means import forward_flops
 
 LATENCY_BATCHES = (1, 64)
@@ -72,17 +72,6 @@ def latencies(
             for name, times in _in_turns(runs, batch, seconds).items():
                 found[name][str(size)] = 1000 * median(times)
     return found
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within it torch computes on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _in_turns(runs: Mapping[str, Work], batch: Tensor, seconds: float) -> dict[str, list[float]]:

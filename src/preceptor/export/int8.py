@@ -14,9 +14,10 @@ from preceptor.errors import EnvironmentProblem, first_line, unknown_name
 from preceptor.evaluation import SelectiveMetrics, selective_metrics
 from preceptor.export.make import Export
 from preceptor.export.onnx_file import INPUT, NETWORK, describe, open_session, run_session
-from preceptor.export.packages import package, silence
+from preceptor.export.packages import silence
 from preceptor.export.verify import Run, replies
 from preceptor.models import ModelCard
+from preceptor.teachers.onnx_runtime import package
 
 Mode = Literal["dynamic", "static"]
 """Ranges of activations taken anew from each batch, or once from training images."""

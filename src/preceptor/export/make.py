@@ -14,12 +14,13 @@ from torch.export import ExportedProgram
 from preceptor.errors import EnvironmentProblem, InputError, unknown_name
 from preceptor.export.deployed import Deployed, Reply
 from preceptor.export.onnx_file import onnx_model, open_session, run_session
-from preceptor.export.packages import check_packages, package
+from preceptor.export.packages import check_packages
 from preceptor.export.program import load_program, save_program, traced
 from preceptor.export.verify import Agreement, Expected, Run, check, expected
 from preceptor.files import write_whole
 from preceptor.models import ModelCard, load_student, save_student
 from preceptor.models.store import CARD_FILE, WEIGHTS_FILE
+from preceptor.teachers.onnx_runtime import package
 
 FILES = {
     "onnx": ("student.onnx",),

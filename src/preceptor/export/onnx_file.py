@@ -12,8 +12,9 @@ from torch.export import ExportedProgram
 from preceptor import __version__
 from preceptor.errors import EnvironmentProblem, InputError, first_line
 from preceptor.export.deployed import Reply
-from preceptor.export.packages import package, silence
+from preceptor.export.packages import silence
 from preceptor.models import ModelCard
+from preceptor.teachers.onnx_runtime import cpu_session, package
 
 OPSET = 18
 """The one torch's exporter writes in; for any other it goes through a converter. ONNX Runtime has it since 1.14."""
@@ -84,17 +85,12 @@ def open_session(path: Path, threads: int = 1) -> Any:
     Raises:
         EnvironmentProblem: onnxruntime is missing, or cannot open it.
     """
-    runtime = package("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what goes wrong is raised as well
+    version = package("onnxruntime").__version__
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return cpu_session(path, threads)
     except Exception as error:  # ONNX Runtime's errors have no base of their own
         raise EnvironmentProblem(
-            f"{path.name}: onnxruntime {runtime.__version__} cannot open it ({first_line(error)}): install a newer one"
+            f"{path.name}: onnxruntime {version} cannot open it ({first_line(error)}): install a newer one"
         ) from error
 
 

@@ -1,27 +1,11 @@
-"""The packages behind ONNX files (extra ``onnx``), imported when they are needed, and kept from talking."""
+"""The packages behind ONNX files (extra ``onnx``), looked for before the work, and kept from talking."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any
 
-from preceptor.errors import EnvironmentProblem
-
-
-def package(name: str) -> Any:
-    """One of onnx, onnxscript and onnxruntime, or a module of theirs.
-
-    Raises:
-        EnvironmentProblem: it is not installed, or cannot be imported.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise EnvironmentProblem(
-            f"an ONNX file needs {name}, which cannot be imported ({error}): pip install 'preceptor[onnx]'"
-        ) from error
+from preceptor.teachers.onnx_runtime import package
 
 
 def check_packages() -> None:

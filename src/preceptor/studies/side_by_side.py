@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from preceptor.errors import EnvironmentProblem
+from preceptor.training.device import one_thread
 from preceptor.training.memory import keep_freed_memory
 
 Outcome = TypeVar("Outcome", covariant=True)
@@ -76,7 +77,7 @@ def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs:
     if jobs is None:
         jobs = usual_jobs(len(seeds), available_cores())
     if min(jobs, len(seeds)) == 1:
-        with _one_thread():
+        with one_thread():
             return [_counted(run, seed, report) for seed in seeds]
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
@@ -166,13 +167,3 @@ def _end_with_parent() -> None:
 def _in_worker(run: SeedRun[Outcome], seed: int) -> Outcome:
     assert _messages is not None, "the worker was started by run_seeds"
     return _counted(run, seed, _messages.put)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

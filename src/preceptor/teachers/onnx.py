@@ -1,7 +1,6 @@
 """An ONNX file as teacher, through ONNX Runtime (extra ``onnx``), imported when one is asked for."""
 
 import re
-from importlib import import_module
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -12,7 +11,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from preceptor.data import Normalisation
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, first_line
+from preceptor.teachers.onnx_runtime import cpu_session, package
 from preceptor.teachers.rows import Says, as_logits, check_rows, check_says
 
 _TYPES = {
@@ -106,7 +106,7 @@ class OnnxTeacher:
             (rows,) = self._session.run([self._output], {self._input.name: pixels})
         except Exception as error:  # ONNX Runtime's errors have no base of their own
             raise InputError(
-                f"{self.path}: cannot take {len(pixels)} images of {_size(pixels.shape[1:])} ({_first_line(error)}): "
+                f"{self.path}: cannot take {len(pixels)} images of {_size(pixels.shape[1:])} ({first_line(error)}): "
                 "export it with a dynamic batch, for images of this size"
             ) from error
         if not isinstance(rows, ndarray) or rows.ndim != 2 or len(rows) != len(pixels):
@@ -125,20 +125,14 @@ class OnnxTeacher:
 
 
 def _open(path: Path) -> Any:
-    runtime = _onnxruntime()
+    package("onnxruntime")
     if not path.is_file():
         raise InputError(f"{path}: no such file: give an ONNX model")
     weights_beside(path)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    # Its threads would otherwise spin while they wait, on the cores that torch's need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what goes wrong is raised as well
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return cpu_session(path, torch.get_num_threads())
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        raise InputError(f"{path}: ONNX Runtime cannot open it: {_first_line(error)}") from error
+        raise InputError(f"{path}: ONNX Runtime cannot open it: {first_line(error)}") from error
 
 
 _EXTERNAL = re.compile(rb"\n\x08location\x12([\x80-\xff]?[\x00-\x7f])")
@@ -173,15 +167,6 @@ def _leads_out(name: str) -> bool:
         given.is_absolute() or given.drive or given.root or ".." in given.parts
         for given in (PurePosixPath(name), PureWindowsPath(name))
     )
-
-
-def _onnxruntime() -> Any:
-    try:
-        return import_module("onnxruntime")
-    except ImportError as error:
-        raise EnvironmentProblem(
-            f"an ONNX teacher needs onnxruntime, which cannot be imported ({error}): pip install 'preceptor[onnx]'"
-        ) from error
 
 
 def _image_input(path: Path, inputs: list[Any], image_shape: tuple[int, int, int]) -> Any:
@@ -237,7 +222,3 @@ def _described(given: Any) -> str:
 
 def _size(shape: Any) -> str:
     return " x ".join("any" if not isinstance(side, int) else str(side) for side in shape)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
