@@ -70,7 +70,7 @@ class Stated:
 
     FIXED_MIB = 768
     """Networks, some blocks of rows in float64, a batch, and packages that are imported on the way."""
-    SAMPLE_BYTES = 320
+    SAMPLE_BYTES = 640
     """Labels, positions, scores, and the orders and draws of a report, 8 bytes each."""
 
     def mib(self, samples: int) -> float:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
-ELEMENTS = 2**21
-"""Numbers of a table that are worked on at a time: 16 MiB in float64, 2,097 rows of 1,000 classes."""
+ELEMENTS = 2**19
+"""Numbers of a table that are worked on at a time: 4 MiB in float64, 524 rows of 1,000 classes."""
 
 P = ParamSpec("P")
 

@@ -29,7 +29,7 @@ def case(**changes: object) -> dict:
 def test_what_is_stated_grows_with_the_samples() -> None:
     stated = load.CASES["evaluation of a student"][0]
     more = stated.mib(2 * load.SAMPLES) - stated.mib(load.SAMPLES)
-    assert more == pytest.approx(load.SAMPLES * (4000 + 64 + 320) / 2**20)
+    assert more == pytest.approx(load.SAMPLES * (4000 + 64 + 640) / 2**20)
     assert load.stated_of("tracin").columns == 2 * (4000 + 64)
 
 

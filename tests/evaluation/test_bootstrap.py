@@ -1,3 +1,4 @@
+import weakref
 from dataclasses import astuple
 
 import numpy as np
@@ -68,6 +69,22 @@ def test_the_seed_decides_and_the_size_of_a_chunk_does_not(monkeypatch):
     assert bootstrap_intervals(mean_of(VALUES), 150, resamples=30, seed=2)["mean"].estimate() != whole
     monkeypatch.setattr("preceptor.evaluation.bootstrap.ELEMENTS_AT_ONCE", 1000)
     assert bootstrap_intervals(mean_of(VALUES), 150, resamples=30, seed=1)["mean"].estimate() == whole
+
+
+def test_what_a_draw_came_to_is_not_kept_piece_by_piece():
+    """Small pieces would lie between what is freed meanwhile, which the allocator could then not use again."""
+    made: list[weakref.ref] = []
+    alive = []
+
+    def statistics(counts):
+        alive.append(sum(piece() is not None for piece in made))
+        metric = means(counts, torch.arange(1000.0)[:, None])
+        made.append(weakref.ref(metric))
+        return {"mean": metric}
+
+    bootstrap_intervals(statistics, 1000, resamples=131 * 20)
+    assert len(alive) == 21
+    assert max(alive) <= 2  # of the samples as they are, and of the draws before
 
 
 def test_a_paired_difference_is_narrower_than_what_it_is_made_of():

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from preceptor.blocks import Table
 from preceptor.errors import InputError
 
 Statistics = Callable[[Int[Tensor, "draws n"]], Mapping[str, Float[Tensor, "draws ..."]]]
@@ -75,8 +76,12 @@ def bootstrap_intervals(
     generator = torch.Generator().manual_seed(seed)
     at_once = max(1, ELEMENTS_AT_ONCE // n)
     sizes = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]
-    drawn = [statistics(_draws(size, n, generator)) for size in sizes]
-    return {name: _middle(value[0], [each[name] for each in drawn], confidence) for name, value in values.items()}
+    # Kept one by one, thousands of small results would pin the memory between them: gigabytes of a report's.
+    drawn = {name: Table(resamples) for name in values}
+    for size in sizes:
+        for name, part in statistics(_draws(size, n, generator)).items():
+            drawn[name].add(part)
+    return {name: _middle(value[0], drawn[name].rows, confidence) for name, value in values.items()}
 
 
 def difference(first: Statistics, second: Statistics) -> Statistics:
@@ -117,9 +122,9 @@ def _draws(draws: int, n: int, generator: torch.Generator) -> Int[Tensor, "draws
     return (drawn + n * torch.arange(draws)[:, None]).flatten().bincount(minlength=draws * n).view(draws, n)
 
 
-def _middle(value: Tensor, drawn: list[Tensor], confidence: float) -> Interval:
+def _middle(value: Tensor, drawn: Tensor, confidence: float) -> Interval:
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
-    low, high = torch.cat(drawn).double().nanquantile(tails, dim=0)
+    low, high = drawn.double().nanquantile(tails, dim=0)
     return Interval(value.double(), low, high)
 
 
