@@ -69,7 +69,7 @@ class Stated:
     columns: int
 
     FIXED_MIB = 768
-    """Networks, some blocks of rows in float64, a batch, and packages that are imported on the way."""
+    """Networks, a batch, blocks of rows, packages imported on the way, and what the C library keeps of freed memory."""
     SAMPLE_BYTES = 640
     """Labels, positions, scores, and the orders and draws of a report, 8 bytes each."""
 
