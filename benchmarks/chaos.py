@@ -175,6 +175,7 @@ def survive(kills: int, seed: int, work: Path) -> tuple[Counter[str], list[str]]
         else:
             shutil.rmtree(folder)
             shutil.rmtree(bank_of(folder), ignore_errors=True)
+        print(f"{killer.counts['kills']} of {kills} kills", file=sys.stderr, flush=True)
     return killer.counts, wrong
 
 
