@@ -5,10 +5,16 @@ and fails a step later, or sets attributes that no schedule has.
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
+import torch
 from torch import Tensor
+
+LARGEST = torch.finfo(torch.float32).max
+"""An optimiser takes no rate above it, be the number finite or not."""
+
+MOST = 2**63
+"""More steps or samples than can be counted."""
 
 
 def fitting_state(state: Mapping[str, Any], own: Mapping[str, Any], parameters: Sequence[Tensor]) -> dict[str, Any]:
@@ -52,8 +58,8 @@ def _like(found: Any, own: Any, where: str) -> Any:
         if found != own:
             raise ValueError(f"{where} is {found!r}, not {own!r}")
         return own
-    if type(found) not in (int, float) or not isfinite(found):
-        raise ValueError(f"{where} is {found!r}, not a finite number")
+    if type(found) not in (int, float) or not abs(found) <= LARGEST:
+        raise ValueError(f"{where} is {found!r}, not a number that float32 holds")
     return found
 
 
@@ -91,7 +97,7 @@ def _numbers(found: Any, where: str) -> dict[str, Tensor]:
 
 
 def _count(found: Any, where: str) -> int:
-    if type(found) is not int or found < 0:
+    if type(found) is not int or not 0 <= found < MOST:
         raise ValueError(f"{where} is {found!r}, not a number from 0 on")
     return found
 
