@@ -38,7 +38,7 @@ def test_anchors_and_merges_are_plain_yaml(tmp_path: Path) -> None:
         ("a: [1, 2\n", "not valid YAML"),
         ("- a\n- b\n", "expected a mapping of names to values, found list"),
         ("", "expected a mapping of names to values, found NoneType"),
-        ("1: a\n", "expected a mapping of names"),
+        ("1: a\n", "1 stands where a name belongs"),
         ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
         ("[1, 2]: x\n", "not valid YAML"),
         (b"a: \xff\xfe\n", "cannot be read as UTF-8"),

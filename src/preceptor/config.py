@@ -13,6 +13,12 @@ from preceptor.errors import InputError, unknown_name
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_UNION_BRANCH = re.compile(r"[\w-]+\[.+\]$")
+"""How pydantic calls, in the place of an error, one of several types that a value may have."""
+
+_IN_OUR_WORDS = {"path_type": "Input should be a path"}
+"""What pydantic says of an error, by its kind, where that speaks of Python."""
+
 
 class _Loader(yaml.SafeLoader):
     """The safe loader, refusing a key given twice (plain YAML silently keeps the last)."""
@@ -97,8 +103,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = _loaded(text)
     except NOT_YAML as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping of names to values, found {type(content).__name__}")
+    for key in content:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: {_shown(key)} stands where a name belongs: give a name, in quotes if need be")
     return content
 
 
@@ -137,10 +146,10 @@ def validated(model: type[Model], content: Mapping[str, Any], where: str) -> Mod
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"] if not _UNION_BRANCH.match(str(part)))
         if first["type"] == "extra_forbidden":
             raise unknown_name(f"key in {where}", str(first["loc"][-1]), _known_keys(model, first["loc"])) from error
-        message = first["msg"].removeprefix("Value error, ")
+        message = _IN_OUR_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise InputError(f"{where}: {place or 'content'}: {message} (given: {_shown(first['input'])})") from error
 
 

@@ -71,6 +71,16 @@ ROWS = [
         ("run.yaml: seed: Input should be a valid integer, unable to parse string as an integer (given: 'one')"),
     ),
     Row(
+        "a number where a path belongs",
+        lambda b: b.config("teacher: 5\n"),
+        "run.yaml: teacher: Input should be a path (given: 5)",
+    ),
+    Row(
+        "settings whose names are no words",
+        lambda b: b.config("null: 1\n"),
+        "run.yaml: None stands where a name belongs: give a name, in quotes if need be",
+    ),
+    Row(
         "a value out of range",
         lambda b: b.config("validation: 1.5\n"),
         "run.yaml: validation: Input should be less than 1 (given: 1.5)",

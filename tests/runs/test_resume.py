@@ -147,6 +147,18 @@ def test_settings_that_were_changed_are_noticed(stopped, change):
     assert not Path("bank").exists()
 
 
+@pytest.mark.parametrize("where", [("config",), ("config", "recipe", "terms"), ("config", "protocol")])
+def test_settings_with_names_of_several_kinds_are_one_line(stopped, where):
+    def change(content: dict) -> None:
+        for part in where:
+            content = content[part]
+        content[None] = {"match": "kl"}
+
+    edited(stopped, change)
+    with pytest.raises(InputError, match="should be .*string"):
+        resume(stopped)
+
+
 def test_a_run_goes_on_when_its_teacher_has_moved(stopped, tmp_path, teacher):
     shutil.copytree(teacher, tmp_path / "elsewhere")
     edited(stopped, lambda content: content["config"].update(teacher=str(tmp_path / "elsewhere")))

@@ -211,3 +211,11 @@ def test_a_normalisation_for_whatever_takes_floating_point(tmp_path):
     other = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     assert teacher(classifier(tmp_path), normalise=other, otherwise=NORMALISE).normalise == other
     assert teacher(classifier(tmp_path, takes=UINT8), normalise=None, otherwise=NORMALISE).normalise is None
+
+
+@pytest.mark.parametrize("name", [b"batch", b"said"], ids=["a dimension", "an output"])
+def test_names_that_are_not_utf8_are_refused(tmp_path, name, capfd):
+    path = classifier(tmp_path)
+    path.write_bytes(path.read_bytes().replace(name, b"\xef" + name[1:]))
+    assert "UTF-8" in refused(path) or "cannot open it" in refused(path)
+    assert capfd.readouterr() == ("", "")

@@ -46,13 +46,14 @@ def stopped_run(folder: Path) -> tuple[RunConfig, Mapping[str, Any]]:
                 f"{folder}: the run ended where it would end again ({entry.get('says')}): look at the step with "
                 f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =lower"
             )
+    config = resolve(content["config"])
     written = _part(content["record"], "fingerprints").get("settings")
     if written not in (None, settings_digest(content["config"])):
         raise InputError(
             f"{folder / RUN_FILE}: its settings are not those that the run was started with: undo the change, or start "
             f"a new run with --config {folder / RUN_FILE}"
         )
-    return resolve(content["config"]), content["record"]
+    return config, content["record"]
 
 
 def resume(folder: Path, watcher: Watcher | None = None, *, checkpoint_seconds: float = SECONDS_BETWEEN) -> RunResult:

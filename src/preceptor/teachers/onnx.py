@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -62,8 +62,9 @@ class OnnxTeacher:
         check_says(says)
         self.path, self.says = path, says
         self._session = _open(path)
-        self._input = _image_input(path, self._session.get_inputs(), image_shape)
-        self._output = _class_output(path, self._session.get_outputs(), output)
+        inputs, outputs = _signature(path, self._session)
+        self._input = _image_input(path, inputs, image_shape)
+        self._output = _class_output(path, outputs, output)
         takes_pixels = self._input.type == "tensor(uint8)"
         self.normalise = normalise if normalise is not None or takes_pixels else otherwise
         _check_normalisation(path, self._input.type, self.normalise)
@@ -169,7 +170,27 @@ def _leads_out(name: str) -> bool:
     )
 
 
-def _image_input(path: Path, inputs: list[Any], image_shape: tuple[int, int, int]) -> Any:
+class _Value(NamedTuple):
+    """An input or output; a dimension is a number, a name, or None for any."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+def _signature(path: Path, session: Any) -> tuple[list[_Value], list[_Value]]:
+    """The inputs and the outputs of a graph."""
+    try:
+        inputs, outputs = (
+            [_Value(one.name, one.type, one.shape) for one in given]
+            for given in (session.get_inputs(), session.get_outputs())
+        )
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: a name in it is not UTF-8: damaged, or no ONNX model: export it again") from error
+    return inputs, outputs
+
+
+def _image_input(path: Path, inputs: list[_Value], image_shape: tuple[int, int, int]) -> _Value:
     if len(inputs) != 1:
         names = ", ".join(one.name for one in inputs) or "none"
         raise InputError(f"{path}: {len(inputs)} inputs ({names}): expected one, the images")
@@ -188,7 +209,7 @@ def _image_input(path: Path, inputs: list[Any], image_shape: tuple[int, int, int
     return image
 
 
-def _class_output(path: Path, outputs: list[Any], name: str | None) -> str:
+def _class_output(path: Path, outputs: list[_Value], name: str | None) -> str:
     names = [one.name for one in outputs]
     if name is None and len(names) > 1:
         raise InputError(f"{path}: {len(names)} outputs ({', '.join(names)}): say which one holds the classes")
@@ -199,8 +220,7 @@ def _class_output(path: Path, outputs: list[Any], name: str | None) -> str:
         raise InputError(
             f"{path}: output {chosen.name!r} is {chosen.type}: expected [batch, classes] in floating point"
         )
-    chosen_name: str = chosen.name
-    return chosen_name
+    return chosen.name
 
 
 def _check_normalisation(path: Path, input_type: str, normalise: Normalisation | None) -> None:

@@ -35,4 +35,5 @@ def cpu_session(path: Path, threads: int) -> Any:
     # Its threads would otherwise spin while they wait, on the cores that torch's need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what goes wrong is raised as well
-    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # There is nothing to fall back to: it would try again, and print that it does.
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
