@@ -155,7 +155,7 @@ def test_settings_with_names_of_several_kinds_are_one_line(stopped, where):
         content[None] = {"match": "kl"}
 
     edited(stopped, change)
-    with pytest.raises(InputError, match="should be .*string"):
+    with pytest.raises(InputError, match=r"should be .*string"):
         resume(stopped)
 
 
