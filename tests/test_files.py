@@ -6,7 +6,7 @@ import pytest
 
 from preceptor import files
 from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.files import check_writable, read_json, whole_file, write_whole
+from preceptor.files import check_free, check_is_file, check_writable, read_json, whole_file, write_whole
 
 
 def test_files_are_written_whole_and_nothing_is_left_beside(tmp_path):
@@ -136,3 +136,39 @@ def test_a_look_that_is_interrupted_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         check_writable(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["a pipe", "a folder"])
+def test_what_is_no_file_is_neither_replaced_nor_read(tmp_path, make):
+    place = tmp_path / "place"
+    make(place)
+    kind = place.lstat().st_mode
+    with pytest.raises(InputError, match="is in its place: choose another"):
+        write_whole({tmp_path / "other": b"1", place: b"2"})
+    with pytest.raises(InputError, match="is in its place: choose another"), whole_file(place) as file:
+        file.write("2")
+    with pytest.raises(InputError, match="cannot be read: a directory, a pipe or a device"):
+        check_is_file(place)
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert place.lstat().st_mode == kind
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "letter").write_text("dear")
+    (tmp_path / "place").symlink_to(tmp_path / "letter")
+    write_whole({tmp_path / "place": b"new"})
+    assert (tmp_path / "letter").read_text() == "dear"
+    assert (tmp_path / "place").read_bytes() == b"new"
+    assert not (tmp_path / "place").is_symlink()
+
+
+def test_a_place_is_free_when_not_even_a_link_is_there(tmp_path):
+    check_free(tmp_path / "new" / "file")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    for name in ("link", "file"):
+        with pytest.raises(InputError, match="exists; nothing is ever overwritten: choose another --page"):
+            check_free(tmp_path / name, "--page")
+    with pytest.raises(EnvironmentProblem, match="choose another --page"):
+        check_free(tmp_path / "file" / "page", "--page")

@@ -15,7 +15,8 @@ STAGE_ROOMS = {"correct", "temper", "select", "match", "truth", "abstain", "feat
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"blocks", "config", "evidence", "files", "lesson"},
+    {"files"},
+    {"blocks", "config", "evidence", "lesson"},
     {"stage"},
     {"catalogue", *STAGE_ROOMS},
     {"audit", "terms"},

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from preceptor.errors import InputError, unknown_name
+from preceptor.files import check_is_file
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -92,6 +93,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, not UTF-8, not YAML, a key given twice, or not a mapping of names.
     """
+    check_is_file(path)
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(MOST_BYTES + 1)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,8 +23,11 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     What was there survives a full disk; nothing half-written is left.
 
     Raises:
+        InputError: there is a device, a pipe or a folder in a place.
         EnvironmentProblem: a file cannot be written; it is named.
     """
+    for path in contents:
+        _check_replaceable(path)
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in contents}
     path = Path()
     try:
@@ -49,8 +53,10 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     Of what fails in between nothing is left.
 
     Raises:
+        InputError: there is a device, a pipe or a folder in its place.
         EnvironmentProblem: it cannot be written; it is named.
     """
+    _check_replaceable(path)
     part, opened = path.with_name(f".{path.name}.{os.getpid()}.part"), False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,8 +99,38 @@ def read_json(path: Path, wrong: str = "not valid JSON", remedy: str = "") -> An
         raise InputError(f"{path}: {wrong}: {error}{end}") from error
 
 
-def check_writable(folder: Path) -> None:
+def check_is_file(path: Path) -> None:
+    """Refuse a pipe, which would be waited for without end, a device and a folder; what is not there is not looked at.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: cannot be read: a directory, a pipe or a device: give a file")
+
+
+def check_free(path: Path, option: str = "--out") -> None:
+    """Make sure, before the work, that a file can be written and nothing is in its place, be it a link to nowhere.
+
+    Args:
+        path: of the file; its folder is made if need be.
+        option: by which another one can be given.
+
+    Raises:
+        InputError: something is there.
+        EnvironmentProblem: nothing can be written there.
+    """
+    if os.path.lexists(path):
+        raise InputError(f"{path}: exists; nothing is ever overwritten: choose another {option}")
+    check_writable(path.resolve().parent, option)
+
+
+def check_writable(folder: Path, option: str = "--out") -> None:
     """Make a folder if need be, and make sure that files can be written there, before hours of work.
+
+    Args:
+        folder: to be written to.
+        option: by which another one can be given.
 
     Raises:
         EnvironmentProblem: they cannot.
@@ -104,10 +140,20 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
     except OSError as error:
-        raise EnvironmentProblem(f"{folder}: cannot be written: {error.strerror}: choose another --out") from error
+        raise EnvironmentProblem(f"{folder}: cannot be written: {error.strerror}: choose another {option}") from error
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """A file in its place is replaced, and so is a link, not what it points to; whatever else is left alone."""
+    try:
+        mode = path.lstat().st_mode
+    except (OSError, ValueError):  # nothing there, or nothing that can be: writing will tell
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise InputError(f"{path}: a device, a pipe or a folder is in its place: choose another")
 
 
 def _sync_names(folder: Path) -> None:

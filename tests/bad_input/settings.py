@@ -1,5 +1,6 @@
 """Configurations, recipes, folders, and what the machine lacks."""
 
+import os
 from pathlib import Path
 
 from tests.bad_input.workbench import (
@@ -50,6 +51,11 @@ def lock_elsewhere(bench: Workbench) -> Path:
     (bench.folder / "locked").mkdir()
     (bench.folder / "locked" / ".lock").symlink_to(bench.file("thesis.tex", b"dear"))
     return bench.folder / "locked"
+
+
+def a_pipe(bench: Workbench) -> Path:
+    os.mkfifo(bench.folder / "pipe.yaml")
+    return bench.folder / "pipe.yaml"
 
 
 TERMS = "terms: {kl: {match: kl}}\n"
@@ -162,6 +168,26 @@ ROWS = [
         "a link in a run to go on with",
         linked,
         "run/checkpoint: a link, and a run makes none: put what it leads to there, or remove it",
+    ),
+    Row(
+        "a pipe for a configuration",
+        lambda b: b.train("--config", a_pipe(b)),
+        "pipe.yaml: cannot be read: a directory, a pipe or a device: give a file",
+    ),
+    Row(
+        "a page in the place of weights",
+        lambda b: ["evaluate", b.sound_teacher, "--page", b.sound_teacher / "student.safetensors"],
+        "teacher/student.safetensors: exists; nothing is ever overwritten: choose another --page",
+    ),
+    Row(
+        "more resamples than anybody waits for",
+        lambda b: ["evaluate", b.sound_teacher, "--no-page", "--resamples", 10**12],
+        "1,000,000,000,000 resamples: give at most 1,000,000; 1,000 are usual",
+    ),
+    Row(
+        "a risk too small to be promised",
+        lambda b: ["calibrate", b.sound_teacher, "--max-risk", 1e-300],
+        "max risk 1e-300: too small to mean anything: give 1e-09 or more",
     ),
     Row(
         "a lock that is a link",

@@ -223,6 +223,16 @@ ROWS = [
         "teacher/student.json: not valid JSON: …",
     ),
     Row(
+        "a card of images that no memory holds",
+        lambda b: b.distill(teacher=b.changed_card(image_size=[100_000, 100_000])),
+        "teacher/student.json: image_size: an image has at most 67,108,864 pixels (given: [100000, 100000])",
+    ),
+    Row(
+        "a card that divides by next to nothing",
+        lambda b: b.distill(teacher=b.changed_card(std=[1e-45])),
+        "teacher/student.json: std.0: Input should be greater than or equal to 0.000000000001 (given: 1e-45)",
+    ),
+    Row(
         "a card with an unknown key",
         lambda b: b.distill(teacher=b.changed_card(clases=3)),
         ("unknown key in teacher/student.json 'clases': did you mean 'classes'? known: …"),

@@ -178,3 +178,37 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == main_module.PIPE_CLOSED
+
+
+ENDED_AT_WORK = """
+import os, signal, sys, time
+from pathlib import Path
+from preceptor.cli import main, methods
+from preceptor.files import whole_file
+
+def work(arguments):
+    with whole_file(Path(sys.argv[1])) as file:
+        file.write("half")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+methods.run = work
+code = main.main(["methods"])
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no signal that ends a process so that it notices")
+def test_ended_from_outside_it_leaves_nothing_half_written(tmp_path):
+    done = python("-c", ENDED_AT_WORK, str(tmp_path / "out.txt"))
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr == "preceptor: ended from outside\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a file as a shell does")
+def test_with_its_output_closed_it_works_all_the_same(tmp_path):
+    command = f"'{sys.executable}' -m preceptor methods --json >&- 2>'{tmp_path / 'said'}'"
+    assert subprocess.run(command, shell=True, check=False).returncode == 0
+    assert (tmp_path / "said").read_text() == ""

@@ -146,6 +146,17 @@ def test_a_file_that_is_there_is_never_overwritten(teacher, preceptor, photos, t
     assert (tmp_path / "rows.csv").read_text() == "dear"
 
 
+def test_large_images_go_fewer_at_a_time(teacher, preceptor, array, monkeypatch):
+    from preceptor.runs import prediction
+
+    sizes = []
+    logits = prediction.network_logits
+    monkeypatch.setattr(prediction, "MOST_PIXELS", 3 * 8 * 8)
+    monkeypatch.setattr(prediction, "network_logits", lambda *given: (sizes.append(len(given[2])), logits(*given))[1])
+    assert preceptor("predict", teacher, array, "--batch-size", 10**30).code == 0
+    assert max(sizes) == 3
+
+
 def test_an_array_that_is_damaged_further_on_leaves_no_file(teacher, preceptor, tmp_path):
     np.savez(tmp_path / "many.npz", images=np.tile(digits().test.images[:, 0].numpy(), (9, 1, 1)))
     content = bytearray((tmp_path / "many.npz").read_bytes())
@@ -158,7 +169,7 @@ def test_an_array_that_is_damaged_further_on_leaves_no_file(teacher, preceptor, 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are bytes")
-def test_names_that_are_no_text_or_would_steer_the_terminal(teacher, preceptor, tmp_path):
+def test_names_that_are_no_text_or_would_steer_the_terminal(teacher, preceptor, tmp_path, monkeypatch):
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in (b"\xff.png", b"\x1b[2J.png", "größe.png".encode()):
@@ -169,6 +180,10 @@ def test_names_that_are_no_text_or_would_steer_the_terminal(teacher, preceptor, 
     assert [row.rpartition("/")[2] for row in done.out.splitlines()[1:]] == ["\\x1b[2J.png", "größe.png", "\\udcff.png"]
     for form in ("csv", "jsonl"):
         assert preceptor("predict", teacher, folder, "--out", tmp_path / f"rows.{form}").code == 0
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    on_screen = preceptor("predict", teacher, folder, "--format", "csv").out
+    assert "\\x1b[2J.png" in on_screen
+    assert "\x1b" not in on_screen
 
 
 MEASURED = """

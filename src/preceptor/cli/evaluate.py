@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--teacher", type=Path, help="run folder or FILE.onnx to compare with (default the run's own)")
     parser.add_argument("--no-teacher", action="store_true", help="compare with no teacher")
     parser.add_argument("--resamples", type=int, default=1000, help="draws behind each interval (default 1000)")
-    parser.add_argument("--page", type=Path, help=f"where to write the page (default {PAGE} in the run folder)")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        help=f"page to write; must not exist (default {PAGE} in the run folder)",
+    )
     parser.add_argument("--no-page", action="store_true", help="write no page")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     add_output_options(parser)
@@ -74,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _page(arguments: argparse.Namespace) -> Path | None:
     """Where the page goes, found writable beforehand; None for no page."""
     from preceptor.errors import EnvironmentProblem
-    from preceptor.files import check_writable
+    from preceptor.files import check_free, check_writable
     from preceptor.reports import require_report_extra
 
     if arguments.no_page or not arguments.run.is_dir():  # of the latter more is said when it is read
@@ -82,7 +86,10 @@ def _page(arguments: argparse.Namespace) -> Path | None:
     page: Path = arguments.page or arguments.run / PAGE
     try:
         require_report_extra()
-        check_writable(page.parent)
+        if arguments.page is not None:
+            check_free(page, "--page")
+        else:
+            check_writable(page.parent)  # an earlier page of ours may be there, and is replaced
     except EnvironmentProblem as problem:
         if arguments.page is not None:
             raise

@@ -3,9 +3,12 @@
 import argparse
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TextIO
@@ -35,6 +38,7 @@ VERBS = {
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+ENDED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,12 +46,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done; 2 something handed in is wrong; 3 the machine lacks something; 4 stopped, with a checkpoint to go on
-        from; 5 what was asked for cannot be promised; 130 interrupted.
+        from; 5 what was asked for cannot be promised; 130 interrupted; 143 ended by SIGTERM.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    with warnings.catch_warnings():
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+    with warnings.catch_warnings(), _cleaning_up_when_ended():
         warnings.showwarning = _show_warning
         return _answered(given)
+
+
+class _Ended(KeyboardInterrupt):
+    """By SIGTERM."""
+
+
+@contextmanager
+def _cleaning_up_when_ended() -> Iterator[None]:
+    """Within it SIGTERM ends the process as Ctrl-C does, so that no half of a file is left; training does otherwise."""
+
+    def end(*_: object) -> None:
+        raise _Ended
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _answered(given: Sequence[str]) -> int:
@@ -69,6 +97,9 @@ def _answered(given: Sequence[str]) -> int:
         return _fail(_memory_problem(error, given))
     except OSError as error:
         return _fail(EnvironmentProblem(f"{error.filename or 'the system'}: {error.strerror or error}"))
+    except _Ended:
+        print("preceptor: ended from outside", file=sys.stderr)
+        return ENDED
     except KeyboardInterrupt:
         print("preceptor: interrupted", file=sys.stderr)
         return INTERRUPTED

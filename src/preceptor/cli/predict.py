@@ -77,10 +77,12 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.cli.printing import printable
     from preceptor.data.stream import open_source
     from preceptor.errors import InputError
+    from preceptor.files import check_free
     from preceptor.runs.prediction import TOP_K, Predictor
 
     form = _format(arguments)
-    _check_free(arguments.out)
+    if arguments.out is not None:
+        check_free(arguments.out)
     predictor = Predictor(
         arguments.run,
         score=arguments.score,
@@ -112,20 +114,11 @@ def _format(arguments: argparse.Namespace) -> "Format":
     return FORMATS_OF_FILES[arguments.out.suffix]
 
 
-def _check_free(out: Path | None) -> None:
-    from preceptor.errors import InputError
-    from preceptor.files import check_writable
-
-    if out is not None:
-        if out.exists():
-            raise InputError(f"{out}: exists; nothing is ever overwritten: choose another --out")
-        check_writable(out.resolve().parent)
-
-
 def _write(
     arguments: argparse.Namespace, form: "Format", predictor: "Predictor", sources: list["Source"], count: _Count
 ) -> None:
     from preceptor.cli.prediction_rows import lines
+    from preceptor.cli.printing import printable
     from preceptor.cli.progress import PredictionBar
     from preceptor.files import whole_file
 
@@ -135,6 +128,8 @@ def _write(
         pictures = (picture for source in sources for picture in source.pictures(predictor.form))
         said = _counted(predictor.predictions(pictures, arguments.batch_size), count, bar)
         rows = lines(said, form, predictor.card, predictor.top_k)
+        if drawn_into:
+            rows = map(printable, rows)
         with nullcontext(sys.stdout) if arguments.out is None else whole_file(arguments.out) as file:
             file.writelines(f"{row}\n" for row in rows)
 

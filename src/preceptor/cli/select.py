@@ -62,16 +62,14 @@ def _score(arguments: argparse.Namespace) -> "Scores":
     from preceptor.cli.options import flag_settings
     from preceptor.config import parse_override
     from preceptor.errors import InputError
-    from preceptor.files import check_writable
+    from preceptor.files import check_free
     from preceptor.runs import resolve
     from preceptor.runs.scores import save_scores
     from preceptor.runs.selection import score_samples
 
     if (arguments.teacher is None and arguments.bank is None) or arguments.out is None:
         raise InputError("give --teacher RUN_FOLDER and --out FILE to score samples, or --show FILE to look at scores")
-    if arguments.out.exists():
-        raise InputError(f"{arguments.out}: exists; nothing is ever overwritten: choose another --out")
-    check_writable(arguments.out.resolve().parent)
+    check_free(arguments.out)
     choice = {"stage": arguments.select, **dict(parse_override(text) for text in arguments.override)}
     recipe = {"select": choice, "terms": {"kl": {"match": "kl"}}}
     scores = score_samples(resolve({"recipe": recipe}, flag_settings(arguments)))

@@ -1,5 +1,6 @@
 """Data sets held in memory: uint8 images, labels, and what a model must know about them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +15,17 @@ from preceptor.lesson import UNLABELLED
 
 _CHUNK = 4096
 
+LARGEST_MEAN, LEAST_DEVIATION = 1e6, 1e-12
+"""Beyond what images of pixels in [0, 1] have; still far from where float32 overflows."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
     """Mean and standard deviation per channel, of pixel values scaled to [0, 1].
 
     Raises:
-        InputError: if the two differ in length, or a deviation is not above zero.
+        InputError: if the two differ in length, or a value is one that no pixels have: a mean beyond 1e6, or a
+            deviation below 1e-12.
     """
 
     mean: tuple[float, ...]
@@ -31,8 +36,10 @@ class Normalisation:
             raise InputError(
                 f"normalisation: {len(self.mean)} means and {len(self.std)} deviations; give one of each a channel"
             )
-        if not all(value > 0 for value in self.std):
-            raise InputError(f"normalisation: std {self.std}, allowed are values above 0")
+        if not all(LEAST_DEVIATION <= value < math.inf for value in self.std):
+            raise InputError(f"normalisation: std {self.std}, allowed are values above 0, {LEAST_DEVIATION:g} at least")
+        if not all(abs(value) <= LARGEST_MEAN for value in self.mean):
+            raise InputError(f"normalisation: mean {self.mean}, allowed are values up to {LARGEST_MEAN:g}")
 
     def __call__(
         self, images: UInt8[Tensor, "batch channels height width"] | Float[Tensor, "batch channels height width"]

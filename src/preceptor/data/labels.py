@@ -9,6 +9,7 @@ from torch import Tensor
 
 from preceptor.data.arrays import unreadable
 from preceptor.errors import InputError
+from preceptor.files import check_is_file
 
 
 def read_labels(path: Path, count: int) -> Int[Tensor, " n"]:
@@ -21,6 +22,7 @@ def read_labels(path: Path, count: int) -> Int[Tensor, " n"]:
     Raises:
         InputError: the file is missing or no such array, or has another length.
     """
+    check_is_file(path)
     try:
         array = np.load(path, allow_pickle=False)
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one

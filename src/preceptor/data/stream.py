@@ -17,6 +17,7 @@ from torch import Tensor
 from preceptor.data.arrays import check_images, unreadable
 from preceptor.data.images import MOST_PIXELS, Form, pixels_in_form, read_header, read_pixels
 from preceptor.errors import InputError
+from preceptor.files import check_is_file
 
 _LITTER = {"Thumbs.db", "desktop.ini"}
 _IMAGES = "images"
@@ -131,6 +132,7 @@ class _Array:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        check_is_file(path)
         try:
             self._array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
         except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one

@@ -115,7 +115,7 @@ def check_places(folder: Path, names: Sequence[str]) -> None:
         EnvironmentProblem: the folder cannot be written.
     """
     for name in names:
-        if (folder / name).exists():
+        if os.path.lexists(folder / name):
             raise InputError(f"{folder / name}: is there already, and nothing is overwritten: choose another --out")
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from preceptor.config import validated
 from preceptor.data.class_names import check_printable
-from preceptor.data.dataset import Normalisation
+from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, Normalisation
+from preceptor.data.images import MOST_PIXELS
 from preceptor.errors import InputError
 from preceptor.files import read_json, write_whole
 from preceptor.models.build import build_model
@@ -24,7 +25,8 @@ _PICKLE_OR_ZIP = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x
 _NAMED_AT_MOST = 3
 
 Count = Annotated[int, Field(ge=1)]
-Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Mean = Annotated[float, Field(ge=-LARGEST_MEAN, le=LARGEST_MEAN)]
+Deviation = Annotated[float, Field(ge=LEAST_DEVIATION, allow_inf_nan=False)]
 
 
 class ModelCard(BaseModel):
@@ -53,7 +55,7 @@ class ModelCard(BaseModel):
     classes: Count
     class_names: tuple[str, ...]
     image_size: tuple[Count, Count]
-    mean: tuple[FiniteFloat, ...]
+    mean: tuple[Mean, ...]
     std: tuple[Deviation, ...]
     data: str
     preceptor: str
@@ -78,6 +80,13 @@ class ModelCard(BaseModel):
         except InputError as error:
             raise ValueError(str(error)) from error
         return names
+
+    @field_validator("image_size")
+    @classmethod
+    def _can_be_decoded(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if size[0] * size[1] > MOST_PIXELS:
+            raise ValueError(f"an image has at most {MOST_PIXELS:,} pixels")
+        return size
 
     @field_validator("mean", "std")
     @classmethod

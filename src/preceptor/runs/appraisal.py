@@ -31,6 +31,8 @@ from preceptor.training.device import choose_device
 
 BATCH = 512
 
+MOST_RESAMPLES = 1_000_000
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -110,6 +112,8 @@ def appraise(
         InputError: a teacher that cannot be read or does not fit, an unknown score, or no labelled image.
         EnvironmentProblem: there is no such device, or a package that the teacher needs is missing.
     """
+    if resamples > MOST_RESAMPLES:
+        raise InputError(f"{resamples:,} resamples: give at most {MOST_RESAMPLES:,}; 1,000 are usual")
     config = _config_of(shown)
     asked, why_not = _teacher(config, shown, teacher, device) if ask_teacher else (None, "none was to be asked")
     answers = _answers(shown, shown.images, asked, device)

@@ -15,6 +15,9 @@ from preceptor.models import CalibrationSet, ModelCard, SetDecision, load_studen
 from preceptor.runs.untouched import Given, untouched_images
 from preceptor.training.device import choose_device
 
+LEAST_SHARE = 1e-9
+"""Of errors, to be promised: it would take billions of images."""
+
 
 @dataclass(frozen=True)
 class SetWish:
@@ -91,8 +94,9 @@ def calibrate(
     card = before
     if promised:
         card = _changed(before, outcome, None if sets is None else _decided_sets(answers, images.labels, sets, source))
-        save_card(folder, card)
     notes = (*found.notes, *_notes(before, card, wish, source))
+    if promised:
+        save_card(folder, card)
     return Calibration(before, card, promised, None if outcome is None else outcome.found, source, notes)
 
 
@@ -115,12 +119,22 @@ def _rehearse(card: ModelCard, wish: Wish | None, sets: SetWish | None) -> None:
     """Do it on one made-up image, so that a wish that cannot be is refused before any is read."""
     if wish is None and sets is None:
         raise InputError("nothing to calibrate: ask for a risk, for prediction sets, or for both")
+    if wish is not None:
+        _check_share("max risk", wish.max_risk)
+        _check_share("confidence", wish.confidence)
+    if sets is not None:
+        _check_share("alpha", sets.alpha)
     answers, labels = Answers(torch.arange(card.outputs).float()[None], card.abstains), torch.zeros(1).long()
     source = CalibrationSet(data="made up", part="all", samples=1, fingerprint="")
     if wish is not None:
         decide(answers, labels, wish, source)
     if sets is not None:
         _decided_sets(answers, labels, sets, source)
+
+
+def _check_share(name: str, share: float) -> None:
+    if 0 < share < LEAST_SHARE:
+        raise InputError(f"{name} {share:g}: too small to mean anything: give {LEAST_SHARE:g} or more")
 
 
 def _decided_sets(answers: Answers, labels: Tensor, wish: SetWish, source: CalibrationSet) -> SetDecision:

@@ -1,5 +1,6 @@
 """A student at work: what it says of images without labels, as many as there are."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from preceptor.data.images import Form
+from preceptor.data.images import MOST_PIXELS, Form
 from preceptor.data.stream import Picture, open_source
 from preceptor.errors import InputError
 from preceptor.evaluation import Answers, confidence, which_classes
@@ -107,7 +108,7 @@ class Predictor:
         return Form(self.card.channels, *self.card.image_size)
 
     def predictions(self, pictures: Iterable[Picture], batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
-        """What it says of each, in order; so many are in memory at a time.
+        """What it says of each, in order; so many are in memory at a time, fewer of large ones.
 
         Raises:
             InputError: a batch size below 1.
@@ -115,7 +116,8 @@ class Predictor:
         if batch_size < 1:
             raise InputError(f"batch size {batch_size}: take at least 1 image at a time")
         left = iter(pictures)
-        batches = iter(lambda: list(islice(left, batch_size)), [])
+        at_once = min(batch_size, max(1, MOST_PIXELS // math.prod(self.card.image_size)))
+        batches = iter(lambda: list(islice(left, at_once)), [])
         return (said for batch in batches for said in self._of_batch(batch))
 
     def _check_score(self, folder: Path) -> None:

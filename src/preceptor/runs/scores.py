@@ -15,7 +15,7 @@ from torch import Tensor
 
 from preceptor.config import validated
 from preceptor.errors import InputError
-from preceptor.files import write_whole
+from preceptor.files import check_is_file, write_whole
 
 FORMAT = "preceptor-scores"
 _TYPES = {"index": torch.int64, "score": torch.float32, "selected": torch.bool}
@@ -85,6 +85,7 @@ def load_scores(path: Path) -> Scores:
     Raises:
         InputError: it is missing, damaged, or no score file.
     """
+    check_is_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata, names = file.metadata() or {}, file.keys()

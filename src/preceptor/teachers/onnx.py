@@ -211,6 +211,8 @@ def _image_input(path: Path, inputs: list[_Value], image_shape: tuple[int, int, 
 
 def _class_output(path: Path, outputs: list[_Value], name: str | None) -> str:
     names = [one.name for one in outputs]
+    if not names:
+        raise InputError(f"{path}: no output: expected one, [batch, classes]")
     if name is None and len(names) > 1:
         raise InputError(f"{path}: {len(names)} outputs ({', '.join(names)}): say which one holds the classes")
     if name is not None and name not in names:
