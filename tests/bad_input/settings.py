@@ -175,6 +175,11 @@ ROWS = [
         "pipe.yaml: cannot be read: a directory, a pipe or a device: give a file",
     ),
     Row(
+        "nothing where a path belongs",
+        lambda b: ["predict", b.sound_teacher, ""],
+        "an empty argument: give a value, or leave it away with its option",
+    ),
+    Row(
         "a page in the place of weights",
         lambda b: ["evaluate", b.sound_teacher, "--page", b.sound_teacher / "student.safetensors"],
         "teacher/student.safetensors: exists; nothing is ever overwritten: choose another --page",

@@ -108,6 +108,8 @@ def _answered(given: Sequence[str]) -> int:
 
 def _parsed(parser: argparse.ArgumentParser, given: Sequence[str]) -> argparse.Namespace:
     """Parse; ``key=value`` may stand anywhere, also between flags, where argparse takes no more of them."""
+    if "" in given:  # as a path it would be the folder one stands in
+        raise InputError("an empty argument: give a value, or leave it away with its option")
     arguments, rest = parser.parse_known_args(given)
     stray = [word for word in rest if word.startswith("-") or "=" not in word or not hasattr(arguments, "override")]
     if stray:
