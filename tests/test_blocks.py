@@ -65,6 +65,15 @@ def test_parts_are_put_together() -> None:
     assert gathered([torch.zeros(0, 4)], 0).shape == (0, 4)
 
 
+def test_rows_that_were_never_made_are_not_handed_out() -> None:
+    with pytest.raises(ValueError, match="3 rows of 4: the others were never made"):
+        gathered([drawn(2, 3), drawn(1, 3)], 4)
+    table = Table(3)
+    table.add(drawn(2, 3))
+    with pytest.raises(ValueError, match="2 rows after 2: there is room for 3"):
+        table.add(drawn(2, 3))
+
+
 def test_all_rows_are_the_table_itself() -> None:
     table, some = drawn(4, 2), torch.tensor([True, False, True, True])
     assert chosen_rows(table, torch.ones(4, dtype=torch.bool)) is table

@@ -144,9 +144,12 @@ def test_what_is_no_file_is_neither_replaced_nor_read(tmp_path, make):
     place = tmp_path / "place"
     make(place)
     kind = place.lstat().st_mode
-    with pytest.raises(InputError, match="is in its place: choose another"):
+    with pytest.raises(EnvironmentProblem, match=r"cannot be written: .* is in its place: choose another"):
         write_whole({tmp_path / "other": b"1", place: b"2"})
-    with pytest.raises(InputError, match="is in its place: choose another"), whole_file(place) as file:
+    with (
+        pytest.raises(EnvironmentProblem, match=r"cannot be written: .* is in its place: choose another"),
+        whole_file(place) as file,
+    ):
         file.write("2")
     with pytest.raises(InputError, match="cannot be read: a directory, a pipe or a device"):
         check_is_file(place)

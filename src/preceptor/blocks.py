@@ -56,12 +56,17 @@ def gathered(parts: Iterable[Tensor], rows: int) -> Tensor:
     Args:
         parts: with rows of one kind; at least one part.
         rows: how many they have in all.
+
+    Raises:
+        ValueError: they have fewer rows, or more.
     """
     table = Table(rows)
     for part in parts:
         if len(part) == rows:
             return part
         table.add(part)
+    if table.done != rows:
+        raise ValueError(f"{table.done} rows of {rows}: the others were never made")
     return table.rows
 
 
@@ -76,18 +81,26 @@ class Table:
 
     Attributes:
         rows: those of all parts so far, and room for the others.
+        done: how many there are so far.
     """
 
     def __init__(self, size: int) -> None:
         self.rows = torch.empty(0)
-        self._size, self._done = size, 0
+        self.done = 0
+        self._size = size
 
     def add(self, part: Tensor) -> None:
-        """The next rows; all parts are of one type, shape and device."""
-        if self._done == 0:
+        """The next rows; all parts are of one type, shape and device.
+
+        Raises:
+            ValueError: more rows than there is room for.
+        """
+        if self.done == 0:
             self.rows = part.new_empty(self._size, *part.shape[1:])
-        self.rows[self._done : self._done + len(part)] = part
-        self._done += len(part)
+        if self.done + len(part) > self._size:
+            raise ValueError(f"{len(part)} rows after {self.done}: there is room for {self._size}")
+        self.rows[self.done : self.done + len(part)] = part
+        self.done += len(part)
 
 
 def _columns(table: Tensor) -> int:

@@ -23,7 +23,6 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     What was there survives a full disk; nothing half-written is left.
 
     Raises:
-        InputError: there is a device, a pipe or a folder in a place.
         EnvironmentProblem: a file cannot be written; it is named.
     """
     for path in contents:
@@ -53,7 +52,6 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     Of what fails in between nothing is left.
 
     Raises:
-        InputError: there is a device, a pipe or a folder in its place.
         EnvironmentProblem: it cannot be written; it is named.
     """
     _check_replaceable(path)
@@ -153,7 +151,9 @@ def _check_replaceable(path: Path) -> None:
     except (OSError, ValueError):  # nothing there, or nothing that can be: writing will tell
         return
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-        raise InputError(f"{path}: a device, a pipe or a folder is in its place: choose another")
+        raise EnvironmentProblem(
+            f"{path}: cannot be written: a directory, a pipe or a device is in its place: choose another"
+        )
 
 
 def _sync_names(folder: Path) -> None:

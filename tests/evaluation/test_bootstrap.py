@@ -120,9 +120,42 @@ def test_draws_that_leave_a_metric_undefined_are_left_out():
     [
         (0, {}, "1000 resamples of 0 samples"),
         (5, {"resamples": 0}, "0 resamples of 5 samples"),
+        (5, {"resamples": 2.5}, "2.5 resamples of 5 samples: .*in whole numbers"),
+        (5, {"resamples": True}, "True resamples of 5 samples"),
+        (True, {}, "1000 resamples of True samples"),
         (5, {"confidence": 95}, "confidence 95: give a number between 0 and 1"),
+        (5, {"confidence": "most"}, "confidence most: give a number between 0 and 1"),
+        (5, {"seed": 2**70}, "seed 1180591620717411303424: give a whole number from 0 to"),
+        (5, {"seed": -1}, "seed -1: give a whole number"),
+        (5, {"seed": 1.5}, "seed 1.5: give a whole number"),
     ],
 )
 def test_numbers_out_of_range_are_refused(n, options, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as raised:
         bootstrap_intervals(mean_of(VALUES[:n]), n, **options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "message"),
+    [
+        (lambda counts: {"v": torch.ones(7)}, r"metric 'v' has the shape \[7\], not \[1\]: give one row a draw"),
+        (lambda counts: {"v": counts.double().sum(1)[:1]}, r"metric 'v' has the shape \[1\], not \[50\]"),
+        (lambda counts: {"v": counts.double().mean()}, r"metric 'v' has the shape \[\], not \[1\]"),
+        (lambda counts: {"v": counts.double()[:, : len(counts)]}, r"metric 'v' has the shape \[50, 3\], not \[50, 1\]"),
+        (lambda counts: {"v": 1.0}, "metric 'v' is of type float: give a tensor"),
+        (lambda counts: {"v": torch.ones(len(counts)) * 1j}, "metric 'v' is of torch.complex64"),
+        (lambda counts: torch.ones(len(counts)), "statistics of type Tensor: give tensors by the names"),
+        (lambda counts: {f"v{len(counts)}": torch.ones(len(counts))}, "metric 'v1' is there for some draws only"),
+        (lambda counts: {"v": counts.sum(1)} if len(counts) == 1 else {}, "metric 'v' is there for some draws only"),
+    ],
+)
+def test_statistics_that_are_not_one_row_a_draw_are_refused(statistics, message):
+    with pytest.raises(InputError, match=message) as raised:
+        bootstrap_intervals(statistics, 3, resamples=50)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_difference_of_different_metrics():
+    with pytest.raises(InputError, match=r"metrics \['mean'\] and \['means'\]: give the same of both"):
+        bootstrap_intervals(difference(mean_of(VALUES), lambda counts: {"means": counts.sum(1)}), 150)

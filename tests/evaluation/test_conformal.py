@@ -177,9 +177,9 @@ LOGITS, LABELS = answered(20, 4)
         ({"alpha": 0.0}, "alpha 0.0: give a share between 0 and 1"),
         ({"alpha": 1.0}, "alpha 1.0"),
         ({"method": "raps", "penalty": -1.0}, "raps: penalty -1.0"),
-        ({"labels": LABELS[:-1]}, "20 samples with 19 labels"),
+        ({"labels": LABELS[:-1]}, "20 rows of logits but 19 labels"),
         ({"labels": LABELS.where(torch.arange(20) != 7, -1)}, "sample 7: label -1 is out of range: 0 to 3"),
-        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "0 samples with 0 labels"),
+        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "no labelled sample among the logits: give at least one"),
     ],
 )
 def test_what_cannot_be_calibrated_on_is_refused(options, message):

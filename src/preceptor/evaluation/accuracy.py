@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from preceptor.blocks import chosen_rows, in_blocks
-from preceptor.errors import InputError
+from preceptor.evaluation.checks import checked_outputs
 from preceptor.evaluation.scores import answered_class, reservation_confidence, softmax_response
 from preceptor.evaluation.selective import SelectiveMetrics, selective_metrics
 from preceptor.lesson import UNLABELLED, is_class
@@ -99,12 +99,12 @@ def evaluate(outputs: Float[Tensor, "n outputs"], labels: Integer[Tensor, " n"],
         abstains: whether there is a reservation.
 
     Raises:
-        InputError: logits and labels differ in number, a label is out of range, a logit is not finite, or there is
-            no labelled sample. The message names the first sample at fault, counted from 0.
+        InputError: outputs that are no dense [n, outputs] tensor of real numbers, or of no class; labels that are not
+            one-dimensional, whole and as many; a label out of range; a logit that is not finite, or beyond 1e30; or no
+            labelled sample. The message names the first sample at fault, counted from 0.
     """
-    labels = labels.long()
+    labels = checked_outputs(outputs, labels, abstains)
     classes = outputs.shape[1] - abstains
-    check_outputs(outputs, labels, classes)
     labelled = labels != UNLABELLED
     outputs, labels = chosen_rows(outputs, labelled), labels[labelled]
     logits = outputs[:, :classes]
@@ -133,40 +133,9 @@ def _confidence(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
     return _at_least_float32(logits).softmax(dim=1).amax(dim=1)
 
 
-@in_blocks
-def _finite(logits: Float[Tensor, "n classes"]) -> Bool[Tensor, " n"]:
-    return logits.isfinite().all(dim=1)
-
-
 def _at_least_float32(logits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _mean(values: Tensor) -> float:
     return float(values.double().mean())
-
-
-def check_outputs(logits: Tensor, labels: Tensor, classes: int) -> None:
-    """Refuse outputs and labels that nothing can be measured on.
-
-    Raises:
-        InputError: as `evaluate`.
-    """
-    count = len(logits)
-    if len(labels) != count:
-        raise InputError(f"{count} rows of logits but {len(labels)} labels: give one label for each row")
-    astray = (labels < UNLABELLED) | (labels >= classes)
-    if astray.any():
-        first = int(astray.nonzero()[0])
-        raise InputError(
-            f"sample {first}: label {int(labels[first])} is out of range: "
-            f"0 to {classes - 1}, or -1 for unlabelled, with {classes} classes"
-        )
-    broken = ~_finite(logits)
-    if broken.any():
-        raise InputError(
-            f"sample {int(broken.nonzero()[0])}: its logits are not all finite, the model has diverged: "
-            "train it again at a lower learning rate"
-        )
-    if not (labels != UNLABELLED).any():
-        raise InputError(f"no labelled sample among {count}: there is nothing to measure accuracy on")

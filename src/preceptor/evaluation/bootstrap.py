@@ -13,6 +13,7 @@ from torch import Tensor
 
 from preceptor.blocks import Table
 from preceptor.errors import InputError
+from preceptor.evaluation.checks import check_seed, check_share, whole_number
 
 Statistics = Callable[[Int[Tensor, "draws n"]], Mapping[str, Float[Tensor, "draws ..."]]]
 """Metrics by name, each for every draw, from how often each sample was drawn (every row adds up to n). A metric may be
@@ -66,30 +67,36 @@ def bootstrap_intervals(
         seed: of the draws.
 
     Raises:
-        InputError: a number that is out of range.
+        InputError: a number that is out of range, or statistics that are not, by the same names every time, tensors of
+            real numbers with one row a draw, all of one shape.
     """
-    if n < 1 or resamples < 1:
-        raise InputError(f"{resamples} resamples of {n} samples: give at least one of each")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence {confidence}: give a number between 0 and 1, for example 0.95")
-    values = statistics(torch.ones(1, n, dtype=torch.int64))
+    if not (whole_number(n) and whole_number(resamples)) or n < 1 or resamples < 1:
+        raise InputError(f"{resamples} resamples of {n} samples: give at least one of each, in whole numbers")
+    check_share("confidence", confidence, 0.95)
+    check_seed(seed)
+    values = _checked(statistics(torch.ones(1, n, dtype=torch.int64)), 1)
     generator = torch.Generator().manual_seed(seed)
     at_once = max(1, ELEMENTS_AT_ONCE // n)
     sizes = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]
     # Kept one by one, thousands of small results would pin the memory between them: gigabytes of a report's.
     drawn = {name: Table(resamples) for name in values}
     for size in sizes:
-        for name, part in statistics(_draws(size, n, generator)).items():
+        for name, part in _checked(statistics(_draws(size, n, generator)), size, values).items():
             drawn[name].add(part)
     return {name: _middle(value[0], drawn[name].rows, confidence) for name, value in values.items()}
 
 
 def difference(first: Statistics, second: Statistics) -> Statistics:
-    """The metrics of one minus those of the other, on the same draws; for two students on the same samples."""
+    """The metrics of one minus those of the other, on the same draws; for two students on the same samples.
+
+    What it returns raises InputError where the metrics of the two differ in name.
+    """
 
     def statistics(counts: Int[Tensor, "draws n"]) -> dict[str, Tensor]:
-        others = second(counts)
-        return {name: value - others[name] for name, value in first(counts).items()}
+        own, others = first(counts), second(counts)
+        if own.keys() != others.keys():
+            raise InputError(f"metrics {sorted(own)} and {sorted(others)}: give the same of both, to be subtracted")
+        return {name: value - others[name] for name, value in own.items()}
 
     return statistics
 
@@ -120,6 +127,26 @@ def means(counts: Int[Tensor, "draws n"], values: Float[Tensor, "n columns"]) ->
 def _draws(draws: int, n: int, generator: torch.Generator) -> Int[Tensor, "draws n"]:
     drawn = torch.randint(n, (draws, n), generator=generator)
     return (drawn + n * torch.arange(draws)[:, None]).flatten().bincount(minlength=draws * n).view(draws, n)
+
+
+def _checked(
+    values: Mapping[str, Tensor], draws: int, before: Mapping[str, Tensor] | None = None
+) -> Mapping[str, Tensor]:
+    """What statistics gave, where it is as they should: for so many draws, and like what they gave before."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"statistics of type {type(values).__name__}: give tensors by the names of the metrics")
+    if before is not None and values.keys() != before.keys():
+        astray = sorted(map(str, values.keys() ^ before.keys()))
+        raise InputError(f"metric {astray[0]!r} is there for some draws only: give the same metrics for all")
+    for name, value in values.items():
+        if not isinstance(value, Tensor) or value.is_complex():
+            kind = value.dtype if isinstance(value, Tensor) else f"type {type(value).__name__}"
+            raise InputError(f"metric {name!r} is of {kind}: give a tensor of real numbers, one row a draw")
+        row = None if before is None else before[name].shape[1:]
+        if value.dim() == 0 or len(value) != draws or row not in (None, value.shape[1:]):
+            form = [draws, *(value.shape[1:] if row is None else row)]
+            raise InputError(f"metric {name!r} has the shape {list(value.shape)}, not {form}: give one row a draw")
+    return values
 
 
 def _middle(value: Tensor, drawn: Tensor, confidence: float) -> Interval:

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
+from preceptor.evaluation.checks import check_logits, checked_labels
 from preceptor.lesson import is_class
 
 BINS = 15
@@ -122,8 +123,10 @@ def classwise_calibration_error(
         bins: number of bins. Default 15.
 
     Raises:
-        InputError: as `reliability`.
+        InputError: as `reliability`, or labels that are not one-dimensional, whole and as many.
     """
+    check_logits("probabilities", probabilities)
+    labels = checked_labels(labels, len(probabilities), "probabilities")
     return classwise_calibration_error_in_blocks([(probabilities, labels)], bins)
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError
+from preceptor.evaluation.checks import WHOLE
 from preceptor.evaluation.risk_control import NoPromise, Promise, check_calibration, select_threshold
 
 
@@ -45,7 +46,12 @@ class ClassPromises:
 def at_thresholds(
     confidence: Float[Tensor, " n"], prediction: Int[Tensor, " n"], thresholds: Sequence[float | None]
 ) -> Bool[Tensor, " n"]:
-    """Which samples reach the threshold of the class predicted for them; None is out of reach."""
+    """Which samples reach the threshold of the class predicted for them; None is out of reach.
+
+    Raises:
+        InputError: predictions that are not one whole number for each confidence, or a class without a threshold.
+    """
+    _check_prediction(confidence, prediction, len(thresholds), "thresholds")
     limits = [float("inf") if limit is None else limit for limit in thresholds]
     return confidence >= torch.tensor(limits, dtype=confidence.dtype, device=confidence.device)[prediction.long()]
 
@@ -85,10 +91,7 @@ def select_class_thresholds(
 
     Our extension of Geifman and El-Yaniv, 2017, arXiv:1705.08500.
     """
-    if prediction.shape != confidence.shape:
-        raise InputError(f"{list(prediction.shape)} predictions beside {list(confidence.shape)} confidences")
-    if len(prediction) and not 0 <= int(prediction.min()) <= int(prediction.max()) < classes:
-        raise InputError(f"a predicted class is not among 0 to {classes - 1}, with {classes} classes")
+    _check_prediction(confidence, prediction, classes, "classes")
     check_calibration(confidence, wrong, max_risk, delta)
     predicted = int(prediction.unique().numel())
     each_delta = delta / predicted if joint else delta
@@ -101,3 +104,18 @@ def select_class_thresholds(
             promises.append(NoPromise(1.0, 0.0, max_risk, each_delta, 0))
     answered = sum(promise.covered for promise in promises if isinstance(promise, Promise))
     return ClassPromises(promises, joint, max_risk, delta, answered / len(confidence), len(confidence))
+
+
+def _check_prediction(confidence: Tensor, prediction: Tensor, known: int, of: str) -> None:
+    if prediction.shape != confidence.shape or prediction.dim() != 1 or prediction.dtype not in WHOLE:
+        raise InputError(
+            f"{list(prediction.shape)} predictions beside {list(confidence.shape)} confidences, as {prediction.dtype}: "
+            "give one whole number for each"
+        )
+    astray = (prediction.long() < 0) | (prediction.long() >= known)
+    if astray.any():
+        first = int(astray.nonzero()[0])
+        raise InputError(
+            f"sample {first}: predicted class {int(prediction[first])}: a predicted class is not among 0 to "
+            f"{known - 1}, with {known} {of}: give one of them for each class"
+        )

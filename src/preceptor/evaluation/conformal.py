@@ -30,9 +30,25 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
+from preceptor.evaluation.checks import (
+    check_finite,
+    check_known,
+    check_seed,
+    check_share,
+    checked_labels,
+    class_count,
+    finite_number,
+    whole_number,
+)
 from preceptor.lesson import UNLABELLED, is_class, predicted_class
 
 Method = Literal["lac", "aps", "raps"]
+
+MOST_PENALTY = 1e6
+"""Of a rank, where all else in a nonconformity is at most 1. Up to it thresholds stay finite."""
+
+MOST_FREE_RANKS = 1_000_000
+"""As many as there are classes already leave none to penalise."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,7 @@ def nonconformity(
     ordered, classes = probabilities.sort(dim=1, descending=True, stable=True)
     before = ordered.cumsum(dim=1) - ordered
     ranks = torch.arange(1, ordered.shape[1] + 1, dtype=torch.float64, device=ordered.device)
-    penalty = rule.penalty * (ranks - rule.free_ranks).clamp(min=0)
+    penalty = rule.penalty * (ranks - min(rule.free_ranks, len(ranks))).clamp(min=0)
     sorted_scores = before + _shares(rule, share, len(ordered), ordered.device) * ordered + penalty
     return torch.empty_like(ordered).scatter_(1, classes, sorted_scores)
 
@@ -127,28 +143,29 @@ def calibrate_sets(
         alpha: between 0 and 1. Default 0.1.
         method: "lac" (default), "aps" or "raps".
         randomised: as `SetRule`. Default False.
-        penalty: as `SetRule`. Default 0.01 (the authors' example for ImageNet).
-        free_ranks: as `SetRule`. Default 5 (as above).
+        penalty: as `SetRule`, at most 1e6. Default 0.01 (the authors' example for ImageNet).
+        free_ranks: as `SetRule`, at most 1,000,000. Default 5 (as above).
         seed: of the shares that are drawn where the rule is randomised.
         allow_empty: as `prediction_sets` will be told. Default True, which keeps the promise in either case; but then
             sets that are never empty miss far fewer than alpha, and are larger for it. With False the likeliest class,
             let in always, has nonconformity 0 here, and they miss alpha (ours; any nonconformity keeps the promise).
 
     Raises:
-        InputError: an unknown method, alpha out of range, a penalty or a number of ranks below 0, no sample, or a
-            label that is no class.
+        InputError: an unknown method; alpha, a penalty, a number of ranks or a seed out of range; no sample; labels
+            that do not fit, or are no class; or a logit that is not finite, or beyond 1e30.
     """
     if method not in get_args(Method):
         raise unknown_name("method of prediction sets", method, get_args(Method))
-    if not 0 < alpha < 1:
-        raise InputError(f"alpha {alpha}: give a share between 0 and 1, for example 0.1")
-    if method == "raps" and not (0 <= penalty < math.inf and free_ranks >= 0):
-        raise InputError(f"raps: penalty {penalty} and free_ranks {free_ranks}: give numbers from 0 on")
-    _check(class_logits, labels)
-    numbers = (penalty, free_ranks) if method == "raps" else (0.0, 0)
+    check_share("alpha", alpha, 0.1, "share")
+    if method == "raps":
+        _check_raps(penalty, free_ranks)
+    classes = class_count(class_logits)
+    labels = _checked(labels, len(class_logits), classes, "logits")
+    check_finite(class_logits)
+    numbers = (float(penalty), int(free_ranks)) if method == "raps" else (0.0, 0)
     rule = SetRule(method, alpha, None, len(labels), randomised and method != "lac", *numbers)
     share = draw_shares(len(labels), seed) if rule.randomised else None
-    own = nonconformity(class_logits, rule, share).gather(1, labels.long()[:, None]).squeeze(1)
+    own = nonconformity(class_logits, rule, share).gather(1, labels[:, None]).squeeze(1)
     if not allow_empty:
         own = own.where(labels != predicted_class(class_logits), 0.0)
     return SetRule(method, alpha, conformal_quantile(own, alpha), len(labels), rule.randomised, *numbers)
@@ -189,11 +206,13 @@ def set_metrics(sets: Bool[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> S
     """Coverage and size of prediction sets, as a whole, by size and by class; the unlabelled, -1, are left out.
 
     Raises:
-        InputError: no labelled sample, or a label that is no class.
+        InputError: sets that are no table of booleans, labels that do not fit or are no class, or no labelled sample.
     """
+    if not isinstance(sets, Tensor) or sets.dtype != torch.bool or sets.dim() != 2:
+        raise InputError("sets: give a tensor of booleans, [samples, classes], as prediction_sets does")
+    labels = checked_labels(labels, len(sets), "sets")
     labelled = labels != UNLABELLED
-    sets, labels = sets[labelled], labels[labelled].long()
-    _check(sets, labels)
+    sets, labels = sets[labelled], _checked(labels[labelled], int(labelled.sum()), sets.shape[1], "sets")
     classes, size = sets.shape[1], sets.sum(dim=1)
     covered = sets.gather(1, labels[:, None]).squeeze(1)
     return SetMetrics(
@@ -207,7 +226,12 @@ def set_metrics(sets: Bool[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> S
 
 
 def draw_shares(n: int, seed: int = 0) -> Float[Tensor, " n"]:
-    """The uniform numbers that randomised sets want, one a sample."""
+    """The uniform numbers that randomised sets want, one a sample.
+
+    Raises:
+        InputError: a seed that is no whole number from 0 to 2^64 - 1.
+    """
+    check_seed(seed)
     return torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
@@ -224,12 +248,18 @@ def _share_by(place: Tensor, covered: Tensor, places: int) -> list[float | None]
     return [found / count if count else None for found, count in zip(inside.tolist(), present.tolist(), strict=True)]
 
 
-def _check(rows: Tensor, labels: Tensor) -> None:
-    if len(rows) != len(labels) or len(labels) == 0:
-        raise InputError(f"{len(rows)} samples with {len(labels)} labels: give at least one, and a label for each")
-    astray = (labels < 0) | (labels >= rows.shape[1])
-    if astray.any():
-        first = int(astray.nonzero()[0])
+def _check_raps(penalty: float, free_ranks: int) -> None:
+    fit = finite_number(penalty) and 0 <= penalty <= MOST_PENALTY
+    if not (fit and whole_number(free_ranks) and 0 <= free_ranks <= MOST_FREE_RANKS):
         raise InputError(
-            f"sample {first}: label {int(labels[first])} is out of range: 0 to {rows.shape[1] - 1}, every label known"
+            f"raps: penalty {penalty} and free_ranks {free_ranks}: give a penalty from 0 to {MOST_PENALTY:,.0f} and a "
+            f"whole number of free ranks from 0 to {MOST_FREE_RANKS:,}"
         )
+
+
+def _checked(labels: Tensor, rows: int, classes: int, of: str) -> Tensor:
+    labels = checked_labels(labels, rows, of)
+    if rows == 0:
+        raise InputError(f"no labelled sample among the {of}: give at least one")
+    check_known(labels, classes)
+    return labels

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError
+from preceptor.evaluation.checks import check_finite, check_known, check_share, checked_labels
 from preceptor.evaluation.class_thresholds import ClassPromises, at_thresholds, select_class_thresholds
 from preceptor.evaluation.conformal import Method, SetRule, calibrate_sets, prediction_sets
 from preceptor.evaluation.risk_control import NoPromise, Promise, select_threshold
@@ -60,14 +61,17 @@ def decide(answers: Answers, labels: Int[Tensor, " n"], wish: Wish, calibrated_o
 
     Raises:
         InputError: a score that is not known or that the student cannot tell by itself, an option that it does not
-            take or that is missing, a confidence, risk or label out of range, or no sample.
+            take or that is missing, a confidence, risk or label out of range, labels that do not fit, a logit that is
+            not finite or beyond 1e30, or no sample.
     """
     check_servable(wish.score)
-    if not 0 < wish.confidence < 1:
-        raise InputError(f"confidence {wish.confidence}: give a probability between 0 and 1, for example 0.95")
+    check_share("confidence", wish.confidence, 0.95, "probability")
+    labels = checked_labels(labels, len(answers.outputs))
+    check_known(labels, answers.classes)
+    check_finite(answers.outputs)
     score = confidence(wish.score, answers, **wish.options)
     prediction = answers.prediction
-    delta = float(1 - Decimal(repr(wish.confidence)))  # of 0.95 exactly 0.05
+    delta = float(1 - Decimal(repr(float(wish.confidence))))  # of 0.95 exactly 0.05
     wrong = prediction != labels
     found: Promise | NoPromise | ClassPromises
     if wish.by_class:

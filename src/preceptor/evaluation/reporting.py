@@ -8,8 +8,9 @@ from torch import Tensor
 
 from preceptor.blocks import chosen_rows
 from preceptor.errors import InputError
-from preceptor.evaluation.accuracy import brier_score, check_outputs, negative_log_likelihood
+from preceptor.evaluation.accuracy import brier_score, negative_log_likelihood
 from preceptor.evaluation.agreement import divergence_from_teacher, same_answer
+from preceptor.evaluation.checks import check_finite, checked_outputs
 from preceptor.evaluation.logit_norm import choose_p_norm
 from preceptor.evaluation.parts import Classes, Groups, Members, PartSection, confusions
 from preceptor.evaluation.ranking import in_order
@@ -64,13 +65,16 @@ def full_report(
         seed: of the draws.
 
     Raises:
-        InputError: answers, labels, names, groups or held-out samples that do not fit, a logit that is not finite, an
-            unknown score, or no labelled sample.
+        InputError: answers, labels, names, groups or held-out samples that do not fit, a logit that is not finite or
+            beyond 1e30, of the teacher or a member as well, an unknown score, or no labelled sample.
     """
-    labels = labels.long()
-    check_outputs(answers.outputs, labels, answers.classes)
+    _check_answers(answers)
+    labels = checked_outputs(answers.outputs, labels, answers.abstains)
+    for whose, logits in (("the teacher's", answers.teacher), ("a member's", answers.members)):
+        if logits is not None:
+            check_finite(logits, whose)
     if held_out is not None:
-        _check_held_out(held_out, answers.classes)
+        held_out = _checked_held_out(held_out, answers.classes)
     labelled = labels != UNLABELLED
     known, truth = answers.of(labelled), labels[labelled]
     wrong = known.prediction != truth
@@ -104,11 +108,17 @@ def full_report(
     )
 
 
-def _check_held_out(held_out: HeldOut, classes: int) -> None:
+def _check_answers(answers: object) -> None:
+    if not isinstance(answers, Answers):
+        raise InputError(f"answers are of type {type(answers).__name__}: give Answers(logits)")
+
+
+def _checked_held_out(held_out: HeldOut, classes: int) -> HeldOut:
     others, labels = held_out
+    _check_answers(others)
     if others.classes != classes:
         raise InputError(f"held-out logits of {others.classes} classes beside {classes}: give the same classifier's")
-    check_outputs(others.outputs, labels.long(), classes)
+    return others, checked_outputs(others.outputs, labels, others.abstains)
 
 
 def _chosen_scores(
@@ -118,7 +128,7 @@ def _chosen_scores(
         return {main: {}, **scores}
     chosen: dict[str, Mapping[str, float]] = {name: {} for name in (main, *known_scores(known))}
     if held_out is not None:
-        others, labels = held_out[0], held_out[1].long()
+        others, labels = held_out
         judged = labels != UNLABELLED
         choice = choose_p_norm(chosen_rows(others.class_logits, judged), (others.prediction != labels)[judged])
         chosen[choice.score] = choice.options
@@ -179,6 +189,8 @@ def _names(known: Answers, given: Sequence[str] | None) -> Sequence[str]:
 
 def _checked(groups: Mapping[str, Tensor], n: int) -> Mapping[str, Tensor]:
     for name, member in groups.items():
+        if not isinstance(member, Tensor):
+            raise InputError(f"group {name!r}: of type {type(member).__name__}: give a tensor of {n} booleans")
         if member.shape != (n,) or member.dtype != torch.bool:
             raise InputError(
                 f"group {name!r}: {list(member.shape)} of {member.dtype}: give one boolean for each of {n} samples"

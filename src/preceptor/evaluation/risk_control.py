@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.errors import InputError
+from preceptor.evaluation.checks import check_share, finite_number
 from preceptor.evaluation.ranking import check_counts, check_ranking
 
 
@@ -196,12 +197,11 @@ def _candidate(ordered: Tensor, errors_up_to: Tensor, rank: int, delta: float) -
 
 
 def _check_delta(delta: float) -> None:
-    if not 0 < delta < 1:
-        raise InputError(f"delta {delta}: give a probability between 0 and 1, for example 0.05")
+    check_share("delta", delta, 0.05, "probability")
 
 
 def _check_max_risk(max_risk: float) -> None:
-    if not 0 < max_risk <= 1:
+    if not (finite_number(max_risk) and 0 < max_risk <= 1):
         raise InputError(f"max_risk {max_risk}: give a share above 0 and at most 1, for example 0.02")
 
 

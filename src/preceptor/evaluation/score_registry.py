@@ -10,6 +10,7 @@ from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
 from preceptor.evaluation import scores
+from preceptor.evaluation.checks import check_logits, class_count, finite_number
 
 Needs = Literal["classes", "reservation", "teacher", "members"]
 """What a score looks at: the logits of the classes alone, the extra output of a head that may abstain, the teacher's
@@ -27,7 +28,8 @@ class Answers:
         members: the logits of each member where the classifier is an ensemble; `outputs` are then the ensemble's.
 
     Raises:
-        InputError: numbers of samples or classes that do not fit.
+        InputError: logits that are no dense tensors of real numbers, of two dimensions or, of members, three; no class;
+            no member; or numbers of samples or classes that do not fit.
     """
 
     outputs: Float[Tensor, "batch outputs"]
@@ -36,6 +38,11 @@ class Answers:
     members: Float[Tensor, "members batch classes"] | None = None
 
     def __post_init__(self) -> None:
+        class_count(self.outputs, self.abstains)
+        if self.teacher is not None:
+            check_logits("teacher", self.teacher)
+        if self.members is not None:
+            _check_members(self.members)
         expected = list(self.class_logits.shape)
         for name, shape in (("teacher", _shape(self.teacher)), ("members", _shape(self.members)[1:])):
             if getattr(self, name) is not None and shape != expected:
@@ -43,7 +50,12 @@ class Answers:
 
     @classmethod
     def of_members(cls, members: Float[Tensor, "members batch classes"]) -> "Answers":
-        """An ensemble's, which answers by the mean of its members' probabilities."""
+        """An ensemble's, which answers by the mean of its members' probabilities.
+
+        Raises:
+            InputError: as for `Answers`.
+        """
+        _check_members(members)
         return cls(members.double().log_softmax(dim=2).logsumexp(dim=0), members=members)
 
     @property
@@ -172,6 +184,9 @@ def confidence(name: str, answers: Answers, **options: float) -> Float[Tensor, "
     missing = [option for option, value in chosen.items() if value is None]
     if missing:
         raise InputError(f"score {name}: give its {missing[0]}, chosen on validation data")
+    for option, value in chosen.items():
+        if not finite_number(value):
+            raise InputError(f"score {name}: {option} = {value!r}: give a finite number, for example 4")
     with torch.no_grad():
         return score.function(answers, **chosen)
 
@@ -192,6 +207,12 @@ def known_scores(answers: Answers) -> list[str]:
     return [
         score.name for score in SCORES.values() if answers.knows(score.needs) and None not in score.options.values()
     ]
+
+
+def _check_members(members: Tensor) -> None:
+    check_logits("members", members, dims=3)
+    if len(members) == 0:
+        raise InputError(f"members of shape {list(members.shape)}: give the logits of at least one member")
 
 
 def _shape(logits: Tensor | None) -> list[int]:

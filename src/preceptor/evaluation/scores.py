@@ -12,8 +12,12 @@ from torch import Tensor
 
 from preceptor.blocks import in_blocks
 from preceptor.errors import InputError
+from preceptor.evaluation.checks import finite_number
 from preceptor.lesson import at_class, predicted_class
 from preceptor.match.kl import kl_divergence
+
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1e-6, 1e6
+"""Of an energy: with far lower or higher ones it would not be finite."""
 
 answered_class = in_blocks(predicted_class)
 """The class of the largest logit, the first of equals, of any number of samples."""
@@ -49,7 +53,7 @@ def max_logit_p_norm(class_logits: Float[Tensor, "batch classes"], p: float) -> 
 
     Cattelan and Silva, "How to Fix a Broken Confidence Estimator", 2024, arXiv:2305.15508.
     """
-    if not p >= 0:
+    if not (finite_number(p) or p == float("inf")) or p < 0:
         raise InputError(f"max_logit_p_norm: p = {p}: give a number from 0 on, for example 4")
     logits = class_logits.double()
     centred = logits - logits.mean(dim=1, keepdim=True)
@@ -85,15 +89,18 @@ def energy(class_logits: Float[Tensor, "batch classes"], temperature: float = 1.
 
     Args:
         class_logits: of the real classes.
-        temperature: T, above 0. Default 1 (Liu et al., who find that more does worse).
+        temperature: T, from 1e-6 to 1e6. Default 1 (Liu et al., who find that more does worse).
 
     Raises:
-        InputError: a temperature that is not above 0 and finite.
+        InputError: a temperature that is not.
 
     Liu et al., "Energy-based Out-of-distribution Detection", 2020, arXiv:2010.03759.
     """
-    if not 0 < temperature < float("inf"):
-        raise InputError(f"energy: temperature {temperature}: give a number above 0, for example 1")
+    if not (finite_number(temperature) and LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE):
+        raise InputError(
+            f"energy: temperature {temperature}: give a number above 0, from {LOWEST_TEMPERATURE:g} to "
+            f"{HIGHEST_TEMPERATURE:g}, for example 1"
+        )
     return temperature * (class_logits.double() / temperature).logsumexp(dim=1)
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from preceptor.blocks import chosen_rows, in_blocks
-from preceptor.errors import InputError
+from preceptor.evaluation.checks import checked_outputs
 from preceptor.lesson import UNLABELLED, at_class
 
 LOWEST, HIGHEST = 0.01, 100.0
@@ -47,16 +47,16 @@ def fit_temperature(class_logits: Float[Tensor, "n classes"], labels: Int[Tensor
         labels: class numbers.
 
     Raises:
-        InputError: no labelled sample.
+        InputError: as :func:`preceptor.evaluation.evaluate`: logits that are not finite, labels that do not fit, or no
+            labelled sample.
 
     Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599.
     """
     from scipy.optimize import brentq
 
+    labels = checked_outputs(class_logits, labels)
     labelled = labels != UNLABELLED
-    logits, known = chosen_rows(class_logits, labelled), labels[labelled].long()
-    if len(known) == 0:
-        raise InputError("no labelled sample to fit a temperature on: give held-out samples with labels")
+    logits, known = chosen_rows(class_logits, labelled), labels[labelled]
     own = at_class(logits, known).double()
 
     def slope(log_temperature: float) -> float:
