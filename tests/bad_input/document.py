@@ -20,6 +20,18 @@ something. It is one line on standard error, `preceptor: ` and what stands here;
 left behind. "…" stands for words of a library or of the machine. Each row is a test of its own (`tests/bad_input`),
 from which this page is written (`python -m tests.bad_input.document`).
 
+## Exit codes
+
+| exit code | what it means |
+| ---: | --- |
+| 0 | done |
+| 2 | something handed in is wrong |
+| 3 | the machine lacks something |
+| 4 | a training was stopped by Ctrl-C or SIGTERM, with a checkpoint to go on from (`preceptor resume`) |
+| 5 | what was asked for cannot be promised (`preceptor calibrate`) |
+| 130, 143 | anything else was ended by Ctrl-C, by SIGTERM; what was half written is taken away |
+| 141 | whoever read the output, such as `head`, had seen enough |
+
 ## Images that are converted
 
 Where pixels have one meaning in 8 bits a channel, grey or RGB, they are converted, and nothing is said: black and
