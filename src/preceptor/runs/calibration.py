@@ -9,6 +9,7 @@ from torch import Tensor
 
 from preceptor.errors import InputError
 from preceptor.evaluation import Answers, ClassPromises, NoPromise, Outcome, Promise, Wish, decide, decide_sets
+from preceptor.evaluation.checks import finite_number
 from preceptor.evaluation.conformal import Method
 from preceptor.evaluation.logits import network_logits
 from preceptor.models import CalibrationSet, ModelCard, SetDecision, load_student, save_card
@@ -133,7 +134,7 @@ def _rehearse(card: ModelCard, wish: Wish | None, sets: SetWish | None) -> None:
 
 
 def _check_share(name: str, share: float) -> None:
-    if 0 < share < LEAST_SHARE:
+    if finite_number(share) and 0 < share < LEAST_SHARE:  # what is no number is refused where it is used
         raise InputError(f"{name} {share:g}: too small to mean anything: give {LEAST_SHARE:g} or more")
 
 
