@@ -1,6 +1,9 @@
 """Fixtures and settings for the whole suite."""
 
-from collections.abc import Iterator
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +16,49 @@ torch.set_num_threads(1)  # tests run side by side, and everything here is small
 # The same examples on every machine, however slow: a failure can be looked at again.
 settings.register_profile("preceptor", deadline=None, derandomize=True, max_examples=25, database=None)
 settings.load_profile("preceptor")
+
+_capabilities = getattr(torch.cpu, "get_capabilities", dict)
+
+
+def _capabilities_with(bf16_units: bool) -> Callable[[], dict[str, Any]]:
+    """This CPU's capabilities, but for units for bf16.
+
+    Those present are AMX: of AVX512-BF16 torch's own compiler would make use where there is none.
+    """
+    return lambda: {**_capabilities(), "avx512_bf16": False, "amx_bf16": bf16_units}
+
+
+# Precision "auto" is fp32 on every machine; the fixture ``bf16_units`` shows a test both kinds. Set at once, for what
+# the modules of tests and their fixtures compute. Processes that tests start see the real CPU: they name a precision.
+torch.cpu.get_capabilities = _capabilities_with(False)
+
+
+@pytest.fixture(params=[False, True], ids=["without bf16 units", "with bf16 units"])
+def bf16_units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the CPU has units for bf16; a test that asks runs with and without them, whatever this CPU has."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", _capabilities_with(request.param))
+    return bool(request.param)
+
+
+@pytest.fixture(scope="session")
+def torchvision_ops() -> Iterator[None]:
+    """torchvision, and with it timm, can be imported beside a torch for CPUs, into which its extension does not load.
+
+    Only once the real import has failed: of a torchvision that works the operators would be defined twice.
+    """
+    library = None
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "operator torchvision::nms does not exist" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]  # half imported
+        library = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    yield
+    del library  # kept until here: the definitions end with it
 
 
 @pytest.fixture

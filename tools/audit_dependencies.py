@@ -36,6 +36,7 @@ ALLOWED = {
     "Zlib",
     "3-Clause BSD License",
     "Apache Software License",
+    "BSD",
     "BSD License",
     "MIT License",
     "Python Software Foundation License",
@@ -43,8 +44,9 @@ ALLOWED = {
 """Licences by their SPDX names, or in the words of those who do not use these."""
 
 ALLOWED_FOR_TOOLS = {"MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)"}
-TOOLS = {"hypothesis", "pathspec"}
-"""Packages that tests and checks use, and that come with no installation; theirs may ask for changes to be shared."""
+TOOLS = {"hypothesis", "pathspec", "tqdm"}
+"""Packages that tests and checks use, and tqdm, which the extra ``vision`` brings; theirs may ask for changes to be
+shared."""
 
 Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 

@@ -1,6 +1,5 @@
 """Whatever is wrong: one line that names it and the way out, exit code 2 or 3, and nothing left behind."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -116,8 +115,8 @@ def test_cuda_where_there_is_none(bench, preceptor, monkeypatch):
     check(evaluated, Slip("", bench.train, ("device cuda", "use --device cpu"), 3))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
-def test_an_extra_that_is_not_installed(bench, preceptor):
+def test_an_extra_that_is_not_installed(bench, preceptor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
     outcome = preceptor(*bench.train("--model", "timm:resnet18"))
     check(outcome, Slip("", bench.train, ("timm is not installed", "pip install 'preceptor[vision]'"), 3))
     assert not bench.out.exists()

@@ -1,4 +1,3 @@
-import importlib
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,14 +7,6 @@ import torch
 
 from preceptor.errors import EnvironmentProblem, InputError
 from preceptor.models import build_model
-
-
-def loads(name):
-    try:
-        importlib.import_module(name)
-    except (ImportError, RuntimeError):
-        return False
-    return True
 
 
 class FakeLibrary:
@@ -108,10 +99,9 @@ def test_an_unloadable_library_names_the_matching_build(library, monkeypatch, tm
     assert f"torchvision build that matches torch {torch.__version__}" in message
 
 
+@pytest.mark.usefixtures("torchvision_ops")
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_the_real_library(library):
-    if not loads(library):
-        pytest.skip(f"{library} cannot be loaded here")
     network = build_model(f"{library}:resnet18", channels=3, classes=7).eval()
     assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
 

@@ -16,7 +16,6 @@ from preceptor.models import (
     save_student,
     seeded_model,
 )
-from tests.models.test_bridge import loads
 
 DEPTHS = (18, 34, 50, 101, 152)
 
@@ -132,11 +131,10 @@ def test_computes_the_paper_s_network(depth):
     torch.testing.assert_close(network(images), reference_logits(network, depth, images))
 
 
+@pytest.mark.usefixtures("torchvision_ops")
 @pytest.mark.parametrize("depth", [18, 50])
 @torch.no_grad()
 def test_computes_what_torchvision_computes(depth):
-    if not loads("torchvision"):
-        pytest.skip("torchvision cannot be loaded here")
     torch.manual_seed(0)
     network = with_used_batch_norms(ImagenetResNet(depth, classes=5)).eval()
     other = build_model(f"torchvision:resnet{depth}", channels=3, classes=5).eval()

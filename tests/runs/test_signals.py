@@ -48,12 +48,8 @@ def test_the_precision_asked_for_reaches_the_network(teacher: Path, asked: str, 
     assert found.signal.report.bf16 is (computes == "bf16")
 
 
-@pytest.mark.parametrize(("units", "computes"), [(None, "bf16"), ("no units", "fp32")])
-def test_auto_is_what_the_device_has_units_for(
-    teacher: Path, monkeypatch: pytest.MonkeyPatch, units: str | None, computes: str
-) -> None:
-    monkeypatch.setattr("preceptor.training.means.lack_of_bf16_units", lambda _: units)
-    assert loaded(teacher=teacher).precision == computes
+def test_auto_is_what_the_device_has_units_for(teacher: Path, bf16_units: bool) -> None:
+    assert loaded(teacher=teacher).precision == ("bf16" if bf16_units else "fp32")
 
 
 def test_what_is_no_network_is_in_fp32_whatever_is_asked_for(teacher: Path, tmp_path: Path) -> None:

@@ -230,8 +230,9 @@ def test_a_run_in_which_no_image_that_is_trained_on_has_a_label(teacher, tmp_pat
     assert (result.folder / "student.safetensors").is_file()
 
 
+@pytest.mark.usefixtures("bf16_units")
 def test_bf16_trains_another_student_of_the_same_kind(tmp_path):
-    exact, rough = small_run(tmp_path / "fp32"), small_run(tmp_path / "bf16", precision="bf16")
+    exact, rough = (small_run(tmp_path / precision, precision=precision) for precision in ("fp32", "bf16"))
     weights = [load_file(result.folder / "student.safetensors") for result in (exact, rough)]
     assert {tensor.dtype for tensor in weights[1].values()} == {torch.float32, torch.int64}
     assert not torch.equal(weights[0]["head.weight"], weights[1]["head.weight"])

@@ -20,10 +20,8 @@ from tests.classroom import digits, network, pupil, same_bits, taught, weights
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("lack", "precision"), [(None, "bf16"), ("no units", "fp32")])
-def test_auto_is_bf16_where_there_are_units_for_it(monkeypatch, lack, precision):
-    monkeypatch.setattr(means, "lack_of_bf16_units", lambda device: lack)
-    assert settled_precision("auto", CPU) == precision
+def test_auto_is_bf16_where_there_are_units_for_it(bf16_units):
+    assert settled_precision("auto", CPU) == ("bf16" if bf16_units else "fp32")
     assert settled_precision("fp32", CPU) == "fp32"
     assert settled_precision("bf16", CPU) == "bf16"
 

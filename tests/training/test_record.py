@@ -35,8 +35,9 @@ def divergence(target: np.ndarray, logits: np.ndarray) -> float:
     return T**2 * (np.exp(target) * (target - log_softmax(logits / T, axis=1))).sum(axis=1).mean()
 
 
+@pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_plain_distillation():
-    [[record]] = taught([pupil("kd")], images=N, protocol=ONE_STEP)
+    [[record]] = taught([pupil("kd")], images=N, protocol=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     expected = {
         "ce": 0.1 * cross_entropy(student, label),
@@ -48,9 +49,10 @@ def test_the_terms_of_plain_distillation():
     assert (record.pupil, record.epoch, record.corrected) == ("kd", 1, 0)
 
 
+@pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_a_corrected_teacher():
     """Probability Shift: the label and the class the teacher says change places, where these differ."""
-    [[record]] = taught([pupil("ka-ps")], images=N, protocol=ONE_STEP)
+    [[record]] = taught([pupil("ka-ps")], images=N, protocol=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     wrong, shifted = teacher.argmax(axis=1) != label, teacher.copy()
     for row in np.flatnonzero(wrong):
