@@ -86,6 +86,7 @@ def sleep(seed, watcher):
     time.sleep(120)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
     run_seeds(sleep, [0, 1], print, jobs=2)
 """
 

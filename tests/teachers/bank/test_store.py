@@ -37,7 +37,7 @@ def test_two_processes_fill_one_bank_together(tmp_path, layout):
     assert [child.exitcode for child in both] == [0, 0]
     bank = bank_in(tmp_path / "bank", layout=layout)
     assert every_known_word_is_right(bank) == 108
-    asked = [(tmp_path / str(number)).read_text().split("\n") for number in range(2)]
+    asked = [(tmp_path / str(number)).read_text().splitlines() for number in range(2)]
     assert 108 <= sum(map(len, asked)) < 2 * 108
     assert len(set(asked[0] + asked[1])) == 108
 
