@@ -1,8 +1,8 @@
-"""Faster must not mean other: students of a bank against students of the same teacher live in fp32.
+"""Faster must not mean other: students of a cache against students of the same teacher live in fp32.
 
 On Fashion-MNIST, which is looked for as everywhere (``PRECEPTOR_DATA``). One teacher, several seeds; under each, a
-class of students by several recipes learns the same lessons four times: from the live teacher, all of it in fp32; from
-a bank of the teacher made fast, with teacher and students in fp32 and in bf16, whichever of these is the default where
+class of students by several recipes learns the same training_images four times: from the live teacher, all of it in fp32; from
+a cache of the teacher made fast, with teacher and students in fp32 and in bf16, whichever of these is the default where
 it is used; and live in fp32 from first weights whose last bit is another, which shows what any change in rounding comes
 to. Then the losses of single steps, where the student has the same weights, so that no training comes between.
 ``python benchmarks/cached_against_live.py`` writes results/bench/cached_against_live.json; ``--quick`` prints the
@@ -27,26 +27,26 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from preceptor import Chain, recipe
+from preceptor import DistillationLoss, recipe
+from preceptor.context import predicted_class
 from preceptor.data import Dataset, load_dataset, subset
 from preceptor.errors import PreceptorError
-from preceptor.evaluation import evaluate, paired_difference
-from preceptor.evaluation.logits import network_logits
-from preceptor.lesson import predicted_class
+from preceptor.metrics import evaluate, paired_difference
+from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
-from preceptor.models.layout import in_fast_layout
-from preceptor.runs.folder import fingerprint
+from preceptor.models.layout import to_memory_format
+from preceptor.run.folder import fingerprint
 from preceptor.speed.machine import Machine, this_machine
-from preceptor.studies.side_by_side import Counter, run_seeds
-from preceptor.teachers import LiveTeacher
-from preceptor.teachers.bank import Bank, Fingerprint, Layout, open_bank
-from preceptor.teachers.fast import lack_of_bf16_units
-from preceptor.training import Batch, Protocol, Pupil, epoch_batches, fit
+from preceptor.studies.parallel import Counter, run_seeds
+from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
+from preceptor.teachers.optimize import bf16_unsupported_reason
+from preceptor.training import Batch, Student, TrainingConfig, epoch_batches, fit
 from preceptor.training.device import deterministic
 
 RECIPES = ("kd", "lr")
 LIVE, NUDGED = "live, fp32", "live, fp32, the last bit of the first weights moved"
-BANKS = {"bank, fp32": False, "bank, bf16": True}
+CACHES = {"cache, fp32": False, "cache, bf16": True}
 TEACHER_SEED = 2**20
 RESULT = Path(__file__).parents[1] / "results" / "bench" / "cached_against_live.json"
 
@@ -60,12 +60,12 @@ class Settings:
     student: str = "convnet16"
     teacher_images: int = 20_000
     teacher_epochs: int = 4
-    lessons: int = 4000
+    training_images: int = 4000
     epochs: int = 8
     seeds: tuple[int, ...] = tuple(range(4))
 
 
-QUICK = Settings(teacher_images=1000, teacher_epochs=1, lessons=300, epochs=2, seeds=(0, 1))
+QUICK = Settings(teacher_images=1000, teacher_epochs=1, training_images=300, epochs=2, seeds=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Experiment:
 
     @cached_property
     def pool(self) -> Tensor:
-        """What the teacher learns from; lessons are drawn from it too."""
+        """What the teacher learns from; training_images are drawn from it too."""
         return subset(self.dataset.train.labels, self.settings.teacher_images, 0)
 
     def __call__(self, seed: int, watcher: Counter) -> dict[str, dict[str, float]]:
@@ -90,37 +90,45 @@ class Experiment:
             LIVE: self.taught(seed, self.live(), watcher, precision="fp32", compile="never"),
             NUDGED: self.taught(seed, self.live(), watcher, nudged=True, precision="fp32", compile="never"),
         }
-        for way, bf16 in BANKS.items():
-            with self.bank(self.fast(bf16)) as bank:
-                ways[way] = self.taught(seed, bank, watcher, precision="bf16" if bf16 else "fp32")
+        for way, bf16 in CACHES.items():
+            with self.cache(self.fast(bf16)) as cache:
+                ways[way] = self.taught(seed, cache, watcher, precision="bf16" if bf16 else "fp32")
         print(f"seed {seed} is done", flush=True)
-        return {name: {way: ways[way][name] for way in (LIVE, *BANKS, NUDGED)} for name in RECIPES}
+        return {name: {way: ways[way][name] for way in (LIVE, *CACHES, NUDGED)} for name in RECIPES}
 
     def taught(
-        self, seed: int, teacher: LiveTeacher | Bank, watcher: Counter, nudged: bool = False, **options: Any
+        self, seed: int, teacher: NetworkTeacher | LogitCache, watcher: Counter, nudged: bool = False, **options: Any
     ) -> dict[str, float]:
-        pupils = [Pupil(name, self.network(self.settings.student, seed), Chain(**recipe(name))) for name in RECIPES]
+        pupils = [
+            Student(name, self.network(self.settings.student, seed), DistillationLoss(**recipe(name)))
+            for name in RECIPES
+        ]
         for pupil in pupils if nudged else ():
             nudge(pupil.student)
-        protocol, options = Protocol(epochs=self.settings.epochs), options | {"teacher": teacher, "watcher": watcher}
-        self.fit(pupils, self.lessons(seed), protocol, seed=seed, **options)
+        training, options = (
+            TrainingConfig(epochs=self.settings.epochs),
+            options | {"teacher": teacher, "watcher": watcher},
+        )
+        self.fit(pupils, self.training_images(seed), training, seed=seed, **options)
         return {pupil.name: self.accuracy(pupil.student) for pupil in pupils}
 
     def teach_the_teacher(self) -> float:
         """Write its weights; its accuracy."""
         network = self.network(self.settings.teacher, TEACHER_SEED)
-        pupil = Pupil("teacher", network, Chain(**recipe("none")))
-        self.fit([pupil], self.pool, Protocol(epochs=self.settings.teacher_epochs), seed=TEACHER_SEED, precision="fp32")
+        pupil = Student("teacher", network, DistillationLoss(**recipe("none")))
+        self.fit(
+            [pupil], self.pool, TrainingConfig(epochs=self.settings.teacher_epochs), seed=TEACHER_SEED, precision="fp32"
+        )
         save_file(network.state_dict(), self.weights)
         return self.accuracy(network)
 
-    def fit(self, pupils: list[Pupil], positions: Tensor, protocol: Protocol, **options: Any) -> None:
+    def fit(self, pupils: list[Student], positions: Tensor, training: TrainingConfig, **options: Any) -> None:
         data = self.dataset
         with deterministic():
-            list(fit(pupils, data.train, positions, data.view_rule, data.normalisation, protocol, **options))
+            list(fit(pupils, data.train, positions, data.augmentation, data.normalization, training, **options))
 
-    def lessons(self, seed: int) -> Tensor:
-        return self.pool[subset(self.dataset.train.labels[self.pool], self.settings.lessons, seed)]
+    def training_images(self, seed: int) -> Tensor:
+        return self.pool[subset(self.dataset.train.labels[self.pool], self.settings.training_images, seed)]
 
     def network(self, name: str, seed: int) -> nn.Module:
         return seeded_model(name, channels=self.dataset.channels, classes=self.dataset.classes, seed=seed)
@@ -128,68 +136,75 @@ class Experiment:
     def accuracy(self, network: nn.Module) -> float:
         test = self.dataset.test
         assert test is not None, "Fashion-MNIST has a test set"
-        return evaluate(network_logits(network, self.dataset.normalisation, test.images), test.labels).accuracy
+        return evaluate(network_logits(network, self.dataset.normalization, test.images), test.labels).accuracy
 
-    def live(self) -> LiveTeacher:
+    def live(self) -> NetworkTeacher:
         network = self.network(self.settings.teacher, TEACHER_SEED)
         network.load_state_dict(load_file(self.weights))
-        return LiveTeacher(network, self.dataset.normalisation, classes=self.dataset.classes)
+        return NetworkTeacher(network, self.dataset.normalization, classes=self.dataset.classes)
 
-    def fast(self, bf16: bool) -> LiveTeacher:
+    def fast(self, bf16: bool) -> NetworkTeacher:
         return self.live().fast(bf16=bf16, image_size=self.dataset.size)
 
     @contextmanager
-    def bank(self, live: LiveTeacher) -> Iterator[Bank]:
+    def cache(self, live: NetworkTeacher) -> Iterator[LogitCache]:
         """One that fills as training meets its cells."""
-        data, rule = self.dataset, self.dataset.view_rule
+        data, rule = self.dataset, self.dataset.augmentation
         layout = Layout(samples=len(data.train), views=rule.count, classes=data.classes)
         weights, images = fingerprint(load_file(self.weights)), fingerprint({"images": data.train.images})
         precision = "bf16" if live.report is not None and live.report.bf16 else "fp32"
-        of = Fingerprint.of(weights, images, data.normalisation, rule, data.class_names, precision)
+        of = CacheKey.of(weights, images, data.normalization, rule, data.class_names, precision)
         with (
-            tempfile.TemporaryDirectory(prefix="preceptor-bank-") as folder,
-            open_bank(Path(folder) / "bank", of, layout, live) as bank,
+            tempfile.TemporaryDirectory(prefix="preceptor-cache-") as folder,
+            open_cache(Path(folder) / "cache", of, layout, live) as cache,
         ):
-            yield bank
+            yield cache
 
     def steps(self) -> dict[str, Any]:
         """Losses over an epoch of a student that learns live in fp32, and what they would be by other signals."""
-        with self.bank(self.live()) as plain, self.bank(self.fast(False)) as fast, self.bank(self.fast(True)) as bf16:
-            banks = {"fp16 cells": plain, "and teacher folded": fast, "and teacher in bf16": bf16}
-            return self.losses_by({LIVE: self.live(), **banks})
+        with (
+            self.cache(self.live()) as plain,
+            self.cache(self.fast(False)) as fast,
+            self.cache(self.fast(True)) as bf16,
+        ):
+            caches = {"fp16 cells": plain, "and teacher folded": fast, "and teacher in bf16": bf16}
+            return self.losses_by({LIVE: self.live(), **caches})
 
-    def losses_by(self, signals: dict[str, LiveTeacher | Bank]) -> dict[str, Any]:
+    def losses_by(self, signals: dict[str, NetworkTeacher | LogitCache]) -> dict[str, Any]:
         data, seed = self.dataset, self.settings.seeds[0]
-        student, chains = self.network(self.settings.student, seed), {name: Chain(**recipe(name)) for name in RECIPES}
-        optimiser, lessons = Protocol().optimiser([student]), self.lessons(seed)
+        student, distillation_losses = (
+            self.network(self.settings.student, seed),
+            {name: DistillationLoss(**recipe(name)) for name in RECIPES},
+        )
+        optimizer, training_images = TrainingConfig().optimizer([student]), self.training_images(seed)
         found: dict[str, dict[str, list[float]]] = {name: {} for name in RECIPES}
         otherwise = dict.fromkeys(signals, 0)
-        for batch in epoch_batches(data.train, lessons, data.view_rule, batch_size=64, seed=seed, epoch=0):
-            images = in_fast_layout(data.normalisation(batch.images))
+        for batch in epoch_batches(data.train, training_images, data.augmentation, batch_size=64, seed=seed, epoch=0):
+            images = to_memory_format(data.normalization(batch.images))
             said = {case: by.said(batch.images, batch.position, batch.view) for case, by in signals.items()}
-            losses = losses_of(chains, student, images, batch, said)
-            optimiser.zero_grad()
+            losses = losses_of(distillation_losses, student, images, batch, said)
+            optimizer.zero_grad()
             losses[RECIPES[0]][LIVE].backward()
-            optimiser.step()
+            optimizer.step()
             for name, case in product(RECIPES, losses[RECIPES[0]]):
                 found[name].setdefault(case, []).append(float(losses[name][case].detach()))
             for case, word in said.items():
                 otherwise[case] += int((predicted_class(word) != predicted_class(said[LIVE])).sum())
         losses_apart = {name: {case: apart(each[case], each[LIVE]) for case in each} for name, each in found.items()}
-        shares = {case: number / len(lessons) for case, number in otherwise.items()}
+        shares = {case: number / len(training_images) for case, number in otherwise.items()}
         return {"losses": losses_apart, "share_predicted_otherwise": shares}
 
 
 def losses_of(
-    chains: dict[str, Chain], student: nn.Module, images: Tensor, batch: Batch, said: dict[str, Tensor]
+    losses: dict[str, DistillationLoss], student: nn.Module, images: Tensor, batch: Batch, said: dict[str, Tensor]
 ) -> dict[str, dict[str, Tensor]]:
     """By recipe and case; the last case is everything in bf16."""
     logits = student(images)
     cases = {case: (logits, word) for case, word in said.items()}
     cases["and student in bf16"] = in_bf16(student, images), said["and teacher in bf16"]
     return {
-        name: {case: chain(*pair, batch.label, index=batch.index).total for case, pair in cases.items()}
-        for name, chain in chains.items()
+        name: {case: loss(*pair, batch.label, index=batch.index).total for case, pair in cases.items()}
+        for name, loss in losses.items()
     }
 
 
@@ -214,12 +229,12 @@ def apart(values: list[float], others: list[float]) -> dict[str, float]:
 def compared(by_seed: list[dict[str, float]]) -> dict[str, Any]:
     accuracy = {way: [seed[way] for seed in by_seed] for way in by_seed[0]}
     deviation = stdev(accuracy[LIVE])
-    differences = {way: asdict(paired_difference(accuracy[way], accuracy[LIVE])) for way in (*BANKS, NUDGED)}
+    differences = {way: asdict(paired_difference(accuracy[way], accuracy[LIVE])) for way in (*CACHES, NUDGED)}
     return {
         "accuracy": accuracy,
         "deviation_over_seeds": deviation,
         "difference_to_live": differences,
-        "less_than_the_deviation": {way: abs(differences[way]["mean"]) < deviation for way in BANKS},
+        "less_than_the_deviation": {way: abs(differences[way]["mean"]) < deviation for way in CACHES},
     }
 
 
@@ -230,8 +245,8 @@ def measure(settings: Settings, weights: Path) -> dict[str, Any]:
     by_seed = run_seeds(Experiment(settings, weights), settings.seeds, lambda images: None)
     return {
         "machine": this_machine(torch.device("cpu")).model_dump(mode="json"),
-        "settings": asdict(settings) | {"views": experiment.dataset.view_rule.count},
-        "default_precision": "fp32" if lack_of_bf16_units(torch.device("cpu")) else "bf16",
+        "settings": asdict(settings) | {"views": experiment.dataset.augmentation.count},
+        "default_precision": "fp32" if bf16_unsupported_reason(torch.device("cpu")) else "bf16",
         "teacher_accuracy": teacher,
         "students": {name: compared([seed[name] for seed in by_seed]) for name in RECIPES},
         "single_steps": experiment.steps(),
@@ -244,7 +259,7 @@ def markdown(content: dict[str, Any]) -> str:
     accuracies, steps = _accuracy_table(content["students"]), _step_table(content["single_steps"]["losses"])
     settings, machine = content["settings"], Machine.model_validate(content["machine"])
     made = (
-        f"{settings['teacher']} teaches {settings['student']} {settings['lessons']:,} images of {settings['data']} for "
+        f"{settings['teacher']} teaches {settings['student']} {settings['training_images']:,} images of {settings['data']} for "
         f"{settings['epochs']} epochs in {settings['views']} views; last epoch, {len(settings['seeds'])} seeds, one "
         f"teacher. The default precision here is {content['default_precision']}. Made by "
         f"`python benchmarks/cached_against_live.py` ({machine})."

@@ -4,7 +4,7 @@
 process is killed by SIGKILL at a random instant, so also while it writes a checkpoint. Between a kill and the next
 start the newest checkpoint is at times truncated, has a bit flipped, or is torn (its first half alone is there, beside
 it a part that was never renamed); and where root may mount a small disk, a run also meets one that is full. Every other
-run asks its teacher through a bank that it fills, so that it is killed in the midst of that as well.
+run asks its teacher through a cache that it fills, so that it is killed in the midst of that as well.
 """
 
 import argparse
@@ -28,47 +28,47 @@ from typing import Any
 
 import torch
 
-from preceptor.errors import EnvironmentProblem
-from preceptor.runs import resolve, resume, run
-from preceptor.runs.single import CHECKPOINT_FOLDER
+from preceptor.errors import MachineError
+from preceptor.run import resolve, resume, run
+from preceptor.run.train import CHECKPOINT_FOLDER
 
 SETTINGS: dict[str, Any] = {
     "data": "digits",
     "train_images": 60,
-    "protocol": {"epochs": 3, "batch_size": 16},
+    "training": {"epochs": 3, "batch_size": 16},
     "device": "cpu",
     "student": "convnet4",
 }
 RECIPE: dict[str, Any] = {
-    "select": {"stage": "el2n", "keep": 0.7},
-    "correct": "label_revision",
-    "temper": {"stage": "fixed", "temperature": 2.0},
+    "selection": {"name": "el2n", "keep": 0.7},
+    "correction": "label_revision",
+    "temperature": {"name": "fixed", "temperature": 2.0},
     "terms": {
-        "ce": {"truth": "cross_entropy", "until": 0.5},
-        "doubt": {"truth": "self_adaptive", "since": 0.5},
-        "kl": {"match": "kl"},
+        "ce": {"label_loss": "cross_entropy", "until": 0.5},
+        "uncertainty": {"label_loss": "self_adaptive", "since": 0.5},
+        "kl": {"loss": "kl"},
     },
 }
 """It has all that can be lost on the way: scores, beliefs by sample, terms that come and go."""
 
 FAULTS = ("none", "none", "truncated", "flipped", "torn")
 DISK_KIB = 2048
-KINDS = ("live", "bank")
+COMPONENT_TYPES = ("live", "cache")
 """How the teacher is asked."""
-_NOT_COMPARED = ("seconds", "images_per_second", "folder", "banked")
-"""Times, names, and what a run added to its bank: a start that was killed before there was a run has filled some."""
+_NOT_COMPARED = ("seconds", "images_per_second", "folder", "cached")
+"""Times, names, and what a run added to its cache: a start that was killed before there was a run has filled some."""
 
 
 def train(folder: Path, teacher: Path | None, kind: str = "live") -> None:
     """A run of its own, with a checkpoint after every step; without a teacher, the teacher's own run."""
     _quietly()
     given = {"recipe": "none", "seed": 1} if teacher is None else {"recipe": RECIPE, "teacher": str(teacher)}
-    banked = {"bank": str(bank_of(folder))} if kind == "bank" else {}
-    run(resolve({**SETTINGS, **given, **banked}), folder, checkpoint_seconds=0)
+    cached = {"cache": str(bank_of(folder))} if kind == "cache" else {}
+    run(resolve({**SETTINGS, **given, **cached}), folder, checkpoint_seconds=0)
 
 
 def bank_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}-bank")
+    return folder.with_name(f"{folder.name}-cache")
 
 
 def go_on(folder: Path) -> None:
@@ -103,7 +103,7 @@ class Killer:
         self.draw = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["preceptor.runs", "sklearn.datasets"])
+        self._context.set_forkserver_preload(["preceptor.run", "sklearn.datasets"])
 
     def finish(self, target: Callable[..., None], *arguments: object) -> float:
         """Let it end; the seconds it took."""
@@ -165,10 +165,13 @@ def survive(kills: int, seed: int, work: Path) -> tuple[Counter[str], list[str]]
     killer = Killer(seed)
     teacher, wrong = work / "teacher", []
     killer.finish(train, teacher, None)
-    seconds = {kind: killer.finish(train, alone(work, kind), teacher, kind) for kind in KINDS}
-    expected = {kind: what_it_came_to(alone(work, kind)) for kind in KINDS}
+    seconds = {kind: killer.finish(train, alone(work, kind), teacher, kind) for kind in COMPONENT_TYPES}
+    expected = {kind: what_it_came_to(alone(work, kind)) for kind in COMPONENT_TYPES}
     while killer.counts["kills"] < kills:
-        folder, kind = work / f"run-{killer.counts['runs']}", KINDS[killer.counts["runs"] % len(KINDS)]
+        folder, kind = (
+            work / f"run-{killer.counts['runs']}",
+            COMPONENT_TYPES[killer.counts["runs"] % len(COMPONENT_TYPES)],
+        )
         killer.story(folder, teacher, kind, seconds[kind])
         if what_it_came_to(folder) != expected[kind]:
             wrong.append(str(folder))
@@ -199,7 +202,7 @@ def small_disk(folder: Path, kib: int) -> Iterator[bool]:
 
 
 def meets_a_full_disk(work: Path, kind: str) -> str | None:
-    """Fill the disk under a run, and its bank, make room, go on: what went wrong; "skipped" where no disk can be
+    """Fill the disk under a run, and its cache, make room, go on: what went wrong; "skipped" where no disk can be
     made."""
     undisturbed, disk = alone(work, kind), work / f"disk-{kind}"
     with small_disk(disk, DISK_KIB) as made:
@@ -211,7 +214,7 @@ def meets_a_full_disk(work: Path, kind: str) -> str | None:
         try:
             train(folder, work / "teacher", kind)
             return "the disk was never full"
-        except EnvironmentProblem as error:
+        except MachineError as error:
             if "No space left" not in str(error):
                 return str(error)
         ballast.unlink()
@@ -228,7 +231,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="preceptor-chaos-") as name:
         counts, wrong = survive(arguments.kills, arguments.seed, Path(name))
-        full = next((said for kind in KINDS if (said := meets_a_full_disk(Path(name), kind))), None)
+        full = next((said for kind in COMPONENT_TYPES if (said := meets_a_full_disk(Path(name), kind))), None)
     happened = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
     disk = {None: "a full disk survived", "skipped": "no small disk could be made"}.get(full, full)
     print(f"{'all ends bit-equal' if not wrong else f'{len(wrong)} ENDED OTHERWISE'}: {happened}; {disk}")

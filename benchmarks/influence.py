@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from scipy.stats import spearmanr
 
-from preceptor.evidence import Checkpoint, Evidence, Outputs
-from preceptor.runs import versions
-from preceptor.select import Influence
-from preceptor.select.last_layer import ENOUGH
+from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
+from preceptor.run import versions
+from preceptor.selections import Influence
+from preceptor.selections.last_layer import ENOUGH
 
 THREADS = 2
 TRAIN, HELD_OUT = 45_000, 5_000
@@ -37,17 +37,19 @@ MOST_SECONDS, MOST_GIB = 120, 2
 RESULT = Path(__file__).parents[1] / "results" / "bench" / "influence.json"
 
 
-def made_up(classes: int, dimensions: int) -> Evidence:
+def made_up(classes: int, dimensions: int) -> SelectionData:
     """Features in clusters, one a class, and a linear layer that gets most of them right."""
     generator = torch.Generator().manual_seed(0)
     label = torch.randint(classes, (TRAIN + HELD_OUT,), generator=generator)
-    centres = torch.randn(classes, dimensions, generator=generator)
-    features = torch.randn(TRAIN + HELD_OUT, dimensions, generator=generator).mul_(2).add_(centres[label]).relu_()
-    weights = centres.relu() - centres.relu().mean(dim=0)
+    centers = torch.randn(classes, dimensions, generator=generator)
+    features = torch.randn(TRAIN + HELD_OUT, dimensions, generator=generator).mul_(2).add_(centers[label]).relu_()
+    weights = centers.relu() - centers.relu().mean(dim=0)
     logits = features @ weights.T * (8 / dimensions**0.5) / 4
-    train, held_out = (Outputs(logits[part], features[part]) for part in (slice(TRAIN), slice(TRAIN, None)))
-    teacher = Checkpoint(0.1, train, held_out)
-    return Evidence(torch.arange(TRAIN), label[:TRAIN], label[TRAIN:], (teacher,), has_bias=True, size=TRAIN + HELD_OUT)
+    train, held_out = (ModelOutputs(logits[part], features[part]) for part in (slice(TRAIN), slice(TRAIN, None)))
+    teacher = TeacherSnapshot(0.1, train, held_out)
+    return SelectionData(
+        torch.arange(TRAIN), label[:TRAIN], label[TRAIN:], (teacher,), has_bias=True, size=TRAIN + HELD_OUT
+    )
 
 
 def peak_gib() -> float:
@@ -56,40 +58,40 @@ def peak_gib() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def fitted(evidence: Evidence, options: dict[str, Any]) -> Influence:
-    stage = Influence(**options)
-    stage.fit(evidence)
-    return stage
+def fitted(selection_data: SelectionData, options: dict[str, Any]) -> Influence:
+    component = Influence(**options)
+    component.fit(selection_data)
+    return component
 
 
 def measure(shape: tuple[int, int], options: dict[str, Any]) -> dict[str, object]:
     torch.set_num_threads(THREADS)
-    evidence = made_up(*shape)
-    right = evidence.teacher.train.logits.argmax(dim=1) == evidence.label
+    selection_data = made_up(*shape)
+    right = selection_data.teacher.train.logits.argmax(dim=1) == selection_data.label
     before, started = peak_gib(), time.perf_counter()
-    stage = fitted(evidence, options)
+    component = fitted(selection_data, options)
     seconds, peak = time.perf_counter() - started, peak_gib()
     return {
         "classes": shape[0],
         "dimensions_with_bias": shape[1] + 1,
-        "exact_up_to": stage.exact_up_to,
-        "steps": stage.steps,
+        "exact_up_to": component.exact_up_to,
+        "steps": component.steps,
         "teacher_accuracy": float(right.float().mean()),
         "seconds": seconds,
         "peak_gib_of_the_process": peak,
         "peak_gib_before_the_fit": before,
-        "taught": int(stage.weight.sum()),
-        **likeness(stage, fitted(evidence, UNTIL_CONVERGED), evidence),
+        "taught": int(component.weight.sum()),
+        **likeness(component, fitted(selection_data, UNTIL_CONVERGED), selection_data),
         "within_the_limits": seconds < MOST_SECONDS and peak < MOST_GIB,
     }
 
 
-def likeness(stage: Influence, converged: Influence, evidence: Evidence) -> dict[str, float]:
-    found, expected = (each.scores[evidence.index] for each in (stage, converged))
-    both = (stage.weight > 0) & (converged.weight > 0)
+def likeness(component: Influence, converged: Influence, selection_data: SelectionData) -> dict[str, float]:
+    found, expected = (each.scores[selection_data.index] for each in (component, converged))
+    both = (component.weight > 0) & (converged.weight > 0)
     return {
         "spearman_with_the_converged": float(spearmanr(found, expected).statistic),
-        "share_of_the_taught_that_the_converged_teaches": float(both.sum() / (stage.weight > 0).sum()),
+        "share_of_the_taught_that_the_converged_teaches": float(both.sum() / (component.weight > 0).sum()),
     }
 
 

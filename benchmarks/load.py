@@ -1,6 +1,6 @@
-"""What selection, bank and evaluation hold of 1,000,000 samples of 1,000 classes, against what docs/memory.md states.
+"""What selection, cache and evaluation hold of 1,000,000 samples of 1,000 classes, against what docs/memory.md states.
 
-Images, labels and networks are made up: 8 x 8 grey pixels, since what is held hangs on numbers of samples and classes.
+Images, labels and networks are made up: 8 x 8 gray pixels, since what is held hangs on numbers of samples and classes.
 Every case has a process of its own, so that its peak is its own. ``python benchmarks/load.py`` writes
 results/bench/load.json and ends with 1 if a case held more than is stated; ``--quick`` prints the table of 20,000
 samples and writes nothing.
@@ -22,18 +22,18 @@ from typing import Any
 
 import torch
 
-from preceptor import Chain, recipe
-from preceptor.catalogue import build_stage
-from preceptor.data import ImageSet, Normalisation, ViewRule
-from preceptor.evaluation import Answers, evaluate, full_report
-from preceptor.evaluation.logits import network_logits
+from preceptor import DistillationLoss, recipe
+from preceptor.data import CropFlip, ImageSet, Normalization
+from preceptor.metrics import Answers, evaluate, full_report
+from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
-from preceptor.select import RankedSelection
+from preceptor.registry import build_component
+from preceptor.selections import RankedSelection
 from preceptor.speed.machine import Machine, this_machine
 from preceptor.speed.peak import peak_bytes, status_bytes
-from preceptor.teachers import LiveTeacher, check_teacher, gather_evidence
-from preceptor.teachers.bank import Bank, Fingerprint, Layout, open_bank
-from preceptor.training import Protocol, Pupil, fit
+from preceptor.teachers import NetworkTeacher, check_teacher, collect_selection_data
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
+from preceptor.training import Student, TrainingConfig, fit
 
 CPU = torch.device("cpu")
 SAMPLES, CLASSES, TOP_K = 1_000_000, 1000, 50
@@ -41,8 +41,8 @@ QUICK = 20_000
 HELD_OUT = 10_000
 NETWORK, FEATURES = "convnet8", 16
 PIXELS = 64
-RULE = ViewRule(padding=0, flip=True)
-NORMALISE = Normalisation((0.5,), (0.25,))
+RULE = CropFlip(padding=0, flip=True)
+NORMALIZE = Normalization((0.5,), (0.25,))
 BATCH_SIZE = 512
 RESAMPLES = 10
 STEPS = 2
@@ -83,8 +83,8 @@ def made_up(samples: int) -> ImageSet:
     return ImageSet(images, torch.randint(CLASSES, (samples,), generator=generator))
 
 
-def teacher(seed: int = 0) -> LiveTeacher:
-    return LiveTeacher(seeded_model(NETWORK, channels=1, classes=CLASSES, seed=seed), NORMALISE)
+def teacher(seed: int = 0) -> NetworkTeacher:
+    return NetworkTeacher(seeded_model(NETWORK, channels=1, classes=CLASSES, seed=seed), NORMALIZE)
 
 
 def asking(samples: int) -> dict[str, Any]:
@@ -97,11 +97,11 @@ def asking(samples: int) -> dict[str, Any]:
 def selecting(samples: int, name: str) -> dict[str, Any]:
     """Gather what a selection is fitted on, and fit it."""
     train, held_out = made_up(samples), min(HELD_OUT, samples // 10)
-    select = build_stage("select", name, SELECTIONS[name])
+    select = build_component("selection", name, SELECTIONS[name])
     assert isinstance(select, RankedSelection)
     history = [(0.1, teacher(seed)) for seed in range(MOMENTS.get(name, 1))]
     positions = torch.arange(samples)
-    evidence = gather_evidence(
+    selection_data = collect_selection_data(
         history[-1][1],
         train,
         positions[held_out:],
@@ -110,55 +110,57 @@ def selecting(samples: int, name: str) -> dict[str, Any]:
         features=select.needs_features,
         history=history,
     )
-    select.fit(evidence)
+    select.fit(selection_data)
     return {"samples_taught": int(select.weight.sum())}
 
 
 @contextmanager
-def a_bank(samples: int, top_k: int | None) -> Iterator[Bank]:
+def a_bank(samples: int, top_k: int | None) -> Iterator[LogitCache]:
     """An empty one with a live teacher behind it."""
     names = [str(number) for number in range(CLASSES)]
-    fingerprint = Fingerprint.of("made up", "made up", NORMALISE, RULE, names)
+    fingerprint = CacheKey.of("made up", "made up", NORMALIZE, RULE, names)
     layout = Layout(samples=samples, views=RULE.count, classes=CLASSES, top_k=top_k)
     with (
         tempfile.TemporaryDirectory(prefix="preceptor-load-") as place,
-        open_bank(Path(place) / "bank", fingerprint, layout, teacher()) as bank,
+        open_cache(Path(place) / "cache", fingerprint, layout, teacher()) as cache,
     ):
-        yield bank
+        yield cache
 
 
 def banking(samples: int, top_k: int | None) -> dict[str, Any]:
-    """Fill a bank with one view of every sample, and look all of it up as training does."""
+    """Fill a cache with one view of every sample, and look all of it up as training does."""
     images = made_up(samples).images
-    with a_bank(samples, top_k) as bank:
+    with a_bank(samples, top_k) as cache:
         for index in torch.arange(samples).split(BATCH_SIZE):
-            bank.learn(images[index], index, torch.zeros_like(index))
+            cache.learn(images[index], index, torch.zeros_like(index))
         for index in torch.randperm(samples, generator=torch.Generator().manual_seed(1)).split(4096):
-            assert bank.recall(index, torch.zeros_like(index)).known.all(), "it was filled"
-        return {"cells": bank.store.count()}
+            assert cache.recall(index, torch.zeros_like(index)).known.all(), "it was filled"
+        return {"cells": cache.store.count()}
 
 
 def teaching(samples: int) -> dict[str, Any]:
-    """An epoch of a student whose teacher is asked once, through a bank of the top classes."""
-    train, protocol = made_up(samples), Protocol(epochs=1, batch_size=BATCH_SIZE)
-    student = Pupil("student", seeded_model(NETWORK, channels=1, classes=CLASSES, seed=1), Chain(**recipe("kd")))
-    with a_bank(samples, TOP_K) as bank:
-        how: dict[str, Any] = {"teacher": bank, "compile": "never"}
-        list(fit([student], train, torch.arange(samples), RULE, NORMALISE, protocol, **how))
-        return {"cells": bank.store.count()}
+    """An epoch of a student whose teacher is asked once, through a cache of the top classes."""
+    train, training = made_up(samples), TrainingConfig(epochs=1, batch_size=BATCH_SIZE)
+    student = Student(
+        "student", seeded_model(NETWORK, channels=1, classes=CLASSES, seed=1), DistillationLoss(**recipe("kd"))
+    )
+    with a_bank(samples, TOP_K) as cache:
+        how: dict[str, Any] = {"teacher": cache, "compile": "never"}
+        list(fit([student], train, torch.arange(samples), RULE, NORMALIZE, training, **how))
+        return {"cells": cache.store.count()}
 
 
 def measuring(samples: int) -> dict[str, Any]:
     """What ``preceptor evaluate`` does."""
     train = made_up(samples)
-    metrics = evaluate(network_logits(teacher().network, NORMALISE, train.images), train.labels)
+    metrics = evaluate(network_logits(teacher().network, NORMALIZE, train.images), train.labels)
     return {"samples_measured": metrics.n}
 
 
 def reporting(samples: int) -> dict[str, Any]:
     """A report with everything in it."""
     train = made_up(samples)
-    said, taught = (network_logits(teacher(seed).network, NORMALISE, train.images) for seed in (0, 1))
+    said, taught = (network_logits(teacher(seed).network, NORMALIZE, train.images) for seed in (0, 1))
     few = slice(0, min(HELD_OUT, samples // 10))
     held_out = Answers(said[few]), train.labels[few]
     report = full_report(Answers(said, teacher=taught), train.labels, held_out=held_out, resamples=RESAMPLES)
@@ -182,9 +184,9 @@ def stated_of(select: str) -> Stated:
 CASES: dict[str, tuple[Stated, Work, tuple[object, ...]]] = {
     "the look at the teacher before a run": (NO_TABLE, asking, ()),
     **{f"selection by {name}": (stated_of(name), selecting, (name,)) for name in SELECTIONS},
-    "bank, all classes: fill, look up": (NO_TABLE, banking, (None,)),
-    f"bank, top {TOP_K}: fill, look up": (NO_TABLE, banking, (TOP_K,)),
-    f"an epoch through a bank of the top {TOP_K}": (NO_TABLE, teaching, ()),
+    "cache, all classes: fill, look up": (NO_TABLE, banking, (None,)),
+    f"cache, top {TOP_K}: fill, look up": (NO_TABLE, banking, (TOP_K,)),
+    f"an epoch through a cache of the top {TOP_K}": (NO_TABLE, teaching, ()),
     "evaluation of a student": (Stated("logits", LOGITS), measuring, ()),
     "report with a teacher": (Stated("logits, and the teacher's", 2 * LOGITS), reporting, ()),
 }
@@ -192,7 +194,7 @@ CASES: dict[str, tuple[Stated, Work, tuple[object, ...]]] = {
 
 @contextmanager
 def own_memory(found: dict[str, float]) -> Iterator[None]:
-    """The most memory that is the process's own, looked at a hundred times a second: pages of a bank's files are the
+    """The most memory that is the process's own, looked at a hundred times a second: pages of a cache's files are the
     system's, which drops them at need."""
     before, done = status_bytes("RssAnon") or 0, threading.Event()
     most = [before]
@@ -241,7 +243,7 @@ def exceeded(cases: list[dict[str, Any]]) -> list[str]:
 
 
 def held(case: dict[str, Any]) -> float:
-    more: float = case["more_of_its_own_mib" if "bank" in case["case"] else "more_at_the_peak_mib"]
+    more: float = case["more_of_its_own_mib" if "cache" in case["case"] else "more_at_the_peak_mib"]
     return more
 
 
@@ -257,7 +259,7 @@ def markdown(content: dict[str, Any]) -> str:
     made = (
         f"{content['samples']:,} samples of {content['classes']:,} classes, {content['image']}; {NETWORK}, "
         f"{FEATURES} features; a report of {content['resamples']} resamples. More than importing takes, each case in a "
-        f"process of its own; with a bank, memory of its own. Made by `python benchmarks/load.py` ({machine})."
+        f"process of its own; with a cache, memory of its own. Made by `python benchmarks/load.py` ({machine})."
     )
     return f"{table}\n\n{made}"
 
@@ -276,7 +278,7 @@ def main() -> int:
         "kind": "load",
         "samples": samples,
         "classes": CLASSES,
-        "image": "8 x 8 grey, uint8",
+        "image": "8 x 8 gray, uint8",
         "resamples": RESAMPLES,
         "machine": this_machine(CPU).model_dump(mode="json"),
         "cases": cases,

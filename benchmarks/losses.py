@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.catalogue import find_stage, stages
 from preceptor.conformance.batch import Batch
 from preceptor.conformance.check import TEMPERATURE, Subject
+from preceptor.registry import components, find_component
 from preceptor.speed.clock import seconds_for
 from preceptor.speed.machine import Machine, this_machine
 from preceptor.speed.peak import peak_bytes
@@ -93,12 +93,12 @@ def loss_called(name: str, batch: Batch, compiled: bool = False) -> Loss:
     if name == YARDSTICK:
         target = (batch.teacher / TEMPERATURE).log_softmax(dim=1)
         return Loss(partial(_second_given, fast(plain_kl), target), batch.student)
-    subject = Subject(find_stage("match", name))
-    stage, batch = subject.build(), subject.suited(batch)
-    if isinstance(stage, nn.Module):
-        stage.to(batch.student.device)
-    student, *others = subject.arguments(stage, batch)
-    function = fast(stage if isinstance(stage, nn.Module) else stage.__call__)
+    subject = Subject(find_component("loss", name))
+    component, batch = subject.build(), subject.suited(batch)
+    if isinstance(component, nn.Module):
+        component.to(batch.student.device)
+    student, *others = subject.arguments(component, batch)
+    function = fast(component if isinstance(component, nn.Module) else component.__call__)
     return Loss(lambda logits: function(logits, *others), student)
 
 
@@ -163,7 +163,7 @@ def in_turns(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[
 
 def measure(shape: tuple[int, int], rounds: int, device: torch.device) -> dict[str, Any]:
     torch._dynamo.reset()
-    names = [YARDSTICK, *(info.name for info in stages("match"))]
+    names = [YARDSTICK, *(info.name for info in components("loss"))]
     batch = made_up(*shape, device)
     cases: dict[str, dict[str, Any]] = {name: {"eager": apart(tried_out, name, shape, device)} for name in names}
     steps: dict[str, Step] = {}
@@ -199,7 +199,7 @@ def apart(work: Callable[..., dict[str, Any]], *given: object) -> dict[str, Any]
 def markdown(content: dict[str, Any]) -> str:
     """The result file as a table."""
     shapes = content["shapes"]
-    headings = ["match", *(f"[{rows}, {classes}] {way}" for rows, classes in _shapes(shapes) for way in _WAYS)]
+    headings = ["loss", *(f"[{rows}, {classes}] {way}" for rows, classes in _shapes(shapes) for way in _WAYS)]
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
     lines += [[name, *(_cell(each["cases"][name][way]) for each in shapes for way in _WAYS)] for name in _names(shapes)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -19,18 +19,18 @@ from typing import Any
 
 import torch
 
-from preceptor.chain import Chain
 from preceptor.data import ImageSet
+from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
 from preceptor.recipes import recipe, recipe_names
-from preceptor.select import RankedSelection
+from preceptor.selections import RankedSelection
 from preceptor.speed.machine import Machine, this_machine
 from preceptor.speed.our_loop import Bench
 from preceptor.speed.our_teachers import Teachers
 from preceptor.speed.pairs import PAIRS, RULE, Case, made_up
 from preceptor.speed.peak import peak_bytes
 from preceptor.speed.variants import VARIANTS
-from preceptor.training import Protocol, Pupil, fit
+from preceptor.training import Student, TrainingConfig, fit
 from preceptor.training.device import choose_device, deterministic
 
 PAIR = PAIRS["resnet32x4:resnet8x4"]
@@ -41,24 +41,24 @@ MIB = 2**20
 RESULT = Path(__file__).parents[1] / "results" / "bench" / "memory.json"
 
 EXTRA = {
-    "kd, from a bank": ("kd", "bank", 1),
+    "kd, from a cache": ("kd", "cache", 1),
     "kd, 8 students at once": ("kd", "live", 8),
 }
 """Beside every recipe with one student under a live teacher: recipe, source of the teacher's word, students."""
 
 
-def ready(recipe_name: str, images: int) -> Chain:
+def ready(recipe_name: str, images: int) -> DistillationLoss:
     """The chain of a recipe; a selection that is fitted beforehand takes the images as they come."""
-    chain = Chain(**recipe(recipe_name))
-    if isinstance(chain.select, RankedSelection):
-        chain.select.adopt(torch.arange(images), -torch.arange(images).float(), images)
-    return chain
+    loss = DistillationLoss(**recipe(recipe_name))
+    if isinstance(loss.selection, RankedSelection):
+        loss.selection.adopt(torch.arange(images), -torch.arange(images).float(), images)
+    return loss
 
 
-def pupil(recipe_name: str, number: int, images: int) -> Pupil:
-    chain = ready(recipe_name, images)
-    outputs = PAIR.classes + chain.abstains
-    return Pupil(str(number), seeded_model(PAIR.student, channels=PAIR.channels, classes=outputs, seed=number), chain)
+def pupil(recipe_name: str, number: int, images: int) -> Student:
+    loss = ready(recipe_name, images)
+    outputs = PAIR.classes + loss.abstains
+    return Student(str(number), seeded_model(PAIR.student, channels=PAIR.channels, classes=outputs, seed=number), loss)
 
 
 def measure(recipe_name: str, source: str, students: int, device: torch.device) -> dict[str, Any]:
@@ -68,13 +68,13 @@ def measure(recipe_name: str, source: str, students: int, device: torch.device) 
     material = made_up(case)
     train = ImageSet(material.train.images.to(device), material.train.labels.to(device))
     pupils = [pupil(recipe_name, number, len(train)) for number in range(students)]
-    needs_teacher = any(each.chain.needs_teacher for each in pupils)
+    needs_teacher = any(each.loss.needs_teacher for each in pupils)
     with tempfile.TemporaryDirectory(prefix="preceptor-bench-") as folder, deterministic():
         teachers = Teachers(Bench(case, material, train, device, "never"), Path(folder))
         teacher = teachers.of(VARIANTS[source]) if needs_teacher else None
-        protocol = Protocol(epochs=1, batch_size=BATCH_SIZE)
+        training = TrainingConfig(epochs=1, batch_size=BATCH_SIZE)
         how: dict[str, Any] = {"teacher": teacher, "compile": "never"}
-        list(fit(pupils, train, material.positions[: case.images], RULE, PAIR.normalisation, protocol, **how))
+        list(fit(pupils, train, material.positions[: case.images], RULE, PAIR.normalization, training, **how))
         teachers.close()
     return {"more_mib": (peak_bytes(device) - before) / MIB}
 

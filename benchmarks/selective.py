@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preceptor.evaluation import Answers, full_report, selective_metrics
-from preceptor.runs import versions
+from preceptor.metrics import Answers, full_report, selective_metrics
+from preceptor.run import versions
 
 SAMPLES = 10_000_000
 MOST_SECONDS = 10

@@ -1,7 +1,7 @@
-"""What an epoch and a bank cost against the number of images: 10,000 to 1,000,000, made up, of 8 x 8 grey pixels.
+"""What an epoch and a cache cost against the number of images: 10,000 to 1,000,000, made up, of 8 x 8 gray pixels.
 
-Time and memory of ``fit`` with a small student, from plain labels, from a bank that is filled and from one that fills
-as it goes; and what banks take on the disk against what ``plan`` said they would. Every case has a process of its own,
+Time and memory of ``fit`` with a small student, from plain labels, from a cache that is filled and from one that fills
+as it goes; and what caches take on the disk against what ``plan`` said they would. Every case has a process of its own,
 so that its peak is its own. ``python benchmarks/size.py`` writes results/bench/size.json; ``--quick`` prints the tables
 of a few thousand images and writes nothing.
 """
@@ -21,28 +21,28 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from preceptor import Chain, recipe
-from preceptor.data import ImageSet, Normalisation, ViewRule
+from preceptor import DistillationLoss, recipe
+from preceptor.data import CropFlip, ImageSet, Normalization
 from preceptor.models import seeded_model
 from preceptor.speed.machine import Machine, this_machine
 from preceptor.speed.peak import peak_bytes, status_bytes
-from preceptor.teachers.bank import Bank, Fingerprint, Layout, fill, open_bank, plan
-from preceptor.training import Protocol, Pupil, Silent, fit
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, fill, open_cache, plan
+from preceptor.training import Silent, Student, TrainingConfig, fit
 
 CPU = torch.device("cpu")
-Kind = Literal["labels", "filled bank", "filling bank"]
+Kind = Literal["labels", "filled cache", "filling cache"]
 
 EPOCHS = {10_000: 9, 100_000: 3, 1_000_000: 1}
 QUICK = {1000: 3, 3000: 2}
 WARM_UP = 1000
-KINDS: tuple[Kind, ...] = ("labels", "filled bank", "filling bank")
-BANKS: dict[str, tuple[int, int | None]] = {"10 classes, fp16": (10, None), "1,000 classes, top 50": (1000, 50)}
+COMPONENT_TYPES: tuple[Kind, ...] = ("labels", "filled cache", "filling cache")
+CACHES: dict[str, tuple[int, int | None]] = {"10 classes, fp16": (10, None), "1,000 classes, top 50": (1000, 50)}
 TAUGHT_FROM = "10 classes, fp16"
 PIXELS = 64
 STUDENT, CLASSES = "convnet8", 10
 BATCH_SIZE = 256
-RULE = ViewRule(padding=0, flip=True)
-NORMALISE = Normalisation((0.5,), (0.25,))
+RULE = CropFlip(padding=0, flip=True)
+NORMALIZE = Normalization((0.5,), (0.25,))
 READ_AT_A_TIME = 8192
 MOST_OFF = 0.02
 MIB = 2**20
@@ -95,38 +95,38 @@ def more(after: float | None, before: float | None) -> float | None:
     return None if after is None or before is None else after - before
 
 
-def bank_in(folder: Path, samples: int, name: str, live: Linear | None = None) -> Bank:
-    classes, top_k = BANKS[name]
-    fingerprint = Fingerprint.of("linear", "made up", NORMALISE, RULE, [str(number) for number in range(classes)])
+def cache_in(folder: Path, samples: int, name: str, live: Linear | None = None) -> LogitCache:
+    classes, top_k = CACHES[name]
+    fingerprint = CacheKey.of("linear", "made up", NORMALIZE, RULE, [str(number) for number in range(classes)])
     layout = Layout(samples=samples, views=RULE.count, classes=classes, top_k=top_k)
-    return open_bank(folder, fingerprint, layout, live)
+    return open_cache(folder, fingerprint, layout, live)
 
 
 def teach(train: ImageSet, kind: Kind, folder: Path, seed: int, watcher: OwnMemory | None = None) -> float:
     """Seconds of a run of one epoch, from first to last."""
-    chain = Chain(**recipe("none" if kind == "labels" else "kd"))
-    pupil = Pupil("student", seeded_model(STUDENT, channels=1, classes=CLASSES, seed=seed), chain)
-    live = Linear(CLASSES) if kind == "filling bank" else None
-    bank = None if kind == "labels" else bank_in(folder, len(train), TAUGHT_FROM, live)
-    protocol, everything = Protocol(epochs=1, batch_size=BATCH_SIZE), torch.arange(len(train))
+    loss = DistillationLoss(**recipe("none" if kind == "labels" else "kd"))
+    pupil = Student("student", seeded_model(STUDENT, channels=1, classes=CLASSES, seed=seed), loss)
+    live = Linear(CLASSES) if kind == "filling cache" else None
+    cache = None if kind == "labels" else cache_in(folder, len(train), TAUGHT_FROM, live)
+    training, everything = TrainingConfig(epochs=1, batch_size=BATCH_SIZE), torch.arange(len(train))
     started = time.perf_counter()
-    how: dict[str, Any] = {"teacher": bank, "seed": seed, "compile": "never", "watcher": watcher}
-    list(fit([pupil], train, everything, RULE, NORMALISE, protocol, **how))
+    how: dict[str, Any] = {"teacher": cache, "seed": seed, "compile": "never", "watcher": watcher}
+    list(fit([pupil], train, everything, RULE, NORMALIZE, training, **how))
     seconds = time.perf_counter() - started
-    if bank is not None:
-        bank.close()
+    if cache is not None:
+        cache.close()
     return seconds
 
 
 def measure_training(samples: int, epochs: int, kind: Kind, filled: Path) -> dict[str, Any]:
-    """Several runs of an epoch each; a bank that fills is a new one each time."""
+    """Several runs of an epoch each; a cache that fills is a new one each time."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="preceptor-size-") as place:
-        teach(made_up(WARM_UP), "labels" if kind == "labels" else "filling bank", Path(place) / "warm-up", 0)
+        teach(made_up(WARM_UP), "labels" if kind == "labels" else "filling cache", Path(place) / "warm-up", 0)
         before, own_before = peak_mib(), held_mib()
         train, watcher = made_up(samples), OwnMemory()
         seconds = [
-            teach(train, kind, filled if kind == "filled bank" else Path(place) / str(seed), seed, watcher)
+            teach(train, kind, filled if kind == "filled cache" else Path(place) / str(seed), seed, watcher)
             for seed in range(epochs)
         ]
     return {
@@ -142,12 +142,12 @@ def measure_training(samples: int, epochs: int, kind: Kind, filled: Path) -> dic
 
 
 def measure_filling(samples: int, name: str, folder: Path) -> dict[str, Any]:
-    """Fill a bank ahead, and compare its files with what was planned."""
+    """Fill a cache ahead, and compare its files with what was planned."""
     torch.set_num_threads(1)
     images, started = made_up(samples).images, time.perf_counter()
-    with bank_in(folder, samples, name, Linear(BANKS[name][0])) as bank:
-        fill(bank, images, RULE, batch_size=1024)
-        planned = plan(bank.layout)
+    with cache_in(folder, samples, name, Linear(CACHES[name][0])) as cache:
+        fill(cache, images, RULE, batch_size=1024)
+        planned = plan(cache.layout)
     seconds = time.perf_counter() - started
     files = [path.stat() for path in folder.iterdir()]
     size, blocks = sum(file.st_size for file in files), sum(file.st_blocks * 512 for file in files)
@@ -166,15 +166,15 @@ def measure_filling(samples: int, name: str, folder: Path) -> dict[str, Any]:
 def measure_reading(samples: int, name: str, folder: Path) -> dict[str, Any]:
     """Read every cell, some thousand at a time, as training looks them up."""
     torch.set_num_threads(1)
-    with bank_in(folder, samples, name) as bank:
-        order = torch.randperm(bank.layout.cells, generator=torch.Generator().manual_seed(0))
-        bank.recall(
+    with cache_in(folder, samples, name) as cache:
+        order = torch.randperm(cache.layout.cells, generator=torch.Generator().manual_seed(0))
+        cache.recall(
             order[:2] // RULE.count, order[:2] % RULE.count
         )  # so that what is loaded at first use does not count
         mapped, started = held_mib("RssFile"), time.perf_counter()
         own = own_most = held_mib()
         for cells in order.split(READ_AT_A_TIME):
-            assert bank.recall(cells // RULE.count, cells % RULE.count).known.all(), "it was filled"
+            assert cache.recall(cells // RULE.count, cells % RULE.count).known.all(), "it was filled"
             own_most = most(own_most, held_mib())
         return {
             "reading_seconds": time.perf_counter() - started,
@@ -189,22 +189,22 @@ def in_its_own_process(work: Callable[..., dict[str, Any]], *given: object) -> d
 
 
 def measure(epochs: dict[int, int], folder: Path) -> dict[str, Any]:
-    training: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
-    banks: dict[str, list[dict[str, Any]]] = {name: [] for name in BANKS}
+    training: dict[str, list[dict[str, Any]]] = {kind: [] for kind in COMPONENT_TYPES}
+    caches: dict[str, list[dict[str, Any]]] = {name: [] for name in CACHES}
     for samples, repetitions in epochs.items():
-        places = {name: folder / f"{samples} {name}" for name in BANKS}
+        places = {name: folder / f"{samples} {name}" for name in CACHES}
         for name, place in places.items():
             filled = in_its_own_process(measure_filling, samples, name, place)
-            banks[name].append(filled | in_its_own_process(measure_reading, samples, name, place))
-            print(f"{samples:,} samples, bank of {name}: {filled['seconds_to_fill']:.1f} s to fill", flush=True)
-        for kind in KINDS:
+            caches[name].append(filled | in_its_own_process(measure_reading, samples, name, place))
+            print(f"{samples:,} samples, cache of {name}: {filled['seconds_to_fill']:.1f} s to fill", flush=True)
+        for kind in COMPONENT_TYPES:
             found = in_its_own_process(measure_training, samples, repetitions, kind, places[TAUGHT_FROM])
             training[kind].append(found)
             print(f"{samples:,} samples, {kind}: {found['median_seconds']:.1f} s an epoch", flush=True)
     return {
         "training": {kind: with_ratios(found) for kind, found in training.items()},
-        "banks": banks,
-        "banks_within_the_limit": all(found["off_by"] <= MOST_OFF for each in banks.values() for found in each),
+        "caches": caches,
+        "banks_within_the_limit": all(found["off_by"] <= MOST_OFF for each in caches.values() for found in each),
     }
 
 
@@ -222,10 +222,10 @@ def markdown(content: dict[str, Any]) -> str:
     made = (
         f"{content['student']} on images of {content['image']}, batch {content['batch_size']}, {RULE.count} views. "
         f"Seconds grow as the number of images to the power of {exponents}; memory as more than after a run on "
-        f"{WARM_UP:,} images. Files and blocks are all that lies in the bank's folder. Made by "
+        f"{WARM_UP:,} images. Files and blocks are all that lies in the cache's folder. Made by "
         f"`python benchmarks/size.py` ({Machine.model_validate(content['machine'])})."
     )
-    return f"{_training_table(content['training'])}\n\n{_bank_table(content['banks'])}\n\n{made}"
+    return f"{_training_table(content['training'])}\n\n{_bank_table(content['caches'])}\n\n{made}"
 
 
 def _training_table(training: dict[str, Any]) -> str:
@@ -247,7 +247,7 @@ def _training_table(training: dict[str, Any]) -> str:
     return _table(f"{header}|of it the process's own (MiB)|images, labels, positions (MiB)", rows)
 
 
-def _bank_table(banks: dict[str, Any]) -> str:
+def _bank_table(caches: dict[str, Any]) -> str:
     rows = [
         [
             f"{each['samples']:,}",
@@ -259,10 +259,10 @@ def _bank_table(banks: dict[str, Any]) -> str:
             _mib(each["reading_more_of_its_own_mib"]),
             _mib(each["reading_mapped_pages_mib"]),
         ]
-        for name, found in banks.items()
+        for name, found in caches.items()
         for each in found
     ]
-    header = "images|bank|planned (MiB)|files (MiB)|blocks (MiB)|off by"
+    header = "images|cache|planned (MiB)|files (MiB)|blocks (MiB)|off by"
     return _table(f"{header}|own memory to read it all (MiB)|pages of it mapped then (MiB)", rows)
 
 
@@ -284,7 +284,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="preceptor-size-") as place:
         found = measure(QUICK if quick else EPOCHS, Path(place))
     result = {
-        "image": "8 x 8 grey, uint8",
+        "image": "8 x 8 gray, uint8",
         "student": STUDENT,
         "batch_size": BATCH_SIZE,
         "limit_of_banks_against_plan": MOST_OFF,

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preceptor.match import permutahedron_soft_rank, window_soft_rank
-from preceptor.runs import versions
+from preceptor.losses import permutahedron_soft_rank, window_soft_rank
+from preceptor.run import versions
 
 SHAPES = ((128, 100), (1024, 1000))
 ROUNDS = 7

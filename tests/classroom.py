@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from preceptor.data import Dataset, load_dataset, subset
 from preceptor.models import seeded_model
-from preceptor.teachers import LiveTeacher
-from preceptor.training import EpochRecord, Protocol, Pupil, fit
+from preceptor.teachers import NetworkTeacher
+from preceptor.training import EpochRecord, Student, TrainingConfig, fit
 from tests.examples import ready
 
-BRIEF = Protocol(epochs=2, batch_size=16)
-SMALL_RUN: dict[str, Any] = {"train_images": 60, "protocol": {"epochs": 2, "batch_size": 32}, "device": "cpu"}
+BRIEF = TrainingConfig(epochs=2, batch_size=16)
+SMALL_RUN: dict[str, Any] = {"train_images": 60, "training": {"epochs": 2, "batch_size": 32}, "device": "cpu"}
 """Settings of a run on digits that takes a fraction of a second."""
 
 
@@ -32,24 +32,24 @@ def network(seed: int = 0, name: str = "convnet8", outputs: int = 10) -> nn.Modu
     return seeded_model(name, channels=1, classes=outputs, seed=seed)
 
 
-def pupil(recipe_name: str = "none", seed: int = 0) -> Pupil:
-    chain = ready(recipe_name, len(digits().train))
-    return Pupil(recipe_name, network(seed, outputs=10 + chain.abstains), chain)
+def pupil(recipe_name: str = "none", seed: int = 0) -> Student:
+    loss = ready(recipe_name, len(digits().train))
+    return Student(recipe_name, network(seed, outputs=10 + loss.abstains), loss)
 
 
-def untrained_teacher(seed: int = 99) -> LiveTeacher:
+def untrained_teacher(seed: int = 99) -> NetworkTeacher:
     """It knows nothing, so it is wrong about most images, as a correction likes it."""
-    return LiveTeacher(network(seed), digits().normalisation)
+    return NetworkTeacher(network(seed), digits().normalization)
 
 
 def taught(
-    pupils: Sequence[Pupil], images: int = 40, protocol: Protocol = BRIEF, **options: Any
+    pupils: Sequence[Student], images: int = 40, training: TrainingConfig = BRIEF, **options: Any
 ) -> list[list[EpochRecord]]:
     """Train in place; the records by epoch."""
     options = {"teacher": untrained_teacher(), **options}
     data = digits()
-    rule = options.pop("rule", data.view_rule)
-    return list(fit(pupils, data.train, few(images), rule, data.normalisation, protocol, **options))
+    rule = options.pop("rule", data.augmentation)
+    return list(fit(pupils, data.train, few(images), rule, data.normalization, training, **options))
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from preceptor import catalogue, stage
+from preceptor import registry as component_registry
 
 torch.set_num_threads(1)  # tests run side by side, and everything here is small
 
@@ -64,8 +64,8 @@ def torchvision_ops() -> Iterator[None]:
 @pytest.fixture
 def registry() -> Iterator[None]:
     """Stages registered during the test are forgotten after it."""
-    catalogue.stages()
-    before = dict(stage._registered)
+    component_registry.components()
+    before = dict(component_registry._registered)
     yield
-    stage._registered.clear()
-    stage._registered.update(before)
+    component_registry._registered.clear()
+    component_registry._registered.update(before)

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from preceptor import CWSM, KL, Chain, CrossEntropy, Fixed, LabelRevision, ProbabilityShift, Term
+from preceptor import CWSM, KL, CrossEntropy, DistillationLoss, Fixed, LabelRevision, LossTerm, ProbabilityShift
 from preceptor.audit import Audit
-from preceptor.lesson import Lesson
-from preceptor.select import Random
+from preceptor.context import BatchContext
+from preceptor.selections import Random
 from tests.examples import EVERYTHING, LABEL, STUDENT, TEACHER
 from tests.strategies import Taught, taught
 
@@ -42,7 +42,7 @@ class Raised:
     wanted: tuple[float, ...]
     minimum: float
 
-    def __call__(self, lesson: Lesson) -> Tensor:
+    def __call__(self, context: BatchContext) -> Tensor:
         return torch.tensor(self.wanted).clamp(min=self.minimum)
 
 
@@ -55,7 +55,7 @@ def asking(*positions: int) -> Random:
 
 def audited(**seats: Any) -> Audit:
     student = STUDENT.clone().requires_grad_()
-    audit: Audit | None = Chain(match=KL(), **seats)(student, TEACHER, LABEL, index=torch.arange(4)).audit
+    audit: Audit | None = DistillationLoss(loss=KL(), **seats)(student, TEACHER, LABEL, index=torch.arange(4)).audit
     assert audit is not None
     return audit
 
@@ -83,19 +83,19 @@ def test_change_goes_from_nothing_to_everything() -> None:
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_a_swap_moves_what_the_top_class_had_over_the_true_one(temperature: float) -> None:
-    change = audited(correct=ProbabilityShift(), temper=Fixed(temperature)).change
+    change = audited(correction=ProbabilityShift(), temperature=Fixed(temperature)).change
     said = (TEACHER / temperature).softmax(dim=1)
     torch.testing.assert_close(change, torch.tensor([0, said[1, 0] - said[1, 1], 0, 0]))
 
 
 def test_a_label_in_place_of_the_word_moves_all_that_was_elsewhere() -> None:
-    change = audited(correct=LabelRevision(eta=0, apply_to="all")).change
+    change = audited(correction=LabelRevision(eta=0, apply_to="all")).change
     elsewhere = 1 - TEACHER.softmax(dim=1)[range(3), LABEL[:3]]
     torch.testing.assert_close(change, torch.cat([elsewhere, torch.zeros(1)]))  # the last has no label
 
 
 def test_where_nobody_asks_nothing_changes() -> None:
-    change = audited(correct=LabelRevision(eta=0, apply_to="all"), select=asking(0)).change
+    change = audited(correction=LabelRevision(eta=0, apply_to="all"), selection=asking(0)).change
     assert (change > 0).tolist() == [True, False, False, False]
 
 
@@ -125,11 +125,11 @@ def test_the_mean_of_nobody_is_zero(temperature: float | Tensor) -> None:
 
 
 def test_a_chain_tells_the_mean_of_those_it_asked_about() -> None:
-    temper = Raised((2.0, 30.0, 70.0, 5.0), 1.0)
-    assert audited(temper=temper, select=asking(0, 3)).mean_temperature == 3.5
-    assert audited(temper=temper).mean_temperature == 26.75
-    assert audited(temper=Fixed(3.0), select=asking(1)).mean_temperature == 3.0
-    assert audited(temper=CWSM(), select=asking()).mean_temperature == 0.0
+    temperature = Raised((2.0, 30.0, 70.0, 5.0), 1.0)
+    assert audited(temperature=temperature, selection=asking(0, 3)).mean_temperature == 3.5
+    assert audited(temperature=temperature).mean_temperature == 26.75
+    assert audited(temperature=Fixed(3.0), selection=asking(1)).mean_temperature == 3.0
+    assert audited(temperature=CWSM(), selection=asking()).mean_temperature == 0.0
 
 
 @pytest.mark.parametrize("lowest", [1.0, 1.1])  # 1.1 is another number in float32
@@ -152,29 +152,29 @@ def test_without_a_lowest_nothing_is_clamped(temperature: float | Tensor) -> Non
 
 def test_a_chain_tells_which_temperatures_were_clamped() -> None:
     wanted = (0.2, 0.4, 3.0, -1.0)
-    assert audited(temper=Raised(wanted, 1.1)).clamped.tolist() == [True, True, False, True]
-    some = audited(temper=Raised(wanted, 1.1), select=asking(0, 2))
+    assert audited(temperature=Raised(wanted, 1.1)).clamped.tolist() == [True, True, False, True]
+    some = audited(temperature=Raised(wanted, 1.1), selection=asking(0, 2))
     assert some.clamped.tolist() == [True, False, False, False]
     assert some.lowest == 1.1
 
 
 def test_a_stage_with_no_lowest_temperature_clamps_none() -> None:
-    audit = audited(temper=Fixed(0.5))
+    audit = audited(temperature=Fixed(0.5))
     assert audit.lowest is None
     assert not audit.clamped.any()
 
 
 def test_what_is_tapped_carries_no_gradient() -> None:
-    audit = audited(temper=CWSM(), correct=LabelRevision())
+    audit = audited(temperature=CWSM(), correction=LabelRevision())
     assert isinstance(audit.temperature, Tensor)
     for value in (audit.temperature, audit.mean_temperature, audit.change, audit.said, audit.target, audit.weight):
         assert not value.requires_grad
 
 
 def test_losses_go_by_name_and_labels_alone_leave_nothing_to_tap() -> None:
-    terms = Chain(**EVERYTHING)(STUDENT, TEACHER, LABEL)
+    terms = DistillationLoss(**EVERYTHING)(STUDENT, TEACHER, LABEL)
     assert {name: terms[name] for name in terms.losses} == terms.losses
     torch.testing.assert_close(terms["ce"] + terms["kl"] + terms["far"], terms.total)
     with pytest.raises(KeyError, match="lk"):
         terms["lk"]
-    assert Chain(terms={"ce": Term(CrossEntropy())})(STUDENT, None, LABEL).audit is None
+    assert DistillationLoss(terms={"ce": LossTerm(CrossEntropy())})(STUDENT, None, LABEL).audit is None

@@ -1,4 +1,4 @@
-"""The chain at its edges: unlabelled samples, other types, abstaining students, no teacher, misuse."""
+"""The chain at its edges: unlabeled samples, other types, abstaining students, no teacher, misuse."""
 
 from typing import Any
 
@@ -8,38 +8,38 @@ from torch import Tensor, nn
 
 from preceptor import (
     KL,
-    Chain,
+    BatchContext,
     CrossEntropy,
+    DistillationLoss,
     DropWrong,
     Fixed,
     InputError,
     LabelRevision,
     LabelSmoothing,
-    Lesson,
+    LossTerm,
     ProbabilityShift,
-    Term,
     recipe_names,
 )
 from tests.examples import EVERYTHING, LABEL, STUDENT, TEACHER, learned, ready, suited
 
 
-class TestUnlabelled:
-    @pytest.mark.parametrize("correct", [LabelRevision(apply_to="all"), LabelSmoothing(apply_to="all")], ids=repr)
+class TestUnlabeled:
+    @pytest.mark.parametrize("correction", [LabelRevision(apply_to="all"), LabelSmoothing(apply_to="all")], ids=repr)
     def test_corrections_pass_them_by(self, correct: Any) -> None:
-        audit = Chain(correct=correct, match=KL())(STUDENT, TEACHER, LABEL).audit
+        audit = DistillationLoss(correction=correct, loss=KL())(STUDENT, TEACHER, LABEL).audit
         assert audit is not None
         assert audit.corrected.tolist() == [True, True, True, False]
         assert torch.equal(audit.target[3], audit.said[3])
 
     def test_the_teacher_alone_teaches_them(self) -> None:
-        _, gradient = learned(Chain(match=KL(), truth=CrossEntropy()), STUDENT, TEACHER, LABEL)
-        _, by_teacher = learned(Chain(match=KL()), STUDENT, TEACHER, LABEL)
+        _, gradient = learned(DistillationLoss(loss=KL(), label_loss=CrossEntropy()), STUDENT, TEACHER, LABEL)
+        _, by_teacher = learned(DistillationLoss(loss=KL()), STUDENT, TEACHER, LABEL)
         assert torch.equal(gradient[3], by_teacher[3])
 
     @pytest.mark.parametrize("name", recipe_names())
     def test_a_batch_without_any_label_is_finite(self, name: str) -> None:
-        chain = ready(name)
-        terms, gradient = learned(chain, suited(chain, STUDENT), TEACHER, torch.full_like(LABEL, -1))
+        loss = ready(name)
+        terms, gradient = learned(loss, suited(loss, STUDENT), TEACHER, torch.full_like(LABEL, -1))
         assert terms.total.isfinite()
         assert gradient.isfinite().all()
 
@@ -48,103 +48,108 @@ class TestTypes:
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_half_precision_is_computed_in_float32(self, dtype: torch.dtype) -> None:
         student, teacher = STUDENT.to(dtype), TEACHER.to(dtype)
-        terms, gradient = learned(Chain(**EVERYTHING), student, teacher, LABEL)
-        expected, full = learned(Chain(**EVERYTHING), student.float(), teacher.float(), LABEL)
+        terms, gradient = learned(DistillationLoss(**EVERYTHING), student, teacher, LABEL)
+        expected, full = learned(DistillationLoss(**EVERYTHING), student.float(), teacher.float(), LABEL)
         assert terms.total.dtype == torch.float32
         assert gradient.dtype == dtype
         assert torch.equal(terms.total, expected.total)
         assert torch.equal(gradient, full.to(dtype))
 
     def test_float64_stays_float64(self) -> None:
-        terms = Chain(**EVERYTHING)(STUDENT.double(), TEACHER.double(), LABEL)
+        terms = DistillationLoss(**EVERYTHING)(STUDENT.double(), TEACHER.double(), LABEL)
         assert terms.total.dtype == torch.float64
         assert terms.audit is not None
         assert terms.audit.target.dtype == torch.float64
 
     def test_autocast_changes_nothing(self) -> None:
-        expected, gradient = learned(Chain(**EVERYTHING), STUDENT, TEACHER, LABEL)
+        expected, gradient = learned(DistillationLoss(**EVERYTHING), STUDENT, TEACHER, LABEL)
         with torch.autocast("cpu", torch.bfloat16):
-            terms, under_autocast = learned(Chain(**EVERYTHING), STUDENT, TEACHER, LABEL)
+            terms, under_autocast = learned(DistillationLoss(**EVERYTHING), STUDENT, TEACHER, LABEL)
         assert torch.equal(terms.total, expected.total)
         assert torch.equal(under_autocast, gradient)
 
     @pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32])
     def test_labels_of_any_integer_type(self, dtype: torch.dtype) -> None:
-        expected = Chain(**EVERYTHING)(STUDENT, TEACHER, LABEL).total
-        assert torch.equal(Chain(**EVERYTHING)(STUDENT, TEACHER, LABEL.to(dtype)).total, expected)
+        expected = DistillationLoss(**EVERYTHING)(STUDENT, TEACHER, LABEL).total
+        assert torch.equal(DistillationLoss(**EVERYTHING)(STUDENT, TEACHER, LABEL.to(dtype)).total, expected)
 
     def test_unsigned_labels(self) -> None:
         label = LABEL[:3].to(torch.uint8)
-        terms = Chain(**EVERYTHING)(STUDENT[:3], TEACHER[:3], label)
-        assert torch.equal(terms.total, Chain(**EVERYTHING)(STUDENT[:3], TEACHER[:3], LABEL[:3]).total)
+        terms = DistillationLoss(**EVERYTHING)(STUDENT[:3], TEACHER[:3], label)
+        assert torch.equal(terms.total, DistillationLoss(**EVERYTHING)(STUDENT[:3], TEACHER[:3], LABEL[:3]).total)
 
     def test_right_or_wrong_is_decided_on_the_raw_logits_ties_to_the_smallest_index(self) -> None:
         close = torch.tensor([[1.0, 1.0 + 1e-6, 0.0], [2.0, 2.0, 2.0]])
-        audit = Chain(temper=Fixed(100.0), match=KL())(STUDENT[:2], close, torch.tensor([1, 1])).audit
+        audit = DistillationLoss(temperature=Fixed(100.0), loss=KL())(STUDENT[:2], close, torch.tensor([1, 1])).audit
         assert audit is not None
         assert audit.teacher_class.tolist() == [1, 0]
 
 
 class TestAbstainingStudent:
     def test_matches_see_the_classes_alone(self) -> None:
-        chain = Chain(match=KL())
+        loss = DistillationLoss(loss=KL())
         wider = torch.cat([STUDENT, torch.full((4, 1), 9.0)], dim=1)
-        terms, gradient = learned(chain, wider, TEACHER, LABEL)
-        narrow, expected = learned(chain, STUDENT, TEACHER, LABEL)
+        terms, gradient = learned(loss, wider, TEACHER, LABEL)
+        narrow, expected = learned(loss, STUDENT, TEACHER, LABEL)
         assert torch.equal(terms.total, narrow.total)
         assert torch.equal(gradient, torch.cat([expected, torch.zeros(4, 1)], dim=1))
 
     def test_lessons_see_every_output_and_plain_ground_truths_the_classes(self) -> None:
         seen = []
 
-        def weights(lesson: Lesson) -> Tensor:
-            seen.append(lesson.student.shape[1])
+        def weights(context: BatchContext) -> Tensor:
+            seen.append(context.student.shape[1])
             return torch.ones(4)
 
         wider = torch.cat([STUDENT, torch.zeros(4, 1)], dim=1)
-        _, gradient = learned(Chain(select=weights, match=KL(), truth=CrossEntropy()), wider, TEACHER, LABEL)
+        _, gradient = learned(
+            DistillationLoss(selection=weights, loss=KL(), label_loss=CrossEntropy()), wider, TEACHER, LABEL
+        )
         assert seen == [4]
         assert (gradient[:, 3] == 0).all()
 
 
 class TestWithoutTeacher:
     def test_a_chain_of_labels_alone_needs_none_and_ignores_one(self) -> None:
-        chain = Chain(truth=CrossEntropy())
-        without, given = chain(STUDENT, None, LABEL), chain(STUDENT, TEACHER, LABEL)
-        assert not chain.needs_teacher
+        loss = DistillationLoss(label_loss=CrossEntropy())
+        without, given = loss(STUDENT, None, LABEL), loss(STUDENT, TEACHER, LABEL)
+        assert not loss.needs_teacher
         assert without.audit is None
         assert torch.equal(without.total, given.total)
 
     @pytest.mark.parametrize("where", ["right", "wrong"])
     def test_a_chain_that_asks_the_teacher_says_that_it_is_missing(self, where: str) -> None:
-        for chain in (Chain(match=KL()), Chain(terms={"ce": Term(CrossEntropy(), where=where)})):
-            assert chain.needs_teacher
+        for loss in (
+            DistillationLoss(loss=KL()),
+            DistillationLoss(terms={"ce": LossTerm(CrossEntropy(), where=where)}),
+        ):
+            assert loss.needs_teacher
             with pytest.raises(InputError, match="this chain needs teacher logits"):
-                chain(STUDENT, None, LABEL)
+                loss(STUDENT, None, LABEL)
 
 
 class TestStagesWithParameters:
     def test_are_submodules_whose_parameters_learn_and_are_saved(self) -> None:
-        chain = Chain(temper=Warmth(), match=KL())
-        assert [name for name, _ in chain.named_parameters()] == ["temper.log_temperature"]
-        learned(chain, STUDENT, TEACHER, LABEL)
-        [parameter] = chain.parameters()
+        loss = DistillationLoss(temperature=Warmth(), loss=KL())
+        assert [name for name, _ in loss.named_parameters()] == ["temperature.log_temperature"]
+        learned(loss, STUDENT, TEACHER, LABEL)
+        [parameter] = loss.parameters()
         assert parameter.grad is not None
         assert parameter.grad != 0
-        other = Chain(temper=Warmth(), match=KL())
+        other = DistillationLoss(temperature=Warmth(), loss=KL())
         with torch.no_grad():
             parameter.add_(1.0)
-        other.load_state_dict(chain.state_dict())
-        assert torch.equal(other(STUDENT, TEACHER, LABEL).total, chain(STUDENT, TEACHER, LABEL).total)
+        other.load_state_dict(loss.state_dict())
+        assert torch.equal(other(STUDENT, TEACHER, LABEL).total, loss(STUDENT, TEACHER, LABEL).total)
 
     def test_the_tap_holds_their_numbers_without_gradient(self) -> None:
-        audit = Chain(temper=Warmth(), match=KL())(STUDENT, TEACHER, LABEL).audit
+        audit = DistillationLoss(temperature=Warmth(), loss=KL())(STUDENT, TEACHER, LABEL).audit
         assert audit is not None
         assert isinstance(audit.temperature, Tensor)
         assert not any(value.requires_grad for value in (audit.temperature, audit.said, audit.target))
 
     def test_a_chain_without_them_has_nothing_to_save(self) -> None:
-        assert Chain(**EVERYTHING).state_dict() == {}
+        assert DistillationLoss(**EVERYTHING).state_dict() == {}
 
 
 class Warmth(nn.Module):
@@ -152,7 +157,7 @@ class Warmth(nn.Module):
         super().__init__()
         self.log_temperature = nn.Parameter(torch.zeros(()))
 
-    def forward(self, lesson: Lesson) -> Tensor:
+    def forward(self, context: BatchContext) -> Tensor:
         return self.log_temperature.exp()
 
 
@@ -161,25 +166,25 @@ class TestErrors:
         ("arguments", "message"),
         [
             ({}, "at least one term"),
-            ({"correct": LabelRevision()}, "at least one term"),
-            ({"correct": KL(), "match": KL()}, "correct=KL: it is a match stage"),
-            ({"correct": Fixed(), "match": KL()}, "correct=Fixed: it is a temper stage"),
-            ({"temper": DropWrong(), "match": KL()}, "temper=DropWrong: it is a select stage"),
-            ({"select": Fixed(), "match": KL()}, "select=Fixed: it is a temper stage"),
-            ({"match": CrossEntropy()}, "match=CrossEntropy: it is a truth stage"),
-            ({"match": LabelRevision()}, "match=LabelRevision: it is a correct stage"),
-            ({"truth": KL()}, "truth=KL: it is a match stage"),
-            ({"correct": "ps", "match": KL()}, "correct=str: not a correction"),
-            ({"match": "kl"}, "match=str: not a match"),
-            ({"match": KL(), "terms": {"kl": Term(KL())}}, "two terms share a name"),
-            ({"terms": {"my-term": Term(KL())}}, "a term cannot be called 'my-term'"),
-            ({"terms": {"items": Term(KL())}}, "a term cannot be called 'items'"),
-            ({"terms": {"kl": Term(KL(), where="selected")}}, "nothing selects: give select"),
+            ({"correction": LabelRevision()}, "at least one term"),
+            ({"correction": KL(), "loss": KL()}, "correction=KL: it is a match component"),
+            ({"correction": Fixed(), "loss": KL()}, "correction=Fixed: it is a temperature component"),
+            ({"temperature": DropWrong(), "loss": KL()}, "temperature=DropWrong: it is a select component"),
+            ({"selection": Fixed(), "loss": KL()}, "selection=Fixed: it is a temperature component"),
+            ({"loss": CrossEntropy()}, "loss=CrossEntropy: it is a truth component"),
+            ({"loss": LabelRevision()}, "loss=LabelRevision: it is a correct component"),
+            ({"label_loss": KL()}, "label_loss=KL: it is a match component"),
+            ({"correction": "ps", "loss": KL()}, "correction=str: not a correction"),
+            ({"loss": "kl"}, "loss=str: not a match"),
+            ({"loss": KL(), "terms": {"kl": LossTerm(KL())}}, "two terms share a name"),
+            ({"terms": {"my-term": LossTerm(KL())}}, "a term cannot be called 'my-term'"),
+            ({"terms": {"items": LossTerm(KL())}}, "a term cannot be called 'items'"),
+            ({"terms": {"kl": LossTerm(KL(), where="selected")}}, "nothing selects: give select"),
         ],
     )
     def test_a_chain_that_makes_no_sense_says_why(self, arguments: dict[str, Any], message: str) -> None:
         with pytest.raises(InputError, match=message):
-            Chain(**arguments)
+            DistillationLoss(**arguments)
 
     @pytest.mark.parametrize(
         ("student", "teacher", "label", "message"),
@@ -199,12 +204,12 @@ class TestErrors:
         self, student: Tensor, teacher: Tensor, label: Tensor, message: str
     ) -> None:
         with pytest.raises(InputError, match=message):
-            Chain(**EVERYTHING)(student, teacher, label)
+            DistillationLoss(**EVERYTHING)(student, teacher, label)
 
     @pytest.mark.parametrize("label", [3, -2, -100])
     def test_a_label_out_of_range_never_counts_as_another_class(self, label: int) -> None:
         with pytest.raises((IndexError, RuntimeError), match=r"out of (bounds|range)"):
-            Chain(match=KL(), correct=ProbabilityShift())(STUDENT, TEACHER, torch.tensor([0, 1, 2, label]))
+            DistillationLoss(loss=KL(), correction=ProbabilityShift())(STUDENT, TEACHER, torch.tensor([0, 1, 2, label]))
         if label != -100:
             with pytest.raises((IndexError, RuntimeError), match=r"out of (bounds|range)"):
-                Chain(truth=CrossEntropy())(STUDENT, None, torch.tensor([0, 1, 2, label]))
+                DistillationLoss(label_loss=CrossEntropy())(STUDENT, None, torch.tensor([0, 1, 2, label]))

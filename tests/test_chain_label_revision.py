@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from preceptor import Chain, recipe
-from preceptor.correct import label_revision
-from preceptor.select import RankedSelection
+from preceptor import DistillationLoss, recipe
+from preceptor.corrections import label_revision
+from preceptor.selections import RankedSelection
 from tests.examples import learned, ready
 from tests.strategies import Taught, taught
 
 TERMS = ("ce", "logits", "revised")
-LABELS_ON = (None, "labelled", "right")
+LABELS_ON = (None, "labeled", "right")
 READINGS = list(product(LABELS_ON, ("batch", "where"), ("wrong", "all")))
 
 
 def reading(labels_on: str | None, reduction: str, scope: str) -> dict[str, Any]:
     changes: dict[str, Any] = {f"terms.{name}.reduction": reduction for name in TERMS}
-    return changes | {"terms.ce.where": labels_on, "correct.apply_to": scope}
+    return changes | {"terms.ce.where": labels_on, "correction.apply_to": scope}
 
 
 def losses_of_each(batch: Taught, scope: str) -> dict[str, Tensor]:
@@ -41,7 +41,7 @@ def losses_of_each(batch: Taught, scope: str) -> dict[str, Tensor]:
 @given(taught(largest=8.0), st.sampled_from(READINGS))
 def test_every_reading_is_its_formula(batch: Taught, chosen: tuple[str | None, str, str]) -> None:
     labels_on, reduction, scope = chosen
-    terms = Chain(**recipe("label-revision", reading(*chosen)))(batch.student, batch.teacher, batch.label)
+    terms = DistillationLoss(**recipe("label-revision", reading(*chosen)))(batch.student, batch.teacher, batch.label)
     right = ~batch.wrong
     members = {"ce": right if labels_on == "right" else torch.ones_like(right), "logits": right, "revised": batch.wrong}
     for name, each in losses_of_each(batch, scope).items():
@@ -49,20 +49,20 @@ def test_every_reading_is_its_formula(batch: Taught, chosen: tuple[str | None, s
         torch.testing.assert_close(terms[name], each[members[name]].sum() / count)
 
 
-@given(taught(largest=8.0), st.sampled_from(["right", "labelled"]), st.lists(st.booleans(), min_size=6, max_size=6))
+@given(taught(largest=8.0), st.sampled_from(["right", "labeled"]), st.lists(st.booleans(), min_size=6, max_size=6))
 def test_with_a_selection_each_sample_has_the_loss_of_its_kind(
     batch: Taught, labels_on: str, selected: list[bool]
 ) -> None:
     chosen = torch.tensor(selected)[: len(batch.label)]
     keep = float(chosen.double().mean())
-    chain = Chain(**recipe("lr-ds", {"terms.ce.where": f"unselected | {labels_on}", "select.keep": keep}))
+    loss = DistillationLoss(**recipe("lr-ds", {"terms.ce.where": f"unselected | {labels_on}", "selection.keep": keep}))
     index = torch.arange(len(chosen))
-    assert isinstance(chain.select, RankedSelection)
-    chain.select.adopt(index, chosen.double(), len(chosen))
+    assert isinstance(loss.selection, RankedSelection)
+    loss.selection.adopt(index, chosen.double(), len(chosen))
     each = losses_of_each(batch, "wrong")
-    on_wrong = each["revised"] + (each["ce"] if labels_on == "labelled" else 0)
+    on_wrong = each["revised"] + (each["ce"] if labels_on == "labeled" else 0)
     by_teacher = torch.where(batch.wrong, on_wrong, each["ce"] + each["logits"])
-    found = chain(batch.student, batch.teacher, batch.label, index=index).total
+    found = loss(batch.student, batch.teacher, batch.label, index=index).total
     torch.testing.assert_close(found, torch.where(chosen, by_teacher, each["ce"]).mean())
 
 
@@ -74,9 +74,9 @@ def test_batches_all_right_or_all_wrong_teach_and_stay_finite(
 ) -> None:
     teacher = torch.tensor([[4.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
     label = (teacher.argmax(dim=1) + (not right)) % 3
-    everything = {"select.keep": 1.0} if name == "lr-ds" else {}
-    chain = ready(name, 2, **{**reading(*chosen), **everything})
-    terms, gradient = learned(chain, torch.zeros(2, 3), teacher, label)
+    everything = {"selection.keep": 1.0} if name == "lr-ds" else {}
+    loss = ready(name, 2, **{**reading(*chosen), **everything})
+    terms, gradient = learned(loss, torch.zeros(2, 3), teacher, label)
     assert terms.total.isfinite()
     assert gradient.isfinite().all()
     assert (gradient.abs().sum(dim=1) > 0).all()

@@ -6,9 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from preceptor import CWSM, FLSW, KL, Chain, CrossEntropy, InputError, LabelRevision, ProbabilityShift, Term
-from preceptor.evidence import Checkpoint, Evidence, Outputs
-from preceptor.select import Random
+from preceptor import (
+    CWSM,
+    FLSW,
+    KL,
+    CrossEntropy,
+    DistillationLoss,
+    InputError,
+    LabelRevision,
+    LossTerm,
+    ProbabilityShift,
+)
+from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
+from preceptor.selections import Random
 from tests.examples import LABEL, STUDENT, TEACHER, ready
 
 INDEX = torch.arange(4)
@@ -23,9 +33,9 @@ def selecting(taught: list[int], size: int = 4) -> Random:
     return select
 
 
-def outcome(chain: Chain, teacher: Tensor, label: Tensor = LABEL, **given: Any) -> tuple[Tensor, Tensor]:
+def outcome(loss: DistillationLoss, teacher: Tensor, label: Tensor = LABEL, **given: Any) -> tuple[Tensor, Tensor]:
     student = STUDENT.clone().requires_grad_()
-    total = chain(student, teacher, label, **{"index": INDEX, "progress": 0.5, **given}).total
+    total = loss(student, teacher, label, **{"index": INDEX, "progress": 0.5, **given}).total
     total.backward()
     assert student.grad is not None
     return total.detach(), student.grad
@@ -34,18 +44,22 @@ def outcome(chain: Chain, teacher: Tensor, label: Tensor = LABEL, **given: Any) 
 @pytest.mark.parametrize("name", ["ds", "lr-ds"])
 @pytest.mark.parametrize("junk", [0.0, 1e4, float("nan"), float("inf")])
 def test_what_the_teacher_says_of_the_others_is_ignored(name: str, junk: float) -> None:
-    chain = ready(name, **{"select.keep": 0.5})
+    loss = ready(name, **{"selection.keep": 0.5})
     spoilt = TEACHER.clone()
     spoilt[2] = junk
-    for found, expected in zip(outcome(chain, spoilt), outcome(chain, TEACHER), strict=True):
+    for found, expected in zip(outcome(loss, spoilt), outcome(loss, TEACHER), strict=True):
         assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize("temper", [FLSW(), FLSW(normalise="sum", beta=3.0), CWSM(), CWSM(normalise="sum")], ids=repr)
-def test_a_dynamic_temperature_is_that_of_the_samples_taught_alone(temper: Any) -> None:
+@pytest.mark.parametrize(
+    "temperature", [FLSW(), FLSW(normalize="sum", beta=3.0), CWSM(), CWSM(normalize="sum")], ids=repr
+)
+def test_a_dynamic_temperature_is_that_of_the_samples_taught_alone(temperature: Any) -> None:
     taught = [0, 3]
-    audit = Chain(temper=temper, select=selecting(taught), match=KL())(STUDENT, TEACHER, LABEL, index=INDEX).audit
-    alone = Chain(temper=temper, match=KL())(STUDENT[taught], TEACHER[taught], LABEL[taught]).audit
+    audit = DistillationLoss(temperature=temperature, selection=selecting(taught), loss=KL())(
+        STUDENT, TEACHER, LABEL, index=INDEX
+    ).audit
+    alone = DistillationLoss(temperature=temperature, loss=KL())(STUDENT[taught], TEACHER[taught], LABEL[taught]).audit
     assert audit is not None
     assert alone is not None
     torch.testing.assert_close(audit.temperature[taught], alone.temperature)  # type: ignore[index]
@@ -53,15 +67,19 @@ def test_a_dynamic_temperature_is_that_of_the_samples_taught_alone(temper: Any) 
 
 
 def test_a_sample_it_is_not_asked_about_is_neither_right_nor_wrong_nor_corrected() -> None:
-    chain = Chain(select=selecting([0, 3]), correct=LabelRevision(apply_to="all"), match=KL())
-    audit = chain(STUDENT, TEACHER, LABEL, index=INDEX).audit
+    loss = DistillationLoss(selection=selecting([0, 3]), correction=LabelRevision(apply_to="all"), loss=KL())
+    audit = loss(STUDENT, TEACHER, LABEL, index=INDEX).audit
     assert audit is not None
     assert audit.asked.tolist() == [True, False, False, True]
     assert audit.wrong.tolist() == [False] * 4
     assert audit.corrected.tolist() == [True, False, False, False]
     for where in ("right", "wrong", "right | wrong"):
-        chain = Chain(select=selecting([0, 3]), match=KL(), terms={"ce": Term(CrossEntropy(), where=where)})
-        _, gradient = outcome(Chain(select=selecting([1]), terms={"ce": Term(CrossEntropy(), where=where)}), TEACHER)
+        loss = DistillationLoss(
+            selection=selecting([0, 3]), loss=KL(), terms={"ce": LossTerm(CrossEntropy(), where=where)}
+        )
+        _, gradient = outcome(
+            DistillationLoss(selection=selecting([1]), terms={"ce": LossTerm(CrossEntropy(), where=where)}), TEACHER
+        )
         assert (gradient[[0, 2, 3]] == 0).all()
 
 
@@ -69,40 +87,47 @@ def test_a_sample_it_is_not_asked_about_is_neither_right_nor_wrong_nor_corrected
 def test_keeping_everything_is_the_recipe_without_selection_and_nothing_is_labels_alone(recipe: str) -> None:
     plain = {"lr-ds": "lr", "ds": "kd"}[recipe]
     label = torch.tensor([0, 1, 2, 0])
-    everything = outcome(ready(recipe, **{"select.keep": 1.0}), TEACHER, label)
-    nothing = outcome(ready(recipe, **{"select.keep": 0.0}), TEACHER, label)
+    everything = outcome(ready(recipe, **{"selection.keep": 1.0}), TEACHER, label)
+    nothing = outcome(ready(recipe, **{"selection.keep": 0.0}), TEACHER, label)
     torch.testing.assert_close(everything, outcome(ready(plain), TEACHER, label))
     torch.testing.assert_close(nothing, outcome(ready("none"), TEACHER, label))
 
 
 def test_it_says_whom_it_asks_about() -> None:
-    chain = ready("ds", **{"select.keep": 0.5})
-    assert chain.asks_at(INDEX).tolist() == [True, True, False, False]
+    loss = ready("ds", **{"selection.keep": 0.5})
+    assert loss.asks_at(INDEX).tolist() == [True, True, False, False]
     assert ready("kd").asks_at(INDEX).tolist() == [True] * 4
     assert ready("none").asks_at(INDEX).tolist() == [False] * 4
 
 
 def test_it_must_be_fitted_first_and_told_positions() -> None:
-    chain = Chain(select=Random(), match=KL())
-    assert chain.needs_fit
+    loss = DistillationLoss(selection=Random(), loss=KL())
+    assert loss.needs_fit
     with pytest.raises(InputError, match="not fitted yet"):
-        chain(STUDENT, TEACHER, LABEL, index=INDEX)
-    chain.fit(Evidence(INDEX, LABEL, None, (Checkpoint(1.0, Outputs(TEACHER), None),), has_bias=False, size=4))
-    assert not chain.needs_fit
+        loss(STUDENT, TEACHER, LABEL, index=INDEX)
+    loss.fit(
+        SelectionData(INDEX, LABEL, None, (TeacherSnapshot(1.0, ModelOutputs(TEACHER), None),), has_bias=False, size=4)
+    )
+    assert not loss.needs_fit
     with pytest.raises(InputError, match="index="):
-        chain(STUDENT, TEACHER, LABEL)
-    assert chain(STUDENT, TEACHER, LABEL, index=INDEX).total.isfinite()
+        loss(STUDENT, TEACHER, LABEL)
+    assert loss(STUDENT, TEACHER, LABEL, index=INDEX).total.isfinite()
 
 
 def test_a_chain_without_a_selection_has_nothing_to_fit() -> None:
-    chain = Chain(correct=ProbabilityShift(), match=KL())
-    assert not chain.needs_fit
-    before = chain(STUDENT, TEACHER, LABEL).total
-    chain.fit(Evidence(INDEX, LABEL, None, (Checkpoint(1.0, Outputs(TEACHER), None),), has_bias=False, size=4))
-    assert torch.equal(chain(STUDENT, TEACHER, LABEL).total, before)
+    loss = DistillationLoss(correction=ProbabilityShift(), loss=KL())
+    assert not loss.needs_fit
+    before = loss(STUDENT, TEACHER, LABEL).total
+    loss.fit(
+        SelectionData(INDEX, LABEL, None, (TeacherSnapshot(1.0, ModelOutputs(TEACHER), None),), has_bias=False, size=4)
+    )
+    assert torch.equal(loss(STUDENT, TEACHER, LABEL).total, before)
 
 
 def test_what_is_settled_comes_back_with_the_chains_state() -> None:
-    settled, empty = ready("ds", **{"select.keep": 0.5}), Chain(**{"select": Random(keep=0.5), "match": KL()})
+    settled, empty = (
+        ready("ds", **{"selection.keep": 0.5}),
+        DistillationLoss(**{"selection": Random(keep=0.5), "loss": KL()}),
+    )
     empty.select.load_state_dict(settled.select.state_dict())  # type: ignore[union-attr]
     assert empty.asks_at(INDEX).tolist() == settled.asks_at(INDEX).tolist()

@@ -9,20 +9,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from preceptor import Chain, Term
-from preceptor.catalogue import build_stage, stages
+from preceptor import DistillationLoss, LossTerm
 from preceptor.conformance.batch import POSITIONS, plain_batch, plain_evidence, with_reservation
-from preceptor.stage import FittedSelection, Kind, is_batch_statistic, wants_reservation
+from preceptor.registry import (
+    ComponentType,
+    FittedSelection,
+    build_component,
+    components,
+    is_batch_statistic,
+    wants_reservation,
+)
 
 BATCH = plain_batch(samples=12, dtype=torch.float64)
 ABSTAINING = with_reservation(BATCH)
 
 
-def names(kind: Kind) -> list[str]:
-    return [info.name for info in stages(kind)]
+def names(kind: ComponentType) -> list[str]:
+    return [info.name for info in components(kind)]
 
 
-def options(kind: Kind) -> list[str | None]:
+def options(kind: ComponentType) -> list[str | None]:
     return [None, *names(kind)]
 
 
@@ -32,36 +38,36 @@ HEADS = {
     "gambling": ["cross_entropy", "gambler"],
     "adaptive": ["self_adaptive", "entropy"],
 }
-COMBINATIONS = list(product(options("correct"), options("temper"), names("match"), options("select"), HEADS))
+COMBINATIONS = list(product(options("correction"), options("temperature"), names("loss"), options("selection"), HEADS))
 
 
 @cache
 def fitted(name: str) -> Any:
-    select = build_stage("select", name)
+    select = build_component("selection", name)
     if isinstance(select, FittedSelection):
         select.fit(plain_evidence())
     return select
 
 
-def built(correct: str | None, temper: str | None, match: str, select: str | None, head: str) -> Chain:
+def built(correct: str | None, temperature: str | None, match: str, select: str | None, head: str) -> DistillationLoss:
     seats: dict[str, Any] = {
-        "correct": None if correct is None else build_stage("correct", correct),
-        "temper": None if temper is None else build_stage("temper", temper),
-        "select": None if select is None else deepcopy(fitted(select)),
+        "correction": None if correct is None else build_component("correction", correct),
+        "temperature": None if temperature is None else build_component("temperature", temperature),
+        "selection": None if select is None else deepcopy(fitted(select)),
     }
-    terms = {f"truth_{name}": Term(build_stage("truth", name), 0.5) for name in HEADS[head]}
-    whole = Chain(**seats, terms={"match": Term(build_stage("match", match)), **terms}).double()
+    terms = {f"truth_{name}": LossTerm(build_component("label_loss", name), 0.5) for name in HEADS[head]}
+    whole = DistillationLoss(**seats, terms={"loss": LossTerm(build_component("loss", match)), **terms}).double()
     whole.expect_samples(POSITIONS)
     return whole.eval()  # so that beliefs, too, are the same at every call
 
 
-def taught(chain: Chain, order: Tensor | None = None, **given: Tensor) -> tuple[Any, Tensor]:
-    batch = ABSTAINING if chain.abstains else BATCH
+def taught(loss: DistillationLoss, order: Tensor | None = None, **given: Tensor) -> tuple[Any, Tensor]:
+    batch = ABSTAINING if loss.abstains else BATCH
     parts = {"student": batch.student, "teacher": batch.teacher, "label": batch.label, "index": batch.index, **given}
     if order is not None:
         parts = {name: part[order] for name, part in parts.items()}
     student = parts["student"].detach().clone().requires_grad_()
-    terms = chain(student, parts["teacher"], parts["label"], index=parts["index"], progress=0.5)
+    terms = loss(student, parts["teacher"], parts["label"], index=parts["index"], progress=0.5)
     terms.total.backward()
     assert student.grad is not None
     return terms, student.grad
@@ -70,30 +76,30 @@ def taught(chain: Chain, order: Tensor | None = None, **given: Tensor) -> tuple[
 def test_the_product_is_whole() -> None:
     """Every registered correction, temperature, match and selection takes part, those of later versions too."""
     assert len(COMBINATIONS) == (
-        (len(names("correct")) + 1)
-        * (len(names("temper")) + 1)
-        * len(names("match"))
-        * (len(names("select")) + 1)
+        (len(names("correction")) + 1)
+        * (len(names("temperature")) + 1)
+        * len(names("loss"))
+        * (len(names("selection")) + 1)
         * len(HEADS)
     )
     heads = {name for kinds in HEADS.values() for name in kinds}
-    assert heads == set(names("truth"))
+    assert heads == set(names("label_loss"))
 
 
-@pytest.mark.parametrize("match", names("match"))
-@pytest.mark.parametrize("correct", options("correct"))
+@pytest.mark.parametrize("loss", names("loss"))
+@pytest.mark.parametrize("correction", options("correction"))
 def test_every_combination_teaches(correct: str | None, match: str) -> None:
     """Loss and gradient are finite; a sample of weight zero, the order of the batch and the teacher's gradient keep
-    their promises whatever stands beside."""
+    their guarantees whatever stands beside."""
     order = torch.randperm(len(BATCH.label), generator=torch.Generator().manual_seed(0))
     for combination in COMBINATIONS:
         if combination[0] == correct and combination[2] == match:
             check(built(*combination), order, combination)
 
 
-def check(chain: Chain, order: Tensor, what: Any) -> None:
+def check(loss: DistillationLoss, order: Tensor, what: Any) -> None:
     teacher = BATCH.teacher.clone().requires_grad_()
-    terms, gradient = taught(chain, teacher=teacher)
+    terms, gradient = taught(loss, teacher=teacher)
     audit = terms.audit
     assert terms.total.isfinite(), what
     assert gradient.isfinite().all(), what
@@ -102,26 +108,26 @@ def check(chain: Chain, order: Tensor, what: Any) -> None:
     rows = audit.target.exp().sum(dim=1)
     torch.testing.assert_close(rows, torch.ones_like(rows), msg=str(what))
     assert (audit.corrected <= audit.asked).all(), what
-    turned, turned_gradient = taught(chain, order)
+    turned, turned_gradient = taught(loss, order)
     torch.testing.assert_close(turned.total, terms.total, msg=str(what))
     torch.testing.assert_close(turned_gradient, gradient[order], msg=str(what))
-    alone = without_match(chain)
+    alone = without_match(loss)
     unheard = audit.weight == 0
-    if not is_batch_statistic(chain.terms["match"].loss):
+    if not is_batch_statistic(loss.terms["loss"].loss):
         assert torch.equal(alone[unheard], gradient[unheard]), what
     silenced = torch.where(audit.asked.unsqueeze(1), BATCH.teacher, torch.full_like(BATCH.teacher, torch.nan))
-    silent, silent_gradient = taught(chain, teacher=silenced)
+    silent, silent_gradient = taught(loss, teacher=silenced)
     assert torch.equal(silent.total, terms.total), what
     assert torch.equal(silent_gradient, gradient), what
-    if chain.abstains and not wants_reservation(chain.terms["match"].loss):
+    if loss.abstains and not wants_reservation(loss.terms["loss"].loss):
         assert (gradient[:, -1] != 0).any(), what
 
 
-def without_match(chain: Chain) -> Tensor:
+def without_match(distillation_loss: DistillationLoss) -> Tensor:
     """The gradient that the ground truths alone give."""
-    batch = ABSTAINING if chain.abstains else BATCH
+    batch = ABSTAINING if distillation_loss.abstains else BATCH
     student = batch.student.detach().clone().requires_grad_()
-    terms = chain(student, batch.teacher, batch.label, index=batch.index, progress=0.5)
-    sum(loss for name, loss in terms.losses.items() if name != "match").backward()
+    terms = distillation_loss(student, batch.teacher, batch.label, index=batch.index, progress=0.5)
+    sum(loss for name, loss in terms.losses.items() if name != "loss").backward()
     assert student.grad is not None
     return student.grad

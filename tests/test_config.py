@@ -17,7 +17,7 @@ def written(folder: Path, text: str | bytes) -> Path:
 def test_true_and_false_are_the_only_truth_values(tmp_path: Path) -> None:
     path = written(tmp_path, "on: yes\noff: no\ny: True\nn: false\nN: [on, True, TRUE, tRUE]\n")
     assert read_yaml(path) == {"on": "yes", "off": "no", "y": True, "n": False, "N": ["on", True, True, "tRUE"]}
-    assert parse_override("terms.kl.match.on=off") == ("terms.kl.match.on", "off")
+    assert parse_override("terms.kl.loss.on=off") == ("terms.kl.loss.on", "off")
 
 
 def test_a_mapping_is_read(tmp_path: Path) -> None:
@@ -87,19 +87,21 @@ def test_an_override_that_is_none_is_quoted(text: str) -> None:
 
 
 def test_overrides_go_deep_and_leave_the_original_alone() -> None:
-    content = {"correct": {"stage": "label_revision", "eta": 0.8}, "terms": {"kl": {"weight": 1.0}}}
-    changed = with_overrides(content, [("correct.eta", 0.5), ("terms.ce.truth", "cross_entropy"), ("select", "x")])
+    content = {"correction": {"name": "label_revision", "eta": 0.8}, "terms": {"kl": {"weight": 1.0}}}
+    changed = with_overrides(
+        content, [("correction.eta", 0.5), ("terms.ce.label_loss", "cross_entropy"), ("selection", "x")]
+    )
     assert changed == {
-        "correct": {"stage": "label_revision", "eta": 0.5},
-        "terms": {"kl": {"weight": 1.0}, "ce": {"truth": "cross_entropy"}},
-        "select": "x",
+        "correction": {"name": "label_revision", "eta": 0.5},
+        "terms": {"kl": {"weight": 1.0}, "ce": {"label_loss": "cross_entropy"}},
+        "selection": "x",
     }
-    assert content == {"correct": {"stage": "label_revision", "eta": 0.8}, "terms": {"kl": {"weight": 1.0}}}
+    assert content == {"correction": {"name": "label_revision", "eta": 0.8}, "terms": {"kl": {"weight": 1.0}}}
 
 
 def test_an_override_below_a_stage_named_in_short_keeps_the_stage() -> None:
-    assert with_overrides({"correct": "label_revision"}, [("correct.eta", 0.5)]) == {
-        "correct": {"stage": "label_revision", "eta": 0.5}
+    assert with_overrides({"correction": "label_revision"}, [("correction.eta", 0.5)]) == {
+        "correction": {"name": "label_revision", "eta": 0.5}
     }
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from preceptor.errors import (
-    EnvironmentProblem,
     InputError,
+    MachineError,
     PreceptorError,
     first_line,
     out_of_memory,
@@ -10,7 +10,7 @@ from preceptor.errors import (
 )
 
 
-@pytest.mark.parametrize(("error", "code"), [(PreceptorError, 2), (InputError, 2), (EnvironmentProblem, 3)])
+@pytest.mark.parametrize(("error", "code"), [(PreceptorError, 2), (InputError, 2), (MachineError, 3)])
 def test_exit_codes(error: type[PreceptorError], code: int) -> None:
     assert issubclass(error, PreceptorError)
     assert error("why").exit_code == code

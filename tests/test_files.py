@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from preceptor import files
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.files import check_free, check_is_file, check_writable, read_json, whole_file, write_whole
 
 
@@ -22,7 +22,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "_write_synced", half_then_full)
-    with pytest.raises(EnvironmentProblem, match=r"a: cannot be written: No space left on device: choose another"):
+    with pytest.raises(MachineError, match=r"a: cannot be written: No space left on device: choose another"):
         write_whole({tmp_path / "a": b"newer"})
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
 
@@ -30,7 +30,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize("write", [lambda path: write_whole({path / "a": b""}), check_writable])
 def test_a_place_inside_a_file_is_named(tmp_path, write):
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentProblem, match=r"file/run.*: cannot be written: Not a directory"):
+    with pytest.raises(MachineError, match=r"file/run.*: cannot be written: Not a directory"):
         write(tmp_path / "file" / "run")
 
 
@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path):
         with whole_file(tmp_path / "rows.csv"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(EnvironmentProblem, match=r"rows\.csv: cannot be written: No space left on device"):
+    with pytest.raises(MachineError, match=r"rows\.csv: cannot be written: No space left on device"):
         write()
     assert list(tmp_path.iterdir()) == []
 
@@ -144,10 +144,10 @@ def test_what_is_no_file_is_neither_replaced_nor_read(tmp_path, make):
     place = tmp_path / "place"
     make(place)
     kind = place.lstat().st_mode
-    with pytest.raises(EnvironmentProblem, match=r"cannot be written: .* is in its place: choose another"):
+    with pytest.raises(MachineError, match=r"cannot be written: .* is in its place: choose another"):
         write_whole({tmp_path / "other": b"1", place: b"2"})
     with (
-        pytest.raises(EnvironmentProblem, match=r"cannot be written: .* is in its place: choose another"),
+        pytest.raises(MachineError, match=r"cannot be written: .* is in its place: choose another"),
         whole_file(place) as file,
     ):
         file.write("2")
@@ -173,5 +173,5 @@ def test_a_place_is_free_when_not_even_a_link_is_there(tmp_path):
     for name in ("link", "file"):
         with pytest.raises(InputError, match="exists; nothing is ever overwritten: choose another --page"):
             check_free(tmp_path / name, "--page")
-    with pytest.raises(EnvironmentProblem, match="choose another --page"):
+    with pytest.raises(MachineError, match="choose another --page"):
         check_free(tmp_path / "file" / "page", "--page")

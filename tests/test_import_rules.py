@@ -11,35 +11,35 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "preceptor"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-STAGE_ROOMS = {"correct", "temper", "select", "match", "truth", "abstain", "features"}
+COMPONENTS = {"corrections", "temperatures", "selections", "losses", "label_losses", "feature_losses", "abstention"}
 
 LAYERS: list[set[str]] = [
     {"errors"},
     {"files"},
-    {"blocks", "config", "evidence", "lesson"},
-    {"stage"},
-    {"catalogue", *STAGE_ROOMS},
-    {"audit", "terms"},
-    {"checks"},
-    {"chain"},
+    {"chunking", "config", "context"},
+    {"registry"},
+    COMPONENTS,
+    {"audit", "loss_terms"},
+    {"loss_checks"},
+    {"loss"},
     {"recipes", "conformance", "data"},
     {"models"},
     {"teachers"},
-    {"training", "evaluation"},
-    {"result_files", "runs", "export"},
-    {"studies", "speed"},
+    {"training", "metrics"},
+    {"result_files", "run", "export"},
+    {"studies", "speed", "compare"},
     {"reports"},
     {"cli"},
     {"__main__"},
 ]
-"""A room imports from the layers above its own in this list, and from itself."""
+"""A folder or module imports from the layers above its own in this list, and from itself."""
 
-STAGES_MAY_IMPORT = {"blocks", "errors", "evidence", "lesson", "stage"}
+COMPONENTS_MAY_IMPORT = {"chunking", "errors", "context", "registry"}
 FORBIDDEN = {
-    "chain": {"recipes", "conformance"},
-    "terms": {"recipes", "conformance"},
-    "data": {"chain", "recipes", "conformance"},
-    "models": {"chain", "recipes", "conformance"},
+    "loss": {"recipes", "conformance"},
+    "loss_terms": {"recipes", "conformance"},
+    "data": {"loss", "recipes", "conformance"},
+    "models": {"loss", "recipes", "conformance"},
     "training": {"recipes", "conformance"},
 }
 EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow"}
@@ -51,7 +51,7 @@ def room_of(path: Path) -> str:
 
 
 def imported(node: ast.AST) -> list[str]:
-    """The modules an import statement names; ``from preceptor import chain`` counts as ``preceptor.chain``."""
+    """The modules an import statement names; ``from preceptor import chain`` counts as ``preceptor.loss``."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -83,8 +83,8 @@ def layer(room: str) -> int:
 def complaints(room: str, tree: ast.AST) -> list[str]:
     """What is wrong with the imports of a module of this room."""
     others = rooms_imported(tree) - {room}
-    if room in STAGE_ROOMS:
-        return [f"a stage imports {other}" for other in others - STAGES_MAY_IMPORT]
+    if room in COMPONENTS:
+        return [f"a component imports {other}" for other in others - COMPONENTS_MAY_IMPORT]
     upward = {other for other in others if layer(other) >= layer(room)} | (others & FORBIDDEN.get(room, set()))
     return [f"{room} imports {other}" for other in upward]
 
@@ -99,10 +99,10 @@ def test_imports_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize(
     ("room", "line"),
     [
-        ("match", "from preceptor.chain import Chain"),
-        ("match", "from preceptor.temper import Fixed"),
-        ("chain", "from preceptor import training"),
-        ("chain", "import preceptor.recipes"),
+        ("losses", "from preceptor.loss import DistillationLoss"),
+        ("losses", "from preceptor.temperatures import Fixed"),
+        ("loss", "from preceptor import training"),
+        ("loss", "import preceptor.recipes"),
         ("training", "def late():\n    from preceptor.recipes import recipe"),
         ("data", "from preceptor.models import build_model"),
         ("teachers", "from preceptor.training import fit"),
@@ -114,7 +114,7 @@ def test_an_import_the_wrong_way_is_noticed(room: str, line: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if room_of(path) in STAGE_ROOMS],
+    [path for path in FILES if room_of(path) in COMPONENTS],
     ids=lambda path: str(path.relative_to(SOURCE)),
 )
 def test_a_stage_imports_torch_and_the_standard_library_alone(path: Path) -> None:
@@ -149,6 +149,6 @@ def test_importing_the_package_loads_no_torch() -> None:
 
 
 def test_building_a_chain_loads_nothing_heavy() -> None:
-    found = loaded_after("from preceptor import Chain, recipe; Chain(**recipe('label-revision'))")
+    found = loaded_after("from preceptor import DistillationLoss, recipe; DistillationLoss(**recipe('label-revision'))")
     assert "torch" in found
     assert found & HEAVY == set()

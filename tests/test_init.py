@@ -29,21 +29,24 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_someone_elses_loop() -> None:
-    from preceptor import KL, Chain, Fixed, LabelRevision, recipe
+    from preceptor import KL, DistillationLoss, Fixed, LabelRevision, recipe
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         images, label = torch.randn(16, 20), torch.arange(16) % 4
         teacher, fresh = torch.nn.Linear(20, 4), torch.nn.Linear(20, 4)
-    for chain in (Chain(**recipe("kd")), Chain(correct=LabelRevision(eta=0.8), temper=Fixed(4), match=KL())):
+    for loss in (
+        DistillationLoss(**recipe("kd")),
+        DistillationLoss(correction=LabelRevision(eta=0.8), temperature=Fixed(4), loss=KL()),
+    ):
         student = deepcopy(fresh)
-        optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
+        optimizer = torch.optim.SGD(student.parameters(), lr=0.5)
         losses = []
         for _ in range(20):
-            terms = chain(student(images), teacher(images), label, index=torch.arange(16))
-            optimiser.zero_grad()
+            terms = loss(student(images), teacher(images), label, index=torch.arange(16))
+            optimizer.zero_grad()
             terms.total.backward()
-            optimiser.step()
+            optimizer.step()
             losses.append(float(terms.total.detach()))
         assert losses[-1] < 0.7 * losses[0]
     assert all(parameter.grad is None for parameter in teacher.parameters())

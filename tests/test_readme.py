@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from preceptor import Chain, recipe
+from preceptor import DistillationLoss, recipe
 from preceptor.cli.main import VERBS, main
-from preceptor.runs import RunConfig
+from preceptor.run import RunConfig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_python_runs_as_it_stands(code, monkeypatch, tmp_path):
 
 
 def test_the_loop_of_the_readme_teaches_the_student():
-    [code] = [code for code in blocks("python") if "Chain(**recipe(" in code]
+    [code] = [code for code in blocks("python") if "DistillationLoss(**recipe(" in code]
     names: dict = {"__name__": "readme"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -78,7 +78,7 @@ def test_settings_in_commands_are_settings(monkeypatch, words):
         configured.append(config)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("preceptor.runs.run", stop)
+    monkeypatch.setattr("preceptor.run.run", stop)
     assert main([*words, "--quiet"]) == 130
     assert isinstance(configured[0], RunConfig)
 
@@ -88,7 +88,7 @@ def test_yaml_is_a_recipe(tmp_path):
     for number, text in enumerate(blocks("yaml")):
         path = tmp_path / f"{number}.yaml"
         path.write_text(text, encoding="utf-8")
-        assert Chain(**recipe(path)).terms
+        assert DistillationLoss(**recipe(path)).terms
 
 
 def test_links_lead_somewhere():

@@ -13,19 +13,19 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from preceptor import blocks
-from preceptor.catalogue import build_stage
-from preceptor.data import ImageSet, Normalisation
-from preceptor.evaluation import Answers, bootstrap, evaluate, full_report
-from preceptor.evaluation.logits import network_logits
+from preceptor.data import ImageSet, Normalization
+from preceptor.metrics import Answers, bootstrap, evaluate, full_report
+from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
-from preceptor.select import RankedSelection, last_layer
-from preceptor.teachers import LiveTeacher, check_teacher, gather_evidence
+from preceptor.registry import build_component
+from preceptor.selections import RankedSelection, last_layer
+from preceptor.teachers import NetworkTeacher, check_teacher, collect_selection_data
 
 SAMPLES, CLASSES = 600, 120
 TABLE = SAMPLES * CLASSES
 HELD_OUT = 60
 LARGE = TABLE - HELD_OUT * CLASSES
-NORMALISE = Normalisation((0.5,), (0.25,))
+NORMALIZE = Normalization((0.5,), (0.25,))
 
 
 class Tables(TorchDispatchMode):
@@ -81,8 +81,8 @@ def train() -> ImageSet:
     return ImageSet(images, labels())
 
 
-def teacher() -> LiveTeacher:
-    return LiveTeacher(seeded_model("convnet4", channels=1, classes=CLASSES, seed=0), NORMALISE)
+def teacher() -> NetworkTeacher:
+    return NetworkTeacher(seeded_model("convnet4", channels=1, classes=CLASSES, seed=0), NORMALIZE)
 
 
 def test_a_table_that_is_made_is_seen() -> None:
@@ -120,23 +120,26 @@ def test_a_report_in_blocks_says_what_one_as_a_whole_does(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["random", "el2n", "teacher_loss", "correctness", "gradient_cosine", "influence"])
 def test_a_selection_holds_the_logits_once(name: str) -> None:
-    select = build_stage("select", name, {"exact_up_to": 0, "steps": 1} if name == "influence" else {})
+    select = build_component("selection", name, {"exact_up_to": 0, "steps": 1} if name == "influence" else {})
     assert isinstance(select, RankedSelection)
-    asked, lessons, positions = teacher(), train(), torch.arange(SAMPLES)
+    asked, training_images, positions = teacher(), train(), torch.arange(SAMPLES)
 
     def settle() -> None:
         how: dict[str, Any] = {"seed": 0, "features": select.needs_features}
         held_out = positions[:HELD_OUT] if select.needs_held_out else positions[:0]
-        select.fit(gather_evidence(asked, lessons, positions[HELD_OUT:], held_out, **how))
+        select.fit(collect_selection_data(asked, training_images, positions[HELD_OUT:], held_out, **how))
 
     assert made_by(settle) == [LARGE]
 
 
 def test_a_network_says_its_logits_once() -> None:
     network, images = teacher().network, train().images
-    assert made_by(lambda: network_logits(network, NORMALISE, images, batch_size=50)) == [TABLE]
+    assert made_by(lambda: network_logits(network, NORMALIZE, images, batch_size=50)) == [TABLE]
 
 
 def test_the_look_at_a_teacher_holds_none() -> None:
-    lessons, asked = train(), teacher()
-    assert made_by(lambda: check_teacher(asked, lessons.images, lessons.labels, CLASSES, batch_size=50)) == []
+    training_images, asked = train(), teacher()
+    assert (
+        made_by(lambda: check_teacher(asked, training_images.images, training_images.labels, CLASSES, batch_size=50))
+        == []
+    )

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.abstain import worked as of_gamblers  # noqa: F401  (it adds its checks)
-from tests.correct import worked as of_corrections  # noqa: F401  (as above)
-from tests.evaluation import worked as of_evaluation  # noqa: F401  (as above)
-from tests.match import worked as of_matches  # noqa: F401  (as above)
-from tests.select import worked as of_selections  # noqa: F401  (as above)
-from tests.temper import worked as of_temperatures  # noqa: F401  (as above)
+from tests.abstention import worked as of_gamblers  # noqa: F401  (it adds its checks)
+from tests.corrections import worked as of_corrections  # noqa: F401  (as above)
+from tests.losses import worked as of_matches  # noqa: F401  (as above)
+from tests.metrics import worked as of_evaluation  # noqa: F401  (as above)
+from tests.selections import worked as of_selections  # noqa: F401  (as above)
+from tests.temperatures import worked as of_temperatures  # noqa: F401  (as above)
 from tests.worked import CHECKS, VECTORS, Vector
 
 LEFT_OUT = {

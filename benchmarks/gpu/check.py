@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _outcome(check: Callable[[torch.device], Numbers], device: torch.device) -> dict[str, Any]:
     """What a check found; one that breaks down is no reason to leave out those after it."""
     started = time.monotonic()
-    outcome: dict[str, Any] = {"promise": (check.__doc__ or "").strip()}
+    outcome: dict[str, Any] = {"guarantee": (check.__doc__ or "").strip()}
     try:
         outcome |= {"passed": True, "found": check(device)}
     except Broken as broken:

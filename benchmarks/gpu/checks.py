@@ -1,4 +1,4 @@
-"""What views, stages and teachers must keep on a GPU: each check raises ``Broken``, or returns the numbers it found."""
+"""What views, components and teachers must keep on a GPU: each check raises ``Broken``, or returns the numbers it found."""
 
 import tempfile
 import traceback
@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.gpu.made_up import CLASSES, NORMALISE, RULE, made_up, untrained
+from benchmarks.gpu.made_up import CLASSES, NORMALIZE, RULE, made_up, untrained
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from preceptor.catalogue import stages
-from preceptor.chain import Chain
 from preceptor.conformance.check import Subject, learn
+from preceptor.loss import DistillationLoss
 from preceptor.recipes import recipe
-from preceptor.teachers import LiveTeacher
-from preceptor.teachers.bank import Bank, Fingerprint, Layout, open_bank
+from preceptor.registry import components
+from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 from preceptor.training import epoch_batches
-from preceptor.training.tally import Tally
+from preceptor.training.epoch_metrics import EpochMetrics
 
 Numbers = dict[str, Any]
 
 
 class Broken(Exception):
-    """A promise does not hold on this device."""
+    """A guarantee does not hold on this device."""
 
 
 def require(condition: object, message: str) -> None:
@@ -70,46 +70,46 @@ def views_are_the_same_bits(device: torch.device) -> Numbers:
         for part in ("images", "label", "index", "position", "view"):
             same = torch.equal(getattr(one, part).cpu(), getattr(other, part).cpu())
             require(same, f"{part} of batch {number} differ")
-    difference = apart(NORMALISE(there.images), NORMALISE(here.images))
-    require(difference < 1e-6, f"normalised images differ by {difference:.2g}")
-    return {"views": RULE.count, "normalised_images_apart": difference}
+    difference = apart(NORMALIZE(there.images), NORMALIZE(here.images))
+    require(difference < 1e-6, f"normalized images differ by {difference:.2g}")
+    return {"views": RULE.count, "normalized_images_apart": difference}
 
 
 def stages_agree_with_the_cpu(device: torch.device) -> Numbers:
-    """every registered stage has the CPU's loss and gradient, and finite ones under bf16 autocast"""
+    """every registered component has the CPU's loss and gradient, and finite ones under bf16 autocast"""
     return {"apart": _each_stage(lambda subject: _stage_apart(subject, device))}
 
 
 def _stage_apart(subject: Subject, device: torch.device) -> float:
     batch = subject.plain_batch(samples=16)
     given = batch.to(str(device))
-    expected, expected_gradient = learn(subject.chain(), batch)
-    outcome, gradient = learn(subject.chain().to(device), given)
+    expected, expected_gradient = learn(subject.loss(), batch)
+    outcome, gradient = learn(subject.loss().to(device), given)
     difference = max(apart(outcome.total, expected.total), apart(gradient, expected_gradient))
     require(difference < 1e-4, f"loss or gradient is {difference:.2g} off the CPU's")
     with torch.autocast(device.type, torch.bfloat16):
-        rough, rough_gradient = learn(subject.chain().to(device), given.cast(torch.bfloat16))
+        rough, rough_gradient = learn(subject.loss().to(device), given.cast(torch.bfloat16))
     require(rough.total.isfinite().all() and rough_gradient.isfinite().all(), "not finite under bf16 autocast")
     return difference
 
 
 def stages_never_wait(device: torch.device) -> Numbers:
-    """no registered stage makes the host wait for the GPU, nor does adding up what it did"""
-    return {"stages": len(_each_stage(lambda subject: _learn_without_waiting(subject, device)))}
+    """no registered component makes the host wait for the GPU, nor does adding up what it did"""
+    return {"components": len(_each_stage(lambda subject: _learn_without_waiting(subject, device)))}
 
 
 def _learn_without_waiting(subject: Subject, device: torch.device) -> None:
-    chain, given = subject.chain().to(device), subject.plain_batch(samples=16).to(str(device))
-    learn(chain, given)  # the first time, libraries set themselves up
+    loss, given = subject.loss().to(device), subject.plain_batch(samples=16).to(str(device))
+    learn(loss, given)  # the first time, libraries set themselves up
     with no_waiting(device):
-        outcome, _ = learn(chain, given)
-        Tally(chain.abstains).add(outcome, given.student, given.label, gambling=chain.gambles_at(0.5))
+        outcome, _ = learn(loss, given)
+        EpochMetrics(loss.abstains).add(outcome, given.student, given.label, gambling=loss.gambles_at(0.5))
 
 
 def _each_stage(look: Callable[[Subject], Any]) -> dict[str, Any]:
-    """What a look at every stage found; all that break are named, and where."""
+    """What a look at every component found; all that break are named, and where."""
     found, broken = {}, []
-    for info in stages():
+    for info in components():
         try:
             found[f"{info.kind} {info.name}"] = look(Subject(info, dict(getattr(info.cls, "conformance_options", {}))))
         except Exception as error:
@@ -123,7 +123,7 @@ def _each_stage(look: Callable[[Subject], Any]) -> dict[str, Any]:
 class _Heard:
     """A teacher of which every word is kept."""
 
-    def __init__(self, teacher: LiveTeacher) -> None:
+    def __init__(self, teacher: NetworkTeacher) -> None:
         self.teacher = teacher
         self.words: list[Tensor] = []
 
@@ -142,27 +142,27 @@ class _Heard:
 
 
 @contextmanager
-def small_bank(live: LiveTeacher | _Heard, samples: int) -> Iterator[Bank]:
-    """An empty bank in a folder that goes when it is closed."""
-    given = Fingerprint.of("untrained", "made up", NORMALISE, RULE, [str(number) for number in range(CLASSES)])
+def small_bank(live: NetworkTeacher | _Heard, samples: int) -> Iterator[LogitCache]:
+    """An empty cache in a folder that goes when it is closed."""
+    given = CacheKey.of("untrained", "made up", NORMALIZE, RULE, [str(number) for number in range(CLASSES)])
     layout = Layout(samples=samples, views=RULE.count, classes=CLASSES)
-    with tempfile.TemporaryDirectory() as folder, open_bank(Path(folder) / "bank", given, layout, live) as bank:
-        yield bank
+    with tempfile.TemporaryDirectory() as folder, open_cache(Path(folder) / "cache", given, layout, live) as cache:
+        yield cache
 
 
 def bank_says_what_the_teacher_said(device: torch.device) -> Numbers:
-    """a bank's word is the live one within fp16 rounding, and the same bits from then on"""
+    """a cache's word is the live one within fp16 rounding, and the same bits from then on"""
     train, heard = made_up(64, device), _Heard(untrained(device))
     index, view = torch.arange(64), torch.arange(64) * 5 % RULE.count
-    with small_bank(heard, 64) as bank:
-        first, again = (bank.said(RULE.apply(train.images, view.to(device)), index, view) for _ in range(2))
-    require(first.device == train.images.device, f"the bank answered on {first.device}")
-    require(len(heard.words) == 1 and torch.equal(first, again), "asked again, the bank said otherwise")
+    with small_bank(heard, 64) as cache:
+        first, again = (cache.said(RULE.apply(train.images, view.to(device)), index, view) for _ in range(2))
+    require(first.device == train.images.device, f"the cache answered on {first.device}")
+    require(len(heard.words) == 1 and torch.equal(first, again), "asked again, the cache said otherwise")
     live = heard.words[0]
     largest = live.amax(dim=1, keepdim=True)
     allowed = 2**-11 * (largest - live) + 2**-24 + 2**-21 * live.abs().amax()
     require(((first - live).abs() <= allowed).all(), "further from the live logits than rounding to fp16 takes it")
-    kd = Chain(**recipe("kd")).to(device)
+    kd = DistillationLoss(**recipe("kd")).to(device)
     student = torch.randn(64, CLASSES, generator=torch.Generator().manual_seed(1)).to(device)
     losses = [kd(student, word, train.labels).total for word in (first, live)]
     difference = apart(*losses)

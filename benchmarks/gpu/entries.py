@@ -8,11 +8,11 @@ PROGRESS_FILE = "progress.json"
 """What an entry that proceeds in slices leaves in its work folder: how much is done, of how much."""
 
 TEACHER = "teacher-resnet32x4"
-BANK = "bank-resnet32x4"
+BANK = "cache-resnet32x4"
 RECIPES = "none,kd,dist,ka-dtd,cmkd,lr,label-revision"
 SEEDS = range(3)
 
-_COMPILED = ("--compile", "always", "--variant", "live", "--variant", "bank", "--variant", "student-alone")
+_COMPILED = ("--compile", "always", "--variant", "live", "--variant", "cache", "--variant", "student-alone")
 _MEMORY = ("benchmarks/memory.py", "--device", "{device}", "--out", "{out}", "--repeats", "1")
 _OUR_OWN = ("--device", "{device}", "--folder", "{folder}", "--seconds", "{seconds}", "--out", "{out}")
 
@@ -53,11 +53,11 @@ def _own(module: str, *options: str) -> tuple[str, ...]:
 
 
 def _distil(seed: int) -> Entry:
-    options = ("--teacher", f"{{work}}/{TEACHER}", "--bank", f"{{work}}/{BANK}/bank", "--student", "resnet8x4")
+    options = ("--teacher", f"{{work}}/{TEACHER}", "--cache", f"{{work}}/{BANK}/cache", "--student", "resnet8x4")
     return Entry(
-        f"distil-resnet8x4-{seed}",
+        f"distill-resnet8x4-{seed}",
         f"{RECIPES.replace(',', ', ')} as one class, 240 epochs, seed {seed}",
-        _own("distil", "--data", "{data}", *options, "--recipes", RECIPES, "--seed", str(seed)),
+        _own("distill", "--data", "{data}", *options, "--recipes", RECIPES, "--seed", str(seed)),
         minutes=6,
         sliced=True,
         after=(TEACHER, BANK),
@@ -90,7 +90,7 @@ ENTRIES = (
     Entry(
         BANK,
         "what that teacher says of all 162 views of every training image",
-        _own("bank", "--data", "{data}", "--teacher", f"{{work}}/{TEACHER}"),
+        _own("cache", "--data", "{data}", "--teacher", f"{{work}}/{TEACHER}"),
         minutes=2,
         sliced=True,
         after=(TEACHER,),

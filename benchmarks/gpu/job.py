@@ -51,7 +51,7 @@ class Job:
     out: Path
 
     def dataset(self) -> Dataset:
-        """CIFAR-100 with its usual normalisation and views.
+        """CIFAR-100 with its usual normalization and views.
 
         Raises:
             InputError: no data file, or one of another name.

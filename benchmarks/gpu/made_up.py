@@ -5,19 +5,19 @@ from typing import Any
 
 import torch
 
-from preceptor.chain import Chain
-from preceptor.data import ImageSet, Normalisation, ViewRule
+from preceptor.data import CropFlip, ImageSet, Normalization
+from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
 from preceptor.recipes import recipe
-from preceptor.teachers import LiveTeacher
-from preceptor.teachers.signal import Signal
-from preceptor.training import EpochRecord, Protocol, Pupil, fit
+from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import Teacher
+from preceptor.training import EpochRecord, Student, TrainingConfig, fit
 
 CLASSES = 10
-NORMALISE = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-RULE = ViewRule(padding=4, flip=True)
+NORMALIZE = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+RULE = CropFlip(padding=4, flip=True)
 
-Taught = tuple[list[Pupil], list[list[EpochRecord]]]
+Taught = tuple[list[Student], list[list[EpochRecord]]]
 """Pupils as a training left them, and its records by epoch."""
 
 
@@ -31,15 +31,15 @@ def made_up(images: int, device: torch.device, classes: int = CLASSES) -> ImageS
 
 def untrained(
     device: torch.device, architecture: str = "resnet8", classes: int = CLASSES, seed: int = 99
-) -> LiveTeacher:
+) -> NetworkTeacher:
     """A teacher that knows nothing."""
-    return LiveTeacher(seeded_model(architecture, channels=3, classes=classes, seed=seed), NORMALISE, device)
+    return NetworkTeacher(seeded_model(architecture, channels=3, classes=classes, seed=seed), NORMALIZE, device)
 
 
-def pupil(name: str, architecture: str = "resnet8", classes: int = CLASSES) -> Pupil:
+def pupil(name: str, architecture: str = "resnet8", classes: int = CLASSES) -> Student:
     """The student of a recipe, the same one every time."""
-    chain = Chain(**recipe(name))
-    return Pupil(name, seeded_model(architecture, channels=3, classes=classes + chain.abstains, seed=0), chain)
+    loss = DistillationLoss(**recipe(name))
+    return Student(name, seeded_model(architecture, channels=3, classes=classes + loss.abstains, seed=0), loss)
 
 
 def images_of(steps: int) -> int:
@@ -55,7 +55,7 @@ def taught(
     steps: int = 8,
     epochs: int = 2,
     train: ImageSet | None = None,
-    teacher: Signal | None = None,
+    teacher: Teacher | None = None,
     **options: Any,
 ) -> Taught:
     """Pupils after a short training, in fp32 and uncompiled unless told otherwise; and its records by epoch.
@@ -70,14 +70,14 @@ def taught(
         options: of ``fit``.
     """
     pupils = [pupil(name) for name in names]
-    protocol = Protocol(epochs=epochs, batch_size=32, learning_rate=0.01)
+    training = TrainingConfig(epochs=epochs, batch_size=32, learning_rate=0.01)
     records = fit(
         pupils,
         made_up(images_of(steps), device) if train is None else train,
         torch.arange(images_of(steps)),
         RULE,
-        NORMALISE,
-        protocol,
+        NORMALIZE,
+        training,
         teacher=untrained(device) if teacher is None else teacher,
         **{"precision": "fp32", "compile": "never", **options},
     )

@@ -10,8 +10,8 @@ from torch import nn
 
 from preceptor.data import Dataset
 from preceptor.errors import InputError
-from preceptor.evaluation import evaluate
-from preceptor.evaluation.logits import network_logits
+from preceptor.metrics import evaluate
+from preceptor.metrics.logits import network_logits
 from preceptor.training.device import deterministic
 
 EPOCHS_SHOWN = 12
@@ -26,7 +26,7 @@ def measured(network: nn.Module, dataset: Dataset, device: torch.device, abstain
     if dataset.test is None:
         raise InputError(f"{dataset.name}: has no test images: give the whole data set")
     with deterministic():  # in fp32 throughout: convolutions on CUDA round their inputs otherwise
-        logits = network_logits(network.to(device), dataset.normalisation, dataset.test.images.to(device))
+        logits = network_logits(network.to(device), dataset.normalization, dataset.test.images.to(device))
     found = evaluate(logits, dataset.test.labels, abstains)
     kept = {"images": found.n, "accuracy": found.accuracy, "top5_accuracy": found.top5_accuracy, "nll": found.nll}
     return {name: value for name, value in kept.items() if value is not None}

@@ -2,7 +2,7 @@
 
 The loop trains from the first epoch to the last; until it can begin in the midst of a training, one is made of
 stretches of a fixed number of epochs, each a training of its own: with its place in the whole protocol's schedule, with
-the optimiser that the one before left, and with orders and views of its own seed. Stretches end at fixed epochs and not
+the optimizer that the one before left, and with orders and views of its own seed. Stretches end at fixed epochs and not
 by the clock, so that a training ends in the same bits however often it was stopped.
 """
 
@@ -21,11 +21,11 @@ from pydantic import PrivateAttr
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from preceptor.data import ImageSet, Normalisation, ViewRule
+from preceptor.data import CropFlip, ImageSet, Normalization
 from preceptor.errors import InputError
 from preceptor.files import write_whole
-from preceptor.teachers.signal import Signal
-from preceptor.training import Compile, Precision, Protocol, Pupil, fit
+from preceptor.teachers.base import Teacher
+from preceptor.training import Compile, Precision, Student, TrainingConfig, fit
 from preceptor.training.device import deterministic
 
 STATE_FILE = "state.pt"
@@ -38,18 +38,18 @@ class Course:
     """A training, as ``fit`` takes it.
 
     Attributes:
-        pupils, train, positions, rule, normalise, protocol, teacher, seed, precision, compile: see ``fit``.
+        pupils, train, positions, rule, normalize, protocol, teacher, seed, precision, compile: see ``fit``.
         deterministic: whether torch keeps to algorithms that give the same bits each time.
         about: whatever else tells this training from another, such as fingerprints of data and teacher.
     """
 
-    pupils: Sequence[Pupil]
+    pupils: Sequence[Student]
     train: ImageSet
     positions: Tensor
-    rule: ViewRule
-    normalise: Normalisation
-    protocol: Protocol
-    teacher: Signal | None = None
+    rule: CropFlip
+    normalize: Normalization
+    training: TrainingConfig
+    teacher: Teacher | None = None
     seed: int = 0
     precision: Precision = "auto"
     compile: Compile = "never"
@@ -61,7 +61,7 @@ class Course:
         """What a state file must be of, to go on from."""
         settings = {
             "pupils": [pupil.name for pupil in self.pupils],
-            "protocol": self.protocol.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json"),
             "images": len(self.positions),
             "seed": self.seed,
             "precision": self.precision,
@@ -110,73 +110,73 @@ def slice_of_training(course: Course, folder: Path, clock: Clock, *, unit: int) 
     _check_untimed(course.pupils)
     state = _begun(course, folder / STATE_FILE, unit)
     longest = 0.0
-    while state["done"] < course.protocol.epochs and (not longest or clock.left() > ENOUGH * longest):
+    while state["done"] < course.training.epochs and (not longest or clock.left() > ENOUGH * longest):
         started = time.monotonic()
         state = _stretched(course, state, unit)
         _save(folder / STATE_FILE, state)
-        note_progress(folder, state["done"], course.protocol.epochs, "epochs")
+        note_progress(folder, state["done"], course.training.epochs, "epochs")
         longest = max(longest, time.monotonic() - started)
-    return Stand(state["done"], course.protocol.epochs, state["records"])
+    return Stand(state["done"], course.training.epochs, state["records"])
 
 
-class _Stretch(Protocol):
+class _Stretch(TrainingConfig):
     """Some epochs of a longer protocol, as a protocol of their own."""
 
     _rates: tuple[float, ...] = PrivateAttr(())
     _carried: Sequence[Mapping[str, Any]] = PrivateAttr(())
-    _optimisers: list[torch.optim.SGD] = PrivateAttr(default_factory=list)
+    _optimizers: list[torch.optim.SGD] = PrivateAttr(default_factory=list)
 
     @staticmethod
-    def of(whole: Protocol, first: int, epochs: int, carried: Sequence[Mapping[str, Any]]) -> "_Stretch":
-        """The epochs from ``first`` on; ``carried`` holds the states of the optimisers, none before the first epoch."""
+    def of(whole: TrainingConfig, first: int, epochs: int, carried: Sequence[Mapping[str, Any]]) -> "_Stretch":
+        """The epochs from ``first`` on; ``carried`` holds the states of the optimizers, none before the first epoch."""
         stretch = _Stretch(**{**whole.model_dump(), "epochs": epochs})
         stretch._rates = _rates(whole)[first : first + epochs + 1]
         stretch._carried = carried
         return stretch
 
-    def optimiser(self, modules: list[nn.Module]) -> torch.optim.SGD:
-        made = super().optimiser(modules)
+    def optimizer(self, modules: list[nn.Module]) -> torch.optim.SGD:
+        made = super().optimizer(modules)
         if self._carried:
-            made.load_state_dict(dict(self._carried[len(self._optimisers)]))
-        self._optimisers.append(made)
+            made.load_state_dict(dict(self._carried[len(self._optimizers)]))
+        self._optimizers.append(made)
         return made
 
-    def scheduler(self, optimiser: torch.optim.Optimizer) -> LRScheduler:
-        for group in optimiser.param_groups:
+    def scheduler(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] = self.learning_rate
-        return _AsPlanned(optimiser, self._rates)
+        return _AsPlanned(optimizer, self._rates)
 
     def states(self) -> list[dict[str, Any]]:
-        """Of the optimisers, in the order of the pupils."""
-        return [optimiser.state_dict() for optimiser in self._optimisers]
+        """Of the optimizers, in the order of the pupils."""
+        return [optimizer.state_dict() for optimizer in self._optimizers]
 
 
 class _AsPlanned(LRScheduler):
     """A schedule that is known epoch by epoch."""
 
-    def __init__(self, optimiser: torch.optim.Optimizer, rates: Sequence[float]) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
         self.rates = rates
-        super().__init__(optimiser)
+        super().__init__(optimizer)
 
     def get_lr(self) -> list[float | Tensor]:
         return [self.rates[self.last_epoch]] * len(self.base_lrs)
 
 
-def _rates(protocol: Protocol) -> tuple[float, ...]:
+def _rates(training: TrainingConfig) -> tuple[float, ...]:
     """The learning rate of every epoch, and the one that would come next."""
-    optimiser = protocol.optimiser([nn.Linear(1, 1)])
-    scheduler = protocol.scheduler(optimiser)
-    rates = [float(optimiser.param_groups[0]["lr"])]
-    for _ in range(protocol.epochs):
-        optimiser.step()
+    optimizer = training.optimizer([nn.Linear(1, 1)])
+    scheduler = training.scheduler(optimizer)
+    rates = [float(optimizer.param_groups[0]["lr"])]
+    for _ in range(training.epochs):
+        optimizer.step()
         scheduler.step()
-        rates.append(float(optimiser.param_groups[0]["lr"]))
+        rates.append(float(optimizer.param_groups[0]["lr"]))
     return tuple(rates)
 
 
-def _check_untimed(pupils: Sequence[Pupil]) -> None:
+def _check_untimed(pupils: Sequence[Student]) -> None:
     for pupil in pupils:
-        for name, term in pupil.chain.terms.items():
+        for name, term in pupil.loss.terms.items():
             if (term.since, term.until) != (0, 1):
                 raise InputError(
                     f"pupil {pupil.name!r}: term {name!r} counts in a part of training only, and a slice does not know "
@@ -188,29 +188,29 @@ def _begun(course: Course, path: Path, unit: int) -> dict[str, Any]:
     """The state to go on from, the pupils brought to it."""
     identity = {**course.identity, "unit": unit}
     if not path.is_file():
-        return {"of": identity, "done": 0, "optimisers": [], "records": []}
+        return {"of": identity, "done": 0, "optimizers": [], "records": []}
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     differing = sorted(key for key in {*identity, *state["of"]} if identity.get(key) != state["of"].get(key))
     if differing:
         raise InputError(
             f"{path}: is of a training with other {', '.join(differing)}: give another folder or remove it"
         )
-    for pupil, (student, chain) in zip(course.pupils, state["weights"], strict=True):
+    for pupil, (student, loss) in zip(course.pupils, state["weights"], strict=True):
         pupil.student.load_state_dict(student)
-        pupil.chain.load_state_dict(chain)
+        pupil.loss.load_state_dict(loss)
     return state
 
 
 def _stretched(course: Course, state: Mapping[str, Any], unit: int) -> dict[str, Any]:
     """The state after one more stretch."""
     first = state["done"]
-    stretch = _Stretch.of(course.protocol, first, min(unit, course.protocol.epochs - first), state["optimisers"])
+    stretch = _Stretch.of(course.training, first, min(unit, course.training.epochs - first), state["optimizers"])
     epochs = fit(
         course.pupils,
         course.train,
         course.positions,
         course.rule,
-        course.normalise,
+        course.normalize,
         stretch,
         teacher=course.teacher,
         seed=course.seed * 1_000_003 + first,
@@ -222,8 +222,8 @@ def _stretched(course: Course, state: Mapping[str, Any], unit: int) -> dict[str,
     return {
         "of": {**course.identity, "unit": unit},
         "done": first + stretch.epochs,
-        "weights": [(pupil.student.state_dict(), pupil.chain.state_dict()) for pupil in course.pupils],
-        "optimisers": stretch.states(),
+        "weights": [(pupil.student.state_dict(), pupil.loss.state_dict()) for pupil in course.pupils],
+        "optimizers": stretch.states(),
         "records": [*state["records"], *records],
     }
 

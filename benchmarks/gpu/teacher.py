@@ -11,12 +11,12 @@ from benchmarks.gpu.job import Job, entry_parser, job_of
 from benchmarks.gpu.outcome import course_outcome, measured
 from benchmarks.gpu.slices import Course, slice_of_training
 
-from preceptor.chain import Chain
 from preceptor.data import Dataset
+from preceptor.loss import DistillationLoss
 from preceptor.models import save_student, seeded_model
 from preceptor.recipes import recipe
-from preceptor.runs.cards import student_card
-from preceptor.training import PROTOCOLS, Pupil
+from preceptor.run.cards import student_card
+from preceptor.training import PRESETS, Student
 
 PUBLISHED = {"resnet32x4": 0.7942}
 """Test accuracy of the teachers that the literature shares (RepDistiller's checkpoints; Tian et al., 2020,
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """What every training of the list may be told otherwise."""
-    parser.add_argument("--epochs", type=int, default=PROTOCOLS["standard"].epochs)
-    parser.add_argument("--batch-size", type=int, default=PROTOCOLS["standard"].batch_size)
+    parser.add_argument("--epochs", type=int, default=PRESETS["standard"].epochs)
+    parser.add_argument("--batch-size", type=int, default=PRESETS["standard"].batch_size)
     parser.add_argument("--unit", type=int, default=20, help="epochs after which the state is saved")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
@@ -57,16 +57,16 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compile", choices=("never", "graph"), help="default: graph on CUDA, never on a CPU")
 
 
-def course_of(job: Job, dataset: Dataset, pupils: Sequence[Pupil], given: argparse.Namespace, **more: Any) -> Course:
+def course_of(job: Job, dataset: Dataset, pupils: Sequence[Student], given: argparse.Namespace, **more: Any) -> Course:
     """All training images, the data set's own views, and the standard protocol but for what was told."""
-    protocol = PROTOCOLS["standard"].model_copy(update={"epochs": given.epochs, "batch_size": given.batch_size})
+    training = PRESETS["standard"].model_copy(update={"epochs": given.epochs, "batch_size": given.batch_size})
     return Course(
         pupils=pupils,
         train=job.on_device(dataset.train),
         positions=torch.arange(len(dataset.train)),
-        rule=dataset.view_rule,
-        normalise=dataset.normalisation,
-        protocol=protocol,
+        rule=dataset.augmentation,
+        normalize=dataset.normalization,
+        training=training,
         seed=given.seed,
         precision=given.precision,
         deterministic=given.deterministic,
@@ -76,7 +76,7 @@ def course_of(job: Job, dataset: Dataset, pupils: Sequence[Pupil], given: argpar
 
 
 def labels_only(job: Job, dataset: Dataset, network: torch.nn.Module, given: argparse.Namespace) -> Course:
-    pupil = Pupil("teacher", network, Chain(**recipe("none")))
+    pupil = Student("teacher", network, DistillationLoss(**recipe("none")))
     return course_of(job, dataset, [pupil], given, about={"architecture": given.architecture})
 
 

@@ -10,8 +10,8 @@ import torch
 from benchmarks.gpu.checks import Numbers, require, small_bank
 from benchmarks.gpu.made_up import Taught, images_of, made_up, pupil, taught, untrained
 
-from preceptor.teachers.bank import Bank
-from preceptor.training import Pupil
+from preceptor.teachers.cache import LogitCache
+from preceptor.training import Student
 from preceptor.training.device import deterministic
 
 RECIPES = ("none", "kd", "ka-dtd", "cmkd")
@@ -24,9 +24,9 @@ READINGS = 4
 
 
 def trained_from_a_bank_as_from_the_teacher(device: torch.device) -> Numbers:
-    """a short training from a bank, filled as it goes, ends where one from the live teacher does"""
-    with small_bank(untrained(device), images_of(8)) as bank:
-        return _alike(taught(RECIPES, device, teacher=bank), taught(RECIPES, device))
+    """a short training from a cache, filled as it goes, ends where one from the live teacher does"""
+    with small_bank(untrained(device), images_of(8)) as cache:
+        return _alike(taught(RECIPES, device, teacher=cache), taught(RECIPES, device))
 
 
 def each_pupil_learns_as_alone(device: torch.device) -> Numbers:
@@ -80,11 +80,11 @@ def _no_falling_back() -> Iterator[None]:
 
 
 def the_loop_seldom_waits(device: torch.device) -> Numbers:
-    """how often an epoch waits for the GPU does not grow with its steps, from a live teacher or a filled bank"""
+    """how often an epoch waits for the GPU does not grow with its steps, from a live teacher or a filled cache"""
     found = {}
-    with small_bank(untrained(device), images_of(40)) as bank:
-        for name, teacher in (("live", None), ("bank", bank)):
-            taught(["kd"], device, steps=40, teacher=teacher)  # fills the bank, and sets libraries up
+    with small_bank(untrained(device), images_of(40)) as cache:
+        for name, teacher in (("live", None), ("cache", cache)):
+            taught(["kd"], device, steps=40, teacher=teacher)  # fills the cache, and sets libraries up
             few, many = (_waits(device, steps, teacher) for steps in (8, 40))
             most = dict(many.most_common(5))
             told = f"{name}: {few.total()} waits in epochs of 8 steps, {many.total()} in those of 40, most at {most}"
@@ -93,7 +93,7 @@ def the_loop_seldom_waits(device: torch.device) -> Numbers:
     return found
 
 
-def _waits(device: torch.device, steps: int, teacher: Bank | None) -> Counter[str]:
+def _waits(device: torch.device, steps: int, teacher: LogitCache | None) -> Counter[str]:
     """How often a training of two epochs waited, and where; nothing is known of it on a CPU."""
     if device.type != "cuda":
         return Counter()
@@ -121,7 +121,7 @@ def _alike(found: Taught, expected: Taught, of_updates: float = OF_UPDATES) -> N
     return {"losses_apart": max(losses.values()), "updates_apart": max(updates.values())}
 
 
-def _updates_apart(one: Pupil, other: Pupil) -> float:
+def _updates_apart(one: Student, other: Student) -> float:
     """How far two students are from each other, relative to how far the other is from where both began."""
     began, ours, theirs = (
         torch.cat([tensor.detach().cpu().double().flatten() for tensor in each.student.parameters()])

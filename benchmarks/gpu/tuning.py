@@ -17,32 +17,32 @@ from typing import Any, Literal
 import torch
 from benchmarks.gpu.entries import UNFINISHED
 from benchmarks.gpu.job import Job, entry_parser, job_of
-from benchmarks.gpu.made_up import NORMALISE, made_up, pupil, untrained
+from benchmarks.gpu.made_up import NORMALIZE, made_up, pupil, untrained
 from benchmarks.gpu.parts import in_parts
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from preceptor.data import ImageSet, ViewRule
-from preceptor.teachers import LiveTeacher
-from preceptor.teachers.bank import Fingerprint, Layout, fill, open_bank
-from preceptor.teachers.signal import Signal
-from preceptor.training import Compile, EpochRecord, Precision, Protocol, Pupil, fit
+from preceptor.data import CropFlip, ImageSet
+from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import Teacher
+from preceptor.teachers.cache import CacheKey, Layout, fill, open_cache
+from preceptor.training import Compile, EpochRecord, Precision, Student, TrainingConfig, fit
 from preceptor.training.device import deterministic
 
 CLASSES = 100
-RULE = ViewRule(padding=1, flip=True)  # 18 views: a bank of all of them is filled in seconds
+RULE = CropFlip(padding=1, flip=True)  # 18 views: a cache of all of them is filled in seconds
 WARM_UP = 2
 """Epochs that do not count: kernels are chosen and compiled in them."""
 MOST_SECONDS_A_GROUP = 200.0
 
 
 @dataclass(frozen=True)
-class Setting:
+class DatasetKey:
     """How the loop is run.
 
     Attributes:
         batch_size, precision, compile: as ``fit`` takes them.
-        teacher: "plain" as it came, "folded" and "bf16" made fast, "compiled" on top; "bank"; "none" for labels alone.
+        teacher: "plain" as it came, "folded" and "bf16" made fast, "compiled" on top; "cache"; "none" for labels alone.
         pupils: in the class.
         rows: whether images and activations lie row by row rather than channels last.
         deterministic: whether torch keeps to algorithms that give the same bits each time.
@@ -52,27 +52,27 @@ class Setting:
     batch_size: int = 64
     precision: Precision = "auto"
     compile: Compile = "never"
-    teacher: Literal["plain", "folded", "bf16", "compiled", "bank", "none"] = "bf16"
+    teacher: Literal["plain", "folded", "bf16", "compiled", "cache", "none"] = "bf16"
     pupils: int = 1
     rows: bool = False
     deterministic: bool = False
     overlap: bool = False
 
 
-USUAL = Setting()
-BANKED = Setting(teacher="bank")
-GROUPS: dict[str, dict[str, Setting]] = {
+USUAL = DatasetKey()
+CACHED = DatasetKey(teacher="cache")
+GROUPS: dict[str, dict[str, DatasetKey]] = {
     "student compiled or captured": {
-        "usual": BANKED,
-        "graph": replace(BANKED, compile="graph"),
-        "compiled": replace(BANKED, compile="always"),
+        "usual": CACHED,
+        "graph": replace(CACHED, compile="graph"),
+        "compiled": replace(CACHED, compile="always"),
     },
     "teacher": {
         "usual": USUAL,
         "plain": replace(USUAL, teacher="plain"),
         "folded": replace(USUAL, teacher="folded"),
         "compiled": replace(USUAL, teacher="compiled"),
-        "bank": BANKED,
+        "cache": CACHED,
         "none": replace(USUAL, teacher="none"),
     },
     "two streams": {
@@ -82,21 +82,21 @@ GROUPS: dict[str, dict[str, Setting]] = {
         "128 at a time, overlap": replace(USUAL, batch_size=128, overlap=True),
     },
     "precision": {
-        "usual": BANKED,
-        "fp32": replace(BANKED, precision="fp32"),
-        "bf16": replace(BANKED, precision="bf16"),
+        "usual": CACHED,
+        "fp32": replace(CACHED, precision="fp32"),
+        "bf16": replace(CACHED, precision="bf16"),
     },
-    "layout": {"usual": BANKED, "rows": replace(BANKED, rows=True)},
+    "layout": {"usual": CACHED, "rows": replace(CACHED, rows=True)},
     "batch size": {
-        "usual": BANKED,
-        **{f"{size}": replace(BANKED, batch_size=size) for size in (128, 256, 512)},
+        "usual": CACHED,
+        **{f"{size}": replace(CACHED, batch_size=size) for size in (128, 256, 512)},
     },
     "class": {
-        "usual": BANKED,
-        **{f"{number} pupils": replace(BANKED, pupils=number) for number in (4, 8)},
-        "8 pupils, graph": replace(BANKED, pupils=8, compile="graph"),
+        "usual": CACHED,
+        **{f"{number} pupils": replace(CACHED, pupils=number) for number in (4, 8)},
+        "8 pupils, graph": replace(CACHED, pupils=8, compile="graph"),
     },
-    "deterministic": {"usual": BANKED, "deterministic": replace(BANKED, deterministic=True)},
+    "deterministic": {"usual": CACHED, "deterministic": replace(CACHED, deterministic=True)},
 }
 
 
@@ -114,32 +114,32 @@ class _ByRows(nn.Module):
 
 @dataclass(frozen=True)
 class Room:
-    """What all settings share: images, the names of the networks, and a bank that is filled.
+    """What all settings share: images, the names of the networks, and a cache that is filled.
 
     Attributes:
         train: made-up images.
         teacher: as it came.
-        bank: of what it says, in the precision that is usual on the device.
+        cache: of what it says, in the precision that is usual on the device.
         student: architecture.
         epochs: of every training.
     """
 
     train: ImageSet
-    teacher: LiveTeacher
-    bank: Signal
+    teacher: NetworkTeacher
+    cache: Teacher
     student: str
     epochs: int
 
-    def signal(self, setting: Setting) -> Signal | None:
+    def signal(self, setting: DatasetKey) -> Teacher | None:
         """The teacher of a setting."""
-        if setting.teacher == "bank":
-            return self.bank
+        if setting.teacher == "cache":
+            return self.cache
         if setting.teacher in ("plain", "none"):
             return self.teacher if setting.teacher == "plain" else None
         bf16 = False if setting.teacher == "folded" else None
         return self.teacher.fast(bf16=bf16, compile=setting.teacher == "compiled", batch_size=setting.batch_size)
 
-    def training(self, setting: Setting) -> Iterator[list[EpochRecord]]:
+    def training(self, setting: DatasetKey) -> Iterator[list[EpochRecord]]:
         """A training, of which every epoch is a ``next``."""
         name = "none" if setting.teacher == "none" else "kd"
         return fit(
@@ -147,17 +147,17 @@ class Room:
             self.train,
             torch.arange(len(self.train)),
             RULE,
-            NORMALISE,
-            Protocol(epochs=self.epochs, batch_size=setting.batch_size, learning_rate=0.01),
+            NORMALIZE,
+            TrainingConfig(epochs=self.epochs, batch_size=setting.batch_size, learning_rate=0.01),
             teacher=self.signal(setting),
             precision=setting.precision,
             compile=setting.compile,
             overlap=setting.overlap,
         )
 
-    def _pupil(self, name: str, recipe: str, rows: bool) -> Pupil:
+    def _pupil(self, name: str, recipe: str, rows: bool) -> Student:
         made = pupil(recipe, self.student, CLASSES)
-        return Pupil(name, _ByRows(made.student) if rows else made.student, made.chain)
+        return Student(name, _ByRows(made.student) if rows else made.student, made.loss)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,13 +185,13 @@ def _room(job: Job, stack: ExitStack, teacher: str, student: str, images: int, e
     plain = untrained(job.device, teacher, CLASSES)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.folder)))
     layout = Layout(samples=images, views=RULE.count, classes=CLASSES)
-    given = Fingerprint.of("untrained", "made up", NORMALISE, RULE, [str(number) for number in range(CLASSES)])
-    bank = stack.enter_context(open_bank(folder / "bank", given, layout, plain.fast()))
-    fill(bank, train.images, RULE, batch_size=1024)
-    return Room(train, plain, bank, student, epochs)
+    given = CacheKey.of("untrained", "made up", NORMALIZE, RULE, [str(number) for number in range(CLASSES)])
+    cache = stack.enter_context(open_cache(folder / "cache", given, layout, plain.fast()))
+    fill(cache, train.images, RULE, batch_size=1024)
+    return Room(train, plain, cache, student, epochs)
 
 
-def group_rates(room: Room, settings: Mapping[str, Setting]) -> dict[str, Any]:
+def group_rates(room: Room, settings: Mapping[str, DatasetKey]) -> dict[str, Any]:
     """Images a second and a pupil by setting, and the ratios to the usual one in the same rounds."""
     trainings = {name: room.training(setting) for name, setting in settings.items()}
     rates: dict[str, list[float]] = {name: [] for name in settings}
@@ -214,7 +214,7 @@ def group_rates(room: Room, settings: Mapping[str, Setting]) -> dict[str, Any]:
     }
 
 
-def _guarantees(setting: Setting) -> AbstractContextManager[None]:
+def _guarantees(setting: DatasetKey) -> AbstractContextManager[None]:
     return deterministic() if setting.deterministic else nullcontext()
 
 

@@ -9,84 +9,84 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from preceptor.abstain import Gambler as Gambler
-    from preceptor.abstain import SoftGambler as SoftGambler
+    from preceptor.abstention import Gambler as Gambler
+    from preceptor.abstention import SoftGambler as SoftGambler
     from preceptor.audit import Audit as Audit
-    from preceptor.audit import Terms as Terms
-    from preceptor.chain import Chain as Chain
-    from preceptor.correct import LabelRevision as LabelRevision
-    from preceptor.correct import LabelSmoothing as LabelSmoothing
-    from preceptor.correct import ProbabilityShift as ProbabilityShift
+    from preceptor.audit import LossOutput as LossOutput
+    from preceptor.context import BatchContext as BatchContext
+    from preceptor.context import ModelOutputs as ModelOutputs
+    from preceptor.context import SelectionData as SelectionData
+    from preceptor.context import TeacherSnapshot as TeacherSnapshot
+    from preceptor.corrections import LabelRevision as LabelRevision
+    from preceptor.corrections import LabelSmoothing as LabelSmoothing
+    from preceptor.corrections import ProbabilityShift as ProbabilityShift
     from preceptor.errors import InputError as InputError
     from preceptor.errors import PreceptorError as PreceptorError
-    from preceptor.evidence import Checkpoint as Checkpoint
-    from preceptor.evidence import Evidence as Evidence
-    from preceptor.evidence import Outputs as Outputs
-    from preceptor.lesson import Lesson as Lesson
-    from preceptor.match import CMKD as CMKD
-    from preceptor.match import KL as KL
-    from preceptor.match import IntraClass as IntraClass
-    from preceptor.match import Pearson as Pearson
-    from preceptor.match import Spearman as Spearman
-    from preceptor.match import SquaredErrorLogits as SquaredErrorLogits
-    from preceptor.match import SquaredErrorProbs as SquaredErrorProbs
+    from preceptor.label_losses import CrossEntropy as CrossEntropy
+    from preceptor.label_losses import LabelSmoothedCrossEntropy as LabelSmoothedCrossEntropy
+    from preceptor.loss import DistillationLoss as DistillationLoss
+    from preceptor.loss_terms import LossTerm as LossTerm
+    from preceptor.losses import CMKD as CMKD
+    from preceptor.losses import KL as KL
+    from preceptor.losses import IntraClass as IntraClass
+    from preceptor.losses import Pearson as Pearson
+    from preceptor.losses import Spearman as Spearman
+    from preceptor.losses import SquaredErrorLogits as SquaredErrorLogits
+    from preceptor.losses import SquaredErrorProbs as SquaredErrorProbs
     from preceptor.recipes import recipe as recipe
     from preceptor.recipes import recipe_names as recipe_names
-    from preceptor.select import EL2N as EL2N
-    from preceptor.select import Correctness as Correctness
-    from preceptor.select import DropWrong as DropWrong
-    from preceptor.select import GradientCosine as GradientCosine
-    from preceptor.select import Influence as Influence
-    from preceptor.select import Random as Random
-    from preceptor.select import TeacherLoss as TeacherLoss
-    from preceptor.select import TracIn as TracIn
-    from preceptor.stage import register as register
-    from preceptor.temper import CWSM as CWSM
-    from preceptor.temper import FLSW as FLSW
-    from preceptor.temper import Fixed as Fixed
-    from preceptor.terms import Term as Term
-    from preceptor.truth import CrossEntropy as CrossEntropy
-    from preceptor.truth import LabelSmoothedCrossEntropy as LabelSmoothedCrossEntropy
+    from preceptor.registry import register as register
+    from preceptor.selections import EL2N as EL2N
+    from preceptor.selections import Correctness as Correctness
+    from preceptor.selections import DropWrong as DropWrong
+    from preceptor.selections import GradientCosine as GradientCosine
+    from preceptor.selections import Influence as Influence
+    from preceptor.selections import Random as Random
+    from preceptor.selections import TeacherLoss as TeacherLoss
+    from preceptor.selections import TracIn as TracIn
+    from preceptor.temperatures import CWSM as CWSM
+    from preceptor.temperatures import FLSW as FLSW
+    from preceptor.temperatures import Fixed as Fixed
 
 _HOME = {
     "Audit": "audit",
-    "CMKD": "match",
-    "CWSM": "temper",
-    "Chain": "chain",
-    "Checkpoint": "evidence",
-    "Correctness": "select",
-    "CrossEntropy": "truth",
-    "DropWrong": "select",
-    "EL2N": "select",
-    "Evidence": "evidence",
-    "FLSW": "temper",
-    "Fixed": "temper",
-    "Gambler": "abstain",
-    "GradientCosine": "select",
-    "Influence": "select",
+    "CMKD": "losses",
+    "CWSM": "temperatures",
+    "DistillationLoss": "loss",
+    "TeacherSnapshot": "context",
+    "Correctness": "selections",
+    "CrossEntropy": "label_losses",
+    "DropWrong": "selections",
+    "EL2N": "selections",
+    "SelectionData": "context",
+    "FLSW": "temperatures",
+    "Fixed": "temperatures",
+    "Gambler": "abstention",
+    "GradientCosine": "selections",
+    "Influence": "selections",
     "InputError": "errors",
-    "IntraClass": "match",
-    "KL": "match",
-    "LabelRevision": "correct",
-    "LabelSmoothedCrossEntropy": "truth",
-    "LabelSmoothing": "correct",
-    "Lesson": "lesson",
-    "Outputs": "evidence",
-    "Pearson": "match",
+    "IntraClass": "losses",
+    "KL": "losses",
+    "LabelRevision": "corrections",
+    "LabelSmoothedCrossEntropy": "label_losses",
+    "LabelSmoothing": "corrections",
+    "BatchContext": "context",
+    "ModelOutputs": "context",
+    "Pearson": "losses",
     "PreceptorError": "errors",
-    "ProbabilityShift": "correct",
-    "Random": "select",
-    "SoftGambler": "abstain",
-    "Spearman": "match",
-    "SquaredErrorLogits": "match",
-    "SquaredErrorProbs": "match",
-    "TeacherLoss": "select",
-    "Term": "terms",
-    "Terms": "audit",
-    "TracIn": "select",
+    "ProbabilityShift": "corrections",
+    "Random": "selections",
+    "SoftGambler": "abstention",
+    "Spearman": "losses",
+    "SquaredErrorLogits": "losses",
+    "SquaredErrorProbs": "losses",
+    "TeacherLoss": "selections",
+    "LossTerm": "loss_terms",
+    "LossOutput": "audit",
+    "TracIn": "selections",
     "recipe": "recipes",
     "recipe_names": "recipes",
-    "register": "stage",
+    "register": "registry",
 }
 
 __all__ = ["__version__", *_HOME]

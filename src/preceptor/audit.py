@@ -14,10 +14,10 @@ class Audit:
     Attributes:
         asked: the teacher is listened to on this sample; elsewhere what stands here of its word means nothing.
         teacher_class: the teacher's prediction.
-        wrong: labelled and predicted wrongly by the teacher.
-        corrected: touched by the correction.
+        wrong: labeled and predicted wrongly by the teacher.
+        corrected: affected by the correction.
         temperature: one number, or one per sample.
-        lowest: the temperature that the stage lets no sample go below; None when it has no such limit.
+        lowest: the temperature that the component lets no sample go below; None when it has no such limit.
         weight: how much the teacher teaches the sample (the selection's word; 1 without a selection).
         said: the teacher's log-probabilities at the chain's temperature.
         target: the same after correction.
@@ -35,7 +35,7 @@ class Audit:
 
     @property
     def clamped(self) -> Bool[Tensor, " batch"]:
-        """Samples whose temperature the stage raised to its lowest."""
+        """Samples whose temperature the component raised to its lowest."""
         if self.lowest is None:
             return torch.zeros_like(self.wrong)
         return (self._temperatures <= self.lowest) & self.asked
@@ -58,7 +58,7 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Terms:
+class LossOutput:
     """The outcome of a chain: weighted losses by name, their sum, and the audit tap (None without a teacher)."""
 
     losses: dict[str, Tensor]

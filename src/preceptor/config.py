@@ -117,7 +117,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Split ``key.sub=value``; the value is read as YAML, so ``3``, ``0.5``, ``true`` and ``null`` are typed."""
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
-        raise InputError(f"override {text!r}: expected key=value, for example protocol.epochs=5 or seed=1")
+        raise InputError(f"override {text!r}: expected key=value, for example training.epochs=5 or seed=1")
     try:
         return key.strip(), _loaded(value)
     except NOT_YAML as error:
@@ -132,7 +132,7 @@ def with_overrides(content: Mapping[str, Any], overrides: Iterable[tuple[str, An
         level = result
         for name in path:
             if not isinstance(level.setdefault(name, {}), dict):
-                level[name] = {"stage": level[name]}  # 'correct: name' is short for 'correct: {stage: name}'
+                level[name] = {"name": level[name]}  # 'correct: name' is short for 'correct: {name: name}'
             level = level[name]
         level[last] = value
     return result

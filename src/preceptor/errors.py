@@ -16,20 +16,20 @@ class InputError(PreceptorError):
     """Something handed in is wrong: a name, a value, a file, a label. Exit code 2."""
 
 
-class EnvironmentProblem(PreceptorError):
+class MachineError(PreceptorError):
     """The machine lacks something: a package, disk space, memory, a writable folder. Exit code 3."""
 
     exit_code = 3
 
 
-class Stopped(PreceptorError):
+class Interrupted(PreceptorError):
     """A run was told to stop, and did so where it can go on. Exit code 4."""
 
     exit_code = 4
 
 
-class NotPromised(PreceptorError):
-    """What was asked for cannot be promised on the images given. Exit code 5."""
+class GuaranteeUnavailable(PreceptorError):
+    """What was asked for cannot be guaranteed on the images given. Exit code 5."""
 
     exit_code = 5
 

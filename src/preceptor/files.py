@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 
 _REMAINS = re.compile(r"\.(lock|\d+\.probe|.+\.\d+\.part)")
 
@@ -23,7 +23,7 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     What was there survives a full disk; nothing half-written is left.
 
     Raises:
-        EnvironmentProblem: a file cannot be written; it is named.
+        MachineError: a file cannot be written; it is named.
     """
     for path in contents:
         _check_replaceable(path)
@@ -38,7 +38,7 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
         for folder in {path.parent for path in contents}:
             _sync_names(folder)
     except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}: choose another place") from error
+        raise MachineError(f"{path}: cannot be written: {error.strerror}: choose another place") from error
     finally:
         for part in parts.values():
             with suppress(OSError):  # a folder that could not be made holds no part to remove
@@ -52,7 +52,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     Of what fails in between nothing is left.
 
     Raises:
-        EnvironmentProblem: it cannot be written; it is named.
+        MachineError: it cannot be written; it is named.
     """
     _check_replaceable(path)
     part, opened = path.with_name(f".{path.name}.{os.getpid()}.part"), False
@@ -69,7 +69,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     except OSError as error:
         if opened and error.filename not in (None, str(part)):  # of another file, that was read meanwhile
             raise
-        raise EnvironmentProblem(f"{path}: cannot be written: {error.strerror}: choose another place") from error
+        raise MachineError(f"{path}: cannot be written: {error.strerror}: choose another place") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -116,7 +116,7 @@ def check_free(path: Path, option: str = "--out") -> None:
 
     Raises:
         InputError: something is there.
-        EnvironmentProblem: nothing can be written there.
+        MachineError: nothing can be written there.
     """
     if os.path.lexists(path):
         raise InputError(f"{path}: exists; nothing is ever overwritten: choose another {option}")
@@ -131,14 +131,14 @@ def check_writable(folder: Path, option: str = "--out") -> None:
         option: by which another one can be given.
 
     Raises:
-        EnvironmentProblem: they cannot.
+        MachineError: they cannot.
     """
     probe = folder / f".{os.getpid()}.probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
     except OSError as error:
-        raise EnvironmentProblem(f"{folder}: cannot be written: {error.strerror}: choose another {option}") from error
+        raise MachineError(f"{folder}: cannot be written: {error.strerror}: choose another {option}") from error
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
@@ -151,7 +151,7 @@ def _check_replaceable(path: Path) -> None:
     except (OSError, ValueError):  # nothing there, or nothing that can be: writing will tell
         return
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-        raise EnvironmentProblem(
+        raise MachineError(
             f"{path}: cannot be written: a directory, a pipe or a device is in its place: choose another"
         )
 

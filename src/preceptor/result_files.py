@@ -16,7 +16,7 @@ def write_result(result: BaseModel, path: Path) -> None:
     """Write a result file, beside its place and renamed.
 
     Raises:
-        EnvironmentProblem: it cannot be written.
+        MachineError: it cannot be written.
     """
     write_whole({path: (result.model_dump_json(indent=1) + "\n").encode()})
 

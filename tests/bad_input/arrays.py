@@ -35,7 +35,7 @@ def misspelt(bench: Workbench) -> list[object]:
 
 
 def lying(bench: Workbench) -> list[object]:
-    """The header of an array promises a million times what is there."""
+    """The header of an array guarantees a million times what is there."""
     spec = bench.npz(train_images=np.zeros((12, 8, 8), np.uint8))
     path = Path(bench.folder / "set.npz")
     with zipfile.ZipFile(path) as archive:
@@ -57,7 +57,7 @@ ROWS = [
         lambda b: npz(b, train_labels=ODD),
         (
             "data set 'arrays:set.npz': train label -7 at position 5 is out of range; allowed are 0 to "
-            "2, or -1 for unlabelled"
+            "2, or -1 for unlabeled"
         ),
     ),
     Row(
@@ -66,7 +66,7 @@ ROWS = [
         "data set 'arrays:set.npz': test label 3 at position 2 is out of range; allowed are 0 to 2",
     ),
     Row(
-        "an unlabelled test image",
+        "an unlabeled test image",
         lambda b: npz(b, test_labels=np.array([0, 1, -1])),
         "data set 'arrays:set.npz': test label -1 at position 2 is out of range; allowed are 0 to 2",
     ),
@@ -182,7 +182,7 @@ ROWS = [
     Row(
         "a file of labels with one out of range",
         lambda b: b.labels(np.full(IMAGES, 10)),
-        ("data set 'digits': train label 10 at position 0 is out of range; allowed are 0 to 9, or -1 for unlabelled"),
+        ("data set 'digits': train label 10 at position 0 is out of range; allowed are 0 to 9, or -1 for unlabeled"),
     ),
     Row(
         "a file of labels that is a pickle",

@@ -9,7 +9,7 @@ from tests.bad_input.workbench import Row
 PARTS = {
     "Images in folders": images.ROWS,
     "Images and labels in arrays": arrays.ROWS,
-    "Teachers, students, banks, scores": teachers.ROWS,
+    "Teachers, students, caches, scores": teachers.ROWS,
     "Configurations, folders, the machine": settings.ROWS,
 }
 
@@ -28,16 +28,16 @@ from which this page is written (`python -m tests.bad_input.document`).
 | 2 | something handed in is wrong |
 | 3 | the machine lacks something |
 | 4 | a training was stopped by Ctrl-C or SIGTERM, with a checkpoint to go on from (`preceptor resume`) |
-| 5 | what was asked for cannot be promised (`preceptor calibrate`) |
+| 5 | what was asked for cannot be guaranteed (`preceptor calibrate`) |
 | 130, 143 | anything else was ended by Ctrl-C, by SIGTERM; what was half written is taken away |
 | 141 | whoever read the output, such as `head`, had seen enough |
 
 ## Images that are converted
 
-Where pixels have one meaning in 8 bits a channel, grey or RGB, they are converted, and nothing is said: black and
-white, grey, palettes, RGB, CMYK, YCbCr and LAB; of 16-bit colour the upper 8 bits; of a camera's JPEG with a preview in
-it (MPO) the photograph. An alpha channel is dropped, an orientation tag not heeded. If all images of a folder are grey
-they stay grey; if any is not, all become RGB. What has more than one meaning is refused: 16-bit grey, whose values have
+Where pixels have one meaning in 8 bits a channel, gray or RGB, they are converted, and nothing is said: black and
+white, gray, palettes, RGB, CMYK, YCbCr and LAB; of 16-bit color the upper 8 bits; of a camera's JPEG with a preview in
+it (MPO) the photograph. An alpha channel is dropped, an orientation tag not heeded. If all images of a folder are gray
+they stay gray; if any is not, all become RGB. What has more than one meaning is refused: 16-bit gray, whose values have
 no common scale, floating point, and several pictures in one file.
 
 No image of more than 67,108,864 pixels (8,192 x 8,192) is decoded.

@@ -58,7 +58,7 @@ def a_pipe(bench: Workbench) -> Path:
     return bench.folder / "pipe.yaml"
 
 
-TERMS = "terms: {kl: {match: kl}}\n"
+TERMS = "terms: {kl: {loss: kl}}\n"
 
 ROWS = [
     Row(
@@ -132,19 +132,19 @@ ROWS = [
     Row(
         "a recipe with an unknown key",
         lambda b: recipe(b, TERMS + "tempr: fixed\n"),
-        "unknown key in recipe my.yaml 'tempr': did you mean 'temper'? known: …",
+        "unknown key in recipe my.yaml 'tempr': did you mean 'temperature'? known: …",
     ),
     Row(
-        "a recipe with an unknown stage",
+        "a recipe with an unknown component",
         lambda b: recipe(b, TERMS + "correct: label_revison\n"),
-        "unknown correct stage 'label_revison': did you mean 'label_revision'? known: …",
+        "unknown correct component 'label_revison': did you mean 'label_revision'? known: …",
     ),
     Row(
         "a recipe without a term",
         lambda b: recipe(b, "correct: label_revision\n"),
         "recipe my.yaml: terms: Field required (given: {'correct': 'label_revision'})",
     ),
-    Row("an unknown verb", lambda b: ["distil"], "unknown verb 'distil': did you mean 'distill'? known: …"),
+    Row("an unknown verb", lambda b: ["distill"], "unknown verb 'distill': did you mean 'distill'? known: …"),
     Row(
         "a folder that is not empty",
         full,
@@ -190,7 +190,7 @@ ROWS = [
         "1,000,000,000,000 resamples: give at most 1,000,000; 1,000 are usual",
     ),
     Row(
-        "a risk too small to be promised",
+        "a risk too small to be guaranteed",
         lambda b: ["calibrate", b.sound_teacher, "--max-risk", 1e-300],
         "max risk 1e-300: too small to mean anything: give 1e-09 or more",
     ),
@@ -201,7 +201,7 @@ ROWS = [
     ),
     Row(
         "a term in whose time no step begins",
-        lambda b: recipe(b, "terms: {ce: {truth: cross_entropy}, kl: {match: kl, since: 0.99, until: 0.991}}\n"),
+        lambda b: recipe(b, "terms: {ce: {label_loss: cross_entropy}, kl: {loss: kl, since: 0.99, until: 0.991}}\n"),
         (
             "pupil 'student': term 'kl' counts from 0.99 to 0.991 of training, but none of the 4 steps begins then: "
             "train longer, or give the term more time"

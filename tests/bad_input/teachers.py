@@ -1,4 +1,4 @@
-"""Teachers, students, banks and score files."""
+"""Teachers, students, caches and score files."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def onnx_beside(bench: Workbench, name: bytes) -> list[object]:
 
 def asked_doctor(bench: Workbench, path: Path) -> list[object]:
     """A run would warn and go on: a teacher that is no good may be what is studied."""
-    return ["doctor", "--quick", "--quiet", "--teacher", path, "--teacher-says", "logits", *SMALL]
+    return ["doctor", "--quick", "--quiet", "--teacher", path, "--teacher-output", "logits", *SMALL]
 
 
 def order(first: int) -> np.ndarray:
@@ -32,14 +32,14 @@ def order(first: int) -> np.ndarray:
 
 
 def scores(bench: Workbench, content: bytes) -> list[object]:
-    return ["select", "--show", bench.file("scores.safetensors", content)]
+    return ["selection", "--show", bench.file("scores.safetensors", content)]
 
 
 BANK = {
     "format": 1,
     "preceptor": "0.1.0",
     "layout": {"samples": 10, "views": 9, "classes": 3},
-    "fingerprint": {"data": "x", "views": {}, "class_names": ["a", "b", "c"], "teacher": "x", "normalisation": {}},
+    "fingerprint": {"data": "x", "views": {}, "class_names": ["a", "b", "c"], "teacher": "x", "normalization": {}},
 }
 
 
@@ -94,9 +94,9 @@ ROWS = [
         "logits of the images in another order",
         lambda b: asked_doctor(b, b.right_of(np.random.default_rng(0).permutation(IMAGES))),
         (
-            "teacher accuracy: the teacher is right on … of 60 labelled training images, no better than always "
+            "teacher accuracy: the teacher is right on … of 60 labeled training images, no better than always "
             "giving the same answer (10.00%): make sure that it was trained on this data, and see what is said of "
-            "order and normalisation"
+            "order and normalization"
         ),
     ),
     Row(
@@ -112,7 +112,7 @@ ROWS = [
     Row(
         "logits that do not say what they are",
         lambda b: b.distill(teacher=b.said()),
-        "said.npy: say what its numbers are: --teacher-says logits or --teacher-says probabilities",
+        "said.npy: say what its numbers are: --teacher-output logits or --teacher-output probabilities",
     ),
     Row(
         "a logits file cut short",
@@ -261,38 +261,38 @@ ROWS = [
         ("teacher.onnx: wants weights from '../../secret.bin', outside its own folder: not opened; export it again"),
     ),
     Row(
-        "a bank whose card is cut short",
-        lambda b: b.distill("--bank", b.file("bank.json", b"{").parent),
-        "bank.json: not valid JSON: …: remove the bank and fill it again",
+        "a cache whose card is cut short",
+        lambda b: b.distill("--cache", b.file("cache.json", b"{").parent),
+        "cache.json: not valid JSON: …: remove the cache and fill it again",
     ),
     Row(
-        "a bank of more cells than can be",
-        lambda b: b.bank(layout(samples=10**18)),
+        "a cache of more cells than can be",
+        lambda b: b.cache(layout(samples=10**18)),
         (
-            "bank/bank.json: layout: 1000000000000000000 samples of 9 views: allowed are "
+            "cache/cache.json: layout: 1000000000000000000 samples of 9 views: allowed are "
             "281474976710656 cells (given: {'samples': 1000000000000000000, 'views': 9, 'classes': 3})"
         ),
     ),
     Row(
-        "a bank of more files than can be",
-        lambda b: b.bank(layout(samples=10**9, shard_bytes=1)),
+        "a cache of more files than can be",
+        lambda b: b.cache(layout(samples=10**9, shard_bytes=1)),
         (
-            "bank/bank.json: layout: 1000000000 files: allowed are 100000: give a larger shard_bytes "
+            "cache/cache.json: layout: 1000000000 files: allowed are 100000: give a larger shard_bytes "
             "(given: {'samples': 1000000000, 'views': 9, 'classes': 3, 'shard_bytes': 1})"
         ),
     ),
     Row(
-        "a bank of larger records than can be",
-        lambda b: b.bank(layout(classes=10**10)),
+        "a cache of larger records than can be",
+        lambda b: b.cache(layout(classes=10**10)),
         (
-            "bank/bank.json: layout: 10000000000 classes and 0 features: a record larger than 1 GiB "
+            "cache/cache.json: layout: 10000000000 classes and 0 features: a record larger than 1 GiB "
             "(given: {'samples': 10, 'views': 9, 'classes': 10000000000})"
         ),
     ),
     Row(
-        "a bank of another format",
-        lambda b: b.bank(BANK | {"format": 2}),
-        "bank/bank.json: format 2, this version reads format 1: remove the bank and fill it again",
+        "a cache of another format",
+        lambda b: b.cache(BANK | {"format": 2}),
+        "cache/cache.json: format 2, this version reads format 1: remove the cache and fill it again",
     ),
     Row(
         "scores that are none",

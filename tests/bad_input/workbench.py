@@ -75,7 +75,7 @@ class Workbench(Bench):
         return self.folder / "said.parquet"
 
     def taught_by(self, path: Path, says: str = "logits") -> list[object]:
-        return self.distill("--teacher-says", says, teacher=path)
+        return self.distill("--teacher-output", says, teacher=path)
 
     def labels(self, array: np.ndarray) -> list[object]:
         np.save(self.folder / "labels.npy", array, allow_pickle=True)
@@ -85,10 +85,10 @@ class Workbench(Bench):
         content = text.encode() if isinstance(text, str) else text
         return self.train("--config", self.file("run.yaml", content))
 
-    def bank(self, content: object) -> list[object]:
-        (self.folder / "bank").mkdir()
-        self.file("bank/bank.json", json.dumps(content).encode())
-        return ["bank", self.folder / "bank", "--info"]
+    def cache(self, content: object) -> list[object]:
+        (self.folder / "cache").mkdir()
+        self.file("cache/cache.json", json.dumps(content).encode())
+        return ["cache", self.folder / "cache", "--info"]
 
     def saved_by_torch(self) -> Path:
         file = io.BytesIO()
@@ -174,7 +174,7 @@ def without_privileges(bench: Workbench) -> Iterator[None]:
 @contextmanager
 def another_run(bench: Workbench) -> Iterator[None]:
     """A run goes on in the folder; to the system it is the same from another process (``tests/runs/test_lock.py``)."""
-    from preceptor.runs.lock import held
+    from preceptor.run.lock import held
 
     with held(bench.out):
         (bench.out / "run.yaml").write_text("config: {}\n")
@@ -187,7 +187,7 @@ def no_memory_left(bench: Workbench) -> Iterator[None]:
     import pytest
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("preceptor.runs.material.seeded_model", lambda *_, **__: torch.empty(2**58))
+        patch.setattr("preceptor.run.set_up.seeded_model", lambda *_, **__: torch.empty(2**58))
         yield
 
 
@@ -197,7 +197,7 @@ def no_memory_for_a_step(bench: Workbench) -> Iterator[None]:
     import pytest
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("preceptor.training.loop.take", lambda *_: torch.empty(2**58))
+        patch.setattr("preceptor.training.trainer.take", lambda *_: torch.empty(2**58))
         yield
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks.cached_against_live import BANKS, LIVE, NUDGED, RECIPES, Experiment, Settings, compared, markdown
+from benchmarks.cached_against_live import CACHES, LIVE, NUDGED, RECIPES, Experiment, Settings, compared, markdown
 
 from benchmarks import cached_against_live
-from preceptor.studies.side_by_side import Counter
+from preceptor.studies.parallel import Counter
 from tests.classroom import network, same_bits, weights
 
-TINY = Settings("digits", "convnet8", "convnet8", teacher_images=60, teacher_epochs=1, lessons=40, epochs=1)
+TINY = Settings("digits", "convnet8", "convnet8", teacher_images=60, teacher_epochs=1, training_images=40, epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_every_recipe_is_taught_in_every_way(experiment: Experiment) -> None:
     found = experiment(0, Counter(lambda images: None))
     assert list(found) == list(RECIPES)
     for ways in found.values():
-        assert list(ways) == [LIVE, *BANKS, NUDGED]
+        assert list(ways) == [LIVE, *CACHES, NUDGED]
         assert all(0 < accuracy < 1 for accuracy in ways.values())
 
 
@@ -53,11 +53,11 @@ def test_a_nudge_moves_every_weight_by_its_last_bit() -> None:
 
 
 def test_the_banks_are_held_against_the_deviation_over_seeds() -> None:
-    ways = {LIVE: (0.80, 0.82, 0.84), "bank, fp32": (0.81, 0.82, 0.84), "bank, bf16": (0.84, 0.86, 0.87)}
+    ways = {LIVE: (0.80, 0.82, 0.84), "cache, fp32": (0.81, 0.82, 0.84), "cache, bf16": (0.84, 0.86, 0.87)}
     found = compared([{way: values[seed] for way, values in ways.items()} | {NUDGED: 0.8} for seed in range(3)])
     assert found["deviation_over_seeds"] == pytest.approx(0.02)
-    assert found["difference_to_live"]["bank, fp32"]["mean"] == pytest.approx(0.01 / 3)
-    assert found["less_than_the_deviation"] == {"bank, fp32": True, "bank, bf16": False}
+    assert found["difference_to_live"]["cache, fp32"]["mean"] == pytest.approx(0.01 / 3)
+    assert found["less_than_the_deviation"] == {"cache, fp32": True, "cache, bf16": False}
 
 
 def test_the_tables_show_every_way_and_every_signal(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ def test_thirty_kills(tmp_path) -> None:
     counts, wrong = chaos.survive(30, seed=1, work=tmp_path)
     assert wrong == []
     assert counts["kills"] >= 30
-    assert {chaos.meets_a_full_disk(tmp_path, kind) for kind in chaos.KINDS} <= {None, "skipped"}
+    assert {chaos.meets_a_full_disk(tmp_path, kind) for kind in chaos.COMPONENT_TYPES} <= {None, "skipped"}
 
 
 def test_a_run_that_ends_otherwise_is_noticed(tmp_path, monkeypatch) -> None:

@@ -1,4 +1,4 @@
-"""The entries themselves on a few made-up images: teacher, bank, students, checks and tuning, run on the CPU."""
+"""The entries themselves on a few made-up images: teacher, cache, students, checks and tuning, run on the CPU."""
 
 import json
 from dataclasses import replace
@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks.gpu import bank, check, checks, distil, losses, parts, teacher, training_checks, tuning
+from benchmarks.gpu import cache, check, checks, distill, losses, parts, teacher, training_checks, tuning
 from benchmarks.gpu.entries import RECIPES, UNFINISHED
 from benchmarks.gpu.job import Clock, Job
 
-from preceptor.catalogue import find_stage
 from preceptor.models import load_student
 from preceptor.recipes import recipe_names
-from preceptor.teachers.bank import info, look_into
+from preceptor.registry import find_component
+from preceptor.teachers.cache import info, open_readonly
 
 CPU = torch.device("cpu")
 TRAINING = ("--epochs", "3", "--unit", "2", "--batch-size", "4", "--precision", "fp32")
@@ -47,42 +47,42 @@ def answered(main, folder: Path, *words: str) -> dict:
 
 
 def test_from_the_teacher_by_way_of_its_bank_to_students(tmp_path, given, monkeypatch):
-    monkeypatch.setattr(bank, "SECONDS_TO_LOOK", -1.0)
+    monkeypatch.setattr(cache, "SECONDS_TO_LOOK", -1.0)
     taught = answered(teacher.main, tmp_path / "teacher", *given, *TRAINING, "--architecture", "resnet8")
-    assert taught["settings"]["protocol"]["epochs"] == 3
+    assert taught["settings"]["training"]["epochs"] == 3
     assert [epoch[0]["epoch"] for epoch in taught["epochs"]] == [1, 2, 3]
     assert taught["test"]["images"] == 6
     assert load_student(tmp_path / "teacher")[1].class_names == ("dark", "bright")
 
-    filled = answered(bank.main, tmp_path / "bank", *given, "--teacher", str(tmp_path / "teacher"))
+    filled = answered(cache.main, tmp_path / "cache", *given, "--teacher", str(tmp_path / "teacher"))
     assert filled["cells"] == filled["asked"] == filled["verified"]["filled"] == 10 * 162
     assert filled["planned_bytes"] == 10 * 162 * 12
     assert filled["on_the_training_images"]["images"] == 10
     assert filled["on_the_test_images"]["same_class"] == 1
 
-    where = ("--teacher", str(tmp_path / "teacher"), "--bank", str(tmp_path / "bank" / "bank"))
+    where = ("--teacher", str(tmp_path / "teacher"), "--cache", str(tmp_path / "cache" / "cache"))
     told = ("--student", "resnet8", "--recipes", "none,kd")
-    found = answered(distil.main, tmp_path / "distil", *given, *TRAINING, *where, *told)
+    found = answered(distill.main, tmp_path / "distill", *given, *TRAINING, *where, *told)
     assert list(found["students"]) == found["settings"]["pupils"] == ["none", "kd"]
     assert all(one["published"] is None for one in found["students"].values()), "of another pair of networks"
     for name in ("none", "kd"):
-        assert load_student(tmp_path / "distil" / name)[1].architecture == "resnet8"
+        assert load_student(tmp_path / "distill" / name)[1].architecture == "resnet8"
 
 
 def test_a_bank_is_filled_in_as_many_calls_as_it_takes(tmp_path, given, monkeypatch):
-    """Stopped after every batch, and looked at only when it is full."""
+    """Interrupted after every batch, and looked at only when it is full."""
     words = (*TRAINING, "--architecture", "resnet8", "--epochs", "1")
     answered(teacher.main, tmp_path / "teacher", *given, *words)
-    monkeypatch.setattr(bank, "SECONDS_TO_LOOK", 1e9)
-    call = [*given, "--folder", str(tmp_path / "bank"), "--out", str(tmp_path / "out.json")]
+    monkeypatch.setattr(cache, "SECONDS_TO_LOOK", 1e9)
+    call = [*given, "--folder", str(tmp_path / "cache"), "--out", str(tmp_path / "out.json")]
     call += ["--teacher", str(tmp_path / "teacher"), "--batch-size", "600"]
     filled = []
     for _ in range(4):
-        assert bank.main(call) == UNFINISHED
-        filled.append(info(look_into(tmp_path / "bank" / "bank")).filled)
+        assert cache.main(call) == UNFINISHED
+        filled.append(info(open_readonly(tmp_path / "cache" / "cache")).filled)
     assert 0 < filled[0] < filled[1] < filled[2] == filled[3] == 1620
-    monkeypatch.setattr(bank, "SECONDS_TO_LOOK", 0)
-    assert bank.main(call) == 0
+    monkeypatch.setattr(cache, "SECONDS_TO_LOOK", 0)
+    assert cache.main(call) == 0
     assert json.loads((tmp_path / "out.json").read_text())["asked"] == 1620
 
 
@@ -96,7 +96,7 @@ def test_the_data_file_goes_by_its_name(tmp_path, given):
 
 def test_recipes_and_published_figures_are_of_recipes_that_exist():
     assert set(RECIPES.split(",")) <= set(recipe_names())
-    assert set(distil.PUBLISHED) <= set(recipe_names())
+    assert set(distill.PUBLISHED) <= set(recipe_names())
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,14 @@ def test_every_check_is_on_the_list():
 
 
 def test_every_stage_that_breaks_is_named_with_the_place(monkeypatch):
-    monkeypatch.setattr(checks, "stages", lambda: [find_stage("match", "kl"), find_stage("truth", "cross_entropy")])
+    monkeypatch.setattr(
+        checks, "components", lambda: [find_component("loss", "kl"), find_component("label_loss", "cross_entropy")]
+    )
 
     def look(subject: checks.Subject) -> None:
-        if subject.info.kind == "match":
+        if subject.info.kind == "loss":
             subject.info.cls(no_such_option=1)
-        subject.chain()(torch.zeros(2, 3), None, torch.zeros(3))
+        subject.loss()(torch.zeros(2, 3), None, torch.zeros(3))
 
     with pytest.raises(checks.Broken) as broken:
         checks._each_stage(look)
@@ -164,7 +166,7 @@ def test_a_difference_is_relative_and_never_hidden_by_nan():
 
 
 def test_tuning_measures_a_group_against_its_usual_setting(tmp_path, monkeypatch):
-    usual = tuning.Setting(batch_size=8)
+    usual = tuning.DatasetKey(batch_size=8)
     graphs = {"usual": usual, "rows": replace(usual, rows=True), "graph": replace(usual, compile="graph")}
     monkeypatch.setattr(tuning, "GROUPS", {"graphs and rows": graphs, "usual alone": {"usual": usual}})
     words = ("--device", "cpu", "--teacher", "resnet8", "--student", "resnet8", "--images", "16", "--rounds", "2")
@@ -172,7 +174,7 @@ def test_tuning_measures_a_group_against_its_usual_setting(tmp_path, monkeypatch
     assert found["usual alone"]["usual"]["ratio_to_usual"] == {"median": 1, "least": 1, "most": 1}
     ratio = found["graphs and rows"]["rows"]["ratio_to_usual"]
     assert 0 < ratio["least"] <= ratio["median"] <= ratio["most"]
-    assert found["graphs and rows"]["graph"]["error"].startswith("EnvironmentProblem: compile = graph: cpu")
+    assert found["graphs and rows"]["graph"]["error"].startswith("MachineError: compile = graph: cpu")
 
 
 def test_every_group_of_the_tuning_has_a_usual_setting_and_others():

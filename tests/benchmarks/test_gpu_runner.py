@@ -302,4 +302,4 @@ def test_the_readme_says_whether_anything_has_been_run():
     told = (processes.ROOT / "benchmarks" / "gpu" / "README.md").read_text(encoding="utf-8")
     assert ("**Not run yet.**" in told) == (not results)
     for each in ENTRIES:
-        assert f"`{each.name}`" in told or each.name.startswith("distil-resnet8x4-"), each.name
+        assert f"`{each.name}`" in told or each.name.startswith("distill-resnet8x4-"), each.name

@@ -6,13 +6,13 @@ from benchmarks.gpu import slices
 from benchmarks.gpu.job import Clock
 from benchmarks.gpu.slices import Course, slice_of_training
 
-from preceptor import Chain, recipe
-from preceptor.data import ViewRule
+from preceptor import DistillationLoss, recipe
+from preceptor.data import CropFlip
 from preceptor.errors import InputError
-from preceptor.training import Protocol, Pupil, fit
+from preceptor.training import Student, TrainingConfig, fit
 from tests.classroom import digits, few, network, pupil, same_bits, untrained_teacher, weights
 
-STEPS = Protocol(epochs=5, batch_size=16, schedule="steps")
+STEPS = TrainingConfig(epochs=5, batch_size=16, schedule="steps")
 NO_TIME = 0.0
 
 
@@ -22,9 +22,9 @@ def course(*names: str, **changes) -> Course:
         "pupils": [pupil(name) for name in names or ("none", "kd")],
         "train": digits().train,
         "positions": few(40),
-        "rule": digits().view_rule,
-        "normalise": digits().normalisation,
-        "protocol": STEPS,
+        "rule": digits().augmentation,
+        "normalize": digits().normalization,
+        "training": STEPS,
         "teacher": untrained_teacher(),
         "seed": 3,
         "precision": "fp32",
@@ -87,12 +87,12 @@ def test_killed_in_a_stretch_it_loses_that_stretch_alone(tmp_path, monkeypatch):
 
 def test_momentum_and_schedule_go_on_across_stretches(tmp_path):
     """One batch an epoch, in one view: neither order nor view matters then, and a training of one piece is the same."""
-    still = ViewRule(padding=0, flip=False)
-    protocol = Protocol(epochs=6, batch_size=40, schedule="steps", decay_at=(0.34, 0.5))
-    pieces = course("kd", rule=still, protocol=protocol)
+    still = CropFlip(padding=0, flip=False)
+    training = TrainingConfig(epochs=6, batch_size=40, schedule="steps", decay_at=(0.34, 0.5))
+    pieces = course("kd", rule=still, training=training)
     stand = slice_of_training(pieces, tmp_path, Clock(1e9), unit=2)
-    plain = course("kd", rule=still, protocol=protocol)
-    given = (plain.train, plain.positions, still, plain.normalise, protocol)
+    plain = course("kd", rule=still, training=training)
+    given = (plain.train, plain.positions, still, plain.normalize, training)
     records = [epoch[0] for epoch in fit(plain.pupils, *given, teacher=plain.teacher, precision="fp32")]
     assert [epoch[0]["learning_rate"] for epoch in stand.records] == [record.learning_rate for record in records]
     assert len({record.learning_rate for record in records}) == 3
@@ -102,11 +102,11 @@ def test_momentum_and_schedule_go_on_across_stretches(tmp_path):
 
 
 def test_the_cosine_ends_where_it_should(tmp_path):
-    protocol = Protocol(epochs=3, batch_size=20)
-    plain = course("none", protocol=protocol)
-    given = (plain.train, plain.positions, plain.rule, plain.normalise, protocol)
+    training = TrainingConfig(epochs=3, batch_size=20)
+    plain = course("none", training=training)
+    given = (plain.train, plain.positions, plain.rule, plain.normalize, training)
     rates = [epoch[0].learning_rate for epoch in fit(plain.pupils, *given)]
-    stand = slice_of_training(course("none", protocol=protocol), tmp_path, Clock(1e9), unit=1)
+    stand = slice_of_training(course("none", training=training), tmp_path, Clock(1e9), unit=1)
     assert [epoch[0]["learning_rate"] for epoch in stand.records] == rates
 
 
@@ -122,6 +122,6 @@ def test_a_state_of_another_training_is_refused(tmp_path, changes, named):
 
 
 def test_a_term_for_a_part_of_training_is_refused(tmp_path):
-    timed = Pupil("timed", network(outputs=11), Chain(**recipe("precise-abstain-b")))
+    timed = Student("timed", network(outputs=11), DistillationLoss(**recipe("precise-abstain-b")))
     with pytest.raises(InputError, match="pupil 'timed': term 'ce' counts in a part of training only"):
         slice_of_training(course(pupils=[timed]), tmp_path, Clock(NO_TIME), unit=2)

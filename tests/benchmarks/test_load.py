@@ -35,7 +35,7 @@ def test_what_is_stated_grows_with_the_samples() -> None:
 
 def test_a_case_that_holds_too_much_is_noticed() -> None:
     over = case(more_at_the_peak_mib=2049.0)
-    mapped = case(case="bank, top 50: fill, look up", more_at_the_peak_mib=9000.0)
+    mapped = case(case="cache, top 50: fill, look up", more_at_the_peak_mib=9000.0)
     assert load.exceeded([case(), over, mapped]) == ["evaluation of a student"]
     assert load.exceeded([{**mapped, "more_of_its_own_mib": 2050.0}]) == [mapped["case"]]
 
@@ -47,11 +47,11 @@ def test_everything_is_shown() -> None:
         "image": "8 x 8",
         "resamples": 10,
         "machine": machine().model_dump(mode="json"),
-        "cases": [case(), case(case="bank, top 50: fill, look up")],
+        "cases": [case(), case(case="cache, top 50: fill, look up")],
     }
     shown = load.markdown(content)
     assert "| evaluation of a student | logits | 2.00 | 1.00 | 61 |" in shown
-    assert "| bank, top 50: fill, look up | logits | 2.00 | 0.50 | 61 |" in shown
+    assert "| cache, top 50: fill, look up | logits | 2.00 | 0.50 | 61 |" in shown
     assert "1,000,000 samples of 1,000 classes" in shown
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from benchmarks import losses
-from preceptor.catalogue import stages
 from preceptor.conformance.check import TEMPERATURE
-from preceptor.match import kl_divergence
+from preceptor.losses import kl_divergence
+from preceptor.registry import components
 from tests.speed.tiny import CPU, machine
 
-MATCHES = [info.name for info in stages("match")]
+MATCHES = [info.name for info in components("loss")]
 MACHINE = machine().model_dump(mode="json")
 
 

@@ -13,10 +13,10 @@ MACHINE = machine().model_dump(mode="json")
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_is_ready_to_be_measured(name):
     pupil = memory.pupil(name, 0, images=20)
-    assert not pupil.chain.needs_fit
+    assert not pupil.loss.needs_fit
     with torch.no_grad():
         outputs = pupil.student(torch.zeros(2, 3, 32, 32)).shape[1]
-    assert outputs == memory.PAIR.classes + pupil.chain.abstains
+    assert outputs == memory.PAIR.classes + pupil.loss.abstains
 
 
 def test_memory_is_shown_against_the_student_alone():
@@ -30,7 +30,7 @@ def test_memory_is_shown_against_the_student_alone():
     assert "A setting; median of 3." in shown
 
 
-def test_repeats_are_summarised(monkeypatch):
+def test_repeats_are_summarized(monkeypatch):
     found = iter([3.0, 1.0, 2.0])
     monkeypatch.setattr(memory, "apart", lambda *given: {"more_mib": next(found)})
     summary = memory.repeated(("kd", "live", 8), CPU, 3)

@@ -1,23 +1,31 @@
 """Cost against size on a few hundred images, in this process: what is measured, and how it is shown."""
 
 import pytest
-from benchmarks.size import BANKS, KINDS, TAUGHT_FROM, markdown, measure_filling, measure_reading, measure_training
+from benchmarks.size import (
+    CACHES,
+    COMPONENT_TYPES,
+    TAUGHT_FROM,
+    markdown,
+    measure_filling,
+    measure_reading,
+    measure_training,
+)
 
 from benchmarks import size
-from preceptor.teachers.bank import look_into
+from preceptor.teachers.cache import open_readonly
 from tests.speed.tiny import machine
 
 MANY = 2000
 
 
-@pytest.mark.parametrize("name", BANKS)
+@pytest.mark.parametrize("name", CACHES)
 def test_a_filled_bank_takes_what_was_planned_and_is_read_whole(tmp_path, name: str) -> None:
-    folder = tmp_path / "bank"
+    folder = tmp_path / "cache"
     found = measure_filling(300, name, folder)
-    with look_into(folder) as bank:
-        assert bank.store.count() == 600
-        shards = sum(shard.bytes for shard in bank.store.shards)
-    cards = (folder / "bank.json").stat().st_size
+    with open_readonly(folder) as cache:
+        assert cache.store.count() == 600
+        shards = sum(shard.bytes for shard in cache.store.shards)
+    cards = (folder / "cache.json").stat().st_size
     assert found["planned_bytes"] == shards == found["cell_bytes"] * 600
     assert found["bytes_of_all_files"] == shards + cards
     assert found["off_by"] >= cards / shards
@@ -25,15 +33,15 @@ def test_a_filled_bank_takes_what_was_planned_and_is_read_whole(tmp_path, name: 
 
 
 def test_reading_an_empty_bank_is_noticed(tmp_path) -> None:
-    size.bank_in(tmp_path / "bank", 300, TAUGHT_FROM).close()
+    size.cache_in(tmp_path / "cache", 300, TAUGHT_FROM).close()
     with pytest.raises(AssertionError, match="it was filled"):
-        measure_reading(300, TAUGHT_FROM, tmp_path / "bank")
+        measure_reading(300, TAUGHT_FROM, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COMPONENT_TYPES)
 def test_an_epoch_is_measured_as_often_as_asked(tmp_path, kind) -> None:
-    measure_filling(300, TAUGHT_FROM, tmp_path / "bank")
-    found = measure_training(300, 2, kind, tmp_path / "bank")
+    measure_filling(300, TAUGHT_FROM, tmp_path / "cache")
+    found = measure_training(300, 2, kind, tmp_path / "cache")
     assert len(found["seconds"]) == 2
     assert found["microseconds_a_sample"] == pytest.approx(found["median_seconds"] / 300 * 1e6)
     assert found["images_labels_and_positions_mib"] == pytest.approx(300 * 80 / 2**20)
@@ -55,6 +63,6 @@ def test_everything_is_shown(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = size.measure({300: 1, MANY: 1}, tmp_path)
     content = {"student": "convnet8", "image": "8 x 8", "batch_size": 256, "machine": machine().model_dump(), **found}
     shown = markdown(content)
-    assert shown.count("| 2,000 |") == len(KINDS) + len(BANKS)
+    assert shown.count("| 2,000 |") == len(COMPONENT_TYPES) + len(CACHES)
     assert "| 300 | 1,000 classes, top 50 | 0.12 |" in shown
     assert f"{found['training']['labels']['exponent']:.2f} by labels" in shown

@@ -100,7 +100,7 @@ class Slip:
 
 
 NAMES = [
-    Slip("verb", lambda b: ["distil"], ("unknown verb 'distil'", "did you mean 'distill'")),
+    Slip("verb", lambda b: ["distill"], ("unknown verb 'distill'", "did you mean 'distill'")),
     Slip("flag", lambda b: b.train("--modle=x"), ("--modle=x", "preceptor train --help")),
     Slip("word", lambda b: ["evaluate", b.sound_teacher, "twice"], ("twice", "preceptor evaluate --help")),
     Slip("no out", lambda b: ["train"], ("--out", "preceptor train --help")),
@@ -108,30 +108,30 @@ NAMES = [
     Slip("recipe file", lambda b: b.distill("--recipe", b.folder / "my.yaml"), ("my.yaml", "No such file")),
     Slip(
         "recipe key",
-        lambda b: b.distill("recipe.tempr.stage=fixed"),
-        ("unknown key in recipe kd 'tempr'", "did you mean 'temper'"),
+        lambda b: b.distill("recipe.tempr.name=fixed"),
+        ("unknown key in recipe kd 'tempr'", "did you mean 'temperature'"),
     ),
     Slip(
-        "stage",
-        lambda b: b.distill("recipe.correct=label_revison"),
-        ("unknown correct stage 'label_revison'", "did you mean 'label_revision'"),
+        "component",
+        lambda b: b.distill("recipe.correction=label_revison"),
+        ("unknown correct component 'label_revison'", "did you mean 'label_revision'"),
     ),
     Slip(
-        "option of a stage",
-        lambda b: b.distill("--recipe", "label-revision", "recipe.correct.etta=0.5"),
-        ("correct stage 'label_revision' 'etta'", "did you mean 'eta'"),
+        "option of a component",
+        lambda b: b.distill("--recipe", "label-revision", "recipe.correction.etta=0.5"),
+        ("correct component 'label_revision' 'etta'", "did you mean 'eta'"),
     ),
     Slip("setting", lambda b: b.train("trian_images=9"), ("'trian_images'", "did you mean 'train_images'")),
     Slip("group", lambda b: b.train("protocl.epochs=3"), ("'protocl'", "did you mean 'protocol'")),
-    Slip("protocol key", lambda b: b.train("protocol.epoch=3"), ("'epoch'", "did you mean 'epochs'")),
-    Slip("protocol", lambda b: b.train("--protocol", "standart"), ("'standart'", "did you mean 'standard'")),
+    Slip("protocol key", lambda b: b.train("training.epoch=3"), ("'epoch'", "did you mean 'epochs'")),
+    Slip("training", lambda b: b.train("--training", "standart"), ("'standart'", "did you mean 'standard'")),
     Slip("model", lambda b: b.train("--model", "convnett8"), ("model 'convnett8'", "did you mean 'convnet8'")),
     Slip("depth", lambda b: b.train("--model", "resnet21"), ("21", "6n+2")),
     Slip("data set", lambda b: b.train("--data", "digts"), ("unknown data set 'digts'", "did you mean 'digits'")),
     Slip("study", lambda b: ["reproduce", "demmo", "--out", b.out], ("unknown study 'demmo'", "did you mean 'demo'")),
     Slip("precision", lambda b: b.train("--precision", "fp16"), ("precision", "'auto', 'fp32' or 'bf16'", "'fp16'")),
     Slip("compile", lambda b: b.train("--compile", "yes"), ("compile", "'auto', 'never'", "'yes'")),
-    Slip("says", lambda b: b.distill("--teacher-says", "logit"), ("teacher_says", "'logits'", "'logit'")),
+    Slip("says", lambda b: b.distill("--teacher-output", "logit"), ("teacher_output", "'logits'", "'logit'")),
     Slip("mean", lambda b: b.distill("--ensemble-mean", "men"), ("ensemble_mean", "'probabilities'", "'men'")),
     Slip("device", lambda b: b.train("--device", "gpu"), ("device", "'gpu'")),
     Slip("split", lambda b: ["evaluate", b.sound_teacher, "--split", "tset"], ("'tset'", "test", "train")),
@@ -139,8 +139,8 @@ NAMES = [
 
 VALUES = [
     Slip("letters for a number", lambda b: b.train("--epochs", "ten"), ("--epochs", "'ten'", "--help")),
-    Slip("letters by key", lambda b: b.train("protocol.epochs=ten"), ("epochs", "integer", "'ten'")),
-    Slip("half an epoch", lambda b: b.train("protocol.epochs=1.5"), ("epochs", "integer", "1.5")),
+    Slip("letters by key", lambda b: b.train("training.epochs=ten"), ("epochs", "integer", "'ten'")),
+    Slip("half an epoch", lambda b: b.train("training.epochs=1.5"), ("epochs", "integer", "1.5")),
     Slip("no epoch", lambda b: b.train("--epochs", "0"), ("epochs", "greater than or equal to 1", "0")),
     Slip("negative rate", lambda b: b.train("--lr", "-0.1"), ("learning_rate", "greater than 0", "-0.1")),
     Slip("infinite rate", lambda b: b.train("--lr", "inf"), ("learning_rate", "finite")),
@@ -149,9 +149,11 @@ VALUES = [
     Slip("negative seed", lambda b: b.train("--seed", "-1"), ("seed", "greater than or equal to 0")),
     Slip("no equals sign", lambda b: b.train("epochs"), ("'epochs'", "key=value")),
     Slip("bad YAML value", lambda b: b.train("seed=[1"), ("'seed=[1'", "YAML")),
-    Slip("eta too large", lambda b: b.distill("--recipe", "label-revision", "recipe.correct.eta=2"), ("eta", "2")),
-    Slip("eta in words", lambda b: b.distill("--recipe", "label-revision", "recipe.correct.eta=much"), ("eta", "much")),
-    Slip("cold", lambda b: b.distill("recipe.temper.temperature=0"), ("temperature", "above 0")),
+    Slip("eta too large", lambda b: b.distill("--recipe", "label-revision", "recipe.correction.eta=2"), ("eta", "2")),
+    Slip(
+        "eta in words", lambda b: b.distill("--recipe", "label-revision", "recipe.correction.eta=much"), ("eta", "much")
+    ),
+    Slip("cold", lambda b: b.distill("recipe.temperature.temperature=0"), ("temperature", "above 0")),
     Slip("no seeds", lambda b: ["demo", "--seeds", "0", "--out", b.out], ("--seeds 0", "at least 1")),
     Slip(
         "too many images",
@@ -163,7 +165,9 @@ VALUES = [
 
 TEACHERS = [
     Slip(
-        "none", lambda b: ["distill", *SMALL, "--out", b.out], ("needs a teacher", "--teacher RUN_FOLDER", "--bank DIR")
+        "none",
+        lambda b: ["distill", *SMALL, "--out", b.out],
+        ("needs a teacher", "--teacher RUN_FOLDER", "--cache DIR"),
     ),
     Slip("no folder", lambda b: b.distill(teacher=b.folder / "gone"), ("gone: no such folder", "give the folder")),
     Slip("empty folder", lambda b: b.distill(teacher=b.folder), ("student.json: no such file", "no complete student")),

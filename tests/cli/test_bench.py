@@ -9,7 +9,7 @@ from preceptor.speed import PAIRS, VARIANTS, load_speed, pairs
 from preceptor.training import Compile
 from tests.speed.tiny import TINY
 
-BRIEF = ["--device", "cpu", "--compile", "never", "--rounds", "1", "--variant", "bank"]
+BRIEF = ["--device", "cpu", "--compile", "never", "--rounds", "1", "--variant", "cache"]
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def test_all_measures_every_pair_at_every_batch_size_and_writes_the_result(prece
     assert done.code == 0
     result = load_speed(out)
     assert [(case.batch_size, case.batches) for case in result.cases] == [(4, 2), (8, 2)]
-    assert [row.variant for row in result.cases[0].rows] == ["peer", "bank"]
-    command = "preceptor bench --all --variant bank --rounds 1 --compile never --device cpu"
+    assert [row.variant for row in result.cases[0].rows] == ["peer", "cache"]
+    command = "preceptor bench --all --variant cache --rounds 1 --compile never --device cpu"
     assert result.command == command
     words = " ".join(done.out.split())
     assert f"Made by `{command}`" in words
     for case in result.cases:
-        assert f"{case.row('bank').to_peer.median:.2f} (" in words
+        assert f"{case.row('cache').to_peer.median:.2f} (" in words
 
 
 @pytest.mark.usefixtures("one_tiny_pair")
@@ -54,7 +54,7 @@ def test_quiet_prints_nothing(preceptor):
     ("options", "told"),
     [
         (["--pair", "resnet32x4"], "unknown pair 'resnet32x4': did you mean 'resnet32x4:resnet8x4'?"),
-        (["--variant", "banks"], "unknown variant 'banks': did you mean 'bank'?"),
+        (["--variant", "caches"], "unknown variant 'caches': did you mean 'cache'?"),
         (["--rounds", "0"], "--rounds 0: at least 1"),
         (["--batches", "0"], "--batches 0: at least 1"),
         (["--batch-size", "64", "--batch-size", "1"], "--batch-size 1: at least 2"),

@@ -8,7 +8,7 @@ import pytest
 
 from preceptor.cli.main import main
 from preceptor.models import load_student, save_student
-from preceptor.runs.past import Shelf, past_run
+from preceptor.run.history import DatasetCache, saved_run
 from tests.cli.test_runs import only_json
 
 LONGER = ["--validation", "0.3", "--epochs", "8", "--batch-size", "32", "--device", "cpu", "augment=false"]
@@ -16,7 +16,7 @@ LONGER = ["--validation", "0.3", "--epochs", "8", "--batch-size", "32", "--devic
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A student that learned enough to promise something; not to be changed."""
+    """A student that learned enough to guarantee something; not to be changed."""
     folder = tmp_path_factory.mktemp("students") / "student"
     assert main(["train", "--model", "convnet8", *LONGER, "--quiet", "--out", str(folder)]) == 0
     return folder
@@ -34,7 +34,7 @@ def test_what_is_promised_is_on_the_card_and_told(student, preceptor):
     assert (decision.max_risk, decision.confidence, decision.calibrated_on.samples) == (0.1, 0.9, 404)
     assert done.out.splitlines() == [
         "calibrated on 404 held-out images of digits",
-        "promised: at most 10.00% errors among its answers, with 90.00% confidence",
+        "guaranteed: at most 10.00% errors among its answers, with 90.00% confidence",
         f"  it answers where softmax response is at least {decision.threshold:.6g}: {decision.coverage:.2%} of these "
         f"images, {decision.risk:.2%} of them wrongly",
         f"stored in {student / 'student.json'}",
@@ -43,7 +43,7 @@ def test_what_is_promised_is_on_the_card_and_told(student, preceptor):
 
 def test_predict_answers_as_many_of_these_images_as_was_said(student, preceptor, tmp_path):
     preceptor("calibrate", student, "--max-risk", "0.05", "--score", "margin", "--sets", "aps", "--quiet")
-    held_out = Shelf().held_out(past_run(student))
+    held_out = DatasetCache().held_out(saved_run(student))
     np.save(tmp_path / "held_out.npy", held_out.images[:, 0].numpy())
     done = preceptor("predict", student, tmp_path / "held_out.npy", "--json")
     rows = [json.loads(line) for line in done.out.splitlines()]
@@ -60,7 +60,7 @@ def test_predict_answers_as_many_of_these_images_as_was_said(student, preceptor,
 def test_json_is_one_object(student, preceptor):
     first = only_json(preceptor("calibrate", student, "--max-risk", "0.1", "--sets", "lac", "--alpha", "0.2", "--json"))
     card = json.loads((student / "student.json").read_text())
-    assert first["promised"] is True
+    assert first["guaranteed"] is True
     assert (first["decision"], first["sets"]) == (card["decision"], card["sets"])
     assert first["before"] == {"decision": None, "sets": None}
     assert first["found"]["covered"] == round(first["decision"]["coverage"] * 404)
@@ -91,16 +91,16 @@ def test_what_cannot_be_promised_is_code_5_with_what_could_be(student, preceptor
     done = preceptor("calibrate", student, "--max-risk", "0.02")
     assert (done.code, done.out) == (5, "")
     assert done.err.startswith(
-        "preceptor: at most 2.00% errors with 95.00% confidence: cannot be promised on these 404"
+        "preceptor: at most 2.00% errors with 95.00% confidence: cannot be guaranteed on these 404"
     )
-    assert "the least that could be promised was " in done.err
+    assert "the least that could be guaranteed was " in done.err
     assert "even without an error that takes 525 images rather than 404: give more with --data" in done.err
     assert done.err.count("\n") == 1
     assert (student / "student.json").read_bytes() == before
     told = preceptor("calibrate", student, "--max-risk", "0.02", "--json")
     assert told.code == 5
     content = json.loads(told.out)
-    assert content["promised"] is False
+    assert content["guaranteed"] is False
     assert content["found"]["lowest_bound"] > 0.02
     assert content["decision"] == content["before"]["decision"]
     assert (student / "student.json").read_bytes() == before
@@ -116,7 +116,7 @@ def test_thresholds_by_class(student, preceptor):
         assert f"  {name}  {how}" in done.out
     refused = preceptor("calibrate", student, "--max-risk", "0.01", "--by-class", "--split", "test")
     assert refused.code == 5
-    assert "of all classes, the least that could be promised was" in refused.err
+    assert "of all classes, the least that could be guaranteed was" in refused.err
 
 
 def test_a_student_that_hardly_learned_is_told_what_would_help(teacher, preceptor):

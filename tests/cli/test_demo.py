@@ -12,17 +12,17 @@ from preceptor.cli import study
 from preceptor.cli.main import main
 from preceptor.studies import STUDIES, load_result
 from preceptor.studies.table import cells
-from preceptor.training import Protocol
+from preceptor.training import TrainingConfig
 from tests.cli.conftest import Outcome
 
 SHRUNK = {
     "held_out": 0.8,
-    "lessons": 60,
+    "training_images": 60,
     "teacher": "convnet8",
     "student": "convnet4",
-    "teacher_protocol": Protocol(epochs=2, batch_size=32),
-    "student_protocol": Protocol(epochs=2, batch_size=32),
-    "exhibits": 2,
+    "teacher_protocol": TrainingConfig(epochs=2, batch_size=32),
+    "student_protocol": TrainingConfig(epochs=2, batch_size=32),
+    "examples": 2,
 }
 
 
@@ -54,8 +54,8 @@ def test_it_ends_with_the_table_and_what_it_shows(demo):
     assert words(done.out).startswith(words(settings.setting))
     assert [row.arm for row in result.rows] == [arm.name for arm in settings.arms]
     for row in result.rows:
-        name, accuracy, difference, touched = cells(row, result)
-        line = rf"^\W*{re.escape(name)}\W+{re.escape(accuracy)}\W+.*{re.escape(touched)}\W*$"
+        name, accuracy, difference, affected = cells(row, result)
+        line = rf"^\W*{re.escape(name)}\W+{re.escape(accuracy)}\W+.*{re.escape(affected)}\W*$"
         assert re.search(line, done.out, re.MULTILINE), name
         assert difference in done.out
     assert words(f"What it does not show: {settings.does_not_show}") in words(done.out)

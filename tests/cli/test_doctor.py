@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import SMALL
-from tests.runs.doctor.conftest import able_teacher, changed  # noqa: F401
+from tests.run.doctor.conftest import able_teacher, changed  # noqa: F401
 
 
 @pytest.fixture

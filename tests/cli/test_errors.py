@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import SMALL, Command, Outcome
-from tests.cli.kind_slips import KINDS
+from tests.cli.kind_slips import COMPONENT_TYPES
 from tests.cli.slips import DATA, FILES, NAMES, TEACHERS, VALUES, Bench, Slip
 
 
@@ -54,7 +54,7 @@ def test_a_teacher_or_student_that_cannot_be_used(slip, bench, preceptor):
     answer(slip, bench, preceptor)
 
 
-@table(KINDS)
+@table(COMPONENT_TYPES)
 def test_a_teacher_of_another_kind_that_cannot_be_used(slip, bench, preceptor):
     answer(slip, bench, preceptor)
 

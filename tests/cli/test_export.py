@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from preceptor.evaluation.logits import network_logits
+from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student, save_card
-from preceptor.runs.measure import measure_student
+from preceptor.run.measure import measure_student
 from tests.classroom import digits
 from tests.cli.conftest import SMALL
 from tests.export.students import decision
@@ -35,7 +35,7 @@ def student(preceptor, teacher, tmp_path):
     flags = ("--teacher", teacher, "--student", "convnet4", "--recipe", "kd", *SMALL)
     assert preceptor("distill", *flags, "--out", folder, "--quiet").code == 0
     network, card = load_student(folder)
-    scores = network_logits(network, card.normalisation(), digits().test.images).double().softmax(dim=1).amax(dim=1)
+    scores = network_logits(network, card.normalization(), digits().test.images).double().softmax(dim=1).amax(dim=1)
     save_card(folder, card.model_copy(update={"decision": decision(threshold=float(scores.median()) + 1e-6)}))
     return folder
 
@@ -104,7 +104,7 @@ def test_what_people_see(preceptor, student, tmp_path):
     )
     assert lines[1] == f"{out / 'student.int8.onnx'}: the network in int8, measured below"
     assert "at most 2.00% errors among its answers" in lines[2]
-    assert "the promise is fp32's: it does not carry over to int8" in done.out
+    assert "the guarantee is fp32's: it does not carry over to int8" in done.out
     for row in ("accuracy", "AURC by softmax_response", "error at coverage 90 %", "risk at the threshold"):
         assert any(line.startswith(row) for line in lines)
     for row in ("teacher, PyTorch", "student, PyTorch", "student.onnx, ONNX Runtime"):

@@ -10,7 +10,7 @@ import pytest
 from preceptor import __version__
 from preceptor.cli import main as main_module
 from preceptor.cli.main import VERBS, main
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 
 
 def shown(capsys, *arguments: str) -> str:
@@ -68,7 +68,7 @@ def test_every_verb_speaks_json(capsys, verb):
     ("error", "code", "told"),
     [
         (InputError("a.npz: no such file:\n  give another"), 2, "preceptor: a.npz: no such file: give another\n"),
-        (EnvironmentProblem("no space"), 3, "preceptor: no space\n"),
+        (MachineError("no space"), 3, "preceptor: no space\n"),
         (OSError(28, "No space left on device", "runs/a"), 3, "preceptor: runs/a: No space left on device\n"),
         (
             MemoryError("Unable to allocate 7.28 TiB for an array"),
@@ -107,7 +107,7 @@ def test_what_to_do_without_memory_depends_on_the_verb(monkeypatch, capsys, verb
         torch.empty(2**58)
 
     monkeypatch.setattr(import_module(f"preceptor.cli.{verb}"), "run", fill_the_memory)
-    arguments = {"train": ["--out", "bank"], "evaluate": ["train"]}  # neither is the verb
+    arguments = {"train": ["--out", "cache"], "evaluate": ["train"]}  # neither is the verb
     assert main([verb, *arguments.get(verb, [])]) == 3
     told = capsys.readouterr().err
     assert told.startswith("preceptor: out of memory (asked for 1152921504606846976 bytes at once): ")
@@ -162,9 +162,9 @@ def test_as_a_module():
 
 
 def test_the_exit_code_reaches_the_shell():
-    done = python("-m", "preceptor", "distil")
+    done = python("-m", "preceptor", "distill")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("preceptor: unknown verb 'distil': did you mean 'distill'?")
+    assert done.stderr.startswith("preceptor: unknown verb 'distill': did you mean 'distill'?")
     assert done.stderr.count("\n") == 1
 
 

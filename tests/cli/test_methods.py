@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from preceptor.catalogue import options, stages
 from preceptor.recipes import read_recipe, recipe_names
+from preceptor.registry import components, options
 
 
 @pytest.fixture
@@ -15,9 +15,9 @@ def listed(preceptor):
 
 
 def test_json_lists_every_stage_with_paper_and_defaults(listed):
-    assert len(listed["stages"]) == len(stages())
-    for info in stages():
-        [entry] = [entry for entry in listed["stages"] if (entry["kind"], entry["name"]) == (info.kind, info.name)]
+    assert len(listed["components"]) == len(components())
+    for info in components():
+        [entry] = [entry for entry in listed["components"] if (entry["kind"], entry["name"]) == (info.kind, info.name)]
         assert entry["paper"] == info.paper != ""
         assert entry["summary"] == info.summary
         assert entry["options"].keys() == options(info).keys()
@@ -35,15 +35,15 @@ def test_json_lists_every_recipe_as_it_is(listed):
 
 
 def test_the_stages_and_recipes_of_this_slice_are_there(listed):
-    names = {(entry["kind"], entry["name"]) for entry in listed["stages"]}
+    names = {(entry["kind"], entry["name"]) for entry in listed["components"]}
     assert {
-        ("correct", "label_revision"),
-        ("correct", "probability_shift"),
-        ("correct", "label_smoothing"),
-        ("select", "drop_wrong"),
-        ("temper", "fixed"),
-        ("match", "kl"),
-        ("truth", "cross_entropy"),
+        ("correction", "label_revision"),
+        ("correction", "probability_shift"),
+        ("correction", "label_smoothing"),
+        ("selection", "drop_wrong"),
+        ("temperature", "fixed"),
+        ("loss", "kl"),
+        ("label_loss", "cross_entropy"),
     } <= names
     assert {"none", "kd", "label-revision", "ka-ps", "ka-lsr", "drop-wrong"} <= set(recipe_names())
 
@@ -52,7 +52,7 @@ def test_the_list_for_people_names_everything_too(preceptor):
     done = preceptor("methods")
     assert (done.code, done.err) == (0, "")
     words = " ".join(done.out.split())
-    for info in stages():
+    for info in components():
         assert f" {info.name} " in words
         assert " ".join(info.paper.split()) in words
         for name, option in options(info).items():

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from preceptor.models import CalibrationSet, Decision, load_student, save_card
-from preceptor.runs.prediction import predict
+from preceptor.run.prediction import predict
 from tests.classroom import digits
 from tests.cli.test_runs import only_json
 
@@ -147,7 +147,7 @@ def test_a_file_that_is_there_is_never_overwritten(teacher, preceptor, photos, t
 
 
 def test_large_images_go_fewer_at_a_time(teacher, preceptor, array, monkeypatch):
-    from preceptor.runs import prediction
+    from preceptor.run import prediction
 
     sizes = []
     logits = prediction.network_logits

@@ -7,7 +7,7 @@ import pytest
 from preceptor.cli.prediction_rows import lines
 from preceptor.errors import InputError
 from preceptor.models import ModelCard
-from preceptor.runs.prediction import Prediction
+from preceptor.run.prediction import Prediction
 
 CARD = ModelCard(
     architecture="convnet2",

@@ -1,4 +1,4 @@
-"""Train, distil and evaluate from the command line: the chain a user walks."""
+"""Train, distill and evaluate from the command line: the chain a user walks."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from preceptor.runs.measure import measure_student
+from preceptor.run.measure import measure_student
 from tests.classroom import digits
 from tests.cli.conftest import SMALL
 
@@ -127,18 +127,18 @@ def settings(folder) -> dict:
 def test_flags_and_overrides_reach_the_run(preceptor, teacher, tmp_path):
     out = tmp_path / "student"
     done = preceptor(
-        *("distill", "recipe.correct.eta=0.5", "--teacher", teacher, "--student", "convnet4"),
-        *("--recipe", "label-revision-kl", "--train-images", "50", "protocol.momentum=0.8", "--epochs", "1"),
+        *("distill", "recipe.correction.eta=0.5", "--teacher", teacher, "--student", "convnet4"),
+        *("--recipe", "label-revision-kl", "--train-images", "50", "training.momentum=0.8", "--epochs", "1"),
         *("--lr", "0.01", "--batch-size", "25", "--seed", "4", "--validation", "0.2", "--precision", "bf16"),
-        *("--device", "cpu", "--out", out, "--quiet", "recipe.temper.temperature=2", "augment=false"),
+        *("--device", "cpu", "--out", out, "--quiet", "recipe.temperature.temperature=2", "augment=false"),
     )
     assert (done.code, done.err) == (0, "")
     config = settings(out)
-    assert config["recipe"]["correct"] == {"stage": "label_revision", "eta": 0.5}
-    assert config["recipe"]["temper"]["temperature"] == 2
-    protocol = config["protocol"]
-    assert (protocol["momentum"], protocol["epochs"], protocol["learning_rate"]) == (0.8, 1, 0.01)
-    assert (protocol["batch_size"], config["seed"], config["validation"]) == (25, 4, 0.2)
+    assert config["recipe"]["correction"] == {"name": "label_revision", "eta": 0.5}
+    assert config["recipe"]["temperature"]["temperature"] == 2
+    training = config["training"]
+    assert (training["momentum"], training["epochs"], training["learning_rate"]) == (0.8, 1, 0.01)
+    assert (training["batch_size"], config["seed"], config["validation"]) == (25, 4, 0.2)
     assert (config["precision"], config["augment"], config["student"]) == ("bf16", False, "convnet4")
 
 
@@ -154,17 +154,17 @@ def test_a_run_is_run_again_to_the_same_bits(preceptor, distilled, tmp_path):
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(preceptor, distilled, tmp_path):
     first, _ = distilled
     out = tmp_path / "again"
-    done = preceptor("distill", "--config", first / "run.yaml", "--seed", "1", "protocol.epochs=1", "--out", out)
+    done = preceptor("distill", "--config", first / "run.yaml", "--seed", "1", "training.epochs=1", "--out", out)
     assert done.code == 0
     changed, before = settings(out), settings(first)
-    assert (changed["seed"], changed["protocol"]["epochs"]) == (1, 1)
+    assert (changed["seed"], changed["training"]["epochs"]) == (1, 1)
     assert changed["recipe"] == before["recipe"]
     assert changed["train_images"] == 60
 
 
 def test_a_recipe_of_ones_own(preceptor, teacher, tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("correct: probability_shift\nterms:\n  far: {match: squared_error_logits, weight: 0.5}\n")
+    path.write_text("correct: probability_shift\nterms:\n  far: {loss: squared_error_logits, weight: 0.5}\n")
     done = preceptor("distill", "--teacher", teacher, "--recipe", path, *SMALL, "--out", tmp_path / "student", "--json")
     assert only_json(done)["teacher"]["images"] == 60
     line = json.loads((tmp_path / "student" / "metrics.jsonl").read_text().splitlines()[0])

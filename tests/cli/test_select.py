@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from preceptor.runs.scores import load_scores
+from preceptor.run.scores import load_scores
 
 FEW = ("--train-images", "60", "--device", "cpu")
 
@@ -42,7 +42,7 @@ def test_json_is_one_object(scored, preceptor):
 def test_distill_uses_the_file(scored, preceptor, teacher, tmp_path):
     file, _ = scored
     out = tmp_path / "student"
-    chosen = ("recipe.select={stage: el2n, keep: 0.25}", "protocol.epochs=1", "--student", "convnet4")
+    chosen = ("recipe.selection={name: el2n, keep: 0.25}", "training.epochs=1", "--student", "convnet4")
     done = preceptor("distill", "--teacher", teacher, "--recipe", "ds", "--scores", file, *FEW, *chosen, "--out", out)
     assert done.code == 0, done.err
     assert "selected: the teacher taught 15 of them, the labels alone the others" in done.out

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from preceptor.lesson import column
-from preceptor.stage import Kind, TargetSpace
+from preceptor.context import column
+from preceptor.registry import ComponentType, TargetSpace
 
 
 class MatchBase:
@@ -204,7 +204,7 @@ class DefaultOfTheWrongType(MatchBase):
 
 
 class MeanCrossEntropy:
-    """Every sample answers for the whole batch, the unlabelled included."""
+    """Every sample answers for the whole batch, the unlabeled included."""
 
     def __call__(self, student: Tensor, label: Tensor) -> Tensor:
         per_sample = nn.functional.cross_entropy(student, label, reduction="none")
@@ -227,31 +227,31 @@ class MovingTarget(nn.Module):
         return per_sample * (1 + before)
 
 
-BROKEN_LOSSES: list[tuple[Kind, type[Any], str]] = [
-    ("match", ReducesTheBatch, "one_loss_a_sample"),
-    ("match", ComputesInDouble, "one_loss_a_sample"),
-    ("match", MixesSamples, "weight_zero_is_gradient_zero"),
-    ("match", ComputesInHalf, "finite_in_half_precision"),
-    ("match", CallsItem, "no_host_sync"),
-    ("match", BranchesOnATensor, "no_host_sync"),
-    ("match", GathersByMask, "no_host_sync"),
-    ("match", AssignsByMask, "no_host_sync"),
-    ("match", BranchesOnATensor, "compiles_without_graph_breaks"),
-    ("match", BreaksTheGraph, "compiles_without_graph_breaks"),
-    ("match", GoesThroughNumPy, "follows_the_device"),
-    ("match", MakesConstantsOnTheCPU, "follows_the_device"),
-    ("match", CountsPositions, "equivariant_to_batch_order"),
-    ("match", LeavesLogSpace, "finite_at_extreme_logits"),
-    ("match", RootOfZero, "zero_at_the_teacher"),
-    ("match", NotZeroAtTheTeacher, "zero_at_the_teacher"),
-    ("match", DetachesHalfItsGradient, "gradient_is_right"),
-    ("match", DetachesItsGradient, "gradient_is_right"),
-    ("match", WritesIntoItsTarget, "leaves_its_inputs_alone"),
-    ("match", RemembersInSecret, "keeps_its_state_in_the_checkpoint"),
-    ("match", OneTemperatureOnly, "takes_a_temperature_per_sample"),
-    ("match", LeavesTheReservationAlone, "accepts_an_abstaining_student"),
-    ("match", MisspelsItsTarget, "declares_what_it_needs"),
-    ("match", DefaultOfTheWrongType, "builds_from_a_recipe"),
-    ("truth", MeanCrossEntropy, "passes_unlabelled_samples_by"),
-    ("truth", MeanCrossEntropy, "weight_zero_is_gradient_zero"),
+BROKEN_LOSSES: list[tuple[ComponentType, type[Any], str]] = [
+    ("loss", ReducesTheBatch, "one_loss_a_sample"),
+    ("loss", ComputesInDouble, "one_loss_a_sample"),
+    ("loss", MixesSamples, "weight_zero_is_gradient_zero"),
+    ("loss", ComputesInHalf, "finite_in_half_precision"),
+    ("loss", CallsItem, "no_host_sync"),
+    ("loss", BranchesOnATensor, "no_host_sync"),
+    ("loss", GathersByMask, "no_host_sync"),
+    ("loss", AssignsByMask, "no_host_sync"),
+    ("loss", BranchesOnATensor, "compiles_without_graph_breaks"),
+    ("loss", BreaksTheGraph, "compiles_without_graph_breaks"),
+    ("loss", GoesThroughNumPy, "follows_the_device"),
+    ("loss", MakesConstantsOnTheCPU, "follows_the_device"),
+    ("loss", CountsPositions, "equivariant_to_batch_order"),
+    ("loss", LeavesLogSpace, "finite_at_extreme_logits"),
+    ("loss", RootOfZero, "zero_at_the_teacher"),
+    ("loss", NotZeroAtTheTeacher, "zero_at_the_teacher"),
+    ("loss", DetachesHalfItsGradient, "gradient_is_right"),
+    ("loss", DetachesItsGradient, "gradient_is_right"),
+    ("loss", WritesIntoItsTarget, "leaves_its_inputs_alone"),
+    ("loss", RemembersInSecret, "keeps_its_state_in_the_checkpoint"),
+    ("loss", OneTemperatureOnly, "takes_a_temperature_per_sample"),
+    ("loss", LeavesTheReservationAlone, "accepts_an_abstaining_student"),
+    ("loss", MisspelsItsTarget, "declares_what_it_needs"),
+    ("loss", DefaultOfTheWrongType, "builds_from_a_recipe"),
+    ("label_loss", MeanCrossEntropy, "passes_unlabeled_samples_by"),
+    ("label_loss", MeanCrossEntropy, "weight_zero_is_gradient_zero"),
 ]

@@ -5,11 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor import Lesson
-from preceptor.evidence import Evidence
-from preceptor.lesson import at_class, is_class
-from preceptor.select import RankedSelection
-from preceptor.stage import Kind, Scope
+from preceptor import BatchContext
+from preceptor.context import SelectionData, at_class, is_class
+from preceptor.registry import ComponentType, Scope
+from preceptor.selections import RankedSelection
 
 
 class CorrectionBase:
@@ -21,7 +20,7 @@ class CorrectionBase:
         return log_probs
 
 
-class NotNormalised(CorrectionBase):
+class NotNormalized(CorrectionBase):
     """Adds to the truth and takes from nobody."""
 
     def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
@@ -67,57 +66,57 @@ class LogOfZero(CorrectionBase):
 class RawUncertainty:
     """A temperature that falls below zero for an unsure student."""
 
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return 2 - 1 / lesson.student.softmax(dim=1).amax(dim=1)
+    def __call__(self, context: BatchContext) -> Tensor:
+        return 2 - 1 / context.student.softmax(dim=1).amax(dim=1)
 
 
 class TemperatureColumn:
     """A temperature per sample in the wrong shape."""
 
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return torch.ones_like(lesson.student[:, :1])
+    def __call__(self, context: BatchContext) -> Tensor:
+        return torch.ones_like(context.student[:, :1])
 
 
 class FollowsTheStudent:
     """Sound as long as the lesson is detached."""
 
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return 1 + lesson.student.softmax(dim=1).amax(dim=1)
+    def __call__(self, context: BatchContext) -> Tensor:
+        return 1 + context.student.softmax(dim=1).amax(dim=1)
 
 
 class NegativeWeights:
     """Unlearns some samples."""
 
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return 0.5 - lesson.teacher.softmax(dim=1).amax(dim=1)
+    def __call__(self, context: BatchContext) -> Tensor:
+        return 0.5 - context.teacher.softmax(dim=1).amax(dim=1)
 
 
 class BooleanWeights:
     """A mask in place of weights."""
 
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return lesson.right
+    def __call__(self, context: BatchContext) -> Tensor:
+        return context.right
 
 
 class LooksUpEveryLabel:
     """Fails at the label -1."""
 
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return at_class(lesson.teacher.softmax(dim=1), lesson.label)
+    def __call__(self, context: BatchContext) -> Tensor:
+        return at_class(context.teacher.softmax(dim=1), context.label)
 
 
 class AssumesEqualOutputs:
     """Fails when the student may abstain."""
 
-    def __call__(self, lesson: Lesson) -> Tensor:
-        return (-(lesson.student - lesson.teacher).square().mean(dim=1)).exp()
+    def __call__(self, context: BatchContext) -> Tensor:
+        return (-(context.student - context.teacher).square().mean(dim=1)).exp()
 
 
 class Surest(RankedSelection):
     """A selection that is fitted, and sound; broken below."""
 
-    def score(self, evidence: Evidence) -> Tensor:
-        return evidence.teacher.train.logits.amax(dim=1)
+    def score(self, selection_data: SelectionData) -> Tensor:
+        return selection_data.teacher.train.logits.amax(dim=1)
 
 
 class WeighsUnfitted(Surest):
@@ -142,23 +141,23 @@ class LearnedTemperature(nn.Module):
         super().__init__()
         self.log_temperature = nn.Parameter(torch.tensor(start).log())
 
-    def forward(self, lesson: Lesson) -> Tensor:
+    def forward(self, context: BatchContext) -> Tensor:
         return self.log_temperature.exp()
 
 
-BROKEN_SIGNALS: list[tuple[Kind, type[Any], str]] = [
-    ("correct", NotNormalised, "rows_are_log_probabilities"),
-    ("correct", ReturnsProbabilities, "rows_are_log_probabilities"),
-    ("correct", PrefersClassZero, "equivariant_to_relabelling"),
-    ("correct", SwapsInPlace, "leaves_its_inputs_alone"),
-    ("correct", AppliesToEverything, "touches_only_its_scope"),
-    ("correct", LogOfZero, "finite_at_extreme_logits"),
-    ("temper", RawUncertainty, "positive_temperature"),
-    ("temper", TemperatureColumn, "positive_temperature"),
-    ("select", NegativeWeights, "weights_per_sample"),
-    ("select", BooleanWeights, "weights_per_sample"),
-    ("select", LooksUpEveryLabel, "accepts_unlabelled_samples"),
-    ("select", AssumesEqualOutputs, "accepts_an_abstaining_student"),
-    ("select", WeighsUnfitted, "waits_until_it_is_fitted"),
-    ("select", ForgetsItsFit, "is_fitted_again_by_its_checkpoint"),
+BROKEN_SIGNALS: list[tuple[ComponentType, type[Any], str]] = [
+    ("correction", NotNormalized, "rows_are_log_probabilities"),
+    ("correction", ReturnsProbabilities, "rows_are_log_probabilities"),
+    ("correction", PrefersClassZero, "equivariant_to_relabeling"),
+    ("correction", SwapsInPlace, "leaves_its_inputs_alone"),
+    ("correction", AppliesToEverything, "touches_only_its_scope"),
+    ("correction", LogOfZero, "finite_at_extreme_logits"),
+    ("temperature", RawUncertainty, "positive_temperature"),
+    ("temperature", TemperatureColumn, "positive_temperature"),
+    ("selection", NegativeWeights, "weights_per_sample"),
+    ("selection", BooleanWeights, "weights_per_sample"),
+    ("selection", LooksUpEveryLabel, "accepts_unlabeled_samples"),
+    ("selection", AssumesEqualOutputs, "accepts_an_abstaining_student"),
+    ("selection", WeighsUnfitted, "waits_until_it_is_fitted"),
+    ("selection", ForgetsItsFit, "is_fitted_again_by_its_checkpoint"),
 ]

@@ -1,4 +1,4 @@
-"""Independent derivations of every built-in stage, written row by row from the equations, in NumPy float64.
+"""Independent derivations of every built-in component, written row by row from the equations, in NumPy float64.
 
 Nothing here calls the package. A correction's reference returns probabilities.
 """
@@ -65,50 +65,50 @@ def probability_shift(log_probs: Array, label: Labels, teacher_class: Labels) ->
     return shifted
 
 
-def fixed(lesson: SimpleNamespace, temperature: float = 4.0) -> Array:
+def fixed(context: SimpleNamespace, temperature: float = 4.0) -> Array:
     return np.array(temperature, dtype=np.float64)
 
 
 def dynamic_temperatures(
-    weights: list[float], temperature: float, beta: float, normalise: str, minimum: float
+    weights: list[float], temperature: float, beta: float, normalize: str, minimum: float
 ) -> Array:
-    if normalise == "sum":
+    if normalize == "sum":
         weights = [weight / sum(weights) for weight in weights]
     mean = sum(weights) / len(weights)
     return np.array([max(minimum, temperature + (mean - weight) * beta) for weight in weights])
 
 
 def flsw(
-    lesson: SimpleNamespace,
+    context: SimpleNamespace,
     temperature: float = 4.0,
     beta: float = 1.0,
     gamma: float = 2.0,
-    normalise: str = "none",
+    normalize: str = "none",
     minimum: float = 1.0,
     eps: float = 1e-4,
 ) -> Array:
     weights = []
-    for z, t in zip(lesson.student[:, : lesson.teacher.shape[1]], lesson.teacher, strict=True):
+    for z, t in zip(context.student[:, : context.teacher.shape[1]], context.teacher, strict=True):
         cosine = sum(z * t) / ((np.sqrt(sum(z**2)) + eps) * (np.sqrt(sum(t**2)) + eps))
         weights.append((1 - cosine) ** gamma)
-    return dynamic_temperatures(weights, temperature, beta, normalise, minimum)
+    return dynamic_temperatures(weights, temperature, beta, normalize, minimum)
 
 
 def cwsm(
-    lesson: SimpleNamespace,
+    context: SimpleNamespace,
     temperature: float = 4.0,
     beta: float = 1.0,
-    normalise: str = "none",
+    normalize: str = "none",
     minimum: float = 1.0,
     eps: float = 1e-3,
 ) -> Array:
-    weights = [1 / (max(softmax(z)) + eps) for z in lesson.student[:, : lesson.teacher.shape[1]]]
-    return dynamic_temperatures(weights, temperature, beta, normalise, minimum)
+    weights = [1 / (max(softmax(z)) + eps) for z in context.student[:, : context.teacher.shape[1]]]
+    return dynamic_temperatures(weights, temperature, beta, normalize, minimum)
 
 
-def drop_wrong(lesson: SimpleNamespace) -> Array:
+def drop_wrong(context: SimpleNamespace) -> Array:
     weights = []
-    for logits, y in zip(lesson.teacher, lesson.label, strict=True):
+    for logits, y in zip(context.teacher, context.label, strict=True):
         weights.append(0.0 if y >= 0 and first_argmax(logits) != y else 1.0)
     return np.array(weights)
 
@@ -224,25 +224,25 @@ def soft_gambler(student: Array, target: Array, temperature: float, label: Label
 
 
 REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
-    ("correct", "label_revision"): label_revision,
-    ("correct", "label_smoothing"): label_smoothing_target,
-    ("correct", "probability_shift"): probability_shift,
-    ("temper", "cwsm"): cwsm,
-    ("temper", "fixed"): fixed,
-    ("temper", "flsw"): flsw,
-    ("select", "drop_wrong"): drop_wrong,
-    ("match", "cmkd"): cmkd,
-    ("match", "intra_class"): intra_class,
-    ("match", "kl"): kl,
-    ("match", "pearson"): pearson,
-    ("match", "soft_gambler"): soft_gambler,
-    ("match", "spearman"): spearman,
-    ("match", "squared_error_logits"): squared_error_logits,
-    ("match", "squared_error_probs"): squared_error_probs,
-    ("truth", "cross_entropy"): cross_entropy,
-    ("truth", "entropy"): entropy,
-    ("truth", "gambler"): gambler,
-    ("truth", "label_smoothing"): label_smoothed_cross_entropy,
-    ("truth", "self_adaptive"): self_adaptive,
-    **{("select", name): selection(score) for name, score in SELECTIONS.items()},
+    ("correction", "label_revision"): label_revision,
+    ("correction", "label_smoothing"): label_smoothing_target,
+    ("correction", "probability_shift"): probability_shift,
+    ("temperature", "cwsm"): cwsm,
+    ("temperature", "fixed"): fixed,
+    ("temperature", "flsw"): flsw,
+    ("selection", "drop_wrong"): drop_wrong,
+    ("loss", "cmkd"): cmkd,
+    ("loss", "intra_class"): intra_class,
+    ("loss", "kl"): kl,
+    ("loss", "pearson"): pearson,
+    ("loss", "soft_gambler"): soft_gambler,
+    ("loss", "spearman"): spearman,
+    ("loss", "squared_error_logits"): squared_error_logits,
+    ("loss", "squared_error_probs"): squared_error_probs,
+    ("label_loss", "cross_entropy"): cross_entropy,
+    ("label_loss", "entropy"): entropy,
+    ("label_loss", "gambler"): gambler,
+    ("label_loss", "label_smoothing"): label_smoothed_cross_entropy,
+    ("label_loss", "self_adaptive"): self_adaptive,
+    **{("selection", name): selection(score) for name, score in SELECTIONS.items()},
 }

@@ -37,95 +37,98 @@ def gradient(outputs: SimpleNamespace, i: int, label: int, has_bias: bool) -> Ar
     return row
 
 
-def labelled(evidence: SimpleNamespace) -> list[int]:
+def labeled(selection_data: SimpleNamespace) -> list[int]:
     """The rows of the evidence that have a label, by position in the training set."""
-    return [i for i in np.argsort(evidence.index) if evidence.label[i] >= 0]
+    return [i for i in np.argsort(selection_data.index) if selection_data.label[i] >= 0]
 
 
-def gradients(evidence: SimpleNamespace, checkpoint: SimpleNamespace) -> list[Array]:
-    rows = labelled(evidence)
-    return [gradient(checkpoint.train, i, evidence.label[i], evidence.has_bias) for i in rows]
+def gradients(selection_data: SimpleNamespace, checkpoint: SimpleNamespace) -> list[Array]:
+    rows = labeled(selection_data)
+    return [gradient(checkpoint.train, i, selection_data.label[i], selection_data.has_bias) for i in rows]
 
 
-def held_out_gradient(evidence: SimpleNamespace, checkpoint: SimpleNamespace) -> Array:
-    pairs = enumerate(evidence.held_out_label)
-    rows = [gradient(checkpoint.held_out, i, label, evidence.has_bias) for i, label in pairs if label >= 0]
+def held_out_gradient(selection_data: SimpleNamespace, checkpoint: SimpleNamespace) -> Array:
+    pairs = enumerate(selection_data.held_out_label)
+    rows = [gradient(checkpoint.held_out, i, label, selection_data.has_bias) for i, label in pairs if label >= 0]
     mean: Array = np.mean(rows, axis=0)
     return mean
 
 
-def curvature(evidence: SimpleNamespace) -> Array:
-    train = evidence.checkpoints[-1].train
+def curvature(selection_data: SimpleNamespace) -> Array:
+    train = selection_data.checkpoints[-1].train
     each = []
-    for i in labelled(evidence):
-        p, h = probabilities(train.logits[i]), inputs(train.features[i], evidence.has_bias)
+    for i in labeled(selection_data):
+        p, h = probabilities(train.logits[i]), inputs(train.features[i], selection_data.has_bias)
         each.append(np.kron(np.diag(p) - np.outer(p, p), np.outer(h, h)))
     mean: Array = np.mean(each, axis=0)
     return mean
 
 
 def influence_scores(
-    evidence: SimpleNamespace, damping: float = 5e-4, exact_up_to: int = 4096, steps: int = 20
+    selection_data: SimpleNamespace, damping: float = 5e-4, exact_up_to: int = 4096, steps: int = 20
 ) -> list[float]:
-    teacher = evidence.checkpoints[-1]
-    target = held_out_gradient(evidence, teacher)
-    damped = curvature(evidence) + damping * np.eye(len(target))
+    teacher = selection_data.checkpoints[-1]
+    target = held_out_gradient(selection_data, teacher)
+    damped = curvature(selection_data) + damping * np.eye(len(target))
     if len(target) <= exact_up_to:
         solved = np.linalg.solve(damped, target)
     else:
-        rough = kronecker_inverse(evidence, damping)
+        rough = kronecker_inverse(selection_data, damping)
         solved = cg(damped, target, rough @ target, rtol=1e-6, atol=0, maxiter=steps, M=rough)[0]
-    return [float(solved @ g) for g in gradients(evidence, teacher)]
+    return [float(solved @ g) for g in gradients(selection_data, teacher)]
 
 
-def kronecker_inverse(evidence: SimpleNamespace, damping: float) -> Array:
-    teacher = evidence.checkpoints[-1]
-    rows = labelled(evidence)
+def kronecker_inverse(selection_data: SimpleNamespace, damping: float) -> Array:
+    teacher = selection_data.checkpoints[-1]
+    rows = labeled(selection_data)
     probs = [probabilities(teacher.train.logits[i]) for i in rows]
-    given = [inputs(teacher.train.features[i], evidence.has_bias) for i in rows]
+    given = [inputs(teacher.train.features[i], selection_data.has_bias) for i in rows]
     of_classes = np.linalg.eigh(np.mean([np.diag(p) - np.outer(p, p) for p in probs], axis=0))[1]
     of_inputs = np.linalg.eigh(np.mean([np.outer(h, h) for h in given], axis=0))[1]
     basis = np.kron(of_classes, of_inputs)
-    diagonal = np.diag(basis.T @ curvature(evidence) @ basis)
+    diagonal = np.diag(basis.T @ curvature(selection_data) @ basis)
     inverse: Array = basis @ np.diag(1 / (diagonal + damping)) @ basis.T
     return inverse
 
 
-def tracin_scores(evidence: SimpleNamespace) -> list[float]:
-    scores = np.zeros(len(labelled(evidence)))
-    for checkpoint in evidence.checkpoints:
-        target = held_out_gradient(evidence, checkpoint)
-        scores += [checkpoint.learning_rate * float(target @ g) for g in gradients(evidence, checkpoint)]
+def tracin_scores(selection_data: SimpleNamespace) -> list[float]:
+    scores = np.zeros(len(labeled(selection_data)))
+    for checkpoint in selection_data.checkpoints:
+        target = held_out_gradient(selection_data, checkpoint)
+        scores += [checkpoint.learning_rate * float(target @ g) for g in gradients(selection_data, checkpoint)]
     return list(scores)
 
 
-def gradient_cosine_scores(evidence: SimpleNamespace) -> list[float]:
-    teacher = evidence.checkpoints[-1]
-    target = held_out_gradient(evidence, teacher)
-    pairs = [(g, np.linalg.norm(g) * np.linalg.norm(target)) for g in gradients(evidence, teacher)]
+def gradient_cosine_scores(selection_data: SimpleNamespace) -> list[float]:
+    teacher = selection_data.checkpoints[-1]
+    target = held_out_gradient(selection_data, teacher)
+    pairs = [(g, np.linalg.norm(g) * np.linalg.norm(target)) for g in gradients(selection_data, teacher)]
     return [float(target @ g / length) if length > 0 else 0.0 for g, length in pairs]
 
 
-def el2n_scores(evidence: SimpleNamespace) -> list[float]:
-    logits = evidence.checkpoints[-1].train.logits
-    return [float(np.sqrt(sum(error(logits[i], evidence.label[i]) ** 2))) for i in labelled(evidence)]
+def el2n_scores(selection_data: SimpleNamespace) -> list[float]:
+    logits = selection_data.checkpoints[-1].train.logits
+    return [float(np.sqrt(sum(error(logits[i], selection_data.label[i]) ** 2))) for i in labeled(selection_data)]
 
 
-def teacher_loss_scores(evidence: SimpleNamespace) -> list[float]:
-    logits = evidence.checkpoints[-1].train.logits
-    return [float(np.log(probabilities(logits[i])[evidence.label[i]])) for i in labelled(evidence)]
+def teacher_loss_scores(selection_data: SimpleNamespace) -> list[float]:
+    logits = selection_data.checkpoints[-1].train.logits
+    return [float(np.log(probabilities(logits[i])[selection_data.label[i]])) for i in labeled(selection_data)]
 
 
-def correctness_scores(evidence: SimpleNamespace) -> list[float]:
-    logits = evidence.checkpoints[-1].train.logits
-    return [float(np.flatnonzero(logits[i] == logits[i].max())[0] == evidence.label[i]) for i in labelled(evidence)]
+def correctness_scores(selection_data: SimpleNamespace) -> list[float]:
+    logits = selection_data.checkpoints[-1].train.logits
+    return [
+        float(np.flatnonzero(logits[i] == logits[i].max())[0] == selection_data.label[i])
+        for i in labeled(selection_data)
+    ]
 
 
-def random_scores(evidence: SimpleNamespace) -> list[float]:
+def random_scores(selection_data: SimpleNamespace) -> list[float]:
     """Fisher and Yates' shuffle on the raw numbers of the Mersenne twister, as torch draws a permutation."""
     twister = np.random.MT19937()
-    twister._legacy_seeding(int(evidence.seed))
-    order = [float(i) for i in range(len(labelled(evidence)))]
+    twister._legacy_seeding(int(selection_data.seed))
+    order = [float(i) for i in range(len(labeled(selection_data)))]
     for i in range(len(order) - 1):
         other = i + int(twister.random_raw()) % (len(order) - i)
         order[i], order[other] = order[other], order[i]
@@ -145,15 +148,19 @@ def kept_positions(scores: list[float], positions: list[int], keep: float, lowes
 
 
 def selection(score: ScoreFunction) -> Callable[..., Array]:
-    """The reference of a stage that teaches what scores highest, and everything that has no label."""
+    """The reference of a component that teaches what scores highest, and everything that has no label."""
 
     def weights(
-        lesson: SimpleNamespace, evidence: SimpleNamespace, keep: float = 0.7, lowest: bool = False, **options: Any
+        context: SimpleNamespace,
+        selection_data: SimpleNamespace,
+        keep: float = 0.7,
+        lowest: bool = False,
+        **options: Any,
     ) -> Array:
-        positions = [int(evidence.index[i]) for i in labelled(evidence)]
-        taught = kept_positions(score(evidence, **options), positions, keep, lowest)
-        taught |= {int(position) for position in evidence.index} - set(positions)
-        return np.array([float(position in taught) for position in lesson.index])
+        positions = [int(selection_data.index[i]) for i in labeled(selection_data)]
+        taught = kept_positions(score(selection_data, **options), positions, keep, lowest)
+        taught |= {int(position) for position in selection_data.index} - set(positions)
+        return np.array([float(position in taught) for position in context.index])
 
     return weights
 

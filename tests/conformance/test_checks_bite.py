@@ -1,4 +1,4 @@
-"""Each check catches a stage that breaks its promise: every class here is broken on purpose."""
+"""Each check catches a component that breaks its guarantee: every class here is broken on purpose."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -7,8 +7,8 @@ import pytest
 from torch import Tensor
 
 from preceptor import register
-from preceptor.conformance import ConformanceError, check_stage, checks_for
-from preceptor.stage import Kind, StageInfo
+from preceptor.conformance import ConformanceError, check_component, checks_for
+from preceptor.registry import ComponentInfo, ComponentType
 from tests.conformance.broken_losses import BROKEN_LOSSES, CallsItem, MatchBase, MovingTarget
 from tests.conformance.broken_signals import (
     BROKEN_SIGNALS,
@@ -23,74 +23,74 @@ BROKEN = BROKEN_LOSSES + BROKEN_SIGNALS
 pytestmark = pytest.mark.usefixtures("registry")
 
 
-def registered(kind: Kind, cls: type[Any]) -> StageInfo:
+def registered(kind: ComponentType, cls: type[Any]) -> ComponentInfo:
     register(kind, "under_test", paper="this test")(cls)
-    return StageInfo(kind, "under_test", cls, "this test")
+    return ComponentInfo(kind, "under_test", cls, "this test")
 
 
-def run_check(name: str, info: StageInfo) -> None:
+def run_check(name: str, info: ComponentInfo) -> None:
     [check] = [check for check in checks_for(info) if check.name == name]
     check(info)
 
 
 @pytest.mark.parametrize(("kind", "cls", "check"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
-def test_a_broken_stage_is_caught(kind: Kind, cls: type[Any], check: str) -> None:
+def test_a_broken_stage_is_caught(kind: ComponentType, cls: type[Any], check: str) -> None:
     info = registered(kind, cls)
-    with pytest.raises(ConformanceError, match=rf"^{kind} stage 'under_test' fails '{check}' \(.+\): \S"):
+    with pytest.raises(ConformanceError, match=rf"^{kind} component 'under_test' fails '{check}' \(.+\): \S"):
         run_check(check, info)
 
 
 @pytest.mark.parametrize(
     ("kind", "cls"),
-    [("match", MatchBase), ("correct", CorrectionBase), ("temper", FollowsTheStudent), ("select", Surest)],
+    [("loss", MatchBase), ("correction", CorrectionBase), ("temperature", FollowsTheStudent), ("selection", Surest)],
 )
-def test_the_stages_they_derive_from_are_sound(kind: Kind, cls: type[Any]) -> None:
+def test_the_stages_they_derive_from_are_sound(kind: ComponentType, cls: type[Any]) -> None:
     registered(kind, cls)
-    check_stage(kind, "under_test")
+    check_component(kind, "under_test")
 
 
 @pytest.mark.parametrize(
     ("kind", "cls", "check"),
     [
-        ("match", MatchBase, "no_gradient_to_the_teacher"),
-        ("correct", CorrectionBase, "no_gradient_to_the_teacher"),
-        ("temper", FollowsTheStudent, "no_gradient_to_the_student"),
+        ("loss", MatchBase, "no_gradient_to_the_teacher"),
+        ("correction", CorrectionBase, "no_gradient_to_the_teacher"),
+        ("temperature", FollowsTheStudent, "no_gradient_to_the_student"),
     ],
 )
 def test_a_chain_that_forgets_to_detach_is_caught(
-    kind: Kind, cls: type[Any], check: str, monkeypatch: pytest.MonkeyPatch
+    kind: ComponentType, cls: type[Any], check: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = registered(kind, cls)
     run_check(check, info)
     leaky: Callable[[Tensor], Tensor] = lambda tensor: tensor  # noqa: E731
-    monkeypatch.setattr("preceptor.chain.Tensor.detach", leaky)
+    monkeypatch.setattr("preceptor.loss.Tensor.detach", leaky)
     with pytest.raises(ConformanceError, match=check):
         run_check(check, info)
 
 
 def test_every_check_has_a_stage_that_it_catches() -> None:
     bitten = {check for _, _, check in BROKEN} | {"no_gradient_to_the_teacher", "no_gradient_to_the_student"}
-    kinds: tuple[Kind, ...] = ("correct", "temper", "select", "match", "truth")
-    known = {check.name for kind in kinds for check in checks_for(StageInfo(kind, "x", MatchBase, "x"))}
+    kinds: tuple[ComponentType, ...] = ("correction", "temperature", "selection", "loss", "label_loss")
+    known = {check.name for kind in kinds for check in checks_for(ComponentInfo(kind, "x", MatchBase, "x"))}
     assert bitten == known
 
 
 def test_check_stage_reports_every_failure_at_once() -> None:
-    registered("match", CallsItem)
+    registered("loss", CallsItem)
     with pytest.raises(ConformanceError) as failure:
-        check_stage("match", "under_test")
+        check_component("loss", "under_test")
     lines = str(failure.value).splitlines()
-    assert all(line.startswith("match stage 'under_test' fails '") for line in lines)
+    assert all(line.startswith("match component 'under_test' fails '") for line in lines)
     assert {"no_host_sync", "follows_the_device", "gradient_is_right"} <= {line.split("'")[3] for line in lines}
 
 
 def test_a_stage_with_parameters_and_required_options_passes() -> None:
-    registered("temper", LearnedTemperature)
-    check_stage("temper", "under_test", options={"start": 3.0})
+    registered("temperature", LearnedTemperature)
+    check_component("temperature", "under_test", options={"start": 3.0})
 
 
 def test_a_required_option_that_is_not_given_is_named() -> None:
-    info = registered("temper", LearnedTemperature)
+    info = registered("temperature", LearnedTemperature)
     with pytest.raises(ConformanceError, match="start"):
         run_check("positive_temperature", info)
 
@@ -101,10 +101,10 @@ def test_a_class_may_bring_its_own_options() -> None:
 
         conformance_options: ClassVar[dict[str, float]] = {"start": 2.0}
 
-    registered("temper", Ready)
-    check_stage("temper", "under_test")
+    registered("temperature", Ready)
+    check_component("temperature", "under_test")
 
 
 def test_a_stage_with_state_passes() -> None:
-    registered("truth", MovingTarget)
-    check_stage("truth", "under_test")
+    registered("label_loss", MovingTarget)
+    check_component("label_loss", "under_test")

@@ -1,28 +1,28 @@
-"""The shape annotations hold: every stage and recipe is run with all of them checked, in a process of its own."""
+"""The shape annotations hold: every component and recipe is run with all of them checked, in a process of its own."""
 
 import subprocess
 import sys
 
-CHECKED_ROOMS = ["lesson", "chain", "terms", "correct", "temper", "select", "match", "truth", "abstain"]
+CHECKED_ROOMS = ["lesson", "chain", "terms", "correction", "temperature", "selection", "loss", "label_loss", "abstain"]
 
 PREPARE = f"""
 from jaxtyping import install_import_hook
 rooms = [f"preceptor.{{name}}" for name in {CHECKED_ROOMS!r}]
 hook = install_import_hook(rooms, "beartype.beartype")
 import torch
-from preceptor import Chain, recipe, recipe_names
-from preceptor.catalogue import stages
+from preceptor import DistillationLoss, recipe, recipe_names
+from preceptor.registry import components
 from preceptor.conformance.batch import plain_batch, plain_evidence, with_reservation
 from preceptor.conformance.check import Subject, learn
-from preceptor.lesson import predicted_class
+from preceptor.context import predicted_class
 """
 
 RUN_EVERYTHING = """
 for batch in (plain_batch(), plain_batch(dtype=torch.float64), with_reservation(plain_batch())):
-    for info in stages():
+    for info in components():
         learn(Subject(info).chain(), Subject(info).suited(batch))
     for name in recipe_names():
-        chain = Chain(**recipe(name))
+        chain = DistillationLoss(**recipe(name))
         chain.fit(plain_evidence(batch.teacher.dtype))
         chain.expect_samples(int(batch.index.max()) + 1)
         outcome, _ = learn(chain, with_reservation(batch) if chain.abstains else batch)

@@ -13,7 +13,7 @@ from preceptor.data.arrays import read_arrays
 from preceptor.errors import InputError
 from tests.data.files import read_or_refusal
 
-COLOUR = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
+COLOR = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)
 LABELS = np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8)
 
 
@@ -25,29 +25,29 @@ class Booby:
 
 
 def write(path: Path, **arrays: Any) -> Path:
-    np.savez(path, **({"train_images": COLOUR, "train_labels": LABELS} | arrays))
+    np.savez(path, **({"train_images": COLOR, "train_labels": LABELS} | arrays))
     return path
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_colour_images_and_labels_come_back(tmp_path: Path, save: Any) -> None:
     path = tmp_path / "a.npz"
-    save(path, train_images=COLOUR, train_labels=LABELS, test_images=COLOUR[:2], test_labels=LABELS[:2])
+    save(path, train_images=COLOR, train_labels=LABELS, test_images=COLOR[:2], test_labels=LABELS[:2])
     contents = read_arrays(path)
     assert contents.train.images.shape == (6, 3, 5, 4)
     assert contents.train.images.is_contiguous()
-    np.testing.assert_array_equal(contents.train.images.numpy(), np.moveaxis(COLOUR, 3, 1))
+    np.testing.assert_array_equal(contents.train.images.numpy(), np.moveaxis(COLOR, 3, 1))
     np.testing.assert_array_equal(contents.train.labels.numpy(), LABELS)
     assert contents.test is not None
-    np.testing.assert_array_equal(contents.test.images.numpy(), np.moveaxis(COLOUR[:2], 3, 1))
+    np.testing.assert_array_equal(contents.test.images.numpy(), np.moveaxis(COLOR[:2], 3, 1))
     assert contents.class_names is None
 
 
-@pytest.mark.parametrize("images", [COLOUR[..., 0], COLOUR[..., :1]])
+@pytest.mark.parametrize("images", [COLOR[..., 0], COLOR[..., :1]])
 def test_greyscale_with_and_without_a_channel(tmp_path: Path, images: np.ndarray) -> None:
     contents = read_arrays(write(tmp_path / "a.npz", train_images=images))
     assert contents.train.images.shape == (6, 1, 5, 4)
-    np.testing.assert_array_equal(contents.train.images[:, 0].numpy(), COLOUR[..., 0])
+    np.testing.assert_array_equal(contents.train.images[:, 0].numpy(), COLOR[..., 0])
     assert contents.test is None
 
 
@@ -66,13 +66,13 @@ def test_class_names_and_other_arrays(tmp_path: Path) -> None:
     ("arrays", "said"),
     [
         (
-            {"train_images": COLOUR / 255},
+            {"train_images": COLOR / 255},
             r"train_images is float64, allowed is uint8 .*convert with .*astype\('uint8'\)",
         ),
-        ({"train_images": COLOUR.astype(np.int64)}, r"train_images is int64, allowed is uint8"),
-        ({"train_images": COLOUR[0, 0]}, r"train_images has shape \(4, 3\), allowed are n x height x width"),
-        ({"train_images": np.moveaxis(COLOUR, 3, 1)}, r"shape \(6, 3, 5, 4\).*transpose\(0, 2, 3, 1\)"),
-        ({"train_images": COLOUR[:0]}, r"shape \(0, 5, 4, 3\) and so holds no image"),
+        ({"train_images": COLOR.astype(np.int64)}, r"train_images is int64, allowed is uint8"),
+        ({"train_images": COLOR[0, 0]}, r"train_images has shape \(4, 3\), allowed are n x height x width"),
+        ({"train_images": np.moveaxis(COLOR, 3, 1)}, r"shape \(6, 3, 5, 4\).*transpose\(0, 2, 3, 1\)"),
+        ({"train_images": COLOR[:0]}, r"shape \(0, 5, 4, 3\) and so holds no image"),
         ({"train_labels": LABELS / 1.0}, r"train_labels is float64, allowed are whole numbers"),
         ({"train_labels": LABELS > 0}, r"train_labels is bool, allowed are whole numbers"),
         ({"train_labels": LABELS.astype(str)}, r"train_labels is <U3, allowed are whole numbers"),
@@ -81,9 +81,9 @@ def test_class_names_and_other_arrays(tmp_path: Path) -> None:
         ({"train_images": np.array([Booby()])}, r"'train_images' cannot be read"),
         ({"class_names": np.array(["a", 2], dtype=object)}, r"'class_names' cannot be read"),
         ({"class_names": np.arange(3)}, r"class_names is int64 of shape \(3,\), allowed is a list of strings"),
-        ({"test_images": COLOUR}, r"no array 'test_labels'; it holds test_images, train_images, train_labels$"),
+        ({"test_images": COLOR}, r"no array 'test_labels'; it holds test_images, train_images, train_labels$"),
         ({"test_labels": LABELS}, r"no array 'test_images'"),
-        ({"test_image": COLOUR}, r"unknown array 'test_image': did you mean 'test_images'\? known: train_images,"),
+        ({"test_image": COLOR}, r"unknown array 'test_image': did you mean 'test_images'\? known: train_images,"),
     ],
 )
 def test_unfit_arrays(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
@@ -96,7 +96,7 @@ def test_unfit_arrays(tmp_path: Path, arrays: dict[str, Any], said: str) -> None
 
 def test_a_missing_array_offers_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
-    np.savez(path, images=COLOUR, train_labels=LABELS)
+    np.savez(path, images=COLOR, train_labels=LABELS)
     with pytest.raises(
         InputError, match=r"no array 'train_images'; it holds images, train_labels; did you mean 'images'"
     ):
@@ -117,7 +117,7 @@ def test_files_that_are_no_npz(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"a\.npz: not an \.npz archive, or cut short"):
             read_arrays(path)
     with path.open("wb") as file:
-        np.save(file, COLOUR)
+        np.save(file, COLOR)
     with pytest.raises(InputError, match=r"not an \.npz archive"):
         read_arrays(path)
 
@@ -160,7 +160,7 @@ def test_a_changed_byte_is_noticed_or_harmless(tmp_path: Path, place: int, value
     if isinstance(found, InputError):
         assert str(path) in str(found)
     else:
-        np.testing.assert_array_equal(found.train.images.numpy(), np.moveaxis(COLOUR, 3, 1))
+        np.testing.assert_array_equal(found.train.images.numpy(), np.moveaxis(COLOR, 3, 1))
         np.testing.assert_array_equal(found.train.labels.numpy(), LABELS)
 
 

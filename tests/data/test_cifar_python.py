@@ -66,7 +66,7 @@ class Trap:
 
 def test_a_pickle_that_would_run_code_runs_none(tmp_path: Path) -> None:
     write_cifar100_python(tmp_path)
-    content = pickle.dumps({"fine_labels": [1], "data": Trap(tmp_path / "sprung")}, protocol=2)
+    content = pickle.dumps({"fine_labels": [1], "data": Trap(tmp_path / "sprung")}, training=2)
     (tmp_path / "cifar-100-python" / "train").write_bytes(content)
     with pytest.raises(InputError, match="train: not a batch of CIFAR's Python release: 1 labels and 0 pixels"):
         read_cifar100_python(tmp_path)

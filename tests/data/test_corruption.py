@@ -79,11 +79,11 @@ def test_symmetric_noise_needs_two_classes() -> None:
 def look_alikes(classes: int, a_class: int = 20) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
     """Noise around one image a class, where the images of classes k and classes - 1 - k are nearly the same."""
     draw = np.random.default_rng(0)
-    centres = draw.integers(60, 190, (classes // 2, 36))
+    centers = draw.integers(60, 190, (classes // 2, 36))
     labels = np.arange(classes * a_class) % classes
     near = np.minimum(labels, classes - 1 - labels)
     own = np.where(labels[:, None] > near[:, None], 2, 0)
-    images = centres[near] + own + draw.normal(0, 8, (len(labels), 36))
+    images = centers[near] + own + draw.normal(0, 8, (len(labels), 36))
     pixels = torch.tensor(images.round().clip(0, 255), dtype=torch.uint8).view(-1, 1, 6, 6)
     return pixels, torch.tensor(labels), [(first, classes - 1 - first) for first in range(classes // 2)]
 
@@ -95,7 +95,7 @@ def test_look_alikes_are_paired() -> None:
     assert pairs == confusable_pairs(images, labels, 8)
 
 
-def test_unlabelled_images_are_passed_by() -> None:
+def test_unlabeled_images_are_passed_by() -> None:
     images, labels, expected = look_alikes(6)
     strangers = torch.randint(0, 256, (30, 1, 6, 6), dtype=torch.uint8)
     pairs = confusable_pairs(torch.cat([strangers, images]), torch.cat([torch.full((30,), -1), labels]), 6)
@@ -135,7 +135,7 @@ def test_pairs_are_the_matching_of_largest_total(classes: int, seed: int) -> Non
     assert all(set(one).isdisjoint(other) for one, other in combinations(pairs, 2))
 
 
-def test_classes_that_share_their_favourites_are_still_all_paired() -> None:
+def test_classes_that_share_their_favorites_are_still_all_paired() -> None:
     """With everyone near the same few, the nearest alone allow no matching: the greedy pairs must help out."""
     classes = 30
     confused = np.full((classes, classes), 1e-6)

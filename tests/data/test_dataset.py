@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preceptor.data import dataset as module
-from preceptor.data.dataset import Dataset, ImageSet, Normalisation, check_dataset
-from preceptor.data.views import ViewRule
+from preceptor.data.augmentation import CropFlip
+from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.errors import InputError
 
-CIFAR = Normalisation((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
+CIFAR = Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
 
 
 def picture(*shape: int, seed: int = 0) -> Tensor:
@@ -25,13 +25,13 @@ def dataset(train: list[int], test: list[int] | None = None, /, **changes: objec
         "class_names": ("ball", "car", "doll"),
         "train": image_set(train),
         "test": None if test is None else image_set(test),
-        "normalisation": Normalisation((0.5,), (0.5,)),
-        "view_rule": ViewRule(1, False),
+        "normalization": Normalization((0.5,), (0.5,)),
+        "augmentation": CropFlip(1, False),
     }
     return Dataset(**(made | changes))  # type: ignore[arg-type]
 
 
-def test_normalisation_is_mean_and_deviation_of_scaled_pixels() -> None:
+def test_normalization_is_mean_and_deviation_of_scaled_pixels() -> None:
     images = picture(7, 3, 6, 5)
     mean, std = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (CIFAR.mean, CIFAR.std))
     expected = (images.double() / 255 - mean) / std
@@ -42,7 +42,7 @@ def test_normalisation_is_mean_and_deviation_of_scaled_pixels() -> None:
     assert CIFAR(images.half() / 255).dtype == torch.float32
 
 
-def test_normalisation_leaves_the_images_and_their_memory_format_alone() -> None:
+def test_normalization_leaves_the_images_and_their_memory_format_alone() -> None:
     floats = picture(2, 3, 4, 4).float() / 255
     before = floats.clone()
     CIFAR(floats)
@@ -52,14 +52,14 @@ def test_normalisation_leaves_the_images_and_their_memory_format_alone() -> None
     assert CIFAR(picture(2, 3, 4, 4)).is_contiguous()
 
 
-def test_normalisation_compiles_whole() -> None:
+def test_normalization_compiles_whole() -> None:
     images = picture(4, 3, 5, 5)
     compiled = torch.compile(CIFAR.__call__, fullgraph=True, backend="eager")
     assert torch.equal(compiled(images), CIFAR(images))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_normalisation_on_cuda_never_waits() -> None:
+def test_normalization_on_cuda_never_waits() -> None:
     images = picture(4, 3, 5, 5).cuda()
     CIFAR(images)
     torch.cuda.set_sync_debug_mode("error")
@@ -72,10 +72,10 @@ def test_normalisation_on_cuda_never_waits() -> None:
 
 @settings(max_examples=25)
 @given(n=st.integers(1, 9), channels=st.integers(1, 3), seed=st.integers(0, 1000))
-def test_measured_normalisation_makes_mean_0_and_deviation_1(n: int, channels: int, seed: int) -> None:
+def test_measured_normalization_makes_mean_0_and_deviation_1(n: int, channels: int, seed: int) -> None:
     images = picture(n, channels, 6, 5, seed=seed)
     scaled = images.double() / 255
-    measured = Normalisation.from_images(images)
+    measured = Normalization.from_images(images)
     expected_std = scaled.transpose(0, 1).flatten(1).std(dim=1, correction=0)
     assert measured.mean == pytest.approx(scaled.mean(dim=(0, 2, 3)).tolist(), abs=1e-12)
     assert measured.std == pytest.approx(expected_std.tolist(), abs=1e-12)
@@ -83,15 +83,15 @@ def test_measured_normalisation_makes_mean_0_and_deviation_1(n: int, channels: i
 
 def test_measuring_in_chunks_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     images = picture(50, 3, 4, 4)
-    at_once = Normalisation.from_images(images)
+    at_once = Normalization.from_images(images)
     monkeypatch.setattr(module, "_CHUNK", 7)
-    assert Normalisation.from_images(images) == at_once
+    assert Normalization.from_images(images) == at_once
 
 
-def test_a_constant_channel_is_normalised_to_zero() -> None:
+def test_a_constant_channel_is_normalized_to_zero() -> None:
     images = torch.full((3, 1, 2, 2), 51, dtype=torch.uint8)
-    measured = Normalisation.from_images(images)
-    assert measured == Normalisation((0.2,), (1.0,))
+    measured = Normalization.from_images(images)
+    assert measured == Normalization((0.2,), (1.0,))
     torch.testing.assert_close(measured(images), torch.zeros(3, 1, 2, 2))
 
 
@@ -99,16 +99,16 @@ def test_a_constant_channel_is_normalised_to_zero() -> None:
     ("mean", "std", "said"),
     [((0.5,), (0.0,), "values above 0"), ((0.5,), (0.1, 0.2), "1 means and 2 deviations"), ((), (), "0 means")],
 )
-def test_impossible_normalisations(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
+def test_impossible_normalizations(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Normalisation(mean, std)
+        Normalization(mean, std)
 
 
 def test_wrong_channels_and_no_images_are_refused() -> None:
-    with pytest.raises(InputError, match="images of 1 channels, normalisation for 3"):
+    with pytest.raises(InputError, match="images of 1 channels, normalization for 3"):
         CIFAR(picture(2, 1, 4, 4))
     with pytest.raises(InputError, match="no image"):
-        Normalisation.from_images(picture(0, 3, 4, 4))
+        Normalization.from_images(picture(0, 3, 4, 4))
 
 
 def test_take_gives_images_and_labels_in_the_order_asked() -> None:

@@ -13,11 +13,11 @@ from preceptor.errors import InputError
 from tests.data.files import read_or_refusal
 
 
-def grey(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
+def gray(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
 
 
-def colour(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
+def color(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -41,7 +41,7 @@ def png_header(width: int, height: int) -> bytes:
 def flat(tmp_path: Path) -> Path:
     """Two classes in folders of their own, without a split."""
     for seed, name in enumerate(["cat/b.png", "cat/a.png", "ant/z.bmp", "cat/c.tif"]):
-        save(grey(seed), tmp_path / name)
+        save(gray(seed), tmp_path / name)
     return tmp_path
 
 
@@ -50,51 +50,51 @@ def test_a_folder_per_class_in_the_order_of_names(flat: Path) -> None:
     assert contents.class_names == ("ant", "cat")
     assert contents.train.labels.tolist() == [0, 1, 1, 1]
     assert contents.test is None
-    expected = np.stack([grey(2), grey(1), grey(0), grey(3)])[:, None]
+    expected = np.stack([gray(2), gray(1), gray(0), gray(3)])[:, None]
     np.testing.assert_array_equal(contents.train.images.numpy(), expected)
 
 
 def test_train_and_test_folders(tmp_path: Path) -> None:
-    save(colour(0), tmp_path / "train" / "b" / "1.png")
-    save(colour(1), tmp_path / "train" / "a" / "1.png")
-    save(colour(2), tmp_path / "test" / "b" / "1.webp")
-    Image.fromarray(colour(2)).save(tmp_path / "test" / "b" / "1.webp", lossless=True)
+    save(color(0), tmp_path / "train" / "b" / "1.png")
+    save(color(1), tmp_path / "train" / "a" / "1.png")
+    save(color(2), tmp_path / "test" / "b" / "1.webp")
+    Image.fromarray(color(2)).save(tmp_path / "test" / "b" / "1.webp", lossless=True)
     contents = read_folder(tmp_path)
     assert contents.class_names == ("a", "b")
     assert contents.train.labels.tolist() == [0, 1]
     assert contents.test is not None
     assert contents.test.labels.tolist() == [1]
-    np.testing.assert_array_equal(contents.train.images.numpy(), np.stack([colour(1), colour(0)]).transpose(0, 3, 1, 2))
-    np.testing.assert_array_equal(contents.test.images.numpy(), colour(2)[None].transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(contents.train.images.numpy(), np.stack([color(1), color(0)]).transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(contents.test.images.numpy(), color(2)[None].transpose(0, 3, 1, 2))
 
 
 def test_a_train_folder_without_test(tmp_path: Path) -> None:
-    save(grey(0), tmp_path / "train" / "a" / "1.png")
+    save(gray(0), tmp_path / "train" / "a" / "1.png")
     contents = read_folder(tmp_path)
     assert contents.class_names == ("a",)
     assert contents.test is None
 
 
 def test_one_colour_image_makes_all_rgb(flat: Path) -> None:
-    save(colour(9), flat / "ant" / "y.png")
+    save(color(9), flat / "ant" / "y.png")
     images = read_folder(flat).train.images
     assert images.shape == (5, 3, 6, 5)
-    np.testing.assert_array_equal(images[0].numpy(), colour(9).transpose(2, 0, 1))
+    np.testing.assert_array_equal(images[0].numpy(), color(9).transpose(2, 0, 1))
     for channel in range(3):
-        np.testing.assert_array_equal(images[1, channel].numpy(), grey(2))
+        np.testing.assert_array_equal(images[1, channel].numpy(), gray(2))
 
 
 def test_palettes_and_transparency(tmp_path: Path) -> None:
-    opaque = Image.fromarray(colour(0)).quantize(16)
+    opaque = Image.fromarray(color(0)).quantize(16)
     (tmp_path / "a").mkdir()
     opaque.save(tmp_path / "a" / "1.png")
     opaque.save(tmp_path / "a" / "2.png", transparency=bytes([0] * 16))
-    Image.fromarray(np.dstack([colour(1), grey(1)])).save(tmp_path / "a" / "3.png")
+    Image.fromarray(np.dstack([color(1), gray(1)])).save(tmp_path / "a" / "3.png")
     images = read_folder(tmp_path).train.images
     expected = np.asarray(opaque.convert("RGB")).transpose(2, 0, 1)
     np.testing.assert_array_equal(images[0].numpy(), expected)
     np.testing.assert_array_equal(images[1].numpy(), expected)
-    np.testing.assert_array_equal(images[2].numpy(), colour(1).transpose(2, 0, 1))
+    np.testing.assert_array_equal(images[2].numpy(), color(1).transpose(2, 0, 1))
 
 
 def test_hidden_files_and_desktop_litter_are_passed_by(flat: Path) -> None:
@@ -106,7 +106,7 @@ def test_hidden_files_and_desktop_litter_are_passed_by(flat: Path) -> None:
 
 
 def test_images_of_many_sizes_need_an_image_size(flat: Path) -> None:
-    odd = save(grey(4, 9, 8), flat / "cat" / "odd.png")
+    odd = save(gray(4, 9, 8), flat / "cat" / "odd.png")
     with pytest.raises(
         InputError, match=r"odd\.png: 8 x 9 pixels, but .*z\.bmp has 5 x 6; give an image size"
     ) as caught:
@@ -116,7 +116,7 @@ def test_images_of_many_sizes_need_an_image_size(flat: Path) -> None:
 
 
 def test_scaling_down_averages_rather_than_skips(tmp_path: Path) -> None:
-    """Fine stripes turn grey; without antialiasing they would stay black or white."""
+    """Fine stripes turn gray; without antialiasing they would stay black or white."""
     stripes = np.zeros((64, 64), dtype=np.uint8)
     stripes[:, ::2] = 255
     save(stripes, tmp_path / "a" / "1.png")
@@ -133,8 +133,8 @@ def test_scaling_keeps_the_proportions_and_crops_the_middle(tmp_path: Path) -> N
 
 
 def test_an_image_size_that_fits_changes_nothing(tmp_path: Path) -> None:
-    save(grey(0, 6, 6), tmp_path / "a" / "1.png")
-    np.testing.assert_array_equal(read_folder(tmp_path, image_size=6).train.images[0, 0].numpy(), grey(0, 6, 6))
+    save(gray(0, 6, 6), tmp_path / "a" / "1.png")
+    np.testing.assert_array_equal(read_folder(tmp_path, image_size=6).train.images[0, 0].numpy(), gray(0, 6, 6))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_files_that_are_no_images(flat: Path, content: bytes, said: str) -> None
 
 
 def test_a_truncated_image(flat: Path) -> None:
-    bad = save(grey(5, 60, 50), flat / "cat" / "bad.png")
+    bad = save(gray(5, 60, 50), flat / "cat" / "bad.png")
     bad.write_bytes(bad.read_bytes()[:-900])
     with pytest.raises(InputError, match=r"bad\.png: image cannot be decoded \(.*truncated"):
         read_folder(flat, image_size=6)
@@ -177,7 +177,7 @@ def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
     place=st.integers(0, 10**6), value=st.integers(0, 255), kind=st.sampled_from(["png", "jpg", "gif", "tif", "webp"])
 )
 def test_a_changed_byte_never_ends_in_another_error(tmp_path: Path, place: int, value: int, kind: str) -> None:
-    path = save(colour(0), tmp_path / "a" / f"bent.{kind}")
+    path = save(color(0), tmp_path / "a" / f"bent.{kind}")
     content = bytearray(path.read_bytes())
     content[place % len(content)] = value
     path.write_bytes(bytes(content))
@@ -207,11 +207,11 @@ def test_an_empty_class_folder(flat: Path) -> None:
 
 
 def test_test_folders_must_match_the_training_ones(tmp_path: Path) -> None:
-    save(grey(0), tmp_path / "test" / "cow" / "1.png")
+    save(gray(0), tmp_path / "test" / "cow" / "1.png")
     with pytest.raises(InputError, match=r"has a folder 'test' but none called 'train'"):
         read_folder(tmp_path)
-    save(grey(0), tmp_path / "train" / "ant" / "1.png")
-    save(grey(0), tmp_path / "train" / "cat" / "1.png")
+    save(gray(0), tmp_path / "train" / "ant" / "1.png")
+    save(gray(0), tmp_path / "train" / "cat" / "1.png")
     with pytest.raises(InputError, match=r"cow: no training class of that name; there are ant, cat"):
         read_folder(tmp_path)
 
@@ -219,7 +219,7 @@ def test_test_folders_must_match_the_training_ones(tmp_path: Path) -> None:
 def test_a_class_may_be_called_train(tmp_path):
     for name in ("car", "train", "test"):
         (tmp_path / name).mkdir()
-        save(grey(ord(name[1]), 8, 8), tmp_path / name / "one.png")
+        save(gray(ord(name[1]), 8, 8), tmp_path / name / "one.png")
     contents = read_folder(tmp_path, None)
     assert contents.class_names == ("car", "test", "train")
     assert contents.test is None

@@ -39,7 +39,7 @@ def test_labels_come_back_as_int64(labels, tmp_path_factory):
     assert found.tolist() == labels.tolist()
 
 
-def test_minus_one_stays_unlabelled(tmp_path):
+def test_minus_one_stays_unlabeled(tmp_path):
     assert read_labels(saved(tmp_path, np.array([3, -1, 0])), 3).tolist() == [3, -1, 0]
 
 
@@ -72,7 +72,7 @@ def test_an_array_of_something_else(tmp_path, array, told):
 
 
 def test_numbers_beyond_int64_are_no_labels(tmp_path):
-    """Cast without a look, 2^64 - 1 would be -1: unlabelled."""
+    """Cast without a look, 2^64 - 1 would be -1: unlabeled."""
     refused(saved(tmp_path, np.full(4, 2**64 - 1, dtype=np.uint64)), "18446744073709551615")
 
 

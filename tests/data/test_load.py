@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preceptor.data import Normalisation, ViewRule, load_dataset
+from preceptor.data import CropFlip, Normalization, load_dataset
 from preceptor.errors import InputError
 from tests.data.files import write_mnist_files
 
@@ -29,9 +29,9 @@ def test_arrays_are_named_numbered_measured_and_shown_in_the_usual_views(tmp_pat
     dataset = load_dataset(spec)
     assert dataset.name == spec
     assert dataset.class_names == ("0", "1", "2", "3")
-    assert dataset.normalisation == Normalisation.from_images(dataset.train.images)
-    assert dataset.view_rule == ViewRule(1, False)
-    assert load_dataset(write_arrays(tmp_path / "b.npz", side=24)).view_rule == ViewRule(4, True)
+    assert dataset.normalization == Normalization.from_images(dataset.train.images)
+    assert dataset.augmentation == CropFlip(1, False)
+    assert load_dataset(write_arrays(tmp_path / "b.npz", side=24)).augmentation == CropFlip(4, True)
 
 
 def test_class_names_in_the_file_decide_the_classes(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_a_folder_with_an_image_size(tmp_path: Path) -> None:
         Image.new("RGB", (side, side), "red").save(tmp_path / name / "1.png")
     dataset = load_dataset(f"folder:{tmp_path}", image_size=24)
     assert dataset.class_names == ("ant", "bee")
-    assert (dataset.size, dataset.view_rule) == ((24, 24), ViewRule(4, True))
+    assert (dataset.size, dataset.augmentation) == ((24, 24), CropFlip(4, True))
     assert dataset.test is None
-    assert dataset.normalisation.mean == pytest.approx((1.0, 0.0, 0.0))
+    assert dataset.normalization.mean == pytest.approx((1.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(("spec", "size"), [("digits", 8), ("arrays:a.npz", 8), ("folder:a", 0)])

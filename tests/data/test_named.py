@@ -8,9 +8,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from preceptor.data import named
-from preceptor.data.dataset import Contents, ImageSet, Normalisation, check_dataset
+from preceptor.data.augmentation import CropFlip
+from preceptor.data.dataset import Contents, ImageSet, Normalization, check_dataset
 from preceptor.data.named import read_named
-from preceptor.data.views import ViewRule
 from preceptor.errors import InputError
 from tests.data.cifar_pickles import write_cifar100_python
 from tests.data.files import write_cifar10_files, write_cifar100_files, write_mnist_files
@@ -31,8 +31,8 @@ def test_digits_are_scikit_learns_scaled_to_bytes(tmp_path: Path) -> None:
     assert digits.test is not None
     assert (len(digits.train), len(digits.test)) == (1348, 449)
     assert (digits.classes, digits.channels, digits.size) == (10, 1, (8, 8))
-    assert digits.view_rule == ViewRule(1, False)
-    assert digits.normalisation == Normalisation.from_images(digits.train.images)
+    assert digits.augmentation == CropFlip(1, False)
+    assert digits.normalization == Normalization.from_images(digits.train.images)
     both = torch.cat([digits.train.images, digits.test.images]).flatten(1).numpy()
     labels = torch.cat([digits.train.labels, digits.test.labels]).numpy()
     original = load_digits()
@@ -89,13 +89,13 @@ def test_an_npz_of_the_name_comes_first_and_gets_the_official_names(tmp_path: Pa
 
 def test_constants_are_the_published_ones() -> None:
     sources = named._SOURCES
-    assert sources["cifar100"].normalisation == Normalisation((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
-    assert sources["cifar10"].normalisation == Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
-    assert {name: source.view_rule for name, source in sources.items()} == {
-        "mnist": ViewRule(2, False),
-        "fashion-mnist": ViewRule(4, True),
-        "cifar10": ViewRule(4, True),
-        "cifar100": ViewRule(4, True),
+    assert sources["cifar100"].normalization == Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
+    assert sources["cifar10"].normalization == Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+    assert {name: source.augmentation for name, source in sources.items()} == {
+        "mnist": CropFlip(2, False),
+        "fashion-mnist": CropFlip(4, True),
+        "cifar10": CropFlip(4, True),
+        "cifar100": CropFlip(4, True),
     }
     assert [len(set(source.class_names)) for source in sources.values()] == [10, 10, 10, 100]
     assert list(sources["cifar100"].class_names) == sorted(sources["cifar100"].class_names)
@@ -160,6 +160,6 @@ def test_the_official_fashion_mnist() -> None:
     ]
     assert torch.bincount(dataset.train.labels).tolist() == [6000] * 10
     assert torch.bincount(dataset.test.labels).tolist() == [1000] * 10
-    measured = Normalisation.from_images(dataset.train.images)
-    assert measured.mean == pytest.approx(dataset.normalisation.mean, abs=1e-4)
-    assert measured.std == pytest.approx(dataset.normalisation.std, abs=1e-4)
+    measured = Normalization.from_images(dataset.train.images)
+    assert measured.mean == pytest.approx(dataset.normalization.mean, abs=1e-4)
+    assert measured.std == pytest.approx(dataset.normalization.std, abs=1e-4)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from preceptor.data import ResizedCrops
 from preceptor.data.resized_crops import _maps
 from preceptor.errors import InputError
-from preceptor.teachers.bank import Fingerprint, Layout, open_bank
-from preceptor.training import Protocol
+from preceptor.teachers.cache import CacheKey, Layout, open_cache
+from preceptor.training import TrainingConfig
 from tests.classroom import digits, pupil, same_bits, taught, untrained_teacher, weights
 
 RULE = ResizedCrops(draws=64)
@@ -22,7 +22,7 @@ def pictures(n: int = 5, height: int = 7, width: int = 9) -> torch.Tensor:
 
 
 def by_hand(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Bilinear sampling of one channel, a pixel at a time; pixels are squares, their centres at half-integers."""
+    """Bilinear sampling of one channel, a pixel at a time; pixels are squares, their centers at half-integers."""
     height, width = image.shape
     result = np.empty((height, width))
     for row in range(height):
@@ -92,13 +92,13 @@ def test_what_is_not_allowed(given, complaint):
 
 def test_a_bank_keeps_what_is_said_of_them(tmp_path):
     data, rule = digits(), ResizedCrops(least_area=0.5, flip=False, draws=16)
-    fingerprint = Fingerprint.of("teacher", "digits", data.normalisation, rule, data.class_names)
+    fingerprint = CacheKey.of("teacher", "digits", data.normalization, rule, data.class_names)
     layout = Layout(samples=len(data.train), views=rule.count, classes=10)
-    protocol, students = Protocol(epochs=2, batch_size=16), [pupil("kd"), pupil("kd")]
+    training, students = TrainingConfig(epochs=2, batch_size=16), [pupil("kd"), pupil("kd")]
     for student, live in zip(students, (untrained_teacher(), None), strict=True):
-        with open_bank(tmp_path / "bank", fingerprint, layout, live) as bank:
-            taught([student], protocol=protocol, teacher=bank, rule=rule)
+        with open_cache(tmp_path / "cache", fingerprint, layout, live) as cache:
+            taught([student], training=training, teacher=cache, rule=rule)
     assert same_bits(weights(students[0].student), weights(students[1].student))
-    other = Fingerprint.of("teacher", "digits", data.normalisation, ResizedCrops(draws=16), data.class_names)
+    other = CacheKey.of("teacher", "digits", data.normalization, ResizedCrops(draws=16), data.class_names)
     with pytest.raises(InputError, match="other view rule"):
-        open_bank(tmp_path / "bank", other)
+        open_cache(tmp_path / "cache", other)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from preceptor.data.torchvision_sets import read_with_torchvision
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 
 
 class StandIn:
@@ -31,7 +31,7 @@ class StandIn:
         self.targets: Any = [label % 10 for label in range(n)]
 
 
-class GreyStandIn(StandIn):
+class GrayStandIn(StandIn):
     def fill(self, draw: np.random.Generator, n: int) -> None:
         self.data = torch.from_numpy(draw.integers(0, 256, (n, 28, 28), dtype=np.uint8))
         self.targets = torch.arange(n) % 10
@@ -44,7 +44,7 @@ def torchvision(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
 
     package, datasets = ModuleType("torchvision"), ModuleType("torchvision.datasets")
     datasets.CIFAR10 = Fresh  # type: ignore[attr-defined]
-    datasets.MNIST = GreyStandIn  # type: ignore[attr-defined]
+    datasets.MNIST = GrayStandIn  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torchvision", package)
     monkeypatch.setitem(sys.modules, "torchvision.datasets", datasets)
     return Fresh
@@ -87,9 +87,7 @@ def test_damaged_files_are_the_users_to_replace(torchvision: type[StandIn], tmp_
 
 def test_a_failed_download_is_the_environments(torchvision: type[StandIn], tmp_path: Path) -> None:
     torchvision.failure = OSError("no route to host")
-    with pytest.raises(
-        EnvironmentProblem, match=r"download of CIFAR10 to .* failed \(no route to host\): check the network"
-    ):
+    with pytest.raises(MachineError, match=r"download of CIFAR10 to .* failed \(no route to host\): check the network"):
         read_with_torchvision("CIFAR10", tmp_path, download=True)
 
 
@@ -122,7 +120,7 @@ def test_torchvision_that_cannot_be_imported(
     for name in ("torchvision", "torchvision.datasets"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Raising("torchvision", error), *sys.meta_path])
-    with pytest.raises(EnvironmentProblem, match=said) as caught:
+    with pytest.raises(MachineError, match=said) as caught:
         read_with_torchvision("CIFAR10", tmp_path, download=True)
     if "not installed" not in said:
         assert f"the torchvision build that matches torch {torch.__version__}" in str(caught.value)

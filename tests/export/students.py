@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.evaluation import Answers, confidence
-from preceptor.evaluation.logits import network_logits
+from preceptor.metrics import Answers, confidence
+from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, ModelCard
-from preceptor.runs.cards import student_card
+from preceptor.run.cards import student_card
 from tests.classroom import digits, network
 
 SOURCE = CalibrationSet(data="digits", part="held_out", samples=100, fingerprint="0" * 64)
@@ -25,8 +25,8 @@ def student(abstains: bool = False, sharpness: float = 30.0, **card: Any) -> tup
 
 
 def decision(score: str = "softmax_response", threshold: float | None = None, **more: Any) -> Decision:
-    promise = {"max_risk": 0.02, "confidence": 0.95, "coverage": 0.5, "risk": 0.01, "calibrated_on": SOURCE}
-    return Decision(score=score, threshold=threshold, **promise, **more)
+    guarantee = {"max_risk": 0.02, "confidence": 0.95, "coverage": 0.5, "risk": 0.01, "calibrated_on": SOURCE}
+    return Decision(score=score, threshold=threshold, **guarantee, **more)
 
 
 def images(n: int = 64) -> Tensor:
@@ -34,7 +34,7 @@ def images(n: int = 64) -> Tensor:
 
 
 def answers(model: nn.Module, card: ModelCard, shown: Tensor) -> Answers:
-    return Answers(network_logits(model, card.normalisation(), shown), card.abstains)
+    return Answers(network_logits(model, card.normalization(), shown), card.abstains)
 
 
 def median_threshold(model: nn.Module, card: ModelCard, score: str, n: int = 64, **options: float) -> float:

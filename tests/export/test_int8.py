@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from preceptor.errors import InputError
-from preceptor.evaluation import aurc
-from preceptor.export import quantised, standing
+from preceptor.export import quantized, standing
 from preceptor.export.int8 import MODES, without_promise
+from preceptor.metrics import aurc
 from preceptor.models import ModelCard
 from tests.classroom import digits
 
@@ -17,7 +17,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime (extr
 @pytest.fixture(scope="module")
 def smaller(deployment):
     train = digits().train.images[:256]
-    return {mode: quantised(deployment.exports["onnx"], mode, deployment.card, train) for mode in MODES}
+    return {mode: quantized(deployment.exports["onnx"], mode, deployment.card, train) for mode in MODES}
 
 
 def model_of(export):
@@ -60,7 +60,7 @@ def test_the_promise_is_not_on_its_card(deployment, smaller, mode):
     told = session.get_modelmeta().custom_metadata_map
     card = ModelCard.model_validate_json(told["card"])
     assert (card.decision, card.sets) == (None, None)
-    assert "the risk promised there is not promised here" in card.notes["int8"]
+    assert "the risk guaranteed there is not guaranteed here" in card.notes["int8"]
     assert mode in card.notes["int8"]
     assert json.loads(told["class_names"]) == list(deployment.card.class_names)
     assert 0 < session.run(["answered"], {"images": digits().test.images.numpy()})[0].mean() < 1
@@ -68,12 +68,12 @@ def test_the_promise_is_not_on_its_card(deployment, smaller, mode):
 
 def test_without_a_decision_there_is_nothing_to_take_back(deployment):
     card = deployment.card.model_copy(update={"decision": None})
-    assert without_promise(card, "static").notes == {"int8": "quantised to int8 (static)"}
+    assert without_promise(card, "static").notes == {"int8": "quantized to int8 (static)"}
 
 
 def test_an_unknown_mode_is_refused(deployment):
     with pytest.raises(InputError, match="unknown int8 mode 'static8': did you mean 'static'"):
-        quantised(deployment.exports["onnx"], "static8", deployment.card, digits().train.images[:1])
+        quantized(deployment.exports["onnx"], "static8", deployment.card, digits().train.images[:1])
 
 
 def test_standing_by_hand(deployment):

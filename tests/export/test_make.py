@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.evaluation import which_answered
+from preceptor.errors import InputError, MachineError
 from preceptor.export import Export, check_formats, check_places, export_student, put_in_place
 from preceptor.export.make import FILES
+from preceptor.metrics import which_answered
 from preceptor.models import ModelCard, load_student, seeded_model
 from tests.export.students import answers, decision, images, student
 
@@ -129,11 +129,11 @@ def test_a_file_that_says_something_else_is_an_error(monkeypatch):
 
     def write_another(program, card, path):
         other, _ = student(sharpness=3.0)
-        make.save_program(make.traced(make.Deployed(other, card), card), card, path)
+        make.save_program(make.traced(make.ExportModule(other, card), card), card, path)
 
     monkeypatch.setitem(make._WRITERS, "pt2", write_another)
     network, card = student()
-    with pytest.raises(EnvironmentProblem, match=r"student.pt2: does not say what the student says: .*not written"):
+    with pytest.raises(MachineError, match=r"student.pt2: does not say what the student says: .*not written"):
         export_student(network, card, images(), ("pt2",))
 
 
@@ -144,7 +144,7 @@ def test_without_the_packages_it_says_what_to_install(monkeypatch):
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(onnx_runtime, "import_module", missing)
-    with pytest.raises(EnvironmentProblem, match=r"needs onnx, .*pip install 'preceptor\[onnx\]'"):
+    with pytest.raises(MachineError, match=r"needs onnx, .*pip install 'preceptor\[onnx\]'"):
         check_formats(["onnx"])
     check_formats(["pt2", "state-dict"])
 

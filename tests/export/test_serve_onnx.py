@@ -77,7 +77,7 @@ def palette_with_transparency() -> bytes:
         return file.getvalue()
 
 
-def colourful(kind: str, mode: str = "RGB") -> bytes:
+def colorful(kind: str, mode: str = "RGB") -> bytes:
     with io.BytesIO() as file:
         Image.effect_noise((37, 23), 90).convert(mode).save(file, kind)
         return file.getvalue()
@@ -86,10 +86,10 @@ def colourful(kind: str, mode: str = "RGB") -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
-        colourful("JPEG"),
-        colourful("PNG"),
-        colourful("BMP", "L"),
-        colourful("TIFF", "CMYK"),
+        colorful("JPEG"),
+        colorful("PNG"),
+        colorful("BMP", "L"),
+        colorful("TIFF", "CMYK"),
         palette_with_transparency(),
     ],
     ids=["jpeg", "png", "bmp", "tiff", "palette"],

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from preceptor.errors import EnvironmentProblem
-from preceptor.evaluation import confidence
-from preceptor.export import Deployed, check, expected, some_of
+from preceptor.errors import MachineError
+from preceptor.export import ExportModule, check, expected, some_of
+from preceptor.metrics import confidence
 from tests.export.students import answers, decision, images, median_threshold, student
 
 NAN = float("nan")
@@ -20,7 +20,7 @@ def decided():
 
 def verdict(decided, spoil=lambda reply: reply):
     network, card = decided
-    deployed = Deployed(network, card)
+    deployed = ExportModule(network, card)
     return check("file", lambda shown: spoil(deployed.reply(shown)), images(), expected(network, card, images()))
 
 
@@ -56,7 +56,7 @@ def only_in_batches_of(size, change):
     ids=["label", "probability", "nan", "score", "decision", "fewer"],
 )
 def test_what_differs_is_an_error_in_whatever_batch(decided, size, change, says):
-    with pytest.raises(EnvironmentProblem, match=f"^file: does not say what the student says: .*{says}.*not written"):
+    with pytest.raises(MachineError, match=f"^file: does not say what the student says: .*{says}.*not written"):
         verdict(decided, only_in_batches_of(size, change))
 
 
@@ -64,7 +64,7 @@ def test_a_sample_at_its_threshold_may_be_decided_by_rounding():
     network, card = student()
     threshold = float(confidence("softmax_response", answers(network, card, images()))[5])
     card = card.model_copy(update={"decision": decision(threshold=threshold)})
-    deployed, wanted = Deployed(network, card), expected(network, card, images())
+    deployed, wanted = ExportModule(network, card), expected(network, card, images())
     assert wanted.near.nonzero().flatten().tolist() == [5]
 
     def the_other_way(shown):

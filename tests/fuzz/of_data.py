@@ -1,4 +1,4 @@
-"""Images and labels: arrays, folders, CIFAR's and MNIST's own formats, and images to be labelled."""
+"""Images and labels: arrays, folders, CIFAR's and MNIST's own formats, and images to be labeled."""
 
 import gzip
 import io
@@ -123,13 +123,13 @@ def _to_label() -> list[bytes]:
 def to_label(folder: Path, content: bytes) -> None:
     """Images that a student is asked about, as whatever kind of file they are called."""
     from preceptor.data.images import Form
-    from preceptor.data.stream import open_source
+    from preceptor.data.sources import open_image_source
     from preceptor.errors import PreceptorError
 
     for name in ("a.npy", "a.npz", "a.png"):
         (folder / name).write_bytes(content)
         try:
-            source = open_source(folder / name)
+            source = open_image_source(folder / name)
             if len(source) <= 100:
                 list(source.pictures(Form(1, 4, 4)))
         except PreceptorError:

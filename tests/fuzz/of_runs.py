@@ -17,8 +17,8 @@ from tests.fuzz.registry import target
 @target(lambda: [_run_record()])
 def stopped_run(folder: Path, content: bytes) -> None:
     """A run folder to go on with: its record, or, behind a zero byte, its metrics."""
-    from preceptor.runs.resume import _forget_after, _part, _was_compiled
-    from preceptor.runs.resume import stopped_run as look
+    from preceptor.run.resume import _forget_after, _part, _was_compiled
+    from preceptor.run.resume import stopped_run as look
 
     record, _, metrics = content.partition(b"\0")
     (folder / "run.yaml").write_bytes(record)
@@ -54,14 +54,14 @@ def _checkpoint() -> bytes:
 
 @target(lambda: [_scores()])
 def scores(folder: Path, content: bytes) -> None:
-    from preceptor.runs.scores import load_scores
+    from preceptor.run.scores import load_scores
 
     (folder / "scores.safetensors").write_bytes(content)
     load_scores(folder / "scores.safetensors")
 
 
 def _scores() -> bytes:
-    origin = {"stage": "el2n", "options": {}, "data": "digits", "data_fingerprint": "x", "teacher_fingerprint": "y"}
+    origin = {"name": "el2n", "options": {}, "data": "digits", "data_fingerprint": "x", "teacher_fingerprint": "y"}
     origin |= {"size": 3, "held_out": 0, "checkpoints": 1, "seed": 0, "preceptor": "0.1.0"}
     tensors = {"index": torch.arange(3), "score": torch.zeros(3), "selected": torch.ones(3, dtype=torch.bool)}
     return safetensors.torch.save(tensors, {"preceptor-scores": json.dumps(origin)})
@@ -70,7 +70,7 @@ def _scores() -> bytes:
 @cache
 def _stopped() -> Any:
     """A moment of a short training, and what goes on from it."""
-    from preceptor.training import Protocol, Pupil, fit
+    from preceptor.training import Student, TrainingConfig, fit
     from tests.classroom import digits, few, network
     from tests.examples import ready
 
@@ -85,10 +85,12 @@ def _stopped() -> Any:
 
     def going_on(start: Any = None) -> None:
         data = digits()
-        pupil = Pupil("student", network(0, "convnet4", outputs=11), ready("corrected-self-adaptive", len(data.train)))
+        pupil = Student(
+            "student", network(0, "convnet4", outputs=11), ready("corrected-self-adaptive", len(data.train))
+        )
         how = {"teacher": Said(), "compile": "never", "keeper": Keeps(), "start": start}
-        rule, protocol = data.view_rule, Protocol(epochs=2, batch_size=8)
-        list(fit([pupil], data.train, few(16), rule, data.normalisation, protocol, **how))
+        rule, training = data.augmentation, TrainingConfig(epochs=2, batch_size=8)
+        list(fit([pupil], data.train, few(16), rule, data.normalization, training, **how))
 
     going_on()
     return kept[1], going_on
@@ -106,11 +108,11 @@ class Said:
 def _changes() -> list[bytes]:
     changes = [
         (["lowered"], 0),
-        (["optimiser", "state", 0], [1]),
+        (["optimizer", "state", 0], [1]),
         (["scheduler", "last_epoch"], -1),
         (["scheduler", "optimizer"], {}),
         (["tally", "losses"], {"kl": [[1.0]]}),
-        (["optimiser", "param_groups", 0, "lr"], 1e300),
+        (["optimizer", "param_groups", 0, "lr"], 1e300),
         (["chain", "_terms.head.loss.belief"], [0.5, 0.5]),
         (["student"], {}),
     ]
@@ -120,7 +122,7 @@ def _changes() -> list[bytes]:
 @target(_changes)
 def moment(folder: Path, content: bytes) -> None:
     """A checkpoint that is whole, in which one thing is another: the path to it, and, on a line of its own, what."""
-    from preceptor.training.watcher import Moment
+    from preceptor.training.callbacks import TrainState
 
     (epoch, step, state), going_on = _stopped()
     pupils = torch.load(io.BytesIO(state), weights_only=True)
@@ -129,7 +131,7 @@ def moment(folder: Path, content: bytes) -> None:
         put(pupils["student"], json.loads(path), as_tensors(json.loads(value)))
     except (ValueError, LookupError, TypeError, RecursionError, RuntimeError, OverflowError):
         return  # it names no place, or nothing that torch could have written
-    going_on(Moment(epoch, step, pupils))
+    going_on(TrainState(epoch, step, pupils))
 
 
 def put(there: Any, path: Any, value: Any) -> None:
@@ -151,19 +153,19 @@ def _failed() -> tuple[bytes, bytes, bytes]:
     """What a run writes of a step that went wrong: record, batch, and state."""
     from tempfile import TemporaryDirectory
 
-    from preceptor.training import NotFinite, Protocol, Pupil, fit
+    from preceptor.training import NotFinite, Student, TrainingConfig, fit
     from preceptor.training.failure import BATCH_FILE, FAILURE_FILE, STATE_FILE, save_failure
     from tests.classroom import digits, few, network
     from tests.examples import ready
 
     data, found = digits(), []
-    pupil = Pupil("student", network(0, "convnet4"), ready("none"))
+    pupil = Student("student", network(0, "convnet4"), ready("none"))
     with torch.no_grad():
         next(pupil.student.parameters())[0] = torch.nan
     try:
-        protocol = Protocol(epochs=1, batch_size=8)
+        training = TrainingConfig(epochs=1, batch_size=8)
         how = {"compile": "never", "on_failure": found.append}
-        list(fit([pupil], data.train, few(8), data.view_rule, data.normalisation, protocol, **how))
+        list(fit([pupil], data.train, few(8), data.augmentation, data.normalization, training, **how))
     except NotFinite:
         pass
     with TemporaryDirectory() as name:
@@ -174,7 +176,7 @@ def _failed() -> tuple[bytes, bytes, bytes]:
 
 def _replay(folder: Path, record: bytes, batch: bytes, state: bytes) -> None:
     """The files of a failed run, their checksums right where the record can hold them."""
-    from preceptor.runs import replay
+    from preceptor.run import replay
     from preceptor.training.failure import BATCH_FILE, FAILURE_FILE, STATE_FILE
 
     (folder / "failure").mkdir()

@@ -14,25 +14,25 @@ def _recipes() -> list[bytes]:
 def _settings() -> list[bytes]:
     return [
         b"data: digits\nseed: 1\nrecipe: kd\nprotocol: {epochs: 3, learning_rate: 1e-3}\n",
-        b"base: &b {stage: kl}\nrecipe: {terms: {kl: {match: *b, weight: 0.5}}}\nvalidation: 0.2\n",
-        b"teacher: [a, b]\nensemble_weights: [1, 2]\nteacher_normalisation: {mean: [0.5], std: [0.1]}\n",
+        b"base: &b {name: kl}\nrecipe: {terms: {kl: {loss: *b, weight: 0.5}}}\nvalidation: 0.2\n",
+        b"teacher: [a, b]\nensemble_weights: [1, 2]\nteacher_normalization: {mean: [0.5], std: [0.1]}\n",
     ]
 
 
 @target(_recipes)
 def recipe(folder: Path, content: bytes) -> None:
-    from preceptor.chain import Chain
-    from preceptor.recipes import build_chain_parts
+    from preceptor.loss import DistillationLoss
+    from preceptor.recipes import build_recipe_parts
     from preceptor.recipes.reader import read_recipe
 
     path = folder / "my.yaml"
     path.write_bytes(content)
-    Chain(**build_chain_parts(read_recipe(path)))
+    DistillationLoss(**build_recipe_parts(read_recipe(path)))
 
 
 @target(_settings)
 def configuration(folder: Path, content: bytes) -> None:
-    from preceptor.runs import read_config, resolve
+    from preceptor.run import read_config, resolve
 
     path = folder / "run.yaml"
     path.write_bytes(content)
@@ -40,11 +40,11 @@ def configuration(folder: Path, content: bytes) -> None:
 
 
 @target(
-    lambda: [b"seed=1", b"protocol.epochs=5", b"recipe.correct={stage: label_revision, eta: 0.5}", b"teacher=[a,b]"]
+    lambda: [b"seed=1", b"training.epochs=5", b"recipe.correction={name: label_revision, eta: 0.5}", b"teacher=[a,b]"]
 )
 def override(folder: Path, content: bytes) -> None:
     from preceptor.config import parse_override
-    from preceptor.runs import resolve
+    from preceptor.run import resolve
 
     resolve({}, [parse_override(content.decode(errors="surrogateescape"))])
 

@@ -1,4 +1,4 @@
-"""A student's folder: its card, what the card promises, its weights, and moments of its training."""
+"""A student's folder: its card, what the card guarantees, its weights, and moments of its training."""
 
 import json
 from functools import cache
@@ -78,15 +78,15 @@ def _deciding() -> list[bytes]:
 
 @target(_deciding)
 def decision(folder: Path, content: bytes) -> None:
-    """What a card promises, at work."""
-    from preceptor.data.stream import Picture
-    from preceptor.runs.prediction import Predictor
+    """What a card guarantees, at work."""
+    from preceptor.data.sources import ImageItem
+    from preceptor.run.prediction import Predictor
 
     (folder / "student.json").write_bytes(content)
     (folder / "student.safetensors").write_bytes(_sound_weights())
     predictor = Predictor(folder, device="cpu")
     pixels = torch.zeros(predictor.form.channels, predictor.form.height, predictor.form.width, dtype=torch.uint8)
-    list(predictor.predictions([Picture("a", None, pixels, None)]))
+    list(predictor.predictions([ImageItem("a", None, pixels, None)]))
 
 
 @target(lambda: [_card(notes={"learning_rate": "0.1"}), _card(), _card(notes={"learning_rate": "1e999"})])

@@ -1,4 +1,4 @@
-"""What a teacher says: banks, files of logits, and ONNX models."""
+"""What a teacher says: caches, files of logits, and ONNX models."""
 
 import io
 import json
@@ -18,10 +18,10 @@ _BANK = {
     "layout": {"samples": 4, "views": 2, "classes": 3},
     "fingerprint": {
         "data": "x",
-        "views": {"rule": "ViewRule", "padding": 0},
+        "views": {"rule": "CropFlip", "padding": 0},
         "class_names": ["a", "b", "c"],
         "teacher": "y",
-        "normalisation": {"mean": [0.5], "std": [0.25]},
+        "normalization": {"mean": [0.5], "std": [0.25]},
     },
 }
 
@@ -32,15 +32,15 @@ def _banks() -> list[bytes]:
 
 
 @target(_banks)
-def bank(folder: Path, content: bytes) -> None:
+def cache(folder: Path, content: bytes) -> None:
     """The card, and, behind a zero byte, the first file of records."""
-    from preceptor.teachers.bank import info, look_into, verify
+    from preceptor.teachers.cache import info, open_readonly, verify
 
     words, _, cells = content.partition(b"\0")
-    (folder / "bank.json").write_bytes(words)
+    (folder / "cache.json").write_bytes(words)
     if cells:
         (folder / "shard-00000.bin").write_bytes(cells)
-    found = look_into(folder)
+    found = open_readonly(folder)
     info(found)
     if found.layout.cells <= 10_000:
         verify(found, repair=True)
@@ -85,8 +85,8 @@ def _teach_from(path: Path, content: bytes) -> None:
 def _journals() -> list[bytes]:
     from tempfile import TemporaryDirectory
 
-    from preceptor.teachers.bank import Layout
-    from preceptor.teachers.bank.journal import Journal
+    from preceptor.teachers.cache import Layout
+    from preceptor.teachers.cache.journal import Journal
 
     layout = Layout(**_BANK["layout"])  # type: ignore[arg-type]
     with TemporaryDirectory() as name:
@@ -109,15 +109,15 @@ def bank_journal(folder: Path, content: bytes) -> None:
     """What a killed writer left, its checksum made right."""
     import zlib
 
-    from preceptor.teachers.bank import Bank, verify
-    from preceptor.teachers.bank.card import read_card
-    from preceptor.teachers.bank.journal import JOURNAL_FILE
+    from preceptor.teachers.cache import LogitCache, verify
+    from preceptor.teachers.cache.journal import JOURNAL_FILE
+    from preceptor.teachers.cache.metadata import read_card
 
-    (folder / "bank.json").write_text(json.dumps(_BANK))
+    (folder / "cache.json").write_text(json.dumps(_BANK))
     right = zlib.crc32(content[16:]).to_bytes(8, "little")
     (folder / JOURNAL_FILE).write_bytes(content[:8] + right + content[16:])
-    with Bank(folder, read_card(folder), Silent()) as bank:
-        verify(bank)
+    with LogitCache(folder, read_card(folder), Silent()) as cache:
+        verify(cache)
 
 
 def _models() -> list[bytes]:
@@ -144,12 +144,12 @@ def _models() -> list[bytes]:
 
 @target(_models)
 def onnx_model(folder: Path, content: bytes) -> None:
-    from preceptor.data import Normalisation
+    from preceptor.data import Normalization
     from preceptor.teachers.onnx import OnnxTeacher
 
     (folder / "teacher.onnx").write_bytes(content)
     teacher = OnnxTeacher(
-        folder / "teacher.onnx", says="logits", image_shape=(1, 2, 2), otherwise=Normalisation((0.5,), (0.5,))
+        folder / "teacher.onnx", says="logits", image_shape=(1, 2, 2), otherwise=Normalization((0.5,), (0.5,))
     )
     index = torch.arange(3)
     said = teacher.said(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), index, index)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from preceptor.errors import InputError
 from preceptor.models import AlexNet, ModelCard, build_model, known_models, load_student, save_student, seeded_model
-from preceptor.models.layout import in_fast_layout
+from preceptor.models.layout import to_memory_format
 
 # Side of the kernel, inputs (0: the images' channels), outputs.
 CONVOLUTIONS = [(5, 0, 64), (3, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
@@ -81,8 +81,8 @@ def test_small_images_fill_the_fully_connected_layers_without_resizing(side):
 def test_the_order_of_memory_changes_nothing():
     network = AlexNet(3).eval()
     images = torch.randn(2, 3, 32, 32)
-    assert in_fast_layout(images).stride() != images.stride()
-    torch.testing.assert_close(network(in_fast_layout(images)), network(images))
+    assert to_memory_format(images).stride() != images.stride()
+    torch.testing.assert_close(network(to_memory_format(images)), network(images))
 
 
 def test_every_weight_learns():
@@ -132,11 +132,11 @@ def test_learns_bright_from_dark():
     label = torch.arange(16) % 2
     images = torch.randn(16, 1, 16, 16) + (2 * label - 1).view(-1, 1, 1, 1)
     network = AlexNet(1, 2)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     for _ in range(30):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         F.cross_entropy(network(images), label).backward()
-        optimiser.step()
+        optimizer.step()
     with torch.no_grad():
         assert torch.equal(network.eval()(images).argmax(1), label)
 

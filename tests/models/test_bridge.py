@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.models import build_model
 
 
@@ -82,7 +82,7 @@ def test_a_name_like_no_other_is_told_where_to_look():
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_a_missing_library_names_the_extra(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(EnvironmentProblem, match=rf"{library} is not installed: pip install 'preceptor\[vision\]'"):
+    with pytest.raises(MachineError, match=rf"{library} is not installed: pip install 'preceptor\[vision\]'"):
         build_model(f"{library}:resnet18", channels=3, classes=7)
 
 
@@ -91,7 +91,7 @@ def test_an_unloadable_library_names_the_matching_build(library, monkeypatch, tm
     (tmp_path / f"{library}.py").write_text("raise RuntimeError('operator torchvision::nms does not\\nexist')")
     monkeypatch.delitem(sys.modules, library, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(EnvironmentProblem) as caught:
+    with pytest.raises(MachineError) as caught:
         build_model(f"{library}:resnet18", channels=3, classes=7)
     message = str(caught.value)
     assert "\n" not in message
@@ -108,7 +108,7 @@ def test_the_real_library(library):
 
 def test_importing_and_listing_models_loads_nothing_heavy():
     code = (
-        "import sys, preceptor.evaluation, preceptor.models as models; models.known_models(); "
+        "import sys, preceptor.metrics, preceptor.models as models; models.known_models(); "
         "models.build_model('convnet2', channels=1, classes=2); "
         "print(sorted({name.split('.')[0] for name in sys.modules}))"
     )

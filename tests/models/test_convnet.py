@@ -35,12 +35,12 @@ def test_learns_digits():
     label = torch.tensor(label)
     torch.manual_seed(0)
     network = ConvNet(8)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     for _ in range(2):
         for batch in torch.randperm(1000).split(25):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             torch.nn.functional.cross_entropy(network(images[batch]), label[batch]).backward()
-            optimiser.step()
+            optimizer.step()
     network.eval()
     with torch.no_grad():
         right = network(images[1000:]).argmax(1) == label[1000:]

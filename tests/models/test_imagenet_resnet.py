@@ -100,23 +100,23 @@ def reference_logits(network, depth, images):
     """The paper's network from the tensors alone, in the order in which the layers hold them."""
     tensors = iter([t for name, t in network.state_dict().items() if "num_batches" not in name])
 
-    def convolve_and_normalise(maps, stride=1):
+    def convolve_and_normalize(maps, stride=1):
         kernel, scale, shift, mean, variance = (next(tensors) for _ in range(5))
         maps = F.conv2d(maps, kernel, stride=stride, padding=kernel.shape[-1] // 2)
-        normalised = (maps - mean.view(-1, 1, 1)) / (variance.view(-1, 1, 1) + 1e-5).sqrt()
-        return normalised * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+        normalized = (maps - mean.view(-1, 1, 1)) / (variance.view(-1, 1, 1) + 1e-5).sqrt()
+        return normalized * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
 
     repeats, kernels_at = TABLE[depth]
     sides = [side for side, _ in kernels_at(64)]
     with_stride = sides.index(3)
-    maps = convolve_and_normalise(images).clamp(min=0)
+    maps = convolve_and_normalize(images).clamp(min=0)
     for repeat, stride_of_stage in zip(repeats, STRIDES, strict=True):
         for block in range(repeat):
             stride, residual = stride_of_stage if block == 0 else 1, maps
             for layer in range(len(sides)):
-                residual = convolve_and_normalise(residual, stride if layer == with_stride else 1)
+                residual = convolve_and_normalize(residual, stride if layer == with_stride else 1)
                 residual = residual if layer == len(sides) - 1 else residual.clamp(min=0)
-            shortcut = maps if maps.shape == residual.shape else convolve_and_normalise(maps, stride)
+            shortcut = maps if maps.shape == residual.shape else convolve_and_normalize(maps, stride)
             maps = (residual + shortcut).clamp(min=0)
     weight, bias = tensors
     return maps.flatten(2).mean(2) @ weight.T + bias

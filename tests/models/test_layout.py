@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from preceptor.models.layout import in_fast_layout
+from preceptor.models.layout import to_memory_format
 
 CHANNELS_LAST, CONTIGUOUS = torch.channels_last, torch.contiguous_format
 
@@ -13,11 +13,11 @@ CHANNELS_LAST, CONTIGUOUS = torch.channels_last, torch.contiguous_format
 @pytest.mark.parametrize("given", [CHANNELS_LAST, CONTIGUOUS])
 def test_channels_last_from_256_pixels_on(height, width, layout, given):
     images = torch.randn(2, 3, height, width).contiguous(memory_format=given)
-    arranged = in_fast_layout(images)
+    arranged = to_memory_format(images)
     assert arranged.is_contiguous(memory_format=layout)
     assert torch.equal(arranged, images)
 
 
 def test_images_that_already_are_so_are_not_copied():
     images = torch.randn(2, 3, 32, 32).contiguous(memory_format=CHANNELS_LAST)
-    assert in_fast_layout(images).data_ptr() == images.data_ptr()
+    assert to_memory_format(images).data_ptr() == images.data_ptr()

@@ -47,17 +47,17 @@ def reference_logits(network, images):
     """Section 4.2 of the paper from the tensors alone, in the order in which the layers hold them."""
     tensors = iter([t for name, t in network.state_dict().items() if "num_batches" not in name])
 
-    def convolve_and_normalise(maps, stride=1):
+    def convolve_and_normalize(maps, stride=1):
         kernel, scale, shift, mean, variance = (next(tensors) for _ in range(5))
         maps = F.conv2d(maps, kernel, stride=stride, padding=kernel.shape[-1] // 2)
-        normalised = (maps - mean.view(-1, 1, 1)) / (variance.view(-1, 1, 1) + 1e-5).sqrt()
-        return normalised * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
+        normalized = (maps - mean.view(-1, 1, 1)) / (variance.view(-1, 1, 1) + 1e-5).sqrt()
+        return normalized * scale.view(-1, 1, 1) + shift.view(-1, 1, 1)
 
-    maps = convolve_and_normalise(images).clamp(min=0)
+    maps = convolve_and_normalize(images).clamp(min=0)
     for block in range(3):  # depth 8: one block a stage
         stride = 1 if block == 0 else 2
-        residual = convolve_and_normalise(convolve_and_normalise(maps, stride).clamp(min=0))
-        shortcut = maps if maps.shape == residual.shape else convolve_and_normalise(maps, stride)
+        residual = convolve_and_normalize(convolve_and_normalize(maps, stride).clamp(min=0))
+        shortcut = maps if maps.shape == residual.shape else convolve_and_normalize(maps, stride)
         maps = (residual + shortcut).clamp(min=0)
     weight, bias = tensors
     return maps.flatten(2).mean(2) @ weight.T + bias

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from preceptor import files
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.models import ModelCard, build_model, load_student, save_student
 
 CARD = ModelCard(
@@ -86,9 +86,9 @@ def test_loading_and_saving_leave_the_generator_alone(folder):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_card_gives_its_normalisation():
+def test_the_card_gives_its_normalization():
     images = torch.full((1, 1, 2, 2), 255, dtype=torch.uint8)
-    torch.testing.assert_close(CARD.normalisation()(images), torch.full((1, 1, 2, 2), (1 - 0.3) / 0.2))
+    torch.testing.assert_close(CARD.normalization()(images), torch.full((1, 1, 2, 2), (1 - 0.3) / 0.2))
 
 
 def test_weights_are_in_place_before_the_card(tmp_path, monkeypatch):
@@ -111,14 +111,14 @@ def test_a_full_disk_keeps_the_student_that_was_there(folder, monkeypatch, file_
         write(path, data)
 
     monkeypatch.setattr(files, "_write_synced", write_until_full)
-    with pytest.raises(EnvironmentProblem, match=f"{folder}.*: cannot be written: No space left"):
+    with pytest.raises(MachineError, match=f"{folder}.*: cannot be written: No space left"):
         save_student(folder, trained_network(), CARD)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentProblem, match="cannot be written"):
+    with pytest.raises(MachineError, match="cannot be written"):
         save_student(tmp_path / "file" / "run", trained_network(), CARD)
 
 
@@ -206,11 +206,11 @@ class Bomb:
         return Path.touch, (self.target,)
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-def test_a_pickle_is_never_opened(folder, protocol):
-    bomb = pickle.dumps(Bomb(folder / "exploded"), protocol=protocol)
+@pytest.mark.parametrize("training", [0, 2, 4, 5])
+def test_a_pickle_is_never_opened(folder, training):
+    bomb = pickle.dumps(Bomb(folder / "exploded"), training=training)
     (folder / "student.safetensors").write_bytes(bomb)
-    refused(folder, "student.safetensors", "not a whole safetensors file" if protocol == 0 else "a pickle")
+    refused(folder, "student.safetensors", "not a whole safetensors file" if training == 0 else "a pickle")
     assert not (folder / "exploded").exists()
 
 

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given
 from torch.nn import functional as F
 
-from preceptor import Chain, InputError, LabelRevision, LabelSmoothing, recipe, recipe_names
-from preceptor.recipes import RecipeFile, read_recipe
+from preceptor import DistillationLoss, InputError, LabelRevision, LabelSmoothing, recipe, recipe_names
+from preceptor.recipes import Recipe, read_recipe
 from tests.examples import ready, suited
 from tests.strategies import Taught, taught
 
-TERM = "terms:\n  kl: {match: kl}\n"
+TERM = "terms:\n  kl: {loss: kl}\n"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -32,10 +32,10 @@ def test_every_recipe_says_what_it_is_and_teaches(name: str) -> None:
     content = read_recipe(name)
     assert content.about
     assert content.paper
-    chain = ready(name)
-    student = suited(chain, torch.zeros(3, 4)).requires_grad_()
+    loss = ready(name)
+    student = suited(loss, torch.zeros(3, 4)).requires_grad_()
     teacher = torch.tensor([[4.0, 1, 0, 0], [3.0, 1, 0, 0], [0.0, 2, 0, 0]])
-    terms = chain(student, teacher, torch.tensor([0, 2, -1]), index=torch.arange(3), progress=0.5)
+    terms = loss(student, teacher, torch.tensor([0, 2, -1]), index=torch.arange(3), progress=0.5)
     terms.total.backward()
     assert set(terms.losses) == set(content.terms)
     assert terms.total > 0
@@ -47,12 +47,12 @@ def test_every_recipe_says_what_it_is_and_teaches(name: str) -> None:
 def test_every_recipe_survives_being_written_down(name: str, tmp_path: Path) -> None:
     content = read_recipe(name)
     dumped = content.model_dump(mode="json", exclude_none=True)
-    assert RecipeFile.model_validate(dumped) == content
+    assert Recipe.model_validate(dumped) == content
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_but_those_of_labels_alone_needs_its_teacher(name: str) -> None:
-    assert Chain(**recipe(name)).needs_teacher == (name not in ("none", "gambler", "self-adaptive"))
+    assert DistillationLoss(**recipe(name)).needs_teacher == (name not in ("none", "gambler", "self-adaptive"))
 
 
 @given(taught(largest=8.0))
@@ -67,31 +67,33 @@ def test_the_formulas_of_the_plain_recipes(batch: Taught) -> None:
         "drop-wrong": torch.where(right, 0.1 * ce + 0.9 * kl, ce).mean(),
     }
     for name, total in expected.items():
-        torch.testing.assert_close(Chain(**recipe(name))(z, t, y).total, total)
+        torch.testing.assert_close(DistillationLoss(**recipe(name))(z, t, y).total, total)
 
 
 @given(taught(largest=8.0))
 def test_a_teacher_that_is_always_right_makes_every_correction_plain(batch: Taught) -> None:
     arguments = batch.student, batch.teacher, batch.teacher_class
-    kd = Chain(**recipe("kd"))(*arguments)
+    kd = DistillationLoss(**recipe("kd"))(*arguments)
     for name in ("label-revision-kl", "drop-wrong"):
-        torch.testing.assert_close(Chain(**recipe(name))(*arguments).total, kd.total)
+        torch.testing.assert_close(DistillationLoss(**recipe(name))(*arguments).total, kd.total)
     for name in ("ka-ps", "ka-lsr"):
-        torch.testing.assert_close(Chain(**recipe(name))(*arguments).total, kd["kl"] / 0.9)
+        torch.testing.assert_close(DistillationLoss(**recipe(name))(*arguments).total, kd["kl"] / 0.9)
 
 
 def test_overrides_reach_stages_terms_and_their_options() -> None:
-    parts = recipe("label-revision-kl", {"correct.eta": 0.5, "terms.kl.weight": 2, "temper.temperature": 1})
-    assert parts["correct"] == LabelRevision(eta=0.5)
+    parts = recipe("label-revision-kl", {"correction.eta": 0.5, "terms.kl.weight": 2, "temperature.temperature": 1})
+    assert parts["correction"] == LabelRevision(eta=0.5)
     assert parts["terms"]["kl"].weight == 2
-    assert parts["temper"].temperature == 1  # type: ignore[union-attr]
+    assert parts["temperature"].temperature == 1  # type: ignore[union-attr]
 
 
 def test_overrides_exchange_and_add_parts() -> None:
-    parts = recipe("ka-ps", {"correct": "label_smoothing", "correct.eps": 0.1, "terms.ce.truth": "cross_entropy"})
-    assert parts["correct"] == LabelSmoothing(eps=0.1)
+    parts = recipe(
+        "ka-ps", {"correction": "label_smoothing", "correction.eps": 0.1, "terms.ce.label_loss": "cross_entropy"}
+    )
+    assert parts["correction"] == LabelSmoothing(eps=0.1)
     assert set(parts["terms"]) == {"kl", "ce"}
-    assert recipe("ka-ps", {"correct": None})["correct"] is None
+    assert recipe("ka-ps", {"correction": None})["correction"] is None
 
 
 def test_an_override_does_not_last() -> None:
@@ -103,8 +105,8 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
     path = written(tmp_path, "select: drop_wrong\n" + TERM)
     for name in (path, str(path)):
         parts = recipe(name)
-        assert (parts["correct"], parts["temper"]) == (None, None)
-        assert parts["select"] is not None
+        assert (parts["correction"], parts["temperature"]) == (None, None)
+        assert parts["selection"] is not None
 
 
 @pytest.mark.parametrize(
@@ -116,23 +118,31 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
         ("kd", {"termz.kl.weight": 1}, "unknown key in recipe kd 'termz': did you mean 'terms'"),
         ("kd", {"terms.kl.wieght": 1}, "unknown key in recipe kd 'wieght': did you mean 'weight'"),
         ("kd", {"terms.kl.weight": "big"}, r"recipe kd: terms\.kl\.weight: .*given: 'big'"),
-        ("kd", {"terms.kl.truth": "cross_entropy"}, "a term has either match or truth"),
+        ("kd", {"terms.kl.label_loss": "cross_entropy"}, "a term has either match or truth"),
         ("kd", {"terms.new.weight": 1}, "a term has either match or truth"),
         ("kd", {"terms.kl.where": "wrnog"}, "unknown group of samples in 'where' 'wrnog': did you mean 'wrong'"),
         ("kd", {"terms.kl.where": "selected"}, "nothing selects"),
         ("kd", {"terms.kl.reduction": "mean"}, r"terms\.kl\.reduction: Input should be 'batch' or 'where'"),
-        ("kd", {"terms.kl.match": "kll"}, "unknown match stage 'kll': did you mean 'kl'"),
-        ("kd", {"terms.kl.match.squared": True}, "unknown option of match stage 'kl' 'squared': .*temperature_squared"),
-        ("kd", {"correct": "label_revison"}, "unknown correct stage 'label_revison': did you mean 'label_revision'"),
-        ("kd", {"correct": "label_revision", "correct.eta": 1.5}, "eta = 1.5: must be at least 0 and below 1"),
-        ("kd", {"correct": 3}, "recipe kd: correct: "),
-        ("kd", {"temper.temperature": "hot"}, r"fixed\.temperature = 'hot': input should be a valid number"),
+        ("kd", {"terms.kl.loss": "kll"}, "unknown match component 'kll': did you mean 'kl'"),
+        (
+            "kd",
+            {"terms.kl.loss.squared": True},
+            "unknown option of match component 'kl' 'squared': .*temperature_squared",
+        ),
+        (
+            "kd",
+            {"correction": "label_revison"},
+            "unknown correct component 'label_revison': did you mean 'label_revision'",
+        ),
+        ("kd", {"correction": "label_revision", "correction.eta": 1.5}, "eta = 1.5: must be at least 0 and below 1"),
+        ("kd", {"correction": 3}, "recipe kd: correct: "),
+        ("kd", {"temperature.temperature": "hot"}, r"fixed\.temperature = 'hot': input should be a valid number"),
         ("kd", {"terms": {}}, "recipe kd: terms: .*at least 1 item"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_line(name: str, overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
-        Chain(**recipe(name, overrides))
+        DistillationLoss(**recipe(name, overrides))
     assert "\n" not in str(error.value)
 
 
@@ -140,12 +150,12 @@ def test_what_does_not_fit_is_one_clear_line(name: str, overrides: dict[str, Any
     ("text", "message"),
     [
         (TERM + TERM, "key 'terms' is given twice"),
-        ("terms:\n  kl: {match: kl}\n  kl: {match: kl}\n", "key 'kl' is given twice"),
+        ("terms:\n  kl: {loss: kl}\n  kl: {loss: kl}\n", "key 'kl' is given twice"),
         ("corect: probability_shift\n" + TERM, "did you mean 'correct'"),
         ("about: nothing to learn\n", "terms: Field required"),
         ("terms: kl\n", "terms: Input should be a valid dictionary"),
         ("terms:\n  kl: kl\n", r"terms\.kl: Input should be a valid dictionary"),
-        ("terms:\n  kl: {match: {eta: 1}}\n", r"terms\.kl\.match\.stage: Field required"),
+        ("terms:\n  kl: {loss: {eta: 1}}\n", r"terms\.kl\.match\.component: Field required"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from preceptor.correct import LabelRevision, LabelSmoothing, ProbabilityShift
-from preceptor.studies.result import ArmRow, Exhibit, StudyResult, TeacherRow, measure
+from preceptor.corrections import LabelRevision, LabelSmoothing, ProbabilityShift
+from preceptor.studies.result import ArmRow, ExampleImage, StudyResult, TeacherRow, measure
 
 BASELINE = (0.8917, 0.8694, 0.9028)
 ACCURACY = {
@@ -41,7 +41,7 @@ def study_row(
         about=ABOUT.get(recipe, "made up for a test"),
         against=None if is_baseline else "kd",
         measures={"accuracy": measure(accuracy, None if is_baseline else baseline)},
-        touched=None if recipe in UNTOUCHED else TOUCHED[: len(accuracy)],
+        affected=None if recipe in UNTOUCHED else TOUCHED[: len(accuracy)],
     )
 
 
@@ -66,7 +66,7 @@ def result() -> StudyResult:
         does_not_show="How large the gain is for your data: the digits are tiny, and the teacher is faulty on purpose.",
         config={"data": "digits", "rate": 0.4, "seeds": [0, 1, 2], "teacher_protocol": {"epochs": 20}},
         class_names=tuple("0123456789"),
-        lessons=200,
+        training_images=200,
         baseline="kd",
         teachers=[
             TeacherRow(
@@ -75,7 +75,7 @@ def result() -> StudyResult:
                 images=1293,
                 wrong_labels=[416, 409, 421],
                 accuracy=[0.7917, 0.7639, 0.7806],
-                accuracy_on_lessons=[0.81, 0.78, 0.795],
+                accuracy_on_training_images=[0.81, 0.78, 0.795],
                 error_by_class=[np.clip(error + generator.normal(0, 0.05, 10), 0, 1).tolist() for _ in range(3)],
             )
         ],
@@ -93,7 +93,7 @@ def with_another_teacher(result: StudyResult, accuracy: Mapping[str, tuple[float
 
 
 @pytest.fixture(scope="session")
-def exhibits() -> list[Exhibit]:
+def examples() -> list[ExampleImage]:
     """Digits that a linear classifier, taught with swapped labels, is surely wrong about."""
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
@@ -105,11 +105,11 @@ def exhibits() -> list[Exhibit]:
     wrong = np.flatnonzero(said.argmax(axis=1) != truth)
     surest = wrong[np.argsort(-said[wrong].max(axis=1))][:8]
     pixels = np.rint(images * 255 / 16).astype(np.uint8).reshape(-1, 8, 8)
-    return [exhibit(pixels[position], int(truth[position]), said[position].tolist()) for position in surest]
+    return [example(pixels[position], int(truth[position]), said[position].tolist()) for position in surest]
 
 
-def exhibit(pixels: np.ndarray, truth: int, said: list[float]) -> Exhibit:
-    """An exhibit with the targets that the package's own corrections make."""
+def example(pixels: np.ndarray, truth: int, said: list[float]) -> ExampleImage:
+    """An example with the targets that the package's own corrections make."""
     corrections: dict[str, Callable[..., torch.Tensor]] = {
         "label_revision": LabelRevision(),
         "probability_shift": ProbabilityShift(),
@@ -118,4 +118,4 @@ def exhibit(pixels: np.ndarray, truth: int, said: list[float]) -> Exhibit:
     log_probs = torch.tensor([said]).log()
     arguments = log_probs, torch.tensor([truth]), log_probs.argmax(dim=1)
     targets = {name: correct(*arguments).exp()[0].tolist() for name, correct in corrections.items()}
-    return Exhibit(pixels=pixels, truth=truth, said=said, targets=targets)
+    return ExampleImage(pixels=pixels, truth=truth, said=said, targets=targets)

@@ -9,9 +9,9 @@ from preceptor.models import CalibrationSet, Decision
 from preceptor.reports import evaluation_page, write_evaluation_page
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
 from preceptor.reports.evaluation_page import class_errors, declined_first
-from preceptor.runs import resolve, run
-from preceptor.runs.appraisal import Appraisal, appraise
-from preceptor.runs.measure import Shown, show_student
+from preceptor.run import resolve, run
+from preceptor.run.evaluation import Evaluation, evaluate_run
+from preceptor.run.measure import Shown, show_student
 from tests.classroom import SMALL_RUN
 from tests.reports.page import Page
 
@@ -21,29 +21,29 @@ HOSTILE = "<script>alert(1)</script>"
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory) -> Shown:
     folder = tmp_path_factory.mktemp("runs") / "student"
-    recipe = {"terms": {"head": {"truth": {"stage": "gambler", "payoff": 2.2}}}}
+    recipe = {"terms": {"head": {"truth": {"name": "gambler", "payoff": 2.2}}}}
     run(resolve({**SMALL_RUN, "student": "convnet4", "recipe": recipe}), folder)
     return show_student(folder)
 
 
 @pytest.fixture(scope="module")
-def appraisal(shown: Shown) -> Appraisal:
-    return appraise(shown, resamples=20)
+def evaluation(shown: Shown) -> Evaluation:
+    return evaluate_run(shown, resamples=20)
 
 
 @pytest.fixture(scope="module")
-def page(appraisal: Appraisal) -> Page:
-    return Page(evaluation_page(appraisal))
+def page(evaluation: Evaluation) -> Page:
+    return Page(evaluation_page(evaluation))
 
 
-def test_it_says_what_was_found(appraisal: Appraisal, page: Page) -> None:
-    accuracy = f"{100 * (appraisal.report.accuracy.value or 0):.2f} %"
+def test_it_says_what_was_found(evaluation: Evaluation, page: Page) -> None:
+    accuracy = f"{100 * (evaluation.report.accuracy.value or 0):.2f} %"
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert f"Right on {accuracy}" in text
-    for one in appraisal.report.selective:
+    for one in evaluation.report.selective:
         assert one.score.replace("_", " ") in text
         assert f"{100 * (one.aurc.value or 0):.2f} %" in text
-    for name in appraisal.shown.card.class_names:
+    for name in evaluation.shown.card.class_names:
         assert name in text
     assert "It was not compared with a teacher: the run names no teacher." in text
     assert "temperature was fitted on 135 training images" in text
@@ -56,26 +56,26 @@ def test_it_asks_for_nothing_from_elsewhere(page: Page) -> None:
     assert page.all("script") == []
 
 
-def test_the_galleries_show_errors_and_what_is_least_sure(appraisal: Appraisal, page: Page) -> None:
+def test_the_galleries_show_errors_and_what_is_least_sure(evaluation: Evaluation, page: Page) -> None:
     images = page.all("img")
     assert len(images) == 24 + 24
     wrong = [image["alt"] for image in images[:24]]
-    names = appraisal.shown.card.class_names
-    for position, said in zip(appraisal.report.confidently_wrong, wrong, strict=False):
-        taken = int(appraisal.outputs[position, :10].argmax())
-        truth = int(appraisal.shown.images.labels[position])
+    names = evaluation.shown.card.class_names
+    for position, said in zip(evaluation.report.confidently_wrong, wrong, strict=False):
+        taken = int(evaluation.outputs[position, :10].argmax())
+        truth = int(evaluation.shown.images.labels[position])
         assert said == f"An image of {names[truth]} that the student takes for {names[taken]}"
         assert truth != taken
 
 
 def test_of_a_decision_only_what_it_declines_is_shown(shown: Shown) -> None:
     on = CalibrationSet(data="digits", part="test", samples=9, fingerprint="0")
-    promise = {"max_risk": 0.1, "confidence": 0.9, "coverage": 1.0, "risk": 0.0, "calibrated_on": on}
-    report = appraise(shown, resamples=2).report
+    guarantee = {"max_risk": 0.1, "confidence": 0.9, "coverage": 1.0, "risk": 0.0, "calibrated_on": on}
+    report = evaluate_run(shown, resamples=2).report
     logits = shown.outputs(shown.images.images)[:, :10].double()
     surest = float(logits.softmax(dim=1).amax(dim=1)[report.least_sure[4]])
-    decision = Decision(score="softmax_response", threshold=surest, **promise)
-    decided = appraise(
+    decision = Decision(score="softmax_response", threshold=surest, **guarantee)
+    decided = evaluate_run(
         dataclasses.replace(shown, card=shown.card.model_copy(update={"decision": decision})), resamples=2
     )
     assert declined_first(decided) == report.least_sure[:4]
@@ -92,33 +92,33 @@ def test_names_from_data_are_escaped(shown: Shown) -> None:
         spec=f"folder:{HOSTILE}",
         folder=shown.folder / HOSTILE,
     )
-    html = evaluation_page(appraise(hostile, resamples=2))
+    html = evaluation_page(evaluate_run(hostile, resamples=2))
     assert HOSTILE not in html
     assert HOSTILE in Page(html).text.replace(" ", "")
     assert Page(html).all("script") == []
 
 
-def test_images_without_a_label_and_of_many_channels(shown: Shown, appraisal: Appraisal) -> None:
+def test_images_without_a_label_and_of_many_channels(shown: Shown, evaluation: Evaluation) -> None:
     labels = shown.images.labels.clone()
     labels[:50] = -1
     some = dataclasses.replace(shown, images=ImageSet(shown.images.images, labels))
-    text = Page(evaluation_page(appraise(some, resamples=2))).text
+    text = Page(evaluation_page(evaluate_run(some, resamples=2))).text
     assert "50 without a label were left out" in text
 
 
-def test_the_main_score_and_the_heads_own_are_always_drawn(appraisal: Appraisal) -> None:
-    lines = [line.name for line, _ in drawn_scores(appraisal.report)]
+def test_the_main_score_and_the_heads_own_are_always_drawn(evaluation: Evaluation) -> None:
+    lines = [line.name for line, _ in drawn_scores(evaluation.report)]
     assert lines[:2] == ["softmax response", "reservation"]
     assert len(lines) == 3
     best = min(
-        (one for one in appraisal.report.selective if one.score.replace("_", " ") not in lines[:2]),
+        (one for one in evaluation.report.selective if one.score.replace("_", " ") not in lines[:2]),
         key=lambda one: one.aurc.value or 0,
     )
     assert lines[2] == best.score.replace("_", " ")
 
 
-def test_curves_and_marks_are_those_of_the_report(appraisal: Appraisal) -> None:
-    report = appraisal.report
+def test_curves_and_marks_are_those_of_the_report(evaluation: Evaluation) -> None:
+    report = evaluation.report
     svg = risk_coverage_chart(report).wide
     assert svg.count("stroke-dasharray") >= 2
     for share in (one.aurc.value for _, one in drawn_scores(report)):
@@ -130,14 +130,14 @@ def test_curves_and_marks_are_those_of_the_report(appraisal: Appraisal) -> None:
     assert both - marks == filled
 
 
-def test_errors_by_class_the_worst_first(appraisal: Appraisal) -> None:
-    errors = class_errors(appraisal.report)
+def test_errors_by_class_the_worst_first(evaluation: Evaluation) -> None:
+    errors = class_errors(evaluation.report)
     assert [error.mean for error in errors] == sorted((error.mean for error in errors), reverse=True)
-    found = {part.name: part.accuracy.value for part in appraisal.report.per_class}
+    found = {part.name: part.accuracy.value for part in evaluation.report.per_class}
     assert all(error.mean == pytest.approx(1 - (found[error.name] or 0)) for error in errors)
 
 
-def test_it_is_written_whole(appraisal: Appraisal, tmp_path: Path) -> None:
-    write_evaluation_page(appraisal, tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text() == evaluation_page(appraisal)
+def test_it_is_written_whole(evaluation: Evaluation, tmp_path: Path) -> None:
+    write_evaluation_page(evaluation, tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == evaluation_page(evaluation)
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.reports.gallery import Card, card
-from preceptor.studies.result import Exhibit
+from preceptor.studies.result import ExampleImage
 
 PIXELS = np.zeros((4, 4), np.uint8)
 NAMES = ("cat", "dog", "fox", "owl", "yak", "bee")
@@ -14,7 +14,7 @@ NAMES = ("cat", "dog", "fox", "owl", "yak", "bee")
 
 def made(said: list[float], truth: int, targets: dict[str, list[float]] | None = None) -> Card:
     names = (*NAMES, *(f"class {number}" for number in range(len(said))))[: len(said)]
-    return card(Exhibit(pixels=PIXELS, truth=truth, said=said, targets=targets or {}), names, 0)
+    return card(ExampleImage(pixels=PIXELS, truth=truth, said=said, targets=targets or {}), names, 0)
 
 
 def test_shows_the_teachers_first_three_and_the_truth_and_sums_up_the_rest() -> None:

@@ -41,5 +41,5 @@ def test_rows_that_are_not_contiguous_are_fine() -> None:
     ids=["float", "channels first", "one axis", "empty"],
 )
 def test_anything_else_is_named(pixels: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"exhibit 3: pixels of type .* expected uint8"):
-        page_image(pixels, "exhibit 3")
+    with pytest.raises(InputError, match=r"example 3: pixels of type .* expected uint8"):
+        page_image(pixels, "example 3")

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.reports import require_report_extra, study_page, write_study_page
-from preceptor.reports.finding import main_finding, overall_finding
-from preceptor.studies.result import Exhibit, StudyResult
+from preceptor.reports.summary import main_finding, overall_finding
+from preceptor.studies.result import ExampleImage, StudyResult
 from preceptor.studies.table import cells
-from tests.reports.conftest import ACCURACY, exhibit, study_rows, with_another_teacher
+from tests.reports.conftest import ACCURACY, example, study_rows, with_another_teacher
 from tests.reports.page import Page
 
 HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
-def html(result: StudyResult, exhibits: list[Exhibit]) -> str:
-    return study_page(result, exhibits)
+def html(result: StudyResult, examples: list[ExampleImage]) -> str:
+    return study_page(result, examples)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def page(html: str) -> Page:
 @pytest.fixture
 def quick_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing is tested without drawing."""
-    monkeypatch.setattr(sys.modules["preceptor.reports.study_page"], "study_page", lambda result, exhibits: "page")
+    monkeypatch.setattr(sys.modules["preceptor.reports.study_page"], "study_page", lambda result, examples: "page")
 
 
 def with_classes(result: StudyResult, errors: np.ndarray, names: tuple[str, ...] | None = None) -> StudyResult:
@@ -48,7 +48,7 @@ def one_seed(result: StudyResult) -> StudyResult:
 
 @pytest.fixture(scope="module")
 def bare(result: StudyResult) -> Page:
-    """Another study, with one seed and nothing to exhibit."""
+    """Another study, with one seed and nothing to example."""
     return Page(study_page(one_seed(result).model_copy(update={"study": "fashion-mnist"}), []))
 
 
@@ -95,7 +95,7 @@ def test_asks_for_nothing_from_elsewhere(html: str, page: Page) -> None:
 def test_ids_are_unique_and_every_reference_finds_its_target(html: str, page: Page) -> None:
     ids = page.values("id")
     assert len(ids) == len(set(ids))
-    pointed_at = [address[1:] for address in page.values("href")] + page.values("aria-labelledby")
+    pointed_at = [address[1:] for address in page.values("href")] + page.values("aria-labeledby")
     pointed_at += re.findall(r"url\(#([^)]+)\)", html)
     assert len(pointed_at) > 20
     assert set(pointed_at) <= set(ids)
@@ -123,7 +123,7 @@ def test_names_cannot_become_markup(result: StudyResult) -> None:
         }
     )
     said = [0.2, 0.7, *[0.0125] * 8]
-    shown = exhibit(np.zeros((8, 8), np.uint8), 0, said)
+    shown = example(np.zeros((8, 8), np.uint8), 0, said)
     shown = shown.model_copy(update={"targets": {HOSTILE: said}})
     page = Page(study_page(named, [shown]))
     assert not page.all("script")
@@ -142,8 +142,10 @@ def both(result: StudyResult) -> StudyResult:
     return with_another_teacher(result, {**ACCURACY, "kd": (0.991, 0.992, 0.993)})
 
 
-def test_every_kind_of_teacher_has_its_tables_charts_and_finding(both: StudyResult, exhibits: list[Exhibit]) -> None:
-    shown = [exhibits[0].model_copy(update={"teacher": "clean"})]
+def test_every_kind_of_teacher_has_its_tables_charts_and_finding(
+    both: StudyResult, examples: list[ExampleImage]
+) -> None:
+    shown = [examples[0].model_copy(update={"teacher": "clean"})]
     html = study_page(both, shown)
     page = Page(html)
     assert len(page.all("table", class_="recipes")) == len(page.all("table", class_="classes")) == 2
@@ -166,7 +168,7 @@ def test_an_overview_holds_every_mean(both: StudyResult) -> None:
 
 
 def test_many_measures_stand_below_each_other(result: StudyResult) -> None:
-    columns = ("accuracy", "difference", "touched", "aurc", "temperature", "repair")
+    columns = ("accuracy", "difference", "affected", "aurc", "temperature", "repair")
     page = Page(study_page(result.model_copy(update={"columns": columns}), []))
     assert not page.all("table", class_="recipes")
     heads = [data for tag, data in page.pieces if tag == "th"]
@@ -179,7 +181,7 @@ def test_many_measures_stand_below_each_other(result: StudyResult) -> None:
 
 
 def test_columns_are_explained(result: StudyResult, page: Page) -> None:
-    assert "Samples touched” counts" in page.text
+    assert "Samples affected” counts" in page.text
     assert "AURC is" not in page.text
     explained = Page(study_page(result.model_copy(update={"columns": ("error_at_90", "repair")}), [])).text
     assert "AURC is" in explained
@@ -227,11 +229,11 @@ def test_the_command_that_makes_it_again(page: Page, bare: Page) -> None:
 
 
 def test_writes_over_an_older_page_and_leaves_nothing_else(
-    result: StudyResult, exhibits: list[Exhibit], html: str, tmp_path: Path
+    result: StudyResult, examples: list[ExampleImage], html: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "report.html"
     path.write_text("older")
-    write_study_page(result, exhibits, path)
+    write_study_page(result, examples, path)
     assert path.read_text(encoding="utf-8") == html
     assert list(tmp_path.iterdir()) == [path]
 
@@ -245,8 +247,8 @@ def test_makes_the_folders_above(result: StudyResult, tmp_path: Path, quick_page
 def test_a_page_that_cannot_be_made_leaves_the_older_one(result: StudyResult, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("older")
-    bad = Exhibit(pixels=np.zeros((2, 2, 4), np.uint8), truth=0, said=[0.0, 1.0, *[0.0] * 8], targets={})
-    with pytest.raises(InputError, match="exhibit 0"):
+    bad = ExampleImage(pixels=np.zeros((2, 2, 4), np.uint8), truth=0, said=[0.0, 1.0, *[0.0] * 8], targets={})
+    with pytest.raises(InputError, match="example 0"):
         write_study_page(result, [bad], path)
     assert path.read_text() == "older"
 
@@ -258,7 +260,7 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("in the way")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(EnvironmentProblem, match=re.escape(f"{tmp_path / name}: cannot be written")):
+    with pytest.raises(MachineError, match=re.escape(f"{tmp_path / name}: cannot be written")):
         write_study_page(result, [], tmp_path / name)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -274,11 +276,9 @@ def test_without_the_extra_it_says_what_to_install(
     result: StudyResult, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        EnvironmentProblem, match=re.escape(f"{package}, which") + ".*" + re.escape("preceptor[report]")
-    ):
+    with pytest.raises(MachineError, match=re.escape(f"{package}, which") + ".*" + re.escape("preceptor[report]")):
         study_page(result, [])
-    with pytest.raises(EnvironmentProblem):
+    with pytest.raises(MachineError):
         require_report_extra()
 
 

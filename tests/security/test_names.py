@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.studies.result import StudyResult
-from preceptor.teachers.bank import Layout
-from preceptor.teachers.bank.layout import MARK_BYTES
-from preceptor.teachers.bank.store import Store
+from preceptor.teachers.cache import Layout
+from preceptor.teachers.cache.layout import MARK_BYTES
+from preceptor.teachers.cache.store import Store
 from preceptor.teachers.onnx import weights_beside
 from tests.bad_input.workbench import Workbench, encoded, picture
 from tests.cli.conftest import Command
-from tests.reports.conftest import exhibit, result
+from tests.reports.conftest import example, result
 from tests.reports.page import Page
 
 __all__ = ["result"]
@@ -35,7 +35,7 @@ def test_a_class_folder_called_script_is_text_on_the_page(tmp_path: Path, result
     names = load_dataset(f"folder:{tmp_path / 'photos'}").class_names
     assert HOSTILE in names
     named = result.model_copy(update={"class_names": (*names, *result.class_names[2:])})
-    shown = exhibit(np.zeros((8, 8), np.uint8), names.index(HOSTILE), [0.2, 0.7, *[0.0125] * 8])
+    shown = example(np.zeros((8, 8), np.uint8), names.index(HOSTILE), [0.2, 0.7, *[0.0125] * 8])
     write_study_page(named, [shown], tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert not page.all("script")
@@ -86,21 +86,21 @@ ESCAPE = "\x1b[2J"
 
 
 def test_a_score_file_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
-    origin = {"stage": ESCAPE, "options": {ESCAPE: ESCAPE}, "data": ESCAPE, "data_fingerprint": "", "size": 3}
+    origin = {"name": ESCAPE, "options": {ESCAPE: ESCAPE}, "data": ESCAPE, "data_fingerprint": "", "size": 3}
     origin |= {"teacher_fingerprint": "", "held_out": 0, "checkpoints": 1, "seed": 0, "preceptor": "0"}
     tensors = {"index": torch.arange(3), "score": torch.zeros(3), "selected": torch.ones(3, dtype=torch.bool)}
     (tmp_path / "scores.safetensors").write_bytes(save(tensors, {"preceptor-scores": json.dumps(origin)}))
-    outcome = preceptor("select", "--show", tmp_path / "scores.safetensors")
+    outcome = preceptor("selection", "--show", tmp_path / "scores.safetensors")
     assert outcome.code == 0
     assert "\\x1b[2J" in outcome.out
     assert "\x1b" not in outcome.out
 
 
 def test_a_bank_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
-    of = {"data": ESCAPE, "views": {ESCAPE: 1}, "class_names": [ESCAPE, "b"], "teacher": ESCAPE, "normalisation": {}}
+    of = {"data": ESCAPE, "views": {ESCAPE: 1}, "class_names": [ESCAPE, "b"], "teacher": ESCAPE, "normalization": {}}
     card = {"format": 1, "preceptor": "0", "layout": {"samples": 3, "views": 1, "classes": 2}, "fingerprint": of}
-    (tmp_path / "bank.json").write_text(json.dumps(card))
-    outcome = preceptor("bank", tmp_path, "--info")
+    (tmp_path / "cache.json").write_text(json.dumps(card))
+    outcome = preceptor("cache", tmp_path, "--info")
     assert outcome.code == 0
     assert "\\x1b[2J" in outcome.out
     assert "\x1b" not in outcome.out
@@ -110,12 +110,12 @@ def test_a_bank_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
 def test_a_bank_writes_through_no_link(tmp_path: Path, name: str) -> None:
     """Of whatever size the file is that it leads to."""
     layout = Layout(samples=3, views=1, classes=2)
-    mine, folder = tmp_path / "mine", tmp_path / "bank"
+    mine, folder = tmp_path / "mine", tmp_path / "cache"
     before = b"\0" * layout.cells * (MARK_BYTES + layout.record.itemsize)
     mine.write_bytes(before)
     folder.mkdir()
     (folder / name).symlink_to(mine)
-    with suppress(InputError, EnvironmentProblem):
+    with suppress(InputError, MachineError):
         store = Store(folder, layout, b"seed")
         store.add(np.arange(3), np.ones(3, layout.record))
     assert mine.read_bytes() == before

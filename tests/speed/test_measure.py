@@ -47,7 +47,7 @@ class Watching:
 @pytest.fixture(scope="module")
 def watched():
     watcher = Watching()
-    variants = find_variants(["live", "live-fp32", "bank", "student-alone", "live-8"])
+    variants = find_variants(["live", "live-fp32", "cache", "student-alone", "live-8"])
     result = measure([CASE], variants, rounds=3, device=CPU, compile="never", command="bench it", watcher=watcher)
     return result, watcher
 
@@ -63,9 +63,9 @@ def test_it_says_what_was_measured_and_how(watched):
         2,
         3,
     )
-    assert [row.variant for row in case.rows] == ["peer", "live-fp32", "live", "bank", "student-alone", "live-8"]
+    assert [row.variant for row in case.rows] == ["peer", "live-fp32", "live", "cache", "student-alone", "live-8"]
     assert case.row("live").teacher.startswith("9 batch norms folded")
-    assert case.row("bank").teacher is None
+    assert case.row("cache").teacher is None
     assert result.seconds > 0
 
 
@@ -91,7 +91,7 @@ def test_progress_ends_at_what_was_announced(watched):
 
 
 def test_without_the_student_alone_there_is_nothing_to_hold_against_it():
-    result = measure([CASE], find_variants(["bank", "bank-fp32"]), rounds=1, device=CPU, compile="never")
+    result = measure([CASE], find_variants(["cache", "cache-fp32"]), rounds=1, device=CPU, compile="never")
     [case] = result.cases
-    assert case.row("bank").to_alone is None
-    assert {row.variant for row in case.rows} | set(case.left_out) == {"peer", "bank", "bank-fp32"}
+    assert case.row("cache").to_alone is None
+    assert {row.variant for row in case.rows} | set(case.left_out) == {"peer", "cache", "cache-fp32"}

@@ -17,8 +17,8 @@ def fitted(monkeypatch):
     """What every call of ``fit`` was given; it trains nothing."""
     calls = []
 
-    def record(pupils, train, positions, rule, normalise, protocol, **options):
-        calls.append({"pupils": pupils, "positions": positions, "rule": rule, "protocol": protocol, **options})
+    def record(pupils, train, positions, rule, normalize, training, **options):
+        calls.append({"pupils": pupils, "positions": positions, "rule": rule, "training": training, **options})
         return iter([[]])
 
     monkeypatch.setattr(our_loop, "fit", record)
@@ -30,7 +30,7 @@ def test_a_round_is_an_epoch_over_exactly_the_cases_batches(fitted):
     OurLoop(bench, VARIANTS["student-alone"], None)
     [call] = fitted
     assert len(call["positions"]) == CASE.images
-    assert steps_in_epoch(CASE.images, call["protocol"].batch_size) == CASE.batches
+    assert steps_in_epoch(CASE.images, call["training"].batch_size) == CASE.batches
     assert torch.equal(call["positions"], bench.material.positions[: CASE.images])
     assert call["rule"] is RULE
 
@@ -38,9 +38,9 @@ def test_a_round_is_an_epoch_over_exactly_the_cases_batches(fitted):
 def test_the_run_is_as_long_as_the_standard_one(fitted):
     bench = tiny_bench()
     OurLoop(bench, VARIANTS["student-alone"], None)
-    steps = fitted[0]["protocol"].epochs * CASE.batches
+    steps = fitted[0]["training"].epochs * CASE.batches
     assert abs(steps - RUN.epochs * steps_in_epoch(TINY.size, CASE.batch_size)) < CASE.batches
-    settings = fitted[0]["protocol"].model_dump(exclude={"epochs", "batch_size"})
+    settings = fitted[0]["training"].model_dump(exclude={"epochs", "batch_size"})
     assert settings == RUN.model_dump(exclude={"epochs", "batch_size"})
 
 
@@ -53,7 +53,7 @@ def test_a_variant_is_what_it_says(fitted, tmp_path, name):
     [call] = fitted
     assert len(call["pupils"]) == variant.students
     assert (call["teacher"] is None) == (name == "student-alone")
-    assert all(pupil.chain.needs_teacher == (name != "student-alone") for pupil in call["pupils"])
+    assert all(pupil.loss.needs_teacher == (name != "student-alone") for pupil in call["pupils"])
     assert (call["precision"], call["compile"]) == (
         ("fp32", "never") if "fp32" in name or "bf16" in name else ("auto", "auto")
     )

@@ -49,4 +49,4 @@ def test_a_file_of_something_else_is_refused(tmp_path, content, told):
 
 def test_a_row_is_found_by_its_variant():
     assert RESULT.cases[0].row("live").to_peer.median == 2.5
-    assert RESULT.cases[0].row("bank") is None
+    assert RESULT.cases[0].row("cache") is None

@@ -4,7 +4,7 @@ from tests.speed.tiny import case_result, exactly, row, speed_result
 FIRST = case_result(
     row("live", 2.5, 0.4, student="bf16, compiled", teacher="33 batch norms folded, bf16, compiled; triton is missing"),
     row("student-alone", 6.0, 1.0, notes=["something odd"]),
-    left_out={"bank-fp32": "no units"},
+    left_out={"cache-fp32": "no units"},
 )
 SECOND = case_result(row("live", 2.0), pair="resnet56:resnet20", batch_size=128)
 RESULT = speed_result(FIRST, SECOND)
@@ -20,8 +20,8 @@ def test_cells_by_hand():
     ]
     assert rate[1:] == [("peer", "1,234", "1,234"), ("live", "1,234", "1,234"), ("student-alone", "1,234", "–")]
     assert alone == [("variant", first, second), ("live", "0.40 (0.30 to 0.50)", "–")]
-    assert targets[3] == ("live against the peers' loop", "at least 2.50", "2.50 (2.40 to 2.60)", "reached")
-    assert targets[5] == ("bank against the student alone", "at least 0.95", "–", "not measured")
+    assert targets[3] == ("live against the baseline loop", "at least 2.50", "2.50 (2.40 to 2.60)", "reached")
+    assert targets[5] == ("cache against the student alone", "at least 0.95", "–", "not measured")
 
 
 def test_without_the_case_of_the_targets_there_is_no_table_of_them():
@@ -37,7 +37,7 @@ def test_markdown_has_every_cell_and_says_how_it_was_made():
         "- `live`: what live does (student: bf16, compiled; teacher: 33 batch norms folded, bf16, compiled)." in shown
     )
     assert "- `student-alone`: what student-alone does (student: fp32). Warned: something odd" in shown
-    assert "- `bank-fp32`: " in shown
+    assert "- `cache-fp32`: " in shown
     assert "Left out: no units." in shown
     assert shown.endswith(made(RESULT))
 
@@ -51,7 +51,7 @@ def test_made_names_command_time_and_machine():
 
 def test_a_spread_that_lies_within_the_last_digit_is_shown_all_the_same():
     same = exactly(3.0).model_copy(update={"low": 3.0, "high": 3.0})
-    fast = row("bank", 3.0).model_copy(update={"to_peer": same})
+    fast = row("cache", 3.0).model_copy(update={"to_peer": same})
     assert speed_tables(speed_result(case_result(fast)))[
-        "Times as fast as the peers' loop, median of the rounds (lower to upper quartile)"
-    ][1] == ("bank", "3.00 (3.00 to 3.00)")
+        "Times as fast as the baseline loop, median of the rounds (lower to upper quartile)"
+    ][1] == ("cache", "3.00 (3.00 to 3.00)")

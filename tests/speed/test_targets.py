@@ -23,10 +23,10 @@ def test_a_target_is_reached_from_its_number_on():
 
 
 def test_the_bank_is_held_against_peers_and_floor():
-    found = told(speed_result(case_result(row("bank", 5.6, 0.94))))
-    assert found["bank", "peer"] == "reached"
-    assert found["bank", "student-alone"] == "missed"  # more than 5 % slower
-    assert told(speed_result(case_result(row("bank", 5.6, 0.96))))["bank", "student-alone"] == "reached"
+    found = told(speed_result(case_result(row("cache", 5.6, 0.94))))
+    assert found["cache", "peer"] == "reached"
+    assert found["cache", "student-alone"] == "missed"  # more than 5 % slower
+    assert told(speed_result(case_result(row("cache", 5.6, 0.96))))["cache", "student-alone"] == "reached"
 
 
 def test_what_was_not_measured_says_so_and_why():
@@ -37,21 +37,21 @@ def test_what_was_not_measured_says_so_and_why():
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(5.6, "reached"), (3.0, "missed")])
 def test_a_machine_without_bf16_is_said_to_be_another_than_the_targets_are_of(ratio, verdict):
-    result = speed_result(case_result(row("bank", ratio, 1.0)), machine=machine(lacks_bf16="none"))
-    assert told(result)["bank", "peer"] == f"{verdict}; set where a CPU has units for bf16"
-    assert told(result)["bank", "student-alone"] == "reached"
+    result = speed_result(case_result(row("cache", ratio, 1.0)), machine=machine(lacks_bf16="none"))
+    assert told(result)["cache", "peer"] == f"{verdict}; set where a CPU has units for bf16"
+    assert told(result)["cache", "student-alone"] == "reached"
 
 
 def test_a_gpu_has_targets_of_its_own():
     on_gpu = machine(device="cuda", gpu="An Example GPU")
-    result = speed_result(case_result(row("live", 15.0), row("bank", 24.0, 0.8)), machine=on_gpu)
+    result = speed_result(case_result(row("live", 15.0), row("cache", 24.0, 0.8)), machine=on_gpu)
     assert told(result) == {
         ("live", "peer"): "reached",
-        ("bank", "peer"): "missed",
-        ("bank", "student-alone"): "reached",  # at most 1.3 times as slow
+        ("cache", "peer"): "missed",
+        ("cache", "student-alone"): "reached",  # at most 1.3 times as slow
     }
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 128}, {"pair": "resnet56:resnet20"}])
 def test_other_cases_have_none(changes):
-    assert verdicts(speed_result(case_result(row("bank", 9.0, 1.0), **changes))) == []
+    assert verdicts(speed_result(case_result(row("cache", 9.0, 1.0), **changes))) == []

@@ -7,7 +7,7 @@ from tests.speed.tiny import CPU
 
 
 def test_the_peers_are_always_there_and_first():
-    assert [variant.name for variant in find_variants(["bank", "live"])] == ["peer", "live", "bank"]
+    assert [variant.name for variant in find_variants(["cache", "live"])] == ["peer", "live", "cache"]
     assert [variant.name for variant in find_variants([])] == ["peer"]
     assert find_variants(VARIANTS) == list(VARIANTS.values())
 
@@ -19,9 +19,9 @@ def test_an_unknown_variant_names_the_nearest():
 
 @pytest.mark.parametrize("lack", [None, "this CPU has no units"])
 def test_what_needs_bf16_is_left_out_where_there_are_no_units(monkeypatch, lack):
-    monkeypatch.setattr(variants, "lack_of_bf16_units", lambda device: lack)
+    monkeypatch.setattr(variants, "bf16_unsupported_reason", lambda device: lack)
     reasons = {name: reason_to_leave_out(variant, CPU) for name, variant in VARIANTS.items()}
     assert {name for name, reason in reasons.items() if reason} == (
-        {"live-bf16-teacher", "bank-fp32"} if lack else set()
+        {"live-bf16-teacher", "cache-fp32"} if lack else set()
     )
     assert set(reasons.values()) <= {lack, None}

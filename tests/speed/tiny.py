@@ -2,20 +2,20 @@
 
 import torch
 
-from preceptor.data import ImageSet, Normalisation
+from preceptor.data import ImageSet, Normalization
 from preceptor.speed import Case, CaseResult, Pair, Row, SpeedResult, Spread
 from preceptor.speed.machine import Machine
 from preceptor.speed.our_loop import Bench
-from preceptor.speed.pairs import Material, made_up
+from preceptor.speed.pairs import RunContext, made_up
 from preceptor.training import Compile
 
 CPU = torch.device("cpu")
-TINY = Pair("resnet8", "resnet8", 1, 8, 3, 40, Normalisation((0.5,), (0.25,)), (4,), 8)
+TINY = Pair("resnet8", "resnet8", 1, 8, 3, 40, Normalization((0.5,), (0.25,)), (4,), 8)
 CASE = Case(TINY, batch_size=4, batches=2)
 
 
 def tiny_bench(compile: Compile = "never") -> Bench:  # noqa: A002
-    material: Material = made_up(CASE)
+    material: RunContext = made_up(CASE)
     train = ImageSet(material.train.images, material.train.labels)
     return Bench(CASE, material, train, CPU, compile)
 

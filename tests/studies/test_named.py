@@ -42,12 +42,12 @@ def test_selections_are_held_against_random_ones_of_their_size():
     study = find_study("data-selection")
     arms = {arm.name: arm for arm in study.arms}
     held = [arm for arm in study.arms if arm.against is not None]
-    assert sorted((arm.overrides["select.keep"], "select.lowest" in arm.overrides) for arm in held) == [
+    assert sorted((arm.overrides["selection.keep"], "selection.lowest" in arm.overrides) for arm in held) == [
         (share, lowest) for share in (0.5, 0.7, 0.9) for lowest in (False, True)
     ]
     for arm in held:
-        control = arms[arm.against].overrides["select"]
-        assert control == {"stage": "random", "keep": arm.overrides["select.keep"]}
+        control = arms[arm.against].overrides["selection"]
+        assert control == {"name": "random", "keep": arm.overrides["selection.keep"]}
         assert arms[arm.against].recipe == arm.recipe
 
 
@@ -63,7 +63,7 @@ def test_the_demo_runs_on_digits_that_are_already_here():
     assert demo.data == "digits"
     assert "half" in demo.setting
     pool = len(digits().train) * (1 - demo.held_out)
-    assert demo.lessons == pytest.approx(pool / 2, rel=0.02)
+    assert demo.training_images == pytest.approx(pool / 2, rel=0.02)
 
 
 def test_the_demos_pairs_hold_forty_percent_wrong_labels():
@@ -77,4 +77,4 @@ def test_the_demos_pairs_hold_forty_percent_wrong_labels():
 
 def test_every_class_is_among_the_demos_lessons():
     demo, labels = find_study("demo"), load_dataset("digits").train.labels
-    assert len(labels[subset(labels, demo.lessons, 0)].unique()) == 10
+    assert len(labels[subset(labels, demo.training_images, 0)].unique()) == 10

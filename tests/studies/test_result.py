@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.studies import ArmRow, StudyResult, TeacherRow, load_result, save_result
 from preceptor.studies.result import measure, repair, value_lists
 
 
-def arm_row(arm, accuracy, against=None, touched=None, **settings) -> ArmRow:
+def arm_row(arm, accuracy, against=None, affected=None, **settings) -> ArmRow:
     """A row of the accuracies given; ``against`` holds those of kd."""
     content = {
         "teacher": "faulty",
@@ -22,7 +22,7 @@ def arm_row(arm, accuracy, against=None, touched=None, **settings) -> ArmRow:
         "about": f"about {arm}",
         "against": None if against is None else "kd",
         "measures": {"accuracy": measure(accuracy, against)},
-        "touched": touched,
+        "affected": affected,
         **settings,
     }
     return ArmRow(**content)
@@ -36,7 +36,7 @@ RESULT = StudyResult(
     does_not_show="u",
     config={"rate": 0.4, "pairs": [[1, 7]]},
     class_names=("a", "b"),
-    lessons=40,
+    training_images=40,
     baseline="kd",
     teachers=[
         TeacherRow(
@@ -45,7 +45,7 @@ RESULT = StudyResult(
             images=100,
             wrong_labels=[3, 4],
             accuracy=[0.1, 1 / 3],
-            accuracy_on_lessons=[0.5, 0.5],
+            accuracy_on_training_images=[0.5, 0.5],
             error_by_class=[[0.1, None], [0.25, 0.3]],
         )
     ],
@@ -82,10 +82,10 @@ def test_what_is_compared_with_nothing_has_no_difference():
 
 
 def test_a_row_is_found_by_its_arm_and_its_teacher():
-    other = arm_row("ka-ps", [0.1, 0.2], touched=[1, 2], teacher="worse")
+    other = arm_row("ka-ps", [0.1, 0.2], affected=[1, 2], teacher="worse")
     result = RESULT.model_copy(update={"rows": [*RESULT.rows, other]})
-    assert result.row("ka-ps").touched == [10, 12]
-    assert result.row("ka-ps", "worse").touched == [1, 2]
+    assert result.row("ka-ps").affected == [10, 12]
+    assert result.row("ka-ps", "worse").affected == [1, 2]
     assert result.rows_of(RESULT.teachers[0]) == RESULT.rows
 
 
@@ -162,7 +162,7 @@ def test_a_missing_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"lesons": 3}, "'lesons': did you mean 'lessons'"),
+        ({"lesons": 3}, "'lesons': did you mean 'training_images'"),
         ({"seconds": -1}, "seconds"),
         ({"rows": 3}, "rows"),
         ({"teachers": []}, "teachers"),
@@ -192,12 +192,12 @@ def test_a_full_disk_keeps_the_result_that_was_there(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(EnvironmentProblem, match=r"result\.json: cannot be written: No space left"):
+    with pytest.raises(MachineError, match=r"result\.json: cannot be written: No space left"):
         save_result(RESULT, path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"result.json": before}
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentProblem, match=r"file/result\.json: cannot be written"):
+    with pytest.raises(MachineError, match=r"file/result\.json: cannot be written"):
         save_result(RESULT, tmp_path / "file" / "result.json")

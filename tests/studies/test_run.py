@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data import ImageSet, hold_out
-from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.studies import Exhibit, Study, StudyResult, arms_of, run_study
+from preceptor.errors import InputError, MachineError
+from preceptor.studies import ExampleImage, Study, StudyResult, arms_of, run_study
 from preceptor.studies import run as run_module
 from preceptor.studies import seed as seed_module
-from preceptor.teachers import LiveTeacher
+from preceptor.teachers import NetworkTeacher
 from tests.classroom import digits, same_bits, weights
 from tests.studies.tiny import RECIPES, TINY
 
@@ -24,7 +24,7 @@ class Lessons:
 
     train: ImageSet
     positions: Tensor
-    teacher: LiveTeacher | None
+    teacher: NetworkTeacher | None
     seed: int
     initial: dict[str, dict[str, Tensor]]
     pupils: dict[str, nn.Module]
@@ -33,7 +33,7 @@ class Lessons:
 @dataclass
 class Observed:
     result: StudyResult
-    exhibits: list[Exhibit]
+    examples: list[ExampleImage]
     calls: list[Lessons]
     images: list[int]
 
@@ -67,8 +67,8 @@ def observed(watcher) -> Observed:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seed_module, "fit", spy)
-        result, exhibits = run_study(TINY, watcher=watcher, jobs=1, device="cpu")
-    return Observed(result, exhibits, calls, watcher.images)
+        result, examples = run_study(TINY, watcher=watcher, jobs=1, device="cpu")
+    return Observed(result, examples, calls, watcher.images)
 
 
 @pytest.fixture(params=[0, 1])
@@ -88,7 +88,7 @@ def of_students(observed, seed) -> Lessons:
 
 def said_of(network: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
-        return network.eval()(digits().normalisation(images)).argmax(dim=1)
+        return network.eval()(digits().normalization(images)).argmax(dim=1)
 
 
 def accuracy(network: nn.Module) -> float:
@@ -118,9 +118,9 @@ def test_the_teacher_learns_from_swapped_labels(observed, of_teacher, seed):
 
 
 def test_the_teacher_learns_from_more_images_than_its_students_do(observed, of_teacher, of_students):
-    pool, lessons = set(of_teacher.positions.tolist()), set(of_students.positions.tolist())
-    assert len(lessons) == 40 < len(pool) == observed.result.teachers[0].images == 135
-    assert lessons < pool
+    pool, training_images = set(of_teacher.positions.tolist()), set(of_students.positions.tolist())
+    assert len(training_images) == 40 < len(pool) == observed.result.teachers[0].images == 135
+    assert training_images < pool
 
 
 def test_nobody_learns_from_what_is_held_out(of_teacher, seed):
@@ -150,11 +150,11 @@ def test_what_the_teacher_gets_wrong_is_what_recipes_touch(observed, of_students
     wrong = of_students.teacher(digits().train.images[of_students.positions]).argmax(dim=1) != truth
     assert 0 < wrong.sum() < 40
     for name in ("ka-ps", "drop-wrong", "label-revision"):
-        assert observed.result.row(name).touched[seed] == int(wrong.sum())
-    assert observed.result.row("none").touched is None
-    assert observed.result.row("kd").touched is None
+        assert observed.result.row(name).affected[seed] == int(wrong.sum())
+    assert observed.result.row("none").affected is None
+    assert observed.result.row("kd").affected is None
     teacher = observed.result.teachers[0]
-    assert teacher.accuracy_on_lessons[seed] == pytest.approx(1 - wrong.double().mean())
+    assert teacher.accuracy_on_training_images[seed] == pytest.approx(1 - wrong.double().mean())
     by_class = [wrong[truth == label].double().mean().item() for label in range(10)]
     assert teacher.error_by_class[seed] == pytest.approx(by_class)
 
@@ -174,29 +174,29 @@ def test_differences_are_paired_with_the_baseline(observed):
 
 
 def test_exhibits_are_the_surest_mistakes_of_the_first_seed(observed):
-    lessons = observed.calls[1]
-    images, truth = digits().train.images[lessons.positions], digits().train.labels[lessons.positions]
-    probabilities = lessons.teacher(images).softmax(dim=1)
+    training_images = observed.calls[1]
+    images, truth = digits().train.images[training_images.positions], digits().train.labels[training_images.positions]
+    probabilities = training_images.teacher(images).softmax(dim=1)
     sureness = torch.where(probabilities.argmax(dim=1) != truth, probabilities.amax(dim=1), 0)
     surest = sureness.argsort(descending=True)[:3]
-    assert len(observed.exhibits) == 3
-    for exhibit, position in zip(observed.exhibits, surest.tolist(), strict=True):
-        assert exhibit.truth == truth[position]
-        np.testing.assert_array_equal(exhibit.pixels, images[position, 0].numpy())
-        assert exhibit.said == pytest.approx(probabilities[position].tolist(), abs=1e-5)
-        assert exhibit.said[exhibit.truth] < max(exhibit.said)
+    assert len(observed.examples) == 3
+    for example, position in zip(observed.examples, surest.tolist(), strict=True):
+        assert example.truth == truth[position]
+        np.testing.assert_array_equal(example.pixels, images[position, 0].numpy())
+        assert example.said == pytest.approx(probabilities[position].tolist(), abs=1e-5)
+        assert example.said[example.truth] < max(example.said)
 
 
 def test_exhibits_show_what_each_correction_makes_of_them(observed):
-    for exhibit in observed.exhibits:
-        assert exhibit.targets.keys() == {"probability_shift", "label_revision"}
-        for target in exhibit.targets.values():
-            assert int(np.argmax(target)) == exhibit.truth
+    for example in observed.examples:
+        assert example.targets.keys() == {"probability_shift", "label_revision"}
+        for target in example.targets.values():
+            assert int(np.argmax(target)) == example.truth
             assert sum(target) == pytest.approx(1, abs=1e-5)
-        said = int(np.argmax(exhibit.said))
-        shifted = list(exhibit.said)
-        shifted[said], shifted[exhibit.truth] = shifted[exhibit.truth], shifted[said]
-        assert exhibit.targets["probability_shift"] == pytest.approx(shifted, abs=1e-5)
+        said = int(np.argmax(example.said))
+        shifted = list(example.said)
+        shifted[said], shifted[example.truth] = shifted[example.truth], shifted[said]
+        assert example.targets["probability_shift"] == pytest.approx(shifted, abs=1e-5)
 
 
 def test_the_watcher_is_told_of_every_image(observed, watcher):
@@ -213,14 +213,14 @@ def test_the_result_can_be_made_again_from_its_configuration(observed):
 
 
 def test_two_at_a_time_come_to_the_same_numbers(observed):
-    result, exhibits = run_study(TINY, jobs=2, device="cpu")
+    result, examples = run_study(TINY, jobs=2, device="cpu")
     same = {"seconds": 0.0}
     assert result.model_copy(update=same) == observed.result.model_copy(update=same)
-    assert [plain(exhibit) for exhibit in exhibits] == [plain(exhibit) for exhibit in observed.exhibits]
+    assert [plain(example) for example in examples] == [plain(example) for example in observed.examples]
 
 
-def plain(exhibit: Exhibit) -> dict:
-    return {**exhibit.model_dump(), "pixels": exhibit.pixels.tolist()}
+def plain(example: ExampleImage) -> dict:
+    return {**example.model_dump(), "pixels": example.pixels.tolist()}
 
 
 def changed(**settings) -> Study:
@@ -233,7 +233,7 @@ def changed(**settings) -> Study:
         ({"baseline": "kdd"}, "study tiny: the baseline 'kdd' is not among its arms"),
         ({"arms": arms_of("kd", "ka-pz")}, "unknown recipe 'ka-pz': did you mean 'ka-ps'"),
         ({"data": "digts"}, "unknown data set 'digts': did you mean 'digits'"),
-        ({"lessons": 136}, "subset of 136 images: allowed is 0 to 135"),
+        ({"training_images": 136}, "subset of 136 images: allowed is 0 to 135"),
         ({"pairs": ((1, 7), (7, 2))}, "every class may be named once only"),
         ({"teacher": "convnett8"}, "unknown model 'convnett8'"),
     ],
@@ -251,7 +251,7 @@ def test_a_data_set_without_a_test_set(monkeypatch):
 
 def test_cuda_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(EnvironmentProblem, match="no CUDA device"):
+    with pytest.raises(MachineError, match="no CUDA device"):
         run_study(TINY, device="cuda")
 
 
@@ -286,7 +286,7 @@ def test_pairs_are_found_when_none_are_given(monkeypatch):
 def test_fewer_lessons_than_classes_leave_classes_without_an_error_rate(tmp_path):
     from preceptor.studies import load_result, save_result
 
-    result, _ = run_study(changed(lessons=6, arms=arms_of("kd", "ka-ps"), seeds=(0,)), jobs=1)
+    result, _ = run_study(changed(training_images=6, arms=arms_of("kd", "ka-ps"), seeds=(0,)), jobs=1)
     assert result.teachers[0].error_by_class[0].count(None) == 4
     save_result(result, tmp_path / "result.json")
     assert load_result(tmp_path / "result.json") == result

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from preceptor.data import swap_pairs
 from preceptor.errors import InputError
-from preceptor.evaluation import paired_difference
-from preceptor.evaluation.selective import error_at_coverage
+from preceptor.metrics import paired_difference
+from preceptor.metrics.selective import error_at_coverage
 from preceptor.studies import Arm, Study, StudyResult, TeacherKind, arms_of, run_study
 from preceptor.studies import seed as seed_module
 from preceptor.studies.result import ArmRow
-from preceptor.training import Pupil
+from preceptor.training import Student
 from tests.classroom import digits, same_bits, weights
 from tests.studies.tiny import SEVERAL, TINY
 
 Call = dict[str, Any]
-KINDS = ("clean", "faulty", "stopped")
+COMPONENT_TYPES = ("clean", "faulty", "stopped")
 
 
 class Images:
@@ -38,12 +38,12 @@ def observed_run(study: Study, watcher: Images | None = None) -> tuple[StudyResu
     calls: list[Call] = []
     fit: Callable[..., Any] = seed_module.fit
 
-    def spy(pupils, train, positions, rule, normalise, protocol, **options):
+    def spy(pupils, train, positions, rule, normalize, training, **options):
         initial = {pupil.name: weights(pupil.student) for pupil in pupils}
         calls.append(
-            {"pupils": pupils, "train": train, "positions": positions, "epochs": protocol.epochs, "initial": initial}
+            {"pupils": pupils, "train": train, "positions": positions, "epochs": training.epochs, "initial": initial}
         )
-        return fit(pupils, train, positions, rule, normalise, protocol, **options)
+        return fit(pupils, train, positions, rule, normalize, training, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seed_module, "fit", spy)
@@ -67,19 +67,21 @@ def result(several) -> StudyResult:
     return several[0]
 
 
-def students(several, kind: str, seed: int = 0) -> dict[str, Pupil]:
-    call = several[1][6 * seed + 2 * KINDS.index(kind) + 1]
+def students(several, kind: str, seed: int = 0) -> dict[str, Student]:
+    call = several[1][6 * seed + 2 * COMPONENT_TYPES.index(kind) + 1]
     return {pupil.name: pupil for pupil in call["pupils"]}
 
 
-def logits(pupil: Pupil) -> Tensor:
+def logits(pupil: Student) -> Tensor:
     with torch.no_grad():
-        return pupil.student.eval()(digits().normalisation(digits().test.images))
+        return pupil.student.eval()(digits().normalization(digits().test.images))
 
 
 def test_there_is_a_row_for_every_arm_and_teacher_in_order(result):
-    assert [teacher.name for teacher in result.teachers] == list(KINDS)
-    assert [(row.teacher, row.arm) for row in result.rows] == [(k, a.name) for k in KINDS for a in SEVERAL.arms]
+    assert [teacher.name for teacher in result.teachers] == list(COMPONENT_TYPES)
+    assert [(row.teacher, row.arm) for row in result.rows] == [
+        (k, a.name) for k in COMPONENT_TYPES for a in SEVERAL.arms
+    ]
 
 
 def test_every_kind_of_teacher_is_made_as_it_says(several):
@@ -126,9 +128,9 @@ def test_a_class_in_which_nobody_needs_the_teacher_is_not_counted():
 
 def test_settings_of_an_arm_reach_its_chain(several):
     pupils = students(several, "faulty")
-    assert pupils["ka-ps-1"].chain.temper.temperature == 1
-    assert pupils["ka-ps"].chain.temper.temperature == 4
-    assert pupils["gambler"].chain.correct is None
+    assert pupils["ka-ps-1"].loss.temperature.temperature == 1
+    assert pupils["ka-ps"].loss.temperature.temperature == 4
+    assert pupils["gambler"].loss.correction is None
     row = several[0].row("ka-ps-1", "faulty")
     assert (row.recipe, row.measures["temperature"].values) == ("ka-ps", [1, 1])
     assert several[0].row("gambler").about == "may decline"
@@ -136,7 +138,7 @@ def test_settings_of_an_arm_reach_its_chain(several):
 
 
 def test_differences_are_to_the_arm_named_under_the_same_teacher(result):
-    for kind in KINDS:
+    for kind in COMPONENT_TYPES:
         own, rival, base = (result.row(name, kind) for name in ("ka-ps-1", "ka-ps", "kd"))
         assert (own.against, rival.against, base.against) == ("ka-ps", "kd", None)
         for name in ("accuracy", "aurc", "error_at_80", "corrected"):
@@ -207,9 +209,14 @@ SELECTING = TINY.model_copy(
     update={
         "arms": (
             *arms_of("none", "kd", "dtd-flsw"),
-            Arm(name="best", recipe="lr-ds", overrides={"select.keep": 0.5}, against="random"),
-            Arm(name="worst", recipe="lr-ds", overrides={"select.keep": 0.5, "select.lowest": True}, against="random"),
-            Arm(name="random", recipe="lr-ds", overrides={"select": {"stage": "random", "keep": 0.5}}),
+            Arm(name="best", recipe="lr-ds", overrides={"selection.keep": 0.5}, against="random"),
+            Arm(
+                name="worst",
+                recipe="lr-ds",
+                overrides={"selection.keep": 0.5, "selection.lowest": True},
+                against="random",
+            ),
+            Arm(name="random", recipe="lr-ds", overrides={"selection": {"name": "random", "keep": 0.5}}),
         ),
         "seeds": (0,),
     }
@@ -220,14 +227,14 @@ SELECTING = TINY.model_copy(
 def selecting() -> tuple[StudyResult, list[Call], list[tuple[Tensor, Tensor]]]:
     """A study with selections, and what was asked of the teacher for them."""
     asked = []
-    gather = seed_module.gather_evidence
+    gather = seed_module.collect_selection_data
 
     def spy(teacher, train, positions, held_out, **options):
         asked.append((positions, held_out))
         return gather(teacher, train, positions, held_out, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seed_module, "gather_evidence", spy)
+        patch.setattr(seed_module, "collect_selection_data", spy)
         result, calls = observed_run(SELECTING)
     return result, calls, asked
 
@@ -243,14 +250,14 @@ def test_selections_are_fitted_once_on_the_lessons_and_what_is_held_out(selectin
 def test_half_of_the_lessons_are_taught_and_the_two_directions_share_none(selecting):
     result, (_, of_students), _ = selecting
     positions = of_students["positions"]
-    chains = {pupil.name: pupil.chain for pupil in of_students["pupils"]}
-    chosen = {name: set(positions[chains[name].asks_at(positions)].tolist()) for name in ("best", "worst", "random")}
+    losses = {pupil.name: pupil.loss for pupil in of_students["pupils"]}
+    chosen = {name: set(positions[losses[name].asks_at(positions)].tolist()) for name in ("best", "worst", "random")}
     assert all(len(some) == 20 for some in chosen.values())
     assert chosen["best"].isdisjoint(chosen["worst"])
     assert chosen["random"] not in (chosen["best"], chosen["worst"])
     for name in chosen:
         assert result.row(name).measures["taught"].values == [0.5]
-        assert result.row(name).touched[0] >= 20
+        assert result.row(name).affected[0] >= 20
     assert "taught" not in result.row("kd").measures
 
 
@@ -277,7 +284,7 @@ CLEAN = TeacherKind(name="clean", about="every label right")
         ({"columns": ("acuracy",)}, "unknown column in study several 'acuracy': did you mean 'accuracy'"),
         ({"arms": (*arms_of("kd"), Arm(name="a", recipe="ka-ps", against="kdd"))}, "that a is held against 'kdd'"),
         ({"arms": (Arm(name="kd", recipe="kd", against="kd"),)}, "that kd is held against 'kd'"),
-        ({"arms": (Arm(name="kd", recipe="kd", overrides={"temper.temprature": 1}),)}, "temprature"),
+        ({"arms": (Arm(name="kd", recipe="kd", overrides={"temperature.temprature": 1}),)}, "temprature"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_trained(settings, told):

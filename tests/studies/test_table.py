@@ -27,9 +27,11 @@ def test_cells_by_hand():
     assert cells(RESULT.row("kd"), RESULT) == ("kd", "55.00 ± 7.07", "–", "none")
 
 
-@pytest.mark.parametrize(("touched", "told"), [(None, "none"), ([5, 5], "5"), ([1200, 7], "7 to 1,200"), ([0, 0], "0")])
-def test_touched(touched, told):
-    assert cells(arm_row("r", [0.5, 0.5], None, touched), RESULT)[3] == told
+@pytest.mark.parametrize(
+    ("affected", "told"), [(None, "none"), ([5, 5], "5"), ([1200, 7], "7 to 1,200"), ([0, 0], "0")]
+)
+def test_touched(affected, told):
+    assert cells(arm_row("r", [0.5, 0.5], None, affected), RESULT)[3] == told
 
 
 def test_one_seed_has_neither_deviation_nor_interval():
@@ -88,7 +90,7 @@ def test_every_column_can_be_shown():
 
 
 def test_many_measures_are_put_below_each_other():
-    few, many = with_columns("accuracy"), with_columns("accuracy", *["touched"] * 5)
+    few, many = with_columns("accuracy"), with_columns("accuracy", *["affected"] * 5)
     teacher = RESULT.teachers[0]
     assert lines(teacher, few) == [("recipe", "accuracy, %"), ("kd", "55.00 ± 7.07"), ("ka-ps", "67.50 ± 3.54")]
     assert lines(teacher, many)[:2] == [("recipe", "kd", "ka-ps"), ("accuracy, %", "55.00 ± 7.07", "67.50 ± 3.54")]

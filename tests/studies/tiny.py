@@ -4,8 +4,8 @@ import time
 
 from preceptor.errors import InputError
 from preceptor.studies import Arm, Study, TeacherKind, arms_of
-from preceptor.studies.side_by_side import Counter
-from preceptor.training import Protocol
+from preceptor.studies.parallel import Counter
+from preceptor.training import TrainingConfig
 
 RECIPES = ("none", "kd", "ka-ps", "drop-wrong", "label-revision")
 
@@ -19,14 +19,14 @@ TINY = Study(
     pairs=((1, 7), (3, 8)),
     teachers=(TeacherKind(name="faulty", about="40 % wrong", rate=0.4),),
     held_out=0.9,
-    lessons=40,
+    training_images=40,
     teacher="convnet8",
     student="convnet4",
-    teacher_protocol=Protocol(epochs=4, batch_size=16),
-    student_protocol=Protocol(epochs=1, batch_size=16),
+    teacher_protocol=TrainingConfig(epochs=4, batch_size=16),
+    student_protocol=TrainingConfig(epochs=1, batch_size=16),
     arms=arms_of(*RECIPES),
     seeds=(0, 1),
-    exhibits=3,
+    examples=3,
 )
 
 SEVERAL = TINY.model_copy(
@@ -39,11 +39,11 @@ SEVERAL = TINY.model_copy(
         ),
         "arms": (
             *arms_of("none", "kd", "ka-ps"),
-            Arm(name="ka-ps-1", recipe="ka-ps", overrides={"temper.temperature": 1.0}, against="ka-ps"),
-            Arm(name="gambler", recipe="precise-abstain-b", overrides={"correct": None}, about="may decline"),
+            Arm(name="ka-ps-1", recipe="ka-ps", overrides={"temperature.temperature": 1.0}, against="ka-ps"),
+            Arm(name="gambler", recipe="precise-abstain-b", overrides={"correction": None}, about="may decline"),
         ),
         "repair": "clean",
-        "columns": ("accuracy", "difference", "repair", "touched"),
+        "columns": ("accuracy", "difference", "repair", "affected"),
     }
 )
 """Three kinds of teacher, an arm with a setting changed and a rival of its own, and one that abstains."""

@@ -7,13 +7,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from preceptor.errors import InputError
+from preceptor.teachers.base import Teacher
 from preceptor.teachers.classifier import ClassifierTeacher
-from preceptor.teachers.signal import Signal
 from tests.classroom import digits, few
 from tests.teachers.saying import shown, words
 
 
-def lesson():
+def context():
     taught = digits().train.take(few(100))
     return taught.images, taught.images.numpy().reshape(100, -1) / 255, taught.labels.numpy()
 
@@ -34,10 +34,10 @@ class Telling:
     ids=["bare", "pipeline"],
 )
 def test_it_says_what_the_classifier_says(classifier):
-    images, rows, labels = lesson()
+    images, rows, labels = context()
     teacher = ClassifierTeacher(classifier.fit(rows, labels))
     said = teacher.said(images[:20], torch.arange(20), torch.zeros(20, dtype=torch.int64))
-    assert isinstance(teacher, Signal)
+    assert isinstance(teacher, Teacher)
     assert teacher.classes == 10
     assert said.dtype == torch.float32
     np.testing.assert_allclose(said.softmax(dim=1), classifier.predict_proba(rows[:20]), atol=1e-6)
@@ -72,13 +72,13 @@ def test_one_that_is_not_fitted_is_refused():
 
 
 def test_one_without_probabilities_is_refused():
-    _, rows, labels = lesson()
+    _, rows, labels = context()
     with pytest.raises(InputError, match="SVC: no predict_proba"):
         ClassifierTeacher(SVC().fit(rows, labels))
 
 
 def test_images_of_another_size_are_refused():
-    _, rows, labels = lesson()
+    _, rows, labels = context()
     teacher = ClassifierTeacher(LogisticRegression(max_iter=200).fit(rows, labels))
     with pytest.raises(InputError, match=r"cannot take images of 16 values .*expecting 64"):
         words(teacher)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from preceptor.errors import InputError
+from preceptor.teachers.base import Teacher
 from preceptor.teachers.ensemble import Ensemble
-from preceptor.teachers.signal import Signal
 from tests.teachers.saying import Saying, words
 
 FIRST = [[0.0, 1.0, 2.0], [3.0, -1.0, 0.5], [0.0, 0.0, 0.0]]
@@ -18,7 +18,7 @@ def softmax(row):
 
 
 def test_it_is_a_signal():
-    assert isinstance(Ensemble([Saying(FIRST)]), Signal)
+    assert isinstance(Ensemble([Saying(FIRST)]), Teacher)
 
 
 @pytest.mark.parametrize("weights", [None, [3.0, 1.0]])

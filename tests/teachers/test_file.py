@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from preceptor.errors import InputError
+from preceptor.teachers.base import Teacher
 from preceptor.teachers.file import FileTeacher
-from preceptor.teachers.signal import Signal
 from tests.teachers.saying import shown, words
 
 NAMES = ("cat", "dog", "owl")
@@ -35,7 +35,7 @@ def test_it_says_the_row_of_each_image(tmp_path, dtype, order):
     from_file = teacher(kept(tmp_path, np.asarray(ROWS.astype(dtype), order=order)))
     index = torch.tensor([3, 0, 3])
     said = from_file.said(shown(3), index, torch.zeros(3, dtype=torch.int64))
-    assert isinstance(from_file, Signal)
+    assert isinstance(from_file, Teacher)
     assert from_file.classes == 3
     assert said.dtype == torch.float32
     assert said.tolist() == ROWS[index].tolist()

@@ -71,7 +71,7 @@ def test_a_teacher_that_always_says_the_same_has_no_order():
 
 
 def test_labels_that_are_wrong_in_part_are_no_other_order():
-    """40 % of the images of one class are labelled as another, and the teacher knows better."""
+    """40 % of the images of one class are labeled as another, and the teacher knows better."""
     counts = confusion_of(0.95, list(range(10)))
     counts[4, 4], counts[4, 5] = 55, 40
     assert not label_order(counts).is_another

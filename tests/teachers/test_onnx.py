@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from preceptor.data import Normalisation
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.data import Normalization
+from preceptor.errors import InputError, MachineError
+from preceptor.teachers.base import Teacher
 from preceptor.teachers.onnx import OnnxTeacher
-from preceptor.teachers.signal import Signal
 from tests.teachers.saying import shown, words
 
 onnx = pytest.importorskip("onnx", reason="needs onnx to write models with (extra test)")
@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 SHAPE = (3, 4, 4)
-NORMALISE = Normalisation((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
+NORMALIZE = Normalization((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
 WEIGHT = np.random.default_rng(1).normal(size=(5, 48)).astype(np.float32)
 BIAS = np.arange(5, dtype=np.float32)
 
@@ -45,8 +45,8 @@ def classifier(folder, *, batch="batch", takes=FLOAT, nodes=(*CAST, *LOGITS), ou
     return folder / "teacher.onnx"
 
 
-def teacher(path, says="logits", image_shape=SHAPE, normalise=NORMALISE, **options):
-    return OnnxTeacher(path, says=says, image_shape=image_shape, normalise=normalise, **options)
+def teacher(path, says="logits", image_shape=SHAPE, normalize=NORMALIZE, **options):
+    return OnnxTeacher(path, says=says, image_shape=image_shape, normalize=normalize, **options)
 
 
 def refused(path, **options):
@@ -62,36 +62,36 @@ def expected(images):
     return F.linear(images.flatten(1), torch.from_numpy(WEIGHT), torch.from_numpy(BIAS))
 
 
-def test_it_says_the_logits_of_normalised_images(tmp_path):
+def test_it_says_the_logits_of_normalized_images(tmp_path):
     from_file = teacher(classifier(tmp_path))
     said = words(from_file, n=6, shape=SHAPE)
-    assert isinstance(from_file, Signal)
+    assert isinstance(from_file, Teacher)
     assert from_file.classes == 5
     assert said.dtype == torch.float32
-    torch.testing.assert_close(said, expected(NORMALISE(shown(6, SHAPE))), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(said, expected(NORMALIZE(shown(6, SHAPE))), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 16])
 def test_a_fixed_batch_says_the_same(tmp_path, batch):
     said = words(teacher(classifier(tmp_path, batch=batch)), n=7, shape=SHAPE)
-    torch.testing.assert_close(said, expected(NORMALISE(shown(7, SHAPE))), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(said, expected(NORMALIZE(shown(7, SHAPE))), rtol=1e-5, atol=1e-5)
 
 
 def test_pixels_are_given_as_they_are_to_a_graph_that_takes_them(tmp_path):
-    said = words(teacher(classifier(tmp_path, takes=UINT8), normalise=None), n=6, shape=SHAPE)
+    said = words(teacher(classifier(tmp_path, takes=UINT8), normalize=None), n=6, shape=SHAPE)
     torch.testing.assert_close(said, expected(shown(6, SHAPE).float()), rtol=1e-5, atol=1e-2)
 
 
 @pytest.mark.parametrize(("takes", "error"), [(TensorProto.FLOAT16, 2e-2), (TensorProto.DOUBLE, 1e-5)])
 def test_images_come_in_the_precision_asked_for(tmp_path, takes, error):
     said = words(teacher(classifier(tmp_path, takes=takes)), n=6, shape=SHAPE)
-    torch.testing.assert_close(said, expected(NORMALISE(shown(6, SHAPE))), rtol=1e-3, atol=error)
+    torch.testing.assert_close(said, expected(NORMALIZE(shown(6, SHAPE))), rtol=1e-3, atol=error)
 
 
 def test_probabilities_become_logits_when_they_are_said_to_be_some(tmp_path):
     path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("shares",))
     said = words(teacher(path, says="probabilities"), n=6, shape=SHAPE)
-    wanted = expected(NORMALISE(shown(6, SHAPE))).softmax(dim=1)
+    wanted = expected(NORMALIZE(shown(6, SHAPE))).softmax(dim=1)
     torch.testing.assert_close(said.softmax(dim=1), wanted, rtol=1e-4, atol=1e-7)
     assert words(teacher(path, says="logits"), n=6, shape=SHAPE).min() >= 0  # nothing is guessed
 
@@ -102,8 +102,8 @@ def test_logits_are_not_taken_for_probabilities(tmp_path):
 
 def test_an_image_it_fails_on_is_named_by_its_position(tmp_path):
     log = [helper.make_node("Log", ["images"], ["pixels"])]
-    from_file = teacher(classifier(tmp_path, nodes=(*log, *LOGITS)), normalise=Normalisation((-1,) * 3, (1,) * 3))
-    from_file.normalise = Normalisation((0,) * 3, (1,) * 3)  # black pixels are now at minus infinity
+    from_file = teacher(classifier(tmp_path, nodes=(*log, *LOGITS)), normalize=Normalization((-1,) * 3, (1,) * 3))
+    from_file.normalize = Normalization((0,) * 3, (1,) * 3)  # black pixels are now at minus infinity
     images = torch.full((2, *SHAPE), 255, dtype=torch.uint8)
     images[1] = 0
     with pytest.raises(InputError, match=r"teacher.onnx: training image 41: "):
@@ -113,7 +113,7 @@ def test_an_image_it_fails_on_is_named_by_its_position(tmp_path):
 def test_an_output_is_chosen_by_name(tmp_path):
     path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("said", "shares"))
     said = words(teacher(path, output="said"), shape=SHAPE)
-    torch.testing.assert_close(said, expected(NORMALISE(shown(3, SHAPE))), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(said, expected(NORMALIZE(shown(3, SHAPE))), rtol=1e-5, atol=1e-5)
     assert refused(path).startswith("2 outputs (said, shares): say which")
     assert refused(path, output="scores").startswith("no output 'scores': known are said, shares")
 
@@ -169,9 +169,9 @@ def test_a_label_is_no_output(tmp_path):
     assert refused(path).startswith("output 'label' is tensor(int64): expected [batch, classes]")
 
 
-def test_a_normalisation_goes_with_floating_point_and_with_nothing_else(tmp_path):
-    assert "give the mean and deviation" in refused(classifier(tmp_path), normalise=None)
-    assert "give it no normalisation" in refused(classifier(tmp_path, takes=UINT8))
+def test_a_normalization_goes_with_floating_point_and_with_nothing_else(tmp_path):
+    assert "give the mean and deviation" in refused(classifier(tmp_path), normalize=None)
+    assert "give it no normalization" in refused(classifier(tmp_path, takes=UINT8))
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x09"])
@@ -192,7 +192,7 @@ def test_an_unknown_kind_of_output_is_named(tmp_path):
 
 def test_without_onnxruntime_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(EnvironmentProblem, match=r"pip install 'preceptor\[onnx\]'"):
+    with pytest.raises(MachineError, match=r"pip install 'preceptor\[onnx\]'"):
         teacher(Path("teacher.onnx"))
 
 
@@ -203,14 +203,14 @@ def test_it_has_as_many_threads_as_torch(tmp_path, monkeypatch, threads):
     assert options.intra_op_num_threads == threads
 
 
-def test_a_normalisation_for_whatever_takes_floating_point(tmp_path):
+def test_a_normalization_for_whatever_takes_floating_point(tmp_path):
     """A data set's own, say, which a graph that takes pixels leaves alone."""
-    of_floats = teacher(classifier(tmp_path), normalise=None, otherwise=NORMALISE)
-    assert of_floats.normalise == NORMALISE
+    of_floats = teacher(classifier(tmp_path), normalize=None, otherwise=NORMALIZE)
+    assert of_floats.normalize == NORMALIZE
     torch.testing.assert_close(words(of_floats, shape=SHAPE), words(teacher(classifier(tmp_path)), shape=SHAPE))
-    other = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    assert teacher(classifier(tmp_path), normalise=other, otherwise=NORMALISE).normalise == other
-    assert teacher(classifier(tmp_path, takes=UINT8), normalise=None, otherwise=NORMALISE).normalise is None
+    other = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert teacher(classifier(tmp_path), normalize=other, otherwise=NORMALIZE).normalize == other
+    assert teacher(classifier(tmp_path, takes=UINT8), normalize=None, otherwise=NORMALIZE).normalize is None
 
 
 @pytest.mark.parametrize("name", [b"batch", b"said"], ids=["a dimension", "an output"])

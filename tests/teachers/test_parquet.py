@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.teachers.file import FileTeacher
 from tests.teachers.saying import words
 
@@ -135,5 +135,5 @@ def test_a_damaged_file_is_refused(tmp_path, content):
 def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
     path = kept(tmp_path, COLUMNS)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(EnvironmentProblem, match=r"pip install 'preceptor\[parquet\]'"):
+    with pytest.raises(MachineError, match=r"pip install 'preceptor\[parquet\]'"):
         teacher(path)

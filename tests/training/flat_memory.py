@@ -1,4 +1,4 @@
-"""What a process holds epoch by epoch while it trains pupils with every kind of stage; it prints that as JSON.
+"""What a process holds epoch by epoch while it trains pupils with every kind of component; it prints that as JSON.
 
 Run by ``test_flat_memory.py`` in a process of its own: ``python -m tests.training.flat_memory FOLDER``.
 """
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from preceptor.speed.peak import status_bytes
-from preceptor.teachers.bank import Bank, Fingerprint, Layout, open_bank
-from preceptor.training import Protocol, Pupil, Silent, Watcher, fit
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
+from preceptor.training import Callback, Silent, Student, TrainingConfig, fit
+from preceptor.training.callbacks import TrainState
 from preceptor.training.checkpoint import save
-from preceptor.training.watcher import Moment
 from tests.classroom import digits, few, network, untrained_teacher
 from tests.examples import ready
 
@@ -42,23 +42,23 @@ class EveryThird:
     def __init__(self, folder: Path) -> None:
         self.folder, self.steps = folder, 0
 
-    def after_step(self, moment: Callable[[], Moment]) -> None:
+    def after_step(self, moment: Callable[[], TrainState]) -> None:
         self.steps += 1
         if self.steps % 3 == 0:
             save(self.folder, moment())
 
 
-def a_pupil(name: str) -> Pupil:
-    chain = ready(name, len(digits().train))
-    return Pupil(name, network(0, "convnet4", outputs=10 + chain.abstains), chain)
+def a_pupil(name: str) -> Student:
+    loss = ready(name, len(digits().train))
+    return Student(name, network(0, "convnet4", outputs=10 + loss.abstains), loss)
 
 
-def a_bank(folder: Path) -> Bank:
+def a_bank(folder: Path) -> LogitCache:
     """One that fills as pupils are taught: most views of an epoch were not in those before."""
     data = digits()
-    fingerprint = Fingerprint.of("t", "d", data.normalisation, data.view_rule, data.class_names)
-    layout = Layout(samples=len(data.train), views=data.view_rule.count, classes=10)
-    return open_bank(folder, fingerprint, layout, untrained_teacher())
+    fingerprint = CacheKey.of("t", "d", data.normalization, data.augmentation, data.class_names)
+    layout = Layout(samples=len(data.train), views=data.augmentation.count, classes=10)
+    return open_cache(folder, fingerprint, layout, untrained_teacher())
 
 
 def held() -> dict[str, int]:
@@ -69,16 +69,16 @@ def held() -> dict[str, int]:
     return {"tensors": len(alive), "bytes": sum(lie_in.values()), "own": status_bytes("RssAnon") or 0}
 
 
-def epoch_by_epoch(names: Sequence[str], folder: Path, watcher: Watcher) -> list[dict[str, int]]:
-    data, found, protocol = digits(), [], Protocol(epochs=EPOCHS, batch_size=8, learning_rate=1e-4)
-    material = (data.train, few(8 * STEPS), data.view_rule, data.normalisation, protocol)
-    with a_bank(folder / "bank") as bank:
-        how = {"teacher": bank, "watcher": watcher, "keeper": EveryThird(folder / "checkpoint"), "compile": "never"}
+def epoch_by_epoch(names: Sequence[str], folder: Path, watcher: Callback) -> list[dict[str, int]]:
+    data, found, training = digits(), [], TrainingConfig(epochs=EPOCHS, batch_size=8, learning_rate=1e-4)
+    material = (data.train, few(8 * STEPS), data.augmentation, data.normalization, training)
+    with a_bank(folder / "cache") as cache:
+        how = {"teacher": cache, "watcher": watcher, "keeper": EveryThird(folder / "checkpoint"), "compile": "never"}
         epochs = fit([a_pupil(name) for name in names], *material, **how)
         for number, records in enumerate(epochs):
             del records
             if number >= WARM_UP:
-                found.append({**held(), "cells": bank.store.count()})
+                found.append({**held(), "cells": cache.store.count()})
     return found
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from preceptor import Chain
-from preceptor.training import Pupil
+from preceptor import DistillationLoss
+from preceptor.training import Student
 from tests.classroom import untrained_teacher
 
 POSITION = 0
@@ -63,7 +63,7 @@ class Overflowing(nn.Module):
 
 
 class NanTeacher:
-    """Says nothing of use of one sample."""
+    """OutputKind nothing of use of one sample."""
 
     classes = 10
 
@@ -77,11 +77,11 @@ class NanTeacher:
 
 
 def linear(*between: nn.Module, seed: int = 0) -> nn.Module:
-    """A student without batch normalisation, with something between its two layers."""
+    """A student without batch normalization, with something between its two layers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), *between, nn.Linear(16, 10))
 
 
-def truth_pupil(truth: object, student: nn.Module, name: str = "spoilt") -> Pupil:
-    return Pupil(name, student, Chain(truth=truth))
+def truth_pupil(truth: object, student: nn.Module, name: str = "spoilt") -> Student:
+    return Student(name, student, DistillationLoss(label_loss=truth))

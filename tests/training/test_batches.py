@@ -3,11 +3,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preceptor.data import ImageSet, ViewRule, epoch_order
+from preceptor.data import CropFlip, ImageSet, epoch_order
 from preceptor.training import Batch, epoch_batches, steps_in_epoch
 from preceptor.training.batches import batches_of, plan_epoch
 
-RULE = ViewRule(padding=1, flip=True)
+RULE = CropFlip(padding=1, flip=True)
 N = 60
 
 

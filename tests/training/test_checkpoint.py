@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preceptor import files
-from preceptor.errors import EnvironmentProblem, InputError, Stopped
+from preceptor.errors import InputError, Interrupted, MachineError
 from preceptor.training import checkpoint
-from preceptor.training.checkpoint import CheckpointKeeper, load, load_newest, save, stopping_on_signals
-from preceptor.training.watcher import Moment
+from preceptor.training.callbacks import TrainState
+from preceptor.training.checkpoint import CheckpointCallback, load, load_newest, save, stopping_on_signals
 from tests.classroom import pupil, same_bits, taught, weights
 
 CPU = torch.device("cpu")
 
 
-def moment(epoch: int = 1, step: int = 2) -> Moment:
-    return Moment(epoch, step, {"student": {"weights": torch.arange(3.0) + step, "rate": 0.1}})
+def moment(epoch: int = 1, step: int = 2) -> TrainState:
+    return TrainState(epoch, step, {"student": {"weights": torch.arange(3.0) + step, "rate": 0.1}})
 
 
 def test_what_is_kept_comes_back(tmp_path):
@@ -70,16 +70,16 @@ def test_a_full_disk_leaves_the_last_one_whole(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "_write_synced", full)
-    with pytest.raises(EnvironmentProblem, match="No space left on device"):
+    with pytest.raises(MachineError, match="No space left on device"):
         save(tmp_path, moment(1, 3))
     assert load_newest(tmp_path, CPU).moment.step == 2
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_one_is_written_when_it_is_due_and_not_before(tmp_path):
-    taught([pupil("none")], keeper=CheckpointKeeper(tmp_path / "seldom"))
+    taught([pupil("none")], keeper=CheckpointCallback(tmp_path / "seldom"))
     assert not (tmp_path / "seldom").exists()
-    taught([pupil("none")], keeper=CheckpointKeeper(tmp_path / "always", seconds=0))
+    taught([pupil("none")], keeper=CheckpointCallback(tmp_path / "always", seconds=0))
     newest = load_newest(tmp_path / "always", CPU).moment
     assert (newest.epoch, newest.step) == (2, 0)
 
@@ -87,9 +87,9 @@ def test_one_is_written_when_it_is_due_and_not_before(tmp_path):
 def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
     whole, stopped, late = pupil("kd"), pupil("kd"), pupil("kd")
     taught([whole])
-    keeper = CheckpointKeeper(tmp_path / "checkpoint")
+    keeper = CheckpointCallback(tmp_path / "checkpoint")
     keeper.stopping.set()
-    with pytest.raises(Stopped, match=r"stopped, with a checkpoint in .*: preceptor resume "):
+    with pytest.raises(Interrupted, match=r"stopped, with a checkpoint in .*: preceptor resume "):
         taught([stopped], keeper=keeper)
     taught([late], start=load_newest(keeper.folder, CPU).moment)
     assert same_bits(weights(whole.student), weights(late.student))
@@ -97,7 +97,7 @@ def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_and_a_second_one_ends_it_at_once(tmp_path, number):
-    keeper, before = CheckpointKeeper(tmp_path), signal.getsignal(number)
+    keeper, before = CheckpointCallback(tmp_path), signal.getsignal(number)
     with stopping_on_signals(keeper):
         signal.raise_signal(number)
         assert keeper.stopping.is_set()

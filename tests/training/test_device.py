@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.training.device import choose_device, deterministic, one_thread
 
 
@@ -13,7 +13,7 @@ def test_auto_takes_cuda_where_there_is_one(monkeypatch):
 
 def test_cuda_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(EnvironmentProblem, match="finds no CUDA device"):
+    with pytest.raises(MachineError, match="finds no CUDA device"):
         choose_device("cuda")
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.training import NotFinite
-from preceptor.training.failure import Failure, load_failure, save_failure
+from preceptor.training.failure import FailureReport, load_failure, save_failure
 from tests.classroom import pupil, same_bits, taught
 from tests.training.spoilt import NanTeacher
-from tests.training.test_rescue import IMAGES, PROTOCOL, met_at
+from tests.training.test_guard import IMAGES, TRAINING, met_at
 
 
 @pytest.fixture(scope="module")
-def failure() -> Failure:
-    told: list[Failure] = []
+def failure() -> FailureReport:
+    told: list[FailureReport] = []
     with pytest.raises(NotFinite):
-        taught([pupil("kd")], images=IMAGES, protocol=PROTOCOL, teacher=NanTeacher(met_at(4)), on_failure=told.append)
+        taught([pupil("kd")], images=IMAGES, training=TRAINING, teacher=NanTeacher(met_at(4)), on_failure=told.append)
     return told[0]
 
 
@@ -42,7 +42,7 @@ def test_it_comes_back_as_it_was(failure, folder):
 def test_the_step_is_the_same_again(failure, folder):
     step = load_failure(folder).again(torch.device("cpu"))
     assert (step.epoch, step.number, step.draws) == (0, 4, 4)
-    assert torch.equal(step.images, failure.occasion.normalisation(failure.batch.images))
+    assert torch.equal(step.images, failure.occasion.normalization(failure.batch.images))
 
 
 def test_a_newer_one_takes_its_place(failure, folder):
@@ -89,7 +89,7 @@ def test_a_value_of_another_kind_is_refused(folder, key):
 
 
 def test_nothing_is_unpickled(folder, tmp_path):
-    content = pickle.dumps(Evil(tmp_path / "made"), protocol=2)
+    content = pickle.dumps(Evil(tmp_path / "made"), training=2)
     (folder / "state.pt").write_bytes(content)
     record = json.loads((folder / "failure.json").read_text())
     record["sha256"]["state.pt"] = hashlib.sha256(content).hexdigest()
@@ -101,5 +101,5 @@ def test_nothing_is_unpickled(folder, tmp_path):
 
 def test_a_place_that_cannot_be_written(failure, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentProblem, match="cannot be written"):
+    with pytest.raises(MachineError, match="cannot be written"):
         save_failure(tmp_path / "file", failure)

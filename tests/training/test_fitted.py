@@ -4,19 +4,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from preceptor import KL, Chain, CrossEntropy, InputError, Term
-from preceptor.abstain import Gambler, SoftGambler
-from preceptor.select import Random
-from preceptor.teachers import LiveTeacher
-from preceptor.training import Protocol, Pupil
+from preceptor import KL, CrossEntropy, DistillationLoss, InputError, LossTerm
+from preceptor.abstention import Gambler, SoftGambler
+from preceptor.selections import Random
+from preceptor.teachers import NetworkTeacher
+from preceptor.training import Student, TrainingConfig
 from tests.classroom import BRIEF, digits, few, network, pupil, taught, weights
 
 
-class Counting(LiveTeacher):
+class Counting(NetworkTeacher):
     """A teacher that remembers how many images it was asked about, call by call."""
 
     def __init__(self, classes: int | None = 10) -> None:
-        super().__init__(network(99), digits().normalisation, classes=classes)
+        super().__init__(network(99), digits().normalization, classes=classes)
         self.asked: list[int] = []
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -33,8 +33,10 @@ def selecting(positions: Tensor) -> Random:
     return select
 
 
-def choosy(name: str, positions: Tensor) -> Pupil:
-    return Pupil(name, network(), Chain(select=selecting(positions), match=KL(), truth=CrossEntropy()))
+def choosy(name: str, positions: Tensor) -> Student:
+    return Student(
+        name, network(), DistillationLoss(selection=selecting(positions), loss=KL(), label_loss=CrossEntropy())
+    )
 
 
 def test_the_teacher_is_asked_about_the_samples_it_teaches_alone() -> None:
@@ -75,26 +77,26 @@ def test_a_teacher_that_teaches_nothing_is_asked_nothing(classes: int | None, im
 
 def test_it_is_asked_when_a_term_that_counts_needs_it() -> None:
     teacher = Counting()
-    chain = Chain(terms={"ce": Term(CrossEntropy(), until=0.5), "kl": Term(KL(), since=0.5)})
-    taught([Pupil("late", network(), chain)], teacher=teacher)
+    loss = DistillationLoss(terms={"ce": LossTerm(CrossEntropy(), until=0.5), "kl": LossTerm(KL(), since=0.5)})
+    taught([Student("late", network(), loss)], teacher=teacher)
     assert sum(teacher.asked) == 40  # the second of two epochs
 
 
 def test_a_selection_that_is_not_fitted_is_noticed_before_the_first_step() -> None:
-    unfitted = Pupil("unfitted", network(), Chain(select=Random(), match=KL()))
+    unfitted = Student("unfitted", network(), DistillationLoss(selection=Random(), loss=KL()))
     with pytest.raises(InputError, match="not fitted yet"):
         taught([unfitted])
 
 
 def test_an_abstaining_pupil_logs_what_it_reserves_and_predicts_classes_alone() -> None:
-    gambler = Pupil("gambler", network(outputs=11), Chain(truth=Gambler(payoff=2.2)))
-    records = [record for (record,) in taught([gambler], protocol=Protocol(epochs=6, batch_size=16))]
+    gambler = Student("gambler", network(outputs=11), DistillationLoss(label_loss=Gambler(payoff=2.2)))
+    records = [record for (record,) in taught([gambler], training=TrainingConfig(epochs=6, batch_size=16))]
     assert all(record.reservation is not None and 0 < record.reservation < 1 for record in records)
     assert taught([pupil("kd")])[0][0].reservation is None
-    with torch.no_grad():  # outputs that always favour declining are right as often as the class below it
+    with torch.no_grad():  # outputs that always favor declining are right as often as the class below it
         gambler.student.head.weight.zero_()
         gambler.student.head.bias.copy_(torch.tensor([0.0] * 3 + [1.0] + [0.0] * 6 + [3.0]))
-    (still,) = taught([gambler], protocol=Protocol(epochs=1, batch_size=40, learning_rate=1e-9))[0]
+    (still,) = taught([gambler], training=TrainingConfig(epochs=1, batch_size=40, learning_rate=1e-9))[0]
     assert still.train_accuracy == (digits().train.labels[few(40)] == 3).sum() / 40
 
 
@@ -103,12 +105,14 @@ def test_a_pupil_that_declines_everything_stops_the_run_with_an_explanation() ->
     with torch.no_grad():
         student.head.bias[-1] = 50.0
     with pytest.raises(InputError, match=r"epoch 1 it reserves 100\.0% .* larger payoff"):
-        taught([Pupil("shy", student, Chain(truth=Gambler()))])
+        taught([Student("shy", student, DistillationLoss(label_loss=Gambler()))])
 
 
 def test_warm_up_is_no_part_of_what_is_reserved_and_is_alone_without_the_teacher() -> None:
-    chain = Chain(terms={"ce": Term(CrossEntropy(), until=0.5), "gamble": Term(SoftGambler(), since=0.5)})
-    gambler = Pupil("gambler", network(outputs=11), chain)
+    loss = DistillationLoss(
+        terms={"ce": LossTerm(CrossEntropy(), until=0.5), "gamble": LossTerm(SoftGambler(), since=0.5)}
+    )
+    gambler = Student("gambler", network(outputs=11), loss)
     (first, *_), (second, *_) = taught([gambler, pupil("kd")])
     assert (first.reservation, first.temperature) == (None, None)
     assert second.reservation is not None
@@ -116,13 +120,13 @@ def test_warm_up_is_no_part_of_what_is_reserved_and_is_alone_without_the_teacher
 
 
 def test_a_term_in_whose_time_no_step_begins_is_refused() -> None:
-    chain = Chain(terms={"ce": Term(CrossEntropy()), "gamble": Term(Gambler(), since=0.9)})
+    loss = DistillationLoss(terms={"ce": LossTerm(CrossEntropy()), "gamble": LossTerm(Gambler(), since=0.9)})
     with pytest.raises(InputError, match=r"term 'gamble' counts from 0.9 to 1 of training, but none of the 6 steps"):
-        taught([Pupil("late", network(outputs=11), chain)])
+        taught([Student("late", network(outputs=11), loss)])
 
 
 def test_mean_temperature_is_of_the_samples_taught() -> None:
-    ((first,), *_) = taught([pupil("dtd-flsw")], protocol=BRIEF)
+    ((first,), *_) = taught([pupil("dtd-flsw")], training=BRIEF)
     assert first.temperature == pytest.approx(4.0, abs=1e-4)  # what the batch averages to, with nothing clamped
     assert first.clamped == 0
     ((labels,), *_) = taught([pupil("none")])

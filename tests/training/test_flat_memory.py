@@ -1,4 +1,4 @@
-"""Memory is flat over epochs, with every kind of stage, a bank that fills, checkpoints and a watcher."""
+"""Memory is flat over epochs, with every kind of component, a cache that fills, checkpoints and a watcher."""
 
 import json
 import subprocess

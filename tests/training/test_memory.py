@@ -7,15 +7,15 @@ import sys
 import pytest
 
 from preceptor.training import memory
-from preceptor.training.memory import keep_freed_memory
+from preceptor.training.memory import tune_malloc
 
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back in this way")
 
 PROBE = """
 import json, resource, runpy, sys
 
-keep_freed_memory = runpy.run_path(sys.argv[1])["keep_freed_memory"]
-kept = [keep_freed_memory(), keep_freed_memory()] if sys.argv[2] == "keep" else None
+tune_malloc = runpy.run_path(sys.argv[1])["tune_malloc"]
+kept = [tune_malloc(), tune_malloc()] if sys.argv[2] == "keep" else None
 
 def step():
     blocks = [bytearray(3_000_000) for _ in range(20)]
@@ -78,7 +78,7 @@ def test_what_the_environment_says_stands(name, value, monkeypatch):
     glibc = Library()
     on_machine(monkeypatch, process=glibc, library=glibc)
     monkeypatch.setenv(name, value)
-    assert not keep_freed_memory()
+    assert not tune_malloc()
     assert glibc.calls == []
 
 
@@ -86,32 +86,32 @@ def test_other_settings_of_malloc_do_not_matter(monkeypatch):
     glibc = Library()
     on_machine(monkeypatch, process=glibc, library=glibc)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
-    assert keep_freed_memory()
+    assert tune_malloc()
     assert glibc.calls == [(-3, 256 * 2**20), (-1, -1)]
 
 
 def test_nothing_to_do_elsewhere(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("no library is to be loaded"))
-    assert not keep_freed_memory()
+    assert not tune_malloc()
 
 
 def test_an_old_glibc_takes_less(monkeypatch):
     old = Library(largest=32 * 2**20)
     on_machine(monkeypatch, process=old, library=old)
-    assert keep_freed_memory()
+    assert tune_malloc()
     assert old.calls == [(-3, 256 * 2**20), (-3, 32 * 2**20), (-1, -1)]
 
 
 def test_a_glibc_that_takes_nothing(monkeypatch):
     stubborn = Library(largest=-5)
     on_machine(monkeypatch, process=stubborn, library=stubborn)
-    assert not keep_freed_memory()
+    assert not tune_malloc()
     assert (-1, -1) not in stubborn.calls
 
 
 def test_another_allocator_is_left_alone(monkeypatch):
     glibc = Library()
     on_machine(monkeypatch, process=Library(malloc=2), library=glibc)
-    assert not keep_freed_memory()
+    assert not tune_malloc()
     assert glibc.calls == []

@@ -4,8 +4,8 @@ import json
 import pytest
 import torch
 
-from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.training import Protocol, Silent, fit
+from preceptor.errors import InputError, MachineError
+from preceptor.training import Silent, TrainingConfig, fit
 from preceptor.training.profiler import Profiler
 from preceptor.training.step_profile import PARTS, REST
 from preceptor.training.trace import read_trace
@@ -55,7 +55,7 @@ def calls(rows):
 def test_the_steps_recorded_are_those_after_the_warm_up(tmp_path):
     notebook = Notebook()
     with Profiler(notebook, tmp_path, skip=2, record=3) as profiler:
-        taught([pupil("kd")], images=40, protocol=Protocol(epochs=3, batch_size=16), watcher=profiler)
+        taught([pupil("kd")], images=40, training=TrainingConfig(epochs=3, batch_size=16), watcher=profiler)
     assert notebook.listening == [False, False, True, True, True, False, False, False, False]
     assert (profiler.profile.skipped, profiler.profile.steps) == (2, 3)
     assert files(tmp_path) == FILES
@@ -99,8 +99,8 @@ def test_what_is_done_between_epochs_is_no_part_of_a_step(tmp_path):
             [pupil("kd")],
             data.train,
             few(40),
-            data.view_rule,
-            data.normalisation,
+            data.augmentation,
+            data.normalization,
             BRIEF,
             teacher=untrained_teacher(),
             watcher=profiler,
@@ -120,7 +120,7 @@ def test_a_short_training_warms_up_for_a_third_of_it(tmp_path):
 
 def test_a_training_of_one_step_is_not_profiled_and_says_so(tmp_path):
     with Profiler(Silent(), tmp_path) as profiler:
-        taught([pupil()], images=10, protocol=Protocol(epochs=1, batch_size=16), watcher=profiler)
+        taught([pupil()], images=10, training=TrainingConfig(epochs=1, batch_size=16), watcher=profiler)
     assert profiler.profile is None
     assert profiler.summary() == ("nothing was profiled: training ended with step 1, and the first ones only warm up\n")
     assert files(tmp_path) == {"profile.txt"}
@@ -137,7 +137,7 @@ def test_what_never_began_leaves_nothing(tmp_path):
 def test_a_training_that_breaks_off_leaves_what_was_recorded(tmp_path, at, recorded):
     profiler = Profiler(Breaking(at), tmp_path, skip=2, record=3)
     with pytest.raises(KeyboardInterrupt), profiler:
-        taught([pupil()], images=40, protocol=Protocol(epochs=4, batch_size=16), watcher=profiler)
+        taught([pupil()], images=40, training=TrainingConfig(epochs=4, batch_size=16), watcher=profiler)
     assert not torch.autograd._profiler_enabled()
     assert (profiler.profile and profiler.profile.steps) == recorded
     assert files(tmp_path) == (FILES if recorded else {"profile.txt"})
@@ -158,7 +158,7 @@ def test_only_the_first_training_is_profiled(tmp_path):
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     profiler = Profiler(Silent(), tmp_path / "file" / "folder", skip=1, record=1)
-    with pytest.raises(EnvironmentProblem, match="cannot be written"), profiler:
+    with pytest.raises(MachineError, match="cannot be written"), profiler:
         taught([pupil()], watcher=profiler)
     assert not torch.autograd._profiler_enabled()
 

@@ -8,21 +8,21 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from preceptor.training import Protocol, Silent
+from preceptor.training import Silent, TrainingConfig
 from tests.classroom import digits, few, network, pupil, taught, untrained_teacher
 
 N, T = 30, 4.0
-ONE_STEP = Protocol(epochs=1, batch_size=N)
+ONE_STEP = TrainingConfig(epochs=1, batch_size=N)
 
 
 def one_step_logits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Student's and teacher's logits on the views of the first epoch, and the labels, in float64."""
     data, positions = digits(), few(N)
-    views = data.view_rule.apply(data.train.images[positions], data.view_rule.draw(0, 0, positions))
+    views = data.augmentation.apply(data.train.images[positions], data.augmentation.draw(0, 0, positions))
     student = network().train()  # batch norm by the statistics of this batch
-    normalised = data.normalisation(views)
+    normalized = data.normalization(views)
     with torch.no_grad():
-        logits = student(normalised).double().numpy()
+        logits = student(normalized).double().numpy()
     return logits, untrained_teacher()(views).double().numpy(), data.train.labels[positions].numpy()
 
 
@@ -37,7 +37,7 @@ def divergence(target: np.ndarray, logits: np.ndarray) -> float:
 
 @pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_plain_distillation():
-    [[record]] = taught([pupil("kd")], images=N, protocol=ONE_STEP, precision="fp32")
+    [[record]] = taught([pupil("kd")], images=N, training=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     expected = {
         "ce": 0.1 * cross_entropy(student, label),
@@ -52,7 +52,7 @@ def test_the_terms_of_plain_distillation():
 @pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_a_corrected_teacher():
     """Probability Shift: the label and the class the teacher says change places, where these differ."""
-    [[record]] = taught([pupil("ka-ps")], images=N, protocol=ONE_STEP, precision="fp32")
+    [[record]] = taught([pupil("ka-ps")], images=N, training=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     wrong, shifted = teacher.argmax(axis=1) != label, teacher.copy()
     for row in np.flatnonzero(wrong):
@@ -82,13 +82,13 @@ def test_a_longer_epoch_is_averaged_over_all_its_samples():
     for batch_size in (16, N):
         one = pupil("kd")
         one.student = Linear()
-        protocol = Protocol(epochs=1, batch_size=batch_size, learning_rate=1e-12)
-        totals.append(taught([one], images=N, protocol=protocol)[0][0].losses)
+        training = TrainingConfig(epochs=1, batch_size=batch_size, learning_rate=1e-12)
+        totals.append(taught([one], images=N, training=training)[0][0].losses)
     assert totals[0] == pytest.approx(totals[1], rel=1e-5)
 
 
 def test_the_learning_rate_is_that_of_the_epoch():
-    records = taught([pupil("none")], images=16, protocol=Protocol(epochs=3, batch_size=16, learning_rate=0.2))
+    records = taught([pupil("none")], images=16, training=TrainingConfig(epochs=3, batch_size=16, learning_rate=0.2))
     assert [epoch[0].learning_rate for epoch in records] == pytest.approx(
         [0.1 * (1 + math.cos(math.pi * epoch / 3)) for epoch in range(3)]
     )
@@ -136,5 +136,5 @@ def test_a_watcher_hears_the_mean_losses_of_the_epoch_so_far():
 
 def test_a_long_epoch_is_read_a_few_times_only():
     diary = Diary()
-    taught([pupil("none")], images=100, protocol=Protocol(epochs=1, batch_size=2), watcher=diary)
+    taught([pupil("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), watcher=diary)
     assert 4 <= sum(entry[0] == "losses" for entry in diary.entries) <= 9

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from preceptor import Chain, CrossEntropy, recipe
-from preceptor.training import EpochRecord, Protocol, Pupil
-from preceptor.training.watcher import Moment
+from preceptor import CrossEntropy, DistillationLoss, recipe
+from preceptor.training import EpochRecord, Student, TrainingConfig
+from preceptor.training.callbacks import TrainState
 from tests.classroom import network, pupil, same_bits, taught, weights
 
-PROTOCOL = Protocol(epochs=3, batch_size=16, schedule="steps")
+TRAINING = TrainingConfig(epochs=3, batch_size=16, schedule="steps")
 STEPS = 4  # 50 images
 
 
@@ -23,15 +23,15 @@ class Keeping:
     def __init__(self, at: int) -> None:
         self.at, self.seen, self.kept = at, 0, io.BytesIO()
 
-    def after_step(self, moment: Callable[[], Moment]) -> None:
+    def after_step(self, moment: Callable[[], TrainState]) -> None:
         self.seen += 1
         if self.seen == self.at:
             now = moment()
             torch.save({"epoch": now.epoch, "step": now.step, "pupils": now.pupils}, self.kept)
 
-    def moment(self) -> Moment:
+    def moment(self) -> TrainState:
         self.kept.seek(0)
-        return Moment(**torch.load(self.kept, weights_only=True))
+        return TrainState(**torch.load(self.kept, weights_only=True))
 
 
 class Wavering(nn.Module):
@@ -42,7 +42,7 @@ class Wavering(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(1.0))
         self.register_buffer("calls", torch.tensor(0.0))
 
-    def forward(self, lesson) -> torch.Tensor:
+    def forward(self, context) -> torch.Tensor:
         self.calls += 1
         return self.log_temperature.exp() + 0.01 * self.calls
 
@@ -58,9 +58,13 @@ class Dropping(nn.Module):
         return nn.functional.dropout(self.inner(images), 0.3, self.training)
 
 
-def class_of_three() -> list[Pupil]:
-    wavering = Pupil("wavering", network(1), Chain(**{**recipe("kd"), "temper": Wavering()}))
-    return [pupil("precise-abstain-b"), wavering, Pupil("dropping", Dropping(), Chain(truth=CrossEntropy()))]
+def class_of_three() -> list[Student]:
+    wavering = Student("wavering", network(1), DistillationLoss(**{**recipe("kd"), "temperature": Wavering()}))
+    return [
+        pupil("precise-abstain-b"),
+        wavering,
+        Student("dropping", Dropping(), DistillationLoss(label_loss=CrossEntropy())),
+    ]
 
 
 def timeless(records: list[list[EpochRecord]]) -> list[list[EpochRecord]]:
@@ -70,27 +74,27 @@ def timeless(records: list[list[EpochRecord]]) -> list[list[EpochRecord]]:
 @pytest.mark.parametrize("at", range(1, 3 * STEPS + 1))
 def test_it_ends_in_the_same_bits_wherever_it_stopped(at):
     whole, keeper = class_of_three(), Keeping(at)
-    records = timeless(taught(whole, images=50, protocol=PROTOCOL, keeper=keeper))
+    records = timeless(taught(whole, images=50, training=TRAINING, keeper=keeper))
     late = class_of_three()
-    rest = timeless(taught(late, images=50, protocol=PROTOCOL, start=keeper.moment()))
+    rest = timeless(taught(late, images=50, training=TRAINING, start=keeper.moment()))
     done = at // STEPS
     assert rest == records[done:]
     for one, other in zip(whole, late, strict=True):
         assert same_bits(weights(one.student), weights(other.student))
-        assert same_bits(weights(one.chain), weights(other.chain))
+        assert same_bits(weights(one.loss), weights(other.loss))
 
 
 def test_keeping_changes_nothing():
     plain, kept = class_of_three(), class_of_three()
-    taught(plain, images=50, protocol=PROTOCOL)
-    taught(kept, images=50, protocol=PROTOCOL, keeper=Keeping(at=5))
+    taught(plain, images=50, training=TRAINING)
+    taught(kept, images=50, training=TRAINING, keeper=Keeping(at=5))
     for one, other in zip(plain, kept, strict=True):
         assert same_bits(weights(one.student), weights(other.student))
 
 
 def test_what_a_keeper_raises_ends_the_training():
     class Stopping:
-        def after_step(self, moment: Callable[[], Moment]) -> None:
+        def after_step(self, moment: Callable[[], TrainState]) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from preceptor.training import Protocol
-from preceptor.training.seat import Seat
+from preceptor.training import TrainingConfig
+from preceptor.training.student import Seat
 from tests.classroom import digits, pupil, same_bits, taught
 
 CPU = torch.device("cpu")
@@ -17,12 +17,12 @@ CPU = torch.device("cpu")
 
 def seat(schedule: str = "cosine", epochs: int = 2) -> Seat:
     """In the middle of a training of several terms, one of them with beliefs."""
-    one, protocol = pupil("corrected-self-adaptive"), Protocol(epochs=epochs, batch_size=16, schedule=schedule)
-    taught([one], protocol=protocol)
-    sat = Seat(one, protocol, CPU, len(digits().train))
+    one, training = pupil("corrected-self-adaptive"), TrainingConfig(epochs=epochs, batch_size=16, schedule=schedule)
+    taught([one], training=training)
+    sat = Seat(one, training, CPU, len(digits().train))
     logits = one.student(torch.rand(10, 1, 8, 8))
     sum(parameter.square().sum() for parameter in one.student.parameters()).backward()
-    sat.optimiser.step()
+    sat.optimizer.step()
     sat.scheduler.step()
     sat.tally.losses, sat.tally.counts = {"total": logits.sum().detach()}, {"right": torch.tensor(3)}
     return sat
@@ -34,8 +34,8 @@ def test_a_sound_state_is_taken_as_it_is(schedule: str) -> None:
     found = one.fitting(deepcopy(one.state()))
     assert found["scheduler"] == one.state()["scheduler"]
     assert type(found["scheduler"].get("milestones")) is type(one.state()["scheduler"].get("milestones"))
-    assert found["optimiser"]["param_groups"] == one.state()["optimiser"]["param_groups"]
-    assert found["optimiser"]["state"].keys() == one.state()["optimiser"]["state"].keys()
+    assert found["optimizer"]["param_groups"] == one.state()["optimizer"]["param_groups"]
+    assert found["optimizer"]["state"].keys() == one.state()["optimizer"]["state"].keys()
     assert found["tally"] == one.state()["tally"]
     for part in ("student", "chain"):
         assert same_bits(found[part], one.state()[part])
@@ -47,14 +47,14 @@ def test_what_another_version_knows_is_left_out_and_what_it_lacks_is_added() -> 
     state = deepcopy(one.state())
     state["scheduler"] |= {"optimizer": "mine", "step": 3}
     del state["scheduler"]["eta_min"]
-    state["optimiser"]["param_groups"][0]["unheard_of"] = 1
-    del state["optimiser"]["param_groups"][0]["foreach"]
+    state["optimizer"]["param_groups"][0]["unheard_of"] = 1
+    del state["optimizer"]["param_groups"][0]["foreach"]
     one.resume(state)
-    assert one.scheduler.optimizer is one.optimiser
+    assert one.scheduler.optimizer is one.optimizer
     assert callable(one.scheduler.step)
     assert one.scheduler.eta_min == 0
-    assert one.optimiser.param_groups[0]["foreach"] is True
-    assert "unheard_of" not in one.optimiser.param_groups[0]
+    assert one.optimizer.param_groups[0]["foreach"] is True
+    assert "unheard_of" not in one.optimizer.param_groups[0]
 
 
 def leaves(state: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
@@ -86,7 +86,7 @@ def test_whatever_is_of_another_kind_is_refused() -> None:
 
 
 def seat_again(one: Seat) -> Seat:
-    return Seat(one.pupil, Protocol(epochs=2, schedule="steps"), CPU, len(digits().train))
+    return Seat(one.pupil, TrainingConfig(epochs=2, schedule="steps"), CPU, len(digits().train))
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def seat_again(one: Seat) -> Seat:
         (("tally", "losses"), {"kl": torch.zeros(2)}, "not one number"),
         (("scheduler", "last_epoch"), float("nan"), "scheduler.last_epoch is nan, not a number that float32 holds"),
         (("scheduler", "last_epoch"), 10**400, "scheduler.last_epoch is 10+, not a number that float32 holds"),
-        (("optimiser", "param_groups", 0, "lr"), 1e300, r"lr is 1e\+300, not a number that float32 holds"),
-        (("optimiser", "param_groups", 0, "lr"), float("-inf"), "lr is -inf, not"),
+        (("optimizer", "param_groups", 0, "lr"), 1e300, r"lr is 1e\+300, not a number that float32 holds"),
+        (("optimizer", "param_groups", 0, "lr"), float("-inf"), "lr is -inf, not"),
         (("tally", "samples"), 2**63, "tally.samples is 9"),
-        (("optimiser", "param_groups"), [], r"optimiser is \[\], not 1 values"),
-        (("optimiser", "param_groups", 0, "params"), [0], "values"),
-        (("optimiser", "state", 99), {"momentum_buffer": None}, "99 is no parameter"),
-        (("optimiser", "state", 0), {"momentum_buffer": torch.zeros(1)}, "the momentum of parameter 0 is not"),
+        (("optimizer", "param_groups"), [], r"optimizer is \[\], not 1 values"),
+        (("optimizer", "param_groups", 0, "params"), [0], "values"),
+        (("optimizer", "state", 99), {"momentum_buffer": None}, "99 is no parameter"),
+        (("optimizer", "state", 0), {"momentum_buffer": torch.zeros(1)}, "the momentum of parameter 0 is not"),
         (("chain", "_terms.head.loss.belief"), torch.zeros(3), "belief is"),
         (("student",), [], "student is a list, not a mapping"),
     ],

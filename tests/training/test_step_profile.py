@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from preceptor.errors import EnvironmentProblem
+from preceptor.errors import MachineError
 from preceptor.training.step_profile import PARTS, REST, as_text, profile_of
 from preceptor.training.trace import events_of, read_trace
 from tests.training.test_trace import entry, mark
@@ -86,7 +86,7 @@ def test_what_happens_between_epochs_counts_for_no_step():
 
 
 def test_a_trace_without_a_step():
-    with pytest.raises(EnvironmentProblem, match="no step"):
+    with pytest.raises(MachineError, match="no step"):
         profile_of(events_of([mark("batch", 0, 10)]), steps=3)
 
 
@@ -114,15 +114,15 @@ def test_a_long_name_is_cut_in_the_text():
 
 def test_agrees_with_torch(tmp_path):
     network = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
-    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
 
     def step():
         with record_function("student"):
             loss = network(torch.ones(8, 20)).logsumexp(dim=1).mean()
         with record_function("backward"):
             loss.backward()
-        with record_function("optimiser"):
-            optimiser.step()
+        with record_function("optimizer"):
+            optimizer.step()
 
     steps = schedule(wait=0, warmup=1, active=3, repeat=1)
     with profile(activities=[ProfilerActivity.CPU], schedule=steps) as torchs:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preceptor.errors import EnvironmentProblem
+from preceptor.errors import MachineError
 from preceptor.training.trace import (
     busy_share,
     callers,
@@ -51,7 +51,7 @@ def test_what_takes_no_time_of_host_or_device_is_left_out():
 def test_a_trace_that_breaks_off_is_no_trace():
     whole = json.dumps({"traceEvents": [mark("batch", 0, 1)]}).encode()
     assert names(read_trace(whole)) == ["batch"]
-    with pytest.raises(EnvironmentProblem, match="not whole"):
+    with pytest.raises(MachineError, match="not whole"):
         read_trace(whole[:-5])
 
 

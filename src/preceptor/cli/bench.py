@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   preceptor bench
   preceptor bench --compile never --rounds 3
-  preceptor bench --pair resnet56:resnet20 --batch-size 128 --variant bank --variant student-alone
+  preceptor bench --pair resnet56:resnet20 --batch-size 128 --variant cache --variant student-alone
   preceptor bench --all --rounds 9 --out results/bench/speed.json
 """
 
-DESCRIPTION = """Trains a student in several ways in turns, on made-up images, and says how fast each is: as the peers'
-loops do it (always), live in fp32, live by default, from a bank, alone, and 8 students at once. It needs no data.
+DESCRIPTION = """Trains a student in several ways in turns, on made-up images, and says how fast each is: as the baseline
+loops do it (always), live in fp32, live by default, from a cache, alone, and 8 students at once. It needs no data.
 Networks are compiled where that pays in a training of 240 epochs, which takes a minute or more to begin with."""
 
 ROUNDS = 5
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variant",
         action="append",
-        help="beside the peers' loop, may be repeated: live-fp32, live-bf16-teacher, live, bank, bank-fp32, "
+        help="beside the baseline loop, may be repeated: live-fp32, live-bf16-teacher, live, cache, cache-fp32, "
         "student-alone, live-8 (default: all)",
     )
     parser.add_argument(
@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.files import check_writable
     from preceptor.speed import VARIANTS, find_variants, measure, save_speed
     from preceptor.training.device import choose_device
-    from preceptor.training.memory import keep_freed_memory
+    from preceptor.training.memory import tune_malloc
 
-    keep_freed_memory()  # the peers' loop, in the same process, gains by it too
+    tune_malloc()  # the baseline loop, in the same process, gains by it too
     _check(arguments)
     device = choose_device(arguments.device)
     variants = find_variants(arguments.variant or VARIANTS)

@@ -1,4 +1,4 @@
-"""``preceptor calibrate``: when a student declines, or with which classes it answers, with a promise in numbers."""
+"""``preceptor calibrate``: when a student declines, or with which classes it answers, with a guarantee in numbers."""
 
 import argparse
 import json
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.evaluation import Wish
+    from preceptor.metrics import RiskTarget
     from preceptor.models import ModelCard
-    from preceptor.runs.calibration import Calibration, SetWish
-    from preceptor.runs.untouched import Given
+    from preceptor.run.calibration import Calibration, SetTarget
+    from preceptor.run.calibration_data import Given
 
 EXAMPLES = """examples:
   preceptor calibrate runs/student --max-risk 0.02
@@ -21,7 +21,7 @@ EXAMPLES = """examples:
   preceptor calibrate runs/student --forget
 
 The images it is done on must have been used for nothing else: by default those that the run held out. What is found
-is stored in student.json; preceptor predict, evaluate and export go by it. Exit code 5: it cannot be promised, and
+is stored in student.json; preceptor predict, evaluate and export go by it. Exit code 5: it cannot be guaranteed, and
 nothing is written.
 """
 
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--confidence", type=float, help="how surely this is to hold (default 0.95)")
     group.add_argument("--score", help="by which it declines: margin, energy, ... (default softmax_response)")
     group.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the score, such as p=3")
-    group.add_argument("--by-class", action="store_true", help="a threshold and a promise for each predicted class")
-    group.add_argument("--each", action="store_true", help="by class, each promise by itself rather than all at once")
+    group.add_argument("--by-class", action="store_true", help="a threshold and a guarantee for each predicted class")
+    group.add_argument("--each", action="store_true", help="by class, each guarantee by itself rather than all at once")
     group = parser.add_argument_group("prediction sets")
     group.add_argument("--sets", metavar="METHOD", help="answer with sets of classes: lac, aps or raps")
     group.add_argument("--alpha", type=float, help="share of images whose class a set may miss (default 0.1)")
@@ -60,11 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Calibrate, show, and leave with code 5 where it cannot be promised."""
+    """Calibrate, show, and leave with code 5 where it cannot be guaranteed."""
+    from preceptor.cli.guarantees import lines_about, why_not
     from preceptor.cli.printing import printable
-    from preceptor.cli.promises import lines_about, why_not
-    from preceptor.errors import NotPromised
-    from preceptor.runs.calibration import calibrate
+    from preceptor.errors import GuaranteeUnavailable
+    from preceptor.run.calibration import calibrate
 
     if arguments.forget:
         _forget(arguments)
@@ -73,15 +73,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         json.dump({"run": str(arguments.run), **_summary(found)}, sys.stdout, allow_nan=False)
         print()
-    elif found.promised and not arguments.quiet:
+    elif found.guaranteed and not arguments.quiet:
         print("\n".join(printable(line) for line in lines_about(arguments.run, found)))
-    if not found.promised:
-        raise NotPromised(why_not(found))
+    if not found.guaranteed:
+        raise GuaranteeUnavailable(why_not(found))
 
 
-def _wish(arguments: argparse.Namespace) -> "Wish | None":
+def _wish(arguments: argparse.Namespace) -> "RiskTarget | None":
     from preceptor.errors import InputError
-    from preceptor.evaluation import Wish
+    from preceptor.metrics import RiskTarget
 
     given = {
         "confidence": arguments.confidence,
@@ -97,7 +97,7 @@ def _wish(arguments: argparse.Namespace) -> "Wish | None":
         return None
     if arguments.each and not arguments.by_class:
         raise InputError("--each goes with --by-class: give both, or neither")
-    return Wish(arguments.max_risk, **given)
+    return RiskTarget(arguments.max_risk, **given)
 
 
 def score_options(texts: list[str]) -> dict[str, float]:
@@ -118,9 +118,9 @@ def score_options(texts: list[str]) -> dict[str, float]:
     return options
 
 
-def _sets(arguments: argparse.Namespace) -> "SetWish | None":
+def _sets(arguments: argparse.Namespace) -> "SetTarget | None":
     from preceptor.errors import InputError
-    from preceptor.runs.calibration import SetWish
+    from preceptor.run.calibration import SetTarget
 
     names = ("alpha", "penalty", "free_ranks")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
@@ -130,11 +130,11 @@ def _sets(arguments: argparse.Namespace) -> "SetWish | None":
         return None
     if arguments.sets != "raps" and set(given) - {"alpha"}:
         raise InputError("--penalty and --free-ranks go with --sets raps")
-    return SetWish(arguments.sets, **given)
+    return SetTarget(arguments.sets, **given)
 
 
 def _given(arguments: argparse.Namespace) -> "Given":
-    from preceptor.runs.untouched import Given
+    from preceptor.run.calibration_data import Given
 
     return Given(
         data=arguments.data,
@@ -147,10 +147,10 @@ def _given(arguments: argparse.Namespace) -> "Given":
 
 
 def _forget(arguments: argparse.Namespace) -> None:
+    from preceptor.cli.guarantees import promises_of
     from preceptor.cli.printing import printable
-    from preceptor.cli.promises import promises_of
     from preceptor.errors import InputError
-    from preceptor.runs.calibration import forget
+    from preceptor.run.calibration import forget
 
     if arguments.max_risk is not None or arguments.sets is not None:
         raise InputError("--forget takes away what the student was calibrated to, and does nothing else")
@@ -169,7 +169,7 @@ def _on_card(card: "ModelCard") -> dict[str, Any]:
 
 def _summary(found: "Calibration") -> dict[str, Any]:
     return {
-        "promised": found.promised,
+        "guaranteed": found.guaranteed,
         **_on_card(found.card),
         "found": None if found.found is None else asdict(found.found),
         "calibrated_on": found.source.model_dump(mode="json"),

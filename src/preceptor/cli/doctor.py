@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from preceptor.errors import InputError
 
 if TYPE_CHECKING:
-    from preceptor.runs.doctor import Diagnosis
+    from preceptor.run.doctor import Diagnosis
 
 EXAMPLES = """examples:
   preceptor doctor --teacher runs/teacher
-  preceptor doctor --teacher runs/teacher --student resnet8 --recipe lr-ds --protocol standard
-  preceptor doctor --teacher big.onnx --teacher-says logits --data folder:photos --json
+  preceptor doctor --teacher runs/teacher --student resnet8 --recipe lr-ds --training standard
+  preceptor doctor --teacher big.onnx --teacher-output logits --data folder:photos --json
   preceptor doctor --config runs/kd/run.yaml --quick
 
 Takes what preceptor distill takes, but for --out: nothing is written, and nothing is trained but a copy for a few
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: a problem was found, after all findings were shown.
     """
     from preceptor.cli.options import given_settings
-    from preceptor.runs import read_config, resolve
-    from preceptor.runs.doctor import examine
+    from preceptor.run import read_config, resolve
+    from preceptor.run.doctor import examine
 
     content = {"student": "convnet8", "recipe": "kd"}
     content |= read_config(arguments.config) if arguments.config else {}

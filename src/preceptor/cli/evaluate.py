@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from preceptor.runs.appraisal import Appraisal
+    from preceptor.run.evaluation import Evaluation
 
 EXAMPLES = """examples:
   preceptor evaluate runs/student
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, write the page and show."""
     from preceptor.cli.options import shown_student
     from preceptor.errors import InputError
-    from preceptor.runs.appraisal import appraise
+    from preceptor.run.evaluation import evaluate_run
 
     if arguments.page is not None and arguments.no_page:
         raise InputError("--page and --no-page: give one of them")
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("--teacher and --no-teacher: give one of them")
     page = _page(arguments)
     shown = shown_student(arguments)
-    appraisal = appraise(
+    evaluation = evaluate_run(
         shown,
         teacher=arguments.teacher,
         ask_teacher=not arguments.no_teacher,
@@ -67,17 +67,17 @@ def run(arguments: argparse.Namespace) -> None:
     if page is not None:
         from preceptor.reports import write_evaluation_page
 
-        write_evaluation_page(appraisal, page)
+        write_evaluation_page(evaluation, page)
     if arguments.json:
-        json.dump(_content(appraisal, page, arguments), sys.stdout)
+        json.dump(_content(evaluation, page, arguments), sys.stdout)
         print()
     else:
-        _show(appraisal, page, arguments.quiet)
+        _show(evaluation, page, arguments.quiet)
 
 
 def _page(arguments: argparse.Namespace) -> Path | None:
     """Where the page goes, found writable beforehand; None for no page."""
-    from preceptor.errors import EnvironmentProblem
+    from preceptor.errors import MachineError
     from preceptor.files import check_free, check_writable
     from preceptor.reports import require_report_extra
 
@@ -90,7 +90,7 @@ def _page(arguments: argparse.Namespace) -> Path | None:
             check_free(page, "--page")
         else:
             check_writable(page.parent)  # an earlier page of ours may be there, and is replaced
-    except EnvironmentProblem as problem:
+    except MachineError as problem:
         if arguments.page is not None:
             raise
         print(f"preceptor: no page: {problem}", file=sys.stderr)
@@ -98,27 +98,27 @@ def _page(arguments: argparse.Namespace) -> Path | None:
     return page
 
 
-def _content(appraisal: "Appraisal", page: Path | None, arguments: argparse.Namespace) -> dict[str, object]:
+def _content(evaluation: "Evaluation", page: Path | None, arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "run": str(arguments.run),
-        "data": appraisal.shown.spec,
+        "data": evaluation.shown.spec,
         "split": arguments.split,
         "page": None if page is None else str(page),
-        "teacher": appraisal.teacher,
-        "held_out": appraisal.held_out,
-        **asdict(appraisal.report),
-        "decision": None if appraisal.decided is None else asdict(appraisal.decided),
-        "sets": None if appraisal.sets is None else asdict(appraisal.sets),
+        "teacher": evaluation.teacher,
+        "held_out": evaluation.held_out,
+        **asdict(evaluation.report),
+        "decision": None if evaluation.decided is None else asdict(evaluation.decided),
+        "sets": None if evaluation.sets is None else asdict(evaluation.sets),
     }
 
 
-def _show(appraisal: "Appraisal", page: Path | None, quiet: bool) -> None:
-    report = appraisal.report
+def _show(evaluation: "Evaluation", page: Path | None, quiet: bool) -> None:
+    report = evaluation.report
     print(f"accuracy {report.accuracy.value:.2%} of {report.n:,} images")
     if quiet:
         return
     from preceptor.cli.evaluation_tables import show_tables
 
-    show_tables(appraisal)
+    show_tables(evaluation)
     if page is not None:
         print(f"\npage to look at: {page}")

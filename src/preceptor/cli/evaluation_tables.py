@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preceptor.runs.appraisal_words import agreement_rows, decision_in_words, estimate_of_share, figure, sets_in_words
+from preceptor.run.evaluation_text import agreement_rows, decision_in_words, estimate_of_share, figure, sets_in_words
 
 if TYPE_CHECKING:
-    from preceptor.evaluation import FullReport
-    from preceptor.runs.appraisal import Appraisal
+    from preceptor.metrics import FullReport
+    from preceptor.run.evaluation import Evaluation
 
 MOST_CLASSES = 30
 """Classes shown, the worst ones; the page shows all."""
@@ -20,23 +20,23 @@ MOST_CLASSES = 30
 MOST_CONFUSIONS = 5
 
 
-def show_tables(appraisal: "Appraisal") -> None:
+def show_tables(evaluation: "Evaluation") -> None:
     """Print everything that was measured, with intervals in brackets."""
-    report = appraisal.report
+    report = evaluation.report
     _table("", ("", "value"), _facts(report))
-    _table("Whether its probabilities are what they claim", *_calibration(appraisal))
+    _table("Whether its probabilities are what they claim", *_calibration(evaluation))
     _table("When it may decline what it is least sure of", *_declining(report))
-    for words in (decision_in_words(appraisal), sets_in_words(appraisal)):
+    for words in (decision_in_words(evaluation), sets_in_words(evaluation)):
         if words is not None:
             print(_wrapped(words))
     if report.agreement is not None:
-        _table(f"Beside its teacher, {appraisal.teacher}", ("", "value"), agreement_rows(report))
+        _table(f"Beside its teacher, {evaluation.teacher}", ("", "value"), agreement_rows(report))
     else:
-        print(_wrapped(f"Not compared with a teacher: {appraisal.no_teacher}."))
+        print(_wrapped(f"Not compared with a teacher: {evaluation.no_teacher}."))
     _table("By class, the worst first", ("class", "images", "right"), _classes(report))
     if len(report.per_class) > MOST_CLASSES:
         print(f"and {len(report.per_class) - MOST_CLASSES} more classes")
-    _show_confusions(appraisal)
+    _show_confusions(evaluation)
     print(
         _wrapped(
             f"In brackets: {100 * report.confidence:g} % bootstrap intervals over the images, "
@@ -52,12 +52,12 @@ def _facts(report: "FullReport") -> list[tuple[str, ...]]:
     return [*rows, ("mean confidence", estimate_of_share(report.mean_confidence))]
 
 
-def _calibration(appraisal: "Appraisal") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    report = appraisal.report
+def _calibration(evaluation: "Evaluation") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    report = evaluation.report
     columns, headings = [report.calibration], ["", "as they are"]
     if report.scaled is not None:
         columns.append(report.scaled.calibration)
-        headings.append(f"at T = {report.scaled.fit.temperature:.3g} (of {appraisal.held_out:,} held out)")
+        headings.append(f"at T = {report.scaled.fit.temperature:.3g} (of {evaluation.held_out:,} held out)")
     rows: list[tuple[str, ...]] = [
         ("NLL", *(figure(one.nll, 4) for one in columns)),
         ("Brier", *(figure(one.brier, 4) for one in columns)),
@@ -93,9 +93,9 @@ def _classes(report: "FullReport") -> list[tuple[str, ...]]:
     ]
 
 
-def _show_confusions(appraisal: "Appraisal") -> None:
-    names = appraisal.shown.card.class_names
-    for one in appraisal.report.confusions[:MOST_CONFUSIONS]:
+def _show_confusions(evaluation: "Evaluation") -> None:
+    names = evaluation.shown.card.class_names
+    for one in evaluation.report.confusions[:MOST_CONFUSIONS]:
         share = estimate_of_share(one.share, 1)
         print(
             f"{one.count:,} images of {names[one.label]} are taken for {names[one.prediction]} ({share} of the class)"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.cli.exporting import Exported, Quantised
+    from preceptor.cli.exporting import Exported, Quantized
     from preceptor.export import Cost, Export, Standing
     from preceptor.models import ModelCard
 
@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   preceptor export runs/student --out deployed --int8 static
   preceptor export runs/student --out deployed --teacher runs/teacher --json
 
-An ONNX or pt2 file takes uint8 images and holds normalisation, softmax, score and decision. Every file is run on real
+An ONNX or pt2 file takes uint8 images and holds normalization, softmax, score and decision. Every file is run on real
 images before it is put in its place, and nothing is left where one does not say what the student says.
 """
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _status(silent: bool) -> Iterator[Callable[[str], None]]:
-    """Says on a terminal what is being done."""
+    """OutputKind on a terminal what is being done."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -103,13 +103,15 @@ def _plain(found: "Exported", arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show(found: "Exported", out: Path) -> None:
+    from preceptor.cli.guarantees import promises_of
     from preceptor.cli.printing import printable
-    from preceptor.cli.promises import promises_of
 
     for export in found.exports:
         print(printable(f"{out / export.name}: {_agreement_words(export, found)}"))
-    promises = promises_of(found.card) or ["no decision on the student's card: it answers always (preceptor calibrate)"]
-    print("\n".join(promises))
+    guarantees = promises_of(found.card) or [
+        "no decision on the student's card: it answers always (preceptor calibrate)"
+    ]
+    print("\n".join(guarantees))
     if found.int8 is not None:
         print()
         _print_table(_int8_table(found.int8, found.card))
@@ -137,10 +139,10 @@ def _agreement_words(export: "Export", found: "Exported") -> str:
 
 def _show_void_promise(card: "ModelCard") -> None:
     if card.decision is not None:
-        print("the promise is fp32's: it does not carry over to int8, and is not on the card of that file")
+        print("the guarantee is fp32's: it does not carry over to int8, and is not on the card of that file")
 
 
-def _int8_table(found: "Quantised", card: "ModelCard") -> list[tuple[str, ...]]:
+def _int8_table(found: "Quantized", card: "ModelCard") -> list[tuple[str, ...]]:
     heading = f"on {found.before.images:,} images"
     rows: list[tuple[str, ...]] = [(heading, "fp32", f"int8, {found.mode}")]
     rows.append(("accuracy", *_both(found, lambda each: f"{each.accuracy:.2%}")))
@@ -153,7 +155,7 @@ def _int8_table(found: "Quantised", card: "ModelCard") -> list[tuple[str, ...]]:
     return rows
 
 
-def _both(found: "Quantised", said: "Callable[[Standing], str]") -> tuple[str, str]:
+def _both(found: "Quantized", said: "Callable[[Standing], str]") -> tuple[str, str]:
     return said(found.before), said(found.after)
 
 

@@ -1,4 +1,4 @@
-"""Exports the student of a run: writes and checks it, quantises it, and counts what everything costs."""
+"""Exports the student of a run: writes and checks it, quantizes it, and counts what everything costs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from preceptor.context import UNLABELED
 from preceptor.data import Dataset, ImageSet
 from preceptor.errors import InputError, PreceptorError
 from preceptor.export import (
     FILES,
     Cost,
-    Deployed,
     Export,
+    ExportModule,
     Mode,
     Standing,
     check_formats,
@@ -25,22 +26,21 @@ from preceptor.export import (
     multiply_adds,
     parameters,
     put_in_place,
-    quantised,
+    quantized,
     some_of,
     standing,
 )
 from preceptor.export.int8 import CALIBRATION_IMAGES, INT8_FILE
-from preceptor.lesson import UNLABELLED
 from preceptor.models import ModelCard, load_student
 from preceptor.models.store import WEIGHTS_FILE
-from preceptor.runs.cards import check_card
-from preceptor.runs.measure import Shown
-from preceptor.runs.members import kind_of
-from preceptor.runs.past import past_run
+from preceptor.run.cards import check_card
+from preceptor.run.history import saved_run
+from preceptor.run.measure import Shown
+from preceptor.run.members import kind_of
 
 
 @dataclass(frozen=True)
-class Quantised:
+class Quantized:
     """What int8 did to the answers.
 
     Attributes:
@@ -75,7 +75,7 @@ class Exported:
     card: ModelCard
     data: str
     part: Literal["test", "train"]
-    int8: Quantised | None
+    int8: Quantized | None
     teacher: Path | None
     without_teacher: str | None
     costs: list[Cost]
@@ -95,7 +95,7 @@ def check_order(out: Path, formats: Sequence[str], int8: Mode | None) -> None:
 
     Raises:
         InputError: an unknown format, int8 of no ONNX file, or a file that is there already.
-        EnvironmentProblem: a package is missing, or the folder cannot be written.
+        MachineError: a package is missing, or the folder cannot be written.
     """
     check_formats(formats)
     if int8 is not None and "onnx" not in formats:
@@ -125,7 +125,7 @@ def export_shown(
 
     Raises:
         InputError: a teacher or decision that cannot be used, an architecture that cannot be exported.
-        EnvironmentProblem: the folder cannot be written, or a file does not agree.
+        MachineError: the folder cannot be written, or a file does not agree.
     """
     student = _Named(shown.folder, shown.network, shown.card)
     beside, why_not = _teacher(shown.folder, teacher, shown.dataset)
@@ -133,7 +133,7 @@ def export_shown(
     made = export_student(student.network, student.card, images, formats, tell=tell)
     found = None
     if int8 is not None:
-        tell(f"quantising to int8 ({int8}) and measuring on {len(shown.images):,} images")
+        tell(f"quantizing to int8 ({int8}) and measuring on {len(shown.images):,} images")
         found, smaller = _in_int8(int8, made, shown)
         made.append(smaller)
     tell("measuring latencies")
@@ -156,7 +156,7 @@ def _teacher(run: Path, given: Path | None, dataset: Dataset) -> tuple[_Named | 
     if given is not None:
         return _loaded_teacher(given, dataset), None
     try:
-        past = past_run(run)
+        past = saved_run(run)
         if past is None or len(past.config.teachers) != 1 or kind_of(past.config.teachers[0]) != "network":
             return None, "the run names no single network that taught it"
         return _loaded_teacher(past.config.teachers[0], dataset), None
@@ -170,16 +170,16 @@ def _loaded_teacher(folder: Path, dataset: Dataset) -> _Named:
     return _Named(folder, network, card)
 
 
-def _in_int8(mode: Mode, made: Sequence[Export], shown: Shown) -> tuple[Quantised, Export]:
+def _in_int8(mode: Mode, made: Sequence[Export], shown: Shown) -> tuple[Quantized, Export]:
     whole = next(export for export in made if export.format == "onnx")
     train = shown.dataset.train.images
     calibration = _drawn(train) if mode == "static" else train[:0]
-    smaller = quantised(whole, mode, shown.card, calibration)
-    labelled = shown.images.labels != UNLABELLED
-    judged = ImageSet(shown.images.images[labelled], shown.images.labels[labelled])
-    score = Deployed(shown.network, shown.card).score
+    smaller = quantized(whole, mode, shown.card, calibration)
+    labeled = shown.images.labels != UNLABELED
+    judged = ImageSet(shown.images.images[labeled], shown.images.labels[labeled])
+    score = ExportModule(shown.network, shown.card).score
     before, after = (standing(each.run, judged.images, judged.labels, score) for each in (whole, smaller))
-    return Quantised(mode, len(calibration), before, after), smaller
+    return Quantized(mode, len(calibration), before, after), smaller
 
 
 def _drawn(images: UInt8[Tensor, "n channels height width"]) -> UInt8[Tensor, "some channels height width"]:
@@ -210,7 +210,7 @@ def _costs(student: _Named, teacher: _Named | None, made: Sequence[Export], imag
 
 def _from_pixels(named: _Named) -> Callable[[Tensor], object]:
     """The whole way, as the files go it; whether it declines takes no time to speak of."""
-    return Deployed(named.network, named.card.model_copy(update={"decision": None})).reply
+    return ExportModule(named.network, named.card.model_copy(update={"decision": None})).reply
 
 
 def _title(export: Export) -> str:

@@ -15,24 +15,24 @@ from typing import TextIO
 
 from preceptor import __version__
 from preceptor.cli.printing import one_line
-from preceptor.errors import EnvironmentProblem, InputError, PreceptorError, out_of_memory, unknown_name
+from preceptor.errors import InputError, MachineError, PreceptorError, out_of_memory, unknown_name
 
 VERBS = {
     "demo": "see it work now, on this machine, offline",
     "doctor": "tell what is wrong with a run, before it is run",
     "train": "train a teacher, or a student by labels alone",
-    "distill": "distil a student from a teacher with a recipe",
-    "bank": "keep what a teacher says, so that it is asked once",
+    "distill": "distill a student from a teacher with a recipe",
+    "cache": "keep what a teacher says, so that it is asked once",
     "resume": "go on with a run that was stopped",
     "replay": "take a step that went wrong again, to see where",
     "select": "score the samples for a selection, or show scores",
     "evaluate": "measure a student on a data set",
-    "calibrate": "settle when a student declines, and what that promises",
+    "calibrate": "settle when a student declines, and what that guarantees",
     "predict": "label images, and decline where it should",
     "export": "write a student as files to deploy, checked against it",
-    "methods": "list every stage and recipe, with its paper and defaults",
+    "methods": "list every component and recipe, with its paper and defaults",
     "reproduce": "run an experiment again and write its result file",
-    "bench": "measure how fast training is here, against the peers' loop",
+    "bench": "measure how fast training is here, against the baseline loop",
 }
 """Every verb is a module of this package with ``add_arguments(parser)`` and ``run(arguments)``."""
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done; 2 something handed in is wrong; 3 the machine lacks something; 4 stopped, with a checkpoint to go on
-        from; 5 what was asked for cannot be promised; 130 interrupted; 143 ended by SIGTERM.
+        from; 5 what was asked for cannot be guaranteed; 130 interrupted; 143 ended by SIGTERM.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     for name in ("stdout", "stderr"):
@@ -96,7 +96,7 @@ def _answered(given: Sequence[str]) -> int:
             raise
         return _fail(_memory_problem(error, given))
     except OSError as error:
-        return _fail(EnvironmentProblem(f"{error.filename or 'the system'}: {error.strerror or error}"))
+        return _fail(MachineError(f"{error.filename or 'the system'}: {error.strerror or error}"))
     except _Ended:
         print("preceptor: ended from outside", file=sys.stderr)
         return ENDED
@@ -113,14 +113,14 @@ def _parsed(parser: argparse.ArgumentParser, given: Sequence[str]) -> argparse.N
     arguments, rest = parser.parse_known_args(given)
     stray = [word for word in rest if word.startswith("-") or "=" not in word or not hasattr(arguments, "override")]
     if stray:
-        raise InputError(f"unrecognised: {' '.join(stray)} (see preceptor {arguments.verb or ''} --help)")
+        raise InputError(f"unrecognized: {' '.join(stray)} (see preceptor {arguments.verb or ''} --help)")
     if rest:
         arguments.override += rest
     return arguments
 
 
 _LESS = {
-    "bank": "--top-k keeps less of each image; --device cpu has more memory than most GPUs",
+    "cache": "--top-k keeps less of each image; --device cpu has more memory than most GPUs",
     "calibrate": "calibrate on fewer images, or with --device cpu",
     "predict": "try a smaller --batch-size, or --device cpu",
     "export": "ask for one --format at a time, without --int8",
@@ -135,12 +135,12 @@ _LESS = {
 """What takes less memory, by verb."""
 
 
-def _memory_problem(error: MemoryError | RuntimeError, given: Sequence[str]) -> EnvironmentProblem:
+def _memory_problem(error: MemoryError | RuntimeError, given: Sequence[str]) -> MachineError:
     asked = re.search(r"(?:allocate|allocate:) ([0-9.]+ ?(?:bytes|[KMGT]i?B))", str(error))
     amount = f" (asked for {asked[1]} at once)" if asked else ""
     verb = next((word for word in given if not word.startswith("-")), "")
     advice = _LESS.get(verb, "end what else runs on this machine, or use one with more")
-    return EnvironmentProblem(f"out of memory{amount}: {advice}")
+    return MachineError(f"out of memory{amount}: {advice}")
 
 
 def _show_warning(

@@ -1,4 +1,4 @@
-"""``preceptor methods``: every registered stage and recipe, and the models there are."""
+"""``preceptor methods``: every registered component and recipe, and the models there are."""
 
 import argparse
 import inspect
@@ -15,11 +15,11 @@ EXAMPLES = """examples:
 WIDTH = 110
 
 SEATS = {
-    "correct": "corrections: what the teacher's word becomes where it is wrong",
-    "temper": "temperatures: how softly the teacher speaks",
-    "select": "selections: which samples the teacher teaches",
-    "match": "matches: how far the student is from the teacher's word",
-    "truth": "ground truth: what the label itself teaches",
+    "correction": "corrections: what the teacher's word becomes where it is wrong",
+    "temperature": "temperatures: how softly the teacher speaks",
+    "selection": "selections: which samples the teacher teaches",
+    "loss": "matches: how far the student is from the teacher's word",
+    "label_loss": "ground truth: what the label itself teaches",
 }
 
 
@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """List and show."""
-    from preceptor.catalogue import options, stages
     from preceptor.models import known_models
     from preceptor.recipes import read_recipe, recipe_names
+    from preceptor.registry import components, options
 
     known = [
         {
@@ -43,11 +43,11 @@ def run(arguments: argparse.Namespace) -> None:
             "paper": info.paper,
             "options": {name: _default(option.default) for name, option in options(info).items()},
         }
-        for info in stages()
+        for info in components()
     ]
     recipes = [{"name": name, **read_recipe(name).model_dump(exclude_none=True)} for name in recipe_names()]
     if arguments.json:
-        json.dump({"stages": known, "recipes": recipes, "models": known_models()}, sys.stdout)
+        json.dump({"components": known, "recipes": recipes, "models": known_models()}, sys.stdout)
         print()
     else:
         _show(known, recipes)
@@ -63,10 +63,10 @@ def _default(value: object) -> object:
 def _show(known: list[dict[str, Any]], recipes: list[dict[str, Any]]) -> None:
     for kind, heading in SEATS.items():
         print(f"\n{heading}")
-        for stage in (entry for entry in known if entry["kind"] == kind):
-            _entry(stage["name"], stage["summary"], stage["paper"])
-            if stage["options"]:
-                print(f"{'':27}{', '.join(f'{name}={value}' for name, value in stage['options'].items())}")
+        for component in (entry for entry in known if entry["kind"] == kind):
+            _entry(component["name"], component["summary"], component["paper"])
+            if component["options"]:
+                print(f"{'':27}{', '.join(f'{name}={value}' for name, value in component['options'].items())}")
     print("\nrecipes: preceptor distill --recipe NAME")
     for entry in recipes:
         _entry(entry["name"], entry["about"], entry["paper"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.runs.measure import Shown
+    from preceptor.run.measure import Shown
 
 FLAGS = {
     "data": "data",
@@ -18,15 +18,15 @@ FLAGS = {
     "validation": "validation",
     "student": "student",
     "teacher": "teacher",
-    "teacher_says": "teacher_says",
+    "teacher_output": "teacher_output",
     "ensemble_mean": "ensemble_mean",
-    "bank": "bank",
-    "bank_top_k": "bank_top_k",
+    "cache": "cache",
+    "cache_top_k": "cache_top_k",
     "recipe": "recipe",
-    "protocol": "protocol",
-    "epochs": "protocol.epochs",
-    "batch_size": "protocol.batch_size",
-    "lr": "protocol.learning_rate",
+    "training": "training",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "lr": "training.learning_rate",
     "seed": "seed",
     "split_seed": "split_seed",
     "device": "device",
@@ -65,7 +65,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def shown_student(arguments: argparse.Namespace) -> "Shown":
     """The student ``run``, and the ``split`` of the data set that :func:`add_data_options` names."""
-    from preceptor.runs.measure import show_student
+    from preceptor.run.measure import show_student
 
     return show_student(
         arguments.run,
@@ -78,8 +78,8 @@ def shown_student(arguments: argparse.Namespace) -> "Shown":
     )
 
 
-def add_teacher_options(parser: argparse.ArgumentParser, bank: bool = True) -> None:
-    """Who teaches, and through which bank where the verb is not about one itself."""
+def add_teacher_options(parser: argparse.ArgumentParser, cache: bool = True) -> None:
+    """Who teaches, and through which cache where the verb is not about one itself."""
     group = parser.add_argument_group("teacher")
     group.add_argument(
         "--teacher",
@@ -87,13 +87,15 @@ def add_teacher_options(parser: argparse.ArgumentParser, bank: bool = True) -> N
         help="run folder (preceptor train makes one), FILE.onnx, or FILE.npy or FILE.parquet of what it said of each "
         "training image; give it several times for an ensemble",
     )
-    group.add_argument("--teacher-says", help="what the numbers of .onnx, .npy and .parquet are: logits, probabilities")
+    group.add_argument(
+        "--teacher-output", help="what the numbers of .onnx, .npy and .parquet are: logits, probabilities"
+    )
     group.add_argument("--ensemble-mean", help="of several teachers: probabilities (default) or logits")
-    if bank:
+    if cache:
         group.add_argument(
-            "--bank", help="folder that keeps what the teacher says, so that it is asked once (preceptor bank)"
+            "--cache", help="folder that keeps what the teacher says, so that it is asked once (preceptor cache)"
         )
-        group.add_argument("--bank-top-k", type=int, help="a bank to be made keeps the largest logits alone")
+        group.add_argument("--cache-top-k", type=int, help="a cache to be made keeps the largest logits alone")
 
 
 def add_speed_options(group: argparse._ActionsContainer) -> None:
@@ -121,7 +123,7 @@ def add_run_options(parser: argparse.ArgumentParser, writes: bool = True) -> Non
     group.add_argument("--train-labels", help=".npy file of labels to train on in place of the data set's own")
     group.add_argument("--train-images", type=int, help="train on a stratified subset of this many images")
     group.add_argument("--validation", type=float, help="share of training images held out (default 0.1)")
-    group.add_argument("--protocol", help="short (20 epochs, cosine; default) or standard (240 epochs, steps)")
+    group.add_argument("--training", help="short (20 epochs, cosine; default) or standard (240 epochs, steps)")
     group.add_argument("--epochs", type=int)
     group.add_argument("--batch-size", type=int)
     group.add_argument("--lr", type=float, help="learning rate at the start (default 0.05)")
@@ -135,7 +137,7 @@ def add_run_options(parser: argparse.ArgumentParser, writes: bool = True) -> Non
         parser.add_argument("--profile", action="store_true", help="write where the time of some steps went")
         parser.add_argument("--out", type=Path, required=True, help="folder for the run; must be empty or absent")
     parser.add_argument(
-        "override", nargs="*", metavar="key=value", help="any setting, for example protocol.momentum=0.8"
+        "override", nargs="*", metavar="key=value", help="any setting, for example training.momentum=0.8"
     )
     add_output_options(parser)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from preceptor.cli.prediction_rows import Format
     from preceptor.cli.progress import PredictionBar
-    from preceptor.data.stream import Source
-    from preceptor.runs.prediction import Prediction, Predictor
+    from preceptor.data.sources import Source
+    from preceptor.run.prediction import Prediction, Predictor
 
 EXAMPLES = """examples:
   preceptor predict runs/student photo.png
@@ -75,10 +75,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Ask, and write a row an image."""
     from preceptor.cli.calibrate import score_options
     from preceptor.cli.printing import printable
-    from preceptor.data.stream import open_source
+    from preceptor.data.sources import open_image_source
     from preceptor.errors import InputError
     from preceptor.files import check_free
-    from preceptor.runs.prediction import TOP_K, Predictor
+    from preceptor.run.prediction import TOP_K, Predictor
 
     form = _format(arguments)
     if arguments.out is not None:
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
         device=arguments.device,
     )
     count = _Count()
-    _write(arguments, form, predictor, [open_source(path) for path in arguments.inputs], count)
+    _write(arguments, form, predictor, [open_image_source(path) for path in arguments.inputs], count)
     if count.errors == count.images:
         raise InputError(f"none of the {count.images:,} images could be used; the first: {count.first_error}")
     if arguments.json and arguments.out is not None:

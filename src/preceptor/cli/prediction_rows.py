@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from preceptor.cli.printing import printable
 from preceptor.errors import unknown_name
 from preceptor.models import ModelCard
-from preceptor.runs.prediction import Prediction
+from preceptor.run.prediction import Prediction
 
 Format = Literal["jsonl", "csv", "table"]
 FORMATS: tuple[Format, ...] = get_args(Format)

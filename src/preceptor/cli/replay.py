@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from preceptor.runs import Replayed
+    from preceptor.run import Replayed
 
 EXAMPLES = """examples:
   preceptor replay runs/student
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from preceptor.cli.printing import printable
-    from preceptor.runs import replay
+    from preceptor.run import replay
 
     replayed = replay(arguments.folder, arguments.device)
     if arguments.json:
@@ -58,7 +58,7 @@ def _lines(replayed: "Replayed") -> list[str]:
         f"first: {fault.place}",
     ]
     if fault.terms:
-        lines.append(f"loss terms touched: {', '.join(fault.terms)}")
+        lines.append(f"loss terms affected: {', '.join(fault.terms)}")
     if fault.samples:
         lines.append(f"samples: {len(fault.samples)} of {fault.batch}")
         lines += [

@@ -26,10 +26,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Go on and show."""
     from preceptor.cli.progress import ProgressBar
     from preceptor.cli.training import show
-    from preceptor.runs import resume, stopped_run
-    from preceptor.training.memory import keep_freed_memory
+    from preceptor.run import resume, stopped_run
+    from preceptor.training.memory import tune_malloc
 
-    keep_freed_memory()
+    tune_malloc()
     config, _ = stopped_run(arguments.folder)
     with ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar:
         result = resume(arguments.folder, bar, checkpoint_seconds=arguments.checkpoint_every)

@@ -1,4 +1,4 @@
-"""``preceptor select``: score the training samples by how useful it is to distil them, or look at a score file."""
+"""``preceptor select``: score the training samples by how useful it is to distill them, or look at a score file."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.runs.scores import Scores
+    from preceptor.run.scores import Scores
 
 EXAMPLES = """examples:
   preceptor select --teacher runs/teacher --out scores.safetensors
@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Score and write, or read; then show."""
     from preceptor.errors import InputError
-    from preceptor.runs.scores import load_scores
+    from preceptor.run.scores import load_scores
 
-    if arguments.show and (arguments.teacher or arguments.bank or arguments.out):
+    if arguments.show and (arguments.teacher or arguments.cache or arguments.out):
         raise InputError("--show looks at a score file and does nothing else: leave --teacher and --out away")
     path, scores = (
         (arguments.show, load_scores(arguments.show)) if arguments.show else (arguments.out, _score(arguments))
@@ -63,15 +63,15 @@ def _score(arguments: argparse.Namespace) -> "Scores":
     from preceptor.config import parse_override
     from preceptor.errors import InputError
     from preceptor.files import check_free
-    from preceptor.runs import resolve
-    from preceptor.runs.scores import save_scores
-    from preceptor.runs.selection import score_samples
+    from preceptor.run import resolve
+    from preceptor.run.scores import save_scores
+    from preceptor.run.selection import score_samples
 
-    if (arguments.teacher is None and arguments.bank is None) or arguments.out is None:
+    if (arguments.teacher is None and arguments.cache is None) or arguments.out is None:
         raise InputError("give --teacher RUN_FOLDER and --out FILE to score samples, or --show FILE to look at scores")
     check_free(arguments.out)
-    choice = {"stage": arguments.select, **dict(parse_override(text) for text in arguments.override)}
-    recipe = {"select": choice, "terms": {"kl": {"match": "kl"}}}
+    choice = {"name": arguments.select, **dict(parse_override(text) for text in arguments.override)}
+    recipe = {"selection": choice, "terms": {"kl": {"loss": "kl"}}}
     scores = score_samples(resolve({"recipe": recipe}, flag_settings(arguments)))
     save_scores(arguments.out, scores)
     return scores
@@ -102,7 +102,7 @@ def _show(path: Path, scores: "Scores") -> None:
 
     summary, origin = _summary(scores), scores.origin
     options = ", ".join(f"{name}={value}" for name, value in origin.options.items())
-    print(printable(f"{path}: {origin.stage} ({options}) on {origin.data}"))
+    print(printable(f"{path}: {origin.component} ({options}) on {origin.data}"))
     print(f"selected {summary['selected']:,} of {summary['samples']:,} samples")
     if summary["without_score"]:
         print(f"  {summary['without_score']:,} have no label, so no score: the teacher teaches them all")

@@ -38,9 +38,9 @@ def run_and_show(
     if not quiet:
         print(_wrapped(study.setting), flush=True)
     with StudyBar(quiet=quiet) as bar:
-        result, exhibits = run_study(study, watcher=bar, device=device)
+        result, examples = run_study(study, watcher=bar, device=device)
     save_result(result, result_file)
-    write_study_page(result, exhibits, page)
+    write_study_page(result, examples, page)
     if arguments.json:
         print(result.model_dump_json())
     elif not arguments.quiet:
@@ -49,7 +49,7 @@ def run_and_show(
 
 
 def _show(result: "StudyResult") -> None:
-    from preceptor.reports.finding import overall_finding
+    from preceptor.reports.summary import overall_finding
 
     for teacher in result.teachers:
         _show_teacher(teacher, result)
@@ -63,7 +63,7 @@ def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from preceptor.reports.finding import caveats, main_finding
+    from preceptor.reports.summary import caveats, main_finding
     from preceptor.studies.table import mean_percent, tables
 
     wrong = round(fmean(teacher.wrong_labels))
@@ -72,8 +72,8 @@ def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
         "\n"
         + _wrapped(
             f"The teacher{name} learned from {teacher.images:,} images with {wrong:,} wrong labels: "
-            f"{mean_percent(teacher.accuracy)} on the test set, {mean_percent(teacher.accuracy_on_lessons)} on the "
-            f"{result.lessons:,} images the students are given."
+            f"{mean_percent(teacher.accuracy)} on the test set, {mean_percent(teacher.accuracy_on_training_images)} on the "
+            f"{result.training_images:,} images the students are given."
         )
     )
     for group, (heading, *rows) in tables(teacher, result).items():

@@ -5,7 +5,7 @@ import argparse
 EXAMPLES = """examples:
   preceptor train --model convnet32 --out runs/teacher
   preceptor train --data fashion-mnist --model resnet20 --epochs 10 --out runs/fashion-teacher
-  preceptor train --data folder:photos --image-size 64 --model resnet20 --protocol standard --out runs/photos
+  preceptor train --data folder:photos --image-size 64 --model resnet20 --training standard --out runs/photos
 """
 
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.runs import RunConfig, RunResult
-    from preceptor.runs.doctor import Finding
+    from preceptor.run import RunConfig, RunResult
+    from preceptor.run.doctor import Finding
     from preceptor.teachers import TeacherCheck
 
 
@@ -16,11 +16,11 @@ def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> N
     """Run with the settings given, on top of a configuration file and the verb's defaults."""
     from preceptor.cli.options import given_settings
     from preceptor.cli.progress import ProgressBar
-    from preceptor.runs import read_config, resolve, run
-    from preceptor.training.memory import keep_freed_memory
+    from preceptor.run import read_config, resolve, run
+    from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
 
-    keep_freed_memory()
+    tune_malloc()
     content = {**defaults, **(read_config(arguments.config) if arguments.config else {})}
     config = resolve(content, given_settings(arguments), str(arguments.config or "the configuration"))
     silent = arguments.quiet or arguments.json
@@ -55,8 +55,8 @@ def show(result: "RunResult", config: "RunConfig", arguments: argparse.Namespace
 def _show(result: "RunResult", config: "RunConfig") -> None:
     if result.teacher is not None:
         print(_teacher_line(result.teacher))
-    if result.banked is not None:
-        print(f"bank {config.bank}: {_bank_words(result.banked)}")
+    if result.cached is not None:
+        print(f"cache {config.cache}: {_bank_words(result.cached)}")
     print(f"trained on {result.training_images:,} images, last epoch")
     if result.taught is not None:
         others = "nothing, as the recipe leaves them out," if result.untaught else "the labels alone"
@@ -71,7 +71,7 @@ def _show(result: "RunResult", config: "RunConfig") -> None:
 def _bank_words(asked: int) -> str:
     if asked == 0:
         return "held all that was asked; the teacher was not asked"
-    return f"the teacher was asked about {asked:,} images, all else came from the bank"
+    return f"the teacher was asked about {asked:,} images, all else came from the cache"
 
 
 def _teacher_line(found: "TeacherCheck") -> str:

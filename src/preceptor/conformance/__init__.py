@@ -1,11 +1,11 @@
-"""What every registered stage must keep, as checks that need no test framework.
+"""What every registered component must keep, as checks that need no test framework.
 
 In a test of your own package::
 
-    from preceptor.conformance import check_stage
-    check_stage("match", "my_match")
+    from preceptor.conformance import check_component
+    check_component("loss", "my_match")
 
-or one test case a check, over every stage that is installed::
+or one test case a check, over every component that is installed::
 
     @pytest.mark.parametrize(("info", "check"), conformance_cases(), ids=str)
     def test_stage_conforms(info, check):
@@ -13,6 +13,6 @@ or one test case a check, over every stage that is installed::
 """
 
 from preceptor.conformance.check import Check, ConformanceError, Subject
-from preceptor.conformance.suite import check_stage, checks_for, conformance_cases
+from preceptor.conformance.suite import check_component, checks_for, conformance_cases
 
-__all__ = ["Check", "ConformanceError", "Subject", "check_stage", "checks_for", "conformance_cases"]
+__all__ = ["Check", "ConformanceError", "Subject", "check_component", "checks_for", "conformance_cases"]

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.evidence import Checkpoint, Evidence, Outputs
-from preceptor.lesson import UNLABELLED, Lesson, predicted_class
+from preceptor.context import UNLABELED, BatchContext, ModelOutputs, SelectionData, TeacherSnapshot, predicted_class
 
 CLASSES = 5
 EXTREME = 1e4
@@ -34,15 +33,15 @@ class Batch:
         return {"index": self.index, "progress": 0.5}
 
     @property
-    def lesson(self) -> Lesson:
+    def context(self) -> BatchContext:
         """The batch as temperatures and selections see it."""
         teacher_class = predicted_class(self.teacher)
-        return Lesson(self.student.detach(), self.teacher, self.label, teacher_class, self.index, 0.5)
+        return BatchContext(self.student.detach(), self.teacher, self.label, teacher_class, self.index, 0.5)
 
     @property
     def taught_label(self) -> Int[Tensor, " batch"]:
         """The label, or the teacher's class where there is none."""
-        return torch.where(self.label == UNLABELLED, predicted_class(self.teacher), self.label)
+        return torch.where(self.label == UNLABELED, predicted_class(self.teacher), self.label)
 
     def cast(self, dtype: torch.dtype) -> "Batch":
         """The same with logits of another type."""
@@ -64,7 +63,7 @@ def plain_batch(samples: int = 8, dtype: torch.dtype = torch.float32, seed: int 
     position = torch.arange(samples)
     right = predicted_class(teacher)
     label = torch.where(position % 4 == 1, (right + 1 + position // 4 % (CLASSES - 1)) % CLASSES, right)
-    return Batch(student, teacher, torch.where(position % 4 == 3, UNLABELLED, label), 100 + 7 * position)
+    return Batch(student, teacher, torch.where(position % 4 == 3, UNLABELED, label), 100 + 7 * position)
 
 
 def extreme_batch() -> Batch:
@@ -75,7 +74,7 @@ def extreme_batch() -> Batch:
     rows[2, :3] = EXTREME
     rows[3] = EXTREME
     rows[4] = -EXTREME
-    cases = list(product(range(len(rows)), range(len(rows)), range(UNLABELLED, CLASSES)))
+    cases = list(product(range(len(rows)), range(len(rows)), range(UNLABELED, CLASSES)))
     of_student, of_teacher, label = (torch.tensor(column) for column in zip(*cases, strict=True))
     return Batch(rows[of_student], rows[of_teacher], label, torch.arange(len(cases)))
 
@@ -88,7 +87,7 @@ def with_reservation(batch: Batch) -> Batch:
     return replace(batch, student=torch.cat([batch.student, batch.student[order, :1]], dim=1))
 
 
-def plain_evidence(dtype: torch.dtype = torch.float32) -> Evidence:
+def plain_evidence(dtype: torch.dtype = torch.float32) -> SelectionData:
     """What a selection is fitted on before it meets the batches: two checkpoints of a teacher with four features.
 
     The positions are those of all batches, in no order. The teacher gets most samples right; some have no label.
@@ -100,9 +99,9 @@ def plain_evidence(dtype: torch.dtype = torch.float32) -> Evidence:
     noise = torch.randn(POSITIONS + held_out, CLASSES, generator=generator, dtype=dtype)
     label = predicted_class(features @ weights + 0.5 * noise)
     sample = torch.arange(POSITIONS)
-    return Evidence(
+    return SelectionData(
         index=torch.randperm(POSITIONS, generator=generator),
-        label=torch.where(sample % 7 == 3, UNLABELLED, label[:POSITIONS]),
+        label=torch.where(sample % 7 == 3, UNLABELED, label[:POSITIONS]),
         held_out_label=label[POSITIONS:],
         checkpoints=tuple(
             _checkpoint(rate, features * size, features @ weights * size) for rate, size in ((0.1, 0.5), (0.01, 1.0))
@@ -112,6 +111,8 @@ def plain_evidence(dtype: torch.dtype = torch.float32) -> Evidence:
     )
 
 
-def _checkpoint(learning_rate: float, features: Tensor, logits: Tensor) -> Checkpoint:
-    train, held_out = (Outputs(logits[part], features[part]) for part in (slice(POSITIONS), slice(POSITIONS, None)))
-    return Checkpoint(learning_rate, train, held_out)
+def _checkpoint(learning_rate: float, features: Tensor, logits: Tensor) -> TeacherSnapshot:
+    train, held_out = (
+        ModelOutputs(logits[part], features[part]) for part in (slice(POSITIONS), slice(POSITIONS, None))
+    )
+    return TeacherSnapshot(learning_rate, train, held_out)

@@ -1,4 +1,4 @@
-"""Checks for the stages that return losses: matches and ground truths."""
+"""Checks for the components that return losses: matches and ground truths."""
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -8,19 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from preceptor.chain import Chain
 from preceptor.conformance.batch import Batch
 from preceptor.conformance.check import TEMPERATURE, Subject, check, learn, require, require_close
-from preceptor.lesson import Lesson
-from preceptor.stage import TargetSpace, is_batch_statistic
-from preceptor.temper import Fixed
-from preceptor.terms import Term
+from preceptor.context import BatchContext
+from preceptor.loss import DistillationLoss
+from preceptor.loss_terms import LossTerm
+from preceptor.registry import TargetSpace, is_batch_statistic
+from preceptor.temperatures import Fixed
 
 OVERFLOWING = 3e38
 """A logit whose loss overflows float32."""
 
 
-@check("match", "truth")
+@check("loss", "label_loss")
 def one_loss_a_sample(subject: Subject) -> None:
     """it returns one loss a sample, [batch] (a statistic of the batch: one number), in the type of the logits"""
     for dtype in (torch.float32, torch.float64):
@@ -34,18 +34,18 @@ def one_loss_a_sample(subject: Subject) -> None:
         require(found.dtype == dtype, f"logits of {dtype} gave losses of {found.dtype}")
 
 
-@check("match", "truth")
+@check("loss", "label_loss")
 def gradient_is_right(subject: Subject) -> None:
     """its gradient agrees with finite differences in float64"""
     batch = subject.plain_batch(samples=4, dtype=torch.float64)
-    stage = subject.build(torch.float64)
-    if isinstance(stage, nn.Module):
-        stage.eval()  # what moves with every call would move with every step of the difference
+    component = subject.build(torch.float64)
+    if isinstance(component, nn.Module):
+        component.eval()  # what moves with every call would move with every step of the difference
     steps = torch.linspace(1, 3, 4, dtype=torch.float64)
-    for temperature in (TEMPERATURE, steps) if subject.info.kind == "match" else (TEMPERATURE,):
+    for temperature in (TEMPERATURE, steps) if subject.info.kind == "loss" else (TEMPERATURE,):
 
         def loss(student: Tensor, given: float | Tensor = temperature) -> Tensor:
-            found: Tensor = subject.call(deepcopy(stage), replace(batch, student=student), given)
+            found: Tensor = subject.call(deepcopy(component), replace(batch, student=student), given)
             return found
 
         student = batch.student.clone().requires_grad_()
@@ -53,7 +53,7 @@ def gradient_is_right(subject: Subject) -> None:
         torch.autograd.gradcheck(loss, (student,))
 
 
-@check("match")
+@check("loss")
 def declares_what_it_needs(subject: Subject) -> None:
     """target_space is "log_probs" or "logits", zero_at_teacher is True or False"""
     space = getattr(subject.info.cls, "target_space", None)
@@ -62,7 +62,7 @@ def declares_what_it_needs(subject: Subject) -> None:
     require(isinstance(zero, bool), f"zero_at_teacher = {zero!r}: expected True or False")
 
 
-@check("match")
+@check("loss")
 def takes_a_temperature_per_sample(subject: Subject) -> None:
     """one number and a tensor that repeats it for each sample mean the same temperature"""
     batch = subject.plain_batch()
@@ -71,15 +71,15 @@ def takes_a_temperature_per_sample(subject: Subject) -> None:
     require_close(many, one, "temperatures per sample change the loss: does [batch] divide [batch, classes]?")
 
 
-@check("match")
+@check("loss")
 def zero_at_the_teacher(subject: Subject) -> None:
-    """where zero_at_teacher promises it, a student equal to the teacher has no loss and no gradient"""
+    """where zero_at_teacher guarantees it, a student equal to the teacher has no loss and no gradient"""
     if not subject.info.cls.zero_at_teacher:
         return
     batch = subject.plain_batch(dtype=torch.float64)
     for temperature in (1.0, 4.0):
-        chain = subject.chain(correct=None, temper=Fixed(temperature)).double()
-        outcome, gradient = learn(chain, replace(batch, student=batch.teacher.clone()))
+        loss = subject.loss(correction=None, temperature=Fixed(temperature)).double()
+        outcome, gradient = learn(loss, replace(batch, student=batch.teacher.clone()))
         require_close(outcome.total, torch.zeros_like(outcome.total), "the loss is not zero at the teacher", 1e-9)
         require_close(gradient, torch.zeros_like(gradient), "the gradient is not zero at the teacher", 1e-9)
 
@@ -90,15 +90,15 @@ class _GivenWeights:
 
     weight: Tensor
 
-    def __call__(self, lesson: Lesson) -> Float[Tensor, " batch"]:
-        return self.weight.to(lesson.teacher)
+    def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
+        return self.weight.to(context.teacher)
 
 
-@check("match", "truth")
+@check("loss", "label_loss")
 def weight_zero_is_gradient_zero(subject: Subject) -> None:
     """a sample of weight zero gives exactly zero gradient and disturbs no other, even where its loss is infinite"""
     batch = subject.plain_batch()
-    ignored = torch.arange(len(batch.label)) % 2 == 0 if subject.info.kind == "match" else ~batch.lesson.right
+    ignored = torch.arange(len(batch.label)) % 2 == 0 if subject.info.kind == "loss" else ~batch.context.right
     wild = batch.student.clone()
     wild[ignored] = OVERFLOWING * torch.tensor([1.0, -1.0]).repeat(3)[: wild.shape[1]]
     expected, calm = learn(_ignoring(subject, ignored), batch)
@@ -109,24 +109,24 @@ def weight_zero_is_gradient_zero(subject: Subject) -> None:
     require_close(gradient[~ignored], calm[~ignored], "the logits of a sample of weight zero change other gradients")
 
 
-def _ignoring(subject: Subject, ignored: Tensor) -> Chain:
+def _ignoring(subject: Subject, ignored: Tensor) -> DistillationLoss:
     """A chain that gives some samples weight zero: by selection for a match, by ``where`` for a ground truth."""
-    if subject.info.kind == "match":
-        return subject.chain(select=_GivenWeights((~ignored).float()))
-    return subject.chain(terms={"loss": Term(subject.build(), where="right")})
+    if subject.info.kind == "loss":
+        return subject.loss(selection=_GivenWeights((~ignored).float()))
+    return subject.loss(terms={"loss": LossTerm(subject.build(), where="right")})
 
 
-@check("truth")
-def passes_unlabelled_samples_by(subject: Subject) -> None:
+@check("label_loss")
+def passes_unlabeled_samples_by(subject: Subject) -> None:
     """a sample without a label has no gradient and no part in the loss"""
     batch = subject.plain_batch()
-    labelled = batch.lesson.labelled
-    outcome, gradient = learn(subject.chain(), batch)
-    require((gradient[~labelled] == 0).all(), "a ground truth taught a sample that has no label")
-    alone, _ = learn(subject.chain(), _labelled_only(batch))
-    expected = alone.total * labelled.sum() / len(labelled)
-    require_close(outcome.total, expected, "unlabelled samples change the loss of the others")
+    labeled = batch.context.labeled
+    outcome, gradient = learn(subject.loss(), batch)
+    require((gradient[~labeled] == 0).all(), "a ground truth taught a sample that has no label")
+    alone, _ = learn(subject.loss(), _labeled_only(batch))
+    expected = alone.total * labeled.sum() / len(labeled)
+    require_close(outcome.total, expected, "unlabeled samples change the loss of the others")
 
 
-def _labelled_only(batch: Batch) -> Batch:
-    return batch.reordered(batch.lesson.labelled.nonzero().squeeze(1))
+def _labeled_only(batch: Batch) -> Batch:
+    return batch.reordered(batch.context.labeled.nonzero().squeeze(1))

@@ -1,4 +1,4 @@
-"""Checks for the stages that shape the teacher's signal: corrections, temperatures and selections."""
+"""Checks for the components that shape the teacher's signal: corrections, temperatures and selections."""
 
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from preceptor.conformance.batch import extreme_batch, plain_batch
 from preceptor.conformance.check import TEMPERATURE, Subject, check, learn, require, require_close
-from preceptor.lesson import Lesson
-from preceptor.stage import Scope
+from preceptor.context import BatchContext
+from preceptor.registry import Scope
 
 
-@check("correct")
+@check("correction")
 def rows_are_log_probabilities(subject: Subject) -> None:
     """it returns log-probabilities, [batch, classes], whose probabilities sum to 1 in every row"""
     for batch in (plain_batch(), plain_batch(dtype=torch.float64), extreme_batch()):
@@ -24,38 +24,38 @@ def rows_are_log_probabilities(subject: Subject) -> None:
                 f"of {batch.teacher.dtype}",
             )
             total = found.exp().sum(dim=1)
-            require_close(total, torch.ones_like(total), "rows do not sum to 1: return log-probabilities, normalised")
+            require_close(total, torch.ones_like(total), "rows do not sum to 1: return log-probabilities, normalized")
 
 
-@check("correct")
+@check("correction")
 def touches_only_its_scope(subject: Subject) -> None:
     """apply_to is "wrong" or "all"; every row outside it leaves the chain bit for bit as it came"""
     scope = subject.build().apply_to
     require(scope in get_args(Scope), f"apply_to = {scope!r}: expected one of {get_args(Scope)}")
     batch = plain_batch()
-    outcome, _ = learn(subject.chain(), batch)
+    outcome, _ = learn(subject.loss(), batch)
     audit = outcome.audit
     assert audit is not None
-    touched = batch.lesson.wrong if scope == "wrong" else batch.lesson.labelled
-    require(torch.equal(audit.corrected, touched), "the audit's corrected samples are not those of its scope")
-    same = torch.equal(audit.target[~touched], audit.said[~touched])
+    affected = batch.context.wrong if scope == "wrong" else batch.context.labeled
+    require(torch.equal(audit.corrected, affected), "the audit's corrected samples are not those of its scope")
+    same = torch.equal(audit.target[~affected], audit.said[~affected])
     require(same, "the teacher's word changed outside the correction's scope")
 
 
-@check("correct")
-def equivariant_to_relabelling(subject: Subject) -> None:
+@check("correction")
+def equivariant_to_relabeling(subject: Subject) -> None:
     """renumbering the classes renumbers the result and changes nothing else"""
     batch = plain_batch(dtype=torch.float64)
     classes = batch.teacher.shape[1]
     order = torch.randperm(classes, generator=torch.Generator().manual_seed(2))
     new_number = torch.empty_like(order).scatter_(0, order, torch.arange(classes))
     renumbered = replace(batch, teacher=batch.teacher[:, order], label=new_number[batch.taught_label])
-    stage = subject.build(torch.float64)
-    expected = subject.call(stage, replace(batch, label=batch.taught_label))[:, order]
-    require_close(subject.call(stage, renumbered), expected, "the result depends on the numbers of the classes")
+    component = subject.build(torch.float64)
+    expected = subject.call(component, replace(batch, label=batch.taught_label))[:, order]
+    require_close(subject.call(component, renumbered), expected, "the result depends on the numbers of the classes")
 
 
-@check("temper")
+@check("temperature")
 def positive_temperature(subject: Subject) -> None:
     """it returns a number above 0, or a float tensor [] or [batch] of them"""
     for batch in (plain_batch(), extreme_batch()):
@@ -70,7 +70,7 @@ def positive_temperature(subject: Subject) -> None:
         require(low > 0, f"the lowest temperature is {low}: clamp it above 0")
 
 
-@check("select")
+@check("selection")
 def weights_per_sample(subject: Subject) -> None:
     """it returns one weight a sample, [batch], floating point, finite and not below 0"""
     for batch in (plain_batch(), extreme_batch()):
@@ -87,16 +87,16 @@ class _Given:
 
     value: float | Tensor
 
-    def __call__(self, lesson: Lesson) -> float | Tensor:
+    def __call__(self, context: BatchContext) -> float | Tensor:
         return self.value
 
 
-@check("temper", "select")
+@check("temperature", "selection")
 def no_gradient_to_the_student(subject: Subject) -> None:
     """the student's gradient is the one it would get from the same numbers written down as constants"""
     batch = plain_batch()
-    outcome, gradient = learn(subject.chain(), batch)
+    outcome, gradient = learn(subject.loss(), batch)
     assert outcome.audit is not None
-    value = outcome.audit.temperature if subject.info.kind == "temper" else outcome.audit.weight
-    _, expected = learn(subject.chain(**{subject.info.kind: _Given(value)}), batch)
+    value = outcome.audit.temperature if subject.info.kind == "temperature" else outcome.audit.weight
+    _, expected = learn(subject.loss(**{subject.info.kind: _Given(value)}), batch)
     require_close(gradient, expected, "the student is rewarded for its own temperature or weight: detach it", 1e-6)

@@ -1,19 +1,19 @@
 """Data sets, their splits, their corruption, and the views they are shown in."""
 
+from preceptor.data.augmentation import Augmentation, CropFlip, epoch_order
 from preceptor.data.corruption import confusable_pairs, swap_pairs, symmetric
-from preceptor.data.dataset import Dataset, ImageSet, Normalisation, check_dataset
+from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.data.load import load_dataset
 from preceptor.data.resized_crops import ResizedCrops
 from preceptor.data.split import hold_out, subset
-from preceptor.data.views import ViewRule, Views, epoch_order
 
 __all__ = [
+    "Augmentation",
+    "CropFlip",
     "Dataset",
     "ImageSet",
-    "Normalisation",
+    "Normalization",
     "ResizedCrops",
-    "ViewRule",
-    "Views",
     "check_dataset",
     "confusable_pairs",
     "epoch_order",

@@ -48,10 +48,10 @@ def swap_pairs(
 
 
 def symmetric(labels: Int[Tensor, " n"], rate: float, classes: int, seed: int) -> Int[Tensor, " n"]:
-    """Labels of which exactly ``round(rate * labelled)`` are wrong, each other class being equally likely.
+    """Labels of which exactly ``round(rate * labeled)`` are wrong, each other class being equally likely.
 
     The symmetric noise of Han et al. 2018 (arXiv 1804.06872): a changed label is never the old one, so ``rate`` is the
-    share that is wrong. Unlabelled samples (-1) stay so. A new tensor is returned.
+    share that is wrong. Unlabeled samples (-1) stay so. A new tensor is returned.
 
     Raises:
         InputError: for a rate outside [0, 1], or fewer than 2 classes.
@@ -61,8 +61,8 @@ def symmetric(labels: Int[Tensor, " n"], rate: float, classes: int, seed: int) -
         raise InputError(f"symmetric label noise among {classes} classes: at least 2 are needed")
     after = labels.cpu().numpy().copy()
     order = shuffled(len(after), seed, Stream.SYMMETRIC)
-    labelled = order[after[order] >= 0]
-    changed = labelled[: round(rate * len(labelled))]
+    labeled = order[after[order] >= 0]
+    changed = labeled[: round(rate * len(labeled))]
     draws = words(seed, Stream.SYMMETRIC, len(after), 2 * len(after))[changed]
     steps = 1 + (draws % (classes - 1)).astype(after.dtype)
     after[changed] = (after[changed] + steps) % classes
@@ -82,15 +82,15 @@ def confusable_pairs(
 
     Args:
         images: pixels, shape [n, channels, height, width].
-        labels: integers, shape [n]; unlabelled samples (-1) are passed by.
+        labels: integers, shape [n]; unlabeled samples (-1) are passed by.
         classes: number of classes.
         seed: of the choice of images and folds.
 
     Raises:
         InputError: if a class has fewer than 2 of the images.
     """
-    labelled = (labels >= 0).nonzero().flatten()
-    chosen = labelled[subset(labels[labelled], min(_MOST_IMAGES, len(labelled)), seed).to(labels.device)]
+    labeled = (labels >= 0).nonzero().flatten()
+    chosen = labeled[subset(labels[labeled], min(_MOST_IMAGES, len(labeled)), seed).to(labels.device)]
     targets = labels[chosen].cpu().numpy()
     counts = np.bincount(targets, minlength=classes)
     if counts.min() < 2:

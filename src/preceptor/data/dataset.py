@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from preceptor.context import UNLABELED
+from preceptor.data.augmentation import CropFlip
 from preceptor.data.class_names import check_printable
-from preceptor.data.views import ViewRule
 from preceptor.errors import InputError
-from preceptor.lesson import UNLABELLED
 
 _CHUNK = 4096
 
@@ -20,7 +20,7 @@ LARGEST_MEAN, LEAST_DEVIATION = 1e6, 1e-12
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """Mean and standard deviation per channel, of pixel values scaled to [0, 1].
 
     Raises:
@@ -34,12 +34,12 @@ class Normalisation:
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std):
             raise InputError(
-                f"normalisation: {len(self.mean)} means and {len(self.std)} deviations; give one of each a channel"
+                f"normalization: {len(self.mean)} means and {len(self.std)} deviations; give one of each a channel"
             )
         if not all(LEAST_DEVIATION <= value < math.inf for value in self.std):
-            raise InputError(f"normalisation: std {self.std}, allowed are values above 0, {LEAST_DEVIATION:g} at least")
+            raise InputError(f"normalization: std {self.std}, allowed are values above 0, {LEAST_DEVIATION:g} at least")
         if not all(abs(value) <= LARGEST_MEAN for value in self.mean):
-            raise InputError(f"normalisation: mean {self.mean}, allowed are values up to {LARGEST_MEAN:g}")
+            raise InputError(f"normalization: mean {self.mean}, allowed are values up to {LARGEST_MEAN:g}")
 
     def __call__(
         self, images: UInt8[Tensor, "batch channels height width"] | Float[Tensor, "batch channels height width"]
@@ -50,22 +50,22 @@ class Normalisation:
             images: uint8 from 0 to 255, or floating point already in [0, 1].
         """
         if images.shape[1] != len(self.mean):
-            raise InputError(f"images of {images.shape[1]} channels, normalisation for {len(self.mean)}")
+            raise InputError(f"images of {images.shape[1]} channels, normalization for {len(self.mean)}")
         unit = 1.0 if images.is_floating_point() else 255.0
         gain = tuple(1 / (unit * std) for std in self.std)
         shift = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
         return torch.addcmul(_per_channel(shift, images.device), images.float(), _per_channel(gain, images.device))
 
     @staticmethod
-    def from_images(images: UInt8[Tensor, "n channels height width"]) -> "Normalisation":
+    def from_images(images: UInt8[Tensor, "n channels height width"]) -> "Normalization":
         """Exact mean and (population) deviation over all pixels; a constant channel is given deviation 1."""
         if images.numel() == 0:
-            raise InputError("normalisation: no image to take mean and deviation from")
+            raise InputError("normalization: no image to take mean and deviation from")
         levels = np.arange(256) / 255
         shares = _histograms(images) / (images.numel() / images.shape[1])
         mean = shares @ levels
         deviation = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
-        return Normalisation(
+        return Normalization(
             tuple(float(value) for value in mean),
             tuple(float(value) if value > 0 else 1.0 for value in deviation),
         )
@@ -73,7 +73,7 @@ class Normalisation:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images and their labels (int64, 0 to classes - 1; -1 means unlabelled and is allowed in training only)."""
+    """Images and their labels (int64, 0 to classes - 1; -1 means unlabeled and is allowed in training only)."""
 
     images: UInt8[Tensor, "n channels height width"]
     labels: Int[Tensor, " n"]
@@ -107,8 +107,8 @@ class Dataset:
     class_names: tuple[str, ...]
     train: ImageSet
     test: ImageSet | None
-    normalisation: Normalisation
-    view_rule: ViewRule
+    normalization: Normalization
+    augmentation: CropFlip
     skipped: tuple[str, ...] = ()
 
     @property
@@ -118,7 +118,7 @@ class Dataset:
 
     @property
     def channels(self) -> int:
-        """Channels of an image: 1 for greyscale, 3 for colour."""
+        """Channels of an image: 1 for grayscale, 3 for color."""
         return self.train.images.shape[1]
 
     @property
@@ -139,7 +139,7 @@ def check_dataset(dataset: Dataset) -> None:
     if dataset.classes < 2:
         raise InputError(f"data set {dataset.name!r}: {dataset.classes} class, a classifier needs at least 2")
     check_printable(dataset.class_names, f"data set {dataset.name!r}")
-    _check_split(dataset, "train", dataset.train, lowest=UNLABELLED)
+    _check_split(dataset, "train", dataset.train, lowest=UNLABELED)
     _check_every_class_is_taught(dataset)
     if dataset.test is not None:
         _check_split(dataset, "test", dataset.test, lowest=0)
@@ -155,10 +155,10 @@ def _check_split(dataset: Dataset, split: str, images: ImageSet, lowest: int) ->
     wrong = ((images.labels < lowest) | (images.labels >= dataset.classes)).nonzero()
     if len(wrong):
         position = int(wrong[0])
-        unlabelled = f", or {UNLABELLED} for unlabelled" if lowest == UNLABELLED else ""
+        unlabeled = f", or {UNLABELED} for unlabeled" if lowest == UNLABELED else ""
         raise InputError(
             f"data set {dataset.name!r}: {split} label {int(images.labels[position])} at position {position} is out "
-            f"of range; allowed are 0 to {dataset.classes - 1}{unlabelled}"
+            f"of range; allowed are 0 to {dataset.classes - 1}{unlabeled}"
         )
 
 

@@ -10,7 +10,7 @@ from preceptor.errors import InputError
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabeledData:
     """An image file with its class, and whether it is of the test set."""
 
     path: Path
@@ -18,7 +18,7 @@ class Labelled:
     test: bool = False
 
 
-def contradictions(files: Sequence[Labelled]) -> dict[Path, InputError]:
+def contradictions(files: Sequence[LabeledData]) -> dict[Path, InputError]:
     """What is wrong with each file that is byte for byte one of another class, or a training image one of the test set.
 
     A file that is twice in one class of the training set is none of these: it merely counts twice.
@@ -32,7 +32,7 @@ def contradictions(files: Sequence[Labelled]) -> dict[Path, InputError]:
     return found
 
 
-def _contradiction(file: Labelled, group: Sequence[Labelled]) -> InputError | None:
+def _contradiction(file: LabeledData, group: Sequence[LabeledData]) -> InputError | None:
     other = next((one for one in group if one.label != file.label), None)
     if other is not None:
         return InputError(f"{file.path}: the same image as {other.path}, of another class; keep it in the right one")
@@ -44,7 +44,7 @@ def _contradiction(file: Labelled, group: Sequence[Labelled]) -> InputError | No
     return None
 
 
-def _alike(files: Iterable[Labelled]) -> list[list[Labelled]]:
+def _alike(files: Iterable[LabeledData]) -> list[list[LabeledData]]:
     """Files of the same content; only those of one size are read."""
     by_size = defaultdict(list)
     for file in files:

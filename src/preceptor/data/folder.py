@@ -9,7 +9,7 @@ import torch
 
 from preceptor.data.class_names import check_printable
 from preceptor.data.dataset import Contents, ImageSet
-from preceptor.data.duplicates import Labelled, contradictions
+from preceptor.data.duplicates import LabeledData, contradictions
 from preceptor.data.images import Form, read_header, read_pixels
 from preceptor.errors import InputError
 
@@ -22,8 +22,8 @@ def read_folder(folder: Path, image_size: int | None = None, *, skip_bad_images:
     """The images of ``folder/train/CLASS/*`` and ``folder/test/CLASS/*``, or of ``folder/CLASS/*``.
 
     Without a ``test`` folder there is no test set, and what gets reported is the held-out share of the training images.
-    Classes and files are taken in the order of their names. Images are greyscale if all of them are, else RGB: black
-    and white, palettes, CMYK, YCbCr and LAB are converted, and of 16-bit colour the upper 8 bits are taken. An alpha
+    Classes and files are taken in the order of their names. Images are grayscale if all of them are, else RGB: black
+    and white, palettes, CMYK, YCbCr and LAB are converted, and of 16-bit color the upper 8 bits are taken. An alpha
     channel is dropped and an orientation tag not heeded. Hidden files are passed by; any other file must be an image
     (BMP, GIF, JPEG, PNG, PPM, TIFF, WebP) of one picture with 8 bits a channel and at most ``images.MOST_PIXELS``.
 
@@ -68,7 +68,7 @@ class _Gate:
             self._refuse(error)
             return None
 
-    def without(self, files: Sequence[Labelled], wrong: dict[Path, InputError]) -> list[Labelled]:
+    def without(self, files: Sequence[LabeledData], wrong: dict[Path, InputError]) -> list[LabeledData]:
         for error in wrong.values():
             self._refuse(error)
         return [file for file in files if file.path not in wrong]
@@ -111,8 +111,8 @@ def _test_classes(folder: Path, trained: Sequence[str]) -> list[str]:
     return names
 
 
-def _files(folder: Path, names: Sequence[str], classes: Sequence[str], test: bool) -> list[Labelled]:
-    return [Labelled(path, classes.index(name), test) for name in names for path in _images_of_class(folder / name)]
+def _files(folder: Path, names: Sequence[str], classes: Sequence[str], test: bool) -> list[LabeledData]:
+    return [LabeledData(path, classes.index(name), test) for name in names for path in _images_of_class(folder / name)]
 
 
 def _images_of_class(folder: Path) -> list[Path]:
@@ -129,7 +129,7 @@ def _images_of_class(folder: Path) -> list[Path]:
     return files
 
 
-def _common_form(files: Sequence[Labelled], image_size: int | None, gate: _Gate) -> tuple[list[Labelled], Form]:
+def _common_form(files: Sequence[LabeledData], image_size: int | None, gate: _Gate) -> tuple[list[LabeledData], Form]:
     """Reads the images' headers only; the files whose headers can be read, and what they are brought to."""
     headers = {file: header for file in files if (header := gate.read(file.path, read_header)) is not None}
     if not headers:
@@ -142,11 +142,11 @@ def _common_form(files: Sequence[Labelled], image_size: int | None, gate: _Gate)
                 "give an image size to bring all to"
             )
     width, height = size if image_size is None else (image_size, image_size)
-    channels = 1 if all(header.greyscale for header in headers.values()) else 3
+    channels = 1 if all(header.grayscale for header in headers.values()) else 3
     return list(headers), Form(channels, height, width)
 
 
-def _read_set(files: Sequence[Labelled], form: Form, gate: _Gate) -> ImageSet:
+def _read_set(files: Sequence[LabeledData], form: Form, gate: _Gate) -> ImageSet:
     images = torch.empty(len(files), form.channels, form.height, form.width, dtype=torch.uint8)
     labels: list[int] = []
     for file in files:

@@ -24,8 +24,8 @@ memory than to be a photograph to learn from."""
 
 # Formats that Pillow decodes itself: EPS, for one, would start another program on a stranger's file.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_GREYSCALE = {"1", "L", "LA"}
-_COLOUR = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"}
+_GRAYSCALE = {"1", "L", "LA"}
+_COLOR = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"}
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,24 @@ class Form:
 class Header:
     """What a file says of its image before anything is decoded."""
 
-    greyscale: bool
+    grayscale: bool
     size: tuple[int, int]
 
 
 def read_header(path: Path) -> Header:
-    """Whether an image is greyscale, and its width and height.
+    """Whether an image is grayscale, and its width and height.
 
     Raises:
         InputError: it is no image, one of more than ``MOST_PIXELS``, an animation, or of more than 8 bits a channel
             where these have no one meaning in 8.
     """
     with _opened(path) as image:
-        if image.mode not in _GREYSCALE | _COLOUR:
+        if image.mode not in _GRAYSCALE | _COLOR:
             raise InputError(f"{path}: pixels of type {image.mode!r}, allowed are 8 bits a channel; convert it")
         frames = _frames(image)
         if frames > 1:
             raise InputError(f"{path}: {frames} pictures in one file, and none is the image; save the one you mean")
-        return Header(image.mode in _GREYSCALE, image.size)
+        return Header(image.mode in _GRAYSCALE, image.size)
 
 
 def read_pixels(path: Path, form: Form) -> UInt8[Tensor, "channels height width"]:

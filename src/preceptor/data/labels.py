@@ -13,7 +13,7 @@ from preceptor.files import check_is_file
 
 
 def read_labels(path: Path, count: int) -> Int[Tensor, " n"]:
-    """Labels from a ``.npy`` file, int64, shape [n]; -1 marks an unlabelled image. Nothing is unpickled.
+    """Labels from a ``.npy`` file, int64, shape [n]; -1 marks an unlabeled image. Nothing is unpickled.
 
     Args:
         path: a one-dimensional array of integers.

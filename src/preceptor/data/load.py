@@ -5,10 +5,10 @@ import warnings
 from pathlib import Path
 
 from preceptor.data.arrays import read_arrays
-from preceptor.data.dataset import Contents, Dataset, Normalisation, check_dataset
+from preceptor.data.augmentation import usual_views
+from preceptor.data.dataset import Contents, Dataset, Normalization, check_dataset
 from preceptor.data.folder import read_folder
 from preceptor.data.named import NAMES, read_named
-from preceptor.data.views import usual_views
 from preceptor.errors import InputError, SkippedImages, unknown_name
 
 _ROOT_VARIABLE = "PRECEPTOR_DATA"
@@ -33,7 +33,7 @@ def load_dataset(
         root: folder that holds the named data sets; by default that in the environment variable ``PRECEPTOR_DATA``,
             else ``~/.cache/preceptor/data``.
         download: fetch a named data set that isn't there, through torchvision (extra ``vision``). Without it the
-            network is never touched.
+            network is never affected.
         image_size: for ``folder:``, the side in pixels to which each image is scaled and cropped.
         skip_bad_images: for ``folder:``, leave out what cannot be used, with one warning
             (:class:`~preceptor.errors.SkippedImages`) that counts it and names the first; ``Dataset.skipped`` names
@@ -42,11 +42,11 @@ def load_dataset(
     Returns:
         the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
         the training images for the others; ``arrays:`` and ``folder:`` are shown in the views of
-        :func:`~preceptor.data.views.usual_views`.
+        :func:`~preceptor.data.augmentation.usual_views`.
 
     Raises:
         InputError: an unknown name, a missing or damaged file, contents that cannot be trained on.
-        EnvironmentProblem: torchvision is needed and missing or cannot load, or a download failed.
+        MachineError: torchvision is needed and missing or cannot load, or a download failed.
     """
     dataset = _read(spec, root or _default_root(), download, image_size, skip_bad_images)
     check_dataset(dataset)
@@ -88,8 +88,8 @@ def _in_usual_views(spec: str, contents: Contents) -> Dataset:
         class_names=contents.class_names or tuple(str(number) for number in numbers),
         train=train,
         test=contents.test,
-        normalisation=Normalisation.from_images(train.images),
-        view_rule=usual_views(*train.images.shape[2:]),
+        normalization=Normalization.from_images(train.images),
+        augmentation=usual_views(*train.images.shape[2:]),
         skipped=contents.skipped,
     )
 

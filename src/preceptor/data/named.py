@@ -1,4 +1,4 @@
-"""The data sets that have a name: where each is looked for, how it is normalised, which views it is shown in."""
+"""The data sets that have a name: where each is looked for, how it is normalized, which views it is shown in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import torch
 
 from preceptor.data import class_names
 from preceptor.data.arrays import read_arrays
+from preceptor.data.augmentation import CropFlip
 from preceptor.data.cifar import read_cifar10, read_cifar100
 from preceptor.data.cifar_python import read_cifar10_python, read_cifar100_python
-from preceptor.data.dataset import Contents, Dataset, ImageSet, Normalisation
+from preceptor.data.dataset import Contents, Dataset, ImageSet, Normalization
 from preceptor.data.idx import read_idx_sets
 from preceptor.data.split import hold_out
 from preceptor.data.torchvision_sets import read_with_torchvision
-from preceptor.data.views import ViewRule
 from preceptor.errors import InputError
 
 _DIGITS_TEST_SHARE = 0.25
@@ -27,8 +27,8 @@ class _Source:
     """A public data set: its constants, and where under the root its files may be."""
 
     class_names: tuple[str, ...]
-    normalisation: Normalisation
-    view_rule: ViewRule
+    normalization: Normalization
+    augmentation: CropFlip
     read: Callable[[Path], Contents | None]
     files: str
     torchvision_class: str
@@ -55,8 +55,8 @@ _SOURCES = {
     # Constants of PyTorch's own MNIST example; digits are shifted but not mirrored, since mirrored ones are none.
     "mnist": _Source(
         class_names=class_names.DIGITS,
-        normalisation=Normalisation((0.1307,), (0.3081,)),
-        view_rule=ViewRule(padding=2, flip=False),
+        normalization=Normalization((0.1307,), (0.3081,)),
+        augmentation=CropFlip(padding=2, flip=False),
         read=_read_mnist,
         files="MNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]",
         torchvision_class="MNIST",
@@ -65,8 +65,8 @@ _SOURCES = {
     # Erasing Data Augmentation", arXiv 1708.04896) train on it and most code since: a mirrored shoe is still a shoe.
     "fashion-mnist": _Source(
         class_names=class_names.FASHION_MNIST,
-        normalisation=Normalisation((0.2860,), (0.3530,)),
-        view_rule=ViewRule(padding=4, flip=True),
+        normalization=Normalization((0.2860,), (0.3530,)),
+        augmentation=CropFlip(padding=4, flip=True),
         read=_read_fashion_mnist,
         files="FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]",
         torchvision_class="FashionMNIST",
@@ -75,8 +75,8 @@ _SOURCES = {
     # mean over images of the deviation within each.)
     "cifar10": _Source(
         class_names=class_names.CIFAR10,
-        normalisation=Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-        view_rule=ViewRule(padding=4, flip=True),
+        normalization=Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        augmentation=CropFlip(padding=4, flip=True),
         read=_read_cifar10,
         files="cifar-10-batches-bin/",
         torchvision_class="CIFAR10",
@@ -85,8 +85,8 @@ _SOURCES = {
     # Constants of the protocol that distillation on CIFAR-100 is compared under (Tian et al. 2020, arXiv 1910.10699).
     "cifar100": _Source(
         class_names=class_names.CIFAR100,
-        normalisation=Normalisation((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-        view_rule=ViewRule(padding=4, flip=True),
+        normalization=Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+        augmentation=CropFlip(padding=4, flip=True),
         read=_read_cifar100,
         files="cifar-100-binary/",
         torchvision_class="CIFAR100",
@@ -105,7 +105,7 @@ def read_named(name: str, root: Path, download: bool) -> Dataset:
 
     Raises:
         InputError: nothing found, or a damaged or unfitting file.
-        EnvironmentProblem: torchvision is needed and missing or cannot load, or a download failed.
+        MachineError: torchvision is needed and missing or cannot load, or a download failed.
     """
     if name == "digits":
         return _digits()
@@ -117,8 +117,8 @@ def read_named(name: str, root: Path, download: bool) -> Dataset:
         class_names=contents.class_names or source.class_names,
         train=contents.train,
         test=contents.test,
-        normalisation=source.normalisation,
-        view_rule=source.view_rule,
+        normalization=source.normalization,
+        augmentation=source.augmentation,
     )
 
 
@@ -138,7 +138,7 @@ def _read(name: str, source: _Source, root: Path, download: bool) -> Contents:
 
 
 def _check_channels(name: str, source: _Source, contents: Contents, root: Path) -> None:
-    found, expected = contents.train.images.shape[1], len(source.normalisation.mean)
+    found, expected = contents.train.images.shape[1], len(source.normalization.mean)
     if found != expected:
         raise InputError(f"data set {name!r} under {root}: images of {found} channels, {name} has {expected}")
 
@@ -160,6 +160,6 @@ def _digits() -> Dataset:
         class_names=class_names.DIGITS,
         train=images.take(train),
         test=images.take(test),
-        normalisation=Normalisation.from_images(images.take(train).images),
-        view_rule=ViewRule(padding=1, flip=False),
+        normalization=Normalization.from_images(images.take(train).images),
+        augmentation=CropFlip(padding=1, flip=False),
     )

@@ -1,7 +1,7 @@
 """Random numbers by counter: each depends on the seed, the stream, the epoch and a position, and on nothing else.
 
-Only the raw words of NumPy's Philox generator are used. NumPy promises that these never change between versions
-(NEP 19), which it doesn't promise for ``Generator.permutation`` and its like.
+Only the raw words of NumPy's Philox generator are used. NumPy guarantees that these never change between versions
+(NEP 19), which it doesn't guarantee for ``Generator.permutation`` and its like.
 """
 
 from enum import IntEnum

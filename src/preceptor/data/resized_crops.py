@@ -10,8 +10,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import LongTensor, Tensor
 from torch.nn import functional as F
 
+from preceptor.data.augmentation import sample_views
 from preceptor.data.randomness import Stream, words
-from preceptor.data.views import drawn_views
 from preceptor.errors import InputError
 
 _NUMBERS = 5
@@ -66,13 +66,13 @@ class ResizedCrops:
         return 0
 
     def draw(self, seed: int, epoch: int, positions: Int[Tensor, " batch"]) -> LongTensor:
-        """The view each sample is shown in an epoch; as ``ViewRule.draw``."""
-        return drawn_views(seed, epoch, positions, self.count)
+        """The view each sample is shown in an epoch; as ``CropFlip.draw``."""
+        return sample_views(seed, epoch, positions, self.count)
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
     ) -> UInt8[Tensor, "batch channels height width"]:
-        """Each image in its own view; as ``ViewRule.apply``."""
+        """Each image in its own view; as ``CropFlip.apply``."""
         theta = _maps(self, images.shape[2], images.shape[3], images.device)[views]
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
         resized = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)

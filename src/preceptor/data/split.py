@@ -14,7 +14,7 @@ def hold_out(labels: Int[Tensor, " n"], share: float, seed: int) -> tuple[LongTe
     """Set a share of the training data aside for validation, drawn class by class.
 
     Exactly ``round(share * n)`` images are set aside, each class giving its share to within about one image. As long as
-    the numbers allow it, every class keeps at least one training image. Unlabelled images (-1) count as a class.
+    the numbers allow it, every class keeps at least one training image. Unlabeled images (-1) count as a class.
 
     Args:
         labels: integers, shape [n].

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from preceptor.data.dataset import Contents, ImageSet
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 
 
 def read_with_torchvision(class_name: str, root: Path, download: bool) -> Contents:
@@ -19,10 +19,10 @@ def read_with_torchvision(class_name: str, root: Path, download: bool) -> Conten
     Args:
         class_name: in ``torchvision.datasets``, as ``"CIFAR100"``.
         root: folder that holds the data set, or into which it is downloaded.
-        download: fetch what isn't there; without it the network is never touched.
+        download: fetch what isn't there; without it the network is never affected.
 
     Raises:
-        EnvironmentProblem: torchvision is missing or cannot load, or the download failed.
+        MachineError: torchvision is missing or cannot load, or the download failed.
         InputError: the files are incomplete or damaged.
     """
     source = getattr(_torchvision_datasets(), class_name)
@@ -38,15 +38,15 @@ def _torchvision_datasets() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name not in ("torchvision", "torchvision.datasets"):
             raise _unloadable(error) from error
-        raise EnvironmentProblem(
+        raise MachineError(
             "this data set needs torchvision, which is not installed: pip install 'preceptor[vision]'"
         ) from error
     except (ImportError, RuntimeError, OSError) as error:
         raise _unloadable(error) from error
 
 
-def _unloadable(error: Exception) -> EnvironmentProblem:
-    return EnvironmentProblem(
+def _unloadable(error: Exception) -> MachineError:
+    return MachineError(
         f"this data set needs torchvision, which is installed but cannot load ({error}): "
         f"install the torchvision build that matches torch {torch.__version__}"
     )
@@ -57,7 +57,7 @@ def _open(source: Any, class_name: str, root: Path, train: bool, download: bool)
         return source(root=str(root), train=train, download=download)
     except (RuntimeError, OSError, EOFError) as error:
         if download:
-            raise EnvironmentProblem(
+            raise MachineError(
                 f"download of {class_name} to {root} failed ({error}): check the network and the space on disk, "
                 "then try again"
             ) from error

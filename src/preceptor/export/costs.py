@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from preceptor.models import ModelCard
+from preceptor.training.compile import forward_flops
 from preceptor.training.device import one_thread
-from preceptor.training.means import forward_flops
 
 LATENCY_BATCHES = (1, 64)
 WARM_UP_ROUNDS = 3

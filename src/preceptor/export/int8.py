@@ -10,12 +10,12 @@ from typing import Any, Literal, get_args
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from preceptor.errors import EnvironmentProblem, first_line, unknown_name
-from preceptor.evaluation import SelectiveMetrics, selective_metrics
+from preceptor.errors import MachineError, first_line, unknown_name
 from preceptor.export.make import Export
 from preceptor.export.onnx_file import INPUT, NETWORK, describe, open_session, run_session
 from preceptor.export.packages import silence
 from preceptor.export.verify import Run, replies
+from preceptor.metrics import SelectiveMetrics, selective_metrics
 from preceptor.models import ModelCard
 from preceptor.teachers.onnx_runtime import package
 
@@ -31,7 +31,7 @@ _MEASURED_AT_A_TIME = 64
 
 @dataclass(frozen=True)
 class Standing:
-    """How good a file's answers are on labelled images.
+    """How good a file's answers are on labeled images.
 
     Attributes:
         images: how many.
@@ -48,7 +48,7 @@ class Standing:
     risk: float | None
 
 
-def quantised(whole: Export, mode: Mode, card: ModelCard, images: UInt8[Tensor, "n channels height width"]) -> Export:
+def quantized(whole: Export, mode: Mode, card: ModelCard, images: UInt8[Tensor, "n channels height width"]) -> Export:
     """An ONNX export with its network's weights, and what flows between, in int8; what is around it stays fp32.
 
     Weights are held per channel in the static mode, in seven bits, so that sums of products fit the registers of
@@ -62,7 +62,7 @@ def quantised(whole: Export, mode: Mode, card: ModelCard, images: UInt8[Tensor, 
 
     Raises:
         InputError: an unknown mode.
-        EnvironmentProblem: ONNX Runtime cannot quantise it, or cannot run what came of it.
+        MachineError: ONNX Runtime cannot quantize it, or cannot run what came of it.
     """
     if mode not in MODES:
         raise unknown_name("int8 mode", mode, MODES)
@@ -73,12 +73,12 @@ def quantised(whole: Export, mode: Mode, card: ModelCard, images: UInt8[Tensor, 
         around = [node.name for node in onnx.load(source).graph.node if not node.name.startswith(NETWORK)]
         try:
             with silence():
-                _quantise(source, target, mode, around, images)
+                _quantize(source, target, mode, around, images)
         except MemoryError:
             raise
-        except Exception as error:  # the quantiser's errors have no base of their own
-            raise EnvironmentProblem(
-                f"int8: onnxruntime cannot quantise {card.architecture!r} ({first_line(error)}): try the other mode"
+        except Exception as error:  # the quantizer's errors have no base of their own
+            raise MachineError(
+                f"int8: onnxruntime cannot quantize {card.architecture!r} ({first_line(error)}): try the other mode"
             ) from error
         model = onnx.load(target)
         describe(model, without_promise(card, mode))
@@ -88,12 +88,12 @@ def quantised(whole: Export, mode: Mode, card: ModelCard, images: UInt8[Tensor, 
 
 
 def without_promise(card: ModelCard, mode: Mode) -> ModelCard:
-    """The card of the int8 student: what was promised of the fp32 student is promised no more, and it says so."""
-    note = f"quantised to int8 ({mode})"
+    """The card of the int8 student: what was guaranteed of the fp32 student is guaranteed no more, and it says so."""
+    note = f"quantized to int8 ({mode})"
     if card.decision is not None:
         note += (
             f"; it declines by {card.decision.score} where the fp32 student would, at a threshold calibrated for that "
-            "one: the risk promised there is not promised here"
+            "one: the risk guaranteed there is not guaranteed here"
         )
     return card.model_copy(update={"decision": None, "sets": None, "notes": {**card.notes, "int8": note}})
 
@@ -121,7 +121,7 @@ def standing(
     )
 
 
-def _quantise(source: Path, target: Path, mode: Mode, around: list[str], images: Tensor) -> None:
+def _quantize(source: Path, target: Path, mode: Mode, around: list[str], images: Tensor) -> None:
     library = package("onnxruntime.quantization")
     unsigned = library.QuantType.QUInt8
     if mode == "dynamic":

@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from preceptor.errors import EnvironmentProblem, InputError, unknown_name
-from preceptor.export.deployed import Deployed, Reply
+from preceptor.errors import InputError, MachineError, unknown_name
+from preceptor.export.module import ExportModule, ExportOutput
 from preceptor.export.onnx_file import onnx_model, open_session, run_session
 from preceptor.export.packages import check_packages
 from preceptor.export.program import load_program, save_program, traced
@@ -80,10 +80,10 @@ def export_student(
     Raises:
         InputError: an unknown format, a decision that the student alone cannot take, an architecture that cannot be
             traced, or outputs that are not finite.
-        EnvironmentProblem: a package is missing, or a file does not say what the student says.
+        MachineError: a package is missing, or a file does not say what the student says.
     """
     check_formats(formats)
-    deployed, wanted = Deployed(network, card), expected(network, card, images)
+    deployed, wanted = ExportModule(network, card), expected(network, card, images)
     program = traced(deployed, card) if {"onnx", "pt2"} & set(formats) else None
     made = []
     for chosen in formats:
@@ -98,7 +98,7 @@ def check_formats(formats: Collection[str]) -> None:
 
     Raises:
         InputError: one is not known.
-        EnvironmentProblem: a package that one needs is missing.
+        MachineError: a package that one needs is missing.
     """
     for chosen in formats:
         if chosen not in FILES:
@@ -112,7 +112,7 @@ def check_places(folder: Path, names: Sequence[str]) -> None:
 
     Raises:
         InputError: one is there, or the folder is a file.
-        EnvironmentProblem: the folder cannot be written.
+        MachineError: the folder cannot be written.
     """
     for name in names:
         if os.path.lexists(folder / name):
@@ -121,14 +121,14 @@ def check_places(folder: Path, names: Sequence[str]) -> None:
     if not nearest.is_dir():
         raise InputError(f"{nearest}: is a file, an export needs a folder: choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise EnvironmentProblem(f"{nearest}: cannot be written: choose another --out")
+        raise MachineError(f"{nearest}: cannot be written: choose another --out")
 
 
 def put_in_place(folder: Path, made: Sequence[Export]) -> None:
     """Write all files, each whole; the folder is made if need be.
 
     Raises:
-        EnvironmentProblem: one cannot be written; it is named.
+        MachineError: one cannot be written; it is named.
     """
     write_whole({folder / name: content for export in made for name, content in export.contents.items()})
 
@@ -164,11 +164,11 @@ def _read_onnx(folder: Path) -> Run:
 
 def _read_program(folder: Path) -> Run:
     program = load_program(folder / FILES["pt2"][0])
-    return lambda images: Reply(*program(images))
+    return lambda images: ExportOutput(*program(images))
 
 
 def _read_state_dict(folder: Path) -> Run:
-    return Deployed(*load_student(folder)).reply
+    return ExportModule(*load_student(folder)).reply
 
 
 _WRITERS = {"onnx": _write_onnx, "pt2": save_program}

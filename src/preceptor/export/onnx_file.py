@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from preceptor import __version__
-from preceptor.errors import EnvironmentProblem, InputError, first_line
-from preceptor.export.deployed import Reply
+from preceptor.errors import InputError, MachineError, first_line
+from preceptor.export.module import ExportOutput
 from preceptor.export.packages import silence
 from preceptor.models import ModelCard
 from preceptor.teachers.onnx_runtime import cpu_session, package
@@ -35,7 +35,7 @@ def onnx_model(program: ExportedProgram, card: ModelCard) -> Any:
     """The program as an ONNX ``ModelProto``, weights inside, the card in its ``metadata_props``.
 
     Raises:
-        EnvironmentProblem: a package is missing, or the exporter fails.
+        MachineError: a package is missing, or the exporter fails.
         InputError: the weights are too large for one file.
     """
     size = sum(weight.nbytes for weight in program.state_dict.values())
@@ -49,14 +49,14 @@ def onnx_model(program: ExportedProgram, card: ModelCard) -> Any:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=list(Reply._fields),
+                output_names=list(ExportOutput._fields),
                 external_data=False,
                 verbose=False,
             )
     except MemoryError:
         raise
     except Exception as error:  # the exporter's errors have no base of their own
-        raise EnvironmentProblem(
+        raise MachineError(
             f"architecture {card.architecture!r}: torch {torch.__version__} cannot write it as ONNX "
             f"({first_line(error)}): export it as pt2, or choose another architecture"
         ) from error
@@ -83,21 +83,21 @@ def open_session(path: Path, threads: int = 1) -> Any:
     """An ONNX file in ONNX Runtime, on the CPU.
 
     Raises:
-        EnvironmentProblem: onnxruntime is missing, or cannot open it.
+        MachineError: onnxruntime is missing, or cannot open it.
     """
     version = package("onnxruntime").__version__
     try:
         return cpu_session(path, threads)
     except Exception as error:  # ONNX Runtime's errors have no base of their own
-        raise EnvironmentProblem(
+        raise MachineError(
             f"{path.name}: onnxruntime {version} cannot open it ({first_line(error)}): install a newer one"
         ) from error
 
 
-def run_session(session: Any, images: UInt8[Tensor, "batch channels height width"]) -> Reply:
+def run_session(session: Any, images: UInt8[Tensor, "batch channels height width"]) -> ExportOutput:
     """What an ONNX file says of images."""
-    found = session.run(list(Reply._fields), {INPUT: images.contiguous().numpy()})
-    return Reply(*(torch.from_numpy(output) for output in found))
+    found = session.run(list(ExportOutput._fields), {INPUT: images.contiguous().numpy()})
+    return ExportOutput(*(torch.from_numpy(output) for output in found))
 
 
 def _name_nodes_and_batch(model: Any) -> None:
@@ -110,7 +110,7 @@ def _name_nodes_and_batch(model: Any) -> None:
         node.doc_string = ""
         del node.metadata_props[:]
     anonymous = graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    del graph.value_info[:]  # what lies between; quantisers trip over what it says of weights
+    del graph.value_info[:]  # what lies between; quantizers trip over what it says of weights
     del graph.metadata_props[:]
     for value in (*graph.input, *graph.output):
         del value.metadata_props[:]

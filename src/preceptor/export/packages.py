@@ -12,7 +12,7 @@ def check_packages() -> None:
     """Make sure, before the work, that ONNX files can be written and run.
 
     Raises:
-        EnvironmentProblem: one of the packages is not installed.
+        MachineError: one of the packages is not installed.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
         package(name)
@@ -20,7 +20,7 @@ def check_packages() -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Within it exporters and quantisers keep to themselves what their user can do nothing about.
+    """Within it exporters and quantizers keep to themselves what their user can do nothing about.
 
     What goes wrong is raised, and what they write is run and compared.
     """

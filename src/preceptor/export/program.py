@@ -6,7 +6,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from preceptor.errors import InputError, first_line
-from preceptor.export.deployed import Deployed
+from preceptor.export.module import ExportModule
 from preceptor.export.packages import silence
 from preceptor.models import ModelCard
 
@@ -17,7 +17,7 @@ _TRACED_WITH = 2
 """Images: with a batch of one, torch takes the one for a constant."""
 
 
-def traced(deployed: Deployed, card: ModelCard) -> ExportedProgram:
+def traced(deployed: ExportModule, card: ModelCard) -> ExportedProgram:
     """The program, for batches of any size.
 
     Raises:

@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from preceptor.errors import EnvironmentProblem, InputError
-from preceptor.evaluation import Answers, confidence
-from preceptor.evaluation.decisions import at_decision
-from preceptor.evaluation.logits import network_logits
-from preceptor.export.deployed import DEFAULT_SCORE, Deployed, Reply
+from preceptor.errors import InputError, MachineError
+from preceptor.export.module import DEFAULT_SCORE, ExportModule, ExportOutput
+from preceptor.metrics import Answers, confidence
+from preceptor.metrics.decisions import at_decision
+from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard
 
-Run = Callable[[UInt8[Tensor, "batch channels height width"]], Reply]
+Run = Callable[[UInt8[Tensor, "batch channels height width"]], ExportOutput]
 """A written file at work."""
 
 IMAGES = 256
@@ -27,7 +27,7 @@ TOLERANCE = 1e-4
 """Of probabilities, and of a score against the larger of itself and 1."""
 
 _NEAR = 1e-4
-"""Of a doubt, relative to the largest that is answered: logits that differ by 1e-4 move a small probability so far."""
+"""Of a uncertainty, relative to the largest that is answered: logits that differ by 1e-4 move a small probability so far."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Expected:
         near: samples so near their threshold that rounding to float32 may decide.
     """
 
-    reply: Reply
+    reply: ExportOutput
     near: Bool[Tensor, " batch"]
 
 
@@ -76,7 +76,7 @@ def expected(network: nn.Module, card: ModelCard, images: UInt8[Tensor, "n chann
     Raises:
         InputError: it says what is not finite.
     """
-    answers = Answers(network_logits(network, card.normalisation(), images), card.abstains)
+    answers = Answers(network_logits(network, card.normalization(), images), card.abstains)
     bad = ~answers.outputs.isfinite().all(dim=1)
     if bad.any():
         raise InputError(f"the student's outputs for image {int(bad.nonzero()[0])} are not finite: train it again")
@@ -85,7 +85,7 @@ def expected(network: nn.Module, card: ModelCard, images: UInt8[Tensor, "n chann
     score = confidence(name, answers, **options)
     always = torch.ones(len(images), dtype=torch.bool)
     answered = always if decision is None else at_decision(decision, score, answers.prediction)
-    reply = Reply(answers.prediction, answers.class_logits.double().softmax(dim=1), score, answered)
+    reply = ExportOutput(answers.prediction, answers.class_logits.double().softmax(dim=1), score, answered)
     return Expected(reply, _near(network, card, reply))
 
 
@@ -99,7 +99,7 @@ def check(name: str, run: Run, images: UInt8[Tensor, "n channels height width"],
         wanted: what the student says of these.
 
     Raises:
-        EnvironmentProblem: a label differs; a probability does by more than ``TOLERANCE``; or a decision does, other
+        MachineError: a label differs; a probability does by more than ``TOLERANCE``; or a decision does, other
             than by rounding.
     """
     probability, score = [], []
@@ -122,20 +122,20 @@ def check(name: str, run: Run, images: UInt8[Tensor, "n channels height width"],
     )
 
 
-def replies(run: Run, images: UInt8[Tensor, "n channels height width"], batch_size: int) -> Reply:
+def replies(run: Run, images: UInt8[Tensor, "n channels height width"], batch_size: int) -> ExportOutput:
     """What a file says of many images, shown so many at a time."""
     parts = [run(part) for part in images.split(batch_size)]
-    return Reply(*(torch.cat(field) for field in zip(*parts, strict=True)))
+    return ExportOutput(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
-def _near(network: nn.Module, card: ModelCard, reply: Reply) -> Bool[Tensor, " batch"]:
-    deployed = Deployed(network, card)
+def _near(network: nn.Module, card: ModelCard, reply: ExportOutput) -> Bool[Tensor, " batch"]:
+    deployed = ExportModule(network, card)
     limit = deployed.limits.double()[reply.label]
-    doubt = deployed.doubt.most - reply.score
-    return (doubt - limit).abs() <= _NEAR * limit.abs() + deployed.doubt.floor
+    uncertainty = deployed.uncertainty.most - reply.score
+    return (uncertainty - limit).abs() <= _NEAR * limit.abs() + deployed.uncertainty.floor
 
 
-def _check_labels(name: str, size: int, found: Reply, wanted: Tensor) -> None:
+def _check_labels(name: str, size: int, found: ExportOutput, wanted: Tensor) -> None:
     if found.label.shape != wanted.shape:
         raise _differs(name, f"{len(found.label)} labels for {len(wanted)} images in batches of {size}")
     wrong = (found.label != wanted).nonzero()
@@ -165,8 +165,8 @@ def _check_decisions(name: str, otherwise: Bool[Tensor, " batch"]) -> None:
         )
 
 
-def _differs(name: str, what: str) -> EnvironmentProblem:
-    return EnvironmentProblem(
+def _differs(name: str, what: str) -> MachineError:
+    return MachineError(
         f"{name}: does not say what the student says: {what}: not written; try other versions of torch and "
         "onnxruntime, or another format"
     )

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from preceptor.models.family import model_family
-from preceptor.models.initialise import initialise
+from preceptor.models.initialize import initialize
 
 _DROPOUT = 0.5
 _HIDDEN = 512
@@ -34,7 +34,7 @@ class AlexNet(nn.Module):
     Changed for small images: the first convolution is 5x5 with stride 2 (11x11 with stride 4 in the paper), the others
     are 3x3; one tower of 64, 192, 384, 256 and 256 channels, as in torchvision and the customary AlexNets for
     CIFAR; the fully connected layers read maps of 2x2 and are 512 wide instead of 4096; no local response
-    normalisation; initial weights by Kaiming's rule, also in the hidden layers, without which it starts slowly for
+    normalization; initial weights by Kaiming's rule, also in the hidden layers, without which it starts slowly for
     want of batch norm. With 100 classes and 3 channels it has 3.1 million weights, the paper's some 60 million.
 
     Xu, Pu and Zhao (ICPR 2020) train an AlexNet to decline on small images and do not say how they adapted it: this
@@ -63,8 +63,8 @@ class AlexNet(nn.Module):
         )
         self.hidden = nn.Sequential(_hidden_layer(256 * _POOLED_SIDE**2), _hidden_layer(_HIDDEN))
         self.head = nn.Linear(_HIDDEN, classes)
-        initialise(self)
-        _initialise_hidden(self.hidden)
+        initialize(self)
+        _initialize_hidden(self.hidden)
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
         """The activations of the last hidden layer: 512 per image. In training, dropout has struck them."""
@@ -77,7 +77,7 @@ class AlexNet(nn.Module):
         return logits
 
 
-def _initialise_hidden(layers: nn.Module) -> None:
+def _initialize_hidden(layers: nn.Module) -> None:
     for layer in layers.modules():
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

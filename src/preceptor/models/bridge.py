@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.models.family import model_family
 
 _WITH_AUXILIARY_HEADS = {"googlenet", "inception_v3"}
@@ -22,7 +22,7 @@ def timm_model(name: str, channels: int, classes: int) -> nn.Module:
 
     Raises:
         InputError: timm has no such model.
-        EnvironmentProblem: timm is not installed, or cannot be loaded.
+        MachineError: timm is not installed, or cannot be loaded.
     """
     timm = _library("timm")
     if not timm.is_model(name):
@@ -37,7 +37,7 @@ def torchvision_model(name: str, channels: int, classes: int) -> nn.Module:
 
     Raises:
         InputError: torchvision has no such classifier, or the images do not have three channels.
-        EnvironmentProblem: torchvision is not installed, or cannot be loaded.
+        MachineError: torchvision is not installed, or cannot be loaded.
     """
     if channels != 3:
         raise InputError(
@@ -59,9 +59,9 @@ def _library(name: str) -> ModuleType:
         return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:
         if importlib.util.find_spec(name) is None:
-            raise EnvironmentProblem(f"{name} is not installed: pip install 'preceptor[vision]'") from error
+            raise MachineError(f"{name} is not installed: pip install 'preceptor[vision]'") from error
         reason = " ".join(str(error).split())
-        raise EnvironmentProblem(
+        raise MachineError(
             f"{name} is installed but cannot be loaded ({reason}): "
             f"install the torchvision build that matches torch {torch.__version__}"
         ) from error

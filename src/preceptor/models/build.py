@@ -31,7 +31,7 @@ def build_model(name: str, *, channels: int, classes: int) -> nn.Module:
 
     Raises:
         InputError: unknown name (the nearest is offered), impossible depth or width, channels or classes below 1.
-        EnvironmentProblem: the model comes from timm or torchvision, which is missing or cannot be loaded.
+        MachineError: the model comes from timm or torchvision, which is missing or cannot be loaded.
     """
     if min(channels, classes) < 1:
         raise InputError(f"model {name!r}: needs at least 1 channel and 1 class, got {channels} and {classes}")

@@ -19,7 +19,7 @@ def save_checkpoint(run: Path, model: nn.Module, card: ModelCard, *, epoch: int,
     """Keep a network as it is after an epoch, under the folder of its run.
 
     Raises:
-        EnvironmentProblem: the folder cannot be written.
+        MachineError: the folder cannot be written.
     """
     notes = {**card.notes, "epoch": str(epoch), "learning_rate": repr(learning_rate)}
     save_student(run / FOLDER / f"epoch-{epoch:05d}", model, card.model_copy(update={"notes": notes}))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
-from preceptor.models.initialise import initialise
+from preceptor.models.initialize import initialize
 
 
 def _layer(inputs: int, outputs: int) -> nn.Sequential:
@@ -42,7 +42,7 @@ class ConvNet(nn.Module):
             _layer(2 * width, 4 * width),
         )
         self.head = nn.Linear(4 * width, classes)
-        initialise(self)
+        initialize(self)
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
         """The pooled activations before the head: 4 x width per image."""

@@ -1,4 +1,4 @@
-"""What a student has been calibrated to do: decline below a threshold, or answer with a set; and what that promises."""
+"""What a student has been calibrated to do: decline below a threshold, or answer with a set; and what that guarantees."""
 
 from typing import Annotated, Literal
 
@@ -10,12 +10,12 @@ Part = Literal["held_out", "test", "all"]
 
 
 class CalibrationSet(BaseModel):
-    """The images a promise rests on: drawn like those to come, and used for nothing else.
+    """The images a guarantee rests on: drawn like those to come, and used for nothing else.
 
     Attributes:
         data: the data set, as it was given.
         part: which of its images: "held_out", those a run kept apart; "test"; or "all".
-        samples: how many labelled ones.
+        samples: how many labeled ones.
         fingerprint: SHA-256 of their pixels and labels, in order.
     """
 
@@ -36,9 +36,9 @@ class Decision(BaseModel):
         threshold: the least confidence that is answered; None where each class has its own.
         class_thresholds: the same by predicted class, None for one that is never answered; None where there is one
             threshold for all.
-        max_risk: share of errors among the answers that is promised not to be exceeded.
-        confidence: probability, over calibration sets, that the promise holds.
-        joint: whether promises for single classes hold all at once; None for one threshold.
+        max_risk: share of errors among the answers that is guaranteed not to be exceeded.
+        confidence: probability, over calibration sets, that the guarantee holds.
+        joint: whether guarantees for single classes hold all at once; None for one threshold.
         coverage: share of the calibration set that is answered.
         risk: share of errors among these.
         calibrated_on: the calibration set.
@@ -67,7 +67,7 @@ class Decision(BaseModel):
 
 
 class SetDecision(BaseModel):
-    """Which classes a conformal prediction set holds; see :mod:`preceptor.evaluation.conformal`.
+    """Which classes a conformal prediction set holds; see :mod:`preceptor.metrics.conformal`.
 
     Attributes:
         method: "lac", "aps" or "raps".

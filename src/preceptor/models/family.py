@@ -1,4 +1,4 @@
-"""What a family of architectures promises, and the decorator that names one."""
+"""What a family of architectures guarantees, and the decorator that names one."""
 
 import re
 from collections.abc import Callable

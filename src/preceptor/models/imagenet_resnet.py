@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
-from preceptor.models.initialise import initialise
+from preceptor.models.initialize import initialize
 from preceptor.models.residual import EXPANSION, BasicBlock, Bottleneck, stage
 
 _BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -47,7 +47,7 @@ class ImagenetResNet(nn.Module):
         self.stage3 = stage(block, 128 * expansion, 256 * expansion, stride=2, blocks=blocks[2])
         self.stage4 = stage(block, 256 * expansion, 512 * expansion, stride=2, blocks=blocks[3])
         self.head = nn.Linear(512 * expansion, classes)
-        initialise(self)
+        initialize(self)
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
         """The pooled activations before the head: 512 per image at depths 18 and 34, else 2048."""

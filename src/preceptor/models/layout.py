@@ -13,7 +13,7 @@ def channels_last_pays(size: tuple[int, int]) -> bool:
     return size[0] * size[1] >= SMALLEST_CHANNELS_LAST
 
 
-def in_fast_layout(
+def to_memory_format(
     images: Float[Tensor, "batch channels height width"],
 ) -> Float[Tensor, "batch channels height width"]:
     """The same images, channels last where that makes convolutions faster. A network follows its input's layout."""

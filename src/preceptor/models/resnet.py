@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
-from preceptor.models.initialise import initialise
+from preceptor.models.initialize import initialize
 from preceptor.models.residual import BasicBlock, stage
 
 
@@ -45,7 +45,7 @@ class CifarResNet(nn.Module):
         self.stage2 = stage(BasicBlock, 16 * width, 32 * width, stride=2, blocks=blocks)
         self.stage3 = stage(BasicBlock, 32 * width, 64 * width, stride=2, blocks=blocks)
         self.head = nn.Linear(64 * width, classes)
-        initialise(self)
+        initialize(self)
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
         """The pooled activations before the head: 64 x width per image."""

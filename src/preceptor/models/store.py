@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from preceptor.config import validated
 from preceptor.data.class_names import check_printable
-from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, Normalisation
+from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, Normalization
 from preceptor.data.images import MOST_PIXELS
 from preceptor.errors import InputError
 from preceptor.files import read_json, write_whole
@@ -43,8 +43,8 @@ class ModelCard(BaseModel):
         data: the data set it was trained on, as given by the user.
         preceptor: version that trained it.
         abstains: whether one more output follows the classes', the reservation. Default False.
-        decision: when it answers, with what that promises; ``preceptor calibrate`` writes it. Default None: always.
-        sets: which classes it answers with, with what that promises; likewise. Default None.
+        decision: when it answers, with what that guarantees; ``preceptor calibrate`` writes it. Default None: always.
+        sets: which classes it answers with, with what that guarantees; likewise. Default None.
         notes: anything else worth telling. Default none.
     """
 
@@ -96,9 +96,9 @@ class ModelCard(BaseModel):
             raise ValueError(f"{len(values)} values for {channels} channels: give one for each")
         return values
 
-    def normalisation(self) -> Normalisation:
+    def normalization(self) -> Normalization:
         """What to apply to images before the student sees them."""
-        return Normalisation(self.mean, self.std)
+        return Normalization(self.mean, self.std)
 
     @field_validator("decision")
     @classmethod
@@ -139,7 +139,7 @@ def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
 
     Raises:
         InputError: the weights do not fit the architecture on the card, so nobody could load them.
-        EnvironmentProblem: the folder cannot be written.
+        MachineError: the folder cannot be written.
     """
     weights = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
     misfit = _misfit(weights, card.build().state_dict())
@@ -152,7 +152,7 @@ def save_card(folder: Path, card: ModelCard) -> None:
     """Replace the card beside a student's weights, whole.
 
     Raises:
-        EnvironmentProblem: the folder cannot be written.
+        MachineError: the folder cannot be written.
     """
     write_whole({folder / CARD_FILE: _card_text(card)})
 
@@ -163,7 +163,7 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
     Raises:
         InputError: the folder or a file is missing or damaged, the card has an unknown or mistyped key, or the
             weights do not fit the architecture. The message names the file.
-        EnvironmentProblem: the architecture comes from timm or torchvision, which is missing or cannot be loaded.
+        MachineError: the architecture comes from timm or torchvision, which is missing or cannot be loaded.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: give the folder of a run, which holds {WEIGHTS_FILE}")

@@ -1,4 +1,4 @@
-"""Reads a recipe, a named chain in YAML, and builds its stages."""
+"""Reads a recipe, a named chain in YAML, and builds its components."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -7,39 +7,38 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from preceptor.catalogue import build_stage
 from preceptor.config import read_yaml, validated, with_overrides
 from preceptor.errors import unknown_name
-from preceptor.stage import Correction, Kind, Selection, Temperature
-from preceptor.terms import Reduction, Term
+from preceptor.loss_terms import LossTerm, Reduction
+from preceptor.registry import ComponentType, Correction, Selection, Temperature, build_component
 
 
-class StageChoice(BaseModel):
-    """A stage by name, with its options beside: ``{stage: label_revision, eta: 0.8}`` or just the name."""
+class ComponentConfig(BaseModel):
+    """A component by name, with its options beside: ``{name: label_revision, eta: 0.8}`` or just the name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    stage: str
+    name: str
 
-    def build(self, kind: Kind) -> Any:
-        """The stage itself, its options checked."""
-        return build_stage(kind, self.stage, self.model_extra)
+    def build(self, kind: ComponentType) -> Any:
+        """The component itself, its options checked."""
+        return build_component(kind, self.name, self.model_extra)
 
 
 def _named(choice: object) -> object:
-    return {"stage": choice} if isinstance(choice, str) else choice
+    return {"name": choice} if isinstance(choice, str) else choice
 
 
-Choice = Annotated[StageChoice, BeforeValidator(_named)]
+Choice = Annotated[ComponentConfig, BeforeValidator(_named)]
 
 
-class TermEntry(BaseModel):
+class LossTermConfig(BaseModel):
     """One named loss: a match or a truth, its weight, the samples it is for, and the share of training it is for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    match: Choice | None = None
-    truth: Choice | None = None
+    loss: Choice | None = None
+    label_loss: Choice | None = None
     weight: float = 1.0
     where: str | None = None
     reduction: Reduction = "batch"
@@ -47,37 +46,39 @@ class TermEntry(BaseModel):
     until: float = 1.0
 
     @model_validator(mode="after")
-    def _one_loss(self) -> "TermEntry":
-        if (self.match is None) == (self.truth is None):
-            raise ValueError("a term has either match or truth")
+    def _one_loss(self) -> "LossTermConfig":
+        if (self.loss is None) == (self.label_loss is None):
+            raise ValueError("a term has either loss or label_loss")
         return self
 
-    def build(self) -> Term:
-        """The term with its stage."""
-        loss = self.match.build("match") if self.match is not None else self.truth.build("truth")  # type: ignore[union-attr]
-        return Term(loss, self.weight, self.where, self.reduction, self.since, self.until)
+    def build(self) -> LossTerm:
+        """The term with its component."""
+        kind: ComponentType = "loss" if self.loss is not None else "label_loss"
+        choice = self.loss or self.label_loss
+        assert choice is not None, "checked above"
+        return LossTerm(choice.build(kind), self.weight, self.where, self.reduction, self.since, self.until)
 
 
-class RecipeFile(BaseModel):
+class Recipe(BaseModel):
     """What a recipe file holds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     about: str = ""
     paper: str = ""
-    correct: Choice | None = None
-    temper: Choice | None = None
-    select: Choice | None = None
-    terms: dict[str, TermEntry] = Field(min_length=1)
+    correction: Choice | None = None
+    temperature: Choice | None = None
+    selection: Choice | None = None
+    terms: dict[str, LossTermConfig] = Field(min_length=1)
 
 
-class ChainParts(TypedDict):
-    """The arguments of :class:`preceptor.Chain`."""
+class RecipeParts(TypedDict):
+    """The arguments of :class:`preceptor.DistillationLoss`."""
 
-    correct: Correction | None
-    temper: Temperature | None
-    select: Selection | None
-    terms: dict[str, Term]
+    correction: Correction | None
+    temperature: Temperature | None
+    selection: Selection | None
+    terms: dict[str, LossTerm]
 
 
 def _folder() -> Path:
@@ -89,12 +90,12 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
-def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> RecipeFile:
+def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by name, or from a file when the name ends in .yaml, with dotted overrides.
 
     Args:
         name: one of :func:`recipe_names`, or a path to a YAML file.
-        overrides: for example ``{"correct.eta": 0.5, "terms.kl.weight": 1.0}``.
+        overrides: for example ``{"correction.eta": 0.5, "terms.kl.weight": 1.0}``.
 
     Raises:
         InputError: unknown recipe or key (nearest offered), or a value that does not fit.
@@ -107,23 +108,23 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     else:
         raise unknown_name("recipe", text, recipe_names())
     content = with_overrides(read_yaml(path), (overrides or {}).items())
-    return validated(RecipeFile, content, f"recipe {text}")
+    return validated(Recipe, content, f"recipe {text}")
 
 
-def build_chain_parts(content: RecipeFile) -> ChainParts:
-    """Build the stages of a recipe.
+def build_recipe_parts(content: Recipe) -> RecipeParts:
+    """Build the components of a recipe.
 
     Raises:
-        InputError: an unknown stage or option, or an option that does not fit.
+        InputError: an unknown component or option, or an option that does not fit.
     """
-    return ChainParts(
-        correct=content.correct.build("correct") if content.correct else None,
-        temper=content.temper.build("temper") if content.temper else None,
-        select=content.select.build("select") if content.select else None,
+    return RecipeParts(
+        correction=content.correction.build("correction") if content.correction else None,
+        temperature=content.temperature.build("temperature") if content.temperature else None,
+        selection=content.selection.build("selection") if content.selection else None,
         terms={name: entry.build() for name, entry in content.terms.items()},
     )
 
 
-def recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> ChainParts:
-    """The arguments of a chain for a named recipe: ``Chain(**recipe("kd"))``. See :func:`read_recipe`."""
-    return build_chain_parts(read_recipe(name, overrides))
+def recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> RecipeParts:
+    """The arguments of a chain for a named recipe: ``DistillationLoss(**recipe("kd"))``. See :func:`read_recipe`."""
+    return build_recipe_parts(read_recipe(name, overrides))

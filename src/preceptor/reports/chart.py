@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from preceptor.reports.svg import colour, draw
-from preceptor.studies.wording import PER_CENT
+from preceptor.reports.svg import color, draw
+from preceptor.studies.format import PER_CENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,9 +59,9 @@ def tidy_shares(axes: "Axes", room: Room, across: str, up: str) -> None:
     """Shares on both axes, named; a light grid; no frame."""
     for axis, name in ((axes.xaxis, across), (axes.yaxis, up)):
         percent_ticks(axis, room)
-        axis.set_label_text(name, color=colour("muted"), fontsize=12)
-    axes.tick_params(length=0, pad=8, labelsize=12, labelcolor=colour("muted"))
-    axes.grid(color=colour("line"), linewidth=1)
+        axis.set_label_text(name, color=color("muted"), fontsize=12)
+    axes.tick_params(length=0, pad=8, labelsize=12, labelcolor=color("muted"))
+    axes.grid(color=color("line"), linewidth=1)
     axes.set_axisbelow(True)
     axes.patch.set_visible(False)
     axes.figure.patch.set_visible(False)

@@ -7,10 +7,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from preceptor.reports.chart import Chart, Room, in_both_widths, percent_ticks
-from preceptor.reports.finding import Kind, kind_of
-from preceptor.reports.svg import colour, label, tidy
+from preceptor.reports.summary import Kind, kind_of
+from preceptor.reports.svg import color, label, tidy
+from preceptor.studies.format import percent
 from preceptor.studies.result import ArmRow, StudyResult, TeacherRow
-from preceptor.studies.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,12 +118,12 @@ def _rows(alt: str, name: str, rows: int, plot: Callable[["Axes", Room], None]) 
 def _accuracies(axes: "Axes", rows: list[tuple[ArmRow, Kind]], room: Room) -> None:
     for place, (row, kind) in enumerate(rows):
         mark, role = _MARKS.get(kind, _OTHER_MARK)
-        ink, mean, deviation = colour(role), row.accuracy.mean, row.accuracy.deviation
+        ink, mean, deviation = color(role), row.accuracy.mean, row.accuracy.deviation
         if kind is Kind.BASELINE:
             axes.axvline(mean, color=ink, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
         if deviation is not None:
             axes.errorbar(mean, place, xerr=deviation, color=ink, linewidth=2, capsize=5, capthick=2, zorder=2)
-        (spot,) = axes.plot(mean, place, mark, color=ink, markersize=10, markeredgecolor=colour("paper"), zorder=3)
+        (spot,) = axes.plot(mean, place, mark, color=ink, markersize=10, markeredgecolor=color("paper"), zorder=3)
         spot.set_gid(f"mean-{place}")
         below = [place + 0.27] * len(row.accuracy.values)
         (seeds,) = axes.plot(
@@ -138,14 +138,14 @@ def _error_bars(axes: "Axes", errors: list[ClassError], room: Room) -> None:
     for place, error in enumerate(errors):
         known = not math.isnan(error.mean)
         if known:
-            axes.barh(place, error.mean, height=0.56, color=colour("wrong"), linewidth=0)
+            axes.barh(place, error.mean, height=0.56, color=color("wrong"), linewidth=0)
         axes.annotate(
             error_share(error.mean),
             (1, place),
             xycoords=axes.get_yaxis_transform(),
             xytext=(62, 0),
             textcoords="offset points",
-            color=colour("ink" if known else "muted"),
+            color=color("ink" if known else "muted"),
             fontsize=12,
             horizontalalignment="right",
             verticalalignment="center_baseline",

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from preceptor.evaluation import FullReport, Reliability
-from preceptor.evaluation.report import SelectiveReport
+from preceptor.metrics import FullReport, Reliability
+from preceptor.metrics.report import SelectiveReport
 from preceptor.reports.chart import Chart, Room, in_both_widths, tidy_shares
-from preceptor.reports.svg import colour
-from preceptor.studies.wording import listed, percent
+from preceptor.reports.svg import color
+from preceptor.studies.format import listed, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ class Line:
 
     Attributes:
         name: what it shows.
-        role: its colour, as a name of the page.
+        role: its color, as a name of the page.
         dashes: as matplotlib writes them: "-", "--" or ":".
     """
 
@@ -52,7 +52,7 @@ def risk_coverage_chart(report: FullReport) -> Chart:
     def plot(axes: "Axes", room: Room) -> None:
         for line, one in drawn:
             curve = one.curve
-            ink = colour(line.role)
+            ink = color(line.role)
             axes.fill_between(curve.coverage, curve.low, curve.high, color=ink, alpha=0.13, linewidth=0)
             axes.plot(curve.coverage, curve.risk, color=ink, linestyle=line.dashes, linewidth=2)
         tidy_shares(axes, room, "answered (coverage)", "wrong among them (risk)")
@@ -72,11 +72,11 @@ def reliability_chart(before: Reliability, after: Reliability | None) -> Chart:
     drawn = [(before, "wrong", "o")] + ([] if after is None else [(after, "truth", "s")])
 
     def plot(axes: "Axes", room: Room) -> None:
-        axes.plot([0, 1], [0, 1], color=colour("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.plot([0, 1], [0, 1], color=color("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
         for diagram, role, mark in drawn:
             claimed, found, sizes = _points(diagram)
-            axes.plot(claimed, found, color=colour(role), linewidth=1.5)
-            axes.scatter(claimed, found, s=sizes, color=colour(role), marker=mark, edgecolors=colour("paper"), zorder=3)
+            axes.plot(claimed, found, color=color(role), linewidth=1.5)
+            axes.scatter(claimed, found, s=sizes, color=color(role), marker=mark, edgecolors=color("paper"), zorder=3)
         tidy_shares(axes, room, "claimed (mean confidence)", "came true (accuracy)")
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from preceptor import __version__
-from preceptor.evaluation import Estimate, FullReport
-from preceptor.evaluation.report import CalibrationReport
+from preceptor.metrics import Estimate, FullReport
+from preceptor.metrics.report import CalibrationReport
 from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
 from preceptor.reports.extra import require_report_extra
 from preceptor.reports.images import PageImage, page_image
 from preceptor.reports.page import render, write_page
-from preceptor.runs.appraisal import Appraisal
-from preceptor.runs.appraisal_words import (
+from preceptor.run.evaluation import Evaluation
+from preceptor.run.evaluation_text import (
     agreement_rows,
     decision_in_words,
     estimate_of_share,
@@ -22,7 +22,7 @@ from preceptor.runs.appraisal_words import (
     finding,
     sets_in_words,
 )
-from preceptor.studies.wording import probability
+from preceptor.studies.format import probability
 
 TEMPLATE = "evaluation_page.html.j2"
 
@@ -34,7 +34,7 @@ _RISKS = ("1", "2", "5")
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageItem:
     """An image of a gallery.
 
     Attributes:
@@ -52,27 +52,27 @@ class Picture:
     wrong: bool
 
 
-def evaluation_page(appraisal: Appraisal) -> str:
+def evaluation_page(evaluation: Evaluation) -> str:
     """The page as HTML. It asks for nothing from elsewhere: no script, no font, no image.
 
     Raises:
-        EnvironmentProblem: the extra ``report`` is not installed.
+        MachineError: the extra ``report`` is not installed.
     """
     require_report_extra()
-    return render(TEMPLATE, _content(appraisal))
+    return render(TEMPLATE, _content(evaluation))
 
 
-def write_evaluation_page(appraisal: Appraisal, path: Path) -> None:
+def write_evaluation_page(evaluation: Evaluation, path: Path) -> None:
     """Write the page, beside its place and renamed.
 
     Raises:
-        EnvironmentProblem: it cannot be written, or the extra ``report`` is not installed.
+        MachineError: it cannot be written, or the extra ``report`` is not installed.
     """
-    write_page(evaluation_page(appraisal), path)
+    write_page(evaluation_page(evaluation), path)
 
 
-def _content(appraisal: Appraisal) -> dict[str, Any]:
-    report, card, shown = appraisal.report, appraisal.shown.card, appraisal.shown
+def _content(evaluation: Evaluation) -> dict[str, Any]:
+    report, card, shown = evaluation.report, evaluation.shown.card, evaluation.shown
     errors = class_errors(report)
     scaled = report.scaled
     return {
@@ -80,11 +80,11 @@ def _content(appraisal: Appraisal) -> dict[str, Any]:
         "run": str(shown.folder),
         "report": report,
         "part": "training images" if shown.whole else "test images",
-        "finding": finding(appraisal),
+        "finding": finding(evaluation),
         "facts": facts(report),
         "calibration": _calibration_rows(report.calibration, None if scaled is None else scaled.calibration),
         "scaled": scaled,
-        "held_out": appraisal.held_out,
+        "held_out": evaluation.held_out,
         "scores": _score_rows(report),
         "score_headings": [
             "AURC",
@@ -100,11 +100,11 @@ def _content(appraisal: Appraisal) -> dict[str, Any]:
         "reliability_chart": reliability_chart(
             report.calibration.reliability, None if scaled is None else scaled.calibration.reliability
         ),
-        "decision": decision_in_words(appraisal),
-        "sets": sets_in_words(appraisal),
+        "decision": decision_in_words(evaluation),
+        "sets": sets_in_words(evaluation),
         "agreement": agreement_rows(report),
-        "teacher": appraisal.teacher,
-        "no_teacher": appraisal.no_teacher,
+        "teacher": evaluation.teacher,
+        "no_teacher": evaluation.no_teacher,
         "error_chart": error_chart(errors, "errors", "student"),
         "most_classes": MOST_CLASSES,
         "classes": _class_rows(report),
@@ -112,9 +112,9 @@ def _content(appraisal: Appraisal) -> dict[str, Any]:
             (card.class_names[one.label], card.class_names[one.prediction], one.count, estimate_of_share(one.share))
             for one in report.confusions
         ],
-        "wrong_pictures": _pictures(appraisal, report.confidently_wrong[:SHOWN_IMAGES]),
-        "declined_pictures": _pictures(appraisal, declined_first(appraisal)),
-        "declines": appraisal.declined is not None,
+        "wrong_pictures": _pictures(evaluation, report.confidently_wrong[:SHOWN_IMAGES]),
+        "declined_pictures": _pictures(evaluation, declined_first(evaluation)),
+        "declines": evaluation.declined is not None,
         "version": __version__,
     }
 
@@ -135,11 +135,11 @@ def facts(report: FullReport) -> list[tuple[str, str]]:
     return [*rows, ("mean confidence", estimate_of_share(report.mean_confidence))]
 
 
-def declined_first(appraisal: Appraisal) -> list[int]:
+def declined_first(evaluation: Evaluation) -> list[int]:
     """Positions of the images that are declined, the least sure first; without a decision, of the least sure."""
-    positions = appraisal.report.least_sure
-    if appraisal.declined is not None:
-        positions = [position for position in positions if bool(appraisal.declined[position])]
+    positions = evaluation.report.least_sure
+    if evaluation.declined is not None:
+        positions = [position for position in positions if bool(evaluation.declined[position])]
     return positions[:SHOWN_IMAGES]
 
 
@@ -191,16 +191,16 @@ def _share(value: float | None) -> str:
     return estimate_of_share(Estimate(value, None, None))
 
 
-def _pictures(appraisal: Appraisal, positions: Sequence[int]) -> list[Picture]:
-    return [_picture(appraisal, position) for position in positions]
+def _pictures(evaluation: Evaluation, positions: Sequence[int]) -> list[ImageItem]:
+    return [_picture(evaluation, position) for position in positions]
 
 
-def _picture(appraisal: Appraisal, position: int) -> Picture:
-    images, card = appraisal.shown.images, appraisal.shown.card
-    logits = appraisal.outputs[position, : card.classes]
+def _picture(evaluation: Evaluation, position: int) -> ImageItem:
+    images, card = evaluation.shown.images, evaluation.shown.card
+    logits = evaluation.outputs[position, : card.classes]
     said, truth = int(logits.argmax()), int(images.labels[position])
     pixels = images.images[position]
-    return Picture(
+    return ImageItem(
         image=page_image(_shown(pixels.numpy()), f"image {position}"),
         truth=card.class_names[truth] if truth >= 0 else None,
         said=card.class_names[said],
@@ -210,5 +210,5 @@ def _picture(appraisal: Appraisal, position: int) -> Picture:
 
 
 def _shown(pixels: Any) -> Any:
-    """Grey or red, green and blue, channels last; of other numbers of channels the first."""
+    """Gray or red, green and blue, channels last; of other numbers of channels the first."""
     return pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]

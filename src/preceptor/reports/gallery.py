@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preceptor.reports.images import PageImage, page_image
-from preceptor.studies.result import Exhibit
-from preceptor.studies.wording import counted, probability
+from preceptor.studies.format import counted, probability
+from preceptor.studies.result import ExampleImage
 
 TOP = 3
 """Classes of the teacher's to show, beside the truth."""
@@ -30,7 +30,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Signal:
+class ProbabilityBars:
     """A distribution over classes under a heading."""
 
     heading: str
@@ -39,34 +39,34 @@ class Signal:
 
 @dataclass(frozen=True)
 class Card:
-    """An exhibit, ready for the page."""
+    """An example, ready for the page."""
 
     image: PageImage
     truth: str
     said: str
     confidence: str
-    signals: list[Signal]
+    signals: list[ProbabilityBars]
 
 
-def card(exhibit: Exhibit, class_names: Sequence[str], position: int) -> Card:
-    """Prepare one exhibit; ``position`` names it in an error.
+def card(example: ExampleImage, class_names: Sequence[str], position: int) -> Card:
+    """Prepare one example; ``position`` names it in an error.
 
     Raises:
         InputError: its pixels are not an image.
     """
-    ranked = _ranked(exhibit.said)
-    shown = _shown(ranked, exhibit.truth)
-    one_hot = [float(index == exhibit.truth) for index in range(len(class_names))]
-    distributions = {"the teacher’s word": exhibit.said, "the truth": one_hot}
-    distributions |= {name.replace("_", " "): target for name, target in exhibit.targets.items()}
+    ranked = _ranked(example.said)
+    shown = _shown(ranked, example.truth)
+    one_hot = [float(index == example.truth) for index in range(len(class_names))]
+    distributions = {"the teacher’s word": example.said, "the truth": one_hot}
+    distributions |= {name.replace("_", " "): target for name, target in example.targets.items()}
     said = ranked[0]
     return Card(
-        image=page_image(exhibit.pixels, f"exhibit {position}"),
-        truth=class_names[exhibit.truth],
+        image=page_image(example.pixels, f"example {position}"),
+        truth=class_names[example.truth],
         said=class_names[said],
-        confidence=probability(exhibit.said[said]),
+        confidence=probability(example.said[said]),
         signals=[
-            Signal(heading, _bars(shares, shown, class_names, exhibit.truth, said))
+            ProbabilityBars(heading, _bars(shares, shown, class_names, example.truth, said))
             for heading, shares in distributions.items()
         ],
     )

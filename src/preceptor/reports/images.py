@@ -34,7 +34,7 @@ def page_image(pixels: Any, where: str) -> PageImage:
     """Encode an image as PNG and choose its size on the page: the largest whole factor that fits, or shrunk to fit.
 
     Args:
-        pixels: uint8 array, ``[height, width]`` (grey) or ``[height, width, 3]`` (red, green, blue).
+        pixels: uint8 array, ``[height, width]`` (gray) or ``[height, width, 3]`` (red, green, blue).
         where: names the image in an error.
 
     Raises:
@@ -43,8 +43,8 @@ def page_image(pixels: Any, where: str) -> PageImage:
     from PIL import Image
 
     array = np.asarray(pixels)
-    colour = array.ndim == 3 and array.shape[2] == 3
-    if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or colour):
+    color = array.ndim == 3 and array.shape[2] == 3
+    if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or color):
         raise InputError(
             f"{where}: pixels of type {array.dtype} and shape {array.shape}: "
             "expected uint8, [height, width] or [height, width, 3]"

@@ -29,7 +29,7 @@ def write_page(page: str, path: Path) -> None:
     """Write a page beside its place and rename it, so that no half page is ever there.
 
     Raises:
-        EnvironmentProblem: it cannot be written.
+        MachineError: it cannot be written.
     """
     write_whole({path: page.encode("utf-8", errors="replace")})  # a folder's name may hold letters UTF-8 lacks
 

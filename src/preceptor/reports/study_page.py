@@ -18,44 +18,44 @@ from preceptor.reports.charts import (
     error_share,
 )
 from preceptor.reports.extra import require_report_extra
-from preceptor.reports.finding import Kind, caveats, excludes_zero, kind_of, main_finding, overall_finding, spoken
 from preceptor.reports.gallery import card
 from preceptor.reports.page import render, write_page
+from preceptor.reports.summary import Kind, caveats, excludes_zero, kind_of, main_finding, overall_finding, spoken
 from preceptor.studies.columns import NOTES
-from preceptor.studies.result import ArmRow, Exhibit, StudyResult, TeacherRow
+from preceptor.studies.format import counted, duration, listed, percent, unbroken
+from preceptor.studies.result import ArmRow, ExampleImage, StudyResult, TeacherRow
 from preceptor.studies.table import Cell, has_many_columns, headings, row_cells
-from preceptor.studies.wording import counted, duration, listed, percent, unbroken
 
 TEMPLATE = "study_page.html.j2"
 SAID_ELSEWHERE = ("title", "setting", "shows", "does_not_show")
 
 
-def study_page(result: StudyResult, exhibits: Sequence[Exhibit]) -> str:
+def study_page(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
     """The page as HTML. It asks for nothing from elsewhere: no script, no font, no image.
 
     Args:
         result: the study.
-        exhibits: images to show; none leaves the gallery out.
+        examples: images to show; none leaves the gallery out.
 
     Raises:
-        EnvironmentProblem: the extra ``report`` is not installed.
-        InputError: the pixels of an exhibit are not an image.
+        MachineError: the extra ``report`` is not installed.
+        InputError: the pixels of an example are not an image.
     """
     require_report_extra()
-    return render(TEMPLATE, _content(result, exhibits))
+    return render(TEMPLATE, _content(result, examples))
 
 
-def write_study_page(result: StudyResult, exhibits: Sequence[Exhibit], path: Path) -> None:
+def write_study_page(result: StudyResult, examples: Sequence[ExampleImage], path: Path) -> None:
     """Write the page, beside its place and renamed, so that no half page is ever there.
 
     Raises:
-        EnvironmentProblem: it cannot be written, or the extra ``report`` is not installed.
-        InputError: the pixels of an exhibit are not an image.
+        MachineError: it cannot be written, or the extra ``report`` is not installed.
+        InputError: the pixels of an example are not an image.
     """
-    write_page(study_page(result, exhibits), path)
+    write_page(study_page(result, examples), path)
 
 
-def _content(result: StudyResult, exhibits: Sequence[Exhibit]) -> dict[str, Any]:
+def _content(result: StudyResult, examples: Sequence[ExampleImage]) -> dict[str, Any]:
     return {
         "result": result,
         "finding": overall_finding(result),
@@ -71,8 +71,8 @@ def _content(result: StudyResult, exhibits: Sequence[Exhibit]) -> dict[str, Any]
         "has_plain": any(kind_of(row, result) is Kind.OTHER for row in result.rows),
         "groups": [_group(teacher, place, result) for place, teacher in enumerate(result.teachers)],
         "most_classes": MOST_CLASSES,
-        "exhibited": _exhibited(result, exhibits),
-        "cards": [card(exhibit, result.class_names, position) for position, exhibit in enumerate(exhibits)],
+        "exhibited": _exhibited(result, examples),
+        "cards": [card(example, result.class_names, position) for position, example in enumerate(examples)],
         "settings": _settings(result),
         "duration": duration(result.seconds),
         "command": "preceptor demo" if result.study == "demo" else f"preceptor reproduce {result.study}",
@@ -108,9 +108,9 @@ def _overview(result: StudyResult) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _exhibited(result: StudyResult, exhibits: Sequence[Exhibit]) -> str:
+def _exhibited(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
     """Whose mistakes the gallery shows, where there are several teachers."""
-    return f" ({exhibits[0].teacher})" if exhibits and len(result.teachers) > 1 else ""
+    return f" ({examples[0].teacher})" if examples and len(result.teachers) > 1 else ""
 
 
 def _table_heading(teacher: TeacherRow, result: StudyResult) -> str:
@@ -140,7 +140,7 @@ def _look(cell: Cell) -> str:
 
 
 def _teacher_heading(teacher: TeacherRow, errors: Sequence[ClassError]) -> str:
-    wrong = 1 - fmean(teacher.accuracy_on_lessons)
+    wrong = 1 - fmean(teacher.accuracy_on_training_images)
     worst = errors[0] if errors else None
     often = "" if worst is None or math.isnan(worst.mean) or worst.mean == 0 else f", most often on {worst.name}"
     return f"The teacher is wrong on {percent(wrong, 1)} of the students’ images{often}"
@@ -150,11 +150,11 @@ def _teacher_facts(teacher: TeacherRow, result: StudyResult) -> str:
     wrong = fmean(teacher.wrong_labels)
     seeds = len(teacher.accuracy)
     means = f" (Means over {seeds} teachers, one a seed.)" if seeds > 1 else ""
-    test, lessons = percent(fmean(teacher.accuracy), 1), percent(fmean(teacher.accuracy_on_lessons), 1)
+    test, training_images = percent(fmean(teacher.accuracy), 1), percent(fmean(teacher.accuracy_on_training_images), 1)
     return (
         f"It learned from {teacher.images:,} images, {wrong:,.0f} of them ({percent(wrong / teacher.images, 1)}) with "
-        f"a wrong label. On the test set it is right on {test}, on the {result.lessons:,} images that the students "
-        f"are given on {lessons}.{means}"
+        f"a wrong label. On the test set it is right on {test}, on the {result.training_images:,} images that the students "
+        f"are given on {training_images}.{means}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Matplotlib figures as inline SVG that takes its colours and its font from the page around it."""
+"""Matplotlib figures as inline SVG that takes its colors and its font from the page around it."""
 
 import math
 import re
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROLES = ("ink", "muted", "line", "paper", "truth", "wrong", "plain")
-"""The page's colours, as names of its CSS variables."""
+"""The page's colors, as names of its CSS variables."""
 
 _STAND_IN = {role: f"#0a0b{number:02x}" for number, role in enumerate(ROLES)}
-_VARIABLE = {colour: f"var(--{role})" for role, colour in _STAND_IN.items()}
+_VARIABLE = {color: f"var(--{role})" for role, color in _STAND_IN.items()}
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: the page's own font, selectable, searchable
     "svg.hashsalt": "preceptor",  # equal charts are equal bytes
@@ -28,8 +28,8 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def colour(role: str) -> str:
-    """The stand-in that a figure uses for one of the page's colours."""
+def color(role: str) -> str:
+    """The stand-in that a figure uses for one of the page's colors."""
     return _STAND_IN[role]
 
 
@@ -37,7 +37,7 @@ def draw(plot: Callable[["Axes"], None], width: float, height: float, alt: str, 
     """Draw one pair of axes and return it as SVG to put into a page.
 
     Args:
-        plot: draws on the axes, with colours from :func:`colour`.
+        plot: draws on the axes, with colors from :func:`color`.
         width: of the chart, CSS pixels (font sizes are in pixels too).
         height: of the chart, CSS pixels.
         alt: what the chart says, for those who cannot see it.
@@ -62,13 +62,13 @@ def label(name: str, longest: int) -> str:
 
 
 def tidy(axes: "Axes", names: list[str]) -> None:
-    """Horizontal rows from the top down, labelled on the left; a light grid; no frame."""
-    axes.set_yticks(range(len(names)), names, fontsize=13, color=colour("ink"))
+    """Horizontal rows from the top down, labeled on the left; a light grid; no frame."""
+    axes.set_yticks(range(len(names)), names, fontsize=13, color=color("ink"))
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="both", length=0)
-    axes.tick_params(axis="x", labelsize=12, labelcolor=colour("muted"))
+    axes.tick_params(axis="x", labelsize=12, labelcolor=color("muted"))
     axes.tick_params(axis="y", pad=8)
-    axes.grid(axis="x", color=colour("line"), linewidth=1)
+    axes.grid(axis="x", color=color("line"), linewidth=1)
     axes.set_axisbelow(True)
     axes.patch.set_visible(False)
     axes.figure.patch.set_visible(False)

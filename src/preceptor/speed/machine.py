@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from preceptor import __version__
-from preceptor.teachers.fast import lack_of_bf16_units
+from preceptor.teachers.optimize import bf16_unsupported_reason
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
@@ -61,7 +61,7 @@ def this_machine(device: torch.device) -> Machine:
         cores=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        lacks_bf16=lack_of_bf16_units(device),
+        lacks_bf16=bf16_unsupported_reason(device),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         settings={key: Path(value).name for key, value in sorted(os.environ.items()) if key.startswith(_SETTINGS)},
         versions=_versions(),

@@ -10,14 +10,14 @@ import torch
 
 from preceptor.data import ImageSet
 from preceptor.models import seeded_model
+from preceptor.speed.baseline_loop import PeerLoop
 from preceptor.speed.machine import this_machine
 from preceptor.speed.our_loop import RUN, STUDENT_SEED, Bench, OurLoop
 from preceptor.speed.our_teachers import TEACHER_SEED, Teachers
 from preceptor.speed.pairs import Case, made_up
-from preceptor.speed.peer_loop import PeerLoop
 from preceptor.speed.result import CaseResult, Row, SpeedResult, Spread, times_as_fast
 from preceptor.speed.variants import ALONE, PEER, Variant, reason_to_leave_out
-from preceptor.teachers import LiveTeacher
+from preceptor.teachers import NetworkTeacher
 from preceptor.training import Compile
 from preceptor.training.device import deterministic
 
@@ -43,7 +43,7 @@ class Loop(Protocol):
         """Let go of everything."""
 
 
-class Watcher(Protocol):
+class Callback(Protocol):
     """Told how measuring goes."""
 
     def begin_case(self, name: str, images: int) -> None:
@@ -88,13 +88,13 @@ def measure(
     device: torch.device,
     compile: Compile = "auto",  # noqa: A002
     command: str = "",
-    watcher: Watcher | None = None,
+    watcher: Callback | None = None,
 ) -> SpeedResult:
     """Measure all variants on all cases.
 
     Args:
         cases: pairs at batch sizes.
-        variants: the peers' among them.
+        variants: the baseline among them.
         rounds: that count, at least 1; 5 or more give quartiles a meaning.
         device: where to train.
         compile: networks; see ``training.Compile``.
@@ -102,7 +102,7 @@ def measure(
         watcher: told about progress.
     """
     started = time.perf_counter()
-    with deterministic():  # what it sets is read at the first matrix product, which may be the peers'
+    with deterministic():  # what it sets is read at the first matrix product, which may be the baseline
         machine = this_machine(device)
     watcher = watcher or Unwatched()
     found = [_measure_case(case, variants, rounds, device, compile, watcher) for case in cases]
@@ -122,7 +122,7 @@ def _measure_case(
     rounds: int,
     device: torch.device,
     compile: Compile,  # noqa: A002
-    watcher: Watcher,
+    watcher: Callback,
 ) -> CaseResult:
     reasons = {variant.name: reason_to_leave_out(variant, device) for variant in variants}
     left = [variant for variant in variants if reasons[variant.name] is None]
@@ -171,7 +171,7 @@ def _row(variant: Variant, bench: Bench, teachers: Teachers, loop: Loop, seconds
         variant=variant.name,
         about=variant.about,
         student=loop.means,
-        teacher=str(teacher.report) if isinstance(teacher, LiveTeacher) else None,
+        teacher=str(teacher.report) if isinstance(teacher, NetworkTeacher) else None,
         students=students,
         seconds=own,
         first_seconds=seconds[variant.name][0],

@@ -8,19 +8,19 @@ from typing import Literal
 import torch
 from torch import nn
 
-from preceptor.chain import Chain
 from preceptor.data import ImageSet
+from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
 from preceptor.recipes import recipe
 from preceptor.speed.clock import seconds_for
-from preceptor.speed.pairs import RULE, Case, Material
+from preceptor.speed.pairs import RULE, Case, RunContext
 from preceptor.speed.variants import Variant
-from preceptor.teachers.signal import Signal
-from preceptor.training import PROTOCOLS, Compile, EpochRecord, Pupil, fit, steps_in_epoch
+from preceptor.teachers.base import Teacher
+from preceptor.training import PRESETS, Compile, EpochRecord, Student, fit, steps_in_epoch
+from preceptor.training.compile import FORWARD_AND_BACKWARD, compiling_pays, forward_flops, resolve_precision
 from preceptor.training.device import deterministic
-from preceptor.training.means import FORWARD_AND_BACKWARD, compiling_pays, forward_flops, settled_precision
 
-RUN = PROTOCOLS["standard"]
+RUN = PRESETS["standard"]
 """The training that a bench measures a piece of: what pays by default depends on how long it is."""
 
 STUDENT_SEED = 2
@@ -39,7 +39,7 @@ class Bench:
     """
 
     case: Case
-    material: Material
+    material: RunContext
     train: ImageSet
     device: torch.device
     compile: Compile
@@ -66,7 +66,7 @@ class OurLoop:
 
     Args:
         bench: what to measure.
-        variant: not the peers'.
+        variant: not the baseline.
         teacher: None for a student alone.
 
     Attributes:
@@ -74,7 +74,7 @@ class OurLoop:
         warned: what Python warned of meanwhile, such as a network that could not be compiled.
     """
 
-    def __init__(self, bench: Bench, variant: Variant, teacher: Signal | None) -> None:
+    def __init__(self, bench: Bench, variant: Variant, teacher: Teacher | None) -> None:
         self._device = bench.device
         self._epochs = _epochs(bench, variant, teacher)
         self.means = _means(bench, variant)
@@ -95,14 +95,14 @@ class OurLoop:
 def _means(bench: Bench, variant: Variant) -> str:
     if variant.fp32:
         return "fp32"
-    precision = settled_precision("auto", bench.device)
+    precision = resolve_precision("auto", bench.device)
     if bench.compile == "graph":
         return f"{precision}, captured"
     student = _pupil(bench.case, "none", 0).student.to(bench.device)
     return f"{precision}, compiled" if is_compiled(bench, "student", student) else precision
 
 
-def _epochs(bench: Bench, variant: Variant, teacher: Signal | None) -> Iterator[list[EpochRecord]]:
+def _epochs(bench: Bench, variant: Variant, teacher: Teacher | None) -> Iterator[list[EpochRecord]]:
     case, recipe_name = bench.case, "none" if teacher is None else "kd"
     length = {"batch_size": case.batch_size, "epochs": max(1, bench.steps // case.batches)}
     return fit(
@@ -110,7 +110,7 @@ def _epochs(bench: Bench, variant: Variant, teacher: Signal | None) -> Iterator[
         bench.train,
         bench.material.positions[: case.images],
         RULE,
-        case.pair.normalisation,
+        case.pair.normalization,
         RUN.model_copy(update=length),
         teacher=teacher,
         precision="fp32" if variant.fp32 else "auto",
@@ -118,7 +118,7 @@ def _epochs(bench: Bench, variant: Variant, teacher: Signal | None) -> Iterator[
     )
 
 
-def _pupil(case: Case, recipe_name: str, number: int) -> Pupil:
+def _pupil(case: Case, recipe_name: str, number: int) -> Student:
     pair = case.pair
     student = seeded_model(pair.student, channels=pair.channels, classes=pair.classes, seed=STUDENT_SEED + number)
-    return Pupil(f"{recipe_name}-{number}", student, Chain(**recipe(recipe_name)))
+    return Student(f"{recipe_name}-{number}", student, DistillationLoss(**recipe(recipe_name)))

@@ -1,4 +1,4 @@
-"""The teachers that our loops listen to: a network made fast, and a bank that is filled."""
+"""The teachers that our loops listen to: a network made fast, and a cache that is filled."""
 
 from functools import cache
 from pathlib import Path
@@ -11,9 +11,9 @@ from preceptor.models import seeded_model
 from preceptor.speed.our_loop import Bench, is_compiled
 from preceptor.speed.pairs import RULE
 from preceptor.speed.variants import Variant
-from preceptor.teachers import LiveTeacher
-from preceptor.teachers.bank import Bank, Fingerprint, Layout, open_bank
-from preceptor.teachers.signal import Signal
+from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import Teacher
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 
 TEACHER_SEED = 1
 _SAMPLES_AT_A_TIME = 64
@@ -24,34 +24,34 @@ class Teachers:
 
     Args:
         bench: what is measured.
-        folder: for a bank.
+        folder: for a cache.
     """
 
     def __init__(self, bench: Bench, folder: Path) -> None:
         self._bench, self._folder = bench, folder
         self._live = cache(self._made_fast)
-        self._bank: Bank | None = None
+        self._bank: LogitCache | None = None
 
-    def of(self, variant: Variant) -> Signal | None:
+    def of(self, variant: Variant) -> Teacher | None:
         """The teacher of a variant; None for a student alone."""
         match variant.source:
             case "live":
                 return self._live(variant.bf16_teacher, variant.fp32)
-            case "bank":
+            case "cache":
                 self._bank = self._bank or filled_bank(self._bench, self._folder)
                 return self._bank
             case _:
                 return None
 
     def close(self) -> None:
-        """Let go of the bank's files."""
+        """Let go of the cache's files."""
         if self._bank is not None:
             self._bank.close()
 
-    def _made_fast(self, bf16: bool | None, eager: bool) -> LiveTeacher:
+    def _made_fast(self, bf16: bool | None, eager: bool) -> NetworkTeacher:
         bench, pair = self._bench, self._bench.case.pair
         network = seeded_model(pair.teacher, channels=pair.channels, classes=pair.classes, seed=TEACHER_SEED)
-        teacher = LiveTeacher(network, pair.normalisation, bench.device, classes=pair.classes)
+        teacher = NetworkTeacher(network, pair.normalization, bench.device, classes=pair.classes)
         return teacher.fast(
             bf16=bf16,
             compile=not eager and is_compiled(bench, "teacher", teacher.network),
@@ -61,7 +61,7 @@ class Teachers:
 
 
 class _MadeUpTeacher:
-    """Says anything, quickly, to fill a bank with."""
+    """OutputKind anything, quickly, to fill a cache with."""
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
@@ -77,19 +77,19 @@ class _MadeUpTeacher:
         return torch.randn(len(index), self.classes, generator=self._generator)
 
 
-def filled_bank(bench: Bench, folder: Path) -> Bank:
-    """A bank as large as the case's data set, with random logits for every view of the images that are shown.
+def filled_bank(bench: Bench, folder: Path) -> LogitCache:
+    """A cache as large as the case's data set, with random logits for every view of the images that are shown.
 
     Where nothing is shown its files have holes, so that it takes little room on the disk.
     """
     case, train = bench.case, bench.material.train
     layout = Layout(samples=len(train), views=RULE.count, classes=case.pair.classes)
     names = tuple(f"class {number}" for number in range(case.pair.classes))
-    fingerprint = Fingerprint.of("made up", "made up", case.pair.normalisation, RULE, names)
-    bank = open_bank(folder, fingerprint, layout, _MadeUpTeacher(case.pair.classes))
+    fingerprint = CacheKey.of("made up", "made up", case.pair.normalization, RULE, names)
+    cache = open_cache(folder, fingerprint, layout, _MadeUpTeacher(case.pair.classes))
     views = torch.arange(RULE.count)
     for some in bench.material.positions[: case.images].split(_SAMPLES_AT_A_TIME):
         index = some.repeat_interleave(RULE.count)
         unseen = train.images[:1].expand(len(index), -1, -1, -1)
-        bank.learn(unseen, index, views.repeat(len(some)))
-    return bank
+        cache.learn(unseen, index, views.repeat(len(some)))
+    return cache

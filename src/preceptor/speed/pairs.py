@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from preceptor.data import ImageSet, Normalisation, ViewRule
+from preceptor.data import CropFlip, ImageSet, Normalization
 from preceptor.errors import unknown_name
 
 
@@ -19,7 +19,7 @@ class Pair:
         channels, side: of the square images, in pixels.
         classes: of the labels.
         size: images in the training set, as many as the data set has whose shape it is.
-        normalisation: that data set's.
+        normalization: that data set's.
         batch_sizes: what ``--all`` measures.
         images_a_round: so many that a round on a CPU takes seconds, at whatever batch size.
     """
@@ -30,7 +30,7 @@ class Pair:
     side: int
     classes: int
     size: int
-    normalisation: Normalisation
+    normalization: Normalization
     batch_sizes: tuple[int, ...]
     images_a_round: int
 
@@ -40,8 +40,8 @@ class Pair:
         return f"{self.teacher}:{self.student}"
 
 
-_CIFAR_100 = Normalisation((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
-_FASHION_MNIST = Normalisation((0.2860,), (0.3530,))
+_CIFAR_100 = Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
+_FASHION_MNIST = Normalization((0.2860,), (0.3530,))
 
 PAIRS = {
     pair.name: pair
@@ -56,7 +56,7 @@ PAIRS = {
 BATCHES_ON_CUDA = 100
 """A round on a GPU: steps take milliseconds there."""
 
-RULE = ViewRule(padding=4, flip=True)
+RULE = CropFlip(padding=4, flip=True)
 """The augmentation of both data sets; the peers have the same."""
 
 
@@ -95,7 +95,7 @@ def usual_batches(pair: Pair, batch_size: int, device: torch.device) -> int:
 
 
 @dataclass(frozen=True)
-class Material:
+class RunContext:
     """Images and labels made up: what a step costs does not depend on what is in them.
 
     Attributes:
@@ -107,7 +107,7 @@ class Material:
     positions: Int[Tensor, " some"]
 
 
-def made_up(case: Case, seed: int = 0) -> Material:
+def made_up(case: Case, seed: int = 0) -> RunContext:
     """Random pixels and labels in the shape of the case's data set, the same for a seed."""
     pair, generator = case.pair, torch.Generator().manual_seed(seed)
     size = max(pair.size, case.images + case.batch_size)
@@ -115,4 +115,4 @@ def made_up(case: Case, seed: int = 0) -> Material:
     images = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
     labels = torch.randint(pair.classes, (size,), generator=generator)
     positions = torch.randperm(size, generator=generator)[: case.images + case.batch_size]
-    return Material(ImageSet(images, labels), positions)
+    return RunContext(ImageSet(images, labels), positions)

@@ -40,7 +40,7 @@ class Row(_Frozen):
         seconds: of each round, by all students together.
         first_seconds: of the first round, which does not count: with whatever was settled and compiled.
         images_per_second: through one student, were it alone: images times students over seconds.
-        to_peer: how many times as fast as the peers' loop in the same round, for each student.
+        to_peer: how many times as fast as the baseline loop in the same round, for each student.
         to_alone: the same against the student alone; None where that was not measured.
         notes: what Python warned of.
     """
@@ -68,7 +68,7 @@ class CaseResult(_Frozen):
         batch_size: images a step.
         batches: steps a round.
         rounds: that count.
-        rows: one a variant, the peers' first.
+        rows: one a variant, the baseline first.
         left_out: why variants that were asked for are missing.
     """
 
@@ -117,7 +117,7 @@ def save_speed(result: SpeedResult, path: Path) -> None:
     """Write a result file as JSON, beside its place and renamed.
 
     Raises:
-        EnvironmentProblem: it cannot be written.
+        MachineError: it cannot be written.
     """
     write_result(result, path)
 

@@ -9,13 +9,15 @@ from preceptor.speed.variants import ALONE, PEER, VARIANTS
 EMPTY = "–"
 Lines = list[tuple[str, ...]]
 
-_AGAINST = {PEER: "the peers' loop", ALONE: "the student alone"}
+_AGAINST = {PEER: "the baseline loop", ALONE: "the student alone"}
 
 
 def speed_tables(result: SpeedResult) -> dict[str, Lines]:
     """Each table under its title, headings first."""
     tables = {
-        "Times as fast as the peers' loop, median of the rounds (lower to upper quartile)": _by_case(result, _to_peer),
+        "Times as fast as the baseline loop, median of the rounds (lower to upper quartile)": _by_case(
+            result, _to_peer
+        ),
         "Images a second, median": _by_case(result, _rate),
         "Times as fast as the student alone, median (quartiles)": _by_case(result, _to_alone),
     }

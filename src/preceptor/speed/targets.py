@@ -17,7 +17,7 @@ class Target:
     Attributes:
         device: kind of device it is for.
         variant: that is to be fast.
-        of: the variant it is held against, in the same rounds: the peers' or the student alone.
+        of: the variant it is held against, in the same rounds: the baseline or the student alone.
         least: times as fast as that, for each student.
         with_bf16: it was set on a machine with units for bf16, and rests on them.
     """
@@ -33,12 +33,12 @@ TARGETS = (
     Target("cpu", "live-fp32", PEER, 1.4),
     Target("cpu", "live-bf16-teacher", PEER, 1.8, with_bf16=True),
     Target("cpu", "live", PEER, 2.5, with_bf16=True),
-    Target("cpu", "bank", PEER, 5.5, with_bf16=True),
-    Target("cpu", "bank", ALONE, 1 / 1.05),
+    Target("cpu", "cache", PEER, 5.5, with_bf16=True),
+    Target("cpu", "cache", ALONE, 1 / 1.05),
     Target("cpu", "live-8", PEER, 4.5, with_bf16=True),
     Target("cuda", "live", PEER, 15),
-    Target("cuda", "bank", PEER, 25),
-    Target("cuda", "bank", ALONE, 1 / 1.3),
+    Target("cuda", "cache", PEER, 25),
+    Target("cuda", "cache", ALONE, 1 / 1.3),
 )
 """Those for a CPU were set on two cores with AVX512-BF16."""
 

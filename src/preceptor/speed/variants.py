@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 
 from preceptor.errors import unknown_name
-from preceptor.teachers.fast import lack_of_bf16_units
+from preceptor.teachers.optimize import bf16_unsupported_reason
 
 PEER, ALONE = "peer", "student-alone"
 
-Source = Literal["peer", "live", "bank", "none"]
+Source = Literal["peer", "live", "cache", "none"]
 """Who runs the loop, and where our loop has the teacher's word from."""
 
 
@@ -63,8 +63,10 @@ VARIANTS = {
             needs_bf16=True,
         ),
         Variant("live", "the teacher asked in every step, everything as by default", "live"),
-        Variant("bank", "the teacher's word from a bank that is filled, everything as by default", "bank"),
-        Variant("bank-fp32", "the same with the student in fp32, nothing compiled", "bank", fp32=True, needs_bf16=True),
+        Variant("cache", "the teacher's word from a cache that is filled, everything as by default", "cache"),
+        Variant(
+            "cache-fp32", "the same with the student in fp32, nothing compiled", "cache", fp32=True, needs_bf16=True
+        ),
         Variant(ALONE, "no teacher, labels alone, everything as by default: the floor", "none"),
         Variant(
             "live-8",
@@ -74,11 +76,11 @@ VARIANTS = {
         ),
     )
 }
-"""By name, the peers' first."""
+"""By name, the baseline first."""
 
 
 def find_variants(names: Iterable[str]) -> list[Variant]:
-    """The variants of these names in the order of :data:`VARIANTS`, the peers' always among them.
+    """The variants of these names in the order of :data:`VARIANTS`, the baseline always among them.
 
     Raises:
         InputError: one is not known; the nearest is offered.
@@ -91,4 +93,4 @@ def find_variants(names: Iterable[str]) -> list[Variant]:
 
 def reason_to_leave_out(variant: Variant, device: torch.device) -> str | None:
     """Why a variant is not worth measuring on a device; None when it is."""
-    return lack_of_bf16_units(device) if variant.needs_bf16 else None
+    return bf16_unsupported_reason(device) if variant.needs_bf16 else None

@@ -1,7 +1,16 @@
 """Studies: many runs at once, paired over seeds, and the result files they leave."""
 
 from preceptor.studies.named import STUDIES, find_study
-from preceptor.studies.result import ArmRow, Exhibit, Measure, Repair, StudyResult, TeacherRow, load_result, save_result
+from preceptor.studies.result import (
+    ArmRow,
+    ExampleImage,
+    Measure,
+    Repair,
+    StudyResult,
+    TeacherRow,
+    load_result,
+    save_result,
+)
 from preceptor.studies.run import run_study
 from preceptor.studies.study import Arm, Study, TeacherKind, arms_of
 
@@ -9,7 +18,7 @@ __all__ = [
     "STUDIES",
     "Arm",
     "ArmRow",
-    "Exhibit",
+    "ExampleImage",
     "Measure",
     "Repair",
     "Study",

@@ -23,7 +23,7 @@ _OTHERS = {
     "reservation": "mean reservation",
     "corrected": "corrected",
     "clamped": "temperature clamped",
-    "taught": "lessons taught by the teacher",
+    "taught": "training_images taught by the teacher",
 }
 
 _COMPARED = {**_SHARES, "ece": _OTHERS["ece"]}
@@ -36,14 +36,14 @@ MEASURES = {**_SHARES, **_ABSTAINING, **_OTHERS, "temperature": "mean temperatur
   classes (softmax response). ``aurc``: mean of that error over all coverages; ``augrc``: mean, over all coverages, of
   the share of the whole test set that is answered and wrong. All are better when lower.
 - ``ece``: expected calibration error of the largest probability among the classes, 15 bins of equal width.
-- ``error_at_N_reservation``, ``aurc_reservation``: the same with the student's reservation for its doubt.
+- ``error_at_N_reservation``, ``aurc_reservation``: the same with the student's reservation for its uncertainty.
 - ``reservation``: mean probability of the extra output on the test set.
 - ``corrected``, ``clamped``: shares of the samples met in training. ``temperature``: mean over them.
-- ``taught``: share of the lessons on which a selection listens to the teacher.
+- ``taught``: share of the training_images on which a selection listens to the teacher.
 """
 
 NOTES = {
-    "touched": "“Samples touched” counts the images on which the recipe corrects the teacher or does not listen to it.",
+    "affected": "“Samples affected” counts the images on which the recipe corrects the teacher or does not listen to it.",
     "error_at": (
         "The error at a coverage is that on the part of the test set of which a student is surest, by its largest "
         "class probability, or by its reservation where that is named; AURC is its mean over all coverages. Lower is "
@@ -54,7 +54,7 @@ NOTES = {
         "is better."
     ),
     "ece": "ECE is the expected calibration error of the largest class probability in 15 bins; lower is better.",
-    "taught": "Of the lessons taught by the teacher, the rest is taught by labels alone.",
+    "taught": "Of the training_images taught by the teacher, the rest is taught by labels alone.",
     "temperature": "Temperature is the mean over the samples met in training.",
     "clamped": "Clamped are the samples whose temperature was raised to the lowest that is allowed.",
     "repair": (
@@ -77,7 +77,7 @@ COLUMNS: dict[str, str] = {
         f"{name}_difference": f"{said}: difference to softmax response, points [95 % interval]"
         for name, said in _ABSTAINING.items()
     },
-    "touched": "samples touched",
+    "affected": "samples affected",
     "repair": "repair ratio (range over seeds)",
 }
 """Headings by column; ``{to}`` stands for what differences are taken to."""

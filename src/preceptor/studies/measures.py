@@ -1,4 +1,4 @@
-"""What is measured of one student: on the test set, in training, and on its lessons."""
+"""What is measured of one student: on the test set, in training, and on its training_images."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -8,15 +8,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.audit import Audit
-from preceptor.chain import Chain
-from preceptor.evaluation import (
+from preceptor.context import predicted_class
+from preceptor.loss import DistillationLoss
+from preceptor.metrics import (
     calibration_error,
     evaluate,
     reservation_confidence,
     selective_metrics,
     softmax_response,
 )
-from preceptor.lesson import predicted_class
 from preceptor.studies.columns import COVERAGES, RESERVATION
 from preceptor.training import EpochRecord
 
@@ -44,41 +44,41 @@ def on_test_set(logits: Float[Tensor, "n outputs"], labels: Int[Tensor, " n"], a
     return found
 
 
-def in_training(chain: Chain, records: Sequence[EpochRecord]) -> dict[str, float]:
+def in_training(loss: DistillationLoss, records: Sequence[EpochRecord]) -> dict[str, float]:
     """Shares and temperatures over all epochs, those that say something about this chain."""
     found = {}
-    if chain.correct is not None:
+    if loss.correction is not None:
         found["corrected"] = fmean(record.corrected for record in records)
     temperatures = [record.temperature for record in records if record.temperature is not None]
     if temperatures:
         found["temperature"] = fmean(temperatures)
-    if temperatures and hasattr(chain.temper, "minimum"):
+    if temperatures and hasattr(loss.temperature, "minimum"):
         found["clamped"] = fmean(record.clamped for record in records)
     return found
 
 
 def audit_of(
-    chain: Chain, said: Float[Tensor, "n classes"], truth: Int[Tensor, " n"], positions: Int[Tensor, " n"]
+    loss: DistillationLoss, said: Float[Tensor, "n classes"], truth: Int[Tensor, " n"], positions: Int[Tensor, " n"]
 ) -> Audit | None:
-    """What a chain does to the teacher's word on the lessons; None when it does not listen to the teacher.
+    """What a chain does to the teacher's word on the training_images; None when it does not listen to the teacher.
 
     Args:
         chain: on the CPU.
         said: the teacher's logits.
         truth: the right labels.
-        positions: of the lessons in the training set.
+        positions: of the training_images in the training set.
     """
-    silent = torch.zeros(len(said), said.shape[1] + chain.abstains)
-    return chain(silent, said, truth, index=positions).audit  # type: ignore[no-any-return]
+    silent = torch.zeros(len(said), said.shape[1] + loss.abstains)
+    return loss(silent, said, truth, index=positions).audit  # type: ignore[no-any-return]
 
 
-def touched(audit: Audit | None) -> int:
-    """On how many lessons the teacher is corrected or not listened to; 0 without a teacher."""
+def affected(audit: Audit | None) -> int:
+    """On how many training_images the teacher is corrected or not listened to; 0 without a teacher."""
     return 0 if audit is None else int((audit.corrected | (audit.weight == 0)).sum())
 
 
 def taught(audit: Audit | None) -> dict[str, float]:
-    """On which share of the lessons the teacher is listened to."""
+    """On which share of the training_images the teacher is listened to."""
     return {} if audit is None else {"taught": float((audit.weight > 0).double().mean())}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from preceptor.evaluation import PairedDifference, mean_and_deviation, paired_difference
+from preceptor.metrics import PairedDifference, mean_and_deviation, paired_difference
 from preceptor.result_files import read_result, write_result
 
 
@@ -60,7 +60,7 @@ class ArmRow(_Frozen):
         about: what it does.
         against: the arm its differences are taken to; None for the baseline.
         measures: by name; those that do not apply are not there.
-        touched: lessons on which the recipe corrects the teacher, or does not listen to it, one a seed; None for
+        affected: training_images on which the recipe corrects the teacher, or does not listen to it, one a seed; None for
             recipes that do neither.
         also_against: the second arm that differences are taken to; None for none.
         group: the heading of the table it stands in; empty where a teacher has one table only.
@@ -73,7 +73,7 @@ class ArmRow(_Frozen):
     about: str
     against: str | None
     measures: dict[str, Measure]
-    touched: list[int] | None
+    affected: list[int] | None
     also_against: str | None = None
     group: str = ""
     repair: Repair | None = None
@@ -93,7 +93,7 @@ class TeacherRow(_Frozen):
         images: how many training images each learned from.
         wrong_labels: how many of their labels were wrong.
         accuracy: on the test set.
-        accuracy_on_lessons: on the images the students are given, against the right labels.
+        accuracy_on_training_images: on the images the students are given, against the right labels.
         error_by_class: on the same images, share wrong per class; one list a seed, None for a class without image.
     """
 
@@ -102,7 +102,7 @@ class TeacherRow(_Frozen):
     images: int
     wrong_labels: list[int]
     accuracy: list[float]
-    accuracy_on_lessons: list[float]
+    accuracy_on_training_images: list[float]
     error_by_class: list[list[float | None]]
 
 
@@ -116,7 +116,7 @@ class StudyResult(_Frozen):
         shows, does_not_show: what may be concluded, and what not.
         config: every setting.
         class_names: of the data.
-        lessons: images given to each student, with right labels.
+        training_images: images given to each student, with right labels.
         baseline: the arm differences are taken to, unless a row names another.
         noun: what the arms are that are neither baseline nor control.
         columns: of the table.
@@ -133,10 +133,10 @@ class StudyResult(_Frozen):
     does_not_show: str
     config: dict[str, Any]
     class_names: tuple[str, ...]
-    lessons: int
+    training_images: int
     baseline: str
     noun: str = "correction"
-    columns: tuple[str, ...] = ("accuracy", "difference", "touched")
+    columns: tuple[str, ...] = ("accuracy", "difference", "affected")
     teachers: list[TeacherRow] = Field(min_length=1)
     rows: list[ArmRow] = Field(min_length=1)
     versions: dict[str, str]
@@ -165,7 +165,7 @@ class StudyResult(_Frozen):
         return next(row for row in self.rows if (row.arm, row.teacher) == (arm, kind))
 
 
-class Exhibit(_Frozen):
+class ExampleImage(_Frozen):
     """An image on which a teacher was confidently wrong. It holds pixels of the data, so no result file holds it.
 
     Attributes:
@@ -186,7 +186,7 @@ class Exhibit(_Frozen):
 def measure(
     values: Sequence[float], against: Sequence[float] | None = None, also_against: Sequence[float] | None = None
 ) -> Measure:
-    """Summarise a measure's seeds; ``against`` and ``also_against`` hold those it is compared with, in that order."""
+    """Summarize a measure's seeds; ``against`` and ``also_against`` hold those it is compared with, in that order."""
     mean, deviation = mean_and_deviation(values)
     return Measure(
         values=list(values),
@@ -225,7 +225,7 @@ def save_result(result: StudyResult, path: Path) -> None:
     """Write a result file as JSON, beside its place and renamed.
 
     Raises:
-        EnvironmentProblem: it cannot be written.
+        MachineError: it cannot be written.
     """
     write_result(result, path)
 

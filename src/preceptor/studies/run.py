@@ -7,11 +7,12 @@ from typing import Protocol
 
 from preceptor.data import confusable_pairs, load_dataset
 from preceptor.models import seeded_model
-from preceptor.runs import versions
+from preceptor.run import versions
 from preceptor.studies.columns import RESERVATION
+from preceptor.studies.parallel import Counter, run_seeds
 from preceptor.studies.result import (
     ArmRow,
-    Exhibit,
+    ExampleImage,
     Measure,
     Repair,
     StudyResult,
@@ -21,7 +22,6 @@ from preceptor.studies.result import (
     value_lists,
 )
 from preceptor.studies.seed import TeacherOutcome, run_seed
-from preceptor.studies.side_by_side import Counter, run_seeds
 from preceptor.studies.study import Arm, Study, TeacherKind
 from preceptor.training.device import choose_device
 
@@ -41,7 +41,7 @@ class StudyWatcher(Protocol):
 
 def run_study(
     study: Study, *, watcher: StudyWatcher | None = None, device: str = "auto", jobs: int | None = None
-) -> tuple[StudyResult, list[Exhibit]]:
+) -> tuple[StudyResult, list[ExampleImage]]:
     """Run every arm with every kind of teacher under every seed.
 
     Under one seed all students start from the same weights and meet the same batches and views, and those of one
@@ -52,7 +52,7 @@ def run_study(
         study: the settings.
         watcher: told about progress.
         device: "auto", "cpu" or "cuda".
-        jobs: seeds at a time; None is 1 on a GPU, else see :func:`preceptor.studies.side_by_side.usual_jobs`.
+        jobs: seeds at a time; None is 1 on a GPU, else see :func:`preceptor.studies.parallel.usual_jobs`.
 
     Returns:
         the result, and the images on which, of the first seed's teachers, the one most often wrong was most
@@ -65,7 +65,7 @@ def run_study(
     started = time.perf_counter()
     dataset = load_dataset(study.data, root=study.data_root)
     for arm in study.arms:
-        arm.chain().check_classes(dataset.classes)
+        arm.loss().check_classes(dataset.classes)
     pairs = study.pairs or tuple(confusable_pairs(dataset.train.images, dataset.train.labels, dataset.classes))
     if watcher is not None:
         watcher.begin_study(study.name, study.images_trained_on(dataset))
@@ -89,7 +89,7 @@ def run_study(
             "threads_a_seed": 1,
         },
         class_names=dataset.class_names,
-        lessons=study.lessons,
+        training_images=study.training_images,
         baseline=study.baseline,
         noun=study.noun,
         columns=study.columns,
@@ -129,7 +129,7 @@ def _arm_row(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes) 
     values = _values(outcomes, kind.name, arm.name)
     others = {} if against is None else _values(outcomes, kind.name, against)
     seconds = {} if arm.also_against is None else _values(outcomes, kind.name, arm.also_against)
-    touched = [outcome[kind.name].students[arm.name].touched for outcome in outcomes]
+    affected = [outcome[kind.name].students[arm.name].affected for outcome in outcomes]
     return ArmRow(
         teacher=kind.name,
         arm=arm.name,
@@ -137,7 +137,7 @@ def _arm_row(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes) 
         about=arm.said,
         against=against,
         measures={name: _measure(name, values, others, seconds) for name in values},
-        touched=None if None in touched else [count for count in touched if count is not None],
+        affected=None if None in affected else [count for count in affected if count is not None],
         also_against=arm.also_against,
         group=arm.group,
         repair=_repair(study, kind, arm, outcomes),
@@ -170,10 +170,10 @@ def _teacher_row(kind: TeacherKind, outcomes: SeedOutcomes) -> TeacherRow:
         images=teachers[0].images,
         wrong_labels=[teacher.wrong_labels for teacher in teachers],
         accuracy=[teacher.accuracy for teacher in teachers],
-        accuracy_on_lessons=[teacher.accuracy_on_lessons for teacher in teachers],
+        accuracy_on_training_images=[teacher.accuracy_on_training_images for teacher in teachers],
         error_by_class=[teacher.error_by_class for teacher in teachers],
     )
 
 
-def _exhibits(teachers: dict[str, TeacherOutcome]) -> list[Exhibit]:
-    return min(teachers.values(), key=lambda teacher: teacher.accuracy_on_lessons).exhibits
+def _exhibits(teachers: dict[str, TeacherOutcome]) -> list[ExampleImage]:
+    return min(teachers.values(), key=lambda teacher: teacher.accuracy_on_training_images).examples

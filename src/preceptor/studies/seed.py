@@ -6,21 +6,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from preceptor.chain import Chain
-from preceptor.data import Dataset, ImageSet, ViewRule, hold_out, load_dataset, subset, swap_pairs
+from preceptor.context import predicted_class
+from preceptor.data import CropFlip, Dataset, ImageSet, hold_out, load_dataset, subset, swap_pairs
 from preceptor.errors import InputError
-from preceptor.evaluation import evaluate, per_class_accuracy
-from preceptor.evaluation.logits import network_logits
-from preceptor.lesson import predicted_class
+from preceptor.loss import DistillationLoss
+from preceptor.metrics import evaluate, per_class_accuracy
+from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
 from preceptor.recipes import recipe
-from preceptor.studies.exhibits import surest_mistakes
-from preceptor.studies.measures import audit_of, in_training, on_test_set, taught, touched
-from preceptor.studies.result import Exhibit
+from preceptor.studies.examples import surest_mistakes
+from preceptor.studies.measures import affected, audit_of, in_training, on_test_set, taught
+from preceptor.studies.result import ExampleImage
 from preceptor.studies.study import Arm, Study, TeacherKind
-from preceptor.teachers import LiveTeacher, check_teacher
-from preceptor.teachers.evidence import gather_evidence
-from preceptor.training import EpochRecord, Protocol, Pupil, Watcher, fit
+from preceptor.teachers import NetworkTeacher, check_teacher
+from preceptor.teachers.selection_data import collect_selection_data
+from preceptor.training import Callback, EpochRecord, Student, TrainingConfig, fit
 from preceptor.training.device import choose_device, deterministic
 
 TEACHER_SEEDS = 2**20
@@ -33,13 +33,13 @@ class StudentOutcome:
 
     Attributes:
         measures: by name; see :data:`preceptor.studies.columns.MEASURES`.
-        touched: lessons on which its recipe corrects the teacher, or does not listen to it; None for a recipe that
+        affected: training_images on which its recipe corrects the teacher, or does not listen to it; None for a recipe that
             does neither.
         needs_teacher: whether its teacher made a difference to it.
     """
 
     measures: dict[str, float]
-    touched: int | None
+    affected: int | None
     needs_teacher: bool
 
 
@@ -51,23 +51,23 @@ class TeacherOutcome:
         images: how many the teacher learned from.
         wrong_labels: among theirs.
         accuracy: on the test set.
-        accuracy_on_lessons: on the students' images, as they are.
+        accuracy_on_training_images: on the students' images, as they are.
         error_by_class: on the same images; None for a class that is not among them.
-        exhibits: the images on which it was most confidently wrong.
+        examples: the images on which it was most confidently wrong.
         students: by arm.
     """
 
     images: int
     wrong_labels: int
     accuracy: float
-    accuracy_on_lessons: float
+    accuracy_on_training_images: float
     error_by_class: list[float | None]
-    exhibits: list[Exhibit]
+    examples: list[ExampleImage]
     students: dict[str, StudentOutcome]
 
 
 def run_seed(
-    study: Study, pairs: Sequence[tuple[int, int]], seed: int, device: str, watcher: Watcher
+    study: Study, pairs: Sequence[tuple[int, int]], seed: int, device: str, watcher: Callback
 ) -> dict[str, TeacherOutcome]:
     """Train a teacher of every kind, and a class of students, one an arm, on right labels; test each once.
 
@@ -85,7 +85,7 @@ def run_seed(
 class _Taught:
     """A student after its last epoch, its chain on the CPU, and its records."""
 
-    pupil: Pupil
+    pupil: Student
     records: list[EpochRecord]
 
 
@@ -98,14 +98,14 @@ class _Seed:
         dataset: Dataset,
         test: ImageSet,
         device: torch.device,
-        watcher: Watcher,
+        watcher: Callback,
     ) -> None:
         self.study, self.pairs, self.seed, self.dataset, self.watcher = study, pairs, seed, dataset, watcher
         labels = dataset.train.labels
         self.pool, self.held_out = hold_out(labels, study.held_out, seed)
-        self.lessons = self.pool[subset(labels[self.pool], study.lessons, seed)]
+        self.training_images = self.pool[subset(labels[self.pool], study.training_images, seed)]
         self.right = ImageSet(dataset.train.images.to(device), labels.to(device))
-        self.given = self.right.take(self.lessons.to(device))
+        self.given = self.right.take(self.training_images.to(device))
         self.test = ImageSet(test.images.to(device), test.labels)
         self.device = device
 
@@ -123,55 +123,61 @@ class _Seed:
         labels = self.dataset.train.labels
         faulty = swap_pairs(labels, self.pairs, kind.rate, self.seed)
         network = self._taught_by_labels(faulty, self.study.protocol_of(kind))
-        teacher = LiveTeacher(network, self.dataset.normalisation, self.device)
-        check_teacher(teacher, self.given.images, self.given.labels, self.dataset.classes, positions=self.lessons)
+        teacher = NetworkTeacher(network, self.dataset.normalization, self.device)
+        check_teacher(
+            teacher, self.given.images, self.given.labels, self.dataset.classes, positions=self.training_images
+        )
         students = self._taught_by(teacher, self.study.arms_for(kind))
 
         said, truth = self._logits(network, self.given.images), self.given.labels.cpu()
         error = 1 - per_class_accuracy(predicted_class(said), truth, self.dataset.classes)
-        chains = [student.pupil.chain for student in students]
+        losses = [student.pupil.loss for student in students]
         fresh = {student.pupil.name: self._outcome(student, said, truth) for student in students}
         return TeacherOutcome(
             images=len(self.pool),
             wrong_labels=int((faulty != labels)[self.pool].sum()),
             accuracy=evaluate(self._logits(network, self.test.images), self.test.labels).accuracy,
-            accuracy_on_lessons=evaluate(said, truth).accuracy,
+            accuracy_on_training_images=evaluate(said, truth).accuracy,
             error_by_class=[None if share != share else share for share in error.tolist()],
-            exhibits=surest_mistakes(
-                chains, self.given.images, said, truth, most=self.study.exhibits, teacher=kind.name
+            examples=surest_mistakes(
+                losses, self.given.images, said, truth, most=self.study.examples, teacher=kind.name
             ),
             students={arm.name: fresh[arm.name] if arm.name in fresh else alone[arm.name] for arm in self.study.arms},
         )
 
-    def _taught_by_labels(self, labels: Tensor, protocol: Protocol) -> nn.Module:
+    def _taught_by_labels(self, labels: Tensor, training: TrainingConfig) -> nn.Module:
         seed = self.seed + TEACHER_SEEDS
         network = self._network(self.study.teacher, seed)
         train = ImageSet(self.right.images, labels.to(self.device))
-        self._fit([Pupil("teacher", network, Chain(**recipe("none")))], train, self.pool, protocol, None, seed)
+        self._fit(
+            [Student("teacher", network, DistillationLoss(**recipe("none")))], train, self.pool, training, None, seed
+        )
         return network
 
-    def _taught_by(self, teacher: LiveTeacher, arms: Sequence[Arm]) -> list[_Taught]:
-        chains = {arm.name: arm.chain() for arm in arms}
-        self._fit_selections(teacher, chains.values())
+    def _taught_by(self, teacher: NetworkTeacher, arms: Sequence[Arm]) -> list[_Taught]:
+        losses = {arm.name: arm.loss() for arm in arms}
+        self._fit_selections(teacher, losses.values())
         pupils = [
-            Pupil(name, self._network(self.study.student, self.seed, chain.abstains), chain)
-            for name, chain in chains.items()
+            Student(name, self._network(self.study.student, self.seed, loss.abstains), loss)
+            for name, loss in losses.items()
         ]
         if not pupils:
             return []
-        protocol = self.study.student_protocol
-        records = self._fit(pupils, self.right, self.lessons, protocol, teacher, self.seed)
+        training = self.study.student_protocol
+        records = self._fit(pupils, self.right, self.training_images, training, teacher, self.seed)
         for pupil in pupils:
-            pupil.chain.cpu()  # where it is looked at from now on
+            pupil.loss.cpu()  # where it is looked at from now on
         return [_Taught(pupil, [epoch[place] for epoch in records]) for place, pupil in enumerate(pupils)]
 
-    def _fit_selections(self, teacher: LiveTeacher, chains: Iterable[Chain]) -> None:
-        """Settle which lessons are taught; the teacher is asked once for all chains."""
-        waiting = [chain for chain in chains if chain.needs_fit]
+    def _fit_selections(self, teacher: NetworkTeacher, losses: Iterable[DistillationLoss]) -> None:
+        """Settle which training_images are taught; the teacher is asked once for all chains."""
+        waiting = [loss for loss in losses if loss.needs_fit]
         if waiting:
-            evidence = gather_evidence(teacher, self.right, self.lessons, self.held_out, seed=self.seed)
-            for chain in waiting:
-                chain.fit(evidence)
+            selection_data = collect_selection_data(
+                teacher, self.right, self.training_images, self.held_out, seed=self.seed
+            )
+            for loss in waiting:
+                loss.fit(selection_data)
 
     def _network(self, name: str, seed: int, abstains: bool = False) -> nn.Module:
         classes = self.dataset.classes + abstains
@@ -179,11 +185,11 @@ class _Seed:
 
     def _fit(
         self,
-        pupils: list[Pupil],
+        pupils: list[Student],
         train: ImageSet,
         positions: Tensor,
-        protocol: Protocol,
-        teacher: LiveTeacher | None,
+        training: TrainingConfig,
+        teacher: NetworkTeacher | None,
         seed: int,
     ) -> list[list[EpochRecord]]:
         return list(
@@ -191,9 +197,9 @@ class _Seed:
                 pupils,
                 train,
                 positions,
-                self.dataset.view_rule if self.study.augment else ViewRule(padding=0, flip=False),
-                self.dataset.normalisation,
-                protocol,
+                self.dataset.augmentation if self.study.augment else CropFlip(padding=0, flip=False),
+                self.dataset.normalization,
+                training,
                 teacher=teacher,
                 seed=seed,
                 precision=self.study.precision,
@@ -202,19 +208,19 @@ class _Seed:
         )
 
     def _outcome(self, student: _Taught, said: Tensor, truth: Tensor) -> StudentOutcome:
-        chain = student.pupil.chain
+        loss = student.pupil.loss
         logits = self._logits(student.pupil.student, self.test.images)
-        audit = audit_of(chain, said, truth, self.lessons)
-        selects = taught(audit) if chain.select is not None else {}
+        audit = audit_of(loss, said, truth, self.training_images)
+        selects = taught(audit) if loss.selection is not None else {}
         return StudentOutcome(
             measures={
-                **on_test_set(logits, self.test.labels, chain.abstains),
-                **in_training(chain, student.records),
+                **on_test_set(logits, self.test.labels, loss.abstains),
+                **in_training(loss, student.records),
                 **selects,
             },
-            touched=touched(audit) if chain.correct is not None or chain.select is not None else None,
-            needs_teacher=chain.needs_teacher,
+            affected=affected(audit) if loss.correction is not None or loss.selection is not None else None,
+            needs_teacher=loss.needs_teacher,
         )
 
     def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
-        return network_logits(network, self.dataset.normalisation, images)
+        return network_logits(network, self.dataset.normalization, images)

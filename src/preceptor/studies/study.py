@@ -5,12 +5,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from preceptor.chain import Chain
 from preceptor.data import Dataset
 from preceptor.errors import InputError, unknown_name
+from preceptor.loss import DistillationLoss
 from preceptor.recipes import read_recipe, recipe
 from preceptor.studies.columns import COLUMNS
-from preceptor.training import Precision, Protocol
+from preceptor.training import Precision, TrainingConfig
 
 
 class _Settings(BaseModel):
@@ -54,9 +54,9 @@ class Arm(_Settings):
     also_against: str | None = None
     group: str = ""
 
-    def chain(self) -> Chain:
+    def loss(self) -> DistillationLoss:
         """The chain that teaches; a new one each time, for it may have parameters and may be fitted."""
-        return Chain(**recipe(self.recipe, self.overrides))
+        return DistillationLoss(**recipe(self.recipe, self.overrides))
 
     @property
     def said(self) -> str:
@@ -79,7 +79,7 @@ class Study(_Settings):
         pairs: classes taken for each other; None finds the most confusable ones in the training images.
         teachers: the kinds of teacher; every arm meets every kind.
         held_out: share of the training images that nobody learns from; selections may be fitted on them.
-        lessons: training images given to each student, stratified, with right labels.
+        training_images: training images given to each student, stratified, with right labels.
         teacher, student: architectures.
         teacher_protocol, student_protocol: how each is trained.
         augment: show teachers and students random views, by the data set's rule, rather than the images as they are.
@@ -90,7 +90,7 @@ class Study(_Settings):
         columns: of the table, in order; see :mod:`preceptor.studies.columns`.
         seeds: each draws labels, split, subset, weights, order and views anew.
         precision: "fp32" or "bf16".
-        exhibits: how many images to show.
+        examples: how many images to show.
     """
 
     name: str
@@ -103,20 +103,20 @@ class Study(_Settings):
     pairs: tuple[tuple[int, int], ...] | None = None
     teachers: tuple[TeacherKind, ...] = Field(min_length=1)
     held_out: float = Field(default=0.1, ge=0, lt=1)
-    lessons: int = Field(ge=2)
+    training_images: int = Field(ge=2)
     teacher: str
     student: str
-    teacher_protocol: Protocol
-    student_protocol: Protocol
+    teacher_protocol: TrainingConfig
+    student_protocol: TrainingConfig
     augment: bool = True
     arms: tuple[Arm, ...] = Field(min_length=1)
     baseline: str = "kd"
     noun: str = "correction"
     repair: str | None = None
-    columns: tuple[str, ...] = ("accuracy", "difference", "touched")
+    columns: tuple[str, ...] = ("accuracy", "difference", "affected")
     seeds: tuple[int, ...] = Field(min_length=1)
     precision: Precision = "fp32"
-    exhibits: int = Field(default=12, ge=0)
+    examples: int = Field(default=12, ge=0)
 
     def against(self, arm: Arm) -> str | None:
         """The arm that this one's differences are taken to; None for the baseline itself."""
@@ -124,7 +124,7 @@ class Study(_Settings):
             return arm.against
         return None if arm.name == self.baseline else self.baseline
 
-    def protocol_of(self, kind: TeacherKind) -> Protocol:
+    def protocol_of(self, kind: TeacherKind) -> TrainingConfig:
         """How a teacher of this kind is trained."""
         if kind.epochs is None:
             return self.teacher_protocol
@@ -134,14 +134,14 @@ class Study(_Settings):
         """The arms to train under a kind of teacher: those without a teacher need it once only, under the first."""
         if kind == self.teachers[0]:
             return self.arms
-        return tuple(arm for arm in self.arms if arm.chain().needs_teacher)
+        return tuple(arm for arm in self.arms if arm.loss().needs_teacher)
 
     def images_trained_on(self, dataset: Dataset) -> int:
         """Over all seeds: every teacher's images, and the batches that each class of students shares."""
         pool = len(dataset.train) - round(self.held_out * len(dataset.train))
         taught = sum(pool * self.protocol_of(kind).epochs for kind in self.teachers)
         classes = sum(bool(self.arms_for(kind)) for kind in self.teachers)
-        return len(self.seeds) * (taught + classes * self.lessons * self.student_protocol.epochs)
+        return len(self.seeds) * (taught + classes * self.training_images * self.student_protocol.epochs)
 
     def check(self) -> None:
         """Find what is wrong with it before anything is trained.
@@ -165,4 +165,4 @@ class Study(_Settings):
             for other in (arm.against, arm.also_against):
                 if other is not None and other not in set(arms) - {arm.name}:
                     raise unknown_name(f"arm that {arm.name} is held against", other, set(arms) - {arm.name})
-            arm.chain()
+            arm.loss()

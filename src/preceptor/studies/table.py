@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from preceptor.evaluation import PairedDifference
+from preceptor.metrics import PairedDifference
 from preceptor.studies.columns import ALSO, COLUMNS, RESERVATION
+from preceptor.studies.format import MINUS, counted, duration, percent, points
 from preceptor.studies.named import STUDIES
 from preceptor.studies.result import ArmRow, Measure, StudyResult, TeacherRow
-from preceptor.studies.wording import MINUS, counted, duration, percent, points
 
 EMPTY = "–"
 _DIFFERENCE = "difference"
@@ -115,8 +115,8 @@ def _made(result: StudyResult) -> str:
 
 
 def _heard(teacher: TeacherRow, result: StudyResult) -> str:
-    on_test, on_lessons = mean_percent(teacher.accuracy), mean_percent(teacher.accuracy_on_lessons)
-    return f"{on_test} on the test set, {on_lessons} on the students' {result.lessons:,} images."
+    on_test, on_lessons = mean_percent(teacher.accuracy), mean_percent(teacher.accuracy_on_training_images)
+    return f"{on_test} on the test set, {on_lessons} on the students' {result.training_images:,} images."
 
 
 def _cell(column: str, row: ArmRow, result: StudyResult) -> Cell:
@@ -156,9 +156,9 @@ def _difference(difference: PairedDifference | None, other: str | None) -> str:
 
 
 def _touched(row: ArmRow) -> str:
-    if row.touched is None:
+    if row.affected is None:
         return "none"
-    low, high = min(row.touched), max(row.touched)
+    low, high = min(row.affected), max(row.affected)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
@@ -177,4 +177,4 @@ def _ratio(ratio: float) -> str:
     return f"{round(ratio, 2) + 0.0:.2f}".replace("-", MINUS)
 
 
-_SPECIAL: dict[str, Callable[[ArmRow], str]] = {"touched": _touched, "repair": _repair}
+_SPECIAL: dict[str, Callable[[ArmRow], str]] = {"affected": _touched, "repair": _repair}

@@ -1,6 +1,6 @@
 """Teachers: where the teacher's word comes from."""
 
-from preceptor.teachers.evidence import gather_evidence
-from preceptor.teachers.live import LiveTeacher, TeacherCheck, check_teacher
+from preceptor.teachers.network import NetworkTeacher, TeacherCheck, check_teacher
+from preceptor.teachers.selection_data import collect_selection_data
 
-__all__ = ["LiveTeacher", "TeacherCheck", "check_teacher", "gather_evidence"]
+__all__ = ["NetworkTeacher", "TeacherCheck", "check_teacher", "collect_selection_data"]

@@ -58,7 +58,7 @@ class ClassifierTeacher:
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch classes"]:
-        """Logits in float32 on the images' device; see ``Signal``.
+        """Logits in float32 on the images' device; see ``Teacher``.
 
         Raises:
             InputError: images of another size than it was fitted on, or probabilities that are none.

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
-from preceptor.teachers.signal import Signal
+from preceptor.teachers.base import Teacher
 
 Mean = Literal["probabilities", "logits"]
 
@@ -19,10 +19,10 @@ class Ensemble:
 
     Over probabilities it is ``log sum_m w_m softmax(z_m)`` at temperature 1, the mixture that deep ensembles predict
     with (Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4). Over logits it is ``sum_m w_m z_m``, whose
-    softmax is the members' normalised geometric mean: a class that one member rules out is ruled out.
+    softmax is the members' normalized geometric mean: a class that one member rules out is ruled out.
 
     Args:
-        members: at least one signal. Each is shown the same views, in its own normalisation.
+        members: at least one signal. Each is shown the same views, in its own normalization.
         weights: one for each, above 0; only their ratios matter. None is equal weights.
         mean: of the "probabilities" (default) or of the "logits".
 
@@ -34,7 +34,7 @@ class Ensemble:
     """
 
     def __init__(
-        self, members: Sequence[Signal], weights: Sequence[float] | None = None, mean: Mean = "probabilities"
+        self, members: Sequence[Teacher], weights: Sequence[float] | None = None, mean: Mean = "probabilities"
     ) -> None:
         if not members:
             raise InputError("ensemble: no member: give at least one teacher")
@@ -53,7 +53,7 @@ class Ensemble:
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch classes"]:
-        """Logits in float32 on the images' device; see ``Signal``.
+        """Logits in float32 on the images' device; see ``Teacher``.
 
         Raises:
             InputError: two members have different numbers of classes.

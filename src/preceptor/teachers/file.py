@@ -11,7 +11,7 @@ from torch import Tensor
 from preceptor.data.arrays import unreadable
 from preceptor.errors import InputError
 from preceptor.teachers.parquet import Table, read_parquet
-from preceptor.teachers.rows import Says, as_logits, check_rows, check_says
+from preceptor.teachers.rows import OutputKind, as_logits, check_rows, check_says
 
 _CHUNK = 8192
 
@@ -21,7 +21,7 @@ class FileTeacher:
 
     That is not consistent with augmentation: the teacher never saw the crop or the flip that the student learns from,
     which costs accuracy where views differ much (Beyer et al. 2022, arXiv:2106.05237, section 3.1). A live teacher or a
-    bank has no such flaw; with a file, training without augmentation is the consistent choice.
+    cache has no such flaw; with a file, training without augmentation is the consistent choice.
 
     Args:
         path: ``.npy``, real numbers of shape [images, classes], or ``.parquet`` (extra ``parquet``), a column a class
@@ -36,10 +36,10 @@ class FileTeacher:
 
     Raises:
         InputError: the file cannot be read, or its rows, classes or numbers do not fit: file and row are named.
-        EnvironmentProblem: a Parquet file, and pyarrow is not installed.
+        MachineError: a Parquet file, and pyarrow is not installed.
     """
 
-    def __init__(self, path: Path, *, says: Says, images: int, class_names: Sequence[str]) -> None:
+    def __init__(self, path: Path, *, says: OutputKind, images: int, class_names: Sequence[str]) -> None:
         check_says(says)
         self.path, self.says, self.classes = path, says, len(class_names)
         self._rows, self._row_of = _read(path, images, class_names)
@@ -52,7 +52,7 @@ class FileTeacher:
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch classes"]:
-        """Logits in float32 on the images' device, the same for every view; see ``Signal``."""
+        """Logits in float32 on the images' device, the same for every view; see ``Teacher``."""
         return as_logits(self._rows[self._row_of[index.numpy()]], self.says).to(images.device)
 
     def _check(self, start: int) -> None:

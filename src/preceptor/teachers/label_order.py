@@ -54,7 +54,7 @@ def convincing(classes: int) -> float:
 def label_order(confusion: Int[Tensor, "labels outputs"]) -> LabelOrder:
     """The best order of a teacher's classes, and whether it is another than that of the labels.
 
-    The best order maximises the images answered rightly, an assignment problem (``scipy.optimize.
+    The best order maximizes the images answered rightly, an assignment problem (``scipy.optimize.
     linear_sum_assignment``). It is never worse than the order as it is, and by chance a little better: what counts as
     another order is our own rule, by the constants of this module.
 

@@ -10,10 +10,10 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from preceptor.data import Normalisation
+from preceptor.data import Normalization
 from preceptor.errors import InputError, first_line
 from preceptor.teachers.onnx_runtime import cpu_session, package
-from preceptor.teachers.rows import Says, as_logits, check_rows, check_says
+from preceptor.teachers.rows import OutputKind, as_logits, check_rows, check_says
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -35,28 +35,28 @@ class OnnxTeacher:
         path: of the file; weights kept beside it are found.
         says: whether its output is "logits" or "probabilities"; nothing is guessed.
         image_shape: channels, height and width of the images it will be shown.
-        normalise: what its images go through first. A graph that takes uint8 is given pixels of 0 to 255 as they are,
+        normalize: what its images go through first. A graph that takes uint8 is given pixels of 0 to 255 as they are,
             and must have none.
-        otherwise: what they go through where ``normalise`` is None and the graph takes floating point.
+        otherwise: what they go through where ``normalize`` is None and the graph takes floating point.
         output: which output to listen to, by name; None takes the only one.
 
     Attributes:
         classes: how many classes it has, found in a trial on black images.
-        normalise: what its images go through; None for pixels as they are.
+        normalize: what its images go through; None for pixels as they are.
 
     Raises:
-        InputError: the file is missing or no ONNX model, or its input, output or normalisation is none of these.
-        EnvironmentProblem: onnxruntime is not installed, or cannot be imported.
+        InputError: the file is missing or no ONNX model, or its input, output or normalization is none of these.
+        MachineError: onnxruntime is not installed, or cannot be imported.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        says: Says,
+        says: OutputKind,
         image_shape: tuple[int, int, int],
-        normalise: Normalisation | None = None,
-        otherwise: Normalisation | None = None,
+        normalize: Normalization | None = None,
+        otherwise: Normalization | None = None,
         output: str | None = None,
     ) -> None:
         check_says(says)
@@ -66,8 +66,8 @@ class OnnxTeacher:
         self._input = _image_input(path, inputs, image_shape)
         self._output = _class_output(path, outputs, output)
         takes_pixels = self._input.type == "tensor(uint8)"
-        self.normalise = normalise if normalise is not None or takes_pixels else otherwise
-        _check_normalisation(path, self._input.type, self.normalise)
+        self.normalize = normalize if normalize is not None or takes_pixels else otherwise
+        _check_normalization(path, self._input.type, self.normalize)
         self._batch: int | None = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
         self.classes = self._try(image_shape)
 
@@ -78,18 +78,18 @@ class OnnxTeacher:
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch classes"]:
-        """Logits in float32 on the images' device; see ``Signal``.
+        """Logits in float32 on the images' device; see ``Teacher``.
 
         Raises:
             InputError: ONNX Runtime cannot run it on these images, or what it says is not finite, or no probabilities
-                where they were promised.
+                where they were guaranteed.
         """
         rows = self._rows(images)
         check_rows(rows, self.says, lambda row: f"{self.path}: training image {int(index[row])}")
         return as_logits(rows, self.says).to(images.device)
 
     def _rows(self, images: UInt8[Tensor, "batch channels height width"]) -> Shaped[ndarray, "batch outputs"]:
-        given = images if self.normalise is None else self.normalise(images)
+        given = images if self.normalize is None else self.normalize(images)
         pixels = given.cpu().contiguous().numpy().astype(_TYPES[self._input.type], copy=False)
         if self._batch is None:
             return self._run(pixels)
@@ -225,10 +225,10 @@ def _class_output(path: Path, outputs: list[_Value], name: str | None) -> str:
     return chosen.name
 
 
-def _check_normalisation(path: Path, input_type: str, normalise: Normalisation | None) -> None:
-    if input_type == "tensor(uint8)" and normalise is not None:
-        raise InputError(f"{path}: takes uint8 pixels and normalises them itself: give it no normalisation")
-    if input_type != "tensor(uint8)" and normalise is None:
+def _check_normalization(path: Path, input_type: str, normalize: Normalization | None) -> None:
+    if input_type == "tensor(uint8)" and normalize is not None:
+        raise InputError(f"{path}: takes uint8 pixels and normalizes them itself: give it no normalization")
+    if input_type != "tensor(uint8)" and normalize is None:
         raise InputError(f"{path}: takes {input_type}: give the mean and deviation that it was trained with")
 
 

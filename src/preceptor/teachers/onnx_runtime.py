@@ -4,19 +4,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from preceptor.errors import EnvironmentProblem
+from preceptor.errors import MachineError
 
 
 def package(name: str) -> Any:
     """One of onnx, onnxscript and onnxruntime, or a module of theirs.
 
     Raises:
-        EnvironmentProblem: it is not installed, or cannot be imported.
+        MachineError: it is not installed, or cannot be imported.
     """
     try:
         return import_module(name)
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise MachineError(
             f"an ONNX file needs {name}, which cannot be imported ({error}): pip install 'preceptor[onnx]'"
         ) from error
 
@@ -25,7 +25,7 @@ def cpu_session(path: Path, threads: int) -> Any:
     """An ONNX file in ONNX Runtime, on the CPU.
 
     Raises:
-        EnvironmentProblem: onnxruntime is missing.
+        MachineError: onnxruntime is missing.
         Exception: as ONNX Runtime raises where it cannot open the file; its errors have no base of their own.
     """
     runtime = package("onnxruntime")

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from numpy import ndarray
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 
 INDEX = "index"
 """The column that says which image a row is about."""
@@ -29,7 +29,7 @@ def read_parquet(path: Path, images: int, class_names: Sequence[str]) -> Table:
 
     Raises:
         InputError: it cannot be read, or its rows or columns are not these.
-        EnvironmentProblem: pyarrow is not installed, or cannot be imported.
+        MachineError: pyarrow is not installed, or cannot be imported.
     """
     library = _pyarrow_parquet()
     try:
@@ -56,7 +56,7 @@ def _pyarrow_parquet() -> Any:
     try:
         return import_module("pyarrow.parquet")
     except ImportError as error:
-        raise EnvironmentProblem(
+        raise MachineError(
             f"a Parquet file needs pyarrow, which cannot be imported ({error}): pip install 'preceptor[parquet]'"
         ) from error
 

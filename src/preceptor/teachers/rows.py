@@ -11,7 +11,7 @@ from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
 
-Says = Literal["logits", "probabilities"]
+OutputKind = Literal["logits", "probabilities"]
 """What the numbers of a row are. It is never guessed."""
 
 SUM_TOLERANCE = 1e-3
@@ -21,16 +21,16 @@ _SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def check_says(says: str) -> None:
-    """Make sure that it is one of ``Says``.
+    """Make sure that it is one of ``OutputKind``.
 
     Raises:
         InputError: it is not.
     """
-    if says not in get_args(Says):
-        raise unknown_name("kind of output", says, get_args(Says))
+    if says not in get_args(OutputKind):
+        raise unknown_name("kind of output", says, get_args(OutputKind))
 
 
-def check_rows(rows: Shaped[ndarray, "n classes"], says: Says, name: Callable[[int], str]) -> None:
+def check_rows(rows: Shaped[ndarray, "n classes"], says: OutputKind, name: Callable[[int], str]) -> None:
     """Make sure that numbers can be a teacher's word.
 
     Args:
@@ -50,7 +50,7 @@ def check_rows(rows: Shaped[ndarray, "n classes"], says: Says, name: Callable[[i
         _check_sums(rows, name)
 
 
-def as_logits(rows: Shaped[ndarray, "n classes"], says: Says) -> Float[Tensor, "n classes"]:
+def as_logits(rows: Shaped[ndarray, "n classes"], says: OutputKind) -> Float[Tensor, "n classes"]:
     """Float32 logits on the CPU, in memory of their own: those given, or the logarithms of probabilities.
 
     A probability below the smallest normal float32 (1.2e-38) counts as that one: logits are finite.

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from preceptor.data import ImageSet, Views, epoch_order
+from preceptor.data import Augmentation, ImageSet, epoch_order
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,16 @@ class EpochPlan:
     bounds: tuple[tuple[int, int], ...]
 
 
-def plan_epoch(positions: Int[Tensor, " given"], rule: Views, *, batch_size: int, seed: int, epoch: int) -> EpochPlan:
+def plan_epoch(
+    positions: Int[Tensor, " given"], rule: Augmentation, *, batch_size: int, seed: int, epoch: int
+) -> EpochPlan:
     """What an epoch will show. Order and views follow from (seed, epoch) and each sample's position alone.
 
     Args:
         positions: which samples to use, positions in the training set, on the CPU.
         rule: what the augmentation may do.
         batch_size: samples a batch; the last holds what is left. A single sample left over joins the batch
-            before it, since batch normalisation cannot work on one.
+            before it, since batch normalization cannot work on one.
         seed: of order and views.
         epoch: counted from 0.
     """
@@ -60,7 +62,7 @@ def plan_epoch(positions: Int[Tensor, " given"], rule: Views, *, batch_size: int
 def batches_of(
     plan: EpochPlan,
     train: ImageSet,
-    rule: Views,
+    rule: Augmentation,
     *,
     device: torch.device | None = None,
     asked: Bool[Tensor, " size"] | None = None,
@@ -98,7 +100,7 @@ def batches_of(
 def epoch_batches(
     train: ImageSet,
     positions: Int[Tensor, " given"],
-    rule: Views,
+    rule: Augmentation,
     *,
     batch_size: int,
     seed: int,

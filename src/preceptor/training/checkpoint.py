@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import torch
 
-from preceptor.errors import InputError, Stopped, first_line, out_of_memory
+from preceptor.errors import InputError, Interrupted, first_line, out_of_memory
 from preceptor.files import write_whole
-from preceptor.training.watcher import Moment
+from preceptor.training.callbacks import TrainState
 
 KEPT = 2
 """How many checkpoints lie in a folder: the newest, and the one before in case the newest is damaged."""
@@ -46,12 +46,12 @@ class Found:
         damaged: newer ones that are not whole, by name.
     """
 
-    moment: Moment | None
+    moment: TrainState | None
     path: Path | None
     damaged: tuple[str, ...]
 
 
-class CheckpointKeeper:
+class CheckpointCallback:
     """Keeps the moment every so often, and when it is told to stop.
 
     Each checkpoint is written beside its place, synced and renamed; only then is an older one removed, so that whatever
@@ -70,26 +70,26 @@ class CheckpointKeeper:
         self.stopping = threading.Event()
         self._last = time.monotonic()
 
-    def after_step(self, moment: Callable[[], Moment]) -> None:
+    def after_step(self, moment: Callable[[], TrainState]) -> None:
         """Write a checkpoint if one is due.
 
         Raises:
-            Stopped: it was told to stop; a checkpoint is written.
-            EnvironmentProblem: the disk is full, or refuses; the checkpoint before is whole.
+            Interrupted: it was told to stop; a checkpoint is written.
+            MachineError: the disk is full, or refuses; the checkpoint before is whole.
         """
         stopping = self.stopping.is_set()
         if stopping or time.monotonic() - self._last >= self.seconds:
             save(self.folder, moment())
             self._last = time.monotonic()
         if stopping:
-            raise Stopped(f"stopped, with a checkpoint in {self.folder}: preceptor resume {self.folder.parent}")
+            raise Interrupted(f"stopped, with a checkpoint in {self.folder}: preceptor resume {self.folder.parent}")
 
 
-def save(folder: Path, moment: Moment) -> Path:
+def save(folder: Path, moment: TrainState) -> Path:
     """Write a checkpoint, and remove all but the newest two.
 
     Raises:
-        EnvironmentProblem: it cannot be written; what was there is.
+        MachineError: it cannot be written; what was there is.
     """
     file = io.BytesIO()
     torch.save({"epoch": moment.epoch, "step": moment.step, "pupils": moment.pupils}, file)
@@ -112,7 +112,7 @@ def load_newest(folder: Path, device: torch.device) -> Found:
     return Found(None, None, tuple(damaged))
 
 
-def load(path: Path, device: torch.device) -> Moment:
+def load(path: Path, device: torch.device) -> TrainState:
     """The moment in a checkpoint.
 
     Raises:
@@ -124,7 +124,7 @@ def load(path: Path, device: torch.device) -> Moment:
         raise InputError(f"{path}: damaged: its content does not match the checksum in its name")
     try:
         kept = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        moment = Moment(kept["epoch"], kept["step"], kept["pupils"])
+        moment = TrainState(kept["epoch"], kept["step"], kept["pupils"])
         if (moment.epoch, moment.step) != (int(match["epoch"]), int(match["step"])) or type(moment.pupils) is not dict:
             raise ValueError("it holds another moment than its name says")
         return moment
@@ -135,7 +135,7 @@ def load(path: Path, device: torch.device) -> Moment:
 
 
 @contextmanager
-def stopping_on_signals(keeper: CheckpointKeeper) -> Iterator[None]:
+def stopping_on_signals(keeper: CheckpointCallback) -> Iterator[None]:
     """Within it Ctrl-C and SIGTERM have the keeper stop the training at the next step; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():  # where no signal arrives
         yield

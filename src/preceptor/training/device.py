@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from preceptor.errors import EnvironmentProblem, unknown_name
+from preceptor.errors import MachineError, unknown_name
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -17,12 +17,12 @@ def choose_device(name: str) -> torch.device:
 
     Raises:
         InputError: not one of ``DEVICES``.
-        EnvironmentProblem: CUDA was asked for and is not there.
+        MachineError: CUDA was asked for and is not there.
     """
     if name not in DEVICES:
         raise unknown_name("device", name, DEVICES)
     if name == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentProblem("device cuda: torch finds no CUDA device: use --device cpu, or a CUDA build of torch")
+        raise MachineError("device cuda: torch finds no CUDA device: use --device cpu, or a CUDA build of torch")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

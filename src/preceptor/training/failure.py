@@ -14,12 +14,12 @@ from jaxtyping import Float
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from preceptor.data import Normalisation
+from preceptor.data import Normalization
 from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.files import read_json, write_whole
-from preceptor.models.layout import in_fast_layout
+from preceptor.models.layout import to_memory_format
 from preceptor.training.batches import Batch
-from preceptor.training.fault import Fault
+from preceptor.training.fault import FaultLocation
 from preceptor.training.step import Step
 
 OnNonfinite = Literal["stop", "skip", "lower"]
@@ -35,7 +35,7 @@ class NotFinite(InputError):
 
 
 @dataclass(frozen=True)
-class Occasion:
+class FailureContext:
     """When a step went wrong, and how it was to be taken.
 
     Attributes:
@@ -49,7 +49,7 @@ class Occasion:
         samples: of the training set.
         outputs: of the student.
         precision: of the student.
-        normalisation: of the student's images.
+        normalization: of the student's images.
         action: what was done about it.
     """
 
@@ -63,12 +63,12 @@ class Occasion:
     samples: int
     outputs: int
     precision: Literal["fp32", "bf16"]
-    normalisation: Normalisation
+    normalization: Normalization
     action: OnNonfinite
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailureReport:
     """A step that went wrong.
 
     Attributes:
@@ -79,8 +79,8 @@ class Failure:
         state: of the pupil before the step, see ``Seat.state``.
     """
 
-    occasion: Occasion
-    fault: Fault
+    occasion: FailureContext
+    fault: FaultLocation
     batch: Batch
     signal: Float[Tensor, "batch classes"] | None
     state: Mapping[str, Any]
@@ -99,16 +99,16 @@ class Failure:
         kept = self.batch
         batch = _batch(kept.images.to(device), kept.label.to(device), kept.position, kept.view)
         when = self.occasion
-        images = in_fast_layout(when.normalisation(batch.images))
+        images = to_memory_format(when.normalization(batch.images))
         signal = None if self.signal is None else self.signal.to(device)
         return Step(when.epoch - 1, when.step - 1, when.progress, when.draws, batch, images, signal)
 
 
-def save_failure(folder: Path, failure: Failure) -> None:
+def save_failure(folder: Path, failure: FailureReport) -> None:
     """Write a failure, over the one before it.
 
     Raises:
-        EnvironmentProblem: it cannot be written.
+        MachineError: it cannot be written.
     """
     state = io.BytesIO()
     torch.save(dict(failure.state), state)
@@ -118,7 +118,7 @@ def save_failure(folder: Path, failure: Failure) -> None:
     write_whole({folder / name: content for name, content in files.items()} | {folder / FAILURE_FILE: record.encode()})
 
 
-def load_failure(folder: Path) -> Failure:
+def load_failure(folder: Path) -> FailureReport:
     """The failure in a folder; its tensors are on the CPU. Nothing in it is unpickled but tensors and plain values.
 
     Raises:
@@ -135,9 +135,9 @@ def load_failure(folder: Path) -> Failure:
             if hashlib.sha256(content).hexdigest() != digests[name]:
                 raise InputError(f"{folder / name}: damaged: its content does not match its checksum")
         tensors = safetensors.torch.load(contents[BATCH_FILE])
-        return Failure(
-            occasion=TypeAdapter(Occasion).validate_python(record),
-            fault=TypeAdapter(Fault).validate_python(fault),
+        return FailureReport(
+            occasion=TypeAdapter(FailureContext).validate_python(record),
+            fault=TypeAdapter(FaultLocation).validate_python(fault),
             batch=_batch(*(tensors[name] for name in BATCH_NAMES)),
             signal=tensors.get("signal"),
             state=torch.load(io.BytesIO(contents[STATE_FILE]), map_location="cpu", weights_only=True),
@@ -152,7 +152,7 @@ def load_failure(folder: Path) -> Failure:
         ) from error
 
 
-def _tensors(failure: Failure) -> dict[str, Tensor]:
+def _tensors(failure: FailureReport) -> dict[str, Tensor]:
     batch = failure.batch
     named = {name: getattr(batch, name) for name in BATCH_NAMES}
     if failure.signal is not None:

@@ -19,7 +19,7 @@ Stage = Literal[
 """The places in a step where something can cease to be finite, in the order in which they are looked at."""
 
 LARGE = 1e4
-"""Every stage is finite for logits up to here; larger ones are a training that has diverged."""
+"""Every component is finite for logits up to here; larger ones are a training that has diverged."""
 
 SAMPLES_TOLD = 5
 """How many samples a line names."""
@@ -31,7 +31,7 @@ class Sample:
 
     Attributes:
         position: in the training set.
-        label: as given; -1 is unlabelled.
+        label: as given; -1 is unlabeled.
         view: the number of the view it was shown in.
     """
 
@@ -41,17 +41,17 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Fault:
+class FaultLocation:
     """Where a step ceased to be finite first.
 
     Attributes:
-        stage: "weights" were not finite before the step; "teacher" and "student" are their logits; "term" is a loss;
+        component: "weights" were not finite before the step; "teacher" and "student" are their logits; "term" is a loss;
             "gradient" one of a loss that is finite; "update" weights after a step of finite gradients; "total" the sum
-            of the losses, or their sum over the epoch; "unknown" when a look at every stage finds nothing.
-        at: the stage's or term's registered name, the layer or the parameter; None where there is no one name.
+            of the losses, or their sum over the epoch; "unknown" when a look at every component finds nothing.
+        at: the component's or term's registered name, the layer or the parameter; None where there is no one name.
         value: what stands there.
         terms: the loss terms that are not finite, or whose gradient is not.
-        samples: those that are touched there; none where it cannot be told sample by sample.
+        samples: those that are affected there; none where it cannot be told sample by sample.
         batch: how many samples the batch has.
         student_largest: absolute value of the student's largest finite logit; None when none is.
         teacher_largest: of the teacher's; None without one as well.
@@ -59,7 +59,7 @@ class Fault:
         advice: what may help.
     """
 
-    stage: Stage
+    component: Stage
     at: str | None
     value: Literal["nan", "inf"] | None
     terms: tuple[str, ...]
@@ -72,8 +72,8 @@ class Fault:
 
     @property
     def place(self) -> str:
-        """The stage in words: what is not finite, before anything else is."""
-        return _PLACES[self.stage].format(at=self.at, value=self.value) + ("" if self.at is None else self._at())
+        """The component in words: what is not finite, before anything else is."""
+        return _PLACES[self.component].format(at=self.at, value=self.value) + ("" if self.at is None else self._at())
 
     @property
     def sizes(self) -> str:
@@ -87,7 +87,7 @@ class Fault:
         return "; ".join(part for part in parts if part)
 
     def _at(self) -> str:
-        return _AT.get(self.stage, "").format(at=self.at)
+        return _AT.get(self.component, "").format(at=self.at)
 
     def _samples(self) -> str:
         if not self.samples:
@@ -97,7 +97,7 @@ class Fault:
         return f"{len(self.samples)} of {self.batch} samples, {', '.join(told)}{more}"
 
     def _terms(self) -> str:
-        return f"in loss term {', '.join(map(repr, self.terms))}" if self.terms and self.stage == "gradient" else ""
+        return f"in loss term {', '.join(map(repr, self.terms))}" if self.terms and self.component == "gradient" else ""
 
     def _logits(self) -> str:
         return f"largest logits: {self.sizes}" if self.sizes else ""
@@ -114,7 +114,7 @@ _PLACES: dict[Stage, str] = {
     "total": "the sum of the losses is {value}",
     "gradient": "the losses are finite, the gradient is {value}",
     "update": "losses and gradients are finite, the weights after the step are not",
-    "unknown": "every stage is finite when looked at one by one",
+    "unknown": "every component is finite when looked at one by one",
 }
 
 _AT: dict[Stage, str] = {
@@ -128,22 +128,22 @@ _AT: dict[Stage, str] = {
 }
 
 
-def advice(stage: Stage, rate: float, largest: float | None, precision: Literal["fp32", "bf16"]) -> str:
+def advice(component: Stage, rate: float, largest: float | None, precision: Literal["fp32", "bf16"]) -> str:
     """What may help.
 
     Args:
-        stage: where it ceased to be finite.
+        component: where it ceased to be finite.
         rate: learning rate of the step.
         largest: the student's largest finite logit; None when none is finite.
         precision: of the student.
     """
     lower = f"lower the learning rate (now {rate:g})"
-    if stage in ("term", "total", "gradient"):
+    if component in ("term", "total", "gradient"):
         wild = largest is None or largest > LARGE
-        return f"training has diverged: {lower}" if wild else _ORDINARY[stage].format(lower=lower)
-    if stage == "student" and precision == "bf16":
+        return f"training has diverged: {lower}" if wild else _ORDINARY[component].format(lower=lower)
+    if component == "student" and precision == "bf16":
         return f"{lower}, or try precision=fp32"
-    return _ADVICE[stage].format(lower=lower)
+    return _ADVICE[component].format(lower=lower)
 
 
 _ADVICE: dict[Stage, str] = {
@@ -151,7 +151,7 @@ _ADVICE: dict[Stage, str] = {
     "teacher": "mend the teacher or its file, leave these samples out, or train on without such steps: "
     "on_nonfinite=skip",
     "student": "{lower}",
-    "temperature": "give the recipe's temper stage a temperature above 0 and finite",
+    "temperature": "give the recipe's temperature component a temperature above 0 and finite",
     "correction": "choose another correction or setting: its log-probabilities must be finite",
     "selection": "choose another selection or setting: its weights must be finite",
     "update": "{lower}",

@@ -18,7 +18,7 @@ SETTINGS = ("mmap_max", "mmap_threshold", "top_pad", "trim_threshold")
 """As ``MALLOC_..._`` in the environment, or as ``glibc.malloc....`` in ``GLIBC_TUNABLES``."""
 
 
-def keep_freed_memory() -> bool:
+def tune_malloc() -> bool:
     """Let this process keep what it frees for its next step, where the C library is glibc and nobody else decided.
 
     By default glibc gives large blocks back to the system, which then clears every page of them again in the next

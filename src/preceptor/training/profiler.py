@@ -12,11 +12,11 @@ from typing import Self
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule, supported_activities
 
-from preceptor.errors import EnvironmentProblem, InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.files import write_whole
+from preceptor.training.callbacks import Callback
 from preceptor.training.step_profile import Profile, as_text, profile_of
 from preceptor.training.trace import read_trace
-from preceptor.training.watcher import Watcher
 
 TRACE_FILE = "profile-trace.json.gz"
 """For https://ui.perfetto.dev or chrome://tracing."""
@@ -48,7 +48,7 @@ class Profiler:
         InputError: fewer than 1 step to skip or to record.
     """
 
-    def __init__(self, inner: Watcher, folder: Path, *, skip: int = SKIPPED, record: int = RECORDED) -> None:
+    def __init__(self, inner: Callback, folder: Path, *, skip: int = SKIPPED, record: int = RECORDED) -> None:
         if skip < 1 or record < 1:
             raise InputError(f"profiler: skip {skip}, record {record} steps: at least 1 each")
         self.profile: Profile | None = None
@@ -96,7 +96,7 @@ class Profiler:
         """Stop recording if training ended before its time, and write what there is, or why there is nothing.
 
         Raises:
-            EnvironmentProblem: it cannot be written.
+            MachineError: it cannot be written.
         """
         self._finish()
         if self._begun and self.profile is None:
@@ -161,6 +161,6 @@ def _exported(recording: profile) -> bytes:
             recording.export_chrome_trace(str(path))
             return path.read_bytes()
     except OSError as error:
-        raise EnvironmentProblem(
+        raise MachineError(
             f"the profiler's trace cannot be written to {gettempdir()}: {error.strerror}: set TMPDIR to another place"
         ) from error

@@ -1,6 +1,6 @@
 """What a checkpoint says of a pupil, held against what the pupil is: a file's word is not taken for its kind.
 
-``load_state_dict`` of a module checks names and shapes; that of an optimiser or a schedule takes whatever it is given,
+``load_state_dict`` of a module checks names and shapes; that of an optimizer or a schedule takes whatever it is given,
 and fails a step later, or sets attributes that no schedule has.
 """
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 LARGEST = torch.finfo(torch.float32).max
-"""An optimiser takes no rate above it, be the number finite or not."""
+"""An optimizer takes no rate above it, be the number finite or not."""
 
 MOST = 2**63
 """More steps or samples than can be counted."""
@@ -24,19 +24,19 @@ def fitting_state(state: Mapping[str, Any], own: Mapping[str, Any], parameters: 
     Args:
         state: from a checkpoint.
         own: of the pupil as it is, see ``Seat.state``.
-        parameters: in the order of its optimiser.
+        parameters: in the order of its optimizer.
 
     Raises:
         ValueError: a part is not of the kind that the pupil's own is.
     """
     found = _mapping(state, "state")
-    optimiser = _mapping(found["optimiser"], "optimiser")
+    optimizer = _mapping(found["optimizer"], "optimizer")
     return {
         "student": _mapping(found["student"], "student"),
         "chain": _tensors_like(found["chain"], own["chain"], "chain"),
-        "optimiser": {
-            "state": {key: _of_parameter(key, kept, parameters) for key, kept in optimiser["state"].items()},
-            "param_groups": _like(optimiser["param_groups"], own["optimiser"]["param_groups"], "optimiser"),
+        "optimizer": {
+            "state": {key: _of_parameter(key, kept, parameters) for key, kept in optimizer["state"].items()},
+            "param_groups": _like(optimizer["param_groups"], own["optimizer"]["param_groups"], "optimizer"),
         },
         "scheduler": _like(found["scheduler"], own["scheduler"], "scheduler"),
         "tally": _tally(_mapping(found["tally"], "tally")),
@@ -74,13 +74,13 @@ def _tensors_like(found: Any, own: Mapping[str, Tensor], where: str) -> dict[str
 
 
 def _of_parameter(key: Any, found: Any, parameters: Sequence[Tensor]) -> dict[str, Any]:
-    """What the optimiser keeps of a parameter."""
+    """What the optimizer keeps of a parameter."""
     if type(key) is not int or not 0 <= key < len(parameters):
-        raise ValueError(f"optimiser: {key!r} is no parameter of {len(parameters)}")
-    kept = _mapping(found, f"optimiser.{key}")
+        raise ValueError(f"optimizer: {key!r} is no parameter of {len(parameters)}")
+    kept = _mapping(found, f"optimizer.{key}")
     momentum, own = kept.get("momentum_buffer"), parameters[key]
     if momentum is not None and not (isinstance(momentum, Tensor) and _described(momentum) == _described(own)):
-        raise ValueError(f"optimiser: the momentum of parameter {key} is not {_described(own)}")
+        raise ValueError(f"optimizer: the momentum of parameter {key} is not {_described(own)}")
     return {"momentum_buffer": momentum}
 
 

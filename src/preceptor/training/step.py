@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from preceptor.chain import Chain
+from preceptor.loss import DistillationLoss
 from preceptor.training.batches import Batch
-from preceptor.training.seat import Seat, part
+from preceptor.training.student import Seat, part
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Step:
         progress: share of training done when it begins.
         draws: seed of whatever a student draws in it (dropout).
         batch: as it is shown.
-        images: the same normalised, in the layout that is fast.
+        images: the same normalized, in the layout that is fast.
         signal: the teacher's logits; None when nobody listens.
     """
 
@@ -36,9 +36,9 @@ class Step:
     images: Float[Tensor, "batch channels height width"]
     signal: Float[Tensor, "batch classes"] | None
 
-    def heard_by(self, chain: Chain) -> Float[Tensor, "batch classes"] | None:
+    def heard_by(self, loss: DistillationLoss) -> Float[Tensor, "batch classes"] | None:
         """The teacher's logits, for a chain that listens now."""
-        return self.signal if chain.needs_teacher_at(self.progress) else None
+        return self.signal if loss.needs_teacher_at(self.progress) else None
 
 
 def draws_at(seed: int, epoch: int, number: int) -> int:
@@ -59,7 +59,7 @@ def logits_in(
 def take(step: Step, seat: Seat, precision: Literal["fp32", "bf16"]) -> None:
     """One pupil takes the step."""
     logits = logits_in(step, seat.run, precision)
-    seat.learn(logits, step.heard_by(seat.pupil.chain), step.batch, step.progress)
+    seat.learn(logits, step.heard_by(seat.pupil.loss), step.batch, step.progress)
 
 
 def _autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> AbstractContextManager[object]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from preceptor.errors import EnvironmentProblem
+from preceptor.errors import MachineError
 from preceptor.training.trace import (
     RANGE,
     Event,
@@ -18,7 +18,7 @@ from preceptor.training.trace import (
     step_spans,
 )
 
-PARTS = ("batch", "teacher", "student", "loss", "backward", "optimiser")
+PARTS = ("batch", "teacher", "student", "loss", "backward", "optimizer")
 """The ranges that the loop marks, in the order in which a step comes to them."""
 
 REST = "rest"
@@ -105,11 +105,11 @@ def profile_of(events: Sequence[Event], *, steps: int, skipped: int = 0, epoch_b
         epoch_begins: which of the steps, counted from 0, are the first of an epoch; they begin with their batch.
 
     Raises:
-        EnvironmentProblem: the trace holds no step, so the profiler lost it.
+        MachineError: the trace holds no step, so the profiler lost it.
     """
     spans = step_spans(events, steps, epoch_begins, PARTS[0])
     if not spans:
-        raise EnvironmentProblem("the profiler's trace holds no step: record fewer of them")
+        raise MachineError("the profiler's trace holds no step: record fewer of them")
     steps = len(spans)
     host = host_events(events, spans)
     device = device_events(events, spans)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from preceptor.errors import EnvironmentProblem
+from preceptor.errors import MachineError
 
 RANGE = "user_annotation"
 LAUNCHES = {"cuda_runtime", "cuda_driver"}
@@ -45,12 +45,12 @@ def read_trace(trace: bytes) -> list[Event]:
     """The events of a trace in Chrome's format, in the order of their starts.
 
     Raises:
-        EnvironmentProblem: the trace is not whole, as when it went to a disk that is full.
+        MachineError: the trace is not whole, as when it went to a disk that is full.
     """
     try:
         entries = json.loads(trace.decode(errors="replace"), strict=False)["traceEvents"]
     except ValueError as error:
-        raise EnvironmentProblem(f"the profiler's trace is not whole ({error}): is the disk full?") from error
+        raise MachineError(f"the profiler's trace is not whole ({error}): is the disk full?") from error
     return events_of(entries)
 
 

@@ -32,13 +32,13 @@ ABSTENTION = Study(
         Arm(
             name="ka",
             recipe="kd",
-            overrides={**HALVES, "correct": "probability_shift"},
+            overrides={**HALVES, "correction": "probability_shift"},
             about="corrected teacher (probability shift), plain head; weights half and half",
         ),
         Arm(
             name="kd-gambler",
             recipe="precise-abstain-b",
-            overrides={"correct": None},
+            overrides={"correction": None},
             about="plain distillation, abstaining head",
             against="kd",
         ),
@@ -47,14 +47,14 @@ ABSTENTION = Study(
         Arm(
             name="precise-abstain-b-6",
             recipe="precise-abstain-b",
-            overrides={"terms.gamble.truth.payoff": 6.0},
+            overrides={"terms.gamble.label_loss.payoff": 6.0},
             about="precise-abstain-b with payoff 6 in place of 2.2, so that less is kept back",
             against="ka",
         ),
         Arm(
             name="precise-abstain-a-6",
             recipe="precise-abstain-a",
-            overrides={"terms.gamble.match.payoff": 6.0},
+            overrides={"terms.gamble.loss.payoff": 6.0},
             about="precise-abstain-a with payoff 6",
             against="ka",
         ),
@@ -70,6 +70,6 @@ ABSTENTION = Study(
         "reservation",
     ),
     noun="recipe",
-    lessons=LESSONS,
+    training_images=LESSONS,
     **COMMON,
 )

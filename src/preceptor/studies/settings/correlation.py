@@ -9,7 +9,7 @@ STRONG = TeacherKind(name="strong", about="every label right, trained for 8 epoc
 
 
 def _alone(name: str, match: dict[str, str], about: str) -> Arm:
-    overrides = {"terms.cmkd": {"match": match, "weight": 2.0}}
+    overrides = {"terms.cmkd": {"loss": match, "weight": 2.0}}
     return Arm(name=name, recipe="cmkd-static", overrides=overrides, about=f"{about}, weight 2")
 
 
@@ -37,11 +37,11 @@ CORRELATION = Study(
             overrides={"terms.inter.weight": 2.0, "terms.intra.weight": 2.0},
             about="DIST with the weights of cmkd, 2 and 2",
         ),
-        _alone("pearson", {"stage": "pearson"}, "values alone, Pearson on probabilities"),
-        _alone("spearman", {"stage": "spearman"}, "ranks alone, soft rank by window"),
+        _alone("pearson", {"name": "pearson"}, "values alone, Pearson on probabilities"),
+        _alone("spearman", {"name": "spearman"}, "ranks alone, soft rank by window"),
         _alone(
             "spearman-permutahedron",
-            {"stage": "spearman", "rank": "permutahedron"},
+            {"name": "spearman", "rank": "permutahedron"},
             "ranks alone, soft rank by projection onto the permutahedron",
         ),
         *arms_of("cmkd-static"),
@@ -49,13 +49,13 @@ CORRELATION = Study(
         Arm(
             name="cmkd-reversed",
             recipe="cmkd",
-            overrides={"terms.cmkd.match": {"stage": "cmkd", "weighting": "values_when_hard"}},
+            overrides={"terms.cmkd.loss": {"name": "cmkd", "weighting": "values_when_hard"}},
             about="values and ranks of the classes, values where the teacher is unsure",
             against="cmkd-static",
         ),
     ),
     noun="correlation",
     columns=("accuracy", "difference"),
-    lessons=LESSONS,
+    training_images=LESSONS,
     **COMMON,
 )

@@ -15,20 +15,20 @@ def _arms_at(keep: int) -> tuple[Arm, ...]:
         Arm(
             name=control,
             recipe="lr-ds",
-            overrides={"select": {"stage": "random", "keep": share}},
-            about=f"label revision, taught by the teacher on {keep} % of the lessons, drawn at random",
+            overrides={"selection": {"name": "random", "keep": share}},
+            about=f"label revision, taught by the teacher on {keep} % of the training_images, drawn at random",
         ),
         Arm(
             name=f"helpful-{keep}",
             recipe="lr-ds",
-            overrides={"select.keep": share},
+            overrides={"selection.keep": share},
             about=f"taught on the {keep} % that help the teacher's held-out loss most",
             against=control,
         ),
         Arm(
             name=f"harmful-{keep}",
             recipe="lr-ds",
-            overrides={"select.keep": share, "select.lowest": True},
+            overrides={"selection.keep": share, "selection.lowest": True},
             about=f"taught on the {keep} % that help it least: the score the other way round",
             against=control,
         ),
@@ -41,7 +41,7 @@ DATA_SELECTION = Study(
     setting=(
         f"{setting(LESSONS)} "
         "40 % of the teacher's labels were taken for those of the class that looks most like theirs. It "
-        "teaches a part of the lessons, chosen by influence on its held-out loss; labels alone teach the rest."
+        "teaches a part of the training_images, chosen by influence on its held-out loss; labels alone teach the rest."
     ),
     shows=(
         "Whether it matters which samples the teacher teaches, or only how many: each selection is held against a "
@@ -53,6 +53,6 @@ DATA_SELECTION = Study(
     baseline="lr",
     noun="selection",
     columns=("accuracy", "difference", "taught"),
-    lessons=LESSONS,
+    training_images=LESSONS,
     **COMMON,
 )

@@ -1,7 +1,7 @@
 """The demo: a faulty teacher on handwritten digits, in a minute or two."""
 
 from preceptor.studies.study import Study, TeacherKind, arms_of
-from preceptor.training import Protocol
+from preceptor.training import TrainingConfig
 
 DEMO = Study(
     name="demo",
@@ -24,11 +24,11 @@ DEMO = Study(
     data="digits",
     pairs=((1, 7), (3, 8), (4, 9), (5, 6)),
     teachers=(TeacherKind(name="faulty", about="40 % of the labels of look-alike digits swapped", rate=0.4),),
-    lessons=600,
+    training_images=600,
     teacher="convnet32",
     student="convnet8",
-    teacher_protocol=Protocol(epochs=80),
-    student_protocol=Protocol(epochs=40),
+    teacher_protocol=TrainingConfig(epochs=80),
+    student_protocol=TrainingConfig(epochs=40),
     arms=arms_of("none", "kd", "label-revision", "label-revision-kl", "ka-ps", "ka-lsr", "drop-wrong"),
     seeds=(0, 1, 2),
 )

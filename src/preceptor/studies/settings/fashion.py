@@ -3,7 +3,7 @@
 from typing import Any
 
 from preceptor.studies.study import TeacherKind
-from preceptor.training import Protocol
+from preceptor.training import TrainingConfig
 
 COMMON: dict[str, Any] = {
     "data": "fashion-mnist",
@@ -11,8 +11,8 @@ COMMON: dict[str, Any] = {
     "augment": False,
     "teacher": "convnet32",
     "student": "convnet16",
-    "teacher_protocol": Protocol(epochs=4),
-    "student_protocol": Protocol(epochs=8),
+    "teacher_protocol": TrainingConfig(epochs=4),
+    "student_protocol": TrainingConfig(epochs=8),
     "seeds": (0, 1, 2),
 }
 """Settings; teachers learn from the quarter of the training images that is not held out.
@@ -38,9 +38,9 @@ def faulty(per_cent: int) -> TeacherKind:
     )
 
 
-def setting(lessons: int) -> str:
+def setting(training_images: int) -> str:
     """What was done, where a study has nothing else to say."""
     return (
         "Teachers learned from 15,000 images of Fashion-MNIST in 4 epochs; students are given "
-        f"{lessons:,} of the same images, with the right labels, for 8 epochs."
+        f"{training_images:,} of the same images, with the right labels, for 8 epochs."
     )

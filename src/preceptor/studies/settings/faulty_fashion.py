@@ -2,7 +2,7 @@
 
 from preceptor.studies.settings.fashion import faulty
 from preceptor.studies.study import Study, arms_of
-from preceptor.training import Protocol
+from preceptor.training import TrainingConfig
 
 FAULTY_FASHION = Study(
     name="faulty-teacher-fashion-mnist",
@@ -24,11 +24,11 @@ FAULTY_FASHION = Study(
     data="fashion-mnist",
     teachers=(faulty(40),),
     held_out=0.5,
-    lessons=4000,
+    training_images=4000,
     teacher="resnet14",
     student="resnet8",
-    teacher_protocol=Protocol(epochs=4),
-    student_protocol=Protocol(epochs=10),
+    teacher_protocol=TrainingConfig(epochs=4),
+    student_protocol=TrainingConfig(epochs=10),
     arms=arms_of("none", "kd", "label-revision", "label-revision-kl", "ka-ps", "ka-lsr", "drop-wrong"),
     seeds=(0, 1, 2),
 )

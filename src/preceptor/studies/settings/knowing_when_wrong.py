@@ -13,8 +13,8 @@ WARM_UP = 0.3333
 
 HEADS: dict[str, dict[str, Any] | None] = {
     "plain": None,
-    "gambler": {"stage": "gambler", "payoff": 2.2},
-    "sat": {"stage": "self_adaptive", "momentum": 0.9},
+    "gambler": {"name": "gambler", "payoff": 2.2},
+    "sat": {"name": "self_adaptive", "momentum": 0.9},
 }
 """The head's loss with the label; None has no extra output."""
 
@@ -22,7 +22,7 @@ _HALVES: dict[str, Any] = {"terms.ce.weight": 0.5, "terms.kl.weight": 0.5}
 _BASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "labels": ("none", {}, "labels alone"),
     "kd": ("kd", _HALVES, "plain distillation, weights half and half"),
-    "ka": ("kd", {**_HALVES, "correct": "probability_shift"}, "knowledge adjustment, weights half and half"),
+    "ka": ("kd", {**_HALVES, "correction": "probability_shift"}, "knowledge adjustment, weights half and half"),
     "lr": ("lr", {}, "label revision"),
     "cmkd": ("cmkd", {}, "correlation matching"),
 }
@@ -45,7 +45,7 @@ def _arm(base: str, head: str) -> Arm:
             against=None if base == "labels" else "labels",
             group=_GROUPS[head],
         )
-    label_term = {"truth": loss, "weight": overrides.get("terms.ce.weight", 1.0), "since": WARM_UP}
+    label_term = {"label_loss": loss, "weight": overrides.get("terms.ce.weight", 1.0), "since": WARM_UP}
     if recipe == "lr":
         label_term["where"] = "right"  # as lr's own term with the label
     return Arm(
@@ -105,6 +105,6 @@ KNOWING_WHEN_WRONG = Study(
     baseline="labels",
     columns=_columns(),
     noun="recipe",
-    lessons=LESSONS,
+    training_images=LESSONS,
     **COMMON,
 )

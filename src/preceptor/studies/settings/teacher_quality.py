@@ -28,7 +28,7 @@ TEACHER_QUALITY = Study(
     ),
     arms=arms_of("none", "kd", "lr", "label-revision-kl", "ka-ps", "ka-lsr", "drop-wrong"),
     repair="clean",
-    columns=("accuracy", "difference", "repair", "touched"),
-    lessons=LESSONS,
+    columns=("accuracy", "difference", "repair", "affected"),
+    training_images=LESSONS,
     **COMMON,
 )

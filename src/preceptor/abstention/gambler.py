@@ -1,0 +1,207 @@
+"""The gambler: a student with one output more, the last, for the share of its stake that it keeps back.
+
+With ``q = softmax(z)`` over m classes and the reservation, a bet on the true class pays ``o q_y + q_{m+1}``: the payoff
+``o`` times what was put on it, and what was kept. Liu et al., "Deep Gamblers: Learning to Abstain with Portfolio
+Theory", 2019, arXiv:1907.00208. Losses are in the form of their code, ``-ln(q_y + q_{m+1} / o)``; the form of their
+README, ``-ln(o q_y + q_{m+1})``, is lower by the constant ``ln o``.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from preceptor.context import at_class, column
+from preceptor.errors import InputError
+from preceptor.registry import TargetSpace, register
+
+
+def gambler_loss(
+    logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"], payoff: float
+) -> Float[Tensor, " batch"]:
+    """``-ln(q_y + q_{m+1} / o)`` per sample, with ``q = softmax(z)``; at least 0 for a payoff of at least 1.
+
+    Args:
+        logits: m + 1 outputs, the reservation last.
+        label: class numbers, 0 to m - 1.
+        payoff: ``o``, above 0. From m on keeping anything back never pays, up to 1 it always does.
+
+    Liu et al., arXiv:1907.00208, in the form of their code.
+    """
+    log_probs = logits.log_softmax(dim=1)
+    return -torch.logaddexp(at_class(log_probs, label), log_probs[:, -1] - _log(payoff))
+
+
+def soft_gambler_loss(
+    logits: Float[Tensor, "batch outputs"],
+    target_log_probs: Float[Tensor, "batch classes"],
+    temperature: float | Float[Tensor, " batch"],
+    payoff: float,
+) -> Float[Tensor, " batch"]:
+    """``-T^2 sum_i p_i ln(q_i + q_{m+1} / o)`` per sample, with ``q = softmax(z / T)`` over the m + 1 outputs.
+
+    The target is the distribution of the outcome; a log-probability of -inf is a class that never comes.
+
+    Args:
+        logits: m + 1 outputs, the reservation last.
+        target_log_probs: of the m classes.
+        temperature: ``T``, one number or one per sample.
+        payoff: ``o``, above 0.
+
+    The doubling rate of Liu et al., arXiv:1907.00208, with the teacher's word for the outcome: a reconstruction.
+    """
+    log_probs = (logits / column(temperature)).log_softmax(dim=1)
+    log_gain = torch.logaddexp(log_probs[:, :-1], log_probs[:, -1:] - _log(payoff))
+    return -(temperature**2) * (target_log_probs.exp() * log_gain).sum(dim=1)
+
+
+def optimal_bets(
+    probs: Float[Tensor, "batch classes"], payoff: float
+) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, " batch"]]:
+    """The bets and the reservation that a gambler who knows the outcome's distribution would choose.
+
+    They minimize the (soft) gambler loss at temperature 1: ``b_i = max(p_i - b_0 / o, 0)``, where ``b_0`` is the least
+    of ``(1 - sum of the k largest p) / (1 - k / o)`` over every k below o. Everything is kept back if and only if
+    ``max p <= 1 / o``, nothing is for a payoff above m. At ``o = m`` several choices are as good; this one keeps most.
+
+    Args:
+        probs: rows that sum to 1.
+        payoff: ``o``, above 0.
+
+    Returns:
+        The bets [batch, classes] and the reservation [batch]; together they sum to 1.
+
+    The Karush-Kuhn-Tucker conditions of the problem in Liu et al., arXiv:1907.00208; derived by this project.
+    """
+    classes = probs.shape[1]
+    most = math.ceil(min(_positive(payoff), classes + 1)) - 1  # the largest k below o
+    smallest = F.pad(probs.sort(dim=1).values.cumsum(dim=1)[:, :-1], (1, 0))
+    rest = F.pad(smallest, (0, 1), value=1.0)[:, classes - most :]  # 1 - sum of the k largest, k = most, ..., 0
+    k = torch.arange(most, -1, -1, dtype=probs.dtype, device=probs.device)
+    kept = (rest / (1 - k / payoff)).amin(dim=1)
+    return (probs - kept.unsqueeze(1) / payoff).clamp(min=0), kept
+
+
+def reservation(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
+    """``q_{m+1}``, the probability of the extra output: how much of its stake the student keeps back, 0 to 1."""
+    return logits.softmax(dim=1)[:, -1]
+
+
+@register("label_loss", "gambler", paper="Liu et al., 2019, arXiv:1907.00208 (Deep Gamblers)")
+@dataclass(frozen=True)
+class Gambler:
+    """Gambler loss with the label: the student bets on a class or keeps its stake.
+
+    It wants a student with one output more than there are classes. From the start of training on it may end in
+    keeping everything back (Liu et al. train on cross-entropy first where the payoff is low): limit it with ``since``.
+
+    Args:
+        payoff: what a bet on the true class pays, above 1 and below the number of classes. A class is worth a bet
+            from a probability of 1 / payoff on; the lower, the more the student keeps back. Default 2.2 (the default
+            of Liu et al.'s code).
+
+    Raises:
+        InputError: the payoff is not above 1, or, in the call, not below the number of classes.
+    """
+
+    payoff: float = 2.2
+    wants_reservation: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_payoff("gambler", self.payoff)
+
+    def check_classes(self, classes: int) -> None:
+        """Refuse a payoff with which keeping anything back never pays.
+
+        Raises:
+            InputError: the payoff is not below the number of classes.
+        """
+        _check_below_classes("gambler", self.payoff, classes)
+
+    def __call__(
+        self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Apply :func:`gambler_loss`."""
+        self.check_classes(student_logits.shape[1] - 1)
+        return gambler_loss(student_logits, label, self.payoff)
+
+
+@register(
+    "loss",
+    "soft_gambler",
+    paper="Xu, Pu, Zhao, ICPR 2020, doi:10.1109/ICPR48806.2021.9412696; reconstruction: how they join the gambler's "
+    "loss to the teacher's word is not known",
+)
+@dataclass(frozen=True)
+class SoftGambler:
+    """Gambler loss with the teacher's corrected word for the distribution of the outcome, times T squared.
+
+    It wants a student with one output more than there are classes. With a one-hot target at temperature 1 it is
+    Deep Gamblers' loss. Where the target's largest probability is at most 1 / payoff, keeping everything back is the
+    optimum (:func:`optimal_bets`): a temperature that softens the target makes the student collapse. Use temperature
+    1, or a payoff above 1 / median(max p).
+
+    Args:
+        payoff: what a bet on the true class pays, above 1 and below the number of classes. Default 2.2 (the default
+            of Liu et al.'s code, arXiv:1907.00208; Xu et al.'s value is not known).
+
+    Raises:
+        InputError: the payoff is not above 1, or, in the call, not below the number of classes.
+    """
+
+    payoff: float = 2.2
+    target_space: ClassVar[TargetSpace] = "log_probs"
+    zero_at_teacher: ClassVar[bool] = False
+    wants_reservation: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_payoff("soft_gambler", self.payoff)
+
+    def check_classes(self, classes: int) -> None:
+        """Refuse a payoff with which keeping anything back never pays.
+
+        Raises:
+            InputError: the payoff is not below the number of classes.
+        """
+        _check_below_classes("soft_gambler", self.payoff, classes)
+
+    def __call__(
+        self,
+        student_logits: Float[Tensor, "batch outputs"],
+        target: Float[Tensor, "batch classes"],
+        temperature: float | Float[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Apply :func:`soft_gambler_loss`."""
+        self.check_classes(student_logits.shape[1] - 1)
+        return soft_gambler_loss(student_logits, target, temperature, self.payoff)
+
+
+def _positive(payoff: float) -> float:
+    if not payoff > 0:
+        raise InputError(f"payoff = {payoff}: must be above 0")
+    return payoff
+
+
+def _log(payoff: float) -> float:
+    return math.log(_positive(payoff))
+
+
+def _check_payoff(component: str, payoff: float) -> None:
+    if not 1 < payoff < math.inf:
+        raise InputError(
+            f"{component}: payoff = {payoff}: must be above 1, or keeping everything back always pays, and below the "
+            "number of classes"
+        )
+
+
+def _check_below_classes(component: str, payoff: float, classes: int) -> None:
+    if payoff >= classes:
+        raise InputError(
+            f"{component}: payoff = {payoff} with {classes} classes: must be below the number of classes, or keeping "
+            "anything back never pays"
+        )

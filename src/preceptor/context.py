@@ -1,0 +1,149 @@
+"""BatchContext: what one batch carries along the chain, and the few helpers every component shares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+UNLABELED = -1
+"""The label of a sample that the teacher alone teaches."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Intermediate activations of both networks, by layer name, for terms that ask for them."""
+
+    student: Mapping[str, Tensor]
+    teacher: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class BatchContext:
+    """One batch, as temperatures and selections see it. Nothing in it carries gradient.
+
+    Attributes:
+        student: logits; outputs = classes, or classes + 1 when the head may abstain. Detached, so that a
+            weight or temperature made from it is detached by construction.
+        teacher: raw logits.
+        label: the given label; ``UNLABELED`` where there is none.
+        teacher_class: the teacher's prediction, decided once on the raw logits, ties to the smallest index.
+        index: position in the training set, when the caller gives it.
+        asked: the samples on which the teacher is listened to; None is all of them. On the others its logits are zeros
+            and it is neither right nor wrong.
+        progress: share of training done, 0 to 1.
+        features: activations by name, when a term asks for them.
+    """
+
+    student: Float[Tensor, "batch outputs"]
+    teacher: Float[Tensor, "batch classes"]
+    label: Int[Tensor, " batch"]
+    teacher_class: Int[Tensor, " batch"]
+    index: Int[Tensor, " batch"] | None = None
+    progress: float = 0.0
+    features: Features | None = None
+    asked: Bool[Tensor, " batch"] | None = None
+
+    @property
+    def labeled(self) -> Bool[Tensor, " batch"]:
+        """Samples that have a label."""
+        return self.label != UNLABELED
+
+    @property
+    def right(self) -> Bool[Tensor, " batch"]:
+        """LabeledData samples whose label the teacher predicts."""
+        return self._if_asked(self.teacher_class == self.label)
+
+    @property
+    def wrong(self) -> Bool[Tensor, " batch"]:
+        """LabeledData samples for which the teacher predicts another class."""
+        return self._if_asked(self.labeled & (self.teacher_class != self.label))
+
+    def _if_asked(self, samples: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return samples if self.asked is None else samples & self.asked
+
+
+def predicted_class(logits: Float[Tensor, "batch classes"]) -> Int[Tensor, " batch"]:
+    """The class of the largest logit, ties to the smallest index.
+
+    ``torch.argmax`` leaves the choice among equal values open; this does not. A row that holds NaN gives
+    the last class: finding such rows is the caller's task.
+    """
+    classes = logits.shape[1]
+    position = torch.arange(classes, device=logits.device).expand_as(logits)
+    largest = logits == logits.amax(dim=1, keepdim=True)
+    return torch.where(largest, position, classes - 1).amin(dim=1)
+
+
+def column(temperature: float | Tensor) -> float | Tensor:
+    """A temperature shaped to divide logits [batch, classes]: a scalar as it is, [batch] as [batch, 1]."""
+    if isinstance(temperature, Tensor) and temperature.dim() == 1:
+        return temperature.unsqueeze(1)
+    return temperature
+
+
+def at_class(values: Float[Tensor, "batch classes"], index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Each row's value at one class."""
+    return values.gather(1, index.unsqueeze(1)).squeeze(1)
+
+
+def is_class(values: Float[Tensor, "batch classes"], index: Int[Tensor, " batch"]) -> Bool[Tensor, "batch classes"]:
+    """True at one class of each row: a one-hot mask."""
+    return torch.arange(values.shape[1], device=values.device) == index.unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """What a network makes of images: its logits, and what its last linear layer made them from.
+
+    Attributes:
+        logits: raw, at temperature 1.
+        features: the input of the last linear layer; None when nobody asked for it.
+    """
+
+    logits: Float[Tensor, "n classes"]
+    features: Float[Tensor, "n dimensions"] | None = None
+
+
+@dataclass(frozen=True)
+class TeacherSnapshot:
+    """The teacher at one moment of its own training.
+
+    Attributes:
+        learning_rate: at that moment.
+        train: its outputs on the training samples, as they are, without augmentation.
+        held_out: its outputs on the held-out samples; None when there are none.
+    """
+
+    learning_rate: float
+    train: ModelOutputs
+    held_out: ModelOutputs | None
+
+
+@dataclass(frozen=True)
+class SelectionData:
+    """What is known before training. Everything is on one device and carries no gradient.
+
+    Attributes:
+        index: positions in the training set, one a training sample.
+        label: of the training samples; -1 where there is none.
+        held_out_label: of samples that are held out from training.
+        checkpoints: of the teacher, oldest first; the last is the teacher itself.
+        has_bias: whether its last layer adds a bias, which then counts as one more feature that is always 1.
+        size: how many images the training set has; positions are below it.
+        seed: of whatever is drawn.
+    """
+
+    index: Int[Tensor, " n"]
+    label: Int[Tensor, " n"]
+    held_out_label: Int[Tensor, " m"] | None
+    checkpoints: tuple[TeacherSnapshot, ...]
+    has_bias: bool
+    size: int
+    seed: int = 0
+
+    @property
+    def teacher(self) -> TeacherSnapshot:
+        """The teacher as it teaches."""
+        return self.checkpoints[-1]

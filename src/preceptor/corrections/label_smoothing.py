@@ -1,0 +1,71 @@
+"""Label smoothing in the teacher's place: where it is wrong, its word is thrown away (Knowledge Adjustment, LSR)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preceptor.context import is_class
+from preceptor.errors import InputError
+from preceptor.registry import Scope, register
+
+
+def truth_probability(eps: float, classes: int) -> float:
+    """``c = 1 - eps + eps / C``: what the textbook's eps puts on the truth. Its inverse: eps = (1 - c) C / (C - 1)."""
+    return 1 - eps + eps / classes
+
+
+def smoothed_one_hot(
+    log_probs: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"], correct_prob: float
+) -> Float[Tensor, "batch classes"]:
+    """The log of ``c`` on the truth and ``(1 - c) / (C - 1)`` elsewhere, in the shape and type of ``log_probs``.
+
+    It is a probability already and is not softened by the chain's temperature (this project's choice; the
+    paper's is not known).
+    """
+    smallest = torch.finfo(log_probs.dtype).tiny  # keeps correct_prob = 1 finite in log-space
+    on_truth = math.log(max(correct_prob, smallest))
+    elsewhere = math.log(max((1 - correct_prob) / (log_probs.shape[1] - 1), smallest))
+    background = torch.full_like(log_probs, elsewhere)
+    return background.masked_fill(is_class(log_probs, label), on_truth)
+
+
+@register("correction", "label_smoothing", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Knowledge Adjustment, LSR)")
+@dataclass(frozen=True)
+class LabelSmoothing:
+    """Replace the teacher's word by a smoothed one-hot label.
+
+    Two parametrizations of one target:
+
+    Args:
+        correct_prob: ``c`` on the truth and ``(1 - c) / (C - 1)`` elsewhere. Default 0.9 (KD_Lib's; the paper's form
+            and value are not known).
+        eps: textbook form, ``(1 - eps) [i = y] + eps / C``, that is ``c = 1 - eps + eps / C``; when it is given, it
+            takes the place of ``correct_prob``.
+        apply_to: "wrong" (default, the paper's) or "all" labeled samples.
+    """
+
+    correct_prob: float = 0.9
+    eps: float | None = None
+    apply_to: Scope = "wrong"
+
+    def __post_init__(self) -> None:
+        for name in ("correct_prob", "eps"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"label_smoothing: {name} = {value}: must be between 0 and 1")
+
+    def on_truth(self, classes: int) -> float:
+        """The probability this target gives to the true class."""
+        return self.correct_prob if self.eps is None else truth_probability(self.eps, classes)
+
+    def __call__(
+        self,
+        log_probs: Float[Tensor, "batch classes"],
+        label: Int[Tensor, " batch"],
+        teacher_class: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Apply :func:`smoothed_one_hot`."""
+        return smoothed_one_hot(log_probs, label, self.on_truth(log_probs.shape[1]))

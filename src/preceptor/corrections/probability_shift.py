@@ -1,0 +1,48 @@
+"""Probability Shift: the teacher's top class and the true class change places."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preceptor.context import at_class, is_class
+from preceptor.registry import Scope, register
+
+
+def probability_shift(
+    values: Float[Tensor, "batch classes"],
+    label: Int[Tensor, " batch"],
+    teacher_class: Int[Tensor, " batch"],
+) -> Float[Tensor, "batch classes"]:
+    """Swap each row's values at the teacher's class and at the label.
+
+    A permutation, so it is the same on logits, log-probabilities or probabilities, and commutes with the
+    softmax at any temperature. The identity where the teacher is right.
+
+    Wen, Lai and Qian, "Preparing Lessons: Improve Knowledge Distillation with Better Supervision",
+    arXiv:1911.07471 (Knowledge Adjustment, PS).
+    """
+    at_label, at_top = at_class(values, label), at_class(values, teacher_class)
+    top_lowered = torch.where(is_class(values, teacher_class), at_label.unsqueeze(1), values)
+    return torch.where(is_class(values, label), at_top.unsqueeze(1), top_lowered)
+
+
+@register("correction", "probability_shift", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Knowledge Adjustment, PS)")
+@dataclass(frozen=True)
+class ProbabilityShift:
+    """Swap the teacher's top probability with the true class's, where the teacher is wrong."""
+
+    @property
+    def apply_to(self) -> Scope:
+        """Always "wrong": on a right sample the swap is the identity."""
+        return "wrong"
+
+    def __call__(
+        self,
+        log_probs: Float[Tensor, "batch classes"],
+        label: Int[Tensor, " batch"],
+        teacher_class: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch classes"]:
+        """Apply :func:`probability_shift`."""
+        return probability_shift(log_probs, label, teacher_class)

@@ -1,0 +1,234 @@
+"""Correlation of the student's row with the teacher's: of values (Pearson), of ranks (Spearman), and both (CMKD)."""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preceptor.context import column
+from preceptor.errors import InputError
+from preceptor.losses.soft_rank import permutahedron_soft_rank, window_soft_rank
+from preceptor.registry import TargetSpace, register, registered_name
+
+On = Literal["prob", "z", "plain_prob"]
+"""Pearson on probabilities, softmax of the z-scores over T; on the z-scores (the same as on the logits); or, as in
+DIST, on the softmax of the logits over T as they are."""
+
+Rank = Literal["window", "permutahedron"]
+"""Which soft rank: see :mod:`preceptor.losses.soft_rank`."""
+
+Weighting = Literal["ranks_when_hard", "values_when_hard", "static"]
+"""Which of the two losses counts for a hard sample; or half and half for every sample."""
+
+
+def z_score(logits: Float[Tensor, "batch classes"], eps: float = 1e-7) -> Float[Tensor, "batch classes"]:
+    """``(z - mean) / (std + eps)`` per row, std unbiased; a constant row becomes zeros, with gradient zero.
+
+    Sun et al., "Logit Standardization in Knowledge Distillation", 2024, arXiv:2403.01427 (the form of their code).
+    """
+    centerd = logits - logits.mean(dim=1, keepdim=True)
+    variance = centerd.square().sum(dim=1, keepdim=True) / (logits.shape[1] - 1)
+    varies = variance > 0
+    deviation = torch.where(varies, variance, 1).sqrt()  # the root has no gradient at 0
+    return torch.where(varies, centerd / (deviation + eps), 0)
+
+
+def pearson(
+    first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"], eps: float = 1e-8
+) -> Float[Tensor, " batch"]:
+    """``<a - mean a, b - mean b> / max(|a - mean a| |b - mean b|, eps)`` per row, from -1 to 1; 0 for a constant row.
+
+    DIST adds eps to the denominator; a floor does the same for constant rows and keeps a row's correlation with
+    itself at 1. Huang et al., "Knowledge Distillation from A Stronger Teacher" (DIST), 2022, arXiv:2205.10536.
+    """
+    first = first - first.mean(dim=1, keepdim=True)
+    second = second - second.mean(dim=1, keepdim=True)
+    lengths: Tensor = first.norm(dim=1) * second.norm(dim=1)
+    return (first * second).sum(dim=1) / lengths.clamp(min=eps)
+
+
+def pearson_loss(
+    student_logits: Float[Tensor, "batch classes"],
+    target_logits: Float[Tensor, "batch classes"],
+    temperature: float | Float[Tensor, " batch"] = 1.0,
+    on: On = "prob",
+) -> Float[Tensor, " batch"]:
+    """``1 - rho`` of z-scores, or of probabilities: softmax of these, or of the plain logits, over T; from 0 to 2."""
+    student, teacher = student_logits, target_logits
+    if on != "plain_prob":
+        student, teacher = z_score(student), z_score(teacher)
+    if on != "z":
+        divisor = column(temperature)
+        student, teacher = (student / divisor).softmax(dim=1), (teacher / divisor).softmax(dim=1)
+    return 1 - pearson(student, teacher)
+
+
+def spearman_loss(
+    student_logits: Float[Tensor, "batch classes"],
+    target_logits: Float[Tensor, "batch classes"],
+    rank: Rank = "window",
+    strength: float | None = None,
+) -> Float[Tensor, " batch"]:
+    """``1 - rho`` of the soft ranks of z-scored logits; from 0 to 2. The strength defaults to 1 / classes."""
+    chosen = 1 / student_logits.shape[1] if strength is None else strength
+    soft_rank = window_soft_rank if rank == "window" else permutahedron_soft_rank
+    return 1 - pearson(soft_rank(z_score(student_logits), chosen), soft_rank(z_score(target_logits), chosen))
+
+
+def difficulty(target_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """The teacher's entropy at temperature 1 over ln C, from 0 (sure) to 1 (uniform)."""
+    log_probs = target_logits.log_softmax(dim=1)
+    entropy = -(log_probs.exp() * log_probs).sum(dim=1)
+    return (entropy / math.log(target_logits.shape[1])).clamp(max=1)  # rounding alone exceeds it
+
+
+def is_degenerate(rank: Rank, strength: float, classes: int) -> bool:
+    """Whether so strong a soft rank of z-scores is (nearly) linear in them, so that Spearman becomes Pearson.
+
+    The projection pools every class of a normal row from about 1 on with 4 classes, 6 / C with 10 and 8 / C with 100;
+    the window reaches across the whole row from about 5 on.
+    """
+    return strength * classes >= min(classes, 6) if rank == "permutahedron" else strength >= 5
+
+
+class _AmongThreeOrMore:
+    """What correlates the classes of a row."""
+
+    def check_classes(self, classes: int) -> None:
+        """Refuse fewer than 3 classes.
+
+        Raises:
+            InputError: with two, every correlation is 1 or -1.
+        """
+        if classes < 3:
+            raise InputError(
+                f"{registered_name(self)}: {classes} classes: two values always correlate fully, so it would teach "
+                "nothing: use kl"
+            )
+
+
+def _warn_if_degenerate(component: str, rank: Rank, strength: float | None, classes: int) -> None:
+    if strength is None or torch.compiler.is_compiling() or not is_degenerate(rank, strength, classes):
+        return
+    warnings.warn(
+        f"{component}: strength = {strength} with {classes} classes makes the {rank} rank linear, so that its Spearman "
+        f"correlation is Pearson's: lower it, 1 / classes = {1 / classes:.3g} is the default",
+        stacklevel=3,
+    )
+
+
+def _check_strength(component: str, strength: float | None) -> None:
+    if strength is not None and not 0 < strength < float("inf"):
+        raise InputError(f"{component}: strength = {strength}: must be above 0 and finite, or null for 1 / classes")
+
+
+@register(
+    "loss", "pearson", paper="Huang et al., 2022, arXiv:2205.10536 (DIST, the inter-class term), on z-scored logits"
+)
+@dataclass(frozen=True)
+class Pearson(_AmongThreeOrMore):
+    """One minus the Pearson correlation of the student's row with the teacher's.
+
+    Args:
+        on: "prob" (default), "z" or "plain_prob".
+    """
+
+    on: On = "prob"
+    target_space: ClassVar[TargetSpace] = "logits"
+    zero_at_teacher: ClassVar[bool] = True
+
+    def __call__(
+        self,
+        student_logits: Float[Tensor, "batch classes"],
+        target: Float[Tensor, "batch classes"],
+        temperature: float | Float[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Apply :func:`pearson_loss`."""
+        return pearson_loss(student_logits, target, temperature, self.on)
+
+
+@register("loss", "spearman", paper="Niu et al., 2024, arXiv:2410.06561 (CMKD's rank loss); reconstruction")
+@dataclass(frozen=True)
+class Spearman(_AmongThreeOrMore):
+    """One minus the correlation of the student's soft ranks of the classes with the teacher's.
+
+    Args:
+        rank: "window" (default, the fast one) or "permutahedron" (the literature's).
+        strength: of the soft rank, on z-scored logits; None is 1 / classes, which keeps ranks meaningful and the
+            gradient alive (this project's measurement; the paper's value is not known).
+    """
+
+    rank: Rank = "window"
+    strength: float | None = None
+    target_space: ClassVar[TargetSpace] = "logits"
+    zero_at_teacher: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_strength("spearman", self.strength)
+
+    def __call__(
+        self,
+        student_logits: Float[Tensor, "batch classes"],
+        target: Float[Tensor, "batch classes"],
+        temperature: float | Float[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Apply :func:`spearman_loss`."""
+        _warn_if_degenerate("spearman", self.rank, self.strength, target.shape[1])
+        return spearman_loss(student_logits, target, self.rank, self.strength)
+
+
+@register("loss", "cmkd", paper="Niu et al., 2024, arXiv:2410.06561 (CMKD); reconstruction: weights and rank are ours")
+@dataclass(frozen=True)
+class CMKD(_AmongThreeOrMore):
+    """Pearson and Spearman correlation, weighted for each sample by how hard it is for the teacher.
+
+    ``beta (1 - w) L_Pearson + gamma w L_Spearman`` with w the teacher's normalized entropy. What the paper calls
+    difficulty, its weights and its rank operator are not known.
+
+    Args:
+        weighting: "ranks_when_hard" (default), "values_when_hard", or "static", w = 1/2.
+        beta, gamma: default 2, taken over from DIST.
+        on: see :class:`Pearson`.
+        rank, strength: see :class:`Spearman`.
+    """
+
+    weighting: Weighting = "ranks_when_hard"
+    beta: float = 2.0
+    gamma: float = 2.0
+    on: On = "prob"
+    rank: Rank = "window"
+    strength: float | None = None
+    target_space: ClassVar[TargetSpace] = "logits"
+    zero_at_teacher: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_strength("cmkd", self.strength)
+        if not (abs(self.beta) < float("inf") and abs(self.gamma) < float("inf")):
+            raise InputError(f"cmkd: beta = {self.beta}, gamma = {self.gamma}: must be finite")
+
+    def rank_weight(self, target: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+        """w: the share of the rank loss."""
+        if self.weighting == "static":
+            return torch.full_like(target[:, 0], 0.5)
+        hard = difficulty(target)
+        return hard if self.weighting == "ranks_when_hard" else 1 - hard
+
+    def __call__(
+        self,
+        student_logits: Float[Tensor, "batch classes"],
+        target: Float[Tensor, "batch classes"],
+        temperature: float | Float[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """The weighted sum of :func:`pearson_loss` and :func:`spearman_loss`."""
+        _warn_if_degenerate("cmkd", self.rank, self.strength, target.shape[1])
+        weight = self.rank_weight(target).detach()
+        values = pearson_loss(student_logits, target, temperature, self.on)
+        ranks = spearman_loss(student_logits, target, self.rank, self.strength)
+        return self.beta * (1 - weight) * values + self.gamma * weight * ranks

@@ -1,0 +1,49 @@
+"""Kullback-Leibler divergence from the teacher's distribution to the student's."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preceptor.context import column
+from preceptor.registry import TargetSpace, register
+
+
+def kl_divergence(
+    student_logits: Float[Tensor, "batch classes"],
+    target_log_probs: Float[Tensor, "batch classes"],
+    temperature: float | Float[Tensor, " batch"] = 1.0,
+) -> Float[Tensor, " batch"]:
+    """``sum_i p_i (ln p_i - ln q_i)`` per sample, with ``q = softmax(z / T)`` and ``p`` given in log-space.
+
+    The target's log-probabilities must be finite (every correction here keeps them so).
+    """
+    student_log_probs = (student_logits / column(temperature)).log_softmax(dim=1)
+    return (target_log_probs.exp() * (target_log_probs - student_log_probs)).sum(dim=1)
+
+
+@register("loss", "kl", paper="Hinton, Vinyals, Dean, 2015, arXiv:1503.02531")
+@dataclass(frozen=True)
+class KL:
+    """Kullback-Leibler divergence at the chain's temperature, times T squared.
+
+    Args:
+        temperature_squared: multiply each sample's loss by its own T^2, which keeps the size of the gradient
+            when T changes. Default True (Hinton et al., section 2).
+    """
+
+    temperature_squared: bool = True
+    target_space: ClassVar[TargetSpace] = "log_probs"
+    zero_at_teacher: ClassVar[bool] = True
+
+    def __call__(
+        self,
+        student_logits: Float[Tensor, "batch classes"],
+        target: Float[Tensor, "batch classes"],
+        temperature: float | Float[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """``T^2 KL(p, softmax(z / T))`` per sample."""
+        divergence = kl_divergence(student_logits, target, temperature)
+        return divergence * temperature**2 if self.temperature_squared else divergence

@@ -1,0 +1,73 @@
+"""Squared errors between student and teacher, on logits and on probabilities."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preceptor.context import column
+from preceptor.registry import TargetSpace, register
+
+
+def squared_error_logits(
+    student_logits: Float[Tensor, "batch classes"], target_logits: Float[Tensor, "batch classes"]
+) -> Float[Tensor, " batch"]:
+    """``mean_i (z_i - t_i)^2`` per sample, over classes. Not blind to a constant added to either row."""
+    return (student_logits - target_logits).square().mean(dim=1)
+
+
+def squared_error_probs(
+    student_logits: Float[Tensor, "batch classes"],
+    target_log_probs: Float[Tensor, "batch classes"],
+    temperature: float | Float[Tensor, " batch"] = 1.0,
+) -> Float[Tensor, " batch"]:
+    """``mean_i (softmax(z / T)_i - p_i)^2`` per sample, over classes."""
+    probs = (student_logits / column(temperature)).softmax(dim=1)
+    return (probs - target_log_probs.exp()).square().mean(dim=1)
+
+
+@register(
+    "loss",
+    "squared_error_logits",
+    paper="Ba, Caruana, 2014, arXiv:1312.6184; used by Lan et al., 2024, arXiv:2404.03693",
+)
+@dataclass(frozen=True)
+class SquaredErrorLogits:
+    """Squared error on logits, mean over classes; the temperature plays no part.
+
+    A corrected sample's target is ``t + T (ln p' - ln p)``: the raw logits where nothing was corrected, the
+    swapped ones under probability shift.
+    """
+
+    target_space: ClassVar[TargetSpace] = "logits"
+    zero_at_teacher: ClassVar[bool] = True
+
+    def __call__(
+        self,
+        student_logits: Float[Tensor, "batch classes"],
+        target: Float[Tensor, "batch classes"],
+        temperature: float | Float[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Apply :func:`squared_error_logits`."""
+        return squared_error_logits(student_logits, target)
+
+
+@register("loss", "squared_error_probs", paper="Lan et al., 2024, arXiv:2404.03693, as re-implemented in RLD")
+@dataclass(frozen=True)
+class SquaredErrorProbs:
+    """Squared error on probabilities at the chain's temperature, mean over classes, without a factor T^2."""
+
+    target_space: ClassVar[TargetSpace] = "log_probs"
+    zero_at_teacher: ClassVar[bool] = True
+
+    def __call__(
+        self,
+        student_logits: Float[Tensor, "batch classes"],
+        target: Float[Tensor, "batch classes"],
+        temperature: float | Float[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch"]:
+        """Apply :func:`squared_error_probs`."""
+        return squared_error_probs(student_logits, target, temperature)

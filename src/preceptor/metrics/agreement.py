@@ -1,0 +1,55 @@
+"""How like its teacher a student answers."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from preceptor.chunking import chunked
+from preceptor.context import UNLABELED, predicted_class
+from preceptor.losses.correlation import pearson
+from preceptor.losses.kl import kl_divergence
+
+
+@chunked
+def same_answer(student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]) -> Bool[Tensor, " n"]:
+    """Whether the student predicts what the teacher predicts, ties going to the first class in both.
+
+    Its mean is the fidelity of Stanton et al., "Does Knowledge Distillation Really Work?", 2021, arXiv:2106.05945.
+    """
+    return predicted_class(student) == predicted_class(teacher)
+
+
+@chunked
+def divergence_from_teacher(
+    student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]
+) -> Float[Tensor, " n"]:
+    """``KL(p, q) = sum_i p_i ln (p_i / q_i)`` of the teacher's p from the student's q at temperature 1, in nats."""
+    return kl_divergence(student.double(), teacher.double().log_softmax(dim=1))
+
+
+@chunked
+def rank_correlation(student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
+    """Spearman correlation of the two rows of class logits, the tied sharing their mean rank; float64.
+
+    NaN where a row is constant, and with fewer than three classes, where any two rows correlate fully.
+    """
+    from scipy.stats import rankdata
+
+    if student.shape[1] < 3:
+        return torch.full((len(student),), float("nan"), dtype=torch.float64)
+    own, theirs = (torch.from_numpy(rankdata(logits.double().cpu().numpy(), axis=1)) for logits in (student, teacher))
+    vary = (own != own[:, :1]).any(dim=1) & (theirs != theirs[:, :1]).any(dim=1)
+    return torch.where(vary, pearson(own, theirs), float("nan"))
+
+
+@chunked
+def copied_error(
+    student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """1 where the student repeats the teacher's wrong answer, 0 where it does not; NaN where the teacher is not wrong.
+
+    Our measure of what plain distillation is feared to do. NaN for the unlabeled as well.
+    """
+    theirs = predicted_class(teacher)
+    teacher_errs = (labels != UNLABELED) & (theirs != labels)
+    return torch.where(teacher_errs, (predicted_class(student) == theirs).double(), float("nan"))

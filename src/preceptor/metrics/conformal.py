@@ -1,0 +1,265 @@
+"""Conformal prediction sets: instead of one answer or none, all classes that cannot be ruled out.
+
+Split conformal prediction: every class of every sample gets a nonconformity, higher when it fits less; the threshold
+is a quantile of that of the true classes of a calibration set; a new sample's set holds the classes up to it. If
+calibration samples and new ones are exchangeable, and the calibration samples were used for nothing else, the set
+misses the true class with probability at most alpha, on average over calibration sets and new samples: neither for
+each class nor for each kind of sample. Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005.
+
+Three nonconformities, of the softmax over the real classes, sorted from the likeliest class, of equals the first:
+
+- ``lac``: ``1 - p_y``: the smallest sets on average.
+  Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019,
+  arXiv:1609.00451.
+- ``aps``: what the likelier classes and a share u of the own have together, ``sum_{j before y} p_j + u p_y``: sets
+  that grow where the classifier is unsure.
+  Romano, Sesia and Candès, "Classification with Valid and Adaptive Coverage", 2020, arXiv:2006.02544.
+- ``raps``: that, plus ``penalty * max(rank of y - free_ranks, 0)``: without the long tails.
+  Angelopoulos et al., "Uncertainty Sets for Image Classifiers using Conformal Prediction", 2021, arXiv:2009.14193.
+
+Randomized, u is drawn uniformly for every sample, and the sets miss alpha of the labels, hardly less; otherwise u = 1
+for all, the sets are the same every time, larger, and miss fewer.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from preceptor.context import UNLABELED, is_class, predicted_class
+from preceptor.errors import InputError, unknown_name
+from preceptor.metrics.checks import (
+    check_finite,
+    check_known,
+    check_seed,
+    check_share,
+    checked_labels,
+    class_count,
+    finite_number,
+    whole_number,
+)
+
+Method = Literal["lac", "aps", "raps"]
+
+MOST_PENALTY = 1e6
+"""Of a rank, where all else in a nonconformity is at most 1. Up to it thresholds stay finite."""
+
+MOST_FREE_RANKS = 1_000_000
+"""As many as there are classes already leave none to penalise."""
+
+
+@dataclass(frozen=True)
+class SetRule:
+    """Which classes go into a set; a few numbers, ready for JSON.
+
+    Attributes:
+        method: "lac", "aps" or "raps".
+        alpha: share of new samples whose class the set may miss.
+        threshold: the largest nonconformity that is let in; None lets in every class, since so few calibration samples
+            guarantee no less.
+        samples: size of the calibration set.
+        randomized: whether a share is drawn for every sample, aps and raps only.
+        penalty: for each rank beyond the free ones, raps only.
+        free_ranks: how many classes go unpenalised, raps only.
+    """
+
+    method: Method
+    alpha: float
+    threshold: float | None
+    samples: int
+    randomized: bool = False
+    penalty: float = 0.0
+    free_ranks: int = 0
+
+
+@dataclass(frozen=True)
+class SetMetrics:
+    """How good prediction sets are.
+
+    Attributes:
+        n: number of labeled samples.
+        coverage: share of samples whose set holds their class.
+        mean_size: mean number of classes in a set.
+        sizes: number of samples by the size of their set, from 0 to the number of classes.
+        coverage_by_size: share covered among the sets of each size; None where there is none.
+        per_class_coverage: share covered among the samples of each class; None for an absent class.
+    """
+
+    n: int
+    coverage: float
+    mean_size: float
+    sizes: list[int]
+    coverage_by_size: list[float | None]
+    per_class_coverage: list[float | None]
+
+
+def nonconformity(
+    class_logits: Float[Tensor, "batch classes"], rule: SetRule, share: Float[Tensor, " batch"] | None = None
+) -> Float[Tensor, "batch classes"]:
+    """How little each class fits, by the rule's method; float64. The rule's threshold is not looked at.
+
+    Args:
+        class_logits: of the real classes.
+        rule: which method, with its numbers.
+        share: u for each sample, from 0 to 1, where the rule is randomized.
+
+    Raises:
+        InputError: an unknown method, or a share that is missing or of no use.
+    """
+    probabilities = class_logits.double().softmax(dim=1)
+    if rule.method == "lac":
+        return 1 - probabilities
+    ordered, classes = probabilities.sort(dim=1, descending=True, stable=True)
+    before = ordered.cumsum(dim=1) - ordered
+    ranks = torch.arange(1, ordered.shape[1] + 1, dtype=torch.float64, device=ordered.device)
+    penalty = rule.penalty * (ranks - min(rule.free_ranks, len(ranks))).clamp(min=0)
+    sorted_scores = before + _shares(rule, share, len(ordered), ordered.device) * ordered + penalty
+    return torch.empty_like(ordered).scatter_(1, classes, sorted_scores)
+
+
+def calibrate_sets(
+    class_logits: Float[Tensor, "n classes"],
+    labels: Int[Tensor, " n"],
+    alpha: float = 0.1,
+    method: Method = "lac",
+    *,
+    randomized: bool = False,
+    penalty: float = 0.01,
+    free_ranks: int = 5,
+    seed: int = 0,
+    allow_empty: bool = True,
+) -> SetRule:
+    """The rule whose sets miss at most a share alpha of the classes of new samples.
+
+    Its threshold is the ``ceil((n + 1) (1 - alpha))``-th smallest nonconformity of the n calibration labels; every
+    class is let in where that exceeds n.
+
+    Args:
+        class_logits: of the real classes.
+        labels: class numbers, all known; drawn like the samples met later and used for nothing else.
+        alpha: between 0 and 1. Default 0.1.
+        method: "lac" (default), "aps" or "raps".
+        randomized: as `SetRule`. Default False.
+        penalty: as `SetRule`, at most 1e6. Default 0.01 (the authors' example for ImageNet).
+        free_ranks: as `SetRule`, at most 1,000,000. Default 5 (as above).
+        seed: of the shares that are drawn where the rule is randomized.
+        allow_empty: as `prediction_sets` will be told. Default True, which keeps the guarantee in either case; but then
+            sets that are never empty miss far fewer than alpha, and are larger for it. With False the likeliest class,
+            let in always, has nonconformity 0 here, and they miss alpha (ours; any nonconformity keeps the guarantee).
+
+    Raises:
+        InputError: an unknown method; alpha, a penalty, a number of ranks or a seed out of range; no sample; labels
+            that do not fit, or are no class; or a logit that is not finite, or beyond 1e30.
+    """
+    if method not in get_args(Method):
+        raise unknown_name("method of prediction sets", method, get_args(Method))
+    check_share("alpha", alpha, 0.1, "share")
+    if method == "raps":
+        _check_raps(penalty, free_ranks)
+    classes = class_count(class_logits)
+    labels = _checked(labels, len(class_logits), classes, "logits")
+    check_finite(class_logits)
+    numbers = (float(penalty), int(free_ranks)) if method == "raps" else (0.0, 0)
+    rule = SetRule(method, alpha, None, len(labels), randomized and method != "lac", *numbers)
+    share = draw_shares(len(labels), seed) if rule.randomized else None
+    own = nonconformity(class_logits, rule, share).gather(1, labels[:, None]).squeeze(1)
+    if not allow_empty:
+        own = own.where(labels != predicted_class(class_logits), 0.0)
+    return SetRule(method, alpha, conformal_quantile(own, alpha), len(labels), rule.randomized, *numbers)
+
+
+def conformal_quantile(scores: Float[Tensor, " n"], alpha: float) -> float | None:
+    """The ``ceil((n + 1) (1 - alpha))``-th smallest score; None, for infinity, where there are not that many."""
+    rank = math.ceil(round((len(scores) + 1) * (1 - alpha), 9))  # rounded: 10 * (1 - 0.1) may exceed 9 by a hair
+    return None if rank > len(scores) else float(scores.kthvalue(rank).values)
+
+
+def prediction_sets(
+    class_logits: Float[Tensor, "batch classes"],
+    rule: SetRule,
+    share: Float[Tensor, " batch"] | None = None,
+    *,
+    allow_empty: bool = False,
+) -> Bool[Tensor, "batch classes"]:
+    """Which classes are in each sample's set: those up to the threshold, and, unless sets may be empty, the likeliest.
+
+    To let in the likeliest class only adds coverage; without it, randomized sets miss just alpha.
+
+    Args:
+        class_logits: of the real classes.
+        rule: from `calibrate_sets`.
+        share: u for each sample, as `draw_shares` gives, where the rule is randomized.
+        allow_empty: whether a set may hold no class at all. Default False.
+
+    Raises:
+        InputError: as `nonconformity`.
+    """
+    scores = nonconformity(class_logits, rule, share)
+    inside = scores <= (math.inf if rule.threshold is None else rule.threshold)
+    return inside if allow_empty else inside | is_class(scores, predicted_class(class_logits))
+
+
+def set_metrics(sets: Bool[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> SetMetrics:
+    """Coverage and size of prediction sets, as a whole, by size and by class; the unlabeled, -1, are left out.
+
+    Raises:
+        InputError: sets that are no table of booleans, labels that do not fit or are no class, or no labeled sample.
+    """
+    if not isinstance(sets, Tensor) or sets.dtype != torch.bool or sets.dim() != 2:
+        raise InputError("sets: give a tensor of booleans, [samples, classes], as prediction_sets does")
+    labels = checked_labels(labels, len(sets), "sets")
+    labeled = labels != UNLABELED
+    sets, labels = sets[labeled], _checked(labels[labeled], int(labeled.sum()), sets.shape[1], "sets")
+    classes, size = sets.shape[1], sets.sum(dim=1)
+    covered = sets.gather(1, labels[:, None]).squeeze(1)
+    return SetMetrics(
+        n=len(labels),
+        coverage=float(covered.double().mean()),
+        mean_size=float(size.double().mean()),
+        sizes=size.bincount(minlength=classes + 1).tolist(),
+        coverage_by_size=_share_by(size, covered, classes + 1),
+        per_class_coverage=_share_by(labels, covered, classes),
+    )
+
+
+def draw_shares(n: int, seed: int = 0) -> Float[Tensor, " n"]:
+    """The uniform numbers that randomized sets want, one a sample.
+
+    Raises:
+        InputError: a seed that is no whole number from 0 to 2^64 - 1.
+    """
+    check_seed(seed)
+    return torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def _shares(rule: SetRule, share: Tensor | None, n: int, device: torch.device) -> Tensor:
+    if not rule.randomized:
+        return torch.ones(1, 1, dtype=torch.float64, device=device)
+    if share is None or share.shape != (n,) or not bool(((share >= 0) & (share <= 1)).all()):
+        raise InputError(f"randomized {rule.method}: give one share from 0 to 1 for each of {n} samples")
+    return share.to(device, torch.float64)[:, None]
+
+
+def _share_by(place: Tensor, covered: Tensor, places: int) -> list[float | None]:
+    present, inside = (chosen.bincount(minlength=places) for chosen in (place, place[covered]))
+    return [found / count if count else None for found, count in zip(inside.tolist(), present.tolist(), strict=True)]
+
+
+def _check_raps(penalty: float, free_ranks: int) -> None:
+    fit = finite_number(penalty) and 0 <= penalty <= MOST_PENALTY
+    if not (fit and whole_number(free_ranks) and 0 <= free_ranks <= MOST_FREE_RANKS):
+        raise InputError(
+            f"raps: penalty {penalty} and free_ranks {free_ranks}: give a penalty from 0 to {MOST_PENALTY:,.0f} and a "
+            f"whole number of free ranks from 0 to {MOST_FREE_RANKS:,}"
+        )
+
+
+def _checked(labels: Tensor, rows: int, classes: int, of: str) -> Tensor:
+    labels = checked_labels(labels, rows, of)
+    if rows == 0:
+        raise InputError(f"no labeled sample among the {of}: give at least one")
+    check_known(labels, classes)
+    return labels

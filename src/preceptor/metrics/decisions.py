@@ -1,0 +1,181 @@
+"""Between a calibration set and a student's card: what is guaranteed, and what a card's decision does to new answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from preceptor.errors import InputError
+from preceptor.metrics.checks import check_finite, check_known, check_share, checked_labels
+from preceptor.metrics.class_thresholds import ClassGuarantees, at_thresholds, select_class_thresholds
+from preceptor.metrics.conformal import Method, SetRule, calibrate_sets, prediction_sets
+from preceptor.metrics.risk_control import NoGuarantee, RiskGuarantee, select_threshold
+from preceptor.metrics.score_registry import SCORES, Answers, confidence, find_score
+from preceptor.models import CalibrationSet, Decision, SetDecision
+
+
+@dataclass(frozen=True)
+class RiskTarget:
+    """What is to be guaranteed of a student that may decline.
+
+    Attributes:
+        max_risk: share of errors among its answers that is not to be exceeded, above 0 and at most 1.
+        confidence: probability, over calibration sets, that this holds. Default 0.95.
+        score: by which it declines. Default "softmax_response".
+        options: of the score.
+        by_class: whether each predicted class has a threshold, and a guarantee, of its own. Default False.
+        joint: whether the guarantees of all classes hold at once, or each by itself. Default True: at once.
+    """
+
+    max_risk: float
+    confidence: float = 0.95
+    score: str = "softmax_response"
+    options: Mapping[str, float] = field(default_factory=dict)
+    by_class: bool = False
+    joint: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a target.
+
+    Attributes:
+        decision: for the card; None where nothing can be guaranteed, of no class.
+        found: the guarantee, or what could have been guaranteed instead.
+    """
+
+    decision: Decision | None
+    found: RiskGuarantee | NoGuarantee | ClassGuarantees
+
+
+def decide(answers: Answers, labels: Int[Tensor, " n"], target: RiskTarget, calibrated_on: CalibrationSet) -> Outcome:
+    """The widest threshold that can be guaranteed, by :func:`select_threshold` or :func:`select_class_thresholds`.
+
+    Args:
+        answers: of the student alone, about the calibration set.
+        labels: of the calibration set, all known.
+        target: what is to be guaranteed.
+        calibrated_on: what the calibration set is; for the card.
+
+    Raises:
+        InputError: a score that is not known or that the student cannot tell by itself, an option that it does not
+            take or that is missing, a confidence, risk or label out of range, labels that do not fit, a logit that is
+            not finite or beyond 1e30, or no sample.
+    """
+    check_servable(target.score)
+    check_share("confidence", target.confidence, 0.95, "probability")
+    labels = checked_labels(labels, len(answers.outputs))
+    check_known(labels, answers.classes)
+    check_finite(answers.outputs)
+    score = confidence(target.score, answers, **target.options)
+    prediction = answers.prediction
+    delta = float(1 - Decimal(repr(float(target.confidence))))  # of 0.95 exactly 0.05
+    wrong = prediction != labels
+    found: RiskGuarantee | NoGuarantee | ClassGuarantees
+    if target.by_class:
+        found = select_class_thresholds(
+            score, wrong, prediction, answers.classes, target.max_risk, delta, joint=target.joint
+        )
+    else:
+        found = select_threshold(score, wrong, target.max_risk, delta)
+    return Outcome(_decision(target, found, calibrated_on), found)
+
+
+def decide_sets(
+    answers: Answers,
+    labels: Int[Tensor, " n"],
+    calibrated_on: CalibrationSet,
+    method: Method = "lac",
+    alpha: float = 0.1,
+    *,
+    penalty: float = 0.01,
+    free_ranks: int = 5,
+) -> SetDecision:
+    """Prediction sets for the card, by :func:`calibrate_sets`: never empty, and not randomized, so that an image always
+    gets the same.
+
+    Args:
+        answers: of the student, about the calibration set.
+        labels: of the calibration set, all known.
+        calibrated_on: what the calibration set is; for the card.
+        method, alpha, penalty, free_ranks: as for :func:`calibrate_sets`.
+
+    Raises:
+        InputError: as :func:`calibrate_sets`.
+    """
+    rule = calibrate_sets(
+        answers.class_logits, labels, alpha, method, penalty=penalty, free_ranks=free_ranks, allow_empty=False
+    )
+    return SetDecision(
+        method=rule.method,
+        alpha=rule.alpha,
+        threshold=rule.threshold,
+        penalty=rule.penalty,
+        free_ranks=rule.free_ranks,
+        calibrated_on=calibrated_on,
+    )
+
+
+def which_answered(decision: Decision, answers: Answers) -> Bool[Tensor, " n"]:
+    """Which samples a decision answers.
+
+    Raises:
+        InputError: its score is not known, or needs what is not, such as the teacher's logits.
+    """
+    return at_decision(decision, confidence(decision.score, answers, **decision.options), answers.prediction)
+
+
+def at_decision(decision: Decision, score: Float[Tensor, " n"], prediction: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Which samples a decision answers, given its score and the classes predicted."""
+    if decision.class_thresholds is not None:
+        return at_thresholds(score, prediction, decision.class_thresholds)
+    assert decision.threshold is not None, "a decision has one threshold or one for each class"
+    return score >= decision.threshold
+
+
+def which_classes(sets: SetDecision, class_logits: Float[Tensor, "n classes"]) -> Bool[Tensor, "n classes"]:
+    """Which classes the prediction set of each sample holds."""
+    samples = sets.calibrated_on.samples
+    rule = SetRule(sets.method, sets.alpha, sets.threshold, samples, penalty=sets.penalty, free_ranks=sets.free_ranks)
+    return prediction_sets(class_logits, rule)
+
+
+def check_servable(name: str) -> None:
+    """Refuse a score that a student cannot tell without others.
+
+    Raises:
+        InputError: there is no such score, or it looks at the teacher or at an ensemble.
+    """
+    needs = find_score(name).needs
+    if needs in ("teacher", "members"):
+        alone = ", ".join(score.name for score in SCORES.values() if score.needs not in ("teacher", "members"))
+        raise InputError(f"score {name}: looks at the {needs}, which no student brings along: choose one of {alone}")
+
+
+def _decision(
+    target: RiskTarget, found: RiskGuarantee | NoGuarantee | ClassGuarantees, calibrated_on: CalibrationSet
+) -> Decision | None:
+    if isinstance(found, NoGuarantee):
+        return None
+    guarantees = (
+        [found]
+        if isinstance(found, RiskGuarantee)
+        else [one for one in found.classes if isinstance(one, RiskGuarantee)]
+    )
+    if not guarantees:
+        return None
+    by_class = isinstance(found, ClassGuarantees)
+    return Decision(
+        score=target.score,
+        options=dict(target.options),
+        threshold=None if by_class else guarantees[0].threshold,
+        class_thresholds=tuple(found.thresholds) if isinstance(found, ClassGuarantees) else None,
+        max_risk=target.max_risk,
+        confidence=target.confidence,
+        joint=target.joint if by_class else None,
+        coverage=found.coverage,
+        risk=sum(one.errors for one in guarantees) / sum(one.covered for one in guarantees),
+        calibrated_on=calibrated_on,
+    )

@@ -1,0 +1,34 @@
+"""A network's logits over many images."""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from preceptor.chunking import concat_rows
+from preceptor.data import Normalization
+from preceptor.models.layout import to_memory_format
+
+
+@torch.no_grad()
+def network_logits(
+    network: nn.Module,
+    normalize: Normalization,
+    images: UInt8[Tensor, "n channels height width"],
+    *,
+    batch_size: int = 512,
+) -> Float[Tensor, "n outputs"]:
+    """Logits in float32 on the CPU; the network is put in eval mode for it and left as it was.
+
+    Args:
+        network: on the device of the images.
+        normalize: the network's normalization.
+        images: 0 to 255.
+        batch_size: images at a time.
+    """
+    training = network.training
+    network.eval()
+    try:
+        parts = (network(to_memory_format(normalize(part))).float().cpu() for part in images.split(batch_size))
+        return concat_rows(parts, len(images))
+    finally:
+        network.train(training)

@@ -1,0 +1,212 @@
+"""A threshold with a guarantee: the risk on what a classifier answers stays below a limit, with stated probability."""
+
+import math
+from dataclasses import dataclass
+from itertools import count
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from preceptor.errors import InputError
+from preceptor.metrics.checks import check_share, finite_number
+from preceptor.metrics.ranking import check_counts, check_ranking
+
+
+@dataclass(frozen=True)
+class RiskGuarantee:
+    """The samples with ``confidence >= threshold`` are answered, and the risk on them is below `max_risk`.
+
+    Attributes:
+        threshold: the least confidence that is answered.
+        coverage: share of the calibration set that it answers.
+        covered: number of calibration samples that it answers.
+        errors: among these.
+        bound: upper limit of the risk that was found; below `max_risk`.
+        max_risk: what is guaranteed of the risk on new data.
+        delta: probability, over calibration sets, that the guarantee is broken.
+        samples: size of the calibration set.
+    """
+
+    threshold: float
+    coverage: float
+    covered: int
+    errors: int
+    bound: float
+    max_risk: float
+    delta: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class NoGuarantee:
+    """No threshold was found for which the limit can be guaranteed.
+
+    Attributes:
+        lowest_bound: the lowest upper limit of the risk among the thresholds that were tried: what this set could
+            have guaranteed instead.
+        coverage: share of the calibration set answered there.
+        max_risk: what was asked.
+        delta: probability that a guarantee may be broken, as asked.
+        samples: size of the calibration set.
+    """
+
+    lowest_bound: float
+    coverage: float
+    max_risk: float
+    delta: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    threshold: float
+    covered: int
+    errors: int
+    bound: float
+
+
+def risk_upper_bound(errors: int, n: int, delta: float) -> float:
+    """One-sided Clopper-Pearson limit: the error rate b at which n samples show so few errors with probability delta.
+
+    ``sum_{j <= k} C(n, j) b^j (1 - b)^(n - j) = delta`` for k errors; 1 if all are errors, ``1 - delta^(1/n)`` if none
+    is. The true rate exceeds it with probability at most delta.
+
+    Args:
+        errors: k, 0 to n.
+        n: number of independent samples.
+        delta: between 0 and 1.
+
+    Raises:
+        InputError: a count or delta is out of range.
+
+    B* of Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017, arXiv:1705.08500.
+    """
+    from scipy.stats import beta
+
+    check_counts(errors, n)
+    _check_delta(delta)
+    return 1.0 if errors == n else float(beta.isf(delta, errors + 1, n - errors))
+
+
+def select_threshold(
+    confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], max_risk: float, delta: float = 0.05
+) -> RiskGuarantee | NoGuarantee:
+    """Selection with guaranteed risk (SGR): the widest coverage found whose risk stays below a limit, or none.
+
+    Bisection over the samples' confidences in ``K = ceil(log2 n)`` steps, at least one, each judged by
+    `risk_upper_bound` at ``delta / K``; returned is the widest coverage among the steps that passed. Tied samples are
+    answered together.
+
+    The guarantee, risk at most `max_risk` with probability at least 1 - delta, needs calibration samples drawn like
+    those met later and used for nothing else: neither training, nor model selection, nor choosing the score. The
+    argument that K steps cost a factor of K is exact where the true risk does not fall as coverage grows; then only
+    the path a perfect judge would take can break it. The search may miss a small feasible coverage where the risk is
+    not monotone, as any bisection.
+
+    Unlike the authors' code it takes K steps and not K + 1, counts errors as integers, and never returns a threshold
+    whose bound is not below the limit.
+
+    Args:
+        confidence: higher when surer; finite.
+        wrong: whether the prediction misses the label.
+        max_risk: above 0 and at most 1.
+        delta: probability that the guarantee may be broken. Default 0.05.
+
+    Raises:
+        InputError: as `risk_coverage`, an infinite confidence, or max_risk or delta out of range.
+
+    Geifman and El-Yaniv, 2017, arXiv:1705.08500, algorithm 1.
+    """
+    check_calibration(confidence, wrong, max_risk, delta)
+    n = len(confidence)
+    tried = _bisect(confidence.detach(), wrong, max_risk, delta)
+    passed = [candidate for candidate in tried if candidate.bound < max_risk]
+    if not passed:
+        nearest = min(tried, key=lambda candidate: candidate.bound)
+        return NoGuarantee(nearest.bound, nearest.covered / n, max_risk, delta, n)
+    widest = max(passed, key=lambda candidate: candidate.covered)
+    return RiskGuarantee(
+        threshold=widest.threshold,
+        coverage=widest.covered / n,
+        covered=widest.covered,
+        errors=widest.errors,
+        bound=widest.bound,
+        max_risk=max_risk,
+        delta=delta,
+        samples=n,
+    )
+
+
+def samples_needed(max_risk: float, delta: float = 0.05) -> int:
+    """The fewest calibration samples on which `select_threshold` finds anything at all: when none of them is wrong.
+
+    It first tries the surer half, rounded up; without errors that passes from ``c > ln(delta / K) / ln(1 - max_risk)``
+    samples on, where K is the number of steps.
+
+    Args:
+        max_risk: above 0 and at most 1.
+        delta: probability that the guarantee may be broken. Default 0.05.
+
+    Raises:
+        InputError: max_risk or delta is out of range.
+    """
+    _check_delta(delta)
+    _check_max_risk(max_risk)
+    if max_risk == 1:
+        return 1
+
+    def needed(steps: int) -> int:
+        covered = math.floor(math.log(delta / steps) / math.log1p(-max_risk)) + 1
+        return max(2 * covered - 1, 1 if steps == 1 else 2 ** (steps - 1) + 1)
+
+    return next(needed(steps) for steps in count(1) if needed(steps) <= 2**steps)
+
+
+def check_calibration(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> None:
+    """Refuse what nothing can be guaranteed on.
+
+    Raises:
+        InputError: as `select_threshold`.
+    """
+    check_ranking(confidence, wrong)
+    _check_finite(confidence)
+    _check_delta(delta)
+    _check_max_risk(max_risk)
+
+
+def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[_Candidate]:
+    ordered, order = confidence.sort()
+    errors_up_to = wrong[order].cumsum(dim=0)
+    n = len(ordered)
+    steps = max(1, (n - 1).bit_length())
+    low, high, tried = 1, n, []
+    for _ in range(steps):
+        middle = (low + high + 1) // 2
+        tried.append(_candidate(ordered, errors_up_to, middle, delta / steps))
+        low, high = (low, middle) if tried[-1].bound < max_risk else (middle, high)
+    return tried
+
+
+def _candidate(ordered: Tensor, errors_up_to: Tensor, rank: int, delta: float) -> _Candidate:
+    """The threshold at the sample of this rank, 1 for the least sure; all that tie with it are covered as well."""
+    threshold = ordered[rank - 1]
+    below = int((ordered < threshold).sum())
+    covered = len(ordered) - below
+    errors = int(errors_up_to[-1]) - (int(errors_up_to[below - 1]) if below else 0)
+    return _Candidate(float(threshold), covered, errors, risk_upper_bound(errors, covered, delta))
+
+
+def _check_delta(delta: float) -> None:
+    check_share("delta", delta, 0.05, "probability")
+
+
+def _check_max_risk(max_risk: float) -> None:
+    if not (finite_number(max_risk) and 0 < max_risk <= 1):
+        raise InputError(f"max_risk {max_risk}: give a share above 0 and at most 1, for example 0.02")
+
+
+def _check_finite(confidence: Tensor) -> None:
+    infinite = confidence.isinf()
+    if infinite.any():
+        position = int(infinite.nonzero()[0])
+        raise InputError(f"sample {position}: its confidence is infinite, and a threshold must be a finite number")

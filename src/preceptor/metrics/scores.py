@@ -1,0 +1,188 @@
+"""Confidence scores: how sure a classifier is of its answer, one number a sample, higher when surer, in float64.
+
+Every score is a pure batched function; all but the reservation look at the real classes alone, so that they serve a
+head that may abstain as well. In float32 every probability above 1 - 6e-8 would be 1 and the surest samples would tie.
+Some thousand samples are in float64 at a time: a million of a thousand classes take no more room than that.
+:mod:`preceptor.metrics.score_registry` knows them by name.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from preceptor.chunking import chunked
+from preceptor.context import at_class, predicted_class
+from preceptor.errors import InputError
+from preceptor.losses.kl import kl_divergence
+from preceptor.metrics.checks import finite_number
+
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1e-6, 1e6
+"""Of an energy: with far lower or higher ones it would not be finite."""
+
+answered_class = chunked(predicted_class)
+"""The class of the largest logit, the first of equals, of any number of samples."""
+
+
+@chunked
+def softmax_response(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """The largest softmax probability over the real classes, in (0, 1]; an abstaining head's extra output is not there.
+
+    Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017, arXiv:1705.08500.
+    """
+    return class_logits.double().softmax(dim=1).amax(dim=1)
+
+
+@chunked
+def max_logit(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """The largest logit, as it is.
+
+    Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings", 2022, arXiv:1911.11132.
+    """
+    return class_logits.double().amax(dim=1)
+
+
+@chunked
+def max_logit_p_norm(class_logits: Float[Tensor, "batch classes"], p: float) -> Float[Tensor, " batch"]:
+    """MaxLogit-pNorm: ``max_k (z_k - mean z) / |z - mean z|_p``; 0 for a row of equal logits.
+
+    With p = 0 the centerd logits are not normalized (the convention of the authors' code). Choose p on validation
+    data, by :func:`preceptor.metrics.logit_norm.choose_p_norm`.
+
+    Raises:
+        InputError: p is not a number from 0 on.
+
+    Cattelan and Silva, "How to Fix a Broken Confidence Estimator", 2024, arXiv:2305.15508.
+    """
+    if not (finite_number(p) or p == float("inf")) or p < 0:
+        raise InputError(f"max_logit_p_norm: p = {p}: give a number from 0 on, for example 4")
+    logits = class_logits.double()
+    centerd = logits - logits.mean(dim=1, keepdim=True)
+    largest = centerd.amax(dim=1)
+    if p == 0:
+        return largest
+    length = torch.linalg.vector_norm(centerd, ord=p, dim=1)
+    return largest / torch.where(length > 0, length, 1)
+
+
+@chunked
+def margin(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """The largest softmax probability minus the second, in [0, 1]; 1 where there is one class only.
+
+    Scheffer, Decomain and Wrobel, "Active Hidden Markov Models for Information Extraction", 2001.
+    """
+    probabilities = class_logits.double().softmax(dim=1)
+    if probabilities.shape[1] == 1:
+        return probabilities[:, 0]
+    best, second = probabilities.topk(2, dim=1).values.unbind(dim=1)
+    return best - second
+
+
+@chunked
+def negative_entropy(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+    """``sum_i p_i ln p_i`` of the softmax, in nats, in [-ln C, 0]."""
+    return -entropy(class_logits.double().log_softmax(dim=1))
+
+
+@chunked
+def energy(class_logits: Float[Tensor, "batch classes"], temperature: float = 1.0) -> Float[Tensor, " batch"]:
+    """The negative free energy, ``T ln sum_i exp(z_i / T)``.
+
+    Args:
+        class_logits: of the real classes.
+        temperature: T, from 1e-6 to 1e6. Default 1 (Liu et al., who find that more does worse).
+
+    Raises:
+        InputError: a temperature that is not.
+
+    Liu et al., "Energy-based Out-of-distribution Detection", 2020, arXiv:2010.03759.
+    """
+    if not (finite_number(temperature) and LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE):
+        raise InputError(
+            f"energy: temperature {temperature}: give a number above 0, from {LOWEST_TEMPERATURE:g} to "
+            f"{HIGHEST_TEMPERATURE:g}, for example 1"
+        )
+    return temperature * (class_logits.double() / temperature).logsumexp(dim=1)
+
+
+@chunked
+def reservation_confidence(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
+    """Minus the probability of the extra output, the last of classes + 1: ``-q_{m+1}``, in [-1, 0].
+
+    The own score of a gambler (Liu et al., "Deep Gamblers: Learning to Abstain with Portfolio Theory", 2019,
+    arXiv:1907.00208) and of self-adaptive training (Huang, Zhang and Zhang, "Self-Adaptive Training: beyond Empirical
+    Risk Minimization", 2020, arXiv:2002.10319).
+    """
+    return -logits.double().softmax(dim=1)[:, -1]
+
+
+@chunked
+def mean_softmax_response(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
+    """The largest probability of the members' mean distribution, in (0, 1].
+
+    Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep
+    Ensembles", 2017, arXiv:1612.01474.
+    """
+    return _mean_log_probabilities(members).exp().amax(dim=1)
+
+
+@chunked
+def negative_predictive_entropy(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
+    """Minus the entropy of the members' mean distribution, in nats, in [-ln C, 0]: all of the uncertainty there is."""
+    return -entropy(_mean_log_probabilities(members))
+
+
+@chunked
+def negative_mutual_information(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
+    """Minus the disagreement of the members, ``mean_m H(p_m) - H(mean_m p_m)``, in nats, in [-ln C, 0].
+
+    It is 0 where all say the same, however unsure.
+    Smith and Gal, "Understanding Measures of Uncertainty for Adversarial Example Detection", 2018, arXiv:1803.08533.
+    """
+    own = entropy(members.double().log_softmax(dim=2)).mean(dim=0)
+    return (own - entropy(_mean_log_probabilities(members))).clamp(max=0)  # rounding alone exceeds it
+
+
+@chunked
+def vote_share(
+    members: Float[Tensor, "members batch classes"], class_logits: Float[Tensor, "batch classes"]
+) -> Float[Tensor, " batch"]:
+    """The share of the members that predict what is answered, in [0, 1].
+
+    Args:
+        members: logits of each.
+        class_logits: whose largest is the answer, for example the ensemble's.
+    """
+    votes = torch.stack([predicted_class(member) for member in members])
+    return (votes == predicted_class(class_logits)).double().mean(dim=0)
+
+
+@chunked
+def teacher_probability(
+    class_logits: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"]
+) -> Float[Tensor, " batch"]:
+    """The teacher's probability of the student's answer, in (0, 1]: as if the student answered where both agree.
+
+    Our definition. It needs the teacher on every sample.
+    """
+    return at_class(teacher.double().softmax(dim=1), predicted_class(class_logits))
+
+
+@chunked
+def negative_teacher_kl(
+    class_logits: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"]
+) -> Float[Tensor, " batch"]:
+    """``-KL(p, q)`` of the teacher's p from the student's q at temperature 1, in nats, at most 0.
+
+    Our definition, of the loss that distillation lowers. It needs the teacher on every sample.
+    """
+    return -kl_divergence(class_logits.double(), teacher.double().log_softmax(dim=1))
+
+
+def entropy(log_probabilities: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch"]:
+    """``-sum_i p_i ln p_i`` in nats, of logarithms that may be -inf."""
+    terms: Tensor = torch.special.entr(log_probabilities.exp())
+    return terms.sum(dim=-1)
+
+
+def _mean_log_probabilities(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, "batch classes"]:
+    return members.double().log_softmax(dim=2).exp().mean(dim=0).log()

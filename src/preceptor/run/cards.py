@@ -1,0 +1,62 @@
+"""The card of a network: made from the data set it is trained on, held against the one it is shown."""
+
+from preceptor import __version__
+from preceptor.data import Dataset
+from preceptor.errors import InputError
+from preceptor.models import ModelCard
+
+
+def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
+    """Make sure that a network fits a data set: channels, image size, number of classes, and their names in order.
+
+    Raises:
+        InputError: it does not; both sides are named.
+    """
+    if card.channels != dataset.channels:
+        raise InputError(
+            f"{who} wants images of {card.channels} channels, {dataset.name} has {dataset.channels}: "
+            "give images of the kind it was trained on"
+        )
+    if card.image_size != dataset.size:
+        raise InputError(
+            f"{who} was trained on images of {size_in_words(card.image_size)} pixels, those of {dataset.name} are "
+            f"{size_in_words(dataset.size)}: give images of that size (--image-size resizes those of a folder)"
+        )
+    if card.classes != dataset.classes:
+        raise InputError(
+            f"{who} has {card.classes} classes, {dataset.name} has {dataset.classes}: "
+            "the classes must be the same, in the same order"
+        )
+    if card.class_names != dataset.class_names and not _only_one_named(card.class_names, dataset.class_names):
+        first = next(n for n, (a, b) in enumerate(zip(card.class_names, dataset.class_names, strict=True)) if a != b)
+        raise InputError(
+            f"{who} has class {first} = {card.class_names[first]!r}, {dataset.name} has "
+            f"{dataset.class_names[first]!r}: the classes must be the same, in the same order"
+        )
+
+
+def student_card(architecture: str, data: str, dataset: Dataset, abstains: bool = False) -> ModelCard:
+    """The card of a network trained on a data set."""
+    return ModelCard(
+        architecture=architecture,
+        channels=dataset.channels,
+        classes=dataset.classes,
+        class_names=dataset.class_names,
+        image_size=dataset.size,
+        mean=dataset.normalization.mean,
+        std=dataset.normalization.std,
+        data=data,
+        preceptor=__version__,
+        abstains=abstains,
+    )
+
+
+def size_in_words(size: tuple[int, int]) -> str:
+    """Height and width in pixels, for a message."""
+    return f"{size[0]}x{size[1]}"
+
+
+def _only_one_named(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether one side has real names and the other just numbers in order, as of arrays that bring none."""
+    numbers = tuple(str(number) for number in range(len(first)))
+    return numbers in (first, second) and set(first) != set(second)

@@ -1,0 +1,117 @@
+"""A run is a folder: ``run.yaml``, ``metrics.jsonl``, ``student.safetensors``, ``student.json``."""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import yaml
+from torch import Tensor
+
+from preceptor import __version__
+from preceptor.errors import InputError, MachineError
+from preceptor.files import check_writable, remains, write_whole
+from preceptor.run.lock import LOCK_FILE
+
+RUN_FILE = "run.yaml"
+METRICS_FILE = "metrics.jsonl"
+SKIPPED_FILE = "skipped_images.txt"
+"""One line for each image that was left out, and why; not there when none was."""
+
+
+class RunFolder:
+    """Writes a run's record as it happens.
+
+    Args:
+        path: made if need be.
+
+    Raises:
+        InputError: the folder holds something already, or is a file: nothing is ever overwritten.
+        MachineError: it cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        check_free(path)
+        check_writable(path)
+        clear_remains(path)
+
+    @classmethod
+    def reopened(cls, path: Path) -> Self:
+        """The folder of a run that goes on.
+
+        Raises:
+            MachineError: it cannot be written.
+        """
+        check_writable(path)
+        folder = cls.__new__(cls)
+        folder.path = path
+        return folder
+
+    def write_config(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        """Write ``run.yaml``: the resolved configuration, and what it met (versions, machine, fingerprints)."""
+        content = {"config": config, "record": dict(record)}
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        write_whole({self.path / RUN_FILE: text.encode()})
+
+    def write_skipped(self, skipped: Sequence[str]) -> None:
+        """Write ``skipped_images.txt`` when there is anything to write."""
+        if skipped:
+            text = "".join(f"{' '.join(line.split())}\n" for line in skipped)
+            write_whole({self.path / SKIPPED_FILE: text.encode(errors="backslashreplace")})
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Add one line to ``metrics.jsonl``."""
+        path = self.path / METRICS_FILE
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # a checkpoint that is newer than the metrics could not make them again
+        except OSError as error:
+            raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_free(path: Path) -> None:
+    """Make sure that a folder is absent or empty, so that nothing is overwritten.
+
+    Raises:
+        InputError: it holds something, or is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file, a run needs a folder: choose another --out")
+    if path.is_dir() and set(path.iterdir()) - set(remains(path)):
+        raise InputError(f"{path}: not empty; a run never overwrites: choose another --out, or remove it first")
+
+
+def clear_remains(path: Path) -> None:
+    """Take away what a process left half-written when it was killed; to be called by who holds the folder."""
+    for part in remains(path):
+        if part.name != LOCK_FILE:
+            part.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that decides the numbers, and the kind of machine."""
+    packages = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+    return {"preceptor": __version__, "python": platform.python_version(), **packages, "machine": _machine()}
+
+
+def _machine() -> str:
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{platform.machine()}, {os.cpu_count()} cores, {accelerator}"
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

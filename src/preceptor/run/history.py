@@ -1,0 +1,137 @@
+"""Runs that are over: which images they learned from, and whether some given ones are among these."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from preceptor.config import read_yaml
+from preceptor.data import Dataset, ImageSet
+from preceptor.errors import InputError
+from preceptor.loss import DistillationLoss
+from preceptor.recipes import build_recipe_parts
+from preceptor.run.config import RunConfig, resolve
+from preceptor.run.folder import RUN_FILE
+from preceptor.run.selection import data_fingerprint
+from preceptor.run.set_up import split, training_data
+from preceptor.selections import RankedSelection
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run as its folder tells it.
+
+    Attributes:
+        folder: where it lies.
+        config: what it was made of.
+        record: what it met.
+    """
+
+    folder: Path
+    config: RunConfig
+    record: Mapping[str, Any]
+
+    @property
+    def selected_by_held_out(self) -> str | None:
+        """The selection that was fitted against the held-out images; None where they were only measured."""
+        stated, loss = self.config.recipe.selection, DistillationLoss(**build_recipe_parts(self.config.recipe))
+        if stated is None or not loss.needs_fit:
+            return None
+        origin = self.record.get("scores")
+        spared = (
+            isinstance(loss.selection, RankedSelection) and isinstance(origin, dict) and origin.get("held_out") == 0
+        )
+        return None if spared else stated.name
+
+
+def saved_run(folder: Path) -> SavedRun | None:
+    """What a folder tells of its run; None where it holds none, such as a student that was copied.
+
+    Raises:
+        InputError: a ``run.yaml`` that is damaged.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        return None
+    content = read_yaml(path)
+    if set(content) != {"config", "record"} or not all(isinstance(part, dict) for part in content.values()):
+        raise InputError(f"{path}: holds no run's configuration and record: give a run's folder")
+    return SavedRun(folder, resolve(content["config"], where=str(path)), content["record"])
+
+
+class DatasetCache:
+    """Data sets of past runs, each read once.
+
+    Args:
+        data_root: where named data sets lie now; None is where each run found them.
+        download: fetch a named data set that is not there. Default: where the run did.
+    """
+
+    def __init__(self, data_root: Path | None = None, download: bool = False) -> None:
+        given = {"data_root": data_root, "download": download}
+        self._changes = {key: value for key, value in given.items() if value}
+        self._read: dict[str, Dataset] = {}
+
+    def dataset(self, run: SavedRun) -> Dataset:
+        """What a run was trained on, with its labels.
+
+        Raises:
+            InputError: it cannot be read, or is not what it was then.
+        """
+        config = run.config.model_copy(update=self._changes)
+        keys = {"data", "data_root", "download", "image_size", "skip_bad_images", "train_labels"}
+        key = config.model_dump_json(include=keys)
+        if key not in self._read:
+            self._read[key] = training_data(config)
+        fingerprints = run.record.get("fingerprints")
+        then = fingerprints.get("data") if isinstance(fingerprints, dict) else None
+        if then != data_fingerprint(self._read[key]):
+            raise InputError(f"{run.folder}: was trained on other data than {run.config.data} is now: bring it back")
+        return self._read[key]
+
+    def held_out(self, run: SavedRun) -> ImageSet:
+        """The training images that a run only measured, if even that.
+
+        Raises:
+            InputError: as :meth:`dataset`.
+        """
+        _, held_out = split(run.config, self.dataset(run))
+        return self.dataset(run).train.take(held_out)
+
+    def learned_from(self, run: SavedRun) -> UInt8[Tensor, "n channels height width"]:
+        """The images that a run learned from, those among them that only its selection was fitted against.
+
+        Raises:
+            InputError: as :meth:`dataset`.
+        """
+        dataset = self.dataset(run)
+        positions, held_out = split(run.config, dataset)
+        return dataset.train.images[torch.cat([positions, held_out]) if run.selected_by_held_out else positions]
+
+
+def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:
+    """Every teacher that a run learned from, and those these learned from; as a path where it tells nothing."""
+    cached = [run.config.cache] if run.config.cache is not None and not run.config.teachers else []
+    for path in (*run.config.teachers, *cached):
+        teacher = saved_run(path)
+        yield teacher or path
+        if teacher is not None:
+            yield from teachers_behind(teacher)
+
+
+def number_among(
+    images: UInt8[Tensor, "n channels height width"], others: UInt8[Tensor, "m channels height width"]
+) -> int:
+    """How many images are, pixel for pixel, among others."""
+    there = set(_digests(others))
+    return sum(digest in there for digest in _digests(images))
+
+
+def _digests(images: Tensor) -> Iterable[bytes]:
+    rows = images.contiguous().flatten(1).numpy()
+    return (hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)

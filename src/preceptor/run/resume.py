@@ -1,0 +1,207 @@
+"""Goes on with a run that was stopped or killed; it ends in the same bits as one that was not."""
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from preceptor.config import read_yaml
+from preceptor.errors import InputError
+from preceptor.files import write_whole
+from preceptor.run.config import RunConfig, resolve
+from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, versions
+from preceptor.run.identity import fingerprints, settings_digest
+from preceptor.run.lock import held
+from preceptor.run.selection import resolve_selection
+from preceptor.run.set_up import RunContext, prepare
+from preceptor.run.teachers import LoadedTeacher
+from preceptor.run.teaching import resolve_teacher
+from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete
+from preceptor.training import Callback
+from preceptor.training.callbacks import IncompatibleCheckpoint
+from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, load_newest
+from preceptor.training.device import choose_device, deterministic
+
+
+def stopped_run(folder: Path) -> tuple[RunConfig, Mapping[str, Any]]:
+    """The configuration and the record of a run that is not complete.
+
+    Raises:
+        InputError: no run in the folder, one that is complete or cannot go on, or one whose settings were changed.
+    """
+    if not (folder / RUN_FILE).is_file():
+        raise InputError(f"{folder}: no {RUN_FILE}, so no run that could go on: give the folder of a stopped run")
+    content = read_yaml(folder / RUN_FILE)
+    if set(content) != {"config", "record"} or not all(isinstance(part, dict) for part in content.values()):
+        raise InputError(f"{folder / RUN_FILE}: holds no run's configuration and record: give a run's folder")
+    for entry in _entries(folder):
+        if entry.get("event") == "end":
+            raise InputError(f"{folder}: the run is complete: there is nothing to go on with")
+        if entry.get("event") == "failed":
+            raise InputError(
+                f"{folder}: the run ended where it would end again ({entry.get('says')}): look at the step with "
+                f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =lower"
+            )
+    config = resolve(content["config"])
+    written = _part(content["record"], "fingerprints").get("settings")
+    if written not in (None, settings_digest(content["config"])):
+        raise InputError(
+            f"{folder / RUN_FILE}: its settings are not those that the run was started with: undo the change, or start "
+            f"a new run with --config {folder / RUN_FILE}"
+        )
+    return config, content["record"]
+
+
+def resume(folder: Path, watcher: Callback | None = None, *, checkpoint_seconds: float = SECONDS_BETWEEN) -> RunResult:
+    """Go on with a run from its newest checkpoint that is whole, or from the beginning if it has none.
+
+    On the same hardware and versions student and metrics are, bit for bit, those of a run that was never stopped; of a
+    teacher behind a cache, as long as nobody else fills it. A checkpoint that is damaged is named in a warning.
+
+    Args:
+        folder: of the run.
+        watcher: told about progress.
+        checkpoint_seconds: between two checkpoints. Default 60.
+
+    Raises:
+        InputError: no run that could go on, another process running it, a link in its folder, a checkpoint of another
+            run, or settings, data, teacher or scores that are no longer those it was started with.
+        MachineError: no such device, or the folder cannot be written.
+        Interrupted: by Ctrl-C or SIGTERM, with a checkpoint.
+    """
+    config, _ = stopped_run(folder)
+    device = choose_device(config.device)
+    _check_no_links(folder)
+    with deterministic(), held(folder):
+        config, record = stopped_run(folder)  # another process may have ended it only just now
+        with closing(prepare(config, device)) as material:
+            return _go_on(folder, config, record, material, watcher, checkpoint_seconds)
+
+
+def _go_on(
+    folder: Path,
+    config: RunConfig,
+    record: Mapping[str, Any],
+    material: RunContext,
+    watcher: Callback | None,
+    checkpoint_seconds: float,
+) -> RunResult:
+    scores_file = folder / SCORES_FILE
+    found_scores = config.model_copy(update={"scores": scores_file}) if scores_file.exists() else config
+    scores = resolve_selection(found_scores, material)
+    teacher = _as_it_began(resolve_teacher(config, material, _was_compiled(record)), record)
+    _check_same(folder, record, material, teacher)
+    for part in (folder, folder / CHECKPOINT_FOLDER):
+        clear_remains(part)
+    found = load_newest(folder / CHECKPOINT_FOLDER, material.train.images.device)
+    if found.damaged:
+        instead = "the run begins again" if found.moment is None else "the one before is used"
+        warnings.warn(f"damaged, {instead}: {', '.join(found.damaged)}", stacklevel=3)
+    _forget_after(folder, *((0, 0) if found.moment is None else (found.moment.epoch, found.moment.step)))
+    run_folder = RunFolder.reopened(folder)
+    run_folder.write_skipped(material.dataset.skipped)
+    keeper = CheckpointCallback(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
+    try:
+        return complete(config, material, teacher, scores, run_folder, watcher, keeper, found.moment)
+    except IncompatibleCheckpoint as error:
+        raise InputError(f"{found.path}: of another run ({error}): remove it, or start a new run") from error
+
+
+_OTHER = {
+    "data": "other data",
+    "test": "another test set",
+    "teacher": "another teacher",
+    "teacher_normalization": "another normalization of the teacher's images",
+}
+
+
+_ALWAYS_THERE = ("data", "teacher")
+"""In a record of any version."""
+
+
+def _check_no_links(folder: Path) -> None:
+    """In a folder from somebody else a link may lead what is written anywhere."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise InputError(f"{path}: a link, and a run makes none: put what it leads to there, or remove it")
+
+
+def _was_compiled(record: Mapping[str, Any]) -> bool:
+    return bool(_part(record, "teacher").get("compiled", False))
+
+
+def _as_it_began(teacher: LoadedTeacher | None, record: Mapping[str, Any]) -> LoadedTeacher | None:
+    """The teacher, its cache counted from where it stood when the run was started."""
+    held = _part(_part(record, "teacher"), "cache").get("held")
+    return dataclasses.replace(teacher, held=held) if teacher is not None and isinstance(held, int) else teacher
+
+
+def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of the record; nothing where it is none, or has been tampered with."""
+    part = record.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _check_same(folder: Path, record: Mapping[str, Any], material: RunContext, teacher: LoadedTeacher | None) -> None:
+    """Refuse to go on with something else; warn where the bits may come out otherwise."""
+    before = _part(record, "fingerprints")
+    for what, fingerprint in fingerprints(material, teacher).items():
+        if before.get(what) != fingerprint and (what in before or what in _ALWAYS_THERE):
+            raise InputError(
+                f"{folder}: was started with {_OTHER[what]} than there is now: bring it back, or start a new run"
+            )
+    changed = [name for name, version in versions().items() if _part(record, "versions").get(name) != version]
+    if changed:
+        warnings.warn(
+            f"{folder}: was started with another {', '.join(changed)}: the bits may differ from a run that was never "
+            "stopped",
+            stacklevel=3,
+        )
+
+
+def _forget_after(folder: Path, epochs: int, steps: int) -> None:
+    """Keep the metrics of so many epochs and so many steps of the next; those after them are made again."""
+    kept = takewhile(lambda entry: _is_before(entry, epochs, steps), _entries(folder))
+    text = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in kept)
+    write_whole({folder / METRICS_FILE: text.encode()})
+
+
+def _is_before(entry: Mapping[str, Any], epochs: int, steps: int) -> bool:
+    if entry.get("event") == "nonfinite":
+        return bool((entry["epoch"], entry["step"]) <= (epochs + 1, steps))
+    return entry.get("event") == "epoch" and entry["epoch"] <= epochs
+
+
+MOST_LETTERS = 2**24
+"""In a line of the metrics; the longest we write names every sample of a batch."""
+
+_NUMBERED: dict[object, tuple[str, ...]] = {"epoch": ("epoch",), "nonfinite": ("epoch", "step")}
+"""What must be numbers in a line of the metrics, by event."""
+
+
+def _entries(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the metrics; the last may have been torn."""
+    entries = []
+    for line in _lines(folder / METRICS_FILE):
+        try:
+            entry = json.loads(line)
+            json.dumps(entry, allow_nan=False)  # what we could not have written is not ours
+        except (ValueError, RecursionError):
+            break
+        if isinstance(entry, dict) and all(
+            isinstance(entry.get(key), int) for key in _NUMBERED.get(str(entry.get("event")), ())
+        ):
+            entries.append(entry)
+    return entries
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file, none if there is no such file; one that is too long is cut, and so no JSON any more."""
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            while line := file.readline(MOST_LETTERS):
+                yield line

@@ -1,0 +1,114 @@
+"""A score file: what a selection made of each training sample, with where it came from. Nothing is unpickled."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from preceptor.config import validated
+from preceptor.errors import InputError
+from preceptor.files import check_is_file, write_whole
+
+FORMAT = "preceptor-scores"
+_TYPES = {"index": torch.int64, "score": torch.float32, "selected": torch.bool}
+
+
+class ScoreOrigin(BaseModel):
+    """Where scores come from.
+
+    Attributes:
+        component: the selection's registered name.
+        options: its hyper-parameters.
+        data: as given by the user.
+        data_fingerprint: of the training images and labels.
+        teacher_fingerprint: of the teacher's weights.
+        size: images in the training set.
+        held_out: labeled samples the scores were fitted against; 0 when they need none.
+        checkpoints: moments of the teacher that were looked at.
+        seed: of what was drawn.
+        preceptor: version that made it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    component: str
+    options: dict[str, Any]
+    data: str
+    data_fingerprint: str
+    teacher_fingerprint: str
+    size: int = Field(ge=1)
+    held_out: int = Field(ge=0)
+    checkpoints: int = Field(ge=1)
+    seed: int
+    preceptor: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One score a sample.
+
+    Attributes:
+        index: positions in the training set, ascending.
+        score: larger is more useful to distill; NaN for a sample without a label.
+        selected: whether the teacher teaches the sample, with the share kept and the direction at the time.
+        origin: where they come from.
+    """
+
+    index: Int[Tensor, " n"]
+    score: Float[Tensor, " n"]
+    selected: Bool[Tensor, " n"]
+    origin: ScoreOrigin
+
+
+def save_scores(path: Path, scores: Scores) -> None:
+    """Write a score file, whole or not at all.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    tensors = {name: getattr(scores, name).cpu().contiguous() for name in _TYPES}
+    # One entry of metadata alone: safetensors writes several in no fixed order, and equal scores make equal files.
+    write_whole({path: save(tensors, {FORMAT: scores.origin.model_dump_json()})})
+
+
+def load_scores(path: Path) -> Scores:
+    """Read a score file.
+
+    Raises:
+        InputError: it is missing, damaged, or no score file.
+    """
+    check_is_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata, names = file.metadata() or {}, file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except Exception as error:  # a damaged header makes the library raise nearly anything
+        raise InputError(f"{path}: not a whole score file: {error}: write one with preceptor select") from error
+    if FORMAT not in metadata:
+        raise InputError(f"{path}: a safetensors file, but no score file: write one with preceptor select")
+    _check_tensors(path, tensors)
+    origin = validated(ScoreOrigin, _origin(path, metadata), str(path))
+    return Scores(tensors["index"], tensors["score"], tensors["selected"], origin)
+
+
+def _origin(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
+    try:
+        content = json.loads(metadata[FORMAT])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its record of where the scores come from is damaged: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    found = {name: (tensor.dtype, tensor.dim(), len(tensor)) for name, tensor in tensors.items() if tensor.dim()}
+    length = found.get("index", (None, None, 0))[2]
+    if found != {name: (dtype, 1, length) for name, dtype in _TYPES.items()} or len(tensors) != len(_TYPES):
+        raise InputError(f"{path}: damaged: expected {', '.join(_TYPES)}, one value a sample each")

@@ -1,0 +1,201 @@
+"""Settles which samples the teacher teaches: scores made once before training, or taken from a score file."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from preceptor import __version__
+from preceptor.context import UNLABELED
+from preceptor.data import Dataset
+from preceptor.errors import InputError
+from preceptor.loss import DistillationLoss
+from preceptor.models import load_checkpoints
+from preceptor.recipes import build_recipe_parts
+from preceptor.registry import find_component, options, registered_name
+from preceptor.run.config import RunConfig
+from preceptor.run.folder import fingerprint
+from preceptor.run.members import load_network
+from preceptor.run.scores import ScoreOrigin, Scores, load_scores
+from preceptor.run.set_up import RunContext, prepare
+from preceptor.run.teachers import LoadedTeacher
+from preceptor.selections import RankedSelection
+from preceptor.teachers import NetworkTeacher, collect_selection_data
+from preceptor.training.device import choose_device, deterministic
+
+
+def resolve_selection(config: RunConfig, material: RunContext) -> Scores | None:
+    """Fit the chain's selection, from the score file of the configuration where one is given.
+
+    Returns:
+        the scores, to be stored with the run; None when the chain has nothing to fit.
+
+    Raises:
+        InputError: a score file without a selection to use it, one of other data or that lacks a sample, no held-out
+            samples where the estimator wants them, a teacher that is no network or does not end in a linear layer where
+        it wants to look inside.
+    """
+    loss = material.loss
+    if not loss.needs_fit:
+        if config.scores is not None:
+            raise InputError(f"scores = {config.scores}: recipe has no selection by score to use them (see ds, lr-ds)")
+        return None
+    if material.teacher is None:
+        raise InputError(
+            "the recipe selects samples for the teacher, but no term listens to it: add a match, or drop select"
+        )
+    if not isinstance(loss.selection, RankedSelection):  # a third party's own kind of fitted selection
+        if config.scores is not None:
+            raise InputError(f"scores = {config.scores}: the recipe's selection is not one by score")
+        network = material.teacher.network
+        loss.fit(
+            collect_selection_data(
+                network or material.teacher.signal,
+                material.train,
+                material.positions,
+                material.held_out,
+                seed=config.seed,
+                features=network is not None,
+                view=material.rule.identity,
+            )
+        )
+        return None
+    if config.scores is not None:
+        return _reused(config.scores, loss, material)
+    return _fitted(config, loss.selection, material)
+
+
+def score_samples(config: RunConfig) -> Scores:
+    """Score the training samples of a configuration whose recipe selects by score; nothing is trained.
+
+    Raises:
+        InputError: anything wrong with the configuration, the data or the teacher; a recipe that does not select by
+            score.
+    """
+    with deterministic():
+        loss = DistillationLoss(**build_recipe_parts(config.recipe))
+        if not isinstance(loss.selection, RankedSelection):
+            name = config.recipe.selection.name if config.recipe.selection else "none"
+            raise InputError(f"selection {name!r} does not score samples before training: it needs no score file")
+        with closing(prepare(config, choose_device(config.device))) as material:
+            scores = resolve_selection(config, material)
+    assert scores is not None, "a selection by score was just built"
+    return scores
+
+
+def _fitted(config: RunConfig, select: RankedSelection, material: RunContext) -> Scores:
+    teacher = _teacher(material)
+    if select.needs_features and teacher.network is None:
+        raise InputError(
+            f"select {registered_name(select)!r} looks inside the teacher, and this one is no single network ("
+            f"{teacher.kind}): give a run folder as --teacher, or select by el2n, teacher_loss, correctness or random"
+        )
+    history = _history(config, material, select)
+    selection_data = collect_selection_data(
+        teacher.network or teacher.signal,
+        material.train,
+        material.positions,
+        material.held_out if select.needs_held_out else material.held_out[:0],
+        seed=config.seed,
+        features=select.needs_features,
+        history=history,
+        view=material.rule.identity,
+    )
+    if select.needs_held_out and selection_data.held_out_label is None:
+        raise InputError(
+            f"select {registered_name(select)!r} weighs samples by what they do to held-out ones, but nothing is held "
+            "out: give validation=0.1 or more"
+        )
+    select.fit(selection_data)
+    origin = ScoreOrigin(
+        component=registered_name(select),
+        options=_options(select),
+        data=config.data,
+        data_fingerprint=data_fingerprint(material.dataset),
+        teacher_fingerprint=teacher.fingerprint,
+        size=len(material.train),
+        held_out=0
+        if selection_data.held_out_label is None
+        else int((selection_data.held_out_label != UNLABELED).sum()),
+        checkpoints=len(selection_data.checkpoints),
+        seed=config.seed,
+        preceptor=__version__,
+    )
+    return _scores(select, material.positions, origin)
+
+
+def _reused(path: Path, loss: DistillationLoss, material: RunContext) -> Scores:
+    found = load_scores(path)
+    select = cast(RankedSelection, loss.selection)
+    if found.origin.component != registered_name(select):
+        raise InputError(
+            f"{path}: scores of selection {found.origin.component!r}, the recipe asks for {registered_name(select)!r}: "
+            f"give recipe.selection.name={found.origin.component}, or other scores"
+        )
+    if found.origin.data_fingerprint != data_fingerprint(material.dataset):
+        raise InputError(
+            f"{path}: scores of other training data ({found.origin.data}): its positions mean other samples here; "
+            "write new scores with preceptor select"
+        )
+    if found.origin.teacher_fingerprint != _teacher(material).fingerprint:
+        raise InputError(f"{path}: scores made with another teacher: write new scores with preceptor select")
+    _check_options(path, found.origin, select)
+    positions = material.positions.sort().values
+    known = torch.isin(positions, found.index)
+    if not known.all():
+        raise InputError(
+            f"{path}: has no score for {int((~known).sum())} of the {len(positions):,} samples trained on, the first "
+            f"at position {int(positions[~known][0])}: use the split the scores were made with (split_seed, validation)"
+        )
+    wanted = torch.isin(found.index, positions)
+    select.adopt(found.index[wanted], found.score[wanted], len(material.train))
+    return _scores(select, positions, found.origin.model_copy(update={"options": _options(select)}))
+
+
+def _options(select: RankedSelection) -> dict[str, Any]:
+    return {name: getattr(select, name) for name in options(find_component("selection", registered_name(select)))}
+
+
+def _check_options(path: Path, origin: ScoreOrigin, select: RankedSelection) -> None:
+    """What is kept of ready scores may differ; what made them may not."""
+    for name, value in _options(select).items():
+        if name not in ("keep", "lowest") and origin.options.get(name) != value:
+            raise InputError(
+                f"{path}: scores made with {name} = {origin.options.get(name)}, the recipe says {value}: "
+                "write new scores with preceptor select, or leave that option as it was"
+            )
+
+
+def _scores(select: RankedSelection, positions: Tensor, origin: ScoreOrigin) -> Scores:
+    index = positions.sort().values
+    return Scores(index, select.scores.cpu()[index].float(), select.weight.cpu()[index] > 0, origin)
+
+
+def _history(config: RunConfig, material: RunContext, select: RankedSelection) -> list[tuple[float, NetworkTeacher]]:
+    """The teacher's checkpoints, oldest first, for an estimator that looks at more than its end."""
+    if not select.needs_checkpoints:
+        return []
+    folder = config.teachers[0]
+    kept = load_checkpoints(folder)
+    if not kept:
+        raise InputError(
+            f"select {registered_name(select)!r} sums over the teacher's training, but {folder} keeps no checkpoints: "
+            "train it with --keep-checkpoints 5"
+        )
+    device = material.train.images.device
+    loaded = [(rate, load_network(path, material.dataset, device)) for rate, path in kept]
+    if loaded[-1][1][1] != _teacher(material).fingerprint:
+        raise InputError(f"{kept[-1][1]}: is not the teacher as it is now: train the teacher again")
+    return [(rate, teacher) for rate, (teacher, _) in loaded]
+
+
+def _teacher(material: RunContext) -> LoadedTeacher:
+    assert material.teacher is not None, "a chain with a selection needs its teacher"
+    return material.teacher
+
+
+def data_fingerprint(dataset: Dataset) -> str:
+    """Of the training images and the labels given."""
+    return fingerprint({"images": dataset.train.images, "labels": dataset.train.labels})

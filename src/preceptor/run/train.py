@@ -1,0 +1,277 @@
+"""One run: check everything, train, measure, and leave a folder behind."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preceptor.context import UNLABELED
+from preceptor.data import ImageSet
+from preceptor.errors import InputError
+from preceptor.metrics import Metrics, evaluate
+from preceptor.metrics.logits import network_logits
+from preceptor.models import save_checkpoint, save_student
+from preceptor.models.checkpoints import kept_epochs
+from preceptor.run.config import RunConfig
+from preceptor.run.doctor import Diagnosis, Finding, quick_look
+from preceptor.run.folder import METRICS_FILE, RUN_FILE, SKIPPED_FILE, RunFolder, check_free, versions
+from preceptor.run.identity import fingerprints, settings_digest
+from preceptor.run.lock import check_unheld, held
+from preceptor.run.scores import Scores, save_scores
+from preceptor.run.selection import resolve_selection
+from preceptor.run.set_up import RunContext, prepare
+from preceptor.run.teachers import LoadedTeacher
+from preceptor.run.teaching import resolve_teacher
+from preceptor.teachers import TeacherCheck
+from preceptor.training import Callback, NotFinite, Silent, Student, fit
+from preceptor.training.callbacks import TrainState
+from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, stopping_on_signals
+from preceptor.training.compile import resolve_precision
+from preceptor.training.device import choose_device, deterministic
+from preceptor.training.failure import FailureReport, save_failure
+from preceptor.training.profiler import Profiler
+from preceptor.training.trainer import check_fit
+
+SCORES_FILE = "scores.safetensors"
+"""The scores of a recipe that selects beforehand, in the run's folder."""
+
+CHECKPOINT_FOLDER = "checkpoint"
+"""In the run's folder, while it runs: what it goes on from when it was stopped."""
+
+FAILURE_FOLDER = "failure"
+"""In the run's folder: the last step that was not finite, for ``preceptor replay``; not there when every step was."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        folder: where it lies.
+        teacher: what the look at the teacher found; None without one.
+        validation: on the held-out training images, after the last epoch; None when none were held out.
+        test: on the test set, looked at once after the last epoch; None when the data has none.
+        training_images: how many were trained on.
+        taught: how many of these the teacher teaches; None when the recipe selects none beforehand.
+        untaught: how many of these neither the teacher nor a label teaches, since the recipe leaves them out.
+        cached: how many images in their views the run added to its cache, having asked the teacher about them; None
+            without a cache.
+    """
+
+    folder: Path
+    teacher: TeacherCheck | None
+    validation: Metrics | None
+    test: Metrics | None
+    training_images: int
+    taught: int | None
+    untaught: int
+    cached: int | None
+
+
+def run(
+    config: RunConfig,
+    out: Path,
+    watcher: Callback | None = None,
+    *,
+    profile: bool = False,
+    checkpoint_seconds: float = SECONDS_BETWEEN,
+    tell: Callable[[Finding], None] | None = None,
+) -> RunResult:
+    """Train a student as configured and write its folder.
+
+    Everything that can be checked is checked before the folder is made; the student is the one after the last
+    epoch, and is saved before anything is measured; the test set is looked at once, at the end.
+
+    Args:
+        config: of the run.
+        out: its folder, empty or absent.
+        watcher: told about progress.
+        profile: write where the time of some steps went (``training.profiler``) into the folder.
+        checkpoint_seconds: between two checkpoints, from which :func:`preceptor.run.resume` goes on. Default 60.
+        tell: told, before the first step, of each finding of the doctor's quick look that is a problem or a warning;
+            ``run.yaml`` keeps them too.
+
+    Raises:
+        InputError: anything wrong with the configuration, the data, the teacher or the folder.
+        MachineError: no such device, or the folder cannot be written.
+        NotFinite: an InputError too: a step was not finite; which, and where, is in the folder.
+        Interrupted: by Ctrl-C or SIGTERM, with a checkpoint.
+    """
+    device = choose_device(config.device)
+    check_unheld(out)
+    check_free(out)
+    if config.cache is not None and config.cache.resolve() == out.resolve():
+        raise InputError(f"{out}: is given for the run and for its cache: give them a folder each")
+    with deterministic(), closing(prepare(config, device)) as material:
+        scores = resolve_selection(config, material)
+        teacher = resolve_teacher(config, material)
+        check_fit(
+            [Student("student", material.student, material.loss)],
+            material.positions,
+            config.training,
+            config.compile,
+            device,
+        )
+        diagnosis = quick_look(material)
+        if tell is not None:
+            for finding in diagnosis.worth_a_look:
+                tell(finding)
+        with _held_for_a_run(out):
+            folder = RunFolder(out)
+            settings = config.model_dump(mode="json", exclude_none=True)
+            found = {"settings": settings_digest(settings), **fingerprints(material, teacher)}
+            folder.write_config(settings, _record(config, material, teacher, scores, device, diagnosis, found))
+            folder.write_skipped(material.dataset.skipped)
+            if scores is not None:
+                save_scores(out / SCORES_FILE, scores)
+            with closing(Profiler(watcher or Silent(), out)) if profile else nullcontext(watcher) as told:
+                keeper = CheckpointCallback(out / CHECKPOINT_FOLDER, checkpoint_seconds)
+                return complete(config, material, teacher, scores, folder, told, keeper)
+
+
+@contextmanager
+def _held_for_a_run(out: Path) -> Iterator[None]:
+    """Hold a run's folder; where it fails before anything comes of it, what was written is taken away again."""
+    made = not out.exists()
+    try:
+        with held(out):
+            try:
+                yield
+            except Exception:
+                _take_back(out)
+                raise
+    except Exception:
+        if made:
+            with suppress(OSError):  # of a folder that holds something
+                out.rmdir()
+        raise
+
+
+def _take_back(out: Path) -> None:
+    if not (out / METRICS_FILE).exists() and not any((out / CHECKPOINT_FOLDER).glob("*.pt")):
+        for name in (RUN_FILE, SKIPPED_FILE, SCORES_FILE):
+            (out / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (out / CHECKPOINT_FOLDER).rmdir()
+
+
+def complete(
+    config: RunConfig,
+    material: RunContext,
+    teacher: LoadedTeacher | None,
+    scores: Scores | None,
+    folder: RunFolder,
+    watcher: Callback | None,
+    keeper: CheckpointCallback,
+    start: TrainState | None = None,
+) -> RunResult:
+    """Train from a moment or from the beginning, then save and measure; the checkpoints go when all is done."""
+    try:
+        with stopping_on_signals(keeper):
+            _train(config, material, teacher, folder, watcher, keeper, start)
+    except NotFinite as error:
+        raise NotFinite(f"{error}; to look at that step again: preceptor replay {folder.path}") from error
+    save_student(folder.path, material.student, material.card)
+    validation = _measure(material, material.train, material.held_out)
+    test = None if material.dataset.test is None else _measure(material, material.dataset.test, None)
+    images = len(material.positions)
+    taught = None if scores is None else int(scores.selected.sum())
+    untaught = 0 if taught is None or material.loss.labels_unselected else images - taught
+    cached = None if teacher is None else teacher.cached()
+    result = RunResult(folder.path, material.teacher_check, validation, test, images, taught, untaught, cached)
+    folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(folder.path.name)))})
+    shutil.rmtree(keeper.folder, ignore_errors=True)
+    return result
+
+
+def _train(
+    config: RunConfig,
+    material: RunContext,
+    teacher: LoadedTeacher | None,
+    folder: RunFolder,
+    watcher: Callback | None,
+    keeper: CheckpointCallback,
+    start: TrainState | None,
+) -> None:
+    epochs = fit(
+        [Student("student", material.student, material.loss)],
+        material.train,
+        material.positions,
+        material.rule,
+        material.dataset.normalization,
+        config.training,
+        teacher=None if teacher is None else teacher.signal,
+        seed=config.seed,
+        precision=config.precision,
+        compile=config.compile,
+        watcher=watcher,
+        keeper=keeper,
+        start=start,
+        on_nonfinite=config.on_nonfinite,
+        on_failure=partial(_report, folder),
+    )
+    kept = kept_epochs(config.training.epochs, config.keep_checkpoints)
+    for (record,) in epochs:
+        if record.epoch in kept:
+            save_checkpoint(
+                folder.path, material.student, material.card, epoch=record.epoch, learning_rate=record.learning_rate
+            )
+        held_out = _measure(material, material.train, material.held_out)
+        entry = {"event": "epoch", **_plain(record)}
+        if held_out is not None:
+            entry["validation_accuracy"] = held_out.accuracy
+        folder.append(entry)
+
+
+def _report(folder: RunFolder, failure: FailureReport) -> None:
+    """Write down a step that was not finite."""
+    event = "failed" if failure.occasion.action == "stop" else "nonfinite"
+    folder.append({"event": event, "says": failure.line(), **failure.record()})
+    save_failure(folder.path / FAILURE_FOLDER, failure)
+
+
+def _measure(material: RunContext, images: ImageSet, positions: Tensor | None) -> Metrics | None:
+    """Metrics on a split, or on some positions of it; None when there are no labeled images to measure on."""
+    chosen = images if positions is None else images.take(positions.to(images.images.device))
+    labels = chosen.labels.cpu()
+    if not bool((labels != UNLABELED).any()):
+        return None
+    on_device = chosen.images.to(material.train.images.device)
+    logits = network_logits(material.student, material.dataset.normalization, on_device)
+    return evaluate(logits, labels, material.card.abstains)
+
+
+def _record(
+    config: RunConfig,
+    material: RunContext,
+    teacher: LoadedTeacher | None,
+    scores: Scores | None,
+    device: torch.device,
+    diagnosis: Diagnosis,
+    found: Mapping[str, str | None],
+) -> dict[str, Any]:
+    return {
+        "versions": versions(),
+        "device": str(device),
+        "precision": resolve_precision(config.precision, device),
+        "training_images": len(material.positions),
+        "held_out_images": len(material.held_out),
+        "skipped_images": len(material.dataset.skipped),
+        "fingerprints": dict(found),
+        "teacher": None if teacher is None else teacher.record(),
+        "scores": None if scores is None else scores.origin.model_dump(),
+        "doctor": [_plain(finding) for finding in diagnosis.worth_a_look],
+    }
+
+
+def _plain(thing: Any) -> dict[str, Any]:
+    """A dataclass as JSON-ready values."""
+    plain = dataclasses.asdict(thing)
+    return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items()}

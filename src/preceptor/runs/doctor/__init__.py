@@ -1,6 +1,0 @@
-"""The doctor: what is wrong with a run, told before it is run."""
-
-from preceptor.runs.doctor.examine import examine, quick_look
-from preceptor.runs.doctor.finding import Diagnosis, Finding, Status
-
-__all__ = ["Diagnosis", "Finding", "Status", "examine", "quick_look"]

@@ -1,0 +1,23 @@
+"""The control for every correction: do not correct the teacher where it is wrong, just don't listen."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from preceptor.context import BatchContext
+from preceptor.registry import register
+
+
+@register(
+    "selection",
+    "drop_wrong",
+    paper="control: a correction must beat merely ignoring the teacher where it is wrong",
+)
+@dataclass(frozen=True)
+class DropWrong:
+    """Ignore the teacher on the labeled samples it gets wrong; keep it on all others."""
+
+    def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
+        """Weight 0 where the teacher is wrong, else 1."""
+        return (~context.wrong).to(context.teacher.dtype)

@@ -1,0 +1,87 @@
+"""Logits and features as the records of a cache, and back."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from numpy import ndarray
+from torch import Tensor
+
+from preceptor.teachers.cache.layout import Layout
+
+LOWEST = float(torch.finfo(torch.float16).min)
+"""A logit further below the largest of its row than this, -65504, is brought up to it."""
+
+_SMALLEST = 2.0**-24  # of the float16 above zero
+
+Records = Shaped[ndarray, " n"]
+"""Structured, of type ``Layout.record``."""
+
+
+class Codec:
+    """Rounds rows of logits ``z`` to records.
+
+    A record holds the largest logit ``m`` in float32 and ``z - m`` in float16: the rounding is finest where the
+    probability is, and softmax never meets ``m``. What comes back differs from ``z`` by at most
+    ``2^-11 (m - z) + 2^-24 + 2^-22 max|z|``, as long as no logit lies more than 65504 below ``m``; the largest comes
+    back as it was, and no other becomes equal to it, so the predicted class is never another.
+
+    With ``top_k`` it holds the k largest alone, and for the others the one value ``log(sum of exp(z - m) over them) -
+    log(their number)``: the k probabilities at temperature 1 are kept within the rounding, the others share what
+    remains evenly. At a higher temperature T the others come out too large together, by a factor of
+    ``mean(p)^(1/T) / mean(p^(1/T)) >= 1`` over their probabilities p.
+
+    Args:
+        layout: of the cache.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._record: np.dtype[Any] = layout.record
+
+    def encode(self, logits: Float[Tensor, "n classes"], features: Float[Tensor, "n dims"] | None = None) -> Records:
+        """The records of finite logits, and of features within float16's range when the cache keeps them."""
+        top = logits.float().amax(dim=1, keepdim=True)
+        below = logits.float() - top
+        fields = {"top": top.squeeze(1), **self._kept(below)}
+        if features is not None:
+            fields["features"] = features.half()
+        records = np.zeros(len(logits), self._record)
+        for name, values in fields.items():
+            records[name] = values.cpu().numpy()
+        return records
+
+    def _kept(self, below: Float[Tensor, "n classes"]) -> dict[str, Tensor]:
+        k = self.layout.top_k
+        if k is None:
+            return {"values": _rounded(below)}
+        values, ids = below.sort(dim=1, descending=True, stable=True)  # stable: of equals, the smallest indices stay
+        share = values[:, k:].logsumexp(dim=1) - math.log(self.layout.classes - k)
+        # A mean exceeds the largest by rounding only. Among ties with the top, what is truly below it stays below: it
+        # may be the class of the smallest index.
+        others = values[:, k:]
+        largest_below = torch.where(others < 0, others, -torch.inf).amax(dim=1)
+        most = torch.where(largest_below > -torch.inf, largest_below, 0)
+        rest = torch.minimum(share, torch.minimum(values[:, k], most)).clamp_min(LOWEST)
+        return {"values": _rounded(values[:, :k]), "ids": ids[:, :k], "rest": rest}
+
+    def logits(self, records: Records) -> Float[Tensor, "n classes"]:
+        """Float32 logits on the CPU, in memory of their own."""
+        top = torch.from_numpy(records["top"])
+        values = torch.from_numpy(records["values"]).float()
+        if self.layout.top_k is not None:
+            ids = torch.from_numpy(records["ids"].astype(np.int64))
+            rest = torch.from_numpy(records["rest"])
+            values = rest[:, None].repeat(1, self.layout.classes).scatter_(1, ids, values)
+        return values.add_(top[:, None])
+
+    def features(self, records: Records) -> Float[Tensor, "n dims"]:
+        """Float32 features on the CPU; of a cache that keeps them."""
+        return torch.from_numpy(records["features"]).float()
+
+
+def _rounded(below: Float[Tensor, "n kept"]) -> Tensor:
+    """In float16, what is below zero staying below it."""
+    return torch.where(below < 0, below.clamp(LOWEST, -_SMALLEST), below).half()

@@ -1,0 +1,61 @@
+"""FLSW: a sample is confusing where the student's logits point another way than the teacher's."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from preceptor.context import BatchContext
+from preceptor.errors import InputError
+from preceptor.registry import register
+from preceptor.temperatures.dynamic import Normalize, check_dynamic, dynamic_temperature
+
+
+def flsw_weight(
+    student_logits: Float[Tensor, "batch classes"],
+    teacher_logits: Float[Tensor, "batch classes"],
+    gamma: float = 2.0,
+    eps: float = 1e-4,
+) -> Float[Tensor, " batch"]:
+    """``w = (1 - cos(z, t))^gamma``, from 0 to 2^gamma; ``eps`` is added to each norm.
+
+    Blind to a positive factor on either row (but for eps), not to an added constant. Wen, Lai and Qian,
+    arXiv:1911.07471 (focal-loss style weights), as published in TextBrewer.
+    """
+    student = student_logits / (student_logits.norm(dim=1, keepdim=True) + eps)
+    teacher = teacher_logits / (teacher_logits.norm(dim=1, keepdim=True) + eps)
+    distance: Tensor = (1 - (student * teacher).sum(dim=1)).clamp(min=0)  # rounding can bring the cosine past 1
+    return distance.pow(gamma)
+
+
+@register("temperature", "flsw", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Dynamic Temperature, FLSW)")
+@dataclass(frozen=True)
+class FLSW:
+    """A lower temperature where student and teacher logits point different ways (focal-loss style weights).
+
+    Args:
+        temperature: T_0, which the batch averages to before the clamp. Default 4, as for ``fixed``.
+        beta: how far a weight moves it. Default 1 (TextBrewer's example; the paper's value is not known).
+        gamma: power of the weight, above 0. Default 2 (the same example).
+        normalize: "none" or "sum"; see :func:`dynamic_temperature`.
+        minimum: no temperature goes below it. Default 1 (this project's addition).
+        eps: added to each norm. Default 1e-4 (TextBrewer).
+    """
+
+    temperature: float = 4.0
+    beta: float = 1.0
+    gamma: float = 2.0
+    normalize: Normalize = "none"
+    minimum: float = 1.0
+    eps: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_dynamic("flsw", self.temperature, self.beta, self.minimum)
+        if not 0 < self.gamma < float("inf") or not 0 <= self.eps < float("inf"):
+            raise InputError(f"flsw: gamma = {self.gamma}, eps = {self.eps}: gamma must be above 0, eps 0 or more")
+
+    def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
+        """Apply :func:`flsw_weight`, then :func:`dynamic_temperature`."""
+        student = context.student[:, : context.teacher.shape[1]]
+        weight = flsw_weight(student, context.teacher, self.gamma, self.eps)
+        return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.asked)

@@ -1,0 +1,167 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
+
+from preceptor.errors import InputError
+from preceptor.metrics import (
+    calibration_error,
+    classwise_calibration_error,
+    of_resamples,
+    reliability,
+    softmax_response,
+)
+from preceptor.metrics.calibration import calibration_error_of_draws, classwise_calibration_error_of_draws
+from tests.metrics.samples import answered, honest, softmax
+
+BINNINGS = ["equal_width", "equal_mass"]
+
+
+def some(n=300, seed=0, levels=None):
+    generator = np.random.default_rng(seed)
+    confidence = generator.random(n)
+    if levels:
+        confidence = np.floor(confidence * levels) / levels
+    return confidence, generator.random(n) < confidence**2
+
+
+def error_of(confidence, right, groups):
+    """By its definition, of groups of positions."""
+    return sum(
+        len(group) / len(right) * abs(right[group].mean() - confidence[group].mean()) for group in groups if len(group)
+    )
+
+
+def equal_width_groups(confidence, bins):
+    edges = np.arange(bins + 1) / bins
+    inside = [(confidence > low) & (confidence <= high) for low, high in pairwise(edges)]
+    inside[0] |= confidence == 0
+    return [np.flatnonzero(each) for each in inside]
+
+
+def tensors(confidence, right):
+    return torch.tensor(confidence), torch.tensor(right)
+
+
+@pytest.mark.parametrize("bins", [1, 10, 15])
+@pytest.mark.parametrize("levels", [None, 10, 3])
+def test_bins_of_equal_width_agree_with_a_loop(bins, levels):
+    confidence, right = some(levels=levels)
+    expected = error_of(confidence, right, equal_width_groups(confidence, bins))
+    assert calibration_error(*tensors(confidence, right), bins) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("bins", [1, 10, 15])
+def test_bins_of_equal_mass_agree_with_a_split_of_the_sorted(bins):
+    confidence, right = some(n=300)
+    groups = np.array_split(np.argsort(confidence), bins)
+    found = calibration_error(*tensors(confidence, right), bins, "equal_mass")
+    assert found == pytest.approx(error_of(confidence, right, groups), abs=1e-12)
+
+
+@pytest.mark.parametrize(("binning", "theirs"), [("equal_width", "uniform"), ("equal_mass", "quantile")])
+def test_the_diagram_is_scikit_learns(binning, theirs):
+    confidence, right = some(n=3000)
+    diagram = reliability(*tensors(confidence, right), 10, binning)
+    accuracy, mean_confidence = calibration_curve(right, confidence, n_bins=10, strategy=theirs)
+    np.testing.assert_allclose(diagram.accuracy, accuracy, atol=4e-3)  # quantiles fall between samples
+    np.testing.assert_allclose(diagram.confidence, mean_confidence, atol=4e-3)
+    assert sum(diagram.samples) == pytest.approx(3000)
+
+
+@pytest.mark.parametrize("binning", BINNINGS)
+@given(
+    samples=st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=30),
+    bins=st.integers(1, 8),
+    seed=st.integers(0, 9),
+)
+def test_the_error_is_that_of_the_diagram_and_blind_to_the_order_of_samples(binning, samples, bins, seed):
+    confidence, right = torch.tensor(samples).double().div(torch.tensor([6.0, 1.0])).unbind(dim=1)
+    shuffle = torch.randperm(len(right), generator=torch.Generator().manual_seed(seed))
+    error = calibration_error(confidence, right.bool(), bins, binning)
+    assert error == pytest.approx(calibration_error(confidence[shuffle], right[shuffle].bool(), bins, binning))
+    diagram = reliability(confidence, right.bool(), bins, binning)
+    from_diagram = sum(
+        size * abs(accuracy - claimed)
+        for size, claimed, accuracy in zip(diagram.samples, diagram.confidence, diagram.accuracy, strict=True)
+        if claimed is not None
+    )
+    assert error == pytest.approx(from_diagram / len(samples), abs=1e-9)
+    assert 0 <= error <= 1
+
+
+def test_the_tied_of_equal_mass_are_shared_out():
+    """Three equal confidences in two bins: each gets one and a half of them, and half of each error."""
+    diagram = reliability(torch.full((3,), 0.5).double(), torch.tensor([True, True, False]), 2, "equal_mass")
+    assert diagram.samples == [1.5, 1.5]
+    assert diagram.accuracy == pytest.approx([2 / 3, 2 / 3])
+
+
+@pytest.mark.parametrize("binning", BINNINGS)
+def test_the_honest_are_calibrated_and_the_bold_are_not(binning):
+    logits, labels = honest(20_000, 4, seed=0)
+    right = logits.argmax(dim=1) == labels
+    assert calibration_error(softmax_response(logits), right, binning=binning) < 0.015
+    assert calibration_error(softmax_response(3 * logits), right, binning=binning) > 0.05
+    assert classwise_calibration_error(logits.softmax(dim=1), labels) < 0.015
+    assert classwise_calibration_error((3 * logits).softmax(dim=1), labels) > 0.03
+
+
+def test_certainty_that_is_right_is_calibrated_and_an_edge_belongs_below():
+    assert calibration_error(torch.ones(5), torch.ones(5).bool()) == 0
+    diagram = reliability(torch.tensor([0.0, 0.2, 0.4, 1.0], dtype=torch.float64), torch.ones(4).bool(), 5)
+    assert diagram.samples == [2, 1, 0, 0, 1]
+    assert diagram.accuracy[2] is diagram.confidence[2] is None
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_class_wise_error_agrees_with_a_loop(classes):
+    logits, labels = answered(300, classes)
+    shares, truth = softmax(logits), labels.numpy()
+    errors = [
+        error_of(shares[:, number], truth == number, equal_width_groups(shares[:, number], 15))
+        for number in range(classes)
+    ]
+    assert classwise_calibration_error(torch.tensor(shares), labels) == pytest.approx(np.mean(errors), abs=1e-12)
+
+
+@pytest.mark.parametrize("binning", BINNINGS)
+@pytest.mark.parametrize("levels", [None, 7])
+def test_the_error_of_a_draw_is_that_of_its_samples(binning, levels):
+    confidence, right = tensors(*some(90, levels=levels))
+    drawn = torch.randint(90, (20, 90), generator=torch.Generator().manual_seed(0))
+    counts = torch.stack([row.bincount(minlength=90) for row in drawn])
+    together = calibration_error_of_draws(confidence, right, 15, binning)(counts)
+    alone = of_resamples(lambda c, r: calibration_error(c, r, 15, binning), confidence, right)(counts)["value"]
+    torch.testing.assert_close(together, alone, atol=1e-9, rtol=0)
+
+
+def test_the_class_wise_error_of_a_draw_is_that_of_its_samples():
+    logits, labels = answered(60, 4)
+    counts = torch.randint(60, (60,), generator=torch.Generator().manual_seed(0)).bincount(minlength=60)[None]
+    shares = logits.softmax(dim=1)
+    alone = of_resamples(classwise_calibration_error, shares, labels)(counts)["value"]
+    torch.testing.assert_close(classwise_calibration_error_of_draws(shares, labels)(counts), alone)
+
+
+ONE = torch.tensor([0.5])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.zeros(0), ONE[:0].bool()), r"shapes \[0\] and \[0\]"),
+        ((ONE, torch.ones(2).bool()), r"shapes \[1\] and \[2\]"),
+        ((torch.tensor([0.5, 1.5]), torch.ones(2).bool()), "sample 1: confidence 1.5 is no probability"),
+        ((torch.tensor([float("nan")]), ONE.bool()), "sample 0: confidence nan"),
+        ((ONE, ONE.bool(), 0), "0 bins: give at least 1"),
+        ((ONE, ONE.bool(), 5, "equal"), "unknown binning 'equal'"),
+    ],
+)
+def test_what_cannot_be_binned_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        calibration_error(*arguments)

@@ -1,0 +1,286 @@
+"""What is no table of logits, no labels or no number is refused in one line, wherever it is handed in."""
+
+import json
+import math
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from preceptor.errors import InputError
+from preceptor.metrics import (
+    Answers,
+    RiskTarget,
+    at_thresholds,
+    calibrate_sets,
+    choose_p_norm,
+    classwise_calibration_error,
+    confidence,
+    decide,
+    decide_sets,
+    draw_shares,
+    evaluate,
+    fit_temperature,
+    full_report,
+    max_logit_p_norm,
+    prediction_sets,
+    select_class_thresholds,
+    select_threshold,
+    set_metrics,
+)
+from preceptor.metrics.checks import finite_number, whole_number
+from preceptor.models import CalibrationSet
+from tests.metrics.samples import answered
+
+N, CLASSES = 40, 5
+LOGITS, LABELS = answered(N, CLASSES)
+SOURCE = CalibrationSet(data="digits", part="test", samples=N, fingerprint="")
+
+OF_LOGITS = {
+    "evaluate": evaluate,
+    "full_report": lambda logits, labels: full_report(Answers(logits), labels, resamples=3),
+    "held_out": lambda logits, labels: full_report(
+        Answers(LOGITS), LABELS, held_out=(Answers(logits), labels), resamples=3
+    ),
+    "calibrate_sets": calibrate_sets,
+    "decide": lambda logits, labels: decide(Answers(logits), labels, RiskTarget(0.5), SOURCE),
+    "decide by class": lambda logits, labels: decide(Answers(logits), labels, RiskTarget(0.5, by_class=True), SOURCE),
+    "decide_sets": lambda logits, labels: decide_sets(Answers(logits), labels, SOURCE),
+    "fit_temperature": fit_temperature,
+}
+OF_LABELS = {
+    **OF_LOGITS,
+    "set_metrics": lambda logits, labels: set_metrics(logits > 0, labels),
+    "classwise_calibration_error": lambda logits, labels: classwise_calibration_error(logits.softmax(dim=1), labels),
+}
+
+
+def refused(message, function, *args, **kwargs):
+    with pytest.raises(InputError, match=message) as raised:
+        function(*args, **kwargs)
+    assert "\n" not in str(raised.value)
+
+
+def with_value(value, dtype=torch.float64):
+    logits = LOGITS.to(dtype, copy=True)
+    logits[7, 2] = value
+    return logits
+
+
+@pytest.mark.parametrize("function", OF_LOGITS.values(), ids=OF_LOGITS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_logit_that_is_not_finite_is_named(function, value):
+    refused("sample 7: its logits are not all finite", function, with_value(value), LABELS)
+
+
+def test_nothing_is_calibrated_on_nan_alone():
+    refused("sample 0: its logits are not all finite", calibrate_sets, torch.full((N, CLASSES), math.nan), LABELS, 0.1)
+
+
+@pytest.mark.parametrize("function", OF_LOGITS.values(), ids=OF_LOGITS)
+@pytest.mark.parametrize(("value", "dtype"), [(-1e307, torch.float64), (3e38, torch.float32)])
+def test_a_logit_too_large_to_compute_with_is_named(function, value, dtype):
+    refused(
+        r"sample 7: its logits reach .*, at most 1e\+30 can be measured", function, with_value(value, dtype), LABELS
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_report_of_the_largest_logits_that_are_taken_is_json(dtype):
+    logits = (LOGITS / LOGITS.abs().max() * 0.99e30).to(dtype)
+    known = Answers(logits, teacher=-logits, members=torch.stack([logits, -logits]))
+    scores = {"max_logit_p_norm": {"p": 8}, "energy": {"temperature": 1e-6}, "negative_teacher_kl": {}}
+    found = full_report(known, LABELS, scores=scores, held_out=(known, LABELS), resamples=5)
+    assert json.dumps(asdict(found), allow_nan=False)
+    assert json.dumps(asdict(evaluate(logits, LABELS)), allow_nan=False)
+
+
+@pytest.mark.parametrize("value", [math.nan, 1e307])
+def test_a_teacher_and_members_are_looked_at_too(value):
+    broken = with_value(value)
+    refused("sample 7: the teacher's logits", full_report, Answers(LOGITS, teacher=broken), LABELS)
+    members = torch.stack([LOGITS, broken])
+    refused("sample 7: a member's logits", full_report, Answers(LOGITS, members=members), LABELS)
+
+
+LABELS_OF_NO_USE = {
+    "a column": (LABELS[:, None], r"int64 with shape \[40, 1\]"),
+    "a table": (LABELS[:, None].expand(-1, 2), r"int64 with shape \[40, 2\]"),
+    "a number": (torch.tensor(1), r"int64 with shape \[\]"),
+    "floats": (LABELS + 0.5, "float32 with shape"),
+    "booleans": (LABELS > 2, "bool with shape"),
+    "complex": (LABELS * 1j, "complex64"),
+    "uint64": (LABELS.to(torch.uint64), "uint64"),
+    "a list": (LABELS.tolist(), "of type list"),
+    "numpy": (LABELS.numpy(), "of type ndarray"),
+    "sparse": (LABELS.to_sparse(), "layout torch.sparse_coo"),
+    "meta": (LABELS.to("meta"), "without values"),
+}
+
+
+@pytest.mark.parametrize("function", OF_LABELS.values(), ids=OF_LABELS)
+@pytest.mark.parametrize(("labels", "told"), LABELS_OF_NO_USE.values(), ids=LABELS_OF_NO_USE)
+def test_labels_are_one_whole_number_a_sample(function, labels, told):
+    refused(f"labels are of .*{told}.*|labels are {told}.*", function, LOGITS, labels)
+
+
+@pytest.mark.parametrize("function", OF_LABELS.values(), ids=OF_LABELS)
+def test_labels_are_as_many_as_the_rows(function):
+    refused("40 rows of .* but 39 labels: give one label for each row", function, LOGITS, LABELS[:-1])
+
+
+@pytest.mark.parametrize("function", [each for name, each in OF_LOGITS.items()], ids=OF_LOGITS)
+def test_a_label_that_is_no_class_is_named(function):
+    refused("sample 7: label 5 is out of range", function, LOGITS, LABELS.where(torch.arange(N) != 7, CLASSES))
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_a_decision_wants_every_label(by_class):
+    hidden = LABELS.where(torch.arange(N) != 7, -1)
+    refused(
+        "sample 7: label -1 is out of range",
+        decide,
+        Answers(LOGITS),
+        hidden,
+        RiskTarget(0.5, by_class=by_class),
+        SOURCE,
+    )
+
+
+NO_TABLES = {
+    "complex": (lambda: LOGITS * 1j, "complex128"),
+    "boolean": (lambda: LOGITS > 0, "bool"),
+    "one row": (lambda: LOGITS[0], r"shape \[5\]"),
+    "three dimensions": (lambda: LOGITS[None], r"shape \[1, 40, 5\]"),
+    "a list": (lambda: LOGITS.tolist(), "type list"),
+    "numpy": (lambda: LOGITS.numpy(), "type ndarray"),
+    "nothing": (lambda: None, "type NoneType"),
+    "sparse": (lambda: LOGITS.to_sparse(), "layout torch.sparse_coo"),
+    "compressed": (lambda: LOGITS.to_sparse_csr(), "layout torch.sparse_csr"),
+    "meta": (lambda: LOGITS.to("meta"), "without values"),
+    "nested": (lambda: torch.nested.nested_tensor([LOGITS, LOGITS[:3]]), "a nested tensor"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(nested|[Ss]parse).*")
+@pytest.mark.parametrize(("made", "told"), NO_TABLES.values(), ids=NO_TABLES)
+def test_outputs_are_a_dense_table_of_real_numbers(made, told):
+    logits = made()
+    message = f"outputs are .*{told}.*: give logits as a dense tensor of real numbers"
+    for function in (Answers, lambda given: evaluate(given, LABELS), lambda given: fit_temperature(given, LABELS)):
+        refused(message, function, logits)
+    refused(message, calibrate_sets, logits, LABELS)
+    if logits is not None:
+        refused(f"teacher are .*{told}", Answers, LOGITS, teacher=logits)
+
+
+@pytest.mark.parametrize(("members", "told"), [(0, r"members of shape \[0, 40, 5\]"), (None, "members are of")])
+def test_an_ensemble_has_a_member(members, told):
+    given = LOGITS if members is None else torch.zeros(members, N, CLASSES)
+    refused(told, Answers, LOGITS, members=given)
+    refused(told, Answers.of_members, given)
+
+
+def test_there_is_a_class():
+    refused(r"outputs of shape \[40, 0\]: give logits of at least one class", Answers, LOGITS[:, :0])
+    refused(r"\[40, 1\]: give logits of at least one class besides", evaluate, LOGITS[:, :1], LABELS, abstains=True)
+
+
+def test_a_report_is_of_answers():
+    refused(r"answers are of type Tensor: give Answers\(logits\)", full_report, LOGITS, LABELS)
+    refused("answers are of type Tensor", full_report, Answers(LOGITS), LABELS, held_out=(LOGITS, LABELS))
+    refused("group 'a': of type list", full_report, Answers(LOGITS), LABELS, groups={"a": [True] * N})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("max_logit_p_norm", {"p": "x"}, "score max_logit_p_norm: p = 'x': give a finite number"),
+        ("max_logit_p_norm", {"p": math.inf}, "p = inf"),
+        ("max_logit_p_norm", {"p": True}, "p = True"),
+        ("max_logit_p_norm", {"p": 10**400}, "p = 10"),
+        ("energy", {"temperature": 1e-320}, "energy: temperature 1e-320: .* from 1e-06 to 1e"),
+        ("energy", {"temperature": 1e308}, r"energy: temperature 1e\+308"),
+        ("energy", {"temperature": [1.0]}, r"temperature = \[1.0\]: give a finite number"),
+    ],
+)
+def test_an_option_of_a_score_is_a_number_in_range(name, options, told):
+    refused(told, confidence, name, Answers(LOGITS), **options)
+    refused(told, decide, Answers(LOGITS), LABELS, RiskTarget(0.5, score=name, options=options), SOURCE)
+
+
+def test_a_norm_is_a_number():
+    refused("p = x: give a number from 0 on", max_logit_p_norm, LOGITS, "x")
+    refused("p = x: give a number from 0 on", choose_p_norm, LOGITS, LABELS > 2, ["x"])
+    assert torch.equal(max_logit_p_norm(LOGITS, math.inf) <= 1, torch.ones(N).bool())
+
+
+def test_every_class_has_a_threshold():
+    sure, prediction = LOGITS.amax(dim=1), LOGITS.argmax(dim=1)
+    refused("a predicted class is not among 0 to 1, with 2 thresholds", at_thresholds, sure, prediction, [0.5, 0.5])
+    refused("sample 0: predicted class -1", at_thresholds, sure, prediction.where(prediction > 0, -1), [0.5] * CLASSES)
+    refused(r"\[40, 1\] predictions beside \[40\]", at_thresholds, sure, prediction[:, None], [0.5] * CLASSES)
+    refused("predictions .* as torch.float64", at_thresholds, sure, prediction.double(), [0.5] * CLASSES)
+    of_classes = sure, LABELS > 2, prediction + 0.5, CLASSES, 0.5
+    refused("predictions .* as torch.float32: give one whole number", select_class_thresholds, *of_classes)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"penalty": 1e308}, r"raps: penalty 1e\+308 .* from 0 to 1,000,000 and a whole number"),
+        ({"penalty": math.nan}, "raps: penalty nan"),
+        ({"penalty": "high"}, "raps: penalty high"),
+        ({"free_ranks": 10**20}, "free_ranks 100000000000000000000: .* of free ranks from 0 to 1,000,000"),
+        ({"free_ranks": 2.5}, "free_ranks 2.5"),
+        ({"free_ranks": -1}, "free_ranks -1"),
+        ({"alpha": "x"}, "alpha x: give a share"),
+        ({"alpha": math.nan}, "alpha nan: give a share"),
+        ({"seed": 2**70, "randomized": True}, "seed 1180591620717411303424"),
+    ],
+)
+def test_the_numbers_of_prediction_sets_are_in_range(options, told):
+    refused(told, calibrate_sets, LOGITS, LABELS, method="raps", **options)
+    if not {"alpha", "seed"} & set(options):
+        refused(told, decide_sets, Answers(LOGITS), LABELS, SOURCE, "raps", **options)
+
+
+def test_the_largest_penalty_and_as_many_free_ranks_as_may_be():
+    rule = calibrate_sets(LOGITS, LABELS, method="raps", penalty=1e6, free_ranks=0)
+    assert math.isfinite(rule.threshold)
+    free = calibrate_sets(LOGITS, LABELS, method="raps", free_ranks=1_000_000)
+    assert free.threshold == calibrate_sets(LOGITS, LABELS, method="aps").threshold
+    beyond = type(free)(**{**asdict(free), "free_ranks": 10**20})
+    assert torch.equal(prediction_sets(LOGITS, beyond), prediction_sets(LOGITS, free))
+
+
+def test_sets_are_booleans_and_shares_have_a_seed():
+    refused("sets: give a tensor of booleans", set_metrics, LOGITS, LABELS)
+    refused("seed -1", draw_shares, 3, -1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_threshold_of_a_confidence_that_is_not_finite(value):
+    sure, prediction = LOGITS.amax(dim=1), LOGITS.argmax(dim=1)
+    sure[7] = value
+    refused("sample 7: its confidence is", select_threshold, sure, LABELS > 2, 0.5)
+    refused("sample 7: its confidence is", select_class_thresholds, sure, LABELS > 2, prediction, CLASSES, 0.5)
+
+
+@pytest.mark.parametrize("name", ["max_risk", "delta"])
+@pytest.mark.parametrize("value", ["x", None, math.nan])
+def test_a_risk_is_a_number(name, value):
+    refused(
+        f"{name} {value}: give a",
+        select_threshold,
+        **{"confidence": LOGITS[:, 0], "wrong": LABELS > 2, "max_risk": 0.5, name: value},
+    )
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert all(finite_number(each) for each in (1, 0.5, np.float32(1), np.float64(1), np.int64(1)))
+    assert whole_number(np.int64(1))
+    assert not any(finite_number(each) for each in (True, "1", None, math.inf, math.nan, 10**400, 1j))
+    assert not any(whole_number(each) for each in (True, 1.0, "1"))
+    decide(Answers(LOGITS), LABELS, RiskTarget(0.5, np.float64(0.9)), SOURCE)

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+
+from preceptor.errors import InputError
+from preceptor.metrics import SCORES, Answers, confidence, failure_auroc, find_score, known_scores, scores
+from tests.metrics.samples import answered, softmax
+
+LOGITS, LABELS = answered(300, 5)
+OUTPUTS = torch.cat([LOGITS, torch.randn(300, 1, generator=torch.Generator().manual_seed(9))], dim=1)
+TEACHER, _ = answered(300, 5, seed=1)
+MEMBERS = torch.stack([answered(300, 5, seed=seed)[0] for seed in (2, 3, 4)])
+ALL = Answers(OUTPUTS, abstains=True, teacher=TEACHER, members=MEMBERS)
+OPTIONS = {"max_logit_p_norm": {"p": 3}, "energy": {"temperature": 2.0}}
+
+EXPECTED = {
+    "softmax_response": scores.softmax_response(LOGITS),
+    "margin": scores.margin(LOGITS),
+    "negative_entropy": scores.negative_entropy(LOGITS),
+    "max_logit": scores.max_logit(LOGITS),
+    "max_logit_p_norm": scores.max_logit_p_norm(LOGITS, 3),
+    "energy": scores.energy(LOGITS, 2.0),
+    "reservation": scores.reservation_confidence(OUTPUTS),
+    "teacher_probability": scores.teacher_probability(LOGITS, TEACHER),
+    "negative_teacher_kl": scores.negative_teacher_kl(LOGITS, TEACHER),
+    "mean_softmax_response": scores.mean_softmax_response(MEMBERS),
+    "negative_predictive_entropy": scores.negative_predictive_entropy(MEMBERS),
+    "negative_mutual_information": scores.negative_mutual_information(MEMBERS),
+    "vote_share": scores.vote_share(MEMBERS, LOGITS),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_name_gives_its_score_of_the_real_classes(name):
+    found = confidence(name, ALL, **OPTIONS.get(name, {}))
+    assert torch.equal(found, EXPECTED[name])
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_score_says_what_it_is(name):
+    score = find_score(name)
+    assert score.name == name
+    assert score.summary.endswith((".", ":"))
+    assert "_" not in score.title
+
+
+@pytest.mark.parametrize("name", sorted(set(SCORES) - {"reservation", "negative_teacher_kl"}))
+def test_right_answers_are_surer_than_wrong_ones(name):
+    """Of networks that learned; the reservation is random here, and a divergence need not tell."""
+    generator = torch.Generator().manual_seed(5)
+    truth = 2 * torch.nn.functional.one_hot(LABELS, 5)
+    *members, teacher = truth + torch.randn(6, 300, 5, generator=generator, dtype=torch.float64)
+    known = Answers(members[0], teacher=teacher, members=torch.stack(members))
+    found = confidence(name, known, **OPTIONS.get(name, {}))
+    assert failure_auroc(found, known.prediction != LABELS) > 0.55
+
+
+def test_a_reservation_that_grows_with_doubt_is_sure_where_it_is_small():
+    uncertainty = -scores.softmax_response(LOGITS)[:, None]
+    known = Answers(torch.cat([LOGITS, LOGITS.amax(dim=1, keepdim=True) + 4 * uncertainty], dim=1), abstains=True)
+    assert failure_auroc(confidence("reservation", known), known.prediction != LABELS) > 0.6
+
+
+def test_what_can_be_computed_depends_on_what_is_known():
+    plain = ["softmax_response", "margin", "negative_entropy", "max_logit", "energy"]
+    assert known_scores(Answers(LOGITS)) == plain
+    assert known_scores(Answers(OUTPUTS, abstains=True)) == [*plain, "reservation"]
+    assert known_scores(Answers(LOGITS, teacher=TEACHER)) == [*plain, "teacher_probability", "negative_teacher_kl"]
+    assert known_scores(ALL) == [name for name in SCORES if name != "max_logit_p_norm"]
+
+
+def test_some_of_the_answers():
+    chosen = torch.arange(300) % 7 == 0
+    some = ALL.of(chosen)
+    assert torch.equal(some.prediction, ALL.prediction[chosen])
+    for name in ("reservation", "vote_share", "teacher_probability"):
+        assert torch.equal(confidence(name, some), confidence(name, ALL)[chosen])
+
+
+def test_an_ensemble_answers_by_its_mean_probabilities():
+    known = Answers.of_members(MEMBERS)
+    mean = softmax(MEMBERS).mean(axis=0)
+    np.testing.assert_allclose(known.class_logits.softmax(dim=1), mean)
+    assert known.prediction.tolist() == mean.argmax(axis=1).tolist()
+    response = confidence("softmax_response", known)
+    torch.testing.assert_close(response, confidence("mean_softmax_response", known))
+
+
+def test_scores_carry_no_gradient():
+    assert not confidence("margin", Answers(LOGITS.clone().requires_grad_())).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "options", "message"),
+    [
+        ("softmax", ALL, {}, "unknown score 'softmax': did you mean 'softmax_response'"),
+        ("reservation", Answers(LOGITS), {}, "score reservation: needs a student whose head may abstain"),
+        ("vote_share", Answers(LOGITS), {}, "needs the logits of an ensemble's members"),
+        ("teacher_probability", Answers(LOGITS), {}, "needs the teacher's logits"),
+        ("energy", ALL, {"temprature": 2.0}, "unknown option of score energy 'temprature': did you mean 'temperature'"),
+        ("margin", ALL, {"p": 2}, "unknown option of score margin 'p': known: none"),
+        ("max_logit_p_norm", ALL, {}, "score max_logit_p_norm: give its p, chosen on validation data"),
+        ("energy", ALL, {"temperature": 0.0}, "give a number above 0"),
+    ],
+)
+def test_what_a_score_lacks_is_said(name, answers, options, message):
+    with pytest.raises(InputError, match=message) as raised:
+        confidence(name, answers, **options)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"teacher": TEACHER[:-1]}, {"teacher": OUTPUTS}, {"members": MEMBERS[:, :, :-1]}, {"members": MEMBERS[:, 1:]}],
+)
+def test_logits_that_do_not_fit_are_refused(other):
+    with pytest.raises(InputError, match=r"beside \[300, 5\]: give logits of the same samples and classes"):
+        Answers(LOGITS, **other)

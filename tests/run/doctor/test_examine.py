@@ -1,0 +1,136 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from preceptor.models import save_student
+from preceptor.run import run
+from preceptor.run.cards import student_card
+from preceptor.run.doctor import Diagnosis, Finding, examine
+from tests.classroom import digits, network
+from tests.run.doctor.conftest import about
+
+SHIFTED = [*range(1, 10), 0]
+QUICK = {"shapes", "labels", "capacity", "teacher accuracy", "label order", "teacher answers"}
+THOROUGH = {
+    "duplicates",
+    "teacher at rest",
+    "teacher logits",
+    "normalization",
+    "correction",
+    "loss scale",
+    "memory",
+    "time",
+}
+
+
+def by_name(diagnosis: Diagnosis) -> dict[str, Finding]:
+    found = {finding.name: finding for finding in diagnosis.findings}
+    assert len(found) == len(diagnosis.findings)
+    json.dumps(diagnosis.plain(), allow_nan=False)
+    return found
+
+
+def unwell(diagnosis: Diagnosis) -> dict[str, str]:
+    return {finding.name: finding.status for finding in diagnosis.worth_a_look}
+
+
+def test_a_run_that_is_in_order(able_teacher):
+    diagnosis = examine(about(able_teacher))
+    found = by_name(diagnosis)
+    assert set(found) == QUICK | THOROUGH
+    assert unwell(diagnosis) == {}
+    assert found["teacher accuracy"].numbers["accuracy"] > 0.8
+    wrong = round(found["teacher accuracy"].numbers["images"] * (1 - found["teacher accuracy"].numbers["accuracy"]))
+    assert found["correction"].numbers["affected"] == wrong
+
+
+def test_the_quick_form_looks_at_less(able_teacher):
+    diagnosis = examine(about(able_teacher), quick=True)
+    assert set(by_name(diagnosis)) == QUICK
+    assert diagnosis.quick
+
+
+def test_without_a_teacher(tmp_path):
+    diagnosis = examine(about(None, train_images=200))
+    assert set(by_name(diagnosis)) == {"shapes", "labels", "capacity", "duplicates", "loss scale", "memory", "time"}
+    assert unwell(diagnosis) == {}
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_teacher_whose_classes_are_in_another_order(changed, quick):
+    diagnosis = examine(about(changed(order=SHIFTED)), quick=quick)
+    found = by_name(diagnosis)["label order"]
+    assert found.status == "problem"
+    assert found.numbers["best_accuracy"] > 0.8 > 0.2 > found.numbers["accuracy"]
+    assert {(entry["class"], entry["output"]) for entry in found.numbers["moved"]} >= {("0", 9), ("1", 0)}
+    assert unwell(diagnosis).get("normalization") is None
+
+
+def test_a_teacher_with_another_normalization_on_its_card(changed):
+    diagnosis = examine(about(changed(mean=[0.0], std=[1 / 255])))
+    found = by_name(diagnosis)["normalization"]
+    assert found.status == "problem"
+    assert "the data set's own" in found.found
+    assert found.numbers["others"]["the data set's own"] > found.numbers["stated"] + 0.05
+
+
+def test_a_larger_student(able_teacher):
+    assert by_name(examine(about(able_teacher, student="convnet16"), quick=True))["capacity"].status == "warning"
+
+
+def test_a_teacher_that_knows_nothing(tmp_path):
+    save_student(tmp_path / "new", network(5), student_card("convnet8", "digits", digits()))
+    found = unwell(examine(about(tmp_path / "new"), quick=True))
+    assert found["teacher accuracy"] == "problem"
+    assert "label order" not in found
+
+
+def test_what_would_stop_the_run_is_a_finding(able_teacher, tmp_path):
+    (missing,) = examine(about(tmp_path / "nowhere")).findings
+    assert (missing.name, missing.status) == ("set-up", "problem")
+    assert "nowhere: no such folder" in missing.found
+    unscored = examine(about(able_teacher, recipe="lr-ds", validation=0))
+    assert by_name(unscored)["set-up"].status == "problem"
+    assert "time" not in by_name(unscored)
+
+
+def test_a_selection_limits_what_a_correction_touches(able_teacher):
+    found = by_name(examine(about(able_teacher, recipe="lr-ds")))
+    taught = found["selection"].numbers
+    assert taught["share"] == pytest.approx(0.7, abs=0.01)
+    assert found["correction"].numbers["affected"] <= taught["taught"]
+
+
+def test_no_bank_is_made_for_it(able_teacher, tmp_path):
+    found = by_name(examine(about(able_teacher, cache=tmp_path / "cache")))
+    assert "before a cache is filled" in found["time"].found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_logits_teaches_too(tmp_path):
+    labels = digits().train.labels
+    np.save(tmp_path / "said.npy", 5 * np.eye(10, dtype=np.float32)[labels.numpy()])
+    found = by_name(examine(about(tmp_path / "said.npy", teacher_output="logits", augment=False)))
+    assert found["teacher at rest"].status == "ok"
+    assert found["correction"].status == "warning"
+    assert "normalization" not in found
+
+
+def test_a_run_tells_what_it_noticed_and_goes_on(changed, tmp_path):
+    told: list[Finding] = []
+    config = about(changed(order=SHIFTED), training={"epochs": 1, "batch_size": 64})
+    run(config, tmp_path / "run", tell=told.append)
+    assert "label order" in [finding.name for finding in told]
+    kept = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["record"]["doctor"]
+    assert [finding["name"] for finding in kept] == [finding.name for finding in told]
+
+
+def test_a_run_in_order_keeps_quiet(able_teacher, tmp_path):
+    told: list[Finding] = []
+    run(about(able_teacher, training={"epochs": 1, "batch_size": 64}), tmp_path / "run", tell=told.append)
+    assert told == []
+    content = yaml.safe_load(Path(tmp_path / "run" / "run.yaml").read_text())
+    assert content["record"]["doctor"] == []

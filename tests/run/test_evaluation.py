@@ -1,0 +1,203 @@
+import dataclasses
+
+import pytest
+import torch
+
+from preceptor.data import ImageSet, hold_out
+from preceptor.errors import InputError
+from preceptor.metrics import Answers, Estimate, TemperatureFit, fit_temperature, softmax_response
+from preceptor.metrics.decisions import which_answered, which_classes
+from preceptor.metrics.logits import network_logits
+from preceptor.models import CalibrationSet, Decision, SetDecision, load_student, save_card
+from preceptor.run import resolve, run
+from preceptor.run.evaluation import Decided, Evaluation, evaluate_run
+from preceptor.run.evaluation_text import (
+    decision_in_words,
+    estimate_of_share,
+    figure,
+    finding,
+    sets_in_words,
+)
+from preceptor.run.measure import Shown, show_student
+from tests.classroom import SMALL_RUN, digits
+
+ON = CalibrationSet(data="digits", part="test", samples=200, fingerprint="0" * 64)
+PROMISE = {"max_risk": 0.1, "confidence": 0.95, "coverage": 0.5, "risk": 0.05, "calibrated_on": ON}
+
+
+@pytest.fixture(scope="module")
+def student(teacher, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("students") / "student"
+    run(resolve({**SMALL_RUN, "student": "convnet4", "teacher": str(teacher), "recipe": "kd"}), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shown(student) -> Shown:
+    return show_student(student)
+
+
+@pytest.fixture(scope="module")
+def evaluation(shown) -> Evaluation:
+    return evaluate_run(shown, resamples=20)
+
+
+def with_card(shown: Shown, **changes) -> Shown:
+    return dataclasses.replace(shown, card=shown.card.model_copy(update=changes))
+
+
+def median_of(shown: Shown) -> float:
+    logits = shown.outputs(shown.images.images)
+    return float(softmax_response(logits).median())
+
+
+def test_the_report_is_of_the_students_own_answers(shown, evaluation):
+    network, card = load_student(shown.folder)
+    logits = network_logits(network, card.normalization(), digits().test.images)
+    assert torch.equal(evaluation.outputs, logits)
+    right = (logits.argmax(dim=1) == digits().test.labels).double().mean()
+    assert evaluation.report.accuracy.value == pytest.approx(float(right))
+    assert evaluation.report.per_class[3].name == card.class_names[3]
+
+
+def test_the_temperature_is_fitted_on_what_the_run_held_out(shown, evaluation):
+    config = resolve({**SMALL_RUN, "student": "convnet4", "recipe": "none"})
+    _, held_out = hold_out(digits().train.labels, config.validation, config.split_seed)
+    network, card = load_student(shown.folder)
+    logits = network_logits(network, card.normalization(), digits().train.images[held_out])
+    fit = fit_temperature(logits, digits().train.labels[held_out])
+    assert isinstance(fit, TemperatureFit)
+    assert evaluation.held_out == len(held_out)
+    assert evaluation.report.scaled is not None
+    assert evaluation.report.scaled.fit.temperature == pytest.approx(fit.temperature, rel=1e-4)
+
+
+def test_nothing_is_held_out_where_it_is_measured_or_of_other_data(student):
+    assert evaluate_run(show_student(student, split="train"), resamples=2).report.scaled is None
+
+
+def test_the_runs_own_teacher_is_asked_unless_told_otherwise(shown, evaluation, teacher, tmp_path):
+    network, card = load_student(teacher)
+    said = network_logits(network, card.normalization(), digits().test.images).argmax(dim=1)
+    assert evaluation.teacher == str(teacher)
+    assert evaluation.report.agreement is not None
+    same = (said == evaluation.outputs.argmax(dim=1)).double().mean()
+    assert evaluation.report.agreement.same_answer.value == pytest.approx(float(same))
+    silent = evaluate_run(shown, ask_teacher=False, resamples=2)
+    assert (silent.report.agreement, silent.teacher) == (None, None)
+    itself = evaluate_run(shown, teacher=shown.folder, resamples=2)
+    assert itself.report.agreement is not None
+    assert itself.report.agreement.same_answer.value == 1
+    with pytest.raises(InputError, match="gone"):
+        evaluate_run(shown, teacher=tmp_path / "gone", resamples=2)
+    (tmp_path / "said.npy").touch()
+    with pytest.raises(InputError, match="knows the training images alone"):
+        evaluate_run(shown, teacher=tmp_path / "said.npy", resamples=2)
+
+
+def test_a_teacher_that_is_gone_is_told_of(shown, teacher, tmp_path):
+    copied = tmp_path / "student"
+    copied.mkdir()
+    for file in shown.folder.iterdir():
+        if file.is_file():
+            (copied / file.name).write_bytes(file.read_bytes())
+    run_file = copied / "run.yaml"
+    run_file.write_text(run_file.read_text().replace(str(teacher), str(tmp_path / "moved")))
+    found = evaluate_run(show_student(copied), resamples=2)
+    assert found.teacher is None
+    assert "moved is not there any more" in str(found.no_teacher)
+
+
+def test_a_decision_by_hand(shown):
+    threshold = median_of(shown)
+    found = evaluate_run(with_card(shown, decision=Decision(score="softmax_response", threshold=threshold, **PROMISE)))
+    logits, labels = found.outputs, digits().test.labels
+    kept = logits.double().softmax(dim=1).amax(dim=1) >= threshold
+    wrong = logits.argmax(dim=1) != labels
+    assert found.decided == Decided(
+        coverage=float(kept.double().mean()),
+        answered=int(kept.sum()),
+        errors=int((kept & wrong).sum()),
+        risk=float((kept & wrong).sum() / kept.sum().double()),
+        max_risk=0.1,
+        confidence=0.95,
+    )
+    assert found.declined is not None
+    assert torch.equal(found.declined, ~kept)
+
+
+def test_thresholds_of_single_classes_and_a_class_never_answered(shown):
+    limits = (None, *(0.0 for _ in range(9)))
+    decision = Decision(score="margin", class_thresholds=limits, joint=True, **PROMISE)
+    answers = Answers(shown.outputs(shown.images.images))
+    assert torch.equal(which_answered(decision, answers), answers.prediction != 0)
+
+
+def test_a_decision_that_looks_at_the_teacher_needs_one(shown):
+    decision = Decision(score="teacher_probability", threshold=0.5, **PROMISE)
+    asked = evaluate_run(with_card(shown, decision=decision), resamples=2)
+    assert asked.decided is not None
+    assert asked.report.main_score == "teacher_probability"
+    alone = evaluate_run(with_card(shown, decision=decision), ask_teacher=False, resamples=2)
+    assert (alone.decided, alone.declined) == (None, None)
+    assert "needs the teacher" in str(decision_in_words(alone))
+
+
+def test_prediction_sets_hold_what_reaches_the_threshold(shown):
+    sets = SetDecision(method="lac", alpha=0.1, threshold=0.85, calibrated_on=ON)
+    found = evaluate_run(with_card(shown, sets=sets), resamples=2)
+    probabilities = found.outputs.double().softmax(dim=1)
+    inside = probabilities >= 0.15
+    inside[torch.arange(len(inside)), probabilities.argmax(dim=1)] = True
+    assert torch.equal(which_classes(sets, found.outputs), inside)
+    assert found.sets is not None
+    assert found.sets.mean_size == pytest.approx(float(inside.double().sum(dim=1).mean()))
+    assert "guaranteed were 90.00" in str(sets_in_words(found))
+
+
+def test_a_saved_decision_is_read_back(shown, tmp_path):
+    decision = Decision(score="softmax_response", threshold=0.5, **PROMISE)
+    save_card(tmp_path, shown.card.model_copy(update={"decision": decision}))
+    (tmp_path / "student.safetensors").write_bytes((shown.folder / "student.safetensors").read_bytes())
+    assert show_student(tmp_path).card.decision == decision
+    assert evaluate_run(show_student(tmp_path), resamples=2).no_teacher == "the run names no teacher"
+
+
+def test_without_a_label_there_is_nothing_to_appraise(shown):
+    unlabeled = ImageSet(shown.images.images, torch.full_like(shown.images.labels, -1))
+    with pytest.raises(InputError):
+        evaluate_run(dataclasses.replace(shown, images=unlabeled), resamples=2)
+
+
+def test_numbers_in_words():
+    assert estimate_of_share(Estimate(0.94321, 0.9, 0.97)) == "94.32\N{NO-BREAK SPACE}% (90.00 to 97.00)"
+    assert estimate_of_share(0.5, 1) == "50.0\N{NO-BREAK SPACE}%"
+    assert estimate_of_share(None) == figure(Estimate(None, None, None), 2) == "–"
+    assert figure(Estimate(1.23456, 1.0, 2.0), 3) == "1.235 (1.000 to 2.000)"
+    assert figure(Estimate(1.0, None, None), 1) == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [(5, "within the guarantee"), (13, "by no more than chance"), (40, "either this is one of the calibration sets")],
+)
+def test_a_promise_is_judged_by_what_chance_may_do(shown, evaluation, errors, told):
+    decision = Decision(score="softmax_response", threshold=0.5, **PROMISE)
+    decided = Decided(coverage=0.5, answered=100, errors=errors, risk=errors / 100, max_risk=0.1, confidence=0.95)
+    judged = dataclasses.replace(evaluation, shown=with_card(shown, decision=decision), decided=decided)
+    assert told in str(decision_in_words(judged))
+    assert told in finding(judged)
+
+
+def test_a_decision_that_answers_nothing(shown):
+    decision = Decision(score="softmax_response", threshold=2.0, **PROMISE)
+    found = evaluate_run(with_card(shown, decision=decision), resamples=2)
+    assert found.decided is not None
+    assert (found.decided.risk, found.decided.kept) == (None, True)
+    assert "declines every image" in str(decision_in_words(found))
+
+
+def test_without_a_decision_the_tenth_that_is_least_sure_is_spoken_of(evaluation):
+    assert "decline the tenth" in finding(evaluation)
+    assert decision_in_words(evaluation) is None
+    assert sets_in_words(evaluation) is None

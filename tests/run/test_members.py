@@ -1,0 +1,173 @@
+"""One teacher of any kind: what it is, what tells it from others, and what is refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from preceptor.data import Normalization
+from preceptor.errors import InputError
+from preceptor.run import resolve
+from preceptor.run.members import Member, kind_of, load_members
+from preceptor.teachers.cache import CacheKey, Layout, open_cache
+from tests.classroom import digits
+from tests.run.kinds import onnx_file, rows_file
+
+CPU = torch.device("cpu")
+
+
+def members(*teachers: Path, **settings: Any) -> tuple[Member, ...]:
+    return load_members(resolve({"teacher": list(teachers), **settings}), digits(), CPU)
+
+
+def refused(*teachers: Path, **settings: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        members(*teachers, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("run", "network"),
+        ("a.onnx", "ONNX file"),
+        ("a.npy", "file"),
+        ("a.parquet", "file"),
+        ("a.pq", "file"),
+        ("gone.pt", "network"),
+    ],
+)
+def test_the_name_tells_the_kind(tmp_path: Path, name: str, kind: str) -> None:
+    assert kind_of(tmp_path / name) == kind
+
+
+def test_a_folder_is_a_run_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "best.onnx").mkdir()
+    assert kind_of(tmp_path / "best.onnx") == "network"
+
+
+@pytest.mark.parametrize("name", ["teacher.pt", "student.safetensors", "run.yaml", "weights"])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"anything")
+    told = f"teacher {tmp_path / name}: a file of a kind that cannot teach: give a run folder, FILE.onnx, FILE.npy or"
+    assert refused(tmp_path / name).startswith(told)
+
+
+def test_a_bank_in_the_place_of_a_teacher(tmp_path: Path) -> None:
+    of = CacheKey(teacher="t", data="d", normalization={}, views={}, class_names=("a", "b"))
+    open_cache(tmp_path / "cache", of, Layout(samples=2, views=1, classes=2))
+    assert refused(tmp_path / "cache") == (
+        f"teacher {tmp_path / 'cache'}: holds a cache: give it as --cache, with or without the teacher it is of"
+    )
+
+
+def test_what_the_numbers_of_a_file_are_is_asked_for(teacher: Path, tmp_path: Path) -> None:
+    for file in (rows_file(teacher, tmp_path / "said.npy"), onnx_file(teacher, tmp_path / "teacher.onnx")):
+        told = f"{file}: say what its numbers are: --teacher-output logits or --teacher-output probabilities"
+        assert refused(file) == told
+        assert refused(teacher, file) == told
+
+
+def test_of_a_network_it_is_not_to_be_said(teacher: Path) -> None:
+    told = refused(teacher, teacher_output="probabilities")
+    assert told.startswith(
+        "teacher_output = probabilities: is for .onnx, .npy and .parquet files; the outputs of a run"
+    )
+
+
+def test_a_normalization_is_stated_for_onnx_alone(teacher: Path, tmp_path: Path) -> None:
+    stated = {"mean": [0.0], "std": [1.0]}
+    rows = rows_file(teacher, tmp_path / "said.npy")
+    assert refused(teacher, teacher_normalization=stated).startswith("teacher_normalization: is for .onnx files")
+    assert refused(rows, teacher_output="logits", teacher_normalization=stated).startswith("teacher_normalization: is")
+
+
+def test_an_onnx_file_is_shown_images_as_the_data_set_has_them_unless_stated(teacher: Path, tmp_path: Path) -> None:
+    file = onnx_file(teacher, tmp_path / "teacher.onnx")
+    images, index = digits().train.images[:3], torch.arange(3)
+    network = members(teacher)[0]
+    usual = members(file, teacher_output="logits")[0]
+    assert usual.normalization == digits().normalization
+    torch.testing.assert_close(usual.signal.said(images, index, index), network.signal.said(images, index, index))
+    stated = members(file, teacher_output="logits", teacher_normalization={"mean": [0.0], "std": [1.0]})[0]
+    assert stated.normalization == Normalization((0.0,), (1.0,))
+    said = stated.signal.said(images, index, index)
+    assert not torch.allclose(said, usual.signal.said(images, index, index))
+    assert "give one of each a channel" in refused(
+        file, teacher_output="logits", teacher_normalization={"mean": [0.0, 0.0], "std": [1.0]}
+    )
+
+
+def linear_onnx(path: Path, classes: int = 10, takes: str = "UINT8", external: str | None = None) -> Path:
+    onnx = pytest.importorskip("onnx", reason="needs onnx to write models with (extra test)")
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
+    helper, proto = onnx.helper, onnx.TensorProto
+    weight = np.linspace(-1, 1, 64 * classes, dtype=np.float32).reshape(64, classes)
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=proto.FLOAT),
+        helper.make_node("Flatten", ["pixels"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "w"], ["said"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("images", getattr(proto, takes), ["batch", 1, 8, 8])],
+        [helper.make_tensor_value_info("said", proto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    extra = {"save_as_external_data": True, "location": external, "size_threshold": 0} if external else {}
+    onnx.save(model, path, **extra)
+    return path
+
+
+def test_a_graph_that_takes_pixels_is_given_pixels(tmp_path: Path) -> None:
+    file = linear_onnx(tmp_path / "linear.onnx")
+    assert members(file, teacher_output="logits")[0].normalization is None
+    told = refused(file, teacher_output="logits", teacher_normalization={"mean": [0.5], "std": [0.5]})
+    assert "takes uint8 pixels and normalizes them itself" in told
+
+
+def test_a_graph_of_other_classes(tmp_path: Path) -> None:
+    file = linear_onnx(tmp_path / "linear.onnx", classes=7)
+    told = f"teacher {file} has 7 classes, digits has 10: the classes must be the same, in the same order"
+    assert refused(file, teacher_output="logits") == told
+
+
+def test_the_fingerprint_of_a_file_is_of_its_bytes_and_what_they_are(teacher: Path, tmp_path: Path) -> None:
+    def of(path: Path, says: str = "logits") -> str:
+        return members(path, teacher_output=says)[0].fingerprint
+
+    rows = rows_file(teacher, tmp_path / "said.npy", "probabilities")
+    same = Path(shutil.copy(rows, tmp_path / "same.npy"))
+    assert of(rows, "probabilities") == of(same, "probabilities") != of(rows, "logits")
+    assert len(of(rows)) == 64
+    changed = np.load(rows)
+    changed[5] = changed[6]
+    np.save(same, changed)
+    assert of(same) != of(rows)
+    assert members(teacher)[0].fingerprint == members(Path(shutil.copytree(teacher, tmp_path / "t")))[0].fingerprint
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "w" * 180 + ".bin"], ids=["short name", "long name"])
+def test_weights_beside_an_onnx_file_count_as_well(tmp_path: Path, name: str) -> None:
+    """Their file's name stands in the ONNX file behind a length of one byte, or of two."""
+    file = linear_onnx(tmp_path / "linear.onnx", external=name)
+    before = members(file, teacher_output="logits")[0].fingerprint
+    (tmp_path / "beside.txt").write_text("not of the model")
+    assert members(file, teacher_output="logits")[0].fingerprint == before
+    weights = bytearray((tmp_path / name).read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / name).write_bytes(bytes(weights))
+    assert members(file, teacher_output="logits")[0].fingerprint != before
+
+
+def test_several_teachers_keep_their_order(teacher: Path, tmp_path: Path) -> None:
+    rows = rows_file(teacher, tmp_path / "said.npy")
+    found = members(rows, teacher, teacher_output="logits")
+    assert [member.kind for member in found] == ["file", "network"]
+    assert [member.path for member in found] == [rows, teacher]

@@ -1,0 +1,83 @@
+"""Small caches, and teachers that fill them and count what they are asked."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preceptor.data import CropFlip
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
+
+RULE = CropFlip(padding=1, flip=False)
+SAMPLES, CLASSES = 12, 5
+FEW = Layout(samples=SAMPLES, views=RULE.count, classes=CLASSES)
+
+
+def pictures(samples: int = SAMPLES, size: int = 6) -> Tensor:
+    return torch.randint(1, 256, (samples, 1, size, size), dtype=torch.uint8, generator=generator(7))
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Weighing:
+    """Logits (and features) that depend on every pixel of an image, and on no other image."""
+
+    def __init__(self, classes: int = CLASSES, size: int = 6, shift: float = 0.0, features: int = 4) -> None:
+        self.weights = torch.randn(classes, size * size, generator=generator(1))
+        self.toward = torch.rand(features, size * size, generator=generator(2))
+        self.shift, self.classes = shift, classes
+        self.asked: list[tuple[int, int]] = []
+
+    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+        self.asked += zip(index.tolist(), view.tolist(), strict=True)
+        return _products(images, self.weights) / 2 + self.shift
+
+
+class Featured(Weighing):
+    """OutputKind its features too."""
+
+    def said_with_features(self, images: Tensor, index: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
+        return self.said(images, index, view), _products(images, self.toward)
+
+
+def _products(images: Tensor, weights: Tensor) -> Tensor:
+    # A matrix product may round otherwise in another batch; a sum of products does not.
+    return (images.flatten(1).float()[:, None] / 255 * weights).sum(dim=2)
+
+
+def fingerprint(classes: int = CLASSES, **parts: Any) -> CacheKey:
+    given: dict[str, Any] = {
+        "teacher": "a" * 64,
+        "data": "b" * 64,
+        "normalization": {"mean": (0.5,), "std": (0.25,)},
+        "views": {"rule": "CropFlip", "padding": 1, "flip": False},
+        "class_names": tuple(f"class {number}" for number in range(classes)),
+    }
+    return CacheKey(**given | parts)
+
+
+def cache_in(folder: Path, live: Any = None, layout: Layout = FEW, **parts: Any) -> LogitCache:
+    return open_cache(folder, fingerprint(layout.classes, **parts), layout, live)
+
+
+def every_cell(samples: int = SAMPLES, views: int = RULE.count) -> tuple[Tensor, Tensor]:
+    """Index and view of all of them."""
+    return torch.arange(samples).repeat_interleave(views), torch.arange(views).repeat(samples)
+
+
+def shown(index: Tensor, view: Tensor, rule: CropFlip = RULE, images: Tensor | None = None) -> Tensor:
+    return rule.apply((pictures() if images is None else images)[index], view)
+
+
+def rounding(logits: Tensor) -> Tensor:
+    """How far each logit may come back from where it was (the codec's bound)."""
+    below = logits.amax(dim=1, keepdim=True) - logits
+    return 2.0**-11 * below + 2.0**-24 + 2.0**-22 * logits.abs().amax(dim=1, keepdim=True)
+
+
+def agree(first: Tensor, second: Tensor) -> bool:
+    """Whether logits are the second within rounding."""
+    return bool(((first - second).abs() <= rounding(second)).all())
