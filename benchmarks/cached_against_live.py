@@ -181,7 +181,7 @@ class Experiment:
         otherwise = dict.fromkeys(signals, 0)
         for batch in epoch_batches(data.train, training_images, data.augmentation, batch_size=64, seed=seed, epoch=0):
             images = to_memory_format(data.normalization(batch.images))
-            said = {case: by.said(batch.images, batch.position, batch.view) for case, by in signals.items()}
+            said = {case: by.outputs(batch.images, batch.position, batch.view).logits for case, by in signals.items()}
             losses = losses_of(distillation_losses, student, images, batch, said)
             optimizer.zero_grad()
             losses[RECIPES[0]][LIVE].backward()

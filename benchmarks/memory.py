@@ -51,7 +51,7 @@ def ready(recipe_name: str, images: int) -> DistillationLoss:
     """The chain of a recipe; a selection that is fitted beforehand takes the images as they come."""
     loss = DistillationLoss(**recipe(recipe_name))
     if isinstance(loss.selection, RankedSelection):
-        loss.selection.adopt(torch.arange(images), -torch.arange(images).float(), images)
+        loss.selection.set_scores(torch.arange(images), -torch.arange(images).float(), images)
     return loss
 
 
@@ -68,10 +68,10 @@ def measure(recipe_name: str, source: str, students: int, device: torch.device) 
     material = made_up(case)
     train = ImageSet(material.train.images.to(device), material.train.labels.to(device))
     pupils = [pupil(recipe_name, number, len(train)) for number in range(students)]
-    needs_teacher = any(each.loss.needs_teacher for each in pupils)
+    uses_teacher = any(each.loss.uses_teacher for each in pupils)
     with tempfile.TemporaryDirectory(prefix="preceptor-bench-") as folder, deterministic():
         teachers = Teachers(Bench(case, material, train, device, "never"), Path(folder))
-        teacher = teachers.of(VARIANTS[source]) if needs_teacher else None
+        teacher = teachers.of(VARIANTS[source]) if uses_teacher else None
         training = TrainingConfig(epochs=1, batch_size=BATCH_SIZE)
         how: dict[str, Any] = {"teacher": teacher, "compile": "never"}
         list(fit(pupils, train, material.positions[: case.images], RULE, PAIR.normalization, training, **how))

@@ -26,6 +26,7 @@ from preceptor.data import CropFlip, ImageSet, Normalization
 from preceptor.models import seeded_model
 from preceptor.speed.machine import Machine, this_machine
 from preceptor.speed.peak import peak_bytes, status_bytes
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, fill, open_cache, plan
 from preceptor.training import Silent, Student, TrainingConfig, fit
 
@@ -56,8 +57,8 @@ class Linear:
         self.classes: int | None = classes
         self.weights = torch.randn(PIXELS, classes, generator=torch.Generator().manual_seed(1)) / 4
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
-        return (images.flatten(1).float() / 255 - 0.5) @ self.weights
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+        return TeacherOutput((images.flatten(1).float() / 255 - 0.5) @ self.weights)
 
 
 class OwnMemory(Silent):

@@ -38,7 +38,7 @@ def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
     """The chain of a recipe; a selection it may have prefers samples at the beginning of the training set."""
     loss = DistillationLoss(**recipe(name, overrides))
     if isinstance(loss.selection, RankedSelection):
-        loss.selection.adopt(torch.arange(size), -torch.arange(size).float(), size)
+        loss.selection.set_scores(torch.arange(size), -torch.arange(size).float(), size)
     loss.expect_samples(size)
     return loss
 

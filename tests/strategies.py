@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from preceptor.context import predicted_class
+from preceptor.teachers.base import TeacherOutput
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Taught:
     def wrong(self) -> Tensor:
         return (self.label >= 0) & (self.teacher_class != self.label)
 
-    def said(self, temperature: float = 1.0) -> Tensor:
-        return (self.teacher / temperature).log_softmax(dim=1)
+    def outputs(self, temperature: float = 1.0) -> TeacherOutput:
+        return TeacherOutput((self.teacher / temperature).log_softmax(dim=1))
 
 
 temperatures = st.sampled_from([0.5, 1.0, 2.0, 4.0, 20.0])

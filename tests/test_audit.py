@@ -49,7 +49,7 @@ class Raised:
 def asking(*positions: int) -> Random:
     """A selection that asks about these of four samples alone."""
     select = Random(keep=len(positions) / 4)
-    select.adopt(torch.arange(4), torch.tensor([float(i in positions) for i in range(4)]), 4)
+    select.set_scores(torch.arange(4), torch.tensor([float(i in positions) for i in range(4)]), 4)
     return select
 
 
@@ -68,7 +68,7 @@ def most_any_event_gained(before: Tensor, after: Tensor) -> Tensor:
 
 @given(taught())
 def test_change_is_the_total_variation_distance(batch: Taught) -> None:
-    said, target = batch.said(), batch.student.log_softmax(dim=1)
+    said, target = batch.outputs().logits, batch.student.log_softmax(dim=1)
     change = made(len(said), said=said, target=target).change
     torch.testing.assert_close(change, most_any_event_gained(said.exp(), target.exp()))
     assert torch.equal(change, made(len(said), said=target, target=said).change)
@@ -160,14 +160,21 @@ def test_a_chain_tells_which_temperatures_were_clamped() -> None:
 
 def test_a_stage_with_no_lowest_temperature_clamps_none() -> None:
     audit = audited(temperature=Fixed(0.5))
-    assert audit.lowest is None
+    assert audit.minimum_temperature is None
     assert not audit.clamped.any()
 
 
 def test_what_is_tapped_carries_no_gradient() -> None:
     audit = audited(temperature=CWSM(), correction=LabelRevision())
     assert isinstance(audit.temperature, Tensor)
-    for value in (audit.temperature, audit.mean_temperature, audit.change, audit.said, audit.target, audit.weight):
+    for value in (
+        audit.temperature,
+        audit.mean_temperature,
+        audit.change,
+        audit.teacher_log_probs,
+        audit.target,
+        audit.weight,
+    ):
         assert not value.requires_grad
 
 

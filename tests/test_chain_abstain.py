@@ -67,9 +67,9 @@ class TestTimes:
 
     def test_the_teacher_is_needed_when_a_term_that_counts_needs_it(self) -> None:
         loss = self.loss()
-        assert loss.needs_teacher
-        assert not loss.needs_teacher_at(0.1)
-        assert loss.needs_teacher_at(0.25)
+        assert loss.uses_teacher
+        assert not loss.uses_teacher_at(0.1)
+        assert loss.uses_teacher_at(0.25)
         assert loss(STUDENT, None, LABEL, progress=0.1)["kl"] == 0
         with pytest.raises(InputError, match="needs teacher logits"):
             loss(STUDENT, None, LABEL, progress=0.3)

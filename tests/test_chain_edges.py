@@ -29,7 +29,7 @@ class TestUnlabeled:
         audit = DistillationLoss(correction=correct, loss=KL())(STUDENT, TEACHER, LABEL).audit
         assert audit is not None
         assert audit.corrected.tolist() == [True, True, True, False]
-        assert torch.equal(audit.target[3], audit.said[3])
+        assert torch.equal(audit.target[3], audit.teacher_log_probs[3])
 
     def test_the_teacher_alone_teaches_them(self) -> None:
         _, gradient = learned(DistillationLoss(loss=KL(), label_loss=CrossEntropy()), STUDENT, TEACHER, LABEL)
@@ -113,7 +113,7 @@ class TestWithoutTeacher:
     def test_a_chain_of_labels_alone_needs_none_and_ignores_one(self) -> None:
         loss = DistillationLoss(label_loss=CrossEntropy())
         without, given = loss(STUDENT, None, LABEL), loss(STUDENT, TEACHER, LABEL)
-        assert not loss.needs_teacher
+        assert not loss.uses_teacher
         assert without.audit is None
         assert torch.equal(without.total, given.total)
 
@@ -123,7 +123,7 @@ class TestWithoutTeacher:
             DistillationLoss(loss=KL()),
             DistillationLoss(terms={"ce": LossTerm(CrossEntropy(), where=where)}),
         ):
-            assert loss.needs_teacher
+            assert loss.uses_teacher
             with pytest.raises(InputError, match="this chain needs teacher logits"):
                 loss(STUDENT, None, LABEL)
 
@@ -146,7 +146,7 @@ class TestStagesWithParameters:
         audit = DistillationLoss(temperature=Warmth(), loss=KL())(STUDENT, TEACHER, LABEL).audit
         assert audit is not None
         assert isinstance(audit.temperature, Tensor)
-        assert not any(value.requires_grad for value in (audit.temperature, audit.said, audit.target))
+        assert not any(value.requires_grad for value in (audit.temperature, audit.teacher_log_probs, audit.target))
 
     def test_a_chain_without_them_has_nothing_to_save(self) -> None:
         assert DistillationLoss(**EVERYTHING).state_dict() == {}

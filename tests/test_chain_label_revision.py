@@ -28,12 +28,12 @@ def reading(labels_on: str | None, reduction: str, scope: str) -> dict[str, Any]
 
 def losses_of_each(batch: Taught, scope: str) -> dict[str, Tensor]:
     """What each term says of each sample, the teacher right or wrong."""
-    revised = label_revision(batch.said(), batch.label, batch.teacher_class, 0.8)
-    target = torch.where((batch.wrong | (scope == "all")).unsqueeze(1), revised, batch.said())
+    revised = label_revision(batch.outputs().logits, batch.label, batch.teacher_class, 0.8)
+    target = torch.where((batch.wrong | (scope == "all")).unsqueeze(1), revised, batch.outputs().logits)
     probs = batch.student.softmax(dim=1)
     return {
         "ce": F.cross_entropy(batch.student, batch.label, reduction="none"),
-        "logits": 4 * (batch.student - batch.teacher - target + batch.said()).square().mean(dim=1),
+        "logits": 4 * (batch.student - batch.teacher - target + batch.outputs().logits).square().mean(dim=1),
         "revised": (probs - target.exp()).square().mean(dim=1),
     }
 
@@ -58,7 +58,7 @@ def test_with_a_selection_each_sample_has_the_loss_of_its_kind(
     loss = DistillationLoss(**recipe("lr-ds", {"terms.ce.where": f"unselected | {labels_on}", "selection.keep": keep}))
     index = torch.arange(len(chosen))
     assert isinstance(loss.selection, RankedSelection)
-    loss.selection.adopt(index, chosen.double(), len(chosen))
+    loss.selection.set_scores(index, chosen.double(), len(chosen))
     each = losses_of_each(batch, "wrong")
     on_wrong = each["revised"] + (each["ce"] if labels_on == "labeled" else 0)
     by_teacher = torch.where(batch.wrong, on_wrong, each["ce"] + each["logits"])

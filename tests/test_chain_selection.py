@@ -29,7 +29,7 @@ def selecting(taught: list[int], size: int = 4) -> Random:
     score = torch.zeros(size)
     score[taught] = 1.0
     select = Random(keep=len(taught) / size)
-    select.adopt(torch.arange(size), score, size)
+    select.set_scores(torch.arange(size), score, size)
     return select
 
 
@@ -70,7 +70,7 @@ def test_a_sample_it_is_not_asked_about_is_neither_right_nor_wrong_nor_corrected
     loss = DistillationLoss(selection=selecting([0, 3]), correction=LabelRevision(apply_to="all"), loss=KL())
     audit = loss(STUDENT, TEACHER, LABEL, index=INDEX).audit
     assert audit is not None
-    assert audit.asked.tolist() == [True, False, False, True]
+    assert audit.queried.tolist() == [True, False, False, True]
     assert audit.wrong.tolist() == [False] * 4
     assert audit.corrected.tolist() == [True, False, False, False]
     for where in ("right", "wrong", "right | wrong"):
@@ -95,9 +95,9 @@ def test_keeping_everything_is_the_recipe_without_selection_and_nothing_is_label
 
 def test_it_says_whom_it_asks_about() -> None:
     loss = ready("ds", **{"selection.keep": 0.5})
-    assert loss.asks_at(INDEX).tolist() == [True, True, False, False]
-    assert ready("kd").asks_at(INDEX).tolist() == [True] * 4
-    assert ready("none").asks_at(INDEX).tolist() == [False] * 4
+    assert loss.teacher_mask(INDEX).tolist() == [True, True, False, False]
+    assert ready("kd").teacher_mask(INDEX).tolist() == [True] * 4
+    assert ready("none").teacher_mask(INDEX).tolist() == [False] * 4
 
 
 def test_it_must_be_fitted_first_and_told_positions() -> None:
@@ -130,4 +130,4 @@ def test_what_is_settled_comes_back_with_the_chains_state() -> None:
         DistillationLoss(**{"selection": Random(keep=0.5), "loss": KL()}),
     )
     empty.select.load_state_dict(settled.select.state_dict())  # type: ignore[union-attr]
-    assert empty.asks_at(INDEX).tolist() == settled.asks_at(INDEX).tolist()
+    assert empty.teacher_mask(INDEX).tolist() == settled.teacher_mask(INDEX).tolist()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from preceptor import blocks
+from preceptor import chunking
 from preceptor.chunking import Table, chosen_rows, chunked, concat_rows, row_chunks
 
 
@@ -18,7 +18,7 @@ def drawn(*shape: int) -> Tensor:
 def test_blocks_hold_every_row_once_and_few_at_a_time(rows: int, columns: int, elements: int) -> None:
     table, beside = drawn(rows, columns), torch.arange(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "ELEMENTS", elements)
+        patch.setattr(chunking, "ELEMENTS", elements)
         found = list(row_chunks(table, beside))
     assert torch.equal(torch.cat([part for part, _ in found]), table)
     assert torch.cat([part for _, part in found]).tolist() == list(range(rows))
@@ -32,7 +32,7 @@ def test_nothing_is_copied() -> None:
 
 @pytest.mark.parametrize("elements", [1, 7, 1000])
 def test_a_function_of_rows_is_called_for_some_at_a_time(monkeypatch: pytest.MonkeyPatch, elements: int) -> None:
-    monkeypatch.setattr(blocks, "ELEMENTS", elements)
+    monkeypatch.setattr(chunking, "ELEMENTS", elements)
     seen = []
 
     @chunked
@@ -51,7 +51,7 @@ def test_a_function_of_rows_is_called_for_some_at_a_time(monkeypatch: pytest.Mon
 
 def test_rows_that_differ_in_number_are_not_cut_off() -> None:
     with pytest.raises(ValueError, match=r"zip\(\)"):
-        list(row_chunks(drawn(5, blocks.ELEMENTS // 2), torch.arange(2)))
+        list(row_chunks(drawn(5, chunking.ELEMENTS // 2), torch.arange(2)))
 
 
 def test_parts_are_put_together() -> None:

@@ -107,7 +107,7 @@ def check(loss: DistillationLoss, order: Tensor, what: Any) -> None:
     torch.testing.assert_close(terms.total, sum(terms.losses.values()), msg=str(what))
     rows = audit.target.exp().sum(dim=1)
     torch.testing.assert_close(rows, torch.ones_like(rows), msg=str(what))
-    assert (audit.corrected <= audit.asked).all(), what
+    assert (audit.corrected <= audit.queried).all(), what
     turned, turned_gradient = taught(loss, order)
     torch.testing.assert_close(turned.total, terms.total, msg=str(what))
     torch.testing.assert_close(turned_gradient, gradient[order], msg=str(what))
@@ -115,7 +115,7 @@ def check(loss: DistillationLoss, order: Tensor, what: Any) -> None:
     unheard = audit.weight == 0
     if not is_batch_statistic(loss.terms["loss"].loss):
         assert torch.equal(alone[unheard], gradient[unheard]), what
-    silenced = torch.where(audit.asked.unsqueeze(1), BATCH.teacher, torch.full_like(BATCH.teacher, torch.nan))
+    silenced = torch.where(audit.queried.unsqueeze(1), BATCH.teacher, torch.full_like(BATCH.teacher, torch.nan))
     silent, silent_gradient = taught(loss, teacher=silenced)
     assert torch.equal(silent.total, terms.total), what
     assert torch.equal(silent_gradient, gradient), what

@@ -107,12 +107,12 @@ def test_the_audit_tap_says_what_was_done_to_each_sample() -> None:
     assert audit.corrected.tolist() == [False, True, False, False]
     assert audit.weight.tolist() == [1.0, 0.0, 1.0, 1.0]
     assert audit.temperature == 2.0
-    torch.testing.assert_close(audit.said, (TEACHER / 2).log_softmax(dim=1))
-    before, after = audit.said[1].exp(), audit.target[1].exp()
+    torch.testing.assert_close(audit.teacher_log_probs, (TEACHER / 2).log_softmax(dim=1))
+    before, after = audit.teacher_log_probs[1].exp(), audit.target[1].exp()
     assert after.argmax() == 1
     assert audit.change[[0, 2, 3]].tolist() == [0.0] * 3
     torch.testing.assert_close(audit.change[1], (after - before).clamp(min=0).sum())
-    assert not any(value.requires_grad for value in (audit.weight, audit.said, audit.target))
+    assert not any(value.requires_grad for value in (audit.weight, audit.teacher_log_probs, audit.target))
 
 
 def test_without_selection_and_correction_the_tap_says_so() -> None:
@@ -120,7 +120,7 @@ def test_without_selection_and_correction_the_tap_says_so() -> None:
     assert audit is not None
     assert audit.weight.tolist() == [1.0] * 4
     assert not audit.corrected.any()
-    assert torch.equal(audit.said, audit.target)
+    assert torch.equal(audit.teacher_log_probs, audit.target)
 
 
 @given(taught(unlabeled=True))
@@ -233,7 +233,7 @@ class TestWhere:
 
     def test_without_a_teacher_labeled_and_unlabeled_are_still_known(self) -> None:
         loss = DistillationLoss(terms={"ce": LossTerm(CrossEntropy(), where="labeled", reduction="where")})
-        assert not loss.needs_teacher
+        assert not loss.uses_teacher
         expected = nn.functional.cross_entropy(STUDENT[:3], LABEL[:3])
         torch.testing.assert_close(loss(STUDENT, None, LABEL).total, expected)
 

@@ -97,12 +97,12 @@ def test_an_empty_group_gives_zero_with_gradient_zero(reduction: Any) -> None:
 
 
 def test_what_a_term_needs_follows_from_its_loss_and_its_groups() -> None:
-    assert not LossTerm(CrossEntropy()).needs_teacher
-    assert not LossTerm(CrossEntropy(), where="labeled | unlabeled").needs_teacher
-    assert LossTerm(KL()).needs_teacher
+    assert not LossTerm(CrossEntropy()).uses_teacher
+    assert not LossTerm(CrossEntropy(), where="labeled | unlabeled").uses_teacher
+    assert LossTerm(KL()).uses_teacher
     for name in GROUPS:
         term = LossTerm(CrossEntropy(), where=f"labeled | {name}")
-        assert term.needs_teacher == (name in TEACHER_GROUPS)
+        assert term.uses_teacher == (name in TEACHER_GROUPS)
         assert term.needs_selection == ("selected" in name)
     assert LossTerm(KL()).match == KL()
     assert LossTerm(CrossEntropy()).match is None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from preceptor import blocks
+from preceptor import chunking
 from preceptor.data import ImageSet, Normalization
 from preceptor.metrics import Answers, bootstrap, evaluate, full_report
 from preceptor.metrics.logits import network_logits
@@ -57,7 +57,7 @@ def tensors(thing: Any) -> Iterator[Tensor]:
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "ELEMENTS", 10 * CLASSES)
+    monkeypatch.setattr(chunking, "ELEMENTS", 10 * CLASSES)
     monkeypatch.setattr(last_layer, "CHUNK", 10)
     monkeypatch.setattr(bootstrap, "ELEMENTS_AT_ONCE", SAMPLES)
 
@@ -110,7 +110,7 @@ def test_a_report() -> None:
 def test_a_report_in_blocks_says_what_one_as_a_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
     given = said(), said(1), torch.stack([said(2), said(3)])
     in_parts = asdict(report(*given))
-    monkeypatch.setattr(blocks, "ELEMENTS", 10**9)
+    monkeypatch.setattr(chunking, "ELEMENTS", 10**9)
     whole = asdict(report(*given))
     for part in ("calibration", "scaled"):
         errors = [each[part].get("calibration", each[part]).pop("classwise_ece")["value"] for each in (in_parts, whole)]

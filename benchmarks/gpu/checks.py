@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from benchmarks.gpu.made_up import CLASSES, NORMALIZE, RULE, made_up, untrained
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from preceptor.conformance.check import Subject, learn
@@ -17,6 +17,7 @@ from preceptor.loss import DistillationLoss
 from preceptor.recipes import recipe
 from preceptor.registry import components
 from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 from preceptor.training import epoch_batches
 from preceptor.training.epoch_metrics import EpochMetrics
@@ -103,7 +104,7 @@ def _learn_without_waiting(subject: Subject, device: torch.device) -> None:
     learn(loss, given)  # the first time, libraries set themselves up
     with no_waiting(device):
         outcome, _ = learn(loss, given)
-        EpochMetrics(loss.abstains).add(outcome, given.student, given.label, gambling=loss.gambles_at(0.5))
+        EpochMetrics(loss.abstains).add(outcome, given.student, given.label, gambling=loss.trains_reservation(0.5))
 
 
 def _each_stage(look: Callable[[Subject], Any]) -> dict[str, Any]:
@@ -131,14 +132,14 @@ class _Heard:
     def classes(self) -> int | None:
         return self.teacher.classes
 
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
-        self.words.append(self.teacher.said(images, index, view))
-        return self.words[-1]
+    ) -> TeacherOutput:
+        self.words.append(self.teacher.outputs(images, index, view).logits)
+        return TeacherOutput(self.words[-1])
 
 
 @contextmanager
@@ -155,7 +156,7 @@ def bank_says_what_the_teacher_said(device: torch.device) -> Numbers:
     train, heard = made_up(64, device), _Heard(untrained(device))
     index, view = torch.arange(64), torch.arange(64) * 5 % RULE.count
     with small_bank(heard, 64) as cache:
-        first, again = (cache.said(RULE.apply(train.images, view.to(device)), index, view) for _ in range(2))
+        first, again = (cache.outputs(RULE.apply(train.images, view.to(device)), index, view).logits for _ in range(2))
     require(first.device == train.images.device, f"the cache answered on {first.device}")
     require(len(heard.words) == 1 and torch.equal(first, again), "asked again, the cache said otherwise")
     live = heard.words[0]

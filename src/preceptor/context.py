@@ -30,7 +30,7 @@ class BatchContext:
         label: the given label; ``UNLABELED`` where there is none.
         teacher_class: the teacher's prediction, decided once on the raw logits, ties to the smallest index.
         index: position in the training set, when the caller gives it.
-        asked: the samples on which the teacher is listened to; None is all of them. On the others its logits are zeros
+        queried: the samples on which the teacher is listened to; None is all of them. On the others its logits are zeros
             and it is neither right nor wrong.
         progress: share of training done, 0 to 1.
         features: activations by name, when a term asks for them.
@@ -43,7 +43,7 @@ class BatchContext:
     index: Int[Tensor, " batch"] | None = None
     progress: float = 0.0
     features: Features | None = None
-    asked: Bool[Tensor, " batch"] | None = None
+    queried: Bool[Tensor, " batch"] | None = None
 
     @property
     def labeled(self) -> Bool[Tensor, " batch"]:
@@ -53,15 +53,15 @@ class BatchContext:
     @property
     def right(self) -> Bool[Tensor, " batch"]:
         """LabeledData samples whose label the teacher predicts."""
-        return self._if_asked(self.teacher_class == self.label)
+        return self._if_queried(self.teacher_class == self.label)
 
     @property
     def wrong(self) -> Bool[Tensor, " batch"]:
         """LabeledData samples for which the teacher predicts another class."""
-        return self._if_asked(self.labeled & (self.teacher_class != self.label))
+        return self._if_queried(self.labeled & (self.teacher_class != self.label))
 
-    def _if_asked(self, samples: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        return samples if self.asked is None else samples & self.asked
+    def _if_queried(self, samples: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return samples if self.queried is None else samples & self.queried
 
 
 def predicted_class(logits: Float[Tensor, "batch classes"]) -> Int[Tensor, " batch"]:
@@ -99,7 +99,7 @@ class ModelOutputs:
 
     Attributes:
         logits: raw, at temperature 1.
-        features: the input of the last linear layer; None when nobody asked for it.
+        features: the input of the last linear layer; None when nobody queried for it.
     """
 
     logits: Float[Tensor, "n classes"]

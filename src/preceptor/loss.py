@@ -78,27 +78,27 @@ class DistillationLoss(nn.Module):
         return {name: term for name, term in self._terms.items() if isinstance(term, LossTerm)}
 
     @property
-    def needs_teacher(self) -> bool:
+    def uses_teacher(self) -> bool:
         """Whether calling it needs teacher logits, at some time of training."""
-        return any(term.needs_teacher for term in self.terms.values())
+        return any(term.uses_teacher for term in self.terms.values())
 
-    def needs_teacher_at(self, progress: float) -> bool:
+    def uses_teacher_at(self, progress: float) -> bool:
         """Whether calling it needs teacher logits when so much of training is done."""
-        return any(term.needs_teacher and term.counts_at(progress) for term in self.terms.values())
+        return any(term.uses_teacher and term.is_active(progress) for term in self.terms.values())
 
     @property
     def abstains(self) -> bool:
         """Whether the student must have one output more than there are classes, to abstain with."""
         return any(term.wants_reservation for term in self.terms.values())
 
-    def gambles_at(self, progress: float) -> bool:
+    def trains_reservation(self, progress: float) -> bool:
         """Whether a term teaches the extra output when so much of training is done."""
-        return any(term.wants_reservation and term.counts_at(progress) for term in self.terms.values())
+        return any(term.wants_reservation and term.is_active(progress) for term in self.terms.values())
 
     @property
-    def labels_unselected(self) -> bool:
+    def has_unselected_label_loss(self) -> bool:
         """Whether a ground truth teaches the samples that the teacher does not."""
-        truths = [term for term in self.terms.values() if term.match is None]
+        truths = [term for term in self.terms.values() if term.teacher_loss is None]
         return any(set(part) <= {"unselected", "labeled"} for term in truths for part in term.groups)
 
     def check_classes(self, classes: int) -> None:
@@ -139,13 +139,13 @@ class DistillationLoss(nn.Module):
         if self._fitted_selection is not None:
             self._fitted_selection.fit(selection_data)
 
-    def asks_at(self, index: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+    def teacher_mask(self, index: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """On which samples, by their position in the training set, it listens to the teacher.
 
         Elsewhere a row of teacher logits may hold anything: it is ignored, and need not be computed.
         """
-        if not self.needs_teacher or self._fitted_selection is None:
-            return torch.full_like(index, self.needs_teacher, dtype=torch.bool)
+        if not self.uses_teacher or self._fitted_selection is None:
+            return torch.full_like(index, self.uses_teacher, dtype=torch.bool)
         return self._fitted_selection.weight_at(index) > 0
 
     @property
@@ -167,7 +167,7 @@ class DistillationLoss(nn.Module):
         Args:
             student_logits: outputs = classes, or classes + 1 for an abstaining head. Any float type; computed
                 in float32 at least.
-            teacher_logits: raw logits, finite where :meth:`asks_at` asks for them; detached here. None when no term
+            teacher_logits: raw logits, finite where :meth:`teacher_mask` asks for them; detached here. None when no term
                 that counts now needs the teacher.
             label: class numbers; -1 marks an unlabeled sample, which the teacher alone teaches.
             index: positions in the training set, for selections that look samples up.
@@ -182,7 +182,7 @@ class DistillationLoss(nn.Module):
         label = label.long()
         with torch.autocast(student_logits.device.type, enabled=False):
             student = _at_least_float32(student_logits)
-            if teacher_logits is None or not self.needs_teacher:
+            if teacher_logits is None or not self.uses_teacher:
                 return self._without_teacher(student, label, index, progress)
             teacher, asked = self._heard(_at_least_float32(teacher_logits.detach()), index)
             teacher_class = predicted_class(teacher)
@@ -197,11 +197,11 @@ class DistillationLoss(nn.Module):
             raise InputError(
                 f"{type(self.selection).__name__} looks samples up: give index=, positions in the training set"
             )
-        asked = self.asks_at(index)
+        asked = self.teacher_mask(index)
         return torch.where(asked.unsqueeze(1), teacher, 0), asked
 
     def _without_teacher(self, student: Tensor, label: Tensor, index: Tensor | None, progress: float) -> LossOutput:
-        if self.needs_teacher_at(progress):
+        if self.uses_teacher_at(progress):
             raise InputError("this chain needs teacher logits (a term matches the teacher or asks where it is right)")
         labeled = label != UNLABELED
         groups = {"labeled": labeled, "unlabeled": ~labeled}
@@ -209,7 +209,7 @@ class DistillationLoss(nn.Module):
         classes = student.shape[1] - self.abstains
         losses = {
             name: term(_outputs_for(term, student, classes), _truth(term, label, index), weight, groups)
-            if term.counts_at(progress)
+            if term.is_active(progress)
             else _nothing(student)
             for name, term in self.terms.items()
         }
@@ -225,23 +225,23 @@ class DistillationLoss(nn.Module):
         losses = {}
         for name, term in self.terms.items():
             outputs = _outputs_for(term, student, said.shape[1])
-            if not term.counts_at(context.progress):
+            if not term.is_active(context.progress):
                 losses[name] = _nothing(student)
-            elif term.match is None:
+            elif term.teacher_loss is None:
                 losses[name] = term(outputs, _truth(term, context.label, context.index), labeled, groups)
             else:
-                word = _word_for(term.match, said, target, temperature, context)
+                word = _word_for(term.teacher_loss, said, target, temperature, context)
                 losses[name] = term(outputs, (word, temperature, _taught_label(context)), weight, groups)
         known = temperature.detach() if isinstance(temperature, Tensor) else temperature
         audit = Audit(
-            asked=torch.ones_like(context.labeled) if context.asked is None else context.asked,
+            queried=torch.ones_like(context.labeled) if context.queried is None else context.queried,
             teacher_class=context.teacher_class,
             wrong=context.wrong,
             corrected=corrected,
             temperature=known,
-            lowest=getattr(self.temperature, "minimum", None),
+            minimum_temperature=getattr(self.temperature, "minimum", None),
             weight=weight,
-            said=said.detach(),
+            teacher_log_probs=said.detach(),
             target=target.detach(),
         )
         return LossOutput(losses, _total(losses), audit)

@@ -40,7 +40,7 @@ def check_names(names: list[str]) -> None:
 def check_times(terms: list[LossTerm]) -> None:
     """Whatever moment begins a gap is the end of some term, or the beginning of training."""
     for moment in {0.0, *(term.until for term in terms)} - {1.0}:
-        if not any(term.counts_at(moment) for term in terms):
+        if not any(term.is_active(moment) for term in terms):
             raise InputError(
                 f"no term counts when {moment:g} of training is done: let 'since' and 'until' leave no gap"
             )

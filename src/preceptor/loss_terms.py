@@ -84,16 +84,16 @@ class LossTerm(nn.Module):
         self._is_match = isinstance(loss, Loss)  # asked every step, and slow to answer for a protocol
 
     @property
-    def match(self) -> Loss | None:
+    def teacher_loss(self) -> Loss | None:
         """The loss when it compares the student with the teacher, None when it is a ground truth."""
         return cast(Loss, self.loss) if self._is_match else None
 
     @property
-    def needs_teacher(self) -> bool:
+    def uses_teacher(self) -> bool:
         """Whether it cannot be computed without a teacher signal."""
-        return self.match is not None or any(TEACHER_GROUPS.intersection(part) for part in self.groups)
+        return self.teacher_loss is not None or any(TEACHER_GROUPS.intersection(part) for part in self.groups)
 
-    def counts_at(self, progress: float) -> bool:
+    def is_active(self, progress: float) -> bool:
         """Whether it counts when so much of training is done."""
         return self.since <= progress < self.until or progress >= self.until == 1
 

@@ -50,12 +50,12 @@ def layout(**changes: int) -> dict[str, object]:
 ROWS = [
     Row(
         "logits with a NaN",
-        lambda b: b.taught_by(b.said(put(7, 2, np.nan))),
+        lambda b: b.taught_by(b.outputs(put(7, 2, np.nan)).logits),
         "said.npy: row 7: nan for class 2: expected finite numbers",
     ),
     Row(
         "logits with an infinity",
-        lambda b: b.taught_by(b.said(put(7, 2, np.inf))),
+        lambda b: b.taught_by(b.outputs(put(7, 2, np.inf)).logits),
         "said.npy: row 7: inf for class 2: expected finite numbers",
     ),
     Row(
@@ -68,7 +68,7 @@ ROWS = [
     ),
     Row(
         "probabilities that are none",
-        lambda b: b.taught_by(b.said(), "probabilities"),
+        lambda b: b.taught_by(b.outputs().logits, "probabilities"),
         (
             "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0; if "
             "these are logits, say so"
@@ -111,7 +111,7 @@ ROWS = [
     ),
     Row(
         "logits that do not say what they are",
-        lambda b: b.distill(teacher=b.said()),
+        lambda b: b.distill(teacher=b.outputs().logits),
         "said.npy: say what its numbers are: --teacher-output logits or --teacher-output probabilities",
     ),
     Row(

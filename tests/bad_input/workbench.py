@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from preceptor.teachers.base import TeacherOutput
 from tests.cli.conftest import SMALL
 from tests.cli.slips import Bench
 
@@ -41,12 +42,14 @@ class Workbench(Bench):
         where = self.photos(**spoilt) if folder is None else folder
         return self.train("--data", f"folder:{where}", *arguments)
 
-    def said(self, change: Callable[[np.ndarray], object] = lambda rows: None, classes: int = CLASSES) -> Path:
+    def outputs(
+        self, change: Callable[[np.ndarray], object] = lambda rows: None, classes: int = CLASSES
+    ) -> TeacherOutput:
         """Logits of a made-up teacher of digits, changed in place."""
         rows = np.random.default_rng(0).normal(size=(IMAGES, classes)).astype(np.float32)
         change(rows)
         np.save(self.folder / "said.npy", rows)
-        return self.folder / "said.npy"
+        return TeacherOutput(self.folder / "said.npy")
 
     def right_of(self, images: np.ndarray, further: int = 0) -> Path:
         """Logits that are right, if images and classes are put into another order: row by row, and so much further."""

@@ -15,7 +15,7 @@ etas = st.sampled_from([0.0, 0.1, 0.5, 0.8, 0.99])
 
 
 def revised(batch: Taught, eta: float, temperature: float = 1.0) -> Tensor:
-    return label_revision(batch.said(temperature), batch.label, batch.teacher_class, eta).exp()
+    return label_revision(batch.outputs(temperature).logits, batch.label, batch.teacher_class, eta).exp()
 
 
 @given(taught(), etas, temperatures)
@@ -37,7 +37,7 @@ def test_the_truth_comes_out_on_top_and_leads_by_one_minus_eta_where_the_teacher
 
 @given(taught(), etas)
 def test_the_teacher_keeps_between_half_eta_and_eta(batch: Taught, eta: float) -> None:
-    beta = revision_beta(batch.said(), batch.label, batch.teacher_class, eta)
+    beta = revision_beta(batch.outputs().logits, batch.label, batch.teacher_class, eta)
     assert (beta >= eta / 2 - 1e-12).all()
     assert (beta <= eta + 1e-12).all()
     torch.testing.assert_close(beta[~batch.wrong], torch.full_like(beta[~batch.wrong], eta))
@@ -45,7 +45,7 @@ def test_the_teacher_keeps_between_half_eta_and_eta(batch: Taught, eta: float) -
 
 @given(taught(largest=10.0), st.sampled_from([0.1, 0.5, 0.8]))
 def test_ratios_among_the_other_classes_are_kept(batch: Taught, eta: float) -> None:
-    before = batch.said()
+    before = batch.outputs().logits
     after = label_revision(before, batch.label, batch.teacher_class, eta)
     change = (after - before).masked_fill(is_class(before, batch.label), float("nan"))
     others = [row[~row.isnan()] for row in change]
@@ -56,7 +56,7 @@ def test_ratios_among_the_other_classes_are_kept(batch: Taught, eta: float) -> N
 @given(taught(), etas)
 def test_where_the_teacher_is_right_it_is_label_mixing(batch: Taught, eta: float) -> None:
     probs = revised(batch, eta)
-    mixed = eta * batch.said().exp() + (1 - eta) * is_class(batch.teacher, batch.label)
+    mixed = eta * batch.outputs().logits.exp() + (1 - eta) * is_class(batch.teacher, batch.label)
     torch.testing.assert_close(probs[~batch.wrong], mixed[~batch.wrong])
 
 
@@ -65,7 +65,7 @@ def test_by_default_right_and_unlabeled_samples_stay_bit_for_bit(batch: Taught, 
     loss = DistillationLoss(**recipe("label-revision-kl", {"correction.eta": eta}))
     audit = loss(batch.student, batch.teacher, batch.label).audit
     assert audit is not None
-    assert torch.equal(audit.target[~batch.wrong], audit.said[~batch.wrong])
+    assert torch.equal(audit.target[~batch.wrong], audit.teacher_log_probs[~batch.wrong])
     assert torch.equal(audit.corrected, batch.wrong)
 
 

@@ -13,7 +13,7 @@ shares = st.floats(0, 1)
 
 @given(taught(), shares)
 def test_both_parametrizations_are_one_target(batch: Taught, eps: float) -> None:
-    arguments = batch.said(), batch.label, batch.teacher_class
+    arguments = batch.outputs().logits, batch.label, batch.teacher_class
     classes = batch.teacher.shape[1]
     textbook = (1 - eps) * is_class(batch.teacher, batch.label).double() + eps / classes
     torch.testing.assert_close(LabelSmoothing(eps=eps)(*arguments).exp(), textbook)
@@ -32,7 +32,7 @@ def test_nothing_of_the_teacher_is_left(one: Taught, other: Taught) -> None:
     shape = one.teacher.shape
     stranger = other.teacher.flatten().repeat(shape.numel())[: shape.numel()].view(shape).log_softmax(dim=1)
     assert torch.equal(
-        LabelSmoothing()(one.said(), one.label, one.teacher_class),
+        LabelSmoothing()(one.outputs().logits, one.label, one.teacher_class),
         LabelSmoothing()(stranger, one.label, one.teacher_class),
     )
 
@@ -44,7 +44,7 @@ def test_only_wrong_samples_are_replaced_and_the_temperature_does_not_soften_the
         audit = loss(torch.zeros(3, 3), teacher, label).audit
         assert audit is not None
         torch.testing.assert_close(audit.target[1].exp(), torch.tensor([0.05, 0.05, 0.9]))
-        assert torch.equal(audit.target[::2], audit.said[::2])
+        assert torch.equal(audit.target[::2], audit.teacher_log_probs[::2])
 
 
 def test_the_default_is_nine_tenths() -> None:

@@ -19,7 +19,7 @@ def test_it_swaps_two_entries_and_keeps_the_rest(batch: Taught) -> None:
 
 @given(taught(), temperatures)
 def test_it_keeps_the_sorted_vector_and_the_entropy(batch: Taught, temperature: float) -> None:
-    before = batch.said(temperature)
+    before = batch.outputs(temperature).logits
     after = probability_shift(before, batch.label, batch.teacher_class)
     assert torch.equal(after.sort(dim=1).values, before.sort(dim=1).values)
     entropies = [-(row.exp() * row).sum(dim=1) for row in (before, after)]
@@ -43,7 +43,7 @@ def test_twice_is_once(batch: Taught) -> None:
 @given(taught(), temperatures)
 def test_it_commutes_with_the_softmax_at_any_temperature(batch: Taught, temperature: float) -> None:
     first = probability_shift(batch.teacher, batch.label, batch.teacher_class) / temperature
-    last = probability_shift(batch.said(temperature), batch.label, batch.teacher_class)
+    last = probability_shift(batch.outputs(temperature).logits, batch.label, batch.teacher_class)
     torch.testing.assert_close(first.log_softmax(dim=1), last)
 
 
@@ -68,7 +68,7 @@ def test_a_teacher_that_is_always_right_is_left_alone(batch: Taught, temperature
     plain = DistillationLoss(temperature=Fixed(temperature), loss=KL())
     terms, expected = (one(batch.student, batch.teacher, batch.teacher_class) for one in (loss, plain))
     assert terms.audit is not None
-    assert torch.equal(terms.audit.target, terms.audit.said)
+    assert torch.equal(terms.audit.target, terms.audit.teacher_log_probs)
     assert torch.equal(terms.total, expected.total)
 
 

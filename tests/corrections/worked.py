@@ -94,7 +94,7 @@ def data_selection_loss(vector: Vector) -> None:
     loss = DistillationLoss(**recipe("lr-ds", overrides))
     index = torch.arange(len(label))
     assert isinstance(loss.selection, RankedSelection)
-    loss.selection.adopt(index, torch.tensor(vector["selected"]).double(), len(label))
+    loss.selection.set_scores(index, torch.tensor(vector["selected"]).double(), len(label))
     alone = [loss(student[[i]], teacher[[i]], label[[i]], index=index[[i]]).total for i in range(len(label))]
     same(torch.stack(alone), vector["per_sample"])
     same(loss(student, teacher, label, index=index).total, vector["total_batch_mean"])

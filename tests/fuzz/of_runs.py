@@ -11,6 +11,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from preceptor.teachers.base import TeacherOutput
 from tests.fuzz.registry import target
 
 
@@ -101,8 +102,8 @@ class Said:
 
     classes = 10
 
-    def said(self, images: Any, index: Any, view: Any) -> Any:
-        return torch.arange(10.0).repeat(len(images), 1)
+    def outputs(self, images: Any, index: Any, view: Any) -> TeacherOutput:
+        return TeacherOutput(torch.arange(10.0).repeat(len(images), 1))
 
 
 def _changes() -> list[bytes]:

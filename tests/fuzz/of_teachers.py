@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from preceptor.errors import PreceptorError
+from preceptor.teachers.base import TeacherOutput
 from tests.fuzz.of_data import npy
 from tests.fuzz.registry import target
 
@@ -78,7 +79,7 @@ def _teach_from(path: Path, content: bytes) -> None:
         with suppress(PreceptorError):
             teacher = FileTeacher(path, says=says, images=4, class_names="abc")
             index = torch.arange(4)
-            said = teacher.said(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), index, index)
+            said = teacher.outputs(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), index, index).logits
             assert said.isfinite().all()
 
 
@@ -100,8 +101,8 @@ class Silent:
 
     classes = 3
 
-    def said(self, images: torch.Tensor, index: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(len(images), 3)
+    def outputs(self, images: torch.Tensor, index: torch.Tensor, view: torch.Tensor) -> TeacherOutput:
+        return TeacherOutput(torch.zeros(len(images), 3))
 
 
 @target(_journals)
@@ -152,5 +153,5 @@ def onnx_model(folder: Path, content: bytes) -> None:
         folder / "teacher.onnx", says="logits", image_shape=(1, 2, 2), otherwise=Normalization((0.5,), (0.5,))
     )
     index = torch.arange(3)
-    said = teacher.said(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), index, index)
+    said = teacher.outputs(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), index, index).logits
     assert said.isfinite().all()

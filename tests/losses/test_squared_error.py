@@ -18,13 +18,13 @@ def test_on_logits_it_is_the_mean_over_classes(batch: Taught) -> None:
 @given(taught(), temperatures)
 def test_on_probabilities_it_is_the_mean_over_classes(batch: Taught, temperature: float) -> None:
     p, q = (softmax(logits.numpy() / temperature, axis=1) for logits in (batch.teacher, batch.student))
-    found = squared_error_probs(batch.student, batch.said(temperature), temperature)
+    found = squared_error_probs(batch.student, batch.outputs(temperature).logits, temperature)
     torch.testing.assert_close(found, torch.from_numpy(((p - q) ** 2).mean(axis=1)))
 
 
 @given(taught(), temperatures)
 def test_on_probabilities_it_is_bounded(batch: Taught, temperature: float) -> None:
-    found = squared_error_probs(batch.student, batch.said(temperature), temperature)
+    found = squared_error_probs(batch.student, batch.outputs(temperature).logits, temperature)
     assert (found >= 0).all()
     assert (found <= 2 / batch.teacher.shape[1] + 1e-12).all()
 
@@ -36,7 +36,7 @@ def test_a_constant_added_to_the_student_shows_on_logits_and_not_on_probabilitie
     moved = squared_error_logits(batch.teacher + constant, batch.teacher)
     torch.testing.assert_close(moved, torch.full_like(moved, constant**2))
     before, after = (
-        squared_error_probs(student, batch.said()) for student in (batch.student, batch.student + constant)
+        squared_error_probs(student, batch.outputs().logits) for student in (batch.student, batch.student + constant)
     )
     torch.testing.assert_close(after, before)
 
@@ -54,7 +54,7 @@ def test_corrected_logits_soften_to_the_corrected_probabilities(batch: Taught, t
     audit = loss(batch.student, batch.teacher, batch.label).audit
     assert audit is not None
     # The student that has no loss is the target itself.
-    target = batch.teacher + temperature * (audit.target - audit.said)
+    target = batch.teacher + temperature * (audit.target - audit.teacher_log_probs)
     torch.testing.assert_close((target / temperature).log_softmax(dim=1), audit.target)
     assert loss(target, batch.teacher, batch.label).total == 0
 

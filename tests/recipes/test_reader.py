@@ -52,14 +52,14 @@ def test_every_recipe_survives_being_written_down(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_but_those_of_labels_alone_needs_its_teacher(name: str) -> None:
-    assert DistillationLoss(**recipe(name)).needs_teacher == (name not in ("none", "gambler", "self-adaptive"))
+    assert DistillationLoss(**recipe(name)).uses_teacher == (name not in ("none", "gambler", "self-adaptive"))
 
 
 @given(taught(largest=8.0))
 def test_the_formulas_of_the_plain_recipes(batch: Taught) -> None:
     z, t, y = batch.student, batch.teacher, batch.label
     ce = F.cross_entropy(z, y, reduction="none")
-    kl = 16 * F.kl_div((z / 4).log_softmax(1), batch.said(4.0), reduction="none", log_target=True).sum(dim=1)
+    kl = 16 * F.kl_div((z / 4).log_softmax(1), batch.outputs(4.0).logits, reduction="none", log_target=True).sum(dim=1)
     right = ~batch.wrong
     expected = {
         "none": ce.mean(),

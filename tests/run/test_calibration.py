@@ -11,6 +11,7 @@ from preceptor.run import calibration, resolve, run
 from preceptor.run.calibration import SetTarget, calibrate, forget
 from preceptor.run.calibration_data import Given
 from preceptor.run.history import DatasetCache, saved_run
+from preceptor.teachers.base import TeacherOutput
 
 
 @pytest.fixture(scope="session")
@@ -27,16 +28,16 @@ def student(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "student")
 
 
-def said(folder, images):
+def outputs(folder, images):
     network, card = load_student(folder)
-    return Answers(network_logits(network, card.normalization(), images), card.abstains)
+    return TeacherOutput(Answers(network_logits(network, card.normalization(), images), card.abstains))
 
 
 def test_the_card_holds_what_was_found_on_the_held_out_images(student):
     held_out = DatasetCache().held_out(saved_run(student))
     files = {path: path.read_bytes() for path in student.rglob("*") if path.is_file() and path.name != "student.json"}
     found = calibrate(student, RiskTarget(0.1))
-    answers = said(student, held_out.images)
+    answers = outputs(student, held_out.images)
     assert found.guaranteed
     assert isinstance(found.found, RiskGuarantee)
     assert found.card.decision == decide(answers, held_out.labels, RiskTarget(0.1), found.source).decision
@@ -50,7 +51,7 @@ def test_the_card_holds_what_was_found_on_the_held_out_images(student):
 
 def test_sets_alone_and_both_together(student):
     held_out = DatasetCache().held_out(saved_run(student))
-    answers = said(student, held_out.images)
+    answers = outputs(student, held_out.images)
     found = calibrate(student, None, SetTarget("raps", 0.2, penalty=0.1, free_ranks=1))
     assert (found.found, found.card.decision) == (None, None)
     expected = decide_sets(answers, held_out.labels, found.source, "raps", 0.2, penalty=0.1, free_ranks=1)

@@ -9,7 +9,7 @@ import torch
 from preceptor.data import hold_out
 from preceptor.errors import InputError, MachineError
 from preceptor.models import load_student
-from preceptor.run import filling, resolve
+from preceptor.run import fill_cache, resolve
 from preceptor.run.fill_cache import fill_cache, plan_cache
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import open_readonly
@@ -149,7 +149,7 @@ def test_what_is_missing_is_counted_some_cells_at_a_time(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_cache(settings(tmp_path, teacher=teacher, train_images=20), trained_on_only=True)
-    monkeypatch.setattr(filling, "CELLS_AT_ONCE", 30)
+    monkeypatch.setattr(fill_cache, "CELLS_AT_ONCE", 30)
     steps: list[tuple[int, int]] = []
     more = settings(tmp_path, teacher=teacher, train_images=100)
     done = fill_cache(more, trained_on_only=True, progress=lambda *step: steps.append(step))

@@ -92,11 +92,13 @@ def test_an_onnx_file_is_shown_images_as_the_data_set_has_them_unless_stated(tea
     network = members(teacher)[0]
     usual = members(file, teacher_output="logits")[0]
     assert usual.normalization == digits().normalization
-    torch.testing.assert_close(usual.signal.said(images, index, index), network.signal.said(images, index, index))
+    torch.testing.assert_close(
+        usual.signal.outputs(images, index, index).logits, network.signal.outputs(images, index, index).logits
+    )
     stated = members(file, teacher_output="logits", teacher_normalization={"mean": [0.0], "std": [1.0]})[0]
     assert stated.normalization == Normalization((0.0,), (1.0,))
-    said = stated.signal.said(images, index, index)
-    assert not torch.allclose(said, usual.signal.said(images, index, index))
+    said = stated.signal.outputs(images, index, index).logits
+    assert not torch.allclose(said, usual.signal.outputs(images, index, index).logits)
     assert "give one of each a channel" in refused(
         file, teacher_output="logits", teacher_normalization={"mean": [0.0, 0.0], "std": [1.0]}
     )

@@ -11,6 +11,7 @@ from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.data import CropFlip
 from preceptor.errors import InputError
 from preceptor.run.planned_queries import check_coverage, coverage, questions
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
 from preceptor.training import Student, TrainingConfig, fit
 from tests.classroom import digits, few, network
@@ -30,9 +31,9 @@ class Noting:
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
         self.asked += zip(index.tolist(), view.tolist(), strict=True)
-        return torch.zeros(len(images), 10)
+        return TeacherOutput(torch.zeros(len(images), 10))
 
 
 def chain_of(content: dict[str, Any], tmp_path: Any) -> DistillationLoss:

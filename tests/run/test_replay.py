@@ -19,7 +19,7 @@ from preceptor.cli.main import main
 from preceptor.data import hold_out, subset
 from preceptor.errors import InputError, Interrupted
 from preceptor.run import replay, resolve, resume, run
-from preceptor.run import single as single_module
+from preceptor.run import train as single_module
 from preceptor.training import NotFinite, epoch_batches
 from tests.classroom import SMALL_RUN, digits
 from tests.run.test_resume import StopsAfter, epochs

@@ -20,7 +20,7 @@ import yaml
 
 from preceptor.errors import InputError, Interrupted
 from preceptor.run import resolve, resume, run
-from preceptor.run import single as single_module
+from preceptor.run import train as single_module
 from preceptor.run.lock import held
 from preceptor.teachers import NetworkTeacher
 from preceptor.training.checkpoint import CheckpointCallback

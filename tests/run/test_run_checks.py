@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from preceptor.data import hold_out, subset
 from preceptor.errors import InputError, MachineError
 from preceptor.models import build_model
-from preceptor.run import resolve, resume, run, single
+from preceptor.run import resolve, resume, run, train
 from preceptor.run.lock import held
 from preceptor.training import loop, step
 from tests.classroom import SMALL_RUN, digits
@@ -191,8 +191,8 @@ def test_what_fails_later_is_kept_to_go_on_from(tmp_path, full_at, seconds):
 
 def test_a_folder_that_another_run_holds_is_left_to_it(tmp_path, monkeypatch):
     """Also where it took it after this one had looked."""
-    monkeypatch.setattr(single, "check_unheld", lambda folder: None)
-    monkeypatch.setattr(single, "check_free", lambda folder: None)
+    monkeypatch.setattr(train, "check_unheld", lambda folder: None)
+    monkeypatch.setattr(train, "check_free", lambda folder: None)
     with held(tmp_path / "out"):
         (tmp_path / "out" / "run.yaml").write_text("theirs")
         with pytest.raises(InputError, match="is running here"):

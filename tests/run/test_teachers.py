@@ -10,6 +10,7 @@ from preceptor.errors import InputError
 from preceptor.run import RunConfig, resolve
 from preceptor.run.teachers import LoadedTeacher, compiled, load_teacher
 from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import LogitCache, PooledTeacher, open_readonly
 from preceptor.teachers.ensemble import Ensemble
 from tests.classroom import digits
@@ -23,9 +24,11 @@ def loaded(config: RunConfig | None = None, features: bool = False, **settings: 
     return load_teacher(config or resolve(settings), digits(), RULE, CPU, features=features)
 
 
-def said(teacher: LoadedTeacher, n: int = 4) -> torch.Tensor:
+def outputs(teacher: LoadedTeacher, n: int = 4) -> TeacherOutput:
     index = torch.arange(n)
-    return teacher.signal.said(digits().train.images[:n], index, torch.full((n,), RULE.identity))
+    return TeacherOutput(
+        teacher.signal.outputs(digits().train.images[:n], index, torch.full((n,), RULE.identity)).logits
+    )
 
 
 def test_a_network_teaches_fast_and_is_looked_into_as_it_came(teacher: Path) -> None:
@@ -36,7 +39,7 @@ def test_a_network_teaches_fast_and_is_looked_into_as_it_came(teacher: Path) -> 
     assert found.signal.report is not None
     assert found.signal.report.folded > 0
     assert found.optimize_for_inference == (str(found.signal.report),)
-    torch.testing.assert_close(said(found), found.network(digits().train.images[:4]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs(found), found.network(digits().train.images[:4]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("asked", "computes"), [("fp32", "fp32"), ("bf16", "bf16")])
@@ -53,7 +56,7 @@ def test_auto_is_what_the_device_has_units_for(teacher: Path, bf16_units: bool) 
 
 
 def test_what_is_no_network_is_in_fp32_whatever_is_asked_for(teacher: Path, tmp_path: Path) -> None:
-    rows = rows_file(teacher, tmp_path / "said.npy")
+    rows = rows_file(teacher, tmp_path / "outputs.npy")
     found = loaded(teacher=rows, teacher_output="logits", precision="bf16")
     assert (found.precision, found.optimize_for_inference, found.network, found.networks) == ("fp32", (), None, ())
 
@@ -90,7 +93,7 @@ def test_the_record_tells_what_was_met(teacher: Path, tmp_path: Path) -> None:
 def test_features_are_kept_on_request_and_then_always(teacher: Path, tmp_path: Path) -> None:
     settings = {"teacher": teacher, "cache": tmp_path / "cache"}
     first = loaded(**settings, features=True)
-    said(first)
+    outputs(first)
     first.close()
     again = loaded(**settings)
     assert isinstance(again.cache, LogitCache)
@@ -98,7 +101,7 @@ def test_features_are_kept_on_request_and_then_always(teacher: Path, tmp_path: P
     assert again.keeps_features
     assert again.cache.layout.features > 0
     assert (again.held, again.cached()) == (4, 0)
-    said(again, 6)
+    outputs(again, 6)
     assert again.cached() == 2
     kept = open_readonly(tmp_path / "cache").recall(torch.arange(6), torch.full((6,), RULE.identity))
     assert kept.features is not None
@@ -115,10 +118,10 @@ def test_features_are_a_single_networks(teacher: Path, tmp_path: Path) -> None:
 
 
 def test_a_bank_in_front_of_files_alone_is_refused(teacher: Path, tmp_path: Path) -> None:
-    rows = rows_file(teacher, tmp_path / "said.npy")
+    rows = rows_file(teacher, tmp_path / "outputs.npy")
     settings: dict[str, Any] = {"teacher_output": "logits", "cache": tmp_path / "cache"}
     for given in (rows, [rows, rows]):
-        with pytest.raises(InputError, match=r"said.npy already holds all that is said: .* leave --cache away"):
+        with pytest.raises(InputError, match=r"outputs.npy already holds all that is outputs: .* leave --cache away"):
             loaded(teacher=given, **settings)
     assert not (tmp_path / "cache").exists()
     mixed = loaded(teacher=[teacher, rows], **settings)

@@ -117,27 +117,27 @@ def test_fitting_again_replaces() -> None:
 def test_scores_that_are_read_back_give_the_same_choice(name: str) -> None:
     selection_data = made_selection_data(unlabeled=True)
     component, other = fitted(name, selection_data), build_component("selection", name)
-    other.adopt(selection_data.index, component.scores[selection_data.index], selection_data.size)
+    other.set_scores(selection_data.index, component.scores[selection_data.index], selection_data.size)
     assert torch.equal(everywhere(other), everywhere(component))
     assert other.fitted
 
 
 def test_ties_go_to_the_smaller_position_whatever_the_order() -> None:
     component = EL2N(keep=0.5)
-    component.adopt(torch.tensor([5, 1, 3, 0]), torch.zeros(4), 6)
+    component.set_scores(torch.tensor([5, 1, 3, 0]), torch.zeros(4), 6)
     assert everywhere(component).tolist() == [1, 1, 0, 0, 0, 0]
 
 
 def test_a_position_that_was_never_met_is_not_taught() -> None:
     component = EL2N(keep=1.0)
-    component.adopt(torch.tensor([0, 2]), torch.tensor([0.5, torch.nan]), 4)
+    component.set_scores(torch.tensor([0, 2]), torch.tensor([0.5, torch.nan]), 4)
     assert everywhere(component).tolist() == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_lesson_is_looked_up_by_position(dtype: torch.dtype) -> None:
     component = EL2N(keep=0.5)
-    component.adopt(torch.arange(4), torch.tensor([0.1, 0.9, 0.2, 0.8]), 4)
+    component.set_scores(torch.arange(4), torch.tensor([0.1, 0.9, 0.2, 0.8]), 4)
     weights = component(lesson_at(torch.tensor([3, 0, 1, 1]), dtype))
     assert weights.tolist() == [1, 0, 1, 1]
     assert weights.dtype == dtype
@@ -227,4 +227,4 @@ def test_a_score_that_is_not_finite_names_its_sample() -> None:
 )
 def test_ready_scores_are_checked(index: list[int], score: list[float], words: str) -> None:
     with pytest.raises(InputError, match=rf"^el2n: .*{words}"):
-        EL2N().adopt(torch.tensor(index), torch.tensor(score), 4)
+        EL2N().set_scores(torch.tensor(index), torch.tensor(score), 4)

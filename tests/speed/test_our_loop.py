@@ -53,7 +53,7 @@ def test_a_variant_is_what_it_says(fitted, tmp_path, name):
     [call] = fitted
     assert len(call["pupils"]) == variant.students
     assert (call["teacher"] is None) == (name == "student-alone")
-    assert all(pupil.loss.needs_teacher == (name != "student-alone") for pupil in call["pupils"])
+    assert all(pupil.loss.uses_teacher == (name != "student-alone") for pupil in call["pupils"])
     assert (call["precision"], call["compile"]) == (
         ("fp32", "never") if "fp32" in name or "bf16" in name else ("auto", "auto")
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from preceptor.errors import InputError, MachineError
-from preceptor.studies import side_by_side
+from preceptor.studies import parallel
 from preceptor.studies.parallel import run_seeds, usual_jobs
 from tests.studies.tiny import bad_seed, doubled
 
@@ -56,15 +56,15 @@ def test_a_process_that_is_killed_is_told_of():
     done.set_result(1)
     lost.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
     with pytest.raises(MachineError, match="the process of a seed ended before it was done") as caught:
-        side_by_side._outcomes([done, lost], lambda: None)
+        parallel._outcomes([done, lost], lambda: None)
     assert "\n" not in str(caught.value)
 
 
 def test_a_counter_reports_now_and_then(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(side_by_side.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(parallel.time, "monotonic", lambda: clock[0])
     told = []
-    counter = side_by_side.Counter(told.append)
+    counter = parallel.Counter(told.append)
     counter.begin(2, 3, 40)
     for now in (0.1, 0.2, 0.3, 0.35, 0.6):
         clock[0] = now

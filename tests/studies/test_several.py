@@ -251,7 +251,9 @@ def test_half_of_the_lessons_are_taught_and_the_two_directions_share_none(select
     result, (_, of_students), _ = selecting
     positions = of_students["positions"]
     losses = {pupil.name: pupil.loss for pupil in of_students["pupils"]}
-    chosen = {name: set(positions[losses[name].asks_at(positions)].tolist()) for name in ("best", "worst", "random")}
+    chosen = {
+        name: set(positions[losses[name].teacher_mask(positions)].tolist()) for name in ("best", "worst", "random")
+    }
     assert all(len(some) == 20 for some in chosen.values())
     assert chosen["best"].isdisjoint(chosen["worst"])
     assert chosen["random"] not in (chosen["best"], chosen["worst"])

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from preceptor.teachers.base import TeacherOutput
+
 
 class Saying:
     """The same rows whatever it is shown, picked by position."""
@@ -10,8 +12,8 @@ class Saying:
     def __init__(self, rows, classes=None):
         self.rows, self.classes = torch.as_tensor(rows, dtype=torch.float32), classes
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
-        return self.rows[index].to(images.device)
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+        return TeacherOutput(self.rows[index].to(images.device))
 
 
 def shown(n: int, shape: tuple[int, int, int] = (1, 4, 4)) -> Tensor:
@@ -20,4 +22,4 @@ def shown(n: int, shape: tuple[int, int, int] = (1, 4, 4)) -> Tensor:
 
 def words(signal, n: int = 3, view: int = 0, **options) -> Tensor:
     """What it says of the first so many images."""
-    return signal.said(shown(n, **options), torch.arange(n), torch.full((n,), view))
+    return signal.outputs(shown(n, **options), torch.arange(n), torch.full((n,), view)).logits

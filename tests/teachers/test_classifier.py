@@ -36,7 +36,7 @@ class Telling:
 def test_it_says_what_the_classifier_says(classifier):
     images, rows, labels = context()
     teacher = ClassifierTeacher(classifier.fit(rows, labels))
-    said = teacher.said(images[:20], torch.arange(20), torch.zeros(20, dtype=torch.int64))
+    said = teacher.outputs(images[:20], torch.arange(20), torch.zeros(20, dtype=torch.int64)).logits
     assert isinstance(teacher, Teacher)
     assert teacher.classes == 10
     assert said.dtype == torch.float32
@@ -88,7 +88,7 @@ def test_images_of_another_size_are_refused():
 def test_probabilities_that_are_none_are_refused_naming_the_image(row):
     teacher = ClassifierTeacher(Telling([0, 1], row))
     with pytest.raises(InputError, match="teacher Telling: training image 40: "):
-        teacher.said(shown(2), torch.tensor([40, 3]), torch.zeros(2, dtype=torch.int64))
+        teacher.outputs(shown(2), torch.tensor([40, 3]), torch.zeros(2, dtype=torch.int64))
 
 
 def test_an_answer_of_another_shape_is_refused():

@@ -34,7 +34,7 @@ def refused(path, **options):
 def test_it_says_the_row_of_each_image(tmp_path, dtype, order):
     from_file = teacher(kept(tmp_path, np.asarray(ROWS.astype(dtype), order=order)))
     index = torch.tensor([3, 0, 3])
-    said = from_file.said(shown(3), index, torch.zeros(3, dtype=torch.int64))
+    said = from_file.outputs(shown(3), index, torch.zeros(3, dtype=torch.int64)).logits
     assert isinstance(from_file, Teacher)
     assert from_file.classes == 3
     assert said.dtype == torch.float32

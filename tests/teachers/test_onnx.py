@@ -107,7 +107,7 @@ def test_an_image_it_fails_on_is_named_by_its_position(tmp_path):
     images = torch.full((2, *SHAPE), 255, dtype=torch.uint8)
     images[1] = 0
     with pytest.raises(InputError, match=r"teacher.onnx: training image 41: "):
-        from_file.said(images, torch.tensor([8, 41]), torch.zeros(2, dtype=torch.int64))
+        from_file.outputs(images, torch.tensor([8, 41]), torch.zeros(2, dtype=torch.int64))
 
 
 def test_an_output_is_chosen_by_name(tmp_path):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from preceptor.models import seeded_model
-from preceptor.teachers import fast
+from preceptor.teachers import optimize
 from preceptor.teachers.optimize import bf16_unsupported_reason, optimize_for_inference
 from tests.classroom import same_bits, weights
 
@@ -58,7 +58,7 @@ def in_a_row(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def fast_and_same(network: nn.Module, given: Tensor, folded: int, kept: int) -> fast.OptimizationReport:
+def fast_and_same(network: nn.Module, given: Tensor, folded: int, kept: int) -> optimize.OptimizationReport:
     quick, report = optimize_for_inference(network, CPU, bf16=False)
     assert difference(said(quick, given), said(deepcopy(network).eval(), given)) < 1e-5
     assert (report.folded, report.kept) == (folded, kept)
@@ -270,7 +270,7 @@ def test_bf16_is_used_where_the_cpu_has_units_for_it(monkeypatch, found, has):
 @pytest.mark.parametrize(("flags", "has"), [("fpu avx512_bf16 sse", True), ("fpu avx512f sse", False), (None, False)])
 def test_an_older_torch_looks_at_the_flags_of_the_kernel(monkeypatch, tmp_path, flags, has):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    monkeypatch.setattr(fast, "_CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(optimize, "_CPU_INFO", tmp_path / "cpuinfo")
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
     assert (bf16_unsupported_reason(CPU) is None) is has

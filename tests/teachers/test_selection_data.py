@@ -12,6 +12,7 @@ from preceptor.context import SelectionData
 from preceptor.data import ImageSet
 from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher, collect_selection_data
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.selection_data import last_linear_layer, outputs
 from tests.classroom import digits, few, network, same_bits, untrained_teacher, weights
 
@@ -311,9 +312,11 @@ class Noting:
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
         self.asked += zip(index.tolist(), view.tolist(), strict=True)
-        return functional.one_hot(index % 10, 10).float() + images.float().mean(dim=(1, 2, 3))[:, None] / 255
+        return TeacherOutput(
+            functional.one_hot(index % 10, 10).float() + images.float().mean(dim=(1, 2, 3))[:, None] / 255
+        )
 
 
 def test_of_any_signal_the_logits_are_gathered_by_position_in_the_view_that_leaves_images_alone() -> None:
@@ -322,10 +325,10 @@ def test_of_any_signal_the_logits_are_gathered_by_position_in_the_view_that_leav
     assert signal.asked == [(int(position), 4) for position in (*TAUGHT, *KEPT)]
     assert found.teacher.train.features is None
     assert not found.has_bias
-    expected = Noting().said(images_at(TAUGHT), TAUGHT, TAUGHT)
+    expected = Noting().outputs(images_at(TAUGHT), TAUGHT, TAUGHT).logits
     torch.testing.assert_close(found.teacher.train.logits, expected)
     assert found.teacher.held_out is not None
-    torch.testing.assert_close(found.teacher.held_out.logits, Noting().said(images_at(KEPT), KEPT, KEPT))
+    torch.testing.assert_close(found.teacher.held_out.logits, Noting().outputs(images_at(KEPT), KEPT, KEPT).logits)
 
 
 def test_many_images_are_asked_about_in_their_order() -> None:

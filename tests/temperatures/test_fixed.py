@@ -9,7 +9,7 @@ def test_the_teacher_is_softened_by_the_temperature_given() -> None:
     audit = DistillationLoss(temperature=Fixed(2.0), loss=KL())(teacher, teacher, torch.tensor([0, 2])).audit
     assert audit is not None
     assert audit.temperature == 2.0
-    torch.testing.assert_close(audit.said, (teacher / 2).log_softmax(dim=1))
+    torch.testing.assert_close(audit.teacher_log_probs, (teacher / 2).log_softmax(dim=1))
 
 
 def test_without_a_temperature_the_teacher_speaks_at_one() -> None:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from preceptor import DistillationLoss
+from preceptor.teachers.base import TeacherOutput
 from preceptor.training import Student
 from tests.classroom import untrained_teacher
 
@@ -70,10 +71,10 @@ class NanTeacher:
     def __init__(self, position: int) -> None:
         self.position, self.live = position, untrained_teacher()
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
-        logits = self.live.said(images, index, view).clone()
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+        logits = self.live.outputs(images, index, view).logits.clone()
         logits[index == self.position, 3] = torch.nan
-        return logits
+        return TeacherOutput(logits)
 
 
 def linear(*between: nn.Module, seed: int = 0) -> nn.Module:

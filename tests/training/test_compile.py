@@ -7,7 +7,7 @@ from torch._dynamo.testing import CompileCounter
 
 from preceptor.errors import MachineError
 from preceptor.models.layout import to_memory_format
-from preceptor.training import TrainingConfig, means
+from preceptor.training import TrainingConfig, compile
 from preceptor.training.compile import (
     CompiledForBatches,
     compiling_pays,
@@ -76,7 +76,7 @@ def counter(monkeypatch) -> CompileCounter:
     """Stands in for the code generator, and counts the graphs it is handed."""
     torch._dynamo.reset()
     counting = CompileCounter()
-    monkeypatch.setattr(means, "BACKEND", counting)
+    monkeypatch.setattr(compile, "BACKEND", counting)
     return counting
 
 
@@ -102,7 +102,7 @@ def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_so(monkeypatch):
         raise RuntimeError("no compiler\nat all")
 
     torch._dynamo.reset()
-    monkeypatch.setattr(means, "BACKEND", broken)
+    monkeypatch.setattr(compile, "BACKEND", broken)
     plain, unlucky = pupil("kd"), pupil("kd")
     taught([plain], compile="never")
     with pytest.warns(UserWarning, match=r"student not compiled \(.*\): it is trained uncompiled") as said:

@@ -29,7 +29,7 @@ def selecting(positions: Tensor) -> Random:
     score = torch.zeros(size)
     score[positions] = 1.0
     select = Random(keep=len(positions) / size)
-    select.adopt(torch.arange(size), score, size)
+    select.set_scores(torch.arange(size), score, size)
     return select
 
 

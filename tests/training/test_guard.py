@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from preceptor.errors import InputError
-from preceptor.training import NotFinite, Student, TrainingConfig, epoch_batches, rescue
+from preceptor.training import NotFinite, Student, TrainingConfig, epoch_batches, guard
 from preceptor.training.callbacks import TrainState
 from preceptor.training.checkpoint import CheckpointCallback
 from preceptor.training.failure import FailureReport
@@ -159,14 +159,14 @@ def test_it_does_not_matter_when_copies_are_made(monkeypatch, between, policy):
         return weights(one.student)
 
     usual = ends()
-    monkeypatch.setattr(rescue, "STEPS_BETWEEN_COPIES", between)
+    monkeypatch.setattr(guard, "STEPS_BETWEEN_COPIES", between)
     assert same_bits(ends(), usual)
 
 
 def test_copies_in_the_memory_of_the_cpu_do_as_well(monkeypatch):
     usual, other = (truth_pupil(NanLoss(met_at(5)), linear()) for _ in range(2))
     quietly([usual], on_nonfinite="skip")
-    monkeypatch.setattr(rescue, "ON_DEVICE", 0)
+    monkeypatch.setattr(guard, "ON_DEVICE", 0)
     quietly([other], on_nonfinite="skip")
     assert same_bits(weights(usual.student), weights(other.student))
 

@@ -91,7 +91,7 @@ def word() -> Tensor:
     """What the teacher says of the sample."""
     batch = shown(0)[STEP]
     place = batch.position.tolist().index(met_at(STEP))
-    return untrained_teacher().said(batch.images, batch.position, batch.view)[place : place + 1]
+    return untrained_teacher().outputs(batch.images, batch.position, batch.view).logits[place : place + 1]
 
 
 WORD = word()
@@ -175,7 +175,7 @@ def test_a_sum_over_the_epoch_that_overflows():
 def test_it_tells_the_sizes_of_the_logits():
     found = fault(Student("one", network(), two_terms(NanLoss(met_at(STEP)))))
     batch = shown(0)[STEP]
-    said = untrained_teacher().said(batch.images, batch.position, batch.view)
+    said = untrained_teacher().outputs(batch.images, batch.position, batch.view).logits
     assert found.teacher_largest == pytest.approx(float(said.abs().max()))
     assert found.student_largest is not None
     assert f"largest logits: student {found.student_largest:.4g}, teacher {found.teacher_largest:.4g}" in found.line()

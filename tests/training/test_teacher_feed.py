@@ -7,8 +7,9 @@ from torch import Tensor
 
 from preceptor import InputError
 from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
-from preceptor.training import TrainingConfig, lectern
+from preceptor.training import TrainingConfig, teacher_feed
 from tests.classroom import digits, few, network, pupil, same_bits, taught, weights
 from tests.training.test_fitted import choosy
 
@@ -22,9 +23,9 @@ class Telling(NetworkTeacher):
         super().__init__(network(99), digits().normalization, classes=10)
         self.asked: list[tuple[int, int]] = []
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
         self.asked += zip(index.tolist(), view.tolist(), strict=True)
-        return super().said(images, index, view)
+        return TeacherOutput(super().outputs(images, index, view).logits)
 
 
 def cache(folder: Path, live: NetworkTeacher | None) -> LogitCache:
@@ -48,7 +49,7 @@ def test_each_cell_is_asked_about_once_and_a_second_run_asks_nothing(tmp_path):
 def test_how_far_ahead_it_is_looked_up_changes_nothing(tmp_path, monkeypatch, ahead):
     one = pupil("kd")
     taught([one], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
-    monkeypatch.setattr(lectern, "SAMPLES_LOOKED_UP", ahead)
+    monkeypatch.setattr(teacher_feed, "SAMPLES_LOOKED_UP", ahead)
     other, late = pupil("kd"), pupil("kd")
     taught([other], training=BRIEF, teacher=cache(tmp_path / "cache", None))
     taught([late], training=BRIEF, teacher=cache(tmp_path / "another", Telling()))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from preceptor import CrossEntropy, DistillationLoss, LossTerm, recipe, recipe_names
 from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import TeacherOutput
 from preceptor.training import Student, TrainingConfig, fit
 from tests.classroom import BRIEF, digits, few, network, pupil, same_bits, taught, untrained_teacher, weights
 
@@ -140,7 +141,7 @@ def test_a_teacher_nobody_listens_to_is_not_asked():
     class Mute:
         classes = None
 
-        def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+        def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
             raise AssertionError("asked")
 
     taught([pupil("none")], teacher=Mute())

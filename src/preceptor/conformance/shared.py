@@ -80,7 +80,7 @@ def _tapped(outcome: LossOutput) -> dict[str, Tensor]:
     return {
         "temperature": torch.as_tensor(audit.temperature),
         "weight": audit.weight,
-        "said": audit.said,
+        "said": audit.teacher_log_probs,
         "target": audit.target,
     }
 

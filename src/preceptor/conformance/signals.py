@@ -38,7 +38,7 @@ def touches_only_its_scope(subject: Subject) -> None:
     assert audit is not None
     affected = batch.context.wrong if scope == "wrong" else batch.context.labeled
     require(torch.equal(audit.corrected, affected), "the audit's corrected samples are not those of its scope")
-    same = torch.equal(audit.target[~affected], audit.said[~affected])
+    same = torch.equal(audit.target[~affected], audit.teacher_log_probs[~affected])
     require(same, "the teacher's word changed outside the correction's scope")
 
 

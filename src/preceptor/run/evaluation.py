@@ -218,5 +218,5 @@ def _said(teacher: Teacher, images: Tensor, dataset: Dataset, device: str) -> Te
     for first in range(0, len(images), BATCH):
         part = images[first : first + BATCH].to(place)
         index = torch.arange(first, first + len(part))
-        parts.append(teacher.said(part, index, torch.full_like(index, view)).cpu())
+        parts.append(teacher.outputs(part, index, torch.full_like(index, view)).logits.cpu())
     return torch.cat(parts)

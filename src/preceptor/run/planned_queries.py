@@ -49,7 +49,7 @@ def questions(
         seed: of order and views.
     """
     listens = torch.zeros(int(positions.max()) + 1, dtype=torch.bool)
-    listens[positions] = loss.cpu().asks_at(positions)
+    listens[positions] = loss.cpu().teacher_mask(positions)
     for epoch in range(training.epochs):
         plan = plan_epoch(positions, rule, batch_size=training.batch_size, seed=seed, epoch=epoch)
         asked = listens[plan.position] & _hears(loss, epoch, plan, training)
@@ -59,7 +59,7 @@ def questions(
 def _hears(loss: DistillationLoss, epoch: int, plan: EpochPlan, training: TrainingConfig) -> Bool[Tensor, " samples"]:
     """For each place in the order of an epoch, whether the chain needs its teacher in that step."""
     steps = len(plan.bounds)
-    by_step = [loss.needs_teacher_at((epoch + step / steps) / training.epochs) for step in range(steps)]
+    by_step = [loss.uses_teacher_at((epoch + step / steps) / training.epochs) for step in range(steps)]
     return torch.tensor(by_step).repeat_interleave(torch.tensor([end - start for start, end in plan.bounds]))
 
 

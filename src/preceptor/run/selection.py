@@ -150,7 +150,7 @@ def _reused(path: Path, loss: DistillationLoss, material: RunContext) -> Scores:
             f"at position {int(positions[~known][0])}: use the split the scores were made with (split_seed, validation)"
         )
     wanted = torch.isin(found.index, positions)
-    select.adopt(found.index[wanted], found.score[wanted], len(material.train))
+    select.set_scores(found.index[wanted], found.score[wanted], len(material.train))
     return _scores(select, positions, found.origin.model_copy(update={"options": _options(select)}))
 
 

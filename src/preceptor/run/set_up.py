@@ -68,7 +68,7 @@ def prepare(config: RunConfig, device: torch.device) -> RunContext:
         MachineError: a package that a teacher needs is missing, or the cache cannot be written.
     """
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
-    if loss.needs_teacher and not config.teachers and config.cache is None:
+    if loss.uses_teacher and not config.teachers and config.cache is None:
         raise InputError(
             "the recipe needs a teacher: give --teacher RUN_FOLDER (preceptor train makes one), or --cache DIR"
         )
@@ -80,7 +80,7 @@ def prepare(config: RunConfig, device: torch.device) -> RunContext:
     _try_student(config.student, student, dataset)
     train = ImageSet(dataset.train.images.to(device), dataset.train.labels.to(device))
     rule, teacher, answers = augmentation(config, dataset), None, None
-    if loss.needs_teacher:
+    if loss.uses_teacher:
         teacher = load_teacher(config, dataset, rule, device)
         answers = _asked(teacher, train, positions, dataset.classes, rule)
     return RunContext(dataset, rule, train, positions, held_out, teacher, answers, student, card, loss)

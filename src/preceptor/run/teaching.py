@@ -43,7 +43,7 @@ def resolve_teacher(config: RunConfig, material: RunContext, compiles_it: bool |
 
 def _images(config: RunConfig, material: RunContext, found: Coverage | None) -> int:
     """How many images a compiled teacher would be asked about; none where batches would come to it in part."""
-    everywhere = bool(material.loss.cpu().asks_at(material.positions).all())
+    everywhere = bool(material.loss.cpu().teacher_mask(material.positions).all())
     from_bank = 0.0 if found is None else 1 - found.missing / max(1, found.asked)
     if not everywhere or from_bank > MOST_FROM_BANK:
         return 0

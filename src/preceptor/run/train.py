@@ -183,7 +183,7 @@ def complete(
     test = None if material.dataset.test is None else _measure(material, material.dataset.test, None)
     images = len(material.positions)
     taught = None if scores is None else int(scores.selected.sum())
-    untaught = 0 if taught is None or material.loss.labels_unselected else images - taught
+    untaught = 0 if taught is None or material.loss.has_unselected_label_loss else images - taught
     cached = None if teacher is None else teacher.cached()
     result = RunResult(folder.path, material.teacher_check, validation, test, images, taught, untaught, cached)
     folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(folder.path.name)))})

@@ -100,10 +100,10 @@ class RankedSelection(nn.Module, ABC):
             )
         score = found.new_full((len(selection_data.index),), torch.nan)
         score[order[labeled]] = found
-        self.adopt(selection_data.index, score, selection_data.size)
+        self.set_scores(selection_data.index, score, selection_data.size)
 
     @torch.no_grad()
-    def adopt(self, index: Int[Tensor, " n"], score: Float[Tensor, " n"], size: int) -> None:
+    def set_scores(self, index: Int[Tensor, " n"], score: Float[Tensor, " n"], size: int) -> None:
         """Take scores that are ready, and settle which samples are taught. Scores are compared in float32.
 
         Args:

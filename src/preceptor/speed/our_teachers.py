@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from preceptor.models import seeded_model
@@ -12,7 +12,7 @@ from preceptor.speed.our_loop import Bench, is_compiled
 from preceptor.speed.pairs import RULE
 from preceptor.speed.variants import Variant
 from preceptor.teachers import NetworkTeacher
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 
 TEACHER_SEED = 1
@@ -67,14 +67,14 @@ class _MadeUpTeacher:
         self.classes = classes
         self._generator = torch.Generator().manual_seed(TEACHER_SEED)
 
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> TeacherOutput:
         """Random logits."""
-        return torch.randn(len(index), self.classes, generator=self._generator)
+        return TeacherOutput(torch.randn(len(index), self.classes, generator=self._generator))
 
 
 def filled_bank(bench: Bench, folder: Path) -> LogitCache:

@@ -35,12 +35,12 @@ class StudentOutcome:
         measures: by name; see :data:`preceptor.studies.columns.MEASURES`.
         affected: training_images on which its recipe corrects the teacher, or does not listen to it; None for a recipe that
             does neither.
-        needs_teacher: whether its teacher made a difference to it.
+        uses_teacher: whether its teacher made a difference to it.
     """
 
     measures: dict[str, float]
     affected: int | None
-    needs_teacher: bool
+    uses_teacher: bool
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _Seed:
         alone: dict[str, StudentOutcome] = {}
         for kind in self.study.teachers:
             outcomes[kind.name] = outcome = self._run_kind(kind, alone)
-            alone |= {name: student for name, student in outcome.students.items() if not student.needs_teacher}
+            alone |= {name: student for name, student in outcome.students.items() if not student.uses_teacher}
         return outcomes
 
     def _run_kind(self, kind: TeacherKind, alone: Mapping[str, StudentOutcome]) -> TeacherOutcome:
@@ -219,7 +219,7 @@ class _Seed:
                 **selects,
             },
             affected=affected(audit) if loss.correction is not None or loss.selection is not None else None,
-            needs_teacher=loss.needs_teacher,
+            uses_teacher=loss.uses_teacher,
         )
 
     def _logits(self, network: nn.Module, images: Tensor) -> Tensor:

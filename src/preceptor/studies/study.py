@@ -134,7 +134,7 @@ class Study(_Settings):
         """The arms to train under a kind of teacher: those without a teacher need it once only, under the first."""
         if kind == self.teachers[0]:
             return self.arms
-        return tuple(arm for arm in self.arms if arm.loss().needs_teacher)
+        return tuple(arm for arm in self.arms if arm.loss().uses_teacher)
 
     def images_trained_on(self, dataset: Dataset) -> int:
         """Over all seeds: every teacher's images, and the batches that each class of students shares."""

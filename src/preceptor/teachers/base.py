@@ -1,29 +1,41 @@
-"""Where the teacher's word comes from: what a live network, a cache and a file of logits have in common."""
+"""The contract of a teacher: a live network, a logit cache, a file of logits."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
+
+NO_FEATURES: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class TeacherOutput(NamedTuple):
+    """What a teacher returns for a batch, in float32 and without gradient.
+
+    Attributes:
+        logits: raw, at temperature 1.
+        features: activations by module path, of the layers that a feature loss names; usually empty.
+    """
+
+    logits: Float[Tensor, "batch classes"]
+    features: Mapping[str, Tensor] = NO_FEATURES
 
 
 @runtime_checkable
 class Teacher(Protocol):
-    """OutputKind what the teacher makes of augmented images."""
+    """Anything that returns logits for augmented inputs."""
 
     @property
     def classes(self) -> int | None:
-        """How many logits it says of each image; None where that is not known before it has spoken."""
+        """Number of logits per sample; None where only the first call tells."""
 
-    def said(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
-        """Raw logits in float32, on the device of the images, without gradient.
+    def outputs(self, inputs: Any, index: Int[Tensor, " batch"], view: Int[Tensor, " batch"]) -> TeacherOutput:
+        """Logits, on the device of the inputs.
 
         Args:
-            images: 0 to 255, in the views that the student is shown.
-            index: their positions in the training set, on the CPU.
-            view: the numbers of the views (see ``data.CropFlip``), on the CPU.
+            inputs: a batch in the views that the student sees: uint8 images [batch, channels, height, width], or a
+                dict of tensors [batch, ...] such as token ids and attention mask.
+            index: positions in the training set, on the CPU.
+            view: numbers of the views (see ``data.CropFlip``), on the CPU.
         """

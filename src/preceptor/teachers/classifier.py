@@ -8,6 +8,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from preceptor.errors import InputError
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.rows import as_logits, check_rows
 
 
@@ -52,12 +53,12 @@ class ClassifierTeacher:
         self._order = _places(self._name, getattr(classifier, "classes_", None))
         self.classes = len(self._order)
 
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> TeacherOutput:
         """Logits in float32 on the images' device; see ``Teacher``.
 
         Raises:
@@ -65,7 +66,7 @@ class ClassifierTeacher:
         """
         given = self._probabilities(images.flatten(1).cpu().numpy() / 255)
         check_rows(given, "probabilities", lambda row: f"teacher {self._name}: training image {int(index[row])}")
-        return as_logits(given[:, self._order], "probabilities").to(images.device)
+        return TeacherOutput(as_logits(given[:, self._order], "probabilities").to(images.device))
 
     def _probabilities(self, pixels: Float[ndarray, "batch pixels"]) -> Shaped[ndarray, "batch classes"]:
         try:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, TeacherOutput
 
 Mean = Literal["probabilities", "logits"]
 
@@ -47,23 +47,25 @@ class Ensemble:
         self.classes = _one_number({n: classes for n, classes in told.items() if classes is not None})
 
     @torch.no_grad()
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> TeacherOutput:
         """Logits in float32 on the images' device; see ``Teacher``.
 
         Raises:
             InputError: two members have different numbers of classes.
         """
-        words = [member.said(images, index, view) for member in self.members]
+        words = [member.outputs(images, index, view).logits for member in self.members]
         _one_number({number: word.shape[1] for number, word in enumerate(words)})
         if self.mean == "logits":
-            return torch.stack([weight * word for weight, word in zip(self.weights, words, strict=True)]).sum(dim=0)
+            return TeacherOutput(
+                torch.stack([weight * word for weight, word in zip(self.weights, words, strict=True)]).sum(dim=0)
+            )
         parts = [word.log_softmax(dim=1) + math.log(weight) for weight, word in zip(self.weights, words, strict=True)]
-        return torch.stack(parts).logsumexp(dim=0)
+        return TeacherOutput(torch.stack(parts).logsumexp(dim=0))
 
 
 def _shares(members: int, weights: Sequence[float] | None) -> tuple[float, ...]:

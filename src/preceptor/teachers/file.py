@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor
 
 from preceptor.data.arrays import unreadable
 from preceptor.errors import InputError
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.parquet import Table, read_parquet
 from preceptor.teachers.rows import OutputKind, as_logits, check_rows, check_says
 
@@ -46,14 +47,14 @@ class FileTeacher:
         for start in range(0, images, _CHUNK):
             self._check(start)
 
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> TeacherOutput:
         """Logits in float32 on the images' device, the same for every view; see ``Teacher``."""
-        return as_logits(self._rows[self._row_of[index.numpy()]], self.says).to(images.device)
+        return TeacherOutput(as_logits(self._rows[self._row_of[index.numpy()]], self.says).to(images.device))
 
     def _check(self, start: int) -> None:
         rows = self._rows[start : start + _CHUNK]

@@ -14,7 +14,7 @@ from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Normalization
 from preceptor.errors import InputError
 from preceptor.models.layout import channels_last_pays, to_memory_format
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.optimize import OptimizationReport, optimize_for_inference
 
 
@@ -57,14 +57,14 @@ class NetworkTeacher:
         parts = [self._padded_logits(part, self._batch_size) for part in images.split(self._batch_size)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> TeacherOutput:
         """Raw logits in float32 for images of 0 to 255, whatever they are called; see ``Teacher``."""
-        return self(images)
+        return TeacherOutput(self(images))
 
     def fast(
         self,
@@ -201,7 +201,7 @@ def answers_of(
     """
     where = torch.arange(len(images)) if positions is None else positions.cpu()
     parts = zip(images.split(batch_size), where.split(batch_size), strict=True)
-    said = (teacher.said(part, at, torch.full_like(at, view)) for part, at in parts)
+    said = (teacher.outputs(part, at, torch.full_like(at, view)).logits for part, at in parts)
     answers, finite, same = _looked_at(said, len(images), classes)
     bad = (~finite).nonzero().flatten()
     if len(bad):

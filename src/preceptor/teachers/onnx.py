@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor
 
 from preceptor.data import Normalization
 from preceptor.errors import InputError, first_line
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.onnx_runtime import cpu_session, package
 from preceptor.teachers.rows import OutputKind, as_logits, check_rows, check_says
 
@@ -72,12 +73,12 @@ class OnnxTeacher:
         self.classes = self._try(image_shape)
 
     @torch.no_grad()
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> TeacherOutput:
         """Logits in float32 on the images' device; see ``Teacher``.
 
         Raises:
@@ -86,7 +87,7 @@ class OnnxTeacher:
         """
         rows = self._rows(images)
         check_rows(rows, self.says, lambda row: f"{self.path}: training image {int(index[row])}")
-        return as_logits(rows, self.says).to(images.device)
+        return TeacherOutput(as_logits(rows, self.says).to(images.device))
 
     def _rows(self, images: UInt8[Tensor, "batch channels height width"]) -> Shaped[ndarray, "batch outputs"]:
         given = images if self.normalize is None else self.normalize(images)

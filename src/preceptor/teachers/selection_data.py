@@ -89,7 +89,7 @@ def said_of(
 ) -> ModelOutputs:
     """Logits alone, of any signal, for the images at these positions, in one view."""
     parts = _batches(images, positions, batch_size)
-    said = (teacher.said(part, where, torch.full_like(where, view)) for part, where in parts)
+    said = (teacher.outputs(part, where, torch.full_like(where, view)).logits for part, where in parts)
     return ModelOutputs(concat_rows(said, len(positions)))
 
 

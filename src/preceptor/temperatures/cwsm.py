@@ -47,4 +47,4 @@ class CWSM:
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
         """Apply :func:`cwsm_weight`, then :func:`dynamic_temperature`."""
         weight = cwsm_weight(context.student[:, : context.teacher.shape[1]], self.eps)
-        return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.asked)
+        return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.queried)

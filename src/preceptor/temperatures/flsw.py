@@ -58,4 +58,4 @@ class FLSW:
         """Apply :func:`flsw_weight`, then :func:`dynamic_temperature`."""
         student = context.student[:, : context.teacher.shape[1]]
         weight = flsw_weight(student, context.teacher, self.gamma, self.eps)
-        return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.asked)
+        return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.queried)

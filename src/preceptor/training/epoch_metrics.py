@@ -71,14 +71,14 @@ class EpochMetrics:
         for name, loss in {**terms.losses, "total": terms.total}.items():
             _sum(self.losses, name, loss.detach() * len(label))
         logits = student_logits.detach().float()
-        classes = logits.shape[1] - self.abstains if terms.audit is None else terms.audit.said.shape[1]
+        classes = logits.shape[1] - self.abstains if terms.audit is None else terms.audit.teacher_log_probs.shape[1]
         _sum(self.counts, "right", (predicted_class(logits[:, :classes]) == label).sum())
         _sum(self.counts, "labeled", (label != UNLABELED).sum())
         if gambling:
             self.gambled += len(label)
             _sum(self.counts, "reservation", logits.softmax(dim=1)[:, -1].double().sum())
         if terms.audit is not None:
-            asked = terms.audit.asked.sum()
+            asked = terms.audit.queried.sum()
             _sum(self.counts, "corrected", terms.audit.corrected.sum())
             _sum(self.counts, "clamped", terms.audit.clamped.sum())
             _sum(self.counts, "asked", asked)

@@ -75,7 +75,7 @@ class _Look:
     def _in_teacher(self) -> _Spot | None:
         if self.signal is None:
             return None
-        asked = self.loss.asks_at(self.step.batch.index)
+        asked = self.loss.teacher_mask(self.step.batch.index)
         return _spot("teacher", None, torch.where(asked.unsqueeze(1), self.signal, 0), self.batch)
 
     def _in_passes(self) -> _Spot | None:
@@ -176,9 +176,9 @@ def _per_sample(loss: DistillationLoss) -> Iterator[dict[str, Bool[Tensor, " bat
 
 
 def _in_audit(loss: DistillationLoss, audit: Audit) -> _Spot | None:
-    asked, batch = audit.asked.unsqueeze(1), len(audit.asked)
+    asked, batch = audit.queried.unsqueeze(1), len(audit.queried)
     return (
-        _spot("temperature", registered_name(loss.temperature), torch.where(asked, audit.said, 0), batch)
+        _spot("temperature", registered_name(loss.temperature), torch.where(asked, audit.teacher_log_probs, 0), batch)
         or _spot("correction", _name(loss.correction), torch.where(asked, audit.target, 0), batch)
         or _spot("selection", _name(loss.selection), audit.weight, batch)
     )

@@ -38,7 +38,7 @@ class Step:
 
     def heard_by(self, loss: DistillationLoss) -> Float[Tensor, "batch classes"] | None:
         """The teacher's logits, for a chain that listens now."""
-        return self.signal if loss.needs_teacher_at(self.progress) else None
+        return self.signal if loss.uses_teacher_at(self.progress) else None
 
 
 def draws_at(seed: int, epoch: int, number: int) -> int:

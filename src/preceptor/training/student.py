@@ -118,7 +118,7 @@ class Seat:
             terms.total.backward()
         with part("optimizer"):
             self.optimizer.step()
-        self.tally.add(terms, logits, batch.label, gambling=self.pupil.loss.gambles_at(progress))
+        self.tally.add(terms, logits, batch.label, gambling=self.pupil.loss.trains_reservation(progress))
 
     def lower(self, factor: float) -> None:
         """Multiply the learning rate from here on; both schedules go on from the rate that they find."""
@@ -188,7 +188,7 @@ def check_times(pupils: Sequence[Student], steps: int) -> None:
     for pupil in pupils:
         for name, term in pupil.loss.terms.items():
             first = math.ceil(term.since * steps)
-            if not any(term.counts_at(step / steps) for step in (first - 1, first, first + 1) if 0 <= step < steps):
+            if not any(term.is_active(step / steps) for step in (first - 1, first, first + 1) if 0 <= step < steps):
                 raise InputError(
                     f"pupil {pupil.name!r}: term {name!r} counts from {term.since:g} to {term.until:g} of training, "
                     f"but none of the {steps} steps begins then: train longer, or give the term more time"

@@ -30,7 +30,7 @@ class TeacherFeed:
     def __init__(self, teacher: Teacher | None, losses: Sequence[DistillationLoss], size: int) -> None:
         self._teacher = teacher
         self._classes = None if teacher is None else teacher.classes
-        listeners = [loss for loss in losses if loss.needs_teacher]
+        listeners = [loss for loss in losses if loss.uses_teacher]
         self.asked = _asked(listeners, size) if listeners else None
         self._ahead = _Ahead(teacher) if isinstance(teacher, LogitCache) else None
 
@@ -47,20 +47,20 @@ class TeacherFeed:
         if known is not None:
             return known
         if batch.asked is None:
-            return self._teacher.said(batch.images, batch.position, batch.view)
+            return self._teacher.outputs(batch.images, batch.position, batch.view).logits
         return self._said_in_part(self._teacher, batch, *batch.asked)
 
     def _said_in_part(self, teacher: Teacher, batch: Batch, there: Tensor, here: Tensor) -> Tensor:
         signal = torch.zeros(len(batch.images), self._width(teacher, batch), device=batch.images.device)
         if len(here) == 0:
             return signal
-        said = teacher.said(batch.images[there], batch.position[here], batch.view[here])
+        said = teacher.outputs(batch.images[there], batch.position[here], batch.view[here]).logits
         return signal.index_copy(0, there, said)
 
     def _width(self, teacher: Teacher, batch: Batch) -> int:
         """How many logits it says; one that does not tell is asked about an image, once."""
         if self._classes is None:
-            self._classes = teacher.said(batch.images[:1], batch.position[:1], batch.view[:1]).shape[1]
+            self._classes = teacher.outputs(batch.images[:1], batch.position[:1], batch.view[:1]).logits.shape[1]
         return self._classes
 
 
@@ -101,5 +101,5 @@ class _Ahead:
 def _asked(losses: Sequence[DistillationLoss], size: int) -> Tensor | None:
     """By position in the training set, whether any chain listens to the teacher; None when some listens everywhere."""
     everything = torch.arange(size)
-    wanted = [loss.cpu().asks_at(everything) for loss in losses]
+    wanted = [loss.cpu().teacher_mask(everything) for loss in losses]
     return None if any(bool(asks.all()) for asks in wanted) else torch.stack(wanted).any(dim=0)

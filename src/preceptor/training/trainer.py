@@ -94,7 +94,7 @@ def fit(
     """
     device = device or train.images.device
     check_fit(pupils, positions, training, compile, device)
-    if teacher is None and any(pupil.loss.needs_teacher for pupil in pupils):
+    if teacher is None and any(pupil.loss.uses_teacher for pupil in pupils):
         raise InputError("a chain needs teacher logits: give a teacher")
     if teacher is not None and not isinstance(teacher, Teacher):
         raise InputError(
@@ -224,7 +224,7 @@ class _Classroom:
     def _step(self, batch: Batch, number: int, epoch: int, steps: int) -> Step:
         """One batch, one teacher signal and one seed of what the pupils draw (dropout)."""
         progress = (epoch + number / steps) / self.training.epochs
-        heard = any(seat.pupil.loss.needs_teacher_at(progress) for seat in self.seats)
+        heard = any(seat.pupil.loss.uses_teacher_at(progress) for seat in self.seats)
         with part("teacher"):
             signal = self.lectern.signal(batch, number) if heard else None
         with part("batch"):

@@ -58,7 +58,7 @@ def test_steps_on_a_copy_leave_everything_as_it_was(able_teacher):
     material = prepare(config, torch.device("cpu"))
     assert material.teacher is not None
     if material.loss.needs_fit:
-        material.loss.selection.adopt(material.positions, torch.rand(200), len(material.train))
+        material.loss.selection.set_scores(material.positions, torch.rand(200), len(material.train))
     before, drawn = weights(material.student), torch.get_rng_state()
     first = FirstSteps(config, material, material.teacher.signal)
     assert len(first.times) > 1

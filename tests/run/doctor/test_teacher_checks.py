@@ -12,6 +12,7 @@ from preceptor.run.doctor.teacher_checks import (
     variety_finding,
 )
 from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.label_order import label_order
 
 NAMES = ("ant", "bee", "cat")
@@ -109,8 +110,8 @@ def test_a_teacher_woken_behind_our_back():
 class Fickle:
     classes = 3
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
-        return torch.rand(len(images), 3)
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+        return TeacherOutput(torch.rand(len(images), 3))
 
 
 def test_a_teacher_that_is_no_network_is_asked_twice_as_well():

@@ -45,9 +45,9 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Words:
     with cache_in(folder, live, layout) as cache:
         fill(cache, images, RULE, batch_size=100)
         cache.live = None
-        cached = cache.said(views, index, view)
+        cached = cache.outputs(views, index, view).logits
     student = torch.randn(len(index), CLASSES, generator=generator(4)) * 3
-    return Words(live.said(views, index, view), cached, student)
+    return Words(live.outputs(views, index, view).logits, cached, student)
 
 
 def losses(match: Any, temperature: float, student: Tensor, teacher: Tensor) -> Tensor:

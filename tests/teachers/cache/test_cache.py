@@ -5,7 +5,7 @@ from torch import Tensor
 from preceptor.data import CropFlip
 from preceptor.errors import InputError
 from preceptor.recipes import recipe_names
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.cache import Layout, fill
 from tests.classroom import digits, few, untrained_teacher
 from tests.examples import ready, suited
@@ -29,8 +29,8 @@ class Network:
     def __init__(self) -> None:
         self.teacher = untrained_teacher()
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
-        return self.teacher(images) * 20  # as spread as those of a trained one
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+        return TeacherOutput(self.teacher(images) * 20)  # as spread as those of a trained one
 
 
 CASES = {
@@ -48,7 +48,7 @@ def test_cached_is_live_within_rounding_for_every_view(tmp_path, case):
         fill(cache, images, rule, batch_size=100)
         cache.live = None
         views = shown(index, view, rule, images)
-        word, cached = live.said(views, index, view), cache.said(views, index, view)
+        word, cached = live.outputs(views, index, view).logits, cache.outputs(views, index, view).logits
     assert word.std() > 0.5
     # A network rounds a sum otherwise in a batch of another size.
     assert ((cached - word).abs() <= rounding(word) + 1e-5 * word.abs().max()).all()
@@ -63,7 +63,7 @@ def test_cached_and_live_give_the_same_losses_within_rounding(tmp_path, name):
     student = suited(loss, torch.randn(len(index), 10, generator=generator(4)) * 3)
     shown_now = shown(index, view, rule, images)
     losses = [
-        loss(student, teacher.said(shown_now, index, view), view % 10, index=index, progress=0.5)
+        loss(student, teacher.outputs(shown_now, index, view).logits, view % 10, index=index, progress=0.5)
         for teacher in (live, cache)
     ]
     for term, value in losses[0].losses.items():
@@ -74,7 +74,7 @@ def test_a_bank_is_a_signal(tmp_path):
     cache = cache_in(tmp_path / "cache", Weighing())
     assert isinstance(cache, Teacher)
     assert cache.classes == CLASSES
-    word = cache.said(shown(*every_cell()), *every_cell())
+    word = cache.outputs(shown(*every_cell()), *every_cell()).logits
     assert word.dtype == torch.float32
     assert not word.requires_grad
 
@@ -84,21 +84,21 @@ def test_the_teacher_is_asked_once_for_each_cell_and_only_for_what_is_missing(tm
     live, order = Weighing(), torch.randperm(108, generator=generator(2))
     cache = cache_in(tmp_path / "cache", live, layout)
     index, view = (numbers[order] for numbers in every_cell())
-    expected = Weighing().said(shown(index, view), index, view)
+    expected = Weighing().outputs(shown(index, view), index, view).logits
     for start, stop in ((0, 30), (20, 60), (0, 108)):
         part = slice(start, stop)
-        assert agree(cache.said(shown(index[part], view[part]), index[part], view[part]), expected[part])
+        assert agree(cache.outputs(shown(index[part], view[part]), index[part], view[part]).logits, expected[part])
     assert live.asked == list(zip(index.tolist(), view.tolist(), strict=True))
     assert len(list(cache.folder.glob("shard-*.bin"))) == layout.shards
 
 
 def test_the_batch_that_fills_and_the_one_that_finds_see_the_same_bits(tmp_path):
     cache, cells = cache_in(tmp_path / "cache", Weighing()), every_cell()
-    first = cache.said(shown(*cells), *cells)
+    first = cache.outputs(shown(*cells), *cells).logits
     cache.live = None
-    assert torch.equal(cache.said(shown(*cells), *cells), first)
-    assert torch.equal(cache_in(tmp_path / "cache").said(shown(*cells), *cells), first)
-    assert not torch.equal(first, Weighing().said(shown(*cells), *cells))
+    assert torch.equal(cache.outputs(shown(*cells), *cells).logits, first)
+    assert torch.equal(cache_in(tmp_path / "cache").outputs(shown(*cells), *cells).logits, first)
+    assert not torch.equal(first, Weighing().outputs(shown(*cells), *cells).logits)
 
 
 def test_a_cell_twice_in_one_batch(tmp_path):
@@ -107,24 +107,24 @@ def test_a_cell_twice_in_one_batch(tmp_path):
         torch.tensor([3, 5, 3, 3]),
         torch.tensor([1, 1, 1, 2]),
     )
-    word = cache.said(shown(index, view), index, view)
+    word = cache.outputs(shown(index, view), index, view).logits
     assert torch.equal(word[0], word[2])
-    assert agree(word, Weighing().said(shown(index, view), index, view))
+    assert agree(word, Weighing().outputs(shown(index, view), index, view).logits)
 
 
 def test_an_empty_batch(tmp_path):
     nothing = torch.zeros(0, dtype=torch.int64)
     cache = cache_in(tmp_path / "cache")
-    assert cache.said(pictures()[:0], nothing, nothing).shape == (0, CLASSES)
+    assert cache.outputs(pictures()[:0], nothing, nothing).logits.shape == (0, CLASSES)
 
 
 def test_without_a_teacher_a_missing_cell_is_an_error_that_names_it(tmp_path):
     index, view = torch.tensor([0, 4, 4]), torch.tensor([0, 7, 8])
     cache = cache_in(tmp_path / "cache", Weighing())
-    cache.said(shown(index[:1], view[:1]), index[:1], view[:1])
+    cache.outputs(shown(index[:1], view[:1]), index[:1], view[:1])
     cache.live = None
     with pytest.raises(InputError, match=r"nothing kept for sample 4, view 7 and 1 more of this batch: fill it ahead"):
-        cache.said(shown(index, view), index, view)
+        cache.outputs(shown(index, view), index, view)
     with pytest.raises(InputError, match="no teacher to fill it from"):
         fill(cache, pictures(), CropFlip(1, False))
 
@@ -141,29 +141,29 @@ def test_without_a_teacher_a_missing_cell_is_an_error_that_names_it(tmp_path):
 def test_a_cell_that_is_not_there_is_an_error(tmp_path, index, view, words):
     cache = cache_in(tmp_path / "cache", Weighing())
     with pytest.raises(InputError, match=words):
-        cache.said(pictures()[:2], torch.tensor(index), torch.tensor(view))
+        cache.outputs(pictures()[:2], torch.tensor(index), torch.tensor(view))
 
 
 class Spoilt(Weighing):
     """OutputKind a number that is none of sample 3 in view 2."""
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
-        word = super().said(images, index, view)
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+        word = super().outputs(images, index, view).logits
         word[(index == 3) & (view == 2), 1] = torch.nan
-        return word
+        return TeacherOutput(word)
 
 
 def test_logits_that_are_not_finite_are_refused_and_none_of_the_batch_is_kept(tmp_path):
     cache, cells = cache_in(tmp_path / "cache", Spoilt()), every_cell()
     with pytest.raises(InputError, match=r"not finite for 1 of 108 images, the first sample 3, view 2"):
-        cache.said(shown(*cells), *cells)
+        cache.outputs(shown(*cells), *cells)
     assert not cache.recall(*cells).known.any()
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path):
     cache = cache_in(tmp_path / "cache", Weighing(classes=4))
     with pytest.raises(InputError, match="is for 5 classes, the teacher gave 4"):
-        cache.said(shown(*every_cell()), *every_cell())
+        cache.outputs(shown(*every_cell()), *every_cell())
 
 
 def test_what_is_there_can_be_recalled_without_images(tmp_path):
@@ -173,7 +173,7 @@ def test_what_is_there_can_be_recalled_without_images(tmp_path):
     cache.learn(shown(*half), *half)
     recalled = cache.recall(*cells)
     assert recalled.known.tolist() == [True, False] * 54
-    assert torch.equal(recalled.logits[::2], cache.said(shown(*half), *half))
+    assert torch.equal(recalled.logits[::2], cache.outputs(shown(*half), *half).logits)
     assert recalled.features is None
     assert len(live.asked) == 54
 
@@ -191,7 +191,7 @@ def test_a_word_that_is_kept_is_never_replaced(tmp_path):
 def test_on_cuda_the_word_comes_where_the_images_are(tmp_path):
     cache, cells = cache_in(tmp_path / "cache", Weighing()), every_cell()
     images = shown(*cells)
-    word = cache.said(images, *cells)
-    there = cache.said(images.cuda(), *cells)
+    word = cache.outputs(images, *cells).logits
+    there = cache.outputs(images.cuda(), *cells).logits
     assert there.is_cuda
     assert torch.equal(there.cpu(), word)

@@ -40,7 +40,7 @@ def flip(path: Path, place: int, bit: int = 4) -> None:
 
 
 def all_said(cache: LogitCache) -> torch.Tensor:
-    return cache.said(shown(*every_cell()), *every_cell())
+    return cache.outputs(shown(*every_cell()), *every_cell()).logits
 
 
 def test_every_flipped_bit_of_a_cell_is_noticed_when_read_and_when_verified(folder, monkeypatch):
@@ -51,7 +51,7 @@ def test_every_flipped_bit_of_a_cell_is_noticed_when_read_and_when_verified(fold
     for place in places:
         for bit in range(8):
             flip(folder / SHARD, place, bit)
-            for look in (lambda: verify(cache), lambda: cache.said(pictures()[:1], sample, view)):
+            for look in (lambda: verify(cache), lambda: cache.outputs(pictures()[:1], sample, view).logits):
                 with pytest.raises(InputError, match=rf"{SHARD}: damaged: the record of sample 5, view 4 does not"):
                     look()
             flip(folder / SHARD, place, bit)
@@ -73,7 +73,7 @@ def test_repair_empties_what_is_damaged_and_the_teacher_is_asked_again(folder):
     assert verify(open_readonly(folder), repair=True).damaged == 3
     cache = cache_in(folder, Weighing())
     assert verify(cache).filled == 105
-    assert agree(all_said(cache), Weighing().said(shown(*every_cell()), *every_cell()))
+    assert agree(all_said(cache), Weighing().outputs(shown(*every_cell()), *every_cell()).logits)
     assert cache.live.asked == [(0, 7), (5, 5), (5, 6)]
     assert verify(cache, repair=True) == verify(cache)
 
@@ -106,7 +106,7 @@ def test_a_file_of_another_length_is_an_error_with_its_name_and_the_remedy(folde
     path.unlink()  # the remedy
     cache = cache_in(folder, Weighing())
     assert info(cache).filled == 0
-    assert agree(all_said(cache), Weighing().said(shown(*every_cell()), *every_cell()))
+    assert agree(all_said(cache), Weighing().outputs(shown(*every_cell()), *every_cell()).logits)
 
 
 def test_of_several_files_the_damaged_one_is_named(tmp_path):

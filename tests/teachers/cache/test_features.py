@@ -27,7 +27,7 @@ def test_the_features_are_what_the_last_layer_is_given():
     assert features.shape == (12, pooled.features)
     last = [layer for layer in live.network.modules() if isinstance(layer, nn.Linear)][-1]
     assert torch.equal(last(features), logits)
-    assert torch.equal(pooled.said(images, *at(12)), logits)
+    assert torch.equal(pooled.outputs(images, *at(12)).logits, logits)
     assert not last._forward_pre_hooks
 
 
@@ -55,7 +55,7 @@ def test_a_bank_keeps_them_beside_the_logits(tmp_path, top_k):
         said, kept = cache.said_with_features(shown(*part), *part)
         assert torch.equal(kept, features[half].half().float())
         assert top_k is not None or agree(said, word[half])
-        assert torch.equal(said, cache.said(shown(*part), *part))
+        assert torch.equal(said, cache.outputs(shown(*part), *part).logits)
     assert torch.equal(cache.recall(*cells).features, kept)
     assert isinstance(cache, FeatureSignal)
 
@@ -88,14 +88,14 @@ def test_a_bank_without_features_says_so(tmp_path):
 )
 def test_features_beyond_float16_are_refused(tmp_path, features, words):
     live = Featured()
-    live.said_with_features = lambda images, index, view: (live.said(images, index, view), features)
+    live.said_with_features = lambda images, index, view: (live.outputs(images, index, view).logits, features)
     cache = cache_in(tmp_path / "cache", live, KEEPING)
     with pytest.raises(InputError, match=words):
-        cache.said(pictures()[:2], *at(2))
+        cache.outputs(pictures()[:2], *at(2))
     assert not cache.recall(*at(2)).known.any()
 
 
 def test_features_of_another_width_are_refused(tmp_path):
     cache = cache_in(tmp_path / "cache", Featured(features=3), KEEPING)
     with pytest.raises(InputError, match="is for 4 features, the teacher gave 3"):
-        cache.said(pictures()[:2], *at(2))
+        cache.outputs(pictures()[:2], *at(2))

@@ -23,7 +23,7 @@ from tests.teachers.cache.vault import (
 
 
 def right() -> torch.Tensor:
-    return Weighing().said(shown(*every_cell()), *every_cell())
+    return Weighing().outputs(shown(*every_cell()), *every_cell()).logits
 
 
 @pytest.mark.parametrize("layout", [FEW, Layout(samples=12, views=9, classes=5, shard_bytes=700)], ids=["one", "many"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from preceptor.errors import MachineError
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import Layout, LogitCache, journal, shard, verify
 from preceptor.teachers.cache.journal import JOURNAL_FILE, Journal
 from tests.teachers.cache.vault import CLASSES, FEW, Weighing, cache_in, shown
@@ -26,8 +27,8 @@ class Killed(BaseException):
 class OfTheBatch(Weighing):
     """OutputKind something else in every batch, as a processor does that adds up in another order."""
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
-        return super().said(images, index, view) + index.sum() / 7 + len(index)
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+        return TeacherOutput(super().outputs(images, index, view).logits + index.sum() / 7 + len(index))
 
 
 def killed_while_learning(cache: LogitCache, write: int) -> None:
@@ -43,18 +44,18 @@ def killed_while_learning(cache: LogitCache, write: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard.os, "pwrite", pwrite)
         with pytest.raises(Killed):
-            cache.said(shown(*APART), *APART)
+            cache.outputs(shown(*APART), *APART)
 
 
 @pytest.mark.parametrize("write", range(10))
 @pytest.mark.parametrize("layout", [FEW, SEVERAL_FILES], ids=["one file", "many"])
 def test_what_was_begun_is_finished_in_the_same_words(tmp_path: Path, layout: Layout, write: int) -> None:
-    alone = cache_in(tmp_path / "alone", OfTheBatch(), layout).said(shown(*APART), *APART)
+    alone = cache_in(tmp_path / "alone", OfTheBatch(), layout).outputs(shown(*APART), *APART).logits
     killed_while_learning(cache_in(tmp_path / "cache", OfTheBatch(), layout), write)
     some = tuple(part[:2] for part in APART)
     again = cache_in(tmp_path / "cache", OfTheBatch(), layout)
-    assert torch.equal(again.said(shown(*some), *some), alone[:2])
-    assert torch.equal(again.said(shown(*APART), *APART), alone)
+    assert torch.equal(again.outputs(shown(*some), *some).logits, alone[:2])
+    assert torch.equal(again.outputs(shown(*APART), *APART).logits, alone)
     assert verify(again).filled == 5
     assert again.live.asked == []
 
@@ -63,14 +64,14 @@ def test_the_next_writer_finishes_what_another_began(tmp_path: Path) -> None:
     first, second = (cache_in(tmp_path / "cache", OfTheBatch()) for _ in range(2))
     killed_while_learning(first, 2)
     other = (torch.tensor([3]), torch.tensor([0]))
-    second.said(shown(*other), *other)
-    expected = cache_in(tmp_path / "alone", OfTheBatch()).said(shown(*APART), *APART)
+    second.outputs(shown(*other), *other)
+    expected = cache_in(tmp_path / "alone", OfTheBatch()).outputs(shown(*APART), *APART).logits
     assert torch.equal(second.recall(*APART).logits, expected)
 
 
 def test_of_a_batch_that_was_not_noted_whole_nothing_is_kept(tmp_path: Path) -> None:
     cache = cache_in(tmp_path / "cache", Weighing())
-    records = cache.codec.encode(Weighing().said(shown(*APART), *APART))
+    records = cache.codec.encode(Weighing().outputs(shown(*APART), *APART).logits)
     cells = np.asarray(APART[0] * FEW.views + APART[1])
     made = Journal(tmp_path / "cache", FEW.cells, FEW.record)
     made.note(cells, records)

@@ -94,7 +94,7 @@ def test_a_read_only_bank_can_be_read_and_refuses_to_be_filled(read_only):
     half = tuple(numbers[:54] for numbers in every_cell())
     with as_somebody_else():
         cache = cache_in(read_only, Weighing())
-        assert agree(cache.said(shown(*half), *half), Weighing().said(shown(*half), *half))
+        assert agree(cache.outputs(shown(*half), *half).logits, Weighing().outputs(shown(*half), *half).logits)
         assert cache.live.asked == []
         with pytest.raises(MachineError, match=r"cache: cannot be written: Permission denied: make the cache's"):
             fill(cache, pictures(), RULE)

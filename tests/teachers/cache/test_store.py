@@ -18,7 +18,7 @@ LAYOUTS = [FEW, Layout(samples=12, views=9, classes=5, shard_bytes=400)]
 
 def right() -> torch.Tensor:
     """What the teacher says of every cell."""
-    return Weighing().said(shown(*every_cell()), *every_cell())
+    return Weighing().outputs(shown(*every_cell()), *every_cell()).logits
 
 
 def every_known_word_is_right(cache) -> int:
@@ -66,7 +66,7 @@ def test_threads_of_one_process_share_a_bank(tmp_path):
 def test_a_process_killed_while_it_fills_leaves_no_wrong_word(tmp_path):
     rule, layout = CropFlip(4, True), Layout(samples=12, views=162, classes=5, shard_bytes=8_000)
     cells, known = every_cell(12, 162), [0]
-    expected = Weighing().said(shown(*cells, rule), *cells)
+    expected = Weighing().outputs(shown(*cells, rule), *cells).logits
     for _ in range(3):
         child = beside(fill_it, tmp_path / "cache", tmp_path / "report", 0.0, layout, 3)
         cache = cache_in(tmp_path / "cache", layout=layout)
@@ -120,7 +120,10 @@ def test_a_write_broken_off_anywhere_leaves_no_wrong_word(tmp_path, part):
         known = every_known_word_is_right(cache_in(folder))
         assert known == [0, 0, 0, 0, 0, 3, 4, 5][write - 1]
         cache = cache_in(folder, Weighing())
-        assert agree(cache.said(shown(index, view), index, view), Weighing().said(shown(index, view), index, view))
+        assert agree(
+            cache.outputs(shown(index, view), index, view).logits,
+            Weighing().outputs(shown(index, view), index, view).logits,
+        )
         assert cache.live.asked == []
 
 

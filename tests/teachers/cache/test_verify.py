@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from preceptor.errors import InputError
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import Layout, fill, info, open_readonly, spot_check, verify
 from tests.teachers.cache.vault import FEW, RULE, Weighing, cache_in, every_cell, fingerprint, pictures, shown
 
@@ -41,8 +42,8 @@ def test_the_teacher_a_bank_is_of_agrees_with_it(tmp_path, top_k):
 class Turned(Weighing):
     """A teacher with its classes in another order."""
 
-    def said(self, *given):
-        return super().said(*given).roll(1, dims=1)
+    def outputs(self, *given):
+        return TeacherOutput(super().outputs(*given).logits.roll(1, dims=1))
 
 
 @pytest.mark.parametrize(

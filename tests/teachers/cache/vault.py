@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from preceptor.data import CropFlip
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 
 RULE = CropFlip(padding=1, flip=False)
@@ -31,16 +32,16 @@ class Weighing:
         self.shift, self.classes = shift, classes
         self.asked: list[tuple[int, int]] = []
 
-    def said(self, images: Tensor, index: Tensor, view: Tensor) -> Tensor:
+    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
         self.asked += zip(index.tolist(), view.tolist(), strict=True)
-        return _products(images, self.weights) / 2 + self.shift
+        return TeacherOutput(_products(images, self.weights) / 2 + self.shift)
 
 
 class Featured(Weighing):
     """OutputKind its features too."""
 
     def said_with_features(self, images: Tensor, index: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
-        return self.said(images, index, view), _products(images, self.toward)
+        return self.outputs(images, index, view).logits, _products(images, self.toward)
 
 
 def _products(images: Tensor, weights: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ def _about(teacher: LoadedTeacher, material: RunContext) -> list[Finding]:
     some = material.answers.position[:ASKED_TWICE]
     images = material.train.images[some.to(material.train.images.device)]
     identity = material.rule.identity
-    said = teacher.signal.said(images, some, torch.full_like(some, identity))
+    said = teacher.signal.outputs(images, some, torch.full_like(some, identity)).logits
     rest = teacher_checks.rest_finding(teacher.networks, teacher.signal, images, some, identity)
     return [rest, teacher_checks.constant_finding(said)]
 
@@ -166,7 +166,7 @@ def _corrections(material: RunContext) -> list[Finding]:
         return []
     answers, correct = material.answers, material.loss.correction
     touches = answers.wrong if correct is None or correct.apply_to == "wrong" else answers.labeled
-    heard = material.loss.cpu().asks_at(answers.position)
+    heard = material.loss.cpu().teacher_mask(answers.position)
     found = [teacher_checks.correction_finding(None if correct is None else correct.apply_to, touches & heard)]
     if material.loss.selection is not None and not bool(heard.all()):
         share = float(heard.double().mean())

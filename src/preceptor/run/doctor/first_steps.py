@@ -78,7 +78,7 @@ def scales_on(
     logits = student.detach().float().requires_grad_()
     terms = distillation_loss(logits, teacher, label, index=index, progress=progress)
     found = []
-    for name in (name for name, term in distillation_loss.terms.items() if term.counts_at(progress)):
+    for name in (name for name, term in distillation_loss.terms.items() if term.is_active(progress)):
         loss = terms.losses[name]
         slope = (
             torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True)[0] if loss.requires_grad else None
@@ -141,7 +141,7 @@ class FirstSteps:
     def step_seconds(self) -> tuple[float, int]:
         """Seconds that a step takes, uncompiled, at the time when most terms count; and how many were timed."""
         terms = self.seat.pupil.loss.terms.values()
-        busiest = max(self.times, key=lambda progress: sum(term.counts_at(progress) for term in terms))
+        busiest = max(self.times, key=lambda progress: sum(term.is_active(progress) for term in terms))
         with self._drawing():
             steps = self._steps(busiest)
             for _ in islice(steps, WARM_UP):
@@ -178,7 +178,7 @@ class FirstSteps:
             made.positions, made.rule, batch_size=training.batch_size, seed=self._config.seed, epoch=epoch
         )
         self._lectern.begin_epoch(plan)
-        heard = self.seat.pupil.loss.needs_teacher_at(progress)
+        heard = self.seat.pupil.loss.uses_teacher_at(progress)
         for number, batch in enumerate(batches_of(plan, made.train, made.rule, asked=self._lectern.asked)):
             if number == 0 or len(batch.label) == training.batch_size:
                 yield number, batch, self._lectern.signal(batch, number) if heard else None

@@ -108,7 +108,7 @@ def rest_finding(
     """
     faults = [fault for network in networks for fault in _awake(network, images)]
     view = torch.full_like(positions, identity)
-    first, again = (signal.said(images, positions, view) for _ in range(2))
+    first, again = (signal.outputs(images, positions, view).logits for _ in range(2))
     if not faults and not torch.equal(first, again):
         faults.append("it answers differently when asked twice")
     numbers = {"networks": len(networks), "asked_twice": len(images), "faults": faults}

@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from preceptor.errors import InputError, MachineError
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.cache.codec import LOWEST, Codec, Records
 from preceptor.teachers.cache.features import FeatureSignal
 from preceptor.teachers.cache.layout import Layout
@@ -78,12 +78,12 @@ class LogitCache:
         return self.layout.classes
 
     @torch.no_grad()
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> TeacherOutput:
         """Logits in float32 on the images' device; see ``Teacher``. The live signal is asked for missing rows only.
 
         Raises:
@@ -91,7 +91,7 @@ class LogitCache:
                 view the cache has not. Sample and view are named.
             MachineError: what the teacher said cannot be written.
         """
-        return _moved(self.codec.logits(self._fetched(images, index, view)), images.device)
+        return TeacherOutput(_moved(self.codec.logits(self._fetched(images, index, view)), images.device))
 
     @torch.no_grad()
     def said_with_features(
@@ -140,7 +140,7 @@ class LogitCache:
         if self.layout.features and isinstance(self.live, FeatureSignal):
             logits, features = self.live.said_with_features(images, index, view)
         else:
-            logits = self.live.said(images, index, view)
+            logits = self.live.outputs(images, index, view).logits
         self._check(logits, features, index, view)
         self.store.add(self._cells(index, view), self.codec.encode(logits, features))
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from preceptor.errors import InputError
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.network import NetworkTeacher
 from preceptor.teachers.selection_data import last_linear_layer
 
@@ -55,14 +55,14 @@ class PooledTeacher:
         """Of the teacher."""
         return self.teacher.classes
 
-    def said(
+    def outputs(
         self,
         images: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
+    ) -> TeacherOutput:
         """Logits in float32; see ``Teacher``."""
-        return self.said_with_features(images, index, view)[0]
+        return TeacherOutput(self.said_with_features(images, index, view)[0])
 
     @torch.no_grad()
     def said_with_features(
