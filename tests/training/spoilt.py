@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from preceptor import DistillationLoss
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training import Student
-from tests.classroom import untrained_teacher
+from tests.training_helpers import untrained_teacher
 
 POSITION = 0
 
@@ -18,10 +18,10 @@ class NanLoss:
     wants_index = True
 
     def __init__(self, position: int) -> None:
-        self.position = position
+        self.index_cpu = position
 
     def __call__(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
-        return torch.where(index == self.position, torch.nan, cross_entropy(logits, label, reduction="none"))
+        return torch.where(index == self.index_cpu, torch.nan, cross_entropy(logits, label, reduction="none"))
 
 
 class NanGradient:
@@ -30,10 +30,10 @@ class NanGradient:
     wants_index = True
 
     def __init__(self, position: int) -> None:
-        self.position = position
+        self.index_cpu = position
 
     def __call__(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
-        nothing = torch.where(index == self.position, logits[:, 0] * 0, 1).sqrt()
+        nothing = torch.where(index == self.index_cpu, logits[:, 0] * 0, 1).sqrt()
         return cross_entropy(logits, label, reduction="none") + nothing
 
 
@@ -69,11 +69,11 @@ class NanTeacher:
     classes = 10
 
     def __init__(self, position: int) -> None:
-        self.position, self.live = position, untrained_teacher()
+        self.index_cpu, self.live = position, untrained_teacher()
 
     def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
         logits = self.live.outputs(images, index, view).logits.clone()
-        logits[index == self.position, 3] = torch.nan
+        logits[index == self.index_cpu, 3] = torch.nan
         return TeacherOutput(logits)
 
 

@@ -107,8 +107,8 @@ def test_the_data_set_is_left_alone():
 
 def test_what_is_shown_is_told_on_the_cpu_too():
     for batch in epoch(torch.arange(20), 8):
-        assert torch.equal(batch.position, batch.index)
-        assert torch.equal(RULE.apply(image_set().images[batch.position], batch.view), batch.images)
+        assert torch.equal(batch.index_cpu, batch.index)
+        assert torch.equal(RULE.apply(image_set().images[batch.index_cpu], batch.view), batch.images)
 
 
 def test_the_plan_says_it_beforehand_and_may_be_entered_in_the_middle():
@@ -119,7 +119,7 @@ def test_the_plan_says_it_beforehand_and_may_be_entered_in_the_middle():
     for batch, same in zip(whole[1:], late, strict=True):
         assert torch.equal(batch.images, same.images)
     for batch, (start, end) in zip(whole, plan.bounds, strict=True):
-        assert torch.equal(batch.position, plan.position[start:end])
+        assert torch.equal(batch.index_cpu, plan.index_cpu[start:end])
         assert torch.equal(batch.view, plan.view[start:end])
 
 
@@ -129,4 +129,4 @@ def test_where_the_teacher_is_to_be_asked_is_told_on_both_sides():
     for batch in batches_of(plan, image_set(), RULE, asked=asked):
         there, here = batch.asked
         assert torch.equal(there, here)
-        assert batch.position[here].tolist() == [p for p in batch.position.tolist() if p % 3 == 0]
+        assert batch.index_cpu[here].tolist() == [p for p in batch.index_cpu.tolist() if p % 3 == 0]

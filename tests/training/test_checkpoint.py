@@ -15,7 +15,7 @@ from preceptor.errors import InputError, Interrupted, MachineError
 from preceptor.training import checkpoint
 from preceptor.training.callbacks import TrainState
 from preceptor.training.checkpoint import CheckpointCallback, load, load_newest, save, stopping_on_signals
-from tests.classroom import pupil, same_bits, taught, weights
+from tests.training_helpers import same_bits, student_of, train, weights
 
 CPU = torch.device("cpu")
 
@@ -77,22 +77,22 @@ def test_a_full_disk_leaves_the_last_one_whole(tmp_path, monkeypatch):
 
 
 def test_one_is_written_when_it_is_due_and_not_before(tmp_path):
-    taught([pupil("none")], keeper=CheckpointCallback(tmp_path / "seldom"))
+    train([student_of("none")], callbacks=CheckpointCallback(tmp_path / "seldom"))
     assert not (tmp_path / "seldom").exists()
-    taught([pupil("none")], keeper=CheckpointCallback(tmp_path / "always", seconds=0))
+    train([student_of("none")], callbacks=CheckpointCallback(tmp_path / "always", seconds=0))
     newest = load_newest(tmp_path / "always", CPU).moment
     assert (newest.epoch, newest.step) == (2, 0)
 
 
 def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
-    whole, stopped, late = pupil("kd"), pupil("kd"), pupil("kd")
-    taught([whole])
+    whole, stopped, late = student_of("kd"), student_of("kd"), student_of("kd")
+    train([whole])
     keeper = CheckpointCallback(tmp_path / "checkpoint")
     keeper.stopping.set()
     with pytest.raises(Interrupted, match=r"stopped, with a checkpoint in .*: preceptor resume "):
-        taught([stopped], keeper=keeper)
-    taught([late], start=load_newest(keeper.folder, CPU).moment)
-    assert same_bits(weights(whole.student), weights(late.student))
+        train([stopped], callbacks=keeper)
+    train([late], state=load_newest(keeper.folder, CPU).moment)
+    assert same_bits(weights(whole.student), weights(late.network))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -15,7 +15,7 @@ from preceptor.training.compile import (
     resolve_precision,
     student_runner,
 )
-from tests.classroom import digits, network, pupil, same_bits, taught, weights
+from tests.training_helpers import digits, network, same_bits, student_of, train, weights
 
 CPU = torch.device("cpu")
 
@@ -68,7 +68,7 @@ def test_a_short_run_compiles_nothing_unless_told_to():
 
 def test_graphs_are_for_cuda():
     with pytest.raises(MachineError, match="compile = graph: cpu has no graphs: use auto"):
-        taught([pupil("none")], compile="graph")
+        train([student_of("none")], compile="graph")
 
 
 @pytest.fixture
@@ -82,17 +82,17 @@ def counter(monkeypatch) -> CompileCounter:
 
 def test_one_graph_a_kind_of_student_and_none_after_the_first_step(counter):
     """50 images in batches of 16 leave 2 for the last one, which goes without; who may abstain has another output."""
-    pupils = [pupil("kd"), pupil("lr"), pupil("precise-abstain-b")]
+    pupils = [student_of("kd"), student_of("lr"), student_of("precise-abstain-b")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        taught(pupils, images=50, training=TrainingConfig(epochs=3, batch_size=16), compile="always")
+        train(pupils, images=50, training=TrainingConfig(epochs=3, batch_size=16), compile="always")
     assert counter.frame_count == 2
 
 
 def test_compiled_by_a_backend_that_changes_nothing_it_learns_the_same(counter):
-    plain, compiled = pupil("kd"), pupil("kd")
-    taught([plain], compile="never")
-    taught([compiled], compile="always")
+    plain, compiled = student_of("kd"), student_of("kd")
+    train([plain], compile="never")
+    train([compiled], compile="always")
     assert counter.frame_count == 1
     assert same_bits(weights(plain.student), weights(compiled.student))
 
@@ -103,10 +103,10 @@ def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_so(monkeypatch):
 
     torch._dynamo.reset()
     monkeypatch.setattr(compile, "BACKEND", broken)
-    plain, unlucky = pupil("kd"), pupil("kd")
-    taught([plain], compile="never")
+    plain, unlucky = student_of("kd"), student_of("kd")
+    train([plain], compile="never")
     with pytest.warns(UserWarning, match=r"student not compiled \(.*\): it is trained uncompiled") as said:
-        taught([unlucky], compile="always")
+        train([unlucky], compile="always")
     assert len(said) == 1
     assert same_bits(weights(plain.student), weights(unlucky.student))
 

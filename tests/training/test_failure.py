@@ -11,16 +11,18 @@ import torch
 from preceptor.errors import InputError, MachineError
 from preceptor.training import NotFinite
 from preceptor.training.failure import FailureReport, load_failure, save_failure
-from tests.classroom import pupil, same_bits, taught
 from tests.training.spoilt import NanTeacher
 from tests.training.test_guard import IMAGES, TRAINING, met_at
+from tests.training_helpers import same_bits, student_of, train
 
 
 @pytest.fixture(scope="module")
 def failure() -> FailureReport:
     told: list[FailureReport] = []
     with pytest.raises(NotFinite):
-        taught([pupil("kd")], images=IMAGES, training=TRAINING, teacher=NanTeacher(met_at(4)), on_failure=told.append)
+        train(
+            [student_of("kd")], images=IMAGES, training=TRAINING, teacher=NanTeacher(met_at(4)), on_failure=told.append
+        )
     return told[0]
 
 
@@ -32,7 +34,7 @@ def folder(failure, tmp_path) -> Path:
 
 def test_it_comes_back_as_it_was(failure, folder):
     found = load_failure(folder)
-    assert (found.occasion, found.fault, found.line()) == (failure.occasion, failure.fault, failure.line())
+    assert (found.context, found.fault, found.line()) == (failure.context, failure.fault, failure.line())
     assert same_bits(found.state["student"], failure.state["student"])
     assert torch.equal(found.signal.isnan(), failure.signal.isnan())
     for name in ("images", "label", "index", "position", "view"):
@@ -42,7 +44,7 @@ def test_it_comes_back_as_it_was(failure, folder):
 def test_the_step_is_the_same_again(failure, folder):
     step = load_failure(folder).again(torch.device("cpu"))
     assert (step.epoch, step.number, step.draws) == (0, 4, 4)
-    assert torch.equal(step.images, failure.occasion.normalization(failure.batch.images))
+    assert torch.equal(step.images, failure.context.normalization(failure.batch.images))
 
 
 def test_a_newer_one_takes_its_place(failure, folder):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from preceptor.training.fault import LARGE, FaultLocation, Sample, advice
 from torch import Tensor, nn
 
 from preceptor import KL, CrossEntropy, DistillationLoss, LossTerm, recipe
@@ -12,10 +13,9 @@ from preceptor.corrections import ProbabilityShift
 from preceptor.temperatures import Fixed
 from preceptor.training import NotFinite, Student, TrainingConfig
 from preceptor.training.failure import FailureReport
-from preceptor.training.fault import LARGE, FaultLocation, Sample, advice
-from tests.classroom import network, pupil, taught, untrained_teacher
 from tests.training.spoilt import NanGradient, NanLoss, NanTeacher, Overflowing, Root, linear, truth_pupil
 from tests.training.test_guard import IMAGES, TRAINING, met_at, shown
+from tests.training_helpers import network, student_of, train, untrained_teacher
 
 STEP = 3
 
@@ -24,16 +24,16 @@ def fault(one: Student, **options: Any) -> FaultLocation:
     failures: list[FailureReport] = []
     options = {"images": IMAGES, "training": TRAINING, "precision": "fp32", **options}
     with pytest.raises(NotFinite):
-        taught([one], on_failure=failures.append, **options)
+        train([one], on_failure=failures.append, **options)
     [failure] = failures
-    assert (failure.occasion.epoch, failure.occasion.step) == (1, STEP + 1)
+    assert (failure.context.epoch, failure.context.step) == (1, STEP + 1)
     return failure.fault
 
 
 def sample() -> Sample:
     position = met_at(STEP)
     batch = shown(0)[STEP]
-    place = batch.position.tolist().index(position)
+    place = batch.index_cpu.tolist().index(position)
     return Sample(position, int(batch.label[place]), int(batch.view[place]))
 
 
@@ -56,7 +56,7 @@ def test_a_derivative_at_one_sample():
 
 
 def test_a_teacher_at_one_sample():
-    found = fault(pupil("label-revision"), teacher=NanTeacher(met_at(STEP)))
+    found = fault(student_of("label-revision"), teacher=NanTeacher(met_at(STEP)))
     assert (found.component, found.at, found.value) == ("teacher", None, "nan")
     assert found.samples == (sample(),)
     assert found.teacher_largest is not None
@@ -90,8 +90,8 @@ class AtPosition:
 def word() -> Tensor:
     """What the teacher says of the sample."""
     batch = shown(0)[STEP]
-    place = batch.position.tolist().index(met_at(STEP))
-    return untrained_teacher().outputs(batch.images, batch.position, batch.view).logits[place : place + 1]
+    place = batch.index_cpu.tolist().index(met_at(STEP))
+    return untrained_teacher().outputs(batch.images, batch.index_cpu, batch.view).logits[place : place + 1]
 
 
 WORD = word()
@@ -143,7 +143,7 @@ def test_a_layer_whose_output_overflows():
 def test_a_layer_that_nothing_comes_back_through():
     failures: list[FailureReport] = []
     with pytest.raises(NotFinite, match=r"the gradient is nan, at the output of layer 1 .Linear., coming back from"):
-        taught(
+        train(
             [truth_pupil(CrossEntropy(), linear(Root()))],
             images=IMAGES,
             training=TRAINING,
@@ -159,7 +159,7 @@ def test_an_update_that_is_too_large():
     failures: list[FailureReport] = []
     huge = TrainingConfig(epochs=1, batch_size=8, learning_rate=1e38, weight_decay=100.0)
     with pytest.raises(NotFinite, match="losses and gradients are finite, the weights after the step are not, in "):
-        taught([pupil("none")], training=huge, precision="fp32", on_failure=failures.append)
+        train([student_of("none")], training=huge, precision="fp32", on_failure=failures.append)
     assert failures[0].fault.component == "update"
 
 
@@ -169,13 +169,13 @@ def test_a_sum_over_the_epoch_that_overflows():
             return logits[:, 0] * 0 + 2e37
 
     with pytest.raises(NotFinite, match="step 3 of 10: the sum of the losses is inf"):
-        taught([truth_pupil(Large(), linear())], images=IMAGES, training=TRAINING, precision="fp32")
+        train([truth_pupil(Large(), linear())], images=IMAGES, training=TRAINING, precision="fp32")
 
 
 def test_it_tells_the_sizes_of_the_logits():
     found = fault(Student("one", network(), two_terms(NanLoss(met_at(STEP)))))
     batch = shown(0)[STEP]
-    said = untrained_teacher().outputs(batch.images, batch.position, batch.view).logits
+    said = untrained_teacher().outputs(batch.images, batch.index_cpu, batch.view).logits
     assert found.teacher_largest == pytest.approx(float(said.abs().max()))
     assert found.student_largest is not None
     assert f"largest logits: student {found.student_largest:.4g}, teacher {found.teacher_largest:.4g}" in found.line()

@@ -12,7 +12,7 @@ from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training import Student, TrainingConfig, fit
-from tests.classroom import BRIEF, digits, few, network, pupil, same_bits, taught, untrained_teacher, weights
+from tests.training_helpers import BRIEF, digits, few, network, same_bits, student_of, train, untrained_teacher, weights
 
 LEARNING = TrainingConfig(epochs=8, batch_size=32)
 
@@ -33,37 +33,37 @@ def dropping_pupil(recipe_name: str) -> Student:
 
 
 def after(pupil: Student, **options) -> dict[str, Tensor]:
-    taught([pupil], **options)
-    return weights(pupil.student)
+    train([pupil], **options)
+    return weights(pupil.network)
 
 
-@pytest.mark.parametrize("make", [pupil, dropping_pupil])
+@pytest.mark.parametrize("make", [student_of, dropping_pupil])
 def test_the_same_seed_ends_in_the_same_bits(make):
     assert same_bits(after(make("ka-ps"), seed=5), after(make("ka-ps"), seed=5))
 
 
-@pytest.mark.parametrize("make", [pupil, dropping_pupil])
+@pytest.mark.parametrize("make", [student_of, dropping_pupil])
 def test_another_seed_does_not(make):
     assert not same_bits(after(make("ka-ps"), seed=5), after(make("ka-ps"), seed=6))
 
 
 def test_the_same_seed_makes_the_same_records_but_for_the_clock():
     def numbers():
-        [records] = zip(*taught([pupil("kd")]), strict=True)
+        [records] = zip(*train([student_of("kd")]), strict=True)
         return [(r.losses, r.total, r.train_accuracy, r.corrected, r.learning_rate) for r in records]
 
     assert numbers() == numbers()
 
 
-@pytest.mark.parametrize("make", [pupil, dropping_pupil])
+@pytest.mark.parametrize("make", [student_of, dropping_pupil])
 def test_in_a_class_each_pupil_learns_as_it_would_alone(make):
     names = ["kd", "none", "ka-ps", "drop-wrong"]
     together = [make(name) for name in names]
-    records = taught(together)
+    records = train(together)
     for place, name in enumerate(names):
         alone = make(name)
-        own_records = taught([alone])
-        assert same_bits(weights(together[place].student), weights(alone.student)), name
+        own_records = train([alone])
+        assert same_bits(weights(together[place].network), weights(alone.network)), name
         assert [epoch[place].losses for epoch in records] == [epoch[0].losses for epoch in own_records]
 
 
@@ -71,7 +71,7 @@ def test_dropout_is_drawn_anew_every_step_and_epoch():
     drops = []
     student = Dropping()
     student.drop.register_forward_hook(lambda module, given, dropped: drops.append(dropped == 0))
-    taught([Student("dropping", student, DistillationLoss(**recipe("none")))], images=32, training=BRIEF)
+    train([Student("dropping", student, DistillationLoss(**recipe("none")))], images=32, training=BRIEF)
     assert len(drops) == 4
     assert not any(torch.equal(one, other) for one, other in pairwise(drops))
 
@@ -89,20 +89,20 @@ def test_the_callers_generators_go_on_untouched():
 
 def test_it_really_learns():
     """Chance is 0.1; seen are the images it is taught on, shifted anew every epoch."""
-    records = taught([pupil("none")], images=300, training=LEARNING)
+    records = train([student_of("none")], images=300, training=LEARNING)
     assert records[0][0].train_accuracy < 0.5
     assert records[-1][0].train_accuracy > 0.6
     assert records[-1][0].total < 0.6 * records[0][0].total
 
 
 def test_pupils_of_a_good_teacher_learn_without_labels():
-    taught([master := pupil("none")], images=300, training=LEARNING)
+    train([master := student_of("none")], images=300, training=LEARNING)
     data = digits()
     unlabeled = type(data.train)(data.train.images, torch.full_like(data.train.labels, -1))
-    student, teacher = pupil("kd", seed=1), NetworkTeacher(master.student, data.normalization)
+    student, teacher = student_of("kd", seed=1), NetworkTeacher(master.network, data.normalization)
     list(fit([student], unlabeled, few(300), data.augmentation, data.normalization, LEARNING, teacher=teacher))
     held_out = data.normalization(data.test.images)
-    agreement = student.student.eval()(held_out).argmax(1) == master.student.eval()(held_out).argmax(1)
+    agreement = student.network.eval()(held_out).argmax(1) == master.network.eval()(held_out).argmax(1)
     assert agreement.float().mean() > 0.4  # chance is 0.1
 
 
@@ -112,11 +112,11 @@ def test_the_positions_left_out_teach_nothing():
     left_out[few(40)] = False
     spoilt = type(data.train)(data.train.images.clone(), data.train.labels.clone())
     spoilt.images[left_out], spoilt.labels[left_out] = 255, 0
-    first, second = pupil("kd"), pupil("kd")
+    first, second = student_of("kd"), student_of("kd")
     for train, one in ((data.train, first), (spoilt, second)):
         given = (train, few(40), data.augmentation, data.normalization, BRIEF)
         list(fit([one], *given, teacher=untrained_teacher()))
-    assert same_bits(weights(first.student), weights(second.student))
+    assert same_bits(weights(first.network), weights(second.network))
 
 
 def test_the_teacher_meets_the_very_views_its_pupils_meet():
@@ -128,10 +128,10 @@ def test_the_teacher_meets_the_very_views_its_pupils_meet():
             heard.append(images.clone())
             return super().__call__(images)
 
-    pupils = [pupil("kd"), pupil("none")]
+    pupils = [student_of("kd"), student_of("none")]
     for one in pupils:
-        one.student.register_forward_pre_hook(lambda _, given, seen=seen[one.name]: seen.append(given[0].clone()))
-    taught(pupils, teacher=Listening(network(99), digits().normalization))
+        one.network.register_forward_pre_hook(lambda _, given, seen=seen[one.name]: seen.append(given[0].clone()))
+    train(pupils, teacher=Listening(network(99), digits().normalization))
     assert len(heard) == 2 * 3  # 40 images in batches of 16, two epochs
     for views in seen.values():
         assert all(torch.equal(digits().normalization(h), s) for h, s in zip(heard, views, strict=True))
@@ -144,12 +144,12 @@ def test_a_teacher_nobody_listens_to_is_not_asked():
         def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
             raise AssertionError("asked")
 
-    taught([pupil("none")], teacher=Mute())
+    train([student_of("none")], teacher=Mute())
 
 
 def test_a_bare_network_is_no_teacher():
     with pytest.raises(InputError, match=r"teacher: a ConvNet.*NetworkTeacher\(network, normalize\)"):
-        taught([pupil("kd")], teacher=network())
+        train([student_of("kd")], teacher=network())
 
 
 def test_what_the_chain_learns_joins_the_optimizer_and_not_the_student():
@@ -164,13 +164,13 @@ def test_what_the_chain_learns_joins_the_optimizer_and_not_the_student():
     loss = DistillationLoss(**{**recipe("kd"), "temperature": Learned()})
     student = network()
     names = set(student.state_dict())
-    taught([Student("learned", student, loss)])
+    train([Student("learned", student, loss)])
     assert loss.temperature.log_temperature.item() != 1.0
     assert set(student.state_dict()) == names
 
 
 def test_the_pupil_is_as_its_last_epoch_left_it():
-    one = pupil("kd")
+    one = student_of("kd")
     given = (
         digits().train,
         few(40),
@@ -178,55 +178,55 @@ def test_the_pupil_is_as_its_last_epoch_left_it():
         digits().normalization,
         TrainingConfig(epochs=3, batch_size=16),
     )
-    by_epoch = [weights(one.student) for _ in fit([one], *given, teacher=untrained_teacher())]
+    by_epoch = [weights(one.network) for _ in fit([one], *given, teacher=untrained_teacher())]
     assert len(by_epoch) == 3
-    assert same_bits(by_epoch[-1], weights(one.student))
+    assert same_bits(by_epoch[-1], weights(one.network))
     assert not same_bits(by_epoch[-2], by_epoch[-1])
 
 
 def test_a_pupil_left_in_eval_mode_between_epochs_goes_on_learning():
     """Whoever measures it between epochs need not remember to set it back."""
-    first, second = pupil("none"), pupil("none")
+    first, second = student_of("none"), student_of("none")
     given = (digits().train, few(32), digits().augmentation, digits().normalization, BRIEF)
     for _ in fit([first], *given):
-        first.student.eval()
+        first.network.eval()
     list(fit([second], *given))
-    assert same_bits(weights(first.student), weights(second.student))
+    assert same_bits(weights(first.network), weights(second.network))
 
 
 def test_a_loss_that_is_not_finite_is_named():
     loss = DistillationLoss(
         terms={"ce": LossTerm(CrossEntropy()), "broken": LossTerm(lambda logits, label: logits[:, 0] * torch.nan)}
     )
-    with pytest.raises(InputError, match="pupil 'unlucky': epoch 1, step 1 of 1: loss term 'broken' is nan"):
-        taught([Student("unlucky", network(), loss)], images=16)
+    with pytest.raises(InputError, match="student 'unlucky': epoch 1, step 1 of 1: loss term 'broken' is nan"):
+        train([Student("unlucky", network(), loss)], images=16)
 
 
 def test_a_run_that_diverges_says_when():
     with pytest.raises(InputError, match=r"epoch 1, step \d of 5: .* (nan|inf).*lower the learning rate"):
-        taught([pupil("none")], training=TrainingConfig(epochs=3, batch_size=8, learning_rate=1e18))
+        train([student_of("none")], training=TrainingConfig(epochs=3, batch_size=8, learning_rate=1e18))
 
 
 @pytest.mark.parametrize("positions", [[], [5]])
 def test_too_few_samples(positions):
     given = (digits().train, torch.tensor(positions, dtype=torch.int64), digits().augmentation, digits().normalization)
     with pytest.raises(InputError, match=f"{len(positions)} training samples: at least 2 are needed"):
-        next(fit([pupil("none")], *given, BRIEF))
+        next(fit([student_of("none")], *given, BRIEF))
 
 
 def test_a_chain_without_its_teacher():
     with pytest.raises(InputError, match="needs teacher logits: give a teacher"):
-        taught([pupil("none"), pupil("kd")], teacher=None)
+        train([student_of("none"), student_of("kd")], teacher=None)
 
 
 @pytest.mark.usefixtures("bf16_units")
 def test_in_bf16_the_weights_and_losses_stay_in_fp32():
     seen = []
-    one = pupil("kd")
-    one.student.register_forward_hook(lambda module, given, logits: seen.append(logits.dtype))
-    exact, rough = taught([pupil("kd")], precision="fp32"), taught([one], precision="bf16")
+    one = student_of("kd")
+    one.network.register_forward_hook(lambda module, given, logits: seen.append(logits.dtype))
+    exact, rough = train([student_of("kd")], precision="fp32"), train([one], precision="bf16")
     assert set(seen) == {torch.bfloat16}
-    assert {tensor.dtype for tensor in one.student.parameters()} == {torch.float32}
+    assert {tensor.dtype for tensor in one.network.parameters()} == {torch.float32}
     assert rough[-1][0].total == pytest.approx(exact[-1][0].total, rel=0.05)
     assert rough[-1][0].total != exact[-1][0].total
 
@@ -259,7 +259,7 @@ def no_host_sync(monkeypatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_host_sync")
 def test_no_step_of_any_recipe_waits_for_the_device():
-    taught([pupil(name) for name in recipe_names()], images=32)
+    train([student_of(name) for name in recipe_names()], images=32)
 
 
 @pytest.mark.usefixtures("no_host_sync")
@@ -268,4 +268,4 @@ def test_a_step_that_waits_is_noticed():
         return logits[:, 0] * logits.sum().item()
 
     with pytest.raises(AssertionError, match="waited"):
-        taught([Student("peeping", network(), DistillationLoss(label_loss=peeping))], images=32)
+        train([Student("peeping", network(), DistillationLoss(label_loss=peeping))], images=32)
