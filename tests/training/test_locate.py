@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from preceptor.training.fault import LARGE, FaultLocation, Sample, advice
 from torch import Tensor, nn
 
 from preceptor import KL, CrossEntropy, DistillationLoss, LossTerm, recipe
 from preceptor.corrections import ProbabilityShift
 from preceptor.temperatures import Fixed
 from preceptor.training import NotFinite, Student, TrainingConfig
-from preceptor.training.failure import FailureReport
+from preceptor.training.failure import FailureReport, FaultLocation, Sample
 from tests.training.spoilt import NanGradient, NanLoss, NanTeacher, Overflowing, Root, linear, truth_pupil
 from tests.training.test_guard import IMAGES, TRAINING, met_at, shown
 from tests.training_helpers import network, student_of, train, untrained_teacher
@@ -43,24 +42,24 @@ def two_terms(spoilt: object) -> DistillationLoss:
 
 def test_a_loss_at_one_sample():
     found = fault(Student("one", network(), two_terms(NanLoss(met_at(STEP)))))
-    assert (found.component, found.at, found.value, found.terms) == ("term", "spoilt", "nan", ("spoilt",))
+    assert (found.place, found.at, found.value, found.terms) == ("term", "spoilt", "nan", ("spoilt",))
     assert found.samples == (sample(),)
-    assert "the loss itself or its weight is at fault" in found.advice
+    assert "the loss itself or its weight is at fault" in found.line()
 
 
 def test_a_derivative_at_one_sample():
     found = fault(Student("one", network(), two_terms(NanGradient(met_at(STEP)))))
-    assert (found.component, found.at, found.terms) == ("gradient", "the student's logits", ("spoilt",))
+    assert (found.place, found.at, found.terms) == ("gradient", "the student's logits", ("spoilt",))
     assert found.samples == (sample(),)
-    assert "a derivative is at fault" in found.advice
+    assert "a derivative is at fault" in found.line()
 
 
 def test_a_teacher_at_one_sample():
     found = fault(student_of("label-revision"), teacher=NanTeacher(met_at(STEP)))
-    assert (found.component, found.at, found.value) == ("teacher", None, "nan")
+    assert (found.place, found.at, found.value) == ("teacher", None, "nan")
     assert found.samples == (sample(),)
     assert found.teacher_largest is not None
-    assert "mend the teacher" in found.advice
+    assert "mend the teacher" in found.line()
 
 
 class OnceWrong:
@@ -100,14 +99,14 @@ WORD = word()
 def test_a_correction_at_one_sample():
     loss = DistillationLoss(loss=KL(), correction=OnceWrong(ProbabilityShift()))
     found = fault(Student("one", network(), loss))
-    assert (found.component, found.at, found.samples) == ("correction", "oncewrong", (sample(),))
+    assert (found.place, found.at, found.samples) == ("correction", "oncewrong", (sample(),))
 
 
 @pytest.mark.parametrize("wrong", [0.0, torch.nan])
 def test_a_temperature_at_one_sample(wrong):
     found = fault(Student("one", network(), DistillationLoss(loss=KL(), temperature=AtPosition(4.0, wrong))))
-    assert (found.component, found.at, found.samples) == ("temperature", "atposition", (sample(),))
-    assert "temperature" in found.advice
+    assert (found.place, found.at, found.samples) == ("temperature", "atposition", (sample(),))
+    assert "temperature" in found.line()
 
 
 def test_a_selection_at_one_sample():
@@ -116,7 +115,7 @@ def test_a_selection_at_one_sample():
             "one", network(), DistillationLoss(loss=KL(), temperature=Fixed(4.0), selection=AtPosition(1.0, torch.nan))
         )
     )
-    assert (found.component, found.at, found.samples) == ("selection", "atposition", (sample(),))
+    assert (found.place, found.at, found.samples) == ("selection", "atposition", (sample(),))
 
 
 class Late(nn.Module):
@@ -134,10 +133,10 @@ class Late(nn.Module):
 
 def test_a_layer_whose_output_overflows():
     found = fault(truth_pupil(CrossEntropy(), linear(Late(Overflowing()))))
-    assert (found.component, found.at, found.value) == ("student", "2.inner (Overflowing)", "inf")
+    assert (found.place, found.at, found.value) == ("student", "2.inner (Overflowing)", "inf")
     assert len(found.samples) == found.batch == 8
     assert found.student_largest is None or found.student_largest > 0
-    assert "lower the learning rate (now 0.05)" in found.advice
+    assert "lower the learning rate (now 0.05)" in found.line()
 
 
 def test_a_layer_that_nothing_comes_back_through():

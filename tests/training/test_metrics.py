@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from preceptor import DistillationLoss, LossOutput, recipe
-from preceptor.training import EpochMetrics
+from preceptor.training.metrics import EpochMetrics
 
 
 def terms(**losses: float) -> LossOutput:

@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from preceptor.training import Silent, TrainingConfig
+from preceptor.training import Callback, Step, Trainer, TrainingConfig
 from tests.training_helpers import digits, few, network, student_of, train, untrained_teacher
 
 N, T = 30, 4.0
@@ -46,7 +46,7 @@ def test_the_terms_of_plain_distillation():
     assert record.losses == pytest.approx(expected, rel=1e-4)
     assert record.total == pytest.approx(sum(expected.values()), rel=1e-4)
     assert record.train_accuracy == pytest.approx((student.argmax(axis=1) == label).mean())
-    assert (record.student_of, record.epoch, record.corrected) == ("kd", 1, 0)
+    assert (record.student, record.epoch, record.corrected) == ("kd", 1, 0)
 
 
 @pytest.mark.usefixtures("bf16_units")
@@ -103,40 +103,33 @@ def test_the_rate_is_images_over_seconds():
         assert record.images_per_second == pytest.approx(16 / record.seconds)
 
 
-class Diary(Silent):
+class Diary(Callback):
     def __init__(self) -> None:
-        self.entries: list[tuple] = []
+        self.steps: list[tuple[int, int]] = []
+        self.logs: list[dict[str, dict[str, float]]] = []
 
-    def begin(self, epochs, steps, images):
-        self.entries.append(("begin", epochs, steps, images))
+    def on_step_end(self, trainer: Trainer, step: Step) -> None:
+        self.steps.append((step.epoch, len(step.batch.label)))
 
-    def step(self, epoch, images):
-        self.entries.append(("step", epoch, images))
-
-    def losses(self, student_of, losses):
-        self.entries.append(("losses", student_of, losses))
+    def on_log(self, trainer, losses):
+        self.logs.append(losses)
 
 
-def test_a_watcher_is_told_of_every_step():
+def test_a_callback_is_called_after_every_step():
     diary = Diary()
-    train([student_of("kd"), student_of("none")], images=40, watcher=diary)  # 3 steps an epoch, two epochs
-    assert diary.entries[0] == ("begin", 2, 3, 40)
-    steps = [entry for entry in diary.entries if entry[0] == "step"]
-    assert steps == [("step", 1, 16), ("step", 1, 16), ("step", 1, 8), ("step", 2, 16), ("step", 2, 16), ("step", 2, 8)]
+    train([student_of("kd"), student_of("none")], images=40, callbacks=[diary])  # 3 steps an epoch, two epochs
+    assert diary.steps == [(0, 16), (0, 16), (0, 8), (1, 16), (1, 16), (1, 8)]
 
 
-def test_a_watcher_hears_the_mean_losses_of_the_epoch_so_far():
+def test_a_log_holds_the_mean_losses_of_the_epoch_so_far():
     diary = Diary()
-    [*_, [first, second]] = train([student_of("kd"), student_of("none")], images=40, watcher=diary)
-    told = [entry for entry in diary.entries if entry[0] == "losses"]
-    assert {name for _, name, _ in told} == {"kd", "none"}
-    assert all(isinstance(value, float) for _, _, losses in told for value in losses.values())
-    last = {name: losses for _, name, losses in told}  # after the last step
+    [*_, [first, second]] = train([student_of("kd"), student_of("none")], images=40, callbacks=[diary])
+    last = diary.logs[-1]  # after the last step
     assert last["kd"] == pytest.approx({**first.losses, "total": first.total})
     assert last["none"] == pytest.approx({**second.losses, "total": second.total})
 
 
-def test_a_long_epoch_is_read_a_few_times_only():
+def test_a_long_epoch_is_logged_a_few_times_only():
     diary = Diary()
-    train([student_of("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), watcher=diary)
-    assert 4 <= sum(entry[0] == "losses" for entry in diary.entries) <= 9
+    train([student_of("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), callbacks=[diary])
+    assert 4 <= len(diary.logs) <= 9

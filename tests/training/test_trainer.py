@@ -1,4 +1,4 @@
-"""What the loop guarantees of a class of pupils: the same bits again, each as if alone, and no part of one in another."""
+"""What the trainer guarantees: the same bits again, each student as if alone, and no part of one in another."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,8 +11,19 @@ from preceptor import CrossEntropy, DistillationLoss, LossTerm, recipe, recipe_n
 from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
-from preceptor.training import Student, TrainingConfig, fit
-from tests.training_helpers import BRIEF, digits, few, network, same_bits, student_of, train, untrained_teacher, weights
+from preceptor.training import Callback, Student, Trainer, TrainingConfig, TrainingData
+from tests.training_helpers import (
+    BRIEF,
+    data_of,
+    digits,
+    few,
+    network,
+    same_bits,
+    student_of,
+    train,
+    trainer_of,
+    weights,
+)
 
 LEARNING = TrainingConfig(epochs=8, batch_size=32)
 
@@ -76,15 +87,22 @@ def test_dropout_is_drawn_anew_every_step_and_epoch():
     assert not any(torch.equal(one, other) for one, other in pairwise(drops))
 
 
-def test_the_callers_generators_go_on_untouched():
+class AfterEpochs(Callback):
+    """Calls a function after each epoch."""
+
+    def __init__(self, function) -> None:
+        self.function = function
+
+    def on_epoch_end(self, trainer, records):
+        self.function(trainer)
+
+
+def test_the_callers_generators_go_on_unaffected():
     torch.manual_seed(7)
-    before = torch.get_rng_state()
-    epochs = fit(
-        [dropping_pupil("none")], digits().train, few(32), digits().augmentation, digits().normalization, BRIEF, seed=3
-    )
-    for _ in epochs:
-        assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(torch.get_rng_state(), before)
+    before, after = torch.get_rng_state(), []
+    train([dropping_pupil("none")], images=32, seed=3, callbacks=[AfterEpochs(lambda _: after.append(torch.get_rng_state()))])
+    assert len(after) == 2
+    assert all(torch.equal(state, before) for state in [*after, torch.get_rng_state()])
 
 
 def test_it_really_learns():
@@ -98,9 +116,9 @@ def test_it_really_learns():
 def test_pupils_of_a_good_teacher_learn_without_labels():
     train([master := student_of("none")], images=300, training=LEARNING)
     data = digits()
-    unlabeled = type(data.train)(data.train.images, torch.full_like(data.train.labels, -1))
+    unlabeled = TrainingData(data.train.images, torch.full_like(data.train.labels, -1), few(300), data.augmentation)
     student, teacher = student_of("kd", seed=1), NetworkTeacher(master.network, data.normalization)
-    list(fit([student], unlabeled, few(300), data.augmentation, data.normalization, LEARNING, teacher=teacher))
+    train([student], data=unlabeled, training=LEARNING, teacher=teacher)
     held_out = data.normalization(data.test.images)
     agreement = student.network.eval()(held_out).argmax(1) == master.network.eval()(held_out).argmax(1)
     assert agreement.float().mean() > 0.4  # chance is 0.1
@@ -113,9 +131,8 @@ def test_the_positions_left_out_teach_nothing():
     spoilt = type(data.train)(data.train.images.clone(), data.train.labels.clone())
     spoilt.images[left_out], spoilt.labels[left_out] = 255, 0
     first, second = student_of("kd"), student_of("kd")
-    for train, one in ((data.train, first), (spoilt, second)):
-        given = (train, few(40), data.augmentation, data.normalization, BRIEF)
-        list(fit([one], *given, teacher=untrained_teacher()))
+    for images, one in ((data.train, first), (spoilt, second)):
+        train([one], data=TrainingData.of_images(images, few(40), data.augmentation))
     assert same_bits(weights(first.network), weights(second.network))
 
 
@@ -124,9 +141,9 @@ def test_the_teacher_meets_the_very_views_its_pupils_meet():
     seen: dict[str, list[Tensor]] = {"kd": [], "none": []}
 
     class Listening(NetworkTeacher):
-        def __call__(self, images: Tensor) -> Tensor:
-            heard.append(images.clone())
-            return super().__call__(images)
+        def outputs(self, inputs: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+            heard.append(inputs.clone())
+            return super().outputs(inputs, index, view)
 
     pupils = [student_of("kd"), student_of("none")]
     for one in pupils:
@@ -148,7 +165,7 @@ def test_a_teacher_nobody_listens_to_is_not_asked():
 
 
 def test_a_bare_network_is_no_teacher():
-    with pytest.raises(InputError, match=r"teacher: a ConvNet.*NetworkTeacher\(network, normalize\)"):
+    with pytest.raises(InputError, match=r"teacher: a ConvNet.*NetworkTeacher\(network, normalization\)"):
         train([student_of("kd")], teacher=network())
 
 
@@ -169,28 +186,20 @@ def test_what_the_chain_learns_joins_the_optimizer_and_not_the_student():
     assert set(student.state_dict()) == names
 
 
-def test_the_pupil_is_as_its_last_epoch_left_it():
-    one = student_of("kd")
-    given = (
-        digits().train,
-        few(40),
-        digits().augmentation,
-        digits().normalization,
-        TrainingConfig(epochs=3, batch_size=16),
-    )
-    by_epoch = [weights(one.network) for _ in fit([one], *given, teacher=untrained_teacher())]
+def test_the_student_is_as_its_last_epoch_left_it():
+    one, by_epoch = student_of("kd"), []
+    keep = AfterEpochs(lambda trainer: by_epoch.append(weights(one.network)))
+    train([one], training=TrainingConfig(epochs=3, batch_size=16), callbacks=[keep])
     assert len(by_epoch) == 3
     assert same_bits(by_epoch[-1], weights(one.network))
     assert not same_bits(by_epoch[-2], by_epoch[-1])
 
 
-def test_a_pupil_left_in_eval_mode_between_epochs_goes_on_learning():
+def test_a_student_left_in_eval_mode_between_epochs_goes_on_learning():
     """Whoever measures it between epochs need not remember to set it back."""
     first, second = student_of("none"), student_of("none")
-    given = (digits().train, few(32), digits().augmentation, digits().normalization, BRIEF)
-    for _ in fit([first], *given):
-        first.network.eval()
-    list(fit([second], *given))
+    train([first], images=32, callbacks=[AfterEpochs(lambda trainer: first.network.eval())])
+    train([second], images=32)
     assert same_bits(weights(first.network), weights(second.network))
 
 
@@ -209,14 +218,28 @@ def test_a_run_that_diverges_says_when():
 
 @pytest.mark.parametrize("positions", [[], [5]])
 def test_too_few_samples(positions):
-    given = (digits().train, torch.tensor(positions, dtype=torch.int64), digits().augmentation, digits().normalization)
     with pytest.raises(InputError, match=f"{len(positions)} training samples: at least 2 are needed"):
-        next(fit([student_of("none")], *given, BRIEF))
+        TrainingData.of_images(digits().train, torch.tensor(positions, dtype=torch.int64))
 
 
-def test_a_chain_without_its_teacher():
-    with pytest.raises(InputError, match="needs teacher logits: give a teacher"):
+def test_a_loss_without_its_teacher():
+    with pytest.raises(InputError, match="a loss compares with the teacher, and teacher is None: give one"):
         train([student_of("none"), student_of("kd")], teacher=None)
+
+
+def test_two_students_of_one_name():
+    with pytest.raises(InputError, match="each with a name of its own"):
+        train([student_of("none"), student_of("none")])
+
+
+def test_setting_up_changes_neither_mode_nor_hooks_nor_weights_of_a_teacher():
+    module = network(99).train()
+    before = weights(module)
+    teacher = NetworkTeacher(module, digits().normalization)
+    trainer_of([student_of("fitnet"), student_of("kd")], data_of(40), teacher=teacher).fit()
+    assert module.training
+    assert same_bits(before, weights(module))
+    assert not any(one._forward_hooks for one in module.modules())
 
 
 @pytest.mark.usefixtures("bf16_units")
@@ -238,7 +261,7 @@ SYNCS = ("item", "tolist", "__bool__", "__int__", "__float__", "__index__", "cpu
 @pytest.fixture
 def no_host_sync(monkeypatch) -> Iterator[None]:
     """While a step is made or taken, whatever would wait for the device is an error."""
-    from preceptor.training import loop
+    from preceptor.training.student import StudentTrainer
 
     def refuse(*_, **__):
         raise AssertionError("the host waited for the device in a step")
@@ -252,8 +275,19 @@ def no_host_sync(monkeypatch) -> Iterator[None]:
 
         return run
 
-    for name in ("_step", "_teach"):
-        monkeypatch.setattr(loop._Classroom, name, guarded(getattr(loop._Classroom, name)))
+    def guarded_steps(method):
+        def run(*arguments):
+            steps = method(*arguments)
+            following = guarded(lambda: next(steps, None))
+            first = next(steps, None)  # what an epoch takes to begin may wait
+            while first is not None:
+                yield first
+                first = following()
+
+        return run
+
+    monkeypatch.setattr(StudentTrainer, "train_step", guarded(StudentTrainer.train_step))
+    monkeypatch.setattr(Trainer, "steps_from", guarded_steps(Trainer.steps_from))
     return
 
 
