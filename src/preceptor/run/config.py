@@ -121,7 +121,7 @@ class RunConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "auto"
     compile: Compile = "auto"
-    on_nonfinite: OnNonfinite = "stop"
+    on_nonfinite: OnNonfinite = "raise"
     keep_checkpoints: int = Field(default=0, ge=0)
 
     @property
