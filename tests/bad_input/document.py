@@ -26,9 +26,9 @@ writes this page from them.
 | 0 | done |
 | 2 | bad input: a file, a setting, an argument |
 | 3 | a problem of the machine: memory, permissions, a missing package or device |
-| 4 | training stopped by Ctrl-C or SIGTERM, with a checkpoint for `preceptor resume` |
+| 4 | training stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, with a checkpoint for `preceptor resume` |
 | 5 | the requested guarantee is not possible (`preceptor calibrate`) |
-| 130, 143 | another verb ended by Ctrl-C or SIGTERM; partial files are removed |
+| 129, 130, 138, 143 | another verb ended by SIGHUP, Ctrl-C, SIGUSR1, SIGTERM; partial files are removed |
 | 141 | the reader of the output (`head`, say) closed it |
 
 ## Images that are converted
