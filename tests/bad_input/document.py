@@ -15,9 +15,9 @@ PARTS = {
 
 BEFORE = """# Bad input
 
-Bad input gets one line on standard error, `preceptor: ` and the message below. Nothing is overwritten and nothing is left behind. "…"
-stands for text that depends on a library or the machine. Each row is a test in `tests/bad_input`; `python -m tests.bad_input.document`
-writes this page from them.
+Bad input gets one line on standard error, `preceptor: ` and the message below. Nothing is overwritten and nothing is
+left behind. "…" stands for text that depends on a library or the machine. Each row is a test in `tests/bad_input`;
+`python -m tests.bad_input.document` writes this page from them.
 
 ## Exit codes
 
@@ -33,20 +33,21 @@ writes this page from them.
 
 ## Images that are converted
 
-Images whose pixels have one meaning as 8-bit gray or RGB are converted silently: black and white, gray, palettes, RGB, CMYK,
-YCbCr, LAB; of 16-bit color the upper 8 bits; of a camera's JPEG with a preview (MPO) the photograph. They are turned upright by
-their EXIF orientation; transparent pixels are composed on white. A folder of only gray images stays gray; otherwise all become RGB. Images with more than one meaning are refused: 16-bit gray,
-floating point, several pictures in one file.
+Images whose pixels have one meaning as 8-bit gray or RGB are converted silently: black and white, gray, palettes, RGB,
+CMYK, YCbCr, LAB; of 16-bit color the upper 8 bits; of a camera's JPEG with a preview (MPO) the photograph. They are
+turned upright by their EXIF orientation; transparent pixels are composed on white. A folder of only gray images stays
+gray; otherwise all become RGB. Images with more than one meaning are refused: 16-bit gray, floating point, several
+pictures in one file.
 
 No image of more than 67,108,864 pixels (8,192 x 8,192) is decoded.
 
 ## Skipping bad images
 
-`--skip-bad-images` (`skip_bad_images: true`) leaves out images that a row under "Images in folders" would refuse: unreadable, too
-large or ambiguous ones, every copy of an image in two classes, the training copy of a test image. One line on standard error
-gives their number and the first three; `skipped_images.txt` in the run's folder lists all with reasons; `run.yaml` records the number. The
-choice depends on the files alone. An empty class or test set is still an error, and so are images of different sizes without
-`--image-size`.
+`--skip-bad-images` (`skip_bad_images: true`) leaves out images that a row under "Images in folders" would refuse:
+unreadable, too large or ambiguous ones, every copy of an image in two classes, the training copy of a test image. One
+line on standard error gives their number and the first three; `skipped_images.txt` in the run's folder lists all with
+reasons; `run.yaml` records the number. The choice depends on the files alone. An empty class or test set is still an
+error, and so are images of different sizes without `--image-size`.
 """
 
 
