@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from preceptor.errors import InputError, PreceptorError
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from preceptor.export import AnswerQuality, Cost, Export, QuantizationResult
+    from preceptor.export import AnswerQuality, Cost, Export, QuantizationResult, SavedNetwork
     from preceptor.models import ModelCard
     from preceptor.run.measure import Shown
 
@@ -39,24 +37,32 @@ class Exported:
     Attributes:
         exports: the files.
         card: of the student.
-        data: the data set whose images were compared; None where they were random.
-        split: which part of it, "test" or "train".
+        shown: the images that were compared; None where they were random.
         without_data: why they were random.
         int8: the effect of int8; None without it.
-        teacher: run folder of the teacher in the table of costs; None without one.
+        teacher: listed among the costs; None without one.
         without_teacher: why there is none.
-        costs: of the teacher, the student, and each file that can be run.
+        costs: of the teacher, the student, and each file that holds a program.
     """
 
     exports: "list[Export]"
     card: "ModelCard"
-    data: str | None
-    split: str | None
+    shown: "Shown | None"
     without_data: str | None
     int8: "QuantizationResult | None"
-    teacher: Path | None
+    teacher: "SavedNetwork | None"
     without_teacher: str | None
     costs: "list[Cost]"
+
+    @property
+    def data(self) -> str | None:
+        """The name of the data set."""
+        return None if self.shown is None else self.shown.dataset.name
+
+    @property
+    def split(self) -> str | None:
+        """The part of it: "test", or "train" for all training images."""
+        return None if self.shown is None else "train" if self.shown.whole else "test"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,34 +124,33 @@ def _status(silent: bool) -> Iterator[Callable[[str], None]]:
 
 def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callable[[str], None]) -> Exported:
     """Everything is compared and measured before the first file is put in place."""
-    from preceptor.export import export_student, put_in_place, random_images, some_of
-    from preceptor.models import load_student
+    from preceptor.export import (
+        SavedNetwork,
+        cost_table,
+        export_student,
+        measure_int8,
+        put_in_place,
+        quantize,
+        random_images,
+        some_of,
+    )
 
-    network, card = load_student(arguments.run)
+    student = SavedNetwork.load(arguments.run)
+    card = student.card
     shown, without_data = _data(arguments)
     teacher, without_teacher = _teacher(arguments, card)
     images = random_images(card) if shown is None else some_of(shown.images.images)
-    exports, int8 = export_student(network, card, images, formats, tell=tell), None
+    exports, int8 = export_student(student.network, card, images, formats, tell=tell), None
     if shown is not None and arguments.int8 is not None:
         tell(f"quantizing to int8 ({arguments.int8}) and measuring on {len(shown.images):,} images")
-        int8 = _quantize(shown, arguments, exports)
+        onnx, train = next(export for export in exports if export.format == "onnx"), shown.dataset.train.images
+        exports.append(quantize(onnx, arguments.int8, card, train))
+        int8 = measure_int8(arguments.int8, onnx, exports[-1], card, shown.images)
     tell("measuring latencies")
-    networks = {"student, PyTorch": (arguments.run, network, card)}
-    if teacher is not None:
-        networks = {"teacher, PyTorch": teacher, **networks}
-    costs = _costs(networks, exports, images)
+    networks = {"student": student} if teacher is None else {"teacher": teacher, "student": student}
+    costs = cost_table(networks, exports, images)
     put_in_place(arguments.out, exports)
-    return Exported(
-        exports=exports,
-        card=card,
-        data=None if shown is None else shown.dataset.name,
-        split=None if shown is None else "train" if shown.whole else "test",
-        without_data=without_data,
-        int8=int8,
-        teacher=None if teacher is None else teacher[0],
-        without_teacher=without_teacher,
-        costs=costs,
-    )
+    return Exported(exports, card, shown, without_data, int8, teacher, without_teacher, costs)
 
 
 def _data(arguments: argparse.Namespace) -> "tuple[Shown | None, str | None]":
@@ -162,11 +167,9 @@ def _data(arguments: argparse.Namespace) -> "tuple[Shown | None, str | None]":
         return None, str(error)
 
 
-def _teacher(
-    arguments: argparse.Namespace, student: "ModelCard"
-) -> "tuple[tuple[Path, nn.Module, ModelCard] | None, str | None]":
-    """The teacher's folder, network and card, or why there is none; one that is named must be there."""
-    from preceptor.models import load_student
+def _teacher(arguments: argparse.Namespace, student: "ModelCard") -> "tuple[SavedNetwork | None, str | None]":
+    """The teacher to list, or why there is none; one that is named must be there."""
+    from preceptor.export import SavedNetwork
     from preceptor.run.history import saved_run
 
     try:
@@ -176,63 +179,14 @@ def _teacher(
             if saved is None or len(saved.config.teachers) != 1:
                 return None, "the run has no single network as teacher"
             (folder,) = saved.config.teachers
-        network, card = load_student(folder)
-        if (card.channels, card.image_size) != (student.channels, student.image_size):
+        teacher = SavedNetwork.load(folder)
+        if (teacher.card.channels, teacher.card.image_size) != (student.channels, student.image_size):
             raise InputError(f"teacher {folder}: takes images of another size or number of channels than the student")
     except PreceptorError as error:
         if arguments.teacher is not None:
             raise
         return None, str(error)
-    return (folder, network, card), None
-
-
-def _quantize(shown: "Shown", arguments: argparse.Namespace, exports: "list[Export]") -> "QuantizationResult":
-    """Adds the int8 file to the exports, and measures it beside the fp32 file."""
-    from preceptor.context import UNLABELED
-    from preceptor.export import ExportModule, QuantizationResult, answer_quality, quantize
-    from preceptor.export.int8 import CALIBRATION_IMAGES
-
-    onnx = next(export for export in exports if export.format == "onnx")
-    train = shown.dataset.train.images
-    exports.append(quantize(onnx, arguments.int8, shown.card, train))
-    labeled = shown.images.labels != UNLABELED
-    images, labels = shown.images.images[labeled], shown.images.labels[labeled]
-    score = ExportModule(shown.network, shown.card).score
-    before, after = (answer_quality(export.run, images, labels, score) for export in (onnx, exports[-1]))
-    calibration = min(CALIBRATION_IMAGES, len(train)) if arguments.int8 == "static" else 0
-    return QuantizationResult(arguments.int8, calibration, before, after)
-
-
-def _costs(
-    networks: "dict[str, tuple[Path, nn.Module, ModelCard]]", exports: "list[Export]", images: Any
-) -> "list[Cost]":
-    from preceptor.export import Cost, ExportModule, latencies, multiply_adds
-    from preceptor.models.store import WEIGHTS_FILE
-
-    files = {
-        f"{export.name}, {'PyTorch' if export.format == 'pt2' else 'ONNX Runtime'}": export
-        for export in exports
-        if export.format != "state-dict"
-    }
-    # From pixels to probabilities, as in the files; the decision takes no time to speak of.
-    runs = {
-        name: ExportModule(network, card.model_copy(update={"decision": None})).run
-        for name, (_, network, card) in networks.items()
-    }
-    times = latencies({**runs, **{name: export.run for name, export in files.items()}}, images)
-    costs = [
-        Cost(
-            name=name,
-            file_bytes=(folder / WEIGHTS_FILE).stat().st_size,
-            parameters=sum(weight.numel() for weight in network.parameters()),
-            multiply_adds=multiply_adds(network, card),
-            milliseconds=times[name],
-        )
-        for name, (folder, network, card) in networks.items()
-    ]
-    return costs + [
-        Cost(name, len(export.contents[export.name]), None, None, times[name]) for name, export in files.items()
-    ]
+    return teacher, None
 
 
 def _plain(exported: Exported, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -251,7 +205,7 @@ def _plain(exported: Exported, arguments: argparse.Namespace) -> dict[str, Any]:
         "split": exported.split,
         "without_data": exported.without_data,
         "int8": None if exported.int8 is None else asdict(exported.int8),
-        "teacher": None if exported.teacher is None else str(exported.teacher),
+        "teacher": None if exported.teacher is None else str(exported.teacher.folder),
         "without_teacher": exported.without_teacher,
         "costs": [asdict(cost) for cost in exported.costs],
     }
@@ -288,7 +242,7 @@ def _show(exported: Exported, out: Path) -> None:
             print("the guarantee is fp32's: it does not carry over to int8, and is not on the card of that file")
     print()
     _print_table(_cost_table(exported.costs))
-    print("medians on one thread of this CPU, taken in turns; multiply-adds are those of one image")
+    print("median latency on one thread of this CPU; multiply-adds are those of one image")
     if exported.without_teacher is not None:
         print(printable(f"teacher not listed: {exported.without_teacher} (--teacher RUN names one)"))
 

@@ -1,28 +1,27 @@
 """The cost of a student beside its teacher: bytes, parameters, multiply-adds, and latency on this CPU."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from statistics import median
+from pathlib import Path
+from typing import Self
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from preceptor.models import ModelCard
+from preceptor.export.formats import Export
+from preceptor.export.module import ExportModule
+from preceptor.export.verify import Run
+from preceptor.models import ModelCard, load_student
 from preceptor.models.layout import to_memory_format
-from preceptor.training.device import one_thread
+from preceptor.models.store import WEIGHTS_FILE
 
 LATENCY_BATCHES = (1, 64)
-WARM_UP_ROUNDS = 3
-FEWEST_ROUNDS = 5
-MOST_ROUNDS = 200
-SECONDS = 3.0
-"""For each batch size, all contenders together; the fewest rounds may take longer."""
-
-Work = Callable[[UInt8[Tensor, "batch channels height width"]], object]
+SECONDS = 0.5
+"""For each contender and batch size."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,65 @@ class Cost:
     milliseconds: dict[str, float]
 
 
+@dataclass(frozen=True)
+class SavedNetwork:
+    """A student or teacher with the run folder it was read from.
+
+    Attributes:
+        folder: of its run.
+        network: on the CPU, in eval mode.
+        card: how to use it.
+    """
+
+    folder: Path
+    network: nn.Module
+    card: ModelCard
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it from its run folder.
+
+        Raises:
+            InputError: no complete student in the folder.
+        """
+        return cls(folder, *load_student(folder))
+
+
+def cost_table(
+    networks: Mapping[str, SavedNetwork], exports: Sequence[Export], images: UInt8[Tensor, "n channels height width"]
+) -> list[Cost]:
+    """The cost of each network in PyTorch, and of each exported file that holds a program.
+
+    Args:
+        networks: by name; all take images of one size.
+        exports: of one of them.
+        images: to measure latencies on.
+    """
+    # From pixels to probabilities, as in the files; the decision takes no time to speak of.
+    runs: dict[str, Run] = {
+        f"{name}, PyTorch": ExportModule(saved.network, saved.card.model_copy(update={"decision": None})).run
+        for name, saved in networks.items()
+    }
+    files = {
+        f"{export.name}, {'PyTorch' if export.format == 'pt2' else 'ONNX Runtime'}": export
+        for export in exports
+        if export.format != "state-dict"
+    }
+    times = latencies({**runs, **{name: export.run for name, export in files.items()}}, images)
+    costs = [
+        Cost(
+            name,
+            file_bytes=(saved.folder / WEIGHTS_FILE).stat().st_size,
+            parameters=sum(parameter.numel() for parameter in saved.network.parameters()),
+            multiply_adds=multiply_adds(saved.network, saved.card),
+            milliseconds=times[name],
+        )
+        for name, saved in zip(runs, networks.values(), strict=True)
+    ]
+    sizes = {name: len(export.contents[export.name]) for name, export in files.items()}
+    return costs + [Cost(name, sizes[name], None, None, times[name]) for name in files]
+
+
 @torch.no_grad()
 def multiply_adds(network: nn.Module, card: ModelCard) -> int:
     """Multiply-adds of convolutions and matrix products for one image; torch counts each as two operations."""
@@ -53,30 +111,20 @@ def multiply_adds(network: nn.Module, card: ModelCard) -> int:
 
 
 def latencies(
-    runs: Mapping[str, Work], images: UInt8[Tensor, "n channels height width"], seconds: float = SECONDS
+    runs: Mapping[str, Run], images: UInt8[Tensor, "n channels height width"], seconds: float = SECONDS
 ) -> dict[str, dict[str, float]]:
     """Median milliseconds from pixels to output, by name and batch size, on one thread of the CPU.
 
     Args:
-        runs: the contenders, by name.
-        images: to run them on, repeated where a batch wants more.
-        seconds: for each batch size. Default 3.
+        runs: what to time, by name.
+        images: to run it on, repeated where a batch wants more.
+        seconds: for each name and batch size, at least. Default 0.5.
     """
     milliseconds: dict[str, dict[str, float]] = {name: {} for name in runs}
-    with one_thread(), torch.inference_mode():
+    with torch.inference_mode():
         for size in LATENCY_BATCHES:
             batch = images[torch.arange(size) % len(images)]
-            times: dict[str, list[float]] = {name: [] for name in runs}
-            end = time.perf_counter() + seconds
-            for number in range(WARM_UP_ROUNDS + MOST_ROUNDS):
-                if number >= WARM_UP_ROUNDS + FEWEST_ROUNDS and time.perf_counter() > end:
-                    break
-                # All take turns, and another one begins each round, so that other load on the machine meets all alike.
-                first = number % len(runs)
-                for name in [*runs][first:] + [*runs][:first]:
-                    started = time.perf_counter()
-                    runs[name](batch)
-                    times[name].append(time.perf_counter() - started)
-            for name, taken in times.items():
-                milliseconds[name][str(size)] = 1000 * median(taken[WARM_UP_ROUNDS:])
+            for name, run in runs.items():
+                timer = Timer("run(batch)", globals={"run": run, "batch": batch}, num_threads=1)
+                milliseconds[name][str(size)] = 1000 * timer.blocked_autorange(min_run_time=seconds).median
     return milliseconds

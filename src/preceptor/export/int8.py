@@ -10,8 +10,11 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from preceptor.context import UNLABELED
+from preceptor.data import ImageSet
 from preceptor.errors import MachineError, first_line, unknown_name
 from preceptor.export.formats import Export
+from preceptor.export.module import DEFAULT_SCORE
 from preceptor.export.onnx_file import INPUT, NETWORK, OnnxFile, describe, silence
 from preceptor.export.verify import Run, run_in_batches
 from preceptor.metrics import SelectiveMetrics, selective_metrics
@@ -51,13 +54,11 @@ class QuantizationResult:
 
     Attributes:
         mode: "dynamic" or "static".
-        calibration_images: of the training set, that ranges were taken from; 0 for "dynamic".
         before: of the fp32 file.
         after: of the int8 file.
     """
 
     mode: Mode
-    calibration_images: int
     before: AnswerQuality
     after: AnswerQuality
 
@@ -139,6 +140,23 @@ def _quantize(source: Path, target: Path, mode: Mode, around: list[str], train: 
         nodes_to_exclude=around,
         # Logits on 256 levels would tie scores.
         extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+    )
+
+
+def measure_int8(mode: Mode, before: Export, after: Export, card: ModelCard, images: ImageSet) -> QuantizationResult:
+    """Measure the fp32 and the int8 file on the labeled ones of some images.
+
+    Args:
+        mode: of the int8 file.
+        before, after: the fp32 and the int8 file.
+        card: of the student.
+        images: with labels; unlabeled ones are left out.
+    """
+    labeled = images.labels != UNLABELED
+    score = DEFAULT_SCORE if card.decision is None else card.decision.score
+    return QuantizationResult(
+        mode,
+        *(answer_quality(each.run, images.images[labeled], images.labels[labeled], score) for each in (before, after)),
     )
 
 
