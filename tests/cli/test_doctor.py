@@ -1,4 +1,4 @@
-"""``preceptor doctor``: what people and scripts are told, and the exit code."""
+"""``preceptor doctor``: text for people, JSON for scripts, and the exit code."""
 
 import json
 

@@ -55,31 +55,31 @@ def test_everything_as_json(preceptor, student, teacher, tmp_path):
     formats = ("--format", "onnx", "--format", "pt2", "--format", "state-dict")
     outcome = preceptor("export", student, "--out", out, *formats, "--int8", "static", "--json")
     assert (outcome.code, outcome.err) == (0, "")
-    told = json.loads(outcome.out)
-    sizes = {name: size for file in told["files"] for name, size in file["bytes"].items()}
+    content = json.loads(outcome.out)
+    sizes = {name: size for file in content["files"] for name, size in file["bytes"].items()}
     assert sizes == {path.name: path.stat().st_size for path in out.iterdir()}
     assert set(sizes) == {*("student.onnx", "student.pt2", "student.safetensors", "student.json", "student.int8.onnx")}
-    assert [file["agreement"] is None for file in told["files"]] == [False, False, False, True]
-    assert (told["data"], told["split"], told["teacher"]) == ("digits", "test", str(teacher))
-    _check_int8(told["int8"], out)
-    _check_costs(told["costs"], student, teacher, sizes)
+    assert [file["agreement"] is None for file in content["files"]] == [False, False, False, True]
+    assert (content["data"], content["split"], content["teacher"]) == ("digits", "test", str(teacher))
+    _check_int8(content["int8"], out)
+    _check_costs(content["costs"], student, teacher, sizes)
 
 
-def _check_int8(told, out):
-    assert told["mode"] == "static"
+def _check_int8(content, out):
+    assert content["mode"] == "static"
     test = digits().test
     for when, name in (("before", "student.onnx"), ("after", "student.int8.onnx")):
         session = onnxruntime.InferenceSession(out / name)
         label, answered = session.run(["label", "answered"], {"images": test.images.numpy()})
         wrong = label != test.labels.numpy()
-        assert told[when]["accuracy"] == pytest.approx(1 - wrong.mean())
-        assert told[when]["coverage"] == pytest.approx(answered.mean())
-        assert told[when]["risk"] == pytest.approx(wrong[answered].mean())
-    assert 0 < told["before"]["coverage"] < 1
+        assert content[when]["accuracy"] == pytest.approx(1 - wrong.mean())
+        assert content[when]["coverage"] == pytest.approx(answered.mean())
+        assert content[when]["risk"] == pytest.approx(wrong[answered].mean())
+    assert 0 < content["before"]["coverage"] < 1
 
 
-def _check_costs(told, student, teacher, sizes):
-    costs = {cost["name"]: cost for cost in told}
+def _check_costs(content, student, teacher, sizes):
+    costs = {cost["name"]: cost for cost in content}
     assert list(costs) == [
         *("teacher, PyTorch", "student, PyTorch", "student.onnx, ONNX Runtime", "student.pt2, PyTorch"),
         "student.int8.onnx, ONNX Runtime",
@@ -126,9 +126,9 @@ def test_a_student_without_a_teacher_is_shown_alone(preceptor, teacher, tmp_path
         shutil.copy(teacher / name, copy)
     for number, folder in enumerate((teacher, copy)):
         done = preceptor("export", folder, "--out", tmp_path / str(number), "--format", "state-dict", "--json")
-        told = json.loads(done.out)
-        assert (told["teacher"], [cost["name"] for cost in told["costs"]]) == (None, ["student, PyTorch"])
-        assert told["without_teacher"] == "the run has no single network as teacher"
+        content = json.loads(done.out)
+        assert (content["teacher"], [cost["name"] for cost in content["costs"]]) == (None, ["student, PyTorch"])
+        assert content["without_teacher"] == "the run has no single network as teacher"
 
 
 def test_a_teacher_that_is_gone_is_said_to_be(preceptor, student, tmp_path):
@@ -195,7 +195,7 @@ def test_a_file_that_does_not_agree_leaves_nothing(preceptor, student, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["--teacher", "gone"], "gone: no such folder"),
         (["--format", "pt2", "--int8", "static"], "int8 is made from the ONNX file: give --format onnx with it"),
@@ -204,10 +204,10 @@ def test_a_file_that_does_not_agree_leaves_nothing(preceptor, student, tmp_path,
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_done_is_one_line(preceptor, student, tmp_path, words, says):
+def test_what_cannot_be_done_is_one_line(preceptor, student, tmp_path, words, message):
     done = nothing_left(preceptor, tmp_path / "out", student, *words)
     assert done.code == 2
-    assert says in done.err
+    assert message in done.err
 
 
 def test_a_score_of_the_teachers_is_refused(preceptor, student, tmp_path):

@@ -78,17 +78,17 @@ def test_an_unknown_mode_is_refused(deployment):
 
 def test_answer_quality_by_hand(deployment):
     test, export = digits().test, deployment.exports["onnx"]
-    found = answer_quality(export.run, test.images, test.labels, "softmax_response")
+    quality = answer_quality(export.run, test.images, test.labels, "softmax_response")
     output = export.run(test.images)
     wrong = (output.label != test.labels).numpy()
     answered = output.answered.numpy()
-    assert found.images == len(test)
-    assert found.accuracy == pytest.approx(1 - wrong.mean())
-    assert found.coverage == pytest.approx(answered.mean())
-    assert found.risk == pytest.approx(wrong[answered].mean())
-    assert found.selective.score == "softmax_response"
-    assert found.selective.aurc == pytest.approx(aurc(output.score, output.label != test.labels))
-    assert found.selective.error_at_coverage["100"] == pytest.approx(wrong.mean())
+    assert quality.images == len(test)
+    assert quality.accuracy == pytest.approx(1 - wrong.mean())
+    assert quality.coverage == pytest.approx(answered.mean())
+    assert quality.risk == pytest.approx(wrong[answered].mean())
+    assert quality.selective.score == "softmax_response"
+    assert quality.selective.aurc == pytest.approx(aurc(output.score, output.label != test.labels))
+    assert quality.selective.error_at_coverage["100"] == pytest.approx(wrong.mean())
 
 
 def test_a_file_that_answers_nothing_has_no_risk(deployment):
@@ -99,5 +99,5 @@ def test_a_file_that_answers_nothing_has_no_risk(deployment):
         return output._replace(answered=output.answered & False)
 
     test = digits().test
-    found = answer_quality(never, test.images, test.labels, "softmax_response")
-    assert (found.coverage, found.risk) == (0.0, None)
+    quality = answer_quality(never, test.images, test.labels, "softmax_response")
+    assert (quality.coverage, quality.risk) == (0.0, None)

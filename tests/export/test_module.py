@@ -76,7 +76,7 @@ def test_a_score_that_needs_more_than_the_student_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "says"),
+    ("name", "options", "message"),
     [
         ("softmax", {}, "unknown score 'softmax': did you mean 'softmax_response'"),
         ("reservation", {}, "needs a student whose head may abstain"),
@@ -86,7 +86,7 @@ def test_a_score_that_needs_more_than_the_student_is_refused(name):
     ],
     ids=lambda value: str(value),
 )
-def test_a_decision_that_cannot_be_taken_is_refused(name, options, says):
+def test_a_decision_that_cannot_be_taken_is_refused(name, options, message):
     network, card = student()
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         ExportModule(network, card.model_copy(update={"decision": decision(name, 0.5, options=options)}))

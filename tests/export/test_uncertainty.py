@@ -32,21 +32,21 @@ def test_there_is_one_for_every_score_that_needs_the_student_alone():
 @given(seed=st.integers(0, 2**16), scale=st.sampled_from([0.01, 0.3, 1.0, 5.0, 30.0]))
 def test_it_is_the_distance_of_the_librarys_score_from_full_confidence(name, options, seed, scale):
     outputs = rows(seed, scale)
-    found = uncertainties(name, outputs, **options)
-    assert found.dtype == torch.float32
+    values = uncertainties(name, outputs, **options)
+    assert values.dtype == torch.float32
     wanted = UNCERTAINTIES[name].maximum - confidence(name, Answers(outputs, abstains=True), **options)
     room = UNCERTAINTIES[name].floor * max(1.0, float(outputs.abs().max()))
-    assert ((found.double() - wanted).abs() <= 2e-5 * wanted.abs() + room).all()
+    assert ((values.double() - wanted).abs() <= 2e-5 * wanted.abs() + room).all()
 
 
 @pytest.mark.parametrize("name", UNCERTAINTIES)
 def test_equal_logits_are_finite(name):
     options = OPTIONS.get(name, [{}])[-1]
-    found = uncertainties(name, torch.zeros(2, CLASSES + 1), **options)
+    values = uncertainties(name, torch.zeros(2, CLASSES + 1), **options)
     wanted = UNCERTAINTIES[name].maximum - confidence(
         name, Answers(torch.zeros(2, CLASSES + 1), abstains=True), **options
     )
-    assert found.tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
+    assert values.tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("ahead", [5.0, 20.0, 40.0, 60.0])
@@ -64,9 +64,9 @@ def test_it_keeps_its_digits_where_the_confidence_is_one(ahead):
 @pytest.mark.parametrize("p", [20.0, 60.0])
 def test_a_large_power_overflows_nothing(p):
     outputs = rows(0, 1e3)
-    found = uncertainties("max_logit_p_norm", outputs, p=p)
+    values = uncertainties("max_logit_p_norm", outputs, p=p)
     wanted = -confidence("max_logit_p_norm", Answers(outputs, abstains=True), p=p)
-    assert found.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
+    assert values.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["softmax_response", "margin"])

@@ -25,11 +25,11 @@ def verdict(decided, spoil=lambda output: output):
 
 
 def test_a_true_file_agrees(decided):
-    found = verdict(decided)
-    assert found.images == 64
-    assert found.probability_difference <= 1e-6
-    assert found.score_difference <= 1e-6
-    assert (found.near_threshold, found.decided_otherwise) == (0, 0)
+    agreement = verdict(decided)
+    assert agreement.images == 64
+    assert agreement.probability_difference <= 1e-6
+    assert agreement.score_difference <= 1e-6
+    assert (agreement.near_threshold, agreement.decided_otherwise) == (0, 0)
 
 
 def only_in_batches_of(size, change):
@@ -41,7 +41,7 @@ def only_in_batches_of(size, change):
 
 @pytest.mark.parametrize("size", [1, 7, 64])
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda output: output._replace(label=(output.label + 1) % 10), "labels in batches of"),
         (lambda output: output._replace(probabilities=output.probabilities + 2e-4), "a probability differs by 2"),
@@ -55,8 +55,8 @@ def only_in_batches_of(size, change):
     ],
     ids=["label", "probability", "nan", "score", "decision", "fewer"],
 )
-def test_what_differs_is_an_error_in_whatever_batch(decided, size, change, says):
-    with pytest.raises(MachineError, match=f"^file: differs from the student: .*{says}.*not written"):
+def test_what_differs_is_an_error_in_whatever_batch(decided, size, change, message):
+    with pytest.raises(MachineError, match=f"^file: differs from the student: .*{message}.*not written"):
         verdict(decided, only_in_batches_of(size, change))
 
 
@@ -72,8 +72,8 @@ def test_a_sample_at_its_threshold_may_be_decided_by_rounding():
         fifth = (shown == images()[5]).flatten(1).all(dim=1)
         return output._replace(answered=torch.where(fifth, ~wanted.output.answered[5], output.answered))
 
-    found = check("file", the_other_way, images(), wanted)
-    assert (found.near_threshold, found.decided_otherwise) == (1, 1)
+    agreement = check("file", the_other_way, images(), wanted)
+    assert (agreement.near_threshold, agreement.decided_otherwise) == (1, 1)
 
 
 def test_some_images_are_spread_over_all():

@@ -11,9 +11,9 @@ NAMES = ("ant", "bee", "cat")
 
 
 def test_shapes_are_listed_with_the_size_of_the_student():
-    found = shapes_finding(digits(), nn.Linear(12, 5), None)
-    assert found.status == "ok"
-    assert (found.numbers["classes"], found.numbers["height"], found.numbers["student_parameters"]) == (10, 8, 65)
+    finding = shapes_finding(digits(), nn.Linear(12, 5), None)
+    assert finding.status == "ok"
+    assert (finding.numbers["classes"], finding.numbers["height"], finding.numbers["student_parameters"]) == (10, 8, 65)
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ def test_shapes_are_listed_with_the_size_of_the_student():
     ],
 )
 def test_labels(labels, status, message):
-    found = labels_finding(torch.tensor(labels), NAMES)
-    assert found.status == status
-    assert message in found.message
-    assert bool(found.remedy) == (status != "ok")
+    finding = labels_finding(torch.tensor(labels), NAMES)
+    assert finding.status == status
+    assert message in finding.message
+    assert bool(finding.remedy) == (status != "ok")
 
 
 def gray(shades: list[int], labels: list[int]) -> ImageSet:
@@ -52,13 +52,13 @@ def held(*indices: int) -> torch.Tensor:
     ids=["all different", "same label", "two labels", "leaks"],
 )
 def test_images_equal_in_every_pixel(train, test, held_out, numbers):
-    found = duplicates_finding(train, test, held_out)
-    assert tuple(found.numbers.values()) == numbers
+    finding = duplicates_finding(train, test, held_out)
+    assert tuple(finding.numbers.values()) == numbers
     _, relabeled, pair, *leaks = numbers
-    assert found.status == ("warning" if relabeled or any(leaks) else "ok")
-    assert (pair is None) or "index 1 and 3" in found.message
-    assert any(leaks) == ("1 training images are in the test set too" in found.message)
-    assert any(leaks) == ("1 training images are in the held-out images too" in found.message)
+    assert finding.status == ("warning" if relabeled or any(leaks) else "ok")
+    assert (pair is None) or "index 1 and 3" in finding.message
+    assert any(leaks) == ("1 training images are in the test set too" in finding.message)
+    assert any(leaks) == ("1 training images are in the held-out images too" in finding.message)
 
 
 def test_few_names():

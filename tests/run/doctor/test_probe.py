@@ -66,10 +66,10 @@ FINE = LossScale(2.0, 1.0, since=0.0, until=1.0)
     ],
 )
 def test_two_terms(other, status, message):
-    found = loss_finding({"ce": FINE, "kl": other})
-    assert found.status == status
-    assert message in found.message
-    assert ("kl" in found.numbers["terms"]) == (status != "problem")
+    finding = loss_finding({"ce": FINE, "kl": other})
+    assert finding.status == status
+    assert message in finding.message
+    assert ("kl" in finding.numbers["terms"]) == (status != "problem")
 
 
 def test_terms_active_at_different_times_are_not_compared():

@@ -24,9 +24,9 @@ SWAPPED = RIGHT[:, [1, 0, 2]]
 
 
 def test_an_able_teacher():
-    found = accuracy_finding(label_order(RIGHT), RIGHT, NAMES)
-    assert found.status == "ok"
-    assert (found.numbers["accuracy"], found.numbers["classes_predicted"]) == (135 / 146, 3)
+    finding = accuracy_finding(label_order(RIGHT), RIGHT, NAMES)
+    assert finding.status == "ok"
+    assert (finding.numbers["accuracy"], finding.numbers["classes_predicted"]) == (135 / 146, 3)
 
 
 @pytest.mark.parametrize(
@@ -38,17 +38,17 @@ def test_an_able_teacher():
 )
 def test_a_teacher_no_better_than_a_constant(counts, message):
     confusion = torch.tensor(counts)
-    found = accuracy_finding(label_order(confusion), confusion, NAMES)
-    assert found.status == "problem"
-    assert message in found.message
+    finding = accuracy_finding(label_order(confusion), confusion, NAMES)
+    assert finding.status == "problem"
+    assert message in finding.message
 
 
 def test_an_order_that_is_right_and_one_that_is_not():
     assert order_finding(label_order(RIGHT), NAMES).status == "ok"
-    found = order_finding(label_order(SWAPPED), NAMES)
-    assert found.status == "problem"
-    assert "class 'ant' is output 1 ('bee'), class 'bee' is output 0 ('ant')" in found.message
-    assert found.numbers["moved"] == [{"class": "ant", "output": 1}, {"class": "bee", "output": 0}]
+    finding = order_finding(label_order(SWAPPED), NAMES)
+    assert finding.status == "problem"
+    assert "class 'ant' is output 1 ('bee'), class 'bee' is output 0 ('ant')" in finding.message
+    assert finding.numbers["moved"] == [{"class": "ant", "output": 1}, {"class": "bee", "output": 0}]
 
 
 VARIED = torch.tensor([[2.0, 0.1, -1.0], [0.0, 3.0, 0.5], [1.0, 1.5, 4.0]])
@@ -68,10 +68,10 @@ VARIED = torch.tensor([[2.0, 0.1, -1.0], [0.0, 3.0, 0.5], [1.0, 1.5, 4.0]])
     ],
 )
 def test_logits(logits, status, message):
-    found = logits_finding(logits)
-    assert found.status == status
-    assert message in found.message
-    assert ("--teacher-output probabilities" in found.remedy) == (status == "warning")
+    finding = logits_finding(logits)
+    assert finding.status == status
+    assert message in finding.message
+    assert ("--teacher-output probabilities" in finding.remedy) == (status == "warning")
 
 
 class Means(nn.Module):
@@ -106,9 +106,9 @@ def test_a_deterministic_teacher():
     [("random", "two queries of the same images differ"), ("batch", "depend on the others in the batch")],
 )
 def test_what_eval_does_not_switch_off_is_a_problem(fault, message):
-    found = determinism(teacher_of(fault))
-    assert found.status == "problem"
-    assert message in found.message
+    finding = determinism(teacher_of(fault))
+    assert finding.status == "problem"
+    assert message in finding.message
 
 
 def test_a_teacher_put_in_training_mode_behind_our_back():
@@ -155,10 +155,10 @@ def test_the_normalization_a_network_was_made_for_is_clearly_better():
     assert set(names) == {"none (0 to 1)", "none (0 to 255)", "mean 0.5, std 0.5"}
     assert names["none (0 to 1)"].accuracy == 1.0
     assert names["none (0 to 1)"].gain == pytest.approx(1 - stated)
-    found = normalization_finding("the teacher", stated, others, 200)
-    assert found.status == "problem"
-    assert "none (0 to 1)" in found.message
-    assert "mean [0] and std [1]" in found.remedy
+    finding = normalization_finding("the teacher", stated, others, 200)
+    assert finding.status == "problem"
+    assert "none (0 to 1)" in finding.message
+    assert "mean [0] and std [1]" in finding.remedy
 
 
 def test_a_right_normalization_stands():
@@ -205,6 +205,6 @@ def test_imagenets_normalization_is_for_color():
     ],
 )
 def test_the_share_a_correction_changes(apply_to, affected, status):
-    found = correction_finding(apply_to, torch.tensor(affected, dtype=torch.bool))
-    assert found.status == status
-    assert found.numbers["affected"] == (0 if apply_to is None else sum(affected))
+    finding = correction_finding(apply_to, torch.tensor(affected, dtype=torch.bool))
+    assert finding.status == status
+    assert finding.numbers["affected"] == (0 if apply_to is None else sum(affected))
