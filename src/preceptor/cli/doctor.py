@@ -1,4 +1,4 @@
-"""``preceptor doctor``: what is wrong with a run, told before it is run."""
+"""``preceptor doctor``: checks of a run before it is trained."""
 
 import argparse
 import json
@@ -17,8 +17,8 @@ EXAMPLES = """examples:
   preceptor doctor --teacher big.onnx --teacher-output logits --data folder:photos --json
   preceptor doctor --config runs/kd/run.yaml --quick
 
-Takes what preceptor distill takes, but for --out: nothing is written, and nothing is trained but a copy for a few
-steps. Ends with 0 when no problem was found, warnings or not, and with 2 when one was.
+Takes what preceptor distill takes, but for --out: nothing is written, and only a copy of the student is
+trained, for a few steps. Ends with 0 without a problem, warnings or not, and with 2 with one.
 """
 
 WIDTH = 100
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from preceptor.cli.options import add_run_options, add_student_options, add_teacher_options
 
     parser.epilog = EXAMPLES
-    parser.add_argument("--quick", action="store_true", help="only what every distill looks at when it starts")
+    parser.add_argument("--quick", action="store_true", help="only the checks that every distill makes when it starts")
     add_student_options(parser)
     add_teacher_options(parser)
     add_run_options(parser, writes=False)
@@ -66,12 +66,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _show(diagnosis: "Diagnosis") -> None:
     for finding in diagnosis.findings:
-        _wrapped(f"{finding.status:<9}{finding.name:<18}", finding.found)
+        _wrapped(f"{finding.status:<9}{finding.name:<18}", finding.message)
         if finding.remedy:
             _wrapped(" " * (INDENT - 3) + "-> ", finding.remedy)
     problems, warnings = len(diagnosis.of("problem")), len(diagnosis.of("warning"))
     fine = len(diagnosis.findings) - problems - warnings
-    print(f"problems: {problems}, warnings: {warnings}, in order: {fine}")
+    if problems or warnings:
+        print(f"problems: {problems}, warnings: {warnings}, passed: {fine}")
+    else:
+        print(f"{fine} checks passed")
 
 
 def _wrapped(before: str, text: str) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,13 @@ def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> N
     content = {**defaults, **(read_config(arguments.config) if arguments.config else {})}
     config = resolve(content, given_settings(arguments), str(arguments.config or "the configuration"))
     silent = arguments.quiet or arguments.json
+    findings: list[Finding] = []
+
+    def tell(finding: "Finding") -> None:
+        findings.append(finding)
+        if not silent:
+            warn(finding)
+
     with ProgressBar(config.student, quiet=silent) as bar:
         result = run(
             config,
@@ -31,9 +39,9 @@ def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> N
             bar,
             profile=arguments.profile,
             checkpoint_seconds=arguments.checkpoint_every,
-            tell=None if silent else warn,
+            tell=tell,
         )
-    show(result, config, arguments)
+    show(result, config, arguments, findings)
     if arguments.profile and not (arguments.json or arguments.quiet):
         print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
 
@@ -43,10 +51,13 @@ def warn(finding: "Finding") -> None:
     print(f"preceptor: {finding.status}: {' '.join(finding.line().split())}", file=sys.stderr)
 
 
-def show(result: "RunResult", config: "RunConfig", arguments: argparse.Namespace) -> None:
+def show(
+    result: "RunResult", config: "RunConfig", arguments: argparse.Namespace, findings: "Sequence[Finding] | None" = None
+) -> None:
     """What a run came to, for people or for scripts."""
     if arguments.json:
-        json.dump({**asdict(result), "folder": str(result.folder)}, sys.stdout)
+        checked = {} if findings is None else {"doctor": [asdict(finding) for finding in findings]}
+        json.dump({**asdict(result), "folder": str(result.folder), **checked}, sys.stdout)
         print()
     elif not arguments.quiet:
         _show(result, config)

@@ -10,7 +10,7 @@ from safetensors.torch import load
 
 from preceptor.errors import InputError, MachineError
 from preceptor.export import Export, check_formats, check_places, export_student, put_in_place
-from preceptor.export.make import FILES
+from preceptor.export.formats import FILES
 from preceptor.metrics import which_answered
 from preceptor.models import ModelCard, load_student, seeded_model
 from tests.export.students import answers, decision, images, student
@@ -25,30 +25,30 @@ def bare_session(deployment):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 64])
-def test_the_onnx_file_says_what_the_student_says(deployment, count):
-    said = answers(deployment.network, deployment.card, images(count))
+def test_the_onnx_file_has_the_students_outputs(deployment, count):
+    wanted = answers(deployment.network, deployment.card, images(count))
     outputs = ["label", "probabilities", "score", "answered"]
     label, probabilities, score, answered = bare_session(deployment).run(outputs, {"images": images(count).numpy()})
-    wanted = said.class_logits.double().softmax(dim=1)
-    assert label.tolist() == said.prediction.tolist()
-    np.testing.assert_allclose(probabilities, wanted.numpy(), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(score, wanted.amax(dim=1).numpy(), rtol=0, atol=1e-6)
-    assert answered.tolist() == which_answered(deployment.card.decision, said).tolist()
+    probabilities_wanted = wanted.class_logits.double().softmax(dim=1)
+    assert label.tolist() == wanted.prediction.tolist()
+    np.testing.assert_allclose(probabilities, probabilities_wanted.numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(score, probabilities_wanted.amax(dim=1).numpy(), rtol=0, atol=1e-6)
+    assert answered.tolist() == which_answered(deployment.card.decision, wanted).tolist()
 
 
-def test_the_onnx_file_tells_what_it_takes_and_gives(deployment):
+def test_the_onnx_file_states_its_inputs_and_outputs(deployment):
     session = bare_session(deployment)
     (taken,) = session.get_inputs()
     assert (taken.name, taken.type, taken.shape) == ("images", "tensor(uint8)", ["batch", 1, 8, 8])
-    assert [(given.name, given.type, given.shape) for given in session.get_outputs()] == [
+    assert [(each.name, each.type, each.shape) for each in session.get_outputs()] == [
         ("label", "tensor(int64)", ["batch"]),
         ("probabilities", "tensor(float)", ["batch", 10]),
         ("score", "tensor(float)", ["batch"]),
         ("answered", "tensor(bool)", ["batch"]),
     ]
-    told = session.get_modelmeta().custom_metadata_map
-    assert json.loads(told["class_names"]) == list(deployment.card.class_names)
-    assert ModelCard.model_validate_json(told["card"]) == deployment.card
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == list(deployment.card.class_names)
+    assert ModelCard.model_validate_json(metadata["card"]) == deployment.card
 
 
 def test_the_onnx_file_is_one_file_of_plain_operators(deployment):
@@ -66,25 +66,25 @@ def test_the_onnx_file_is_one_file_of_plain_operators(deployment):
     assert not {"Conv", "Gemm", "MatMul"} & outside
 
 
-def test_nothing_says_where_it_was_made(deployment):
-    here = [str(Path.cwd()).encode(), b"site-packages", b"deployed.py"]
+def test_nothing_shows_where_it_was_made(deployment):
+    here = [str(Path.cwd()).encode(), b"site-packages", b"module.py"]
     pt2 = zipfile.ZipFile(io.BytesIO(deployment.exports["pt2"].contents["student.pt2"]))
     contents = [deployment.exports["onnx"].contents["student.onnx"], *(pt2.read(name) for name in pt2.namelist())]
     for content in contents:
         assert not any(place in content for place in here)
 
 
-def test_the_program_says_what_the_student_says(deployment, tmp_path):
+def test_the_program_has_the_students_outputs(deployment, tmp_path):
     put_in_place(tmp_path, [deployment.exports["pt2"]])
     entries = {"student.json": ""}
     program = torch.export.load(tmp_path / "student.pt2", extra_files=entries)
-    said = answers(deployment.network, deployment.card, images(5))
+    wanted = answers(deployment.network, deployment.card, images(5))
     label, probabilities, score, answered = program.module()(images(5))
-    assert label.tolist() == said.prediction.tolist()
-    wanted = said.class_logits.double().softmax(dim=1)
-    torch.testing.assert_close(probabilities.double(), wanted, rtol=0, atol=1e-6)
-    torch.testing.assert_close(score.double(), wanted.amax(dim=1), rtol=0, atol=1e-6)
-    assert answered.tolist() == which_answered(deployment.card.decision, said).tolist()
+    assert label.tolist() == wanted.prediction.tolist()
+    probabilities_wanted = wanted.class_logits.double().softmax(dim=1)
+    torch.testing.assert_close(probabilities.double(), probabilities_wanted, rtol=0, atol=1e-6)
+    torch.testing.assert_close(score.double(), probabilities_wanted.amax(dim=1), rtol=0, atol=1e-6)
+    assert answered.tolist() == which_answered(deployment.card.decision, wanted).tolist()
     assert ModelCard.model_validate_json(entries["student.json"]) == deployment.card
 
 
@@ -123,17 +123,15 @@ def test_a_residual_network_on_images_large_enough_for_channels_last():
     assert kinds.count("Conv") == 9
 
 
-def test_a_file_that_says_something_else_is_an_error(monkeypatch):
+def test_a_file_of_other_weights_is_an_error(monkeypatch):
     """What is written is run: weights that changed on the way are noticed."""
-    from preceptor.export import make
+    from preceptor.export import formats
 
-    def write_another(program, card, path):
-        other, _ = student(sharpness=3.0)
-        make.save_program(make.traced(make.ExportModule(other, card), card), card, path)
-
-    monkeypatch.setitem(make._WRITERS, "pt2", write_another)
     network, card = student()
-    with pytest.raises(MachineError, match=r"student.pt2: does not say what the student says: .*not written"):
+    other = formats.ExportModule(student(sharpness=3.0)[0], card)
+    traced = formats._traced(other, card)
+    monkeypatch.setattr(formats, "_traced", lambda module, card: traced)
+    with pytest.raises(MachineError, match=r"student.pt2: differs from the student: .*not written"):
         export_student(network, card, images(), ("pt2",))
 
 
@@ -161,7 +159,7 @@ def test_a_decision_the_student_cannot_take_is_refused_before_the_work():
         export_student(network, card, images(), FILES)
 
 
-def test_a_student_that_says_nothing_finite_is_refused():
+def test_a_student_whose_outputs_are_not_finite_is_refused():
     network, card = student()
     with torch.no_grad():
         network.head.bias[0] = float("nan")
@@ -182,7 +180,7 @@ def test_an_architecture_that_cannot_be_traced_is_named():
 
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "student.pt2").write_text("dear")
-    with pytest.raises(InputError, match=r"student.pt2: is there already"):
+    with pytest.raises(InputError, match=r"student.pt2: exists, and nothing is overwritten"):
         check_places(tmp_path, ["student.onnx", "student.pt2"])
     check_places(tmp_path, ["student.onnx"])
     check_places(tmp_path / "new" / "folder", ["student.pt2"])
@@ -191,7 +189,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 def test_a_place_inside_a_file_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("dear")
-    with pytest.raises(InputError, match=r"notes.txt: is a file"):
+    with pytest.raises(InputError, match=r"notes.txt: is a file; expected a folder"):
         check_places(tmp_path / "notes.txt" / "deep", ["student.onnx"])
 
 
