@@ -34,22 +34,26 @@ from which this page is written (`python -m tests.bad_input.document`).
 
 ## Images that are converted
 
-Where pixels have one meaning in 8 bits a channel, gray or RGB, they are converted, and nothing is said: black and
+Where pixels have one meaning in 8 bits a channel, gray or RGB, they are converted without a message: black and
 white, gray, palettes, RGB, CMYK, YCbCr and LAB; of 16-bit color the upper 8 bits; of a camera's JPEG with a preview in
-it (MPO) the photograph. An alpha channel is dropped, an orientation tag not heeded. If all images of a folder are gray
-they stay gray; if any is not, all become RGB. What has more than one meaning is refused: 16-bit gray, whose values have
-no common scale, floating point, and several pictures in one file.
+it (MPO) the photograph. Images are turned upright by their EXIF orientation, and transparent pixels are composed on
+white, in training, `predict` and the example in `examples/serve_onnx` alike. If all images of a folder are gray they
+stay gray; if any is not, all become RGB. What has more than one meaning is refused: 16-bit gray, whose values have no
+common scale, floating point, and several pictures in one file.
+
+Passed by are hidden files, `Thumbs.db`, `desktop.ini`, `__MACOSX`, and texts by their suffix (`.json`, `.csv`, `.tsv`,
+`.txt`, `.xml`, `.yaml`, `.yml`, `.md`, `.html`). Class names are compared in Unicode normal form C.
 
 No image of more than 67,108,864 pixels (8,192 x 8,192) is decoded.
 
 ## Going on without bad images
 
-`--skip-bad-images` (`skip_bad_images: true`) leaves out what a row under "Images in folders" would refuse in a single
-image: what cannot be read or decoded, has too many pixels, or no one meaning; every copy of an image in two classes;
-the training copy of an image in the test set. One line on standard error counts them and names the first three,
-`skipped_images.txt` in the run's folder names all, each with its reason, and the record in `run.yaml` has their
-number. What is left out follows from the files alone. A class or a test set that nothing is left of is still an error,
-and so are images of different sizes without `--image-size`.
+`--skip-bad-images` (`skip_bad_images: true`) leaves out each image that cannot be read or decoded, has too many pixels,
+or no one meaning; every copy of an image in two classes; the training copy of an image in the validation or test set.
+Without it the error names the first and counts the others. With it, one line on standard error counts them and names
+the first three, `skipped_images.txt` in the run's folder names all, each with its reason, and the record in `run.yaml`
+has their number. What is left out follows from the files alone. A class, a validation or a test set without any image left is
+still an error, and so are images of different sizes without `--image-size`.
 """
 
 
