@@ -90,7 +90,7 @@ def quick_findings(material: RunContext) -> list[Finding]:
 
 def _thorough(config: RunConfig, material: RunContext, asks_itself: bool) -> list[Finding]:
     data = material.dataset
-    found = [duplicates_finding(duplicates(data.train, data.test, material.held_out))]
+    found = [duplicates_finding(duplicates(data.train_and_validation(), data.test, material.held_out))]
     if material.teacher is not None:
         found += [*_about(material.teacher, material), *_normalizations(material.teacher, material)]
     try:
