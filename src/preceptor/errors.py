@@ -1,6 +1,6 @@
 """The errors a user can cause or cure. Each message says what was given, what is allowed and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _SHOWN = 80
@@ -44,6 +44,12 @@ def out_of_memory(error: BaseException) -> bool:
     return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in told))
 
 
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first few of some names, and the number of the others."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
 def first_line(error: BaseException) -> str:
     """What an error of a library says, or else its kind: their further lines are not for the user."""
     said = str(error).strip()
@@ -52,6 +58,10 @@ def first_line(error: BaseException) -> str:
 
 class SkippedImages(Warning):
     """Images were left out because they cannot be used, as was asked for."""
+
+
+class ValidationSetUsed(Warning):
+    """A data set's own validation images are held out, in place of a share of the training images."""
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> InputError:

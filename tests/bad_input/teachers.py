@@ -117,19 +117,19 @@ ROWS = [
     Row(
         "a logits file cut short",
         lambda b: b.taught_by(b.file("said.npy", b"\x93NUMPY")),
-        "said.npy: not a readable .npy file of numbers (…): write it with numpy.save",
+        "said.npy: not a readable .npy file of numbers (…); write it with numpy.save",
     ),
     Row(
         "a zero-byte logits file",
         lambda b: b.taught_by(b.file("said.npy", b"")),
-        "said.npy: not a readable .npy file of numbers (…): write it with numpy.save",
+        "said.npy: not a readable .npy file of numbers (…); write it with numpy.save",
     ),
     Row(
         "a logits file that is a pickle",
         lambda b: b.taught_by(b.file("said.npy", b"\x80\x04cos\nsystem\n.")),
         (
             "said.npy: not a readable .npy file of numbers (it holds pickled objects, which are never "
-            "loaded): write it with numpy.save"
+            "loaded); write it with numpy.save"
         ),
     ),
     Row(
@@ -200,22 +200,22 @@ ROWS = [
     Row(
         "safetensors cut short",
         lambda b: b.distill(teacher=b.truncated()),
-        "teacher/student.safetensors: not a whole safetensors file: …: copy or train it again",
+        "teacher/student.safetensors: not a whole safetensors file (…); copy or train it again",
     ),
     Row(
         "zero-byte safetensors",
         lambda b: b.distill(teacher=b.weights(b"")),
-        "teacher/student.safetensors: not a whole safetensors file: …: copy or train it again",
+        "teacher/student.safetensors: not a whole safetensors file (…); copy or train it again",
     ),
     Row(
         "a pickle called safetensors",
         lambda b: b.distill(teacher=b.weights(b"\x80\x04cos\nsystem\n.")),
-        ("teacher/student.safetensors: a pickle, not safetensors: it is not opened, as a pickle can run any code"),
+        ("teacher/student.safetensors: a pickle, not safetensors; not opened, since a pickle can run any code"),
     ),
     Row(
         "a file of torch.save called safetensors",
         lambda b: b.distill(teacher=b.saved_by_torch()),
-        ("teacher/student.safetensors: a pickle, not safetensors: it is not opened, as a pickle can run any code"),
+        ("teacher/student.safetensors: a pickle, not safetensors; not opened, since a pickle can run any code"),
     ),
     Row(
         "a card cut short",
@@ -240,7 +240,7 @@ ROWS = [
     Row(
         "a folder without a network",
         lambda b: b.distill(teacher=b.folder),
-        "student.json: no such file: the folder holds no complete student",
+        "student.json: no such file; the folder holds no complete student",
     ),
     Row(
         "weights of torch.save as teacher",

@@ -84,6 +84,11 @@ class Workbench(Bench):
         np.save(self.folder / "labels.npy", array, allow_pickle=True)
         return self.train("--train-labels", self.folder / "labels.npy")
 
+    def labels_text(self, name: str, content: str) -> list[object]:
+        """Training on labels from a text file."""
+        (self.folder / name).write_text(content)
+        return self.train("--train-labels", self.folder / name)
+
     def config(self, text: str | bytes) -> list[object]:
         content = text.encode() if isinstance(text, str) else text
         return self.train("--config", self.file("run.yaml", content))

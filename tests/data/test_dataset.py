@@ -97,7 +97,11 @@ def test_a_constant_channel_is_normalized_to_zero() -> None:
 
 @pytest.mark.parametrize(
     ("mean", "std", "said"),
-    [((0.5,), (0.0,), "values above 0"), ((0.5,), (0.1, 0.2), "1 means and 2 deviations"), ((), (), "0 means")],
+    [
+        ((0.5,), (0.0,), "values of at least 1e-12"),
+        ((0.5,), (0.1, 0.2), "1 means and 2 deviations"),
+        ((), (), "0 means"),
+    ],
 )
 def test_impossible_normalizations(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
     with pytest.raises(InputError, match=said):
@@ -105,7 +109,7 @@ def test_impossible_normalizations(mean: tuple[float, ...], std: tuple[float, ..
 
 
 def test_wrong_channels_and_no_images_are_refused() -> None:
-    with pytest.raises(InputError, match="images of 1 channels, normalization for 3"):
+    with pytest.raises(InputError, match="images have 1 channels; the normalization is for 3"):
         CIFAR(picture(2, 1, 4, 4))
     with pytest.raises(InputError, match="no image"):
         Normalization.from_images(picture(0, 3, 4, 4))
@@ -132,14 +136,14 @@ def test_sound_data_sets_pass() -> None:
 @pytest.mark.parametrize(
     ("train", "test", "changes", "said"),
     [
-        ([0, 1, 2, 3], [0], {}, r"'toys': train label 3 at position 3 is out of range; allowed are 0 to 2, or -1"),
-        ([0, -2, 1, 9], [0], {}, r"train label -2 at position 1 "),
-        ([0, 1, 2], [0, 3], {}, r"test label 3 at position 1 is out of range; allowed are 0 to 2$"),
-        ([0, 1, 2], [0, -1], {}, r"test label -1 at position 1 "),
+        ([0, 1, 2, 3], [0], {}, r"'toys': train label 3 at index 3 is out of range; expected 0 to 2, or -1"),
+        ([0, -2, 1, 9], [0], {}, r"train label -2 at index 1 "),
+        ([0, 1, 2], [0, 3], {}, r"test label 3 at index 1 is out of range; expected 0 to 2$"),
+        ([0, 1, 2], [0, -1], {}, r"test label -1 at index 1 "),
         ([0, 2, 0], [0], {}, r"no training image of class 'car' \(label 1\)"),
         ([0, -1], None, {}, r"'car' \(label 1\), 'doll' \(label 2\)"),
         ([0, 1, 2], [], {}, r"test set is empty"),
-        ([0, 0], None, {"class_names": ("ball",)}, r"1 class, a classifier needs at least 2"),
+        ([0, 0], None, {"class_names": ("ball",)}, r"1 class; a classifier needs at least 2"),
         (
             [0, 1, 2],
             None,

@@ -48,14 +48,14 @@ def test_a_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"train_labels": np.array([0, 1, 2, 3] * 2 + [0, 1, 2, 4_000_000_000])}, r"label 4000000000 at position 11"),
+        ({"train_labels": np.array([0, 1, 2, 3] * 2 + [0, 1, 2, 4_000_000_000])}, r"label 4000000000 at index 11"),
         ({"train_labels": np.array([0, 1, 3] * 4)}, r"no training image of class '2' \(label 2\)"),
-        ({"train_labels": np.full(12, -1)}, r"0 class, a classifier needs at least 2"),
+        ({"train_labels": np.full(12, -1)}, r"0 class; a classifier needs at least 2"),
         ({"train_labels": np.array([], dtype=int)}, r"0 class"),
         ({"train_labels": np.arange(11) % 4}, r"12 train images but 11 train labels"),
-        ({"test_labels": np.array([0, 1, 2, 4])}, r"test label 4 at position 3 is out of range; allowed are 0 to 3"),
+        ({"test_labels": np.array([0, 1, 2, 4])}, r"test label 4 at index 3 is out of range; expected 0 to 3"),
         ({"test_images": np.zeros((4, 9, 9, 3), np.uint8)}, r"test images have shape 3 x 9 x 9"),
-        ({"class_names": ["a", "b"]}, r"train label 2 at position 2 is out of range"),
+        ({"class_names": ["a", "b"]}, r"train label 2 at index 2 is out of range"),
     ],
 )
 def test_every_data_set_is_checked(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

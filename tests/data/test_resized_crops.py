@@ -79,10 +79,10 @@ def test_seeds_differ_and_flipping_can_be_left_out():
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"least_area": 0.0}, "least_area 0.0"),
-        ({"least_area": 1.5}, "least_area 1.5"),
-        ({"widest": 0.5}, "widest 0.5"),
-        ({"draws": 1}, "1 draws"),
+        ({"least_area": 0.0}, "least_area is 0.0"),
+        ({"least_area": 1.5}, "least_area is 1.5"),
+        ({"widest": 0.5}, "widest is 0.5"),
+        ({"draws": 1}, "draws is 1"),
     ],
 )
 def test_what_is_not_allowed(given, complaint):

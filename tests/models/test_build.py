@@ -65,7 +65,7 @@ def test_impossible_sizes(name, told):
 
 @pytest.mark.parametrize(("channels", "classes"), [(0, 10), (3, 0), (-1, 2)])
 def test_channels_and_classes_are_checked(channels, classes):
-    with pytest.raises(InputError, match=f"got {channels} and {classes}"):
+    with pytest.raises(InputError, match=f"channels is {channels} and classes {classes}; expected"):
         build_model("convnet4", channels=channels, classes=classes)
 
 

@@ -66,8 +66,8 @@ def changed(decision, **changes):
 @pytest.mark.parametrize(
     ("key", "content", "told"),
     [
-        ("decision", changed(ONE, class_thresholds=[0.5, 0.5, 0.5]), "threshold or class_thresholds, and not both"),
-        ("decision", changed(ONE, threshold=None), "give threshold or class_thresholds"),
+        ("decision", changed(ONE, class_thresholds=[0.5, 0.5, 0.5]), "expected either threshold or class_thresholds"),
+        ("decision", changed(ONE, threshold=None), "expected either threshold or class_thresholds"),
         ("decision", changed(ONE, joint=True), "joint goes with class_thresholds"),
         ("decision", changed(BY_CLASS, class_thresholds=[0.5, 0.5]), "2 class_thresholds for 3 classes"),
         ("decision", changed(ONE, threshold="NaN"), "finite number"),

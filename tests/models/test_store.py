@@ -148,7 +148,7 @@ def test_a_card_that_is_not_json(folder, content):
 
 def test_a_card_that_is_not_an_object(folder):
     (folder / "student.json").write_text("[1]")
-    refused(folder, "student.json: expected a JSON object, found list")
+    refused(folder, "student.json: is a JSON list; expected an object")
 
 
 def test_an_unknown_key_is_offered_the_nearest(folder):
@@ -206,11 +206,11 @@ class Bomb:
         return Path.touch, (self.target,)
 
 
-@pytest.mark.parametrize("training", [0, 2, 4, 5])
-def test_a_pickle_is_never_opened(folder, training):
-    bomb = pickle.dumps(Bomb(folder / "exploded"), training=training)
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_pickle_is_never_opened(folder, protocol):
+    bomb = pickle.dumps(Bomb(folder / "exploded"), protocol=protocol)
     (folder / "student.safetensors").write_bytes(bomb)
-    refused(folder, "student.safetensors", "not a whole safetensors file" if training == 0 else "a pickle")
+    refused(folder, "student.safetensors", "not a whole safetensors file" if protocol == 0 else "a pickle")
     assert not (folder / "exploded").exists()
 
 

@@ -138,7 +138,7 @@ def test_a_bank_in_front_of_files_alone_is_refused(teacher: Path, tmp_path: Path
         ({"teacher": ["T", "T"], "ensemble_weights": [1.0]}, "ensemble: 1 weights for 2 members"),
         ({"teacher": ["T", "T"], "ensemble_weights": [1.0, -1.0]}, "ensemble: weight -1.0, allowed are finite"),
         ({"teacher": "T", "cache_top_k": 3}, "cache_top_k = 3: there is no cache: give --cache DIR with it"),
-        ({"teacher": "gone"}, "gone: no such folder: give the folder of a run"),
+        ({"teacher": "gone"}, "gone: no such folder; give the folder of a run"),
     ],
     ids=lambda value: None if isinstance(value, dict) else " ".join(value.split()[:3]),
 )

@@ -1,4 +1,4 @@
-"""Classifiers from timm and torchvision (extra ``vision``), imported only when one is asked for."""
+"""Classifiers from timm and torchvision (extra ``vision``), imported when one is built."""
 
 import importlib
 import importlib.util

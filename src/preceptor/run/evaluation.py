@@ -176,10 +176,10 @@ def _config_of(shown: Shown) -> RunConfig | None:
 
 def _held_out(config: RunConfig | None, shown: Shown) -> ImageSet | None:
     """The training images that the run kept apart, where they are of this data set and not measured themselves."""
-    if config is None or shown.whole or shown.spec != config.data or config.validation == 0:
+    if config is None or shown.whole or shown.spec != config.data:
         return None
     _, positions = split(config, shown.dataset)
-    return shown.dataset.train.take(positions) if len(positions) else None
+    return shown.dataset.train_and_validation().take(positions) if len(positions) else None
 
 
 def _teacher(

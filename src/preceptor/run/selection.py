@@ -197,5 +197,6 @@ def _teacher(material: RunContext) -> LoadedTeacher:
 
 
 def data_fingerprint(dataset: Dataset) -> str:
-    """Of the training images and the labels given."""
-    return fingerprint({"images": dataset.train.images, "labels": dataset.train.labels})
+    """Of the training images, those of an own validation set, and their labels."""
+    images = dataset.train_and_validation()
+    return fingerprint({"images": images.images, "labels": images.labels})

@@ -8,7 +8,7 @@ from jaxtyping import Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from preceptor.data.arrays import unreadable
+from preceptor.data.arrays import not_readable
 from preceptor.errors import InputError
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.parquet import Table, read_parquet
@@ -75,7 +75,7 @@ def _read_npy(path: Path, images: int, classes: int) -> Shaped[ndarray, "images 
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
-        raise unreadable(path, error) from error
+        raise not_readable(path, error) from error
     if not isinstance(rows, ndarray):
         raise InputError(f"{path}: an archive of several arrays: expected one array saved by numpy.save")
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":

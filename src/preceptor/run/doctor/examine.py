@@ -18,9 +18,10 @@ from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.run.teaching import resolve_teacher
 from preceptor.teachers.label_order import LabelOrder, label_order
-from preceptor.training import NotFinite, Student
+from preceptor.training import NotFinite, Student, steps_in_epoch
+from preceptor.training.checks import check_students
+from preceptor.training.compile import check_compile
 from preceptor.training.device import choose_device, deterministic
-from preceptor.training.trainer import check_fit
 
 QUERIED = 64
 """Images whose logits are looked at."""
@@ -80,14 +81,15 @@ def _quick_findings(context: RunContext) -> list[Finding]:
 
 def _slow_findings(config: RunConfig, context: RunContext) -> list[Finding]:
     data, teacher, answers = context.dataset, context.teacher, context.answers
-    findings = [duplicates_finding(data.train, data.test, context.held_out)]
+    findings = [duplicates_finding(data.train_and_validation(), data.test, context.held_out)]
     if teacher is not None and answers is not None:
         view = context.rule.identity
         findings.append(teacher_checks.determinism_finding(teacher.networks, teacher.signal, *_queried(context), view))
         findings += _normalization_findings(teacher, context)
     try:
-        student = Student("student", context.student, context.loss)
-        check_fit([student], context.positions, config.training, config.compile, context.train.images.device)
+        steps = config.training.epochs * steps_in_epoch(len(context.positions), config.training.batch_size)
+        check_students([Student("student", context.student, context.loss)], steps)
+        check_compile(config.compile, context.train.images.device)
         resolve_selection(config, context)
         teacher = resolve_teacher(config, context, compiles_it=False)
     except InputError as error:
