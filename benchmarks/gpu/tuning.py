@@ -186,8 +186,8 @@ def _room(job: Job, stack: ExitStack, teacher: str, student: str, images: int, e
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.folder)))
     layout = Layout(samples=images, views=RULE.count, classes=CLASSES)
     given = CacheKey.of("untrained", "made up", NORMALIZE, RULE, [str(number) for number in range(CLASSES)])
-    cache = stack.enter_context(open_cache(folder / "cache", given, layout, plain.fast()))
-    fill(cache, train.images, RULE, batch_size=1024)
+    cache = stack.enter_context(open_cache(folder / "cache", given, layout, plain.fast(), batch_size=1024))
+    fill(cache, train.images, RULE)
     return Room(train, plain, cache, student, epochs)
 
 

@@ -19,6 +19,7 @@ from preceptor.metrics import Metrics, evaluate
 from preceptor.metrics.logits import network_logits
 from preceptor.models import save_checkpoint, save_student
 from preceptor.models.checkpoints import kept_epochs
+from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Diagnosis, Finding, quick_look
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, SKIPPED_FILE, RunFolder, check_free, versions
@@ -28,7 +29,6 @@ from preceptor.run.scores import Scores, save_scores
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.teaching import resolve_teacher
 from preceptor.teachers import TeacherCheck
 from preceptor.training import Callback, NotFinite, Silent, Student, fit
 from preceptor.training.callbacks import TrainState
@@ -207,7 +207,7 @@ def _train(
         material.rule,
         material.dataset.normalization,
         config.training,
-        teacher=None if teacher is None else teacher.signal,
+        teacher=None if teacher is None else teacher.teacher,
         seed=config.seed,
         precision=config.precision,
         compile=config.compile,

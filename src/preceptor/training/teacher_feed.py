@@ -92,7 +92,7 @@ class _Ahead:
             if end - self._begin >= SAMPLES_LOOKED_UP:
                 break
         part = slice(self._begin, self._end)
-        found = self._bank.recall(plan.position[part], plan.view[part])
+        found = self._bank.lookup(plan.position[part], plan.view[part])
         self._known: Bool[Tensor, " n"] = found.known
         pinned = found.logits.pin_memory() if device.type == "cuda" else found.logits
         self._logits: Float[Tensor, "n classes"] = pinned.to(device, non_blocking=True)

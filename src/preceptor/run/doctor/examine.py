@@ -8,6 +8,7 @@ from torch import Tensor
 from preceptor.context import UNLABELED
 from preceptor.data import subset
 from preceptor.errors import InputError
+from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks
 from preceptor.run.doctor.cost import (
@@ -26,7 +27,6 @@ from preceptor.run.doctor.normalization import LOOKED_AT, common_normalizations,
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.teaching import resolve_teacher
 from preceptor.teachers.label_order import LabelOrder, label_order
 from preceptor.training import Student
 from preceptor.training.device import choose_device, deterministic
@@ -97,7 +97,7 @@ def _thorough(config: RunConfig, material: RunContext, asks_itself: bool) -> lis
         pupil = Student("student", material.student, material.loss)
         check_fit([pupil], material.positions, config.training, config.compile, material.train.images.device)
         resolve_selection(config, material)
-        teacher = resolve_teacher(config, material, compiles_it=False)
+        teacher = resolve_teacher(config, material, compile=False)
     except InputError as error:
         return [*found, _obstacle(error)]
     if material.teacher is not None:
@@ -122,8 +122,8 @@ def _about(teacher: LoadedTeacher, material: RunContext) -> list[Finding]:
     some = material.answers.position[:ASKED_TWICE]
     images = material.train.images[some.to(material.train.images.device)]
     identity = material.rule.identity
-    said = teacher.signal.outputs(images, some, torch.full_like(some, identity)).logits
-    rest = teacher_checks.rest_finding(teacher.networks, teacher.signal, images, some, identity)
+    said = teacher.teacher.outputs(images, some, torch.full_like(some, identity)).logits
+    rest = teacher_checks.rest_finding(teacher.networks, teacher.teacher, images, some, identity)
     return [rest, teacher_checks.constant_finding(said)]
 
 
@@ -180,7 +180,7 @@ def _first_steps(
     config: RunConfig, material: RunContext, teacher: LoadedTeacher | None, asks_itself: bool
 ) -> list[Finding]:
     """What the first steps of the run are like, taken on a copy."""
-    first = FirstSteps(config, material, None if teacher is None else teacher.signal)
+    first = FirstSteps(config, material, None if teacher is None else teacher.teacher)
     device = first.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
