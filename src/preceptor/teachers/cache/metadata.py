@@ -160,4 +160,4 @@ def _difference(cached: Any, wanted: Any) -> str:
     if isinstance(cached, tuple):  # class names, perhaps thousands: how many, or the first that differs
         pairs = zip(cached, wanted, strict=False)
         cached, wanted = next((pair for pair in pairs if pair[0] != pair[1]), (len(cached), len(wanted)))
-    return f"{cached} in the cache, {wanted} now"
+    return f"{cached!r} in the cache, {wanted!r} now"
