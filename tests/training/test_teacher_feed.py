@@ -24,7 +24,7 @@ class Telling(NetworkTeacher):
         self.asked: list[tuple[int, int]] = []
 
     def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
-        self.asked += zip(index.tolist(), view.tolist(), strict=True)
+        self.asked += dict.fromkeys(zip(index.tolist(), view.tolist(), strict=True))
         return TeacherOutput(super().outputs(images, index, view).logits)
 
 
