@@ -112,7 +112,7 @@ ROWS = [
     Row(
         "logits that do not say what they are",
         lambda b: b.distill(teacher=b.outputs().logits),
-        "said.npy: say what its numbers are: --teacher-output logits or --teacher-output probabilities",
+        "said.npy: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell",
     ),
     Row(
         "a logits file cut short",

@@ -60,7 +60,7 @@ def test_steps_on_a_copy_leave_everything_as_it_was(able_teacher):
     if material.loss.needs_fit:
         material.loss.selection.set_scores(material.positions, torch.rand(200), len(material.train))
     before, drawn = weights(material.student), torch.get_rng_state()
-    first = FirstSteps(config, material, material.teacher.signal)
+    first = FirstSteps(config, material, material.teacher.teacher)
     assert len(first.times) > 1
     names = {scale.name for scale in first.scales()}
     assert names == set(material.loss.terms)
@@ -76,6 +76,6 @@ def test_a_term_silent_in_the_first_batch_is_looked_for_in_the_next_ones(able_te
     config = about(able_teacher, recipe="label-revision", training={"epochs": 1, "batch_size": 4})
     material = prepare(config, torch.device("cpu"))
     assert material.teacher is not None
-    found = {scale.name: scale for scale in FirstSteps(config, material, material.teacher.signal).scales()}
+    found = {scale.name: scale for scale in FirstSteps(config, material, material.teacher.teacher).scales()}
     assert found["ce"].batch == 0
     assert found["revised"].batch > 0
