@@ -70,8 +70,8 @@ ROWS = [
         "probabilities that are none",
         lambda b: b.taught_by(b.outputs().logits, "probabilities"),
         (
-            "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0; if "
-            "these are logits, say so"
+            "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0: if "
+            "these are logits, give them as logits"
         ),
     ),
     Row(

@@ -1,4 +1,4 @@
-"""What a teacher says: caches, files of logits, and ONNX models."""
+"""Teachers: caches, files of logits, and ONNX models."""
 
 import io
 import json
@@ -51,12 +51,12 @@ def cache(folder: Path, content: bytes) -> None:
 
 @target(lambda: [npy(np.ones((4, 3), np.float32)), npy(np.full((4, 3), 1 / 3)), npy(np.array([[{}] * 3] * 4))])
 def logits_npy(folder: Path, content: bytes) -> None:
-    _teach_from(folder / "said.npy", content)
+    _teach_from(folder / "logits.npy", content)
 
 
 @target(lambda: [_parquet(index=np.arange(4)), _parquet(), _parquet(a=["x", "y", "z", "w"])])
 def logits_parquet(folder: Path, content: bytes) -> None:
-    _teach_from(folder / "said.parquet", content)
+    _teach_from(folder / "logits.parquet", content)
 
 
 def _parquet(**columns: object) -> bytes:
@@ -73,12 +73,12 @@ def _teach_from(path: Path, content: bytes) -> None:
     from preceptor.teachers.file import FileTeacher
 
     path.write_bytes(content)
-    for says in ("probabilities", "logits"):
+    for output_kind in ("probabilities", "logits"):
         with suppress(PreceptorError):
-            teacher = FileTeacher(path, says=says, images=4, class_names="abc")
+            teacher = FileTeacher(path, output_kind=output_kind, images=4, class_names="abc")
             index = torch.arange(4)
-            said = teacher.outputs(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), index, index).logits
-            assert said.isfinite().all()
+            logits = teacher.outputs(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), index, index).logits
+            assert logits.isfinite().all()
 
 
 def _models() -> list[bytes]:
@@ -88,13 +88,13 @@ def _models() -> list[bytes]:
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["pixels"], ["rows"]),
-        helper.make_node("MatMul", ["rows", "w"], ["said"]),
+        helper.make_node("MatMul", ["rows", "w"], ["logits"]),
     ]
     graph = helper.make_graph(
         nodes,
         "classifier",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 1, 2, 2])],
-        [helper.make_tensor_value_info("said", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.eye(4, 3, dtype=np.float32), "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -110,8 +110,8 @@ def onnx_model(folder: Path, content: bytes) -> None:
 
     (folder / "teacher.onnx").write_bytes(content)
     teacher = OnnxTeacher(
-        folder / "teacher.onnx", says="logits", image_shape=(1, 2, 2), otherwise=Normalization((0.5,), (0.5,))
+        folder / "teacher.onnx", output_kind="logits", image_shape=(1, 2, 2), default_normalize=Normalization((0.5,), (0.5,))
     )
     index = torch.arange(3)
-    said = teacher.outputs(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), index, index).logits
-    assert said.isfinite().all()
+    logits = teacher.outputs(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), index, index).logits
+    assert logits.isfinite().all()

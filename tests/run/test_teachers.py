@@ -142,7 +142,7 @@ def test_a_cache_in_front_of_files_alone_is_refused(teacher: Path, tmp_path: Pat
         ({"cache": "nowhere"}, "cache.json: no such file: give the folder of a cache, or fill one first"),
         ({"teacher": "T", "ensemble_weights": [1.0]}, "ensemble_weights: are for several teachers, and there is one"),
         ({"teacher": ["T", "T"], "ensemble_weights": [1.0]}, "ensemble: 1 weights for 2 members"),
-        ({"teacher": ["T", "T"], "ensemble_weights": [1.0, -1.0]}, "ensemble: weight -1.0, allowed are finite"),
+        ({"teacher": ["T", "T"], "ensemble_weights": [1.0, -1.0]}, "ensemble: weight is -1.0; expected a finite"),
         ({"teacher": "T", "cache_top_k": 3}, "cache_top_k = 3: there is no cache: give --cache DIR with it"),
         ({"teacher": "gone"}, "gone: no such folder: give the folder of a run"),
     ],

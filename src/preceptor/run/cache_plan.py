@@ -30,17 +30,13 @@ Queries = tuple[Int[Tensor, " n"], Int[Tensor, " n"]]
 """Positions in the training set, and numbers of views."""
 
 
-def resolve_teacher(
-    config: RunConfig,
-    context: RunContext,
-    compile: bool | None = None,  # noqa: A002
-) -> LoadedTeacher | None:
+def resolve_teacher(config: RunConfig, context: RunContext, compiled: bool | None = None) -> LoadedTeacher | None:
     """The teacher as it will teach, once the loss's selection is fitted; None without one.
 
     Args:
         config: of the run.
         context: of the run.
-        compile: whether to compile its networks; None decides by the length of the run.
+        compiled: whether its networks are compiled; None decides by the length of the run.
 
     Raises:
         InputError: a cache without a teacher does not hold all that the run will query.
@@ -54,11 +50,11 @@ def resolve_teacher(
         coverage = cache_coverage(loaded.cache, queries)
         if not loaded.members:
             check_coverage(loaded.cache, coverage)
-    if compile is None:
+    if compiled is None:
         device = context.train.images.device
         images = _images_to_compute(config, context, coverage)
-        compile = should_compile(config, loaded, context.dataset, images, training.batch_size, device)
-    return compile_teacher(loaded, config, context.dataset, training.batch_size) if compile else loaded
+        compiled = should_compile(config, loaded, context.dataset, images, training.batch_size, device)
+    return compile_teacher(loaded, config, context.dataset, training.batch_size) if compiled else loaded
 
 
 def planned_queries(

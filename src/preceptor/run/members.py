@@ -107,15 +107,15 @@ def _load_member(path: Path, kind: Kind, config: RunConfig, dataset: Dataset, de
     output = config.teacher_output
     assert output is not None, "checked by load_members"
     if kind == "file":
-        rows = FileTeacher(path, says=output, images=len(dataset.train), class_names=dataset.class_names)
+        rows = FileTeacher(path, output_kind=output, images=len(dataset.train), class_names=dataset.class_names)
         return Member(path, kind, _file_fingerprint(output, [path]), None, rows)
     normalization = config.teacher_normalization
     teacher = OnnxTeacher(
         path,
-        says=output,
+        output_kind=output,
         image_shape=(dataset.channels, *dataset.size),
         normalize=None if normalization is None else normalization.normalization(),
-        otherwise=dataset.normalization,
+        default_normalize=dataset.normalization,
     )
     if teacher.classes != dataset.classes:
         raise InputError(

@@ -97,7 +97,7 @@ def _thorough(config: RunConfig, material: RunContext, asks_itself: bool) -> lis
         pupil = Student("student", material.student, material.loss)
         check_fit([pupil], material.positions, config.training, config.compile, material.train.images.device)
         resolve_selection(config, material)
-        teacher = resolve_teacher(config, material, compile=False)
+        teacher = resolve_teacher(config, material, compiled=False)
     except InputError as error:
         return [*found, _obstacle(error)]
     if material.teacher is not None:
