@@ -35,16 +35,16 @@ def scores(bench: Workbench, content: bytes) -> list[object]:
     return ["selection", "--show", bench.file("scores.safetensors", content)]
 
 
-BANK = {
-    "format": 1,
+CACHE = {
+    "format": 2,
     "preceptor": "0.1.0",
     "layout": {"samples": 10, "views": 9, "classes": 3},
-    "fingerprint": {"data": "x", "views": {}, "class_names": ["a", "b", "c"], "teacher": "x", "normalization": {}},
+    "key": {"data": "x", "views": {}, "class_names": ["a", "b", "c"], "teacher": "x", "normalization": {}},
 }
 
 
 def layout(**changes: int) -> dict[str, object]:
-    return BANK | {"layout": {"samples": 10, "views": 9, "classes": 3} | changes}
+    return CACHE | {"layout": {"samples": 10, "views": 9, "classes": 3} | changes}
 
 
 ROWS = [
@@ -70,8 +70,8 @@ ROWS = [
         "probabilities that are none",
         lambda b: b.taught_by(b.outputs().logits, "probabilities"),
         (
-            "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0; if "
-            "these are logits, say so"
+            "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0: if "
+            "these are logits, give them as logits"
         ),
     ),
     Row(
@@ -112,7 +112,7 @@ ROWS = [
     Row(
         "logits that do not say what they are",
         lambda b: b.distill(teacher=b.outputs().logits),
-        "said.npy: say what its numbers are: --teacher-output logits or --teacher-output probabilities",
+        "said.npy: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell",
     ),
     Row(
         "a logits file cut short",
@@ -246,8 +246,8 @@ ROWS = [
         "weights of torch.save as teacher",
         lambda b: b.distill(teacher=b.file("teacher.pt", b"PK")),
         (
-            "teacher teacher.pt: a file of a kind that cannot teach: give a run folder, FILE.onnx, "
-            "FILE.npy or FILE.parquet"
+            "teacher teacher.pt: not a kind of file that can teach; expected a run folder, FILE.onnx, FILE.npy or "
+            "FILE.parquet"
         ),
     ),
     Row(
@@ -266,20 +266,17 @@ ROWS = [
         "cache.json: not valid JSON: …: remove the cache and fill it again",
     ),
     Row(
-        "a cache of more cells than can be",
+        "a cache of more entries than can be",
         lambda b: b.cache(layout(samples=10**18)),
         (
-            "cache/cache.json: layout: 1000000000000000000 samples of 9 views: allowed are "
-            "281474976710656 cells (given: {'samples': 1000000000000000000, 'views': 9, 'classes': 3})"
+            "cache/cache.json: layout: 1000000000000000000 samples of 9 views: at most "
+            "281474976710656 entries are allowed (given: {'samples': 1000000000000000000, 'views': 9, 'classes': 3})"
         ),
     ),
     Row(
-        "a cache of more files than can be",
-        lambda b: b.cache(layout(samples=10**9, shard_bytes=1)),
-        (
-            "cache/cache.json: layout: 1000000000 files: allowed are 100000: give a larger shard_bytes "
-            "(given: {'samples': 1000000000, 'views': 9, 'classes': 3, 'shard_bytes': 1})"
-        ),
+        "a cache without its entries",
+        lambda b: b.cache(layout()),
+        "cache/entries.bin: damaged: 0 bytes, expected 1080: remove the cache and fill it again",
     ),
     Row(
         "a cache of larger records than can be",
@@ -291,8 +288,8 @@ ROWS = [
     ),
     Row(
         "a cache of another format",
-        lambda b: b.cache(BANK | {"format": 2}),
-        "cache/cache.json: format 2, this version reads format 1: remove the cache and fill it again",
+        lambda b: b.cache(CACHE | {"format": 1}),
+        "cache/cache.json: format 1, this version reads format 2: remove the cache and fill it again",
     ),
     Row(
         "scores that are none",

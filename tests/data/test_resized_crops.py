@@ -100,5 +100,5 @@ def test_a_bank_keeps_what_is_said_of_them(tmp_path):
             taught([student], training=training, teacher=cache, rule=rule)
     assert same_bits(weights(students[0].student), weights(students[1].student))
     other = CacheKey.of("teacher", "digits", data.normalization, ResizedCrops(draws=16), data.class_names)
-    with pytest.raises(InputError, match="other view rule"):
+    with pytest.raises(InputError, match="other augmentation"):
         open_cache(tmp_path / "cache", other)

@@ -70,7 +70,7 @@ def test_a_teacher_of_other_classes(tmp_path, changed_teacher):
 def test_a_teacher_of_colour_images(tmp_path, changed_teacher):
     save_file(build_model("convnet4", channels=3, classes=10).state_dict(), changed_teacher / "student.safetensors")
     change_card(changed_teacher, channels=3, mean=[0.5] * 3, std=[0.2] * 3)
-    told = f"teacher {changed_teacher} wants images of 3 channels, digits has 1"
+    told = f"teacher {changed_teacher} takes images of 3 channels, digits has 1"
     refused(tmp_path, told, recipe="kd", teacher=changed_teacher)
 
 

@@ -78,7 +78,7 @@ def epoch_by_epoch(names: Sequence[str], folder: Path, watcher: Callback) -> lis
         for number, records in enumerate(epochs):
             del records
             if number >= WARM_UP:
-                found.append({**held(), "cells": cache.store.count()})
+                found.append({**held(), "cells": cache.count})
     return found
 
 

@@ -10,8 +10,8 @@ from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 from preceptor.training import TrainingConfig, teacher_feed
+from tests.classroom import digits, few, network, pupil, same_bits, taught, weights
 from tests.training.test_fitted import choosy
-from tests.training_helpers import digits, few, network, same_bits, student_of, train, weights
 
 BRIEF = TrainingConfig(epochs=3, batch_size=16)
 
@@ -24,7 +24,7 @@ class Telling(NetworkTeacher):
         self.asked: list[tuple[int, int]] = []
 
     def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
-        self.asked += zip(index.tolist(), view.tolist(), strict=True)
+        self.asked += dict.fromkeys(zip(index.tolist(), view.tolist(), strict=True))
         return TeacherOutput(super().outputs(images, index, view).logits)
 
 
@@ -37,54 +37,54 @@ def cache(folder: Path, live: NetworkTeacher | None) -> LogitCache:
 
 def test_each_cell_is_asked_about_once_and_a_second_run_asks_nothing(tmp_path):
     teacher = Telling()
-    first = student_of("kd")
-    train([first], training=BRIEF, teacher=cache(tmp_path / "cache", teacher))
+    first = pupil("kd")
+    taught([first], training=BRIEF, teacher=cache(tmp_path / "cache", teacher))
     assert 0 < len(teacher.asked) == len(set(teacher.asked)) <= 3 * 40
-    again = student_of("kd")
-    train([again], training=BRIEF, teacher=cache(tmp_path / "cache", None))
-    assert same_bits(weights(first.network), weights(again.student))
+    again = pupil("kd")
+    taught([again], training=BRIEF, teacher=cache(tmp_path / "cache", None))
+    assert same_bits(weights(first.student), weights(again.student))
 
 
 @pytest.mark.parametrize("ahead", [1, 16, 20, 33, 4096])
 def test_how_far_ahead_it_is_looked_up_changes_nothing(tmp_path, monkeypatch, ahead):
-    one = student_of("kd")
-    train([one], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
+    one = pupil("kd")
+    taught([one], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
     monkeypatch.setattr(teacher_feed, "SAMPLES_LOOKED_UP", ahead)
-    other, late = student_of("kd"), student_of("kd")
-    train([other], training=BRIEF, teacher=cache(tmp_path / "cache", None))
-    train([late], training=BRIEF, teacher=cache(tmp_path / "another", Telling()))
-    assert same_bits(weights(one.network), weights(other.network))
-    assert same_bits(weights(one.network), weights(late.network))
+    other, late = pupil("kd"), pupil("kd")
+    taught([other], training=BRIEF, teacher=cache(tmp_path / "cache", None))
+    taught([late], training=BRIEF, teacher=cache(tmp_path / "another", Telling()))
+    assert same_bits(weights(one.student), weights(other.student))
+    assert same_bits(weights(one.student), weights(late.student))
 
 
 def test_it_learns_as_from_the_live_teacher_within_rounding(tmp_path):
-    live, cached = student_of("kd"), student_of("kd")
-    a = train([live], training=BRIEF, teacher=Telling())
-    b = train([cached], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
+    live, cached = pupil("kd"), pupil("kd")
+    a = taught([live], training=BRIEF, teacher=Telling())
+    b = taught([cached], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
     for epoch, other in zip(a, b, strict=True):
         assert other[0].losses == pytest.approx(epoch[0].losses, rel=2e-3)
 
 
 def test_a_bank_is_filled_with_what_is_listened_to_alone(tmp_path):
     teacher, chosen = Telling(), few(40)[:10]
-    train([choosy("few", chosen)], training=BRIEF, teacher=cache(tmp_path / "cache", teacher))
+    taught([choosy("few", chosen)], training=BRIEF, teacher=cache(tmp_path / "cache", teacher))
     assert {index for index, _ in teacher.asked} == set(chosen.tolist())
     again = choosy("few", chosen)
-    train([again], training=BRIEF, teacher=cache(tmp_path / "cache", None))  # what is missing is not asked for
+    taught([again], training=BRIEF, teacher=cache(tmp_path / "cache", None))  # what is missing is not asked for
     untouched = choosy("few", chosen)
-    train([untouched], training=BRIEF, teacher=cache(tmp_path / "new", Telling()))
+    taught([untouched], training=BRIEF, teacher=cache(tmp_path / "new", Telling()))
     assert same_bits(weights(again.student), weights(untouched.student))
 
 
 def test_a_cell_that_is_missing_without_a_teacher_is_named(tmp_path):
-    train([student_of("kd")], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
-    with pytest.raises(InputError, match=r"nothing kept for sample \d+, view \d+"):
-        train([student_of("kd")], training=BRIEF, seed=5, teacher=cache(tmp_path / "cache", None))
+    taught([pupil("kd")], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
+    with pytest.raises(InputError, match=r"nothing cached for sample \d+, view \d+"):
+        taught([pupil("kd")], training=BRIEF, seed=5, teacher=cache(tmp_path / "cache", None))
 
 
 def test_the_first_batch_may_hold_nothing_that_is_listened_to(tmp_path):
     """Its rows are then as wide as the cache's all the same."""
     chosen = few(40)[:1]
     one = choosy("one", chosen)
-    train([one], training=TrainingConfig(epochs=1, batch_size=2), teacher=cache(tmp_path / "cache", Telling()))
-    assert all(bool(tensor.isfinite().all()) for tensor in one.network.state_dict().values())
+    taught([one], training=TrainingConfig(epochs=1, batch_size=2), teacher=cache(tmp_path / "cache", Telling()))
+    assert all(bool(tensor.isfinite().all()) for tensor in one.student.state_dict().values())

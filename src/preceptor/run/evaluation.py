@@ -199,7 +199,7 @@ def _teacher(
     gone = [path for path in config.teachers if not path.exists()]
     if gone and given is None:
         return None, f"{gone[0]} is not there any more"
-    members = [member.signal for member in load_members(config, shown.dataset, choose_device(device))]
+    members = [member.teacher for member in load_members(config, shown.dataset, choose_device(device))]
     named = ", ".join(str(path) for path in config.teachers)
     if len(members) == 1:
         return (named, members[0]), None

@@ -52,7 +52,7 @@ def resolve_selection(config: RunConfig, material: RunContext) -> Scores | None:
         network = material.teacher.network
         loss.fit(
             collect_selection_data(
-                network or material.teacher.signal,
+                network or material.teacher.teacher,
                 material.train,
                 material.positions,
                 material.held_out,
@@ -94,7 +94,7 @@ def _fitted(config: RunConfig, select: RankedSelection, material: RunContext) ->
         )
     history = _history(config, material, select)
     selection_data = collect_selection_data(
-        teacher.network or teacher.signal,
+        teacher.network or teacher.teacher,
         material.train,
         material.positions,
         material.held_out if select.needs_held_out else material.held_out[:0],

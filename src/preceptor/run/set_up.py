@@ -15,9 +15,9 @@ from preceptor.models import ModelCard, seeded_model
 from preceptor.recipes import build_recipe_parts
 from preceptor.run.cards import size_in_words, student_card
 from preceptor.run.config import RunConfig
-from preceptor.run.teachers import LoadedTeacher, load_teacher
+from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.teachers import TeacherCheck
-from preceptor.teachers.network import Answers, answers_of
+from preceptor.teachers.network import Answers
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def prepare(config: RunConfig, device: torch.device) -> RunContext:
     rule, teacher, answers = augmentation(config, dataset), None, None
     if loss.uses_teacher:
         teacher = load_teacher(config, dataset, rule, device)
-        answers = _asked(teacher, train, positions, dataset.classes, rule)
+        answers = check_teacher(teacher, train, positions, dataset.classes, rule)
     return RunContext(dataset, rule, train, positions, held_out, teacher, answers, student, card, loss)
 
 
@@ -135,19 +135,6 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
             f"{len(held_out)} were held out: ask for fewer, or lower validation"
         )
     return positions[subset(dataset.train.labels[positions], config.train_images, config.split_seed)], held_out
-
-
-def _asked(teacher: LoadedTeacher, train: ImageSet, positions: Tensor, classes: int, rule: CropFlip) -> Answers | None:
-    """What the teacher answers of the images as they are; of a cache alone, of those that it holds in this view."""
-    if teacher.cache is not None and not teacher.members:
-        seen = positions * rule.count + rule.identity
-        positions = positions[torch.from_numpy(teacher.cache.store.known(seen.numpy()))]
-        if len(positions) == 0:
-            return None
-    training_images = train.take(positions.to(train.images.device))
-    return answers_of(
-        teacher.signal, training_images.images, training_images.labels, classes, positions=positions, view=rule.identity
-    )
 
 
 def _try_student(name: str, student: nn.Module, dataset: Dataset) -> None:

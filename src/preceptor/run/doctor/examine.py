@@ -8,6 +8,7 @@ from torch import Tensor
 from preceptor.context import UNLABELED
 from preceptor.data import subset
 from preceptor.errors import InputError
+from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks
 from preceptor.run.doctor.data_checks import duplicates_finding, labels_finding, shapes_finding
@@ -16,7 +17,6 @@ from preceptor.run.doctor.probe import loss_finding, probe_losses
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.teaching import resolve_teacher
 from preceptor.teachers.label_order import LabelOrder, label_order
 from preceptor.training import NotFinite, Student, steps_in_epoch
 from preceptor.training.checks import check_students
@@ -74,7 +74,7 @@ def _quick_findings(context: RunContext) -> list[Finding]:
         findings.append(teacher_checks.order_finding(order, data.class_names))
     if teacher is not None and context.answers is not None:
         images, index = _queried(context)
-        logits = teacher.signal.outputs(images, index, torch.full_like(index, context.rule.identity)).logits
+        logits = teacher.teacher.outputs(images, index, torch.full_like(index, context.rule.identity)).logits
         findings.append(teacher_checks.logits_finding(logits))
     return findings
 
@@ -84,14 +84,14 @@ def _slow_findings(config: RunConfig, context: RunContext) -> list[Finding]:
     findings = [duplicates_finding(data.train_and_validation(), data.test, context.held_out)]
     if teacher is not None and answers is not None:
         view = context.rule.identity
-        findings.append(teacher_checks.determinism_finding(teacher.networks, teacher.signal, *_queried(context), view))
+        findings.append(teacher_checks.determinism_finding(teacher.networks, teacher.teacher, *_queried(context), view))
         findings += _normalization_findings(teacher, context)
     try:
         steps = config.training.epochs * steps_in_epoch(len(context.positions), config.training.batch_size)
         check_students([Student("student", context.student, context.loss)], steps)
         check_compile(config.compile, context.train.images.device)
         resolve_selection(config, context)
-        teacher = resolve_teacher(config, context, compiles_it=False)
+        teacher = resolve_teacher(config, context, compiled=False)
     except InputError as error:
         return [*findings, _set_up_problem(error)]
     if answers is not None:
@@ -103,7 +103,7 @@ def _slow_findings(config: RunConfig, context: RunContext) -> list[Finding]:
         apply_to = None if correction is None else correction.apply_to
         findings.append(teacher_checks.correction_finding(apply_to, corrected & distilled))
     try:
-        scales = probe_losses(config, context, None if teacher is None else teacher.signal)
+        scales = probe_losses(config, context, None if teacher is None else teacher.teacher)
     except NotFinite as error:
         remedy = "check the teacher's logits and the options of the loss"
         return [*findings, Finding("loss scale", "problem", str(error), remedy)]

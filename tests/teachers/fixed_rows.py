@@ -1,4 +1,4 @@
-"""Signals that say what they are told, and images to show them."""
+"""A teacher with fixed outputs, and images to show to teachers."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from preceptor.teachers.base import TeacherOutput
 
 
-class Saying:
+class FixedRows:
     """The same rows whatever it is shown, picked by position."""
 
     def __init__(self, rows, classes=None):
@@ -20,6 +20,6 @@ def shown(n: int, shape: tuple[int, int, int] = (1, 4, 4)) -> Tensor:
     return torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
 
 
-def words(signal, n: int = 3, view: int = 0, **options) -> Tensor:
-    """What it says of the first so many images."""
-    return signal.outputs(shown(n, **options), torch.arange(n), torch.full((n,), view)).logits
+def logits_of(teacher, n: int = 3, view: int = 0, **options) -> Tensor:
+    """The teacher's logits for the first n images."""
+    return teacher.outputs(shown(n, **options), torch.arange(n), torch.full((n,), view)).logits
