@@ -22,14 +22,14 @@ def made(samples: int = 4, **given: Any) -> Audit:
     nowhere = torch.zeros(samples, dtype=torch.bool)
     said = torch.full((samples, 3), 1 / 3).log()
     as_it_is: dict[str, Any] = {
-        "asked": ~nowhere,
+        "queried": ~nowhere,
         "teacher_class": torch.zeros(samples, dtype=torch.int64),
         "wrong": nowhere,
         "corrected": nowhere,
         "temperature": 1.0,
-        "lowest": None,
+        "minimum_temperature": None,
         "weight": torch.ones(samples),
-        "said": said,
+        "teacher_log_probs": said,
         "target": said,
     }
     return Audit(**{**as_it_is, **given})
@@ -69,16 +69,16 @@ def most_any_event_gained(before: Tensor, after: Tensor) -> Tensor:
 @given(taught())
 def test_change_is_the_total_variation_distance(batch: Taught) -> None:
     said, target = batch.outputs().logits, batch.student.log_softmax(dim=1)
-    change = made(len(said), said=said, target=target).change
+    change = made(len(said), teacher_log_probs=said, target=target).change
     torch.testing.assert_close(change, most_any_event_gained(said.exp(), target.exp()))
-    assert torch.equal(change, made(len(said), said=target, target=said).change)
+    assert torch.equal(change, made(len(said), teacher_log_probs=target, target=said).change)
     assert (change <= 1 + 1e-12).all()
 
 
 def test_change_goes_from_nothing_to_everything() -> None:
     said = torch.tensor([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]]).log()
     target = torch.tensor([[1.0, 0.0], [0.25, 0.75], [0.0, 1.0]]).log()
-    assert made(3, said=said, target=target).change.tolist() == [0.0, 0.25, 1.0]
+    assert made(3, teacher_log_probs=said, target=target).change.tolist() == [0.0, 0.25, 1.0]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -102,7 +102,7 @@ def test_where_nobody_asks_nothing_changes() -> None:
 @pytest.mark.parametrize("nothing", [float("nan"), float("inf"), 1e30])
 def test_mean_temperature_is_over_the_samples_asked_about(nothing: float) -> None:
     asked = torch.tensor([True, False, True, True])
-    audit = made(asked=asked, temperature=torch.tensor([1.0, nothing, 2.0, 6.0]))
+    audit = made(queried=asked, temperature=torch.tensor([1.0, nothing, 2.0, 6.0]))
     assert audit.mean_temperature == 3.0
     assert audit.mean_temperature.dim() == 0
 
@@ -111,7 +111,7 @@ def test_mean_temperature_is_over_the_samples_asked_about(nothing: float) -> Non
 def test_one_temperature_is_its_own_mean(temperature: float | Tensor) -> None:
     assert made(temperature=temperature).mean_temperature == 2.5
     some = torch.tensor([False, True, False, False])
-    assert made(temperature=temperature, asked=some).mean_temperature == 2.5
+    assert made(temperature=temperature, queried=some).mean_temperature == 2.5
 
 
 def test_weights_do_not_weigh_the_mean() -> None:
@@ -121,7 +121,7 @@ def test_weights_do_not_weigh_the_mean() -> None:
 
 @pytest.mark.parametrize("temperature", [4.0, torch.full((4,), 4.0)], ids=["one number", "one a sample"])
 def test_the_mean_of_nobody_is_zero(temperature: float | Tensor) -> None:
-    assert made(asked=torch.zeros(4, dtype=torch.bool), temperature=temperature).mean_temperature == 0.0
+    assert made(queried=torch.zeros(4, dtype=torch.bool), temperature=temperature).mean_temperature == 0.0
 
 
 def test_a_chain_tells_the_mean_of_those_it_asked_about() -> None:
@@ -136,16 +136,16 @@ def test_a_chain_tells_the_mean_of_those_it_asked_about() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_clamped_are_the_temperatures_at_the_lowest_among_those_asked_about(lowest: float, dtype: torch.dtype) -> None:
     temperature = torch.tensor([-5.0, 0.3, 1.2, 4.0], dtype=dtype).clamp(min=lowest)
-    audit = made(temperature=temperature, lowest=lowest, weight=torch.ones(4, dtype=dtype))
+    audit = made(temperature=temperature, minimum_temperature=lowest, weight=torch.ones(4, dtype=dtype))
     assert audit.clamped.tolist() == [True, True, False, False]
     asked = torch.tensor([False, True, True, False])
-    audit = made(temperature=temperature, lowest=lowest, weight=torch.ones(4, dtype=dtype), asked=asked)
+    audit = made(temperature=temperature, minimum_temperature=lowest, weight=torch.ones(4, dtype=dtype), queried=asked)
     assert audit.clamped.tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("temperature", [1e-6, torch.full((4,), 1e-6)], ids=["one number", "one a sample"])
 def test_without_a_lowest_nothing_is_clamped(temperature: float | Tensor) -> None:
-    clamped = made(temperature=temperature, lowest=None).clamped
+    clamped = made(temperature=temperature, minimum_temperature=None).clamped
     assert clamped.dtype == torch.bool
     assert clamped.tolist() == [False] * 4
 
@@ -155,7 +155,7 @@ def test_a_chain_tells_which_temperatures_were_clamped() -> None:
     assert audited(temperature=Raised(wanted, 1.1)).clamped.tolist() == [True, True, False, True]
     some = audited(temperature=Raised(wanted, 1.1), selection=asking(0, 2))
     assert some.clamped.tolist() == [True, False, False, False]
-    assert some.lowest == 1.1
+    assert some.minimum_temperature == 1.1
 
 
 def test_a_stage_with_no_lowest_temperature_clamps_none() -> None:

@@ -25,8 +25,8 @@ from tests.examples import EVERYTHING, LABEL, STUDENT, TEACHER, learned, ready, 
 
 class TestUnlabeled:
     @pytest.mark.parametrize("correction", [LabelRevision(apply_to="all"), LabelSmoothing(apply_to="all")], ids=repr)
-    def test_corrections_pass_them_by(self, correct: Any) -> None:
-        audit = DistillationLoss(correction=correct, loss=KL())(STUDENT, TEACHER, LABEL).audit
+    def test_corrections_pass_them_by(self, correction: Any) -> None:
+        audit = DistillationLoss(correction=correction, loss=KL())(STUDENT, TEACHER, LABEL).audit
         assert audit is not None
         assert audit.corrected.tolist() == [True, True, True, False]
         assert torch.equal(audit.target[3], audit.teacher_log_probs[3])
@@ -167,13 +167,13 @@ class TestErrors:
         [
             ({}, "at least one term"),
             ({"correction": LabelRevision()}, "at least one term"),
-            ({"correction": KL(), "loss": KL()}, "correction=KL: it is a match component"),
+            ({"correction": KL(), "loss": KL()}, "correction=KL: it is a loss component"),
             ({"correction": Fixed(), "loss": KL()}, "correction=Fixed: it is a temperature component"),
-            ({"temperature": DropWrong(), "loss": KL()}, "temperature=DropWrong: it is a select component"),
+            ({"temperature": DropWrong(), "loss": KL()}, "temperature=DropWrong: it is a selection component"),
             ({"selection": Fixed(), "loss": KL()}, "selection=Fixed: it is a temperature component"),
-            ({"loss": CrossEntropy()}, "loss=CrossEntropy: it is a truth component"),
-            ({"loss": LabelRevision()}, "loss=LabelRevision: it is a correct component"),
-            ({"label_loss": KL()}, "label_loss=KL: it is a match component"),
+            ({"loss": CrossEntropy()}, "loss=CrossEntropy: it is a label_loss component"),
+            ({"loss": LabelRevision()}, "loss=LabelRevision: it is a correction component"),
+            ({"label_loss": KL()}, "label_loss=KL: it is a loss component"),
             ({"correction": "ps", "loss": KL()}, "correction=str: not a correction"),
             ({"loss": "kl"}, "loss=str: not a match"),
             ({"loss": KL(), "terms": {"kl": LossTerm(KL())}}, "two terms share a name"),

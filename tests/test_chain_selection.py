@@ -129,5 +129,5 @@ def test_what_is_settled_comes_back_with_the_chains_state() -> None:
         ready("ds", **{"selection.keep": 0.5}),
         DistillationLoss(**{"selection": Random(keep=0.5), "loss": KL()}),
     )
-    empty.select.load_state_dict(settled.select.state_dict())  # type: ignore[union-attr]
+    empty.selection.load_state_dict(settled.selection.state_dict())  # type: ignore[union-attr]
     assert empty.teacher_mask(INDEX).tolist() == settled.teacher_mask(INDEX).tolist()

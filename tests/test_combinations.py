@@ -88,12 +88,12 @@ def test_the_product_is_whole() -> None:
 
 @pytest.mark.parametrize("loss", names("loss"))
 @pytest.mark.parametrize("correction", options("correction"))
-def test_every_combination_teaches(correct: str | None, match: str) -> None:
+def test_every_combination_teaches(correction: str | None, loss: str) -> None:
     """Loss and gradient are finite; a sample of weight zero, the order of the batch and the teacher's gradient keep
     their guarantees whatever stands beside."""
     order = torch.randperm(len(BATCH.label), generator=torch.Generator().manual_seed(0))
     for combination in COMBINATIONS:
-        if combination[0] == correct and combination[2] == match:
+        if combination[0] == correction and combination[2] == loss:
             check(built(*combination), order, combination)
 
 

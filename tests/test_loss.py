@@ -161,24 +161,24 @@ class TestGradient:
         assert torch.equal(*gradients)
 
     @pytest.mark.parametrize("loss", [KL(), SquaredErrorLogits(), SquaredErrorProbs()], ids=repr)
-    @pytest.mark.parametrize("wild", [3e38, 1e4, float("inf"), float("nan")])
-    def test_is_exactly_zero_at_weight_zero_whatever_the_loss(self, match: Loss, wild: float) -> None:
+    @pytest.mark.parametrize("huge", [3e38, 1e4, float("inf"), float("nan")])
+    def test_is_exactly_zero_at_weight_zero_whatever_the_loss(self, loss: Loss, huge: float) -> None:
         student = STUDENT.clone()
-        student[1] = torch.tensor([wild, -wild, wild])
-        loss = DistillationLoss(selection=DropWrong(), loss=match)
-        terms, gradient = learned(loss, student, TEACHER, LABEL)
-        calm, expected = learned(loss, STUDENT, TEACHER, LABEL)
+        student[1] = torch.tensor([huge, -huge, huge])
+        whole = DistillationLoss(selection=DropWrong(), loss=loss)
+        terms, gradient = learned(whole, student, TEACHER, LABEL)
+        usual, expected = learned(whole, STUDENT, TEACHER, LABEL)
         assert torch.equal(gradient[1], torch.zeros(3))
         assert torch.equal(gradient, expected)
-        assert torch.equal(terms.total, calm.total)
+        assert torch.equal(terms.total, usual.total)
 
     @pytest.mark.parametrize("label_loss", [CrossEntropy(), LabelSmoothedCrossEntropy()], ids=repr)
-    @pytest.mark.parametrize("wild", [3e38, float("inf"), float("nan")])
-    def test_is_exactly_zero_where_a_ground_truth_is_left_out(self, truth: Any, wild: float) -> None:
+    @pytest.mark.parametrize("huge", [3e38, float("inf"), float("nan")])
+    def test_is_exactly_zero_where_a_ground_truth_is_left_out(self, label_loss: Any, huge: float) -> None:
         student = STUDENT.clone()
-        student[[1, 3]] = torch.tensor([wild, -wild, wild])
+        student[[1, 3]] = torch.tensor([huge, -huge, huge])
         terms, gradient = learned(
-            DistillationLoss(terms={"label_loss": LossTerm(truth, where="right")}), student, TEACHER, LABEL
+            DistillationLoss(terms={"label_loss": LossTerm(label_loss, where="right")}), student, TEACHER, LABEL
         )
         assert torch.equal(gradient[[1, 3]], torch.zeros(2, 3))
         assert terms.total.isfinite()

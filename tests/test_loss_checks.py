@@ -8,12 +8,12 @@ from tests.examples import LABEL, STUDENT, TEACHER
 
 
 @pytest.mark.parametrize("loss", [CMKD(), Pearson(), Pearson(on="plain_prob"), Spearman()], ids=repr)
-def test_two_values_always_correlate(match: Pearson) -> None:
+def test_two_values_always_correlate(loss: Pearson) -> None:
     """With two classes the loss is 0 or 2 and its gradient zero: nothing would be learned, and nobody would notice."""
-    loss = DistillationLoss(loss=match)
-    loss.check_classes(3)
+    whole = DistillationLoss(loss=loss)
+    whole.check_classes(3)
     with pytest.raises(InputError, match="2 classes: two values always correlate"):
-        loss.check_classes(2)
+        whole.check_classes(2)
 
 
 @pytest.mark.parametrize("loss", [Gambler(payoff=4.0), SoftGambler(payoff=4.0)], ids=repr)

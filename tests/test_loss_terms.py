@@ -104,8 +104,8 @@ def test_what_a_term_needs_follows_from_its_loss_and_its_groups() -> None:
         term = LossTerm(CrossEntropy(), where=f"labeled | {name}")
         assert term.uses_teacher == (name in TEACHER_GROUPS)
         assert term.needs_selection == ("selected" in name)
-    assert LossTerm(KL()).match == KL()
-    assert LossTerm(CrossEntropy()).match is None
+    assert LossTerm(KL()).teacher_loss == KL()
+    assert LossTerm(CrossEntropy()).teacher_loss is None
 
 
 @pytest.mark.parametrize(

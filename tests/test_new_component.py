@@ -58,7 +58,7 @@ def test_it_appears_in_preceptor_methods(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.usefixtures("huber")
 def test_it_works_in_a_recipe_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("correct: probability_shift\nterms:\n  far: {loss: {name: huber, delta: 0.5}, weight: 2}\n")
+    path.write_text("correction: probability_shift\nterms:\n  far: {loss: {name: huber, delta: 0.5}, weight: 2}\n")
     teacher, student = torch.tensor([[3.0, 1.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.5]])
     terms = DistillationLoss(**recipe(path))(student, teacher, torch.tensor([2]))
     expected = 2 * F.huber_loss(student, torch.tensor([[0.0, 1.0, 3.0]]), delta=0.5)

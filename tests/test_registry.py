@@ -40,7 +40,7 @@ def test_every_stage_says_what_it_is_and_where_it_comes_from(info: Any) -> None:
 
 def test_find_stage_offers_the_nearest() -> None:
     assert find_component("correction", "label_revision").cls is LabelRevision
-    with pytest.raises(InputError, match="unknown correct component 'label_revison': did you mean 'label_revision'"):
+    with pytest.raises(InputError, match="unknown correction component 'label_revison': did you mean 'label_revision'"):
         find_component("correction", "label_revison")
 
 
@@ -64,7 +64,7 @@ def test_build_stage_with_and_without_options() -> None:
             "correction",
             "label_revision",
             {"etta": 0.5},
-            "unknown option of correct component 'label_revision' 'etta': did you",
+            "unknown option of correction component 'label_revision' 'etta': did you",
         ),
         (
             "correction",

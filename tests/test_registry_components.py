@@ -53,8 +53,8 @@ def test_one_name_may_serve_two_kinds() -> None:
 
 
 def test_an_unknown_kind_offers_the_nearest() -> None:
-    with pytest.raises(InputError, match="unknown kind of component 'temperature': did you mean 'temperature'"):
-        register("temperature", "cold", paper="this test")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown kind of component 'temprature': did you mean 'temperature'"):
+        register("temprature", "cold", paper="this test")  # type: ignore[arg-type]
 
 
 def test_a_class_without_docstring_is_refused() -> None:
@@ -66,7 +66,7 @@ def test_a_class_without_docstring_is_refused() -> None:
 
 
 def test_a_taken_name_is_refused_and_says_who_has_it() -> None:
-    with pytest.raises(InputError, match=r"match component 'kl' is already registered by preceptor\.match\.kl\.KL"):
+    with pytest.raises(InputError, match=r"loss component 'kl' is already registered by preceptor\.losses\.kl\.KL"):
         register("loss", "kl", paper="this test")(Cold)
 
 
@@ -109,7 +109,7 @@ def test_a_registered_stage_keeps_its_seat_and_a_stranger_is_taken_at_its_word()
     check_slot(Cold(), "temperature")
     check_slot(lambda context: torch.ones(1), "selection")
     check_slot(None, "selection")
-    with pytest.raises(InputError, match="temperature=DropWrong: it is a select component"):
+    with pytest.raises(InputError, match="temperature=DropWrong: it is a selection component"):
         check_slot(DropWrong(), "temperature")
 
 

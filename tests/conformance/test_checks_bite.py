@@ -80,7 +80,7 @@ def test_check_stage_reports_every_failure_at_once() -> None:
     with pytest.raises(ConformanceError) as failure:
         check_component("loss", "under_test")
     lines = str(failure.value).splitlines()
-    assert all(line.startswith("match component 'under_test' fails '") for line in lines)
+    assert all(line.startswith("loss component 'under_test' fails '") for line in lines)
     assert {"no_host_sync", "follows_the_device", "gradient_is_right"} <= {line.split("'")[3] for line in lines}
 
 

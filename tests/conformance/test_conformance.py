@@ -62,7 +62,7 @@ def test_every_stage_of_every_kind_is_a_case() -> None:
 def test_a_wrong_reference_is_noticed() -> None:
     info = find_component("loss", "kl")
     agreement = checks_for(info, reference=REFERENCES["loss", "squared_error_probs"])[-1]
-    with pytest.raises(ConformanceError, match=r"match component 'kl' fails 'agrees_with_its_reference'.*differ by"):
+    with pytest.raises(ConformanceError, match=r"loss component 'kl' fails 'agrees_with_its_reference'.*differ by"):
         agreement(info)
 
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-CHECKED_ROOMS = ["lesson", "chain", "terms", "correction", "temperature", "selection", "loss", "label_loss", "abstain"]
+CHECKED_ROOMS = ["context", "loss", "loss_terms", "corrections", "temperatures", "selections", "losses", "label_losses", "abstention"]
 
 PREPARE = f"""
 from jaxtyping import install_import_hook
@@ -20,7 +20,7 @@ from preceptor.context import predicted_class
 RUN_EVERYTHING = """
 for batch in (plain_batch(), plain_batch(dtype=torch.float64), with_reservation(plain_batch())):
     for info in components():
-        learn(Subject(info).chain(), Subject(info).suited(batch))
+        learn(Subject(info).loss(), Subject(info).suited(batch))
     for name in recipe_names():
         chain = DistillationLoss(**recipe(name))
         chain.fit(plain_evidence(batch.teacher.dtype))
