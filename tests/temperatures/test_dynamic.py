@@ -106,6 +106,17 @@ def test_the_audit_says_which_temperatures_were_clamped() -> None:
     assert not fixed.clamped.any()
 
 
+@pytest.mark.parametrize("minimum", [1.0, 1.1, 1.9999999])  # 1.1 is another number in float32
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_temperature_that_equals_the_minimum_unclamped_is_not_clamped(minimum: float, dtype: torch.dtype) -> None:
+    """One raised to the minimum equals it; one that is the minimum by itself is told apart by a rounding step."""
+    temperature = dynamic_temperature(torch.ones(3, dtype=dtype), minimum, 1.0, minimum=minimum)
+    raised = dynamic_temperature(torch.tensor([0.0, 1.0], dtype=dtype), minimum, 1.0, minimum=minimum)
+    assert (temperature > minimum).all()
+    torch.testing.assert_close(temperature, torch.full((3,), minimum, dtype=dtype))
+    assert (raised <= minimum).tolist() == [False, True]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"temperature": 0.5}, {"minimum": 0.0}, {"minimum": 5.0}, {"beta": -1.0}, {"beta": float("inf")}, {"eps": -1.0}],
