@@ -140,7 +140,8 @@ def z_score_row(row: Array) -> Array:
 
 def correlation(first: Array, second: Array) -> float:
     a, b = first - first.mean(), second - second.mean()
-    return float(sum(a * b) / max(np.sqrt(sum(a * a)) * np.sqrt(sum(b * b)), 1e-8))
+    norms = (max(np.sqrt(sum(row * row)), 1e-4) for row in (a, b))
+    return float(sum(a * b) / np.prod(list(norms)))
 
 
 def pairwise_rank(row: Array, strength: float) -> Array:

@@ -145,6 +145,16 @@ def test_constant_rows_give_no_nan(component: Any, constant: str) -> None:
         assert student.grad[0].abs().max() == 0
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-9, 1e-6, 1e-4])
+def test_a_student_of_nearly_constant_logits_gets_a_bounded_gradient(spread: float) -> None:
+    """The norm of centered probabilities has a floor of 1e-4, and the softmax of 10 classes at T = 4 divides by 40."""
+    generator = torch.Generator().manual_seed(0)
+    student = (spread * torch.randn(8, 10, generator=generator)).requires_grad_()
+    pearson_loss(student, 5 * torch.randn(8, 10, generator=generator), 4.0, "plain_prob").sum().backward()
+    assert student.grad is not None
+    assert 0 < student.grad.abs().max() < 1e4 / 40
+
+
 @given(seeds)
 def test_difficulty_is_the_entropy_as_a_share_of_its_greatest(seed: int) -> None:
     _, teacher = logits(seed)

@@ -64,6 +64,16 @@ def test_rows_without_weight_are_not_there(junk: float) -> None:
     assert wild.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-7, 1e-5])
+def test_a_student_of_nearly_constant_logits_gets_a_bounded_gradient(spread: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    student = (spread * torch.randn(8, 10, generator=generator)).requires_grad_()
+    target = torch.randn(8, 10, generator=generator).log_softmax(dim=1)
+    intra_class_loss(student, target, 4.0, torch.ones(8)).backward()
+    assert student.grad is not None
+    assert 0 < student.grad.abs().max() < 1e4 / 40 / 10 * 2  # a tenth of a class's, which two classes can share
+
+
 def test_constant_classes_single_rows_and_no_rows_are_finite() -> None:
     student, teacher, weight = batch(1)
     alone = torch.zeros(7, dtype=torch.float64)

@@ -21,6 +21,9 @@ DIST, on the softmax of the logits over T as they are."""
 Rank = Literal["window", "permutahedron"]
 """Which soft rank: see :mod:`preceptor.losses.soft_rank`."""
 
+MIN_NORM = 1e-4
+"""Floor under the norm of a centered row: the square root of the 1e-8 that DIST's code allows the product of two norms."""
+
 Weighting = Literal["ranks_when_hard", "values_when_hard", "static"]
 """Which of the two losses counts for a hard sample; or half and half for every sample."""
 
@@ -38,17 +41,19 @@ def z_score(logits: Float[Tensor, "batch classes"], eps: float = 1e-7) -> Float[
 
 
 def pearson(
-    first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"], eps: float = 1e-8
+    first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"], eps: float = MIN_NORM
 ) -> Float[Tensor, " batch"]:
-    """``<a - mean a, b - mean b> / max(|a - mean a| |b - mean b|, eps)`` per row, from -1 to 1; 0 for a constant row.
+    """``<a - mean a, b - mean b> / (max(|a - mean a|, eps) max(|b - mean b|, eps))`` per row, -1 to 1.
 
-    DIST adds eps to the denominator; a floor does the same for constant rows and keeps a row's correlation with
-    itself at 1. Huang et al., "Knowledge Distillation from A Stronger Teacher" (DIST), 2022, arXiv:2205.10536.
+    A constant row correlates 0. The gradient on a row is at most 1 / eps. With 1e-8 under the product of the norms, as
+    in the paper's code, a student of constant logits (a last layer that starts at zero) would get gradients of 1e6.
+
+    Huang et al., "Knowledge Distillation from A Stronger Teacher" (DIST), 2022, arXiv:2205.10536.
     """
     first = first - first.mean(dim=1, keepdim=True)
     second = second - second.mean(dim=1, keepdim=True)
-    lengths: Tensor = first.norm(dim=1) * second.norm(dim=1)
-    return (first * second).sum(dim=1) / lengths.clamp(min=eps)
+    norms: Tensor = first.norm(dim=1).clamp(min=eps) * second.norm(dim=1).clamp(min=eps)
+    return (first * second).sum(dim=1) / norms
 
 
 def pearson_loss(
