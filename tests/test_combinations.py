@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from preceptor import DistillationLoss, LossTerm
-from preceptor.conformance.batch import POSITIONS, plain_batch, plain_evidence, with_reservation
+from preceptor.conformance.batch import TRAIN_SIZE, plain_batch, plain_selection_data, with_reservation
 from preceptor.registry import (
     ComponentType,
     FittedSelection,
@@ -45,7 +45,7 @@ COMBINATIONS = list(product(options("correction"), options("temperature"), names
 def fitted(name: str) -> Any:
     select = build_component("selection", name)
     if isinstance(select, FittedSelection):
-        select.fit(plain_evidence())
+        select.fit(plain_selection_data())
     return select
 
 
@@ -57,7 +57,7 @@ def built(correct: str | None, temperature: str | None, match: str, select: str 
     }
     terms = {f"truth_{name}": LossTerm(build_component("label_loss", name), 0.5) for name in HEADS[head]}
     whole = DistillationLoss(**seats, terms={"loss": LossTerm(build_component("loss", match)), **terms}).double()
-    whole.expect_samples(POSITIONS)
+    whole.expect_samples(TRAIN_SIZE)
     return whole.eval()  # so that beliefs, too, are the same at every call
 
 

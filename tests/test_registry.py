@@ -74,11 +74,11 @@ def test_build_stage_with_and_without_options() -> None:
         ),
         ("correction", "label_revision", {"eta": True}, r"label_revision\.eta = True: input should be a valid number"),
         ("correction", "label_revision", {"eta": None}, r"label_revision\.eta = None: input should be a valid number"),
-        ("correction", "label_revision", {"eta": 1.0}, r"eta = 1\.0: must be at least 0 and below 1"),
+        ("correction", "label_revision", {"eta": 1.0}, r"eta = 1\.0: expected at least 0 and below 1"),
         ("correction", "label_revision", {"apply_to": "most"}, r"apply_to = 'most': input should be 'wrong' or 'all'"),
         ("correction", "probability_shift", {"apply_to": "all"}, "unknown option .* 'apply_to': known: none"),
         ("loss", "kl", {"temperature_squared": 1}, r"kl\.temperature_squared = 1: input should be a valid boolean"),
-        ("temperature", "fixed", {"temperature": 0}, "temperature = 0.*: must be above 0"),
+        ("temperature", "fixed", {"temperature": 0}, "temperature = 0.*: expected a finite number above 0"),
     ],
 )
 def test_options_that_do_not_fit_say_so(kind: ComponentType, name: str, given: Mapping[str, Any], message: str) -> None:

@@ -213,7 +213,7 @@ def test_the_reservation_is_what_no_class_gets(gamble: Gamble) -> None:
 @pytest.mark.parametrize("component", [Gambler, SoftGambler])
 @pytest.mark.parametrize("payoff", [1.0, 0.0, -2.2, math.inf, math.nan])
 def test_a_payoff_that_never_pays_is_refused(component: type[Gambler | SoftGambler], payoff: float) -> None:
-    with pytest.raises(InputError, match=r"gambler: payoff = .*: must be above 1"):
+    with pytest.raises(InputError, match=r"gambler: payoff = .*: expected a number above 1"):
         component(payoff)
 
 
@@ -221,14 +221,14 @@ def test_a_payoff_that_never_pays_is_refused(component: type[Gambler | SoftGambl
 def test_a_payoff_that_always_pays_is_refused_when_the_classes_are_known(payoff: float) -> None:
     logits, label, target = torch.zeros(2, 4), torch.tensor([0, 2]), torch.zeros(2, 3).log_softmax(dim=1)
     for component, arguments in ((Gambler(payoff), (label,)), (SoftGambler(payoff), (target, 1.0, label))):
-        with pytest.raises(InputError, match=r"gambler: payoff = 3\.\d with 3 classes: must be below"):
+        with pytest.raises(InputError, match=r"gambler: payoff = 3\.\d with 3 classes: expected a payoff below"):
             component(logits, *arguments)
 
 
 @pytest.mark.parametrize("payoff", [0.0, -1.0, math.nan])
 def test_the_functions_take_every_payoff_above_zero(payoff: float) -> None:
     logits, label = torch.zeros(1, 4), torch.tensor([0])
-    with pytest.raises(InputError, match=r"payoff = .*: must be above 0"):
+    with pytest.raises(InputError, match=r"payoff = .*: expected a number above 0"):
         gambler_loss(logits, label, payoff)
     assert gambler_loss(logits, label, 0.5).isfinite().all()
 

@@ -128,5 +128,5 @@ def test_many_classes_in_single_precision() -> None:
 
 
 def test_a_payoff_below_zero_is_refused() -> None:
-    with pytest.raises(InputError, match="payoff = -1: must be above 0"):
+    with pytest.raises(InputError, match="payoff = -1: expected a number above 0"):
         optimal_bets(torch.eye(3), -1)

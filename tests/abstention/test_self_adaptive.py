@@ -88,7 +88,7 @@ def test_what_it_was_not_told():
     loss = DistillationLoss(terms={"sat": LossTerm(SelfAdaptive())})
     with pytest.raises(InputError, match="keeps a value for every sample: give index="):
         loss(LOGITS.float(), None, LABEL)
-    with pytest.raises(InputError, match=r"call chain.expect_samples\(len\(training set\)\) first"):
+    with pytest.raises(InputError, match=r"call loss.expect_samples\(len\(training_set\)\) first"):
         loss(LOGITS.float(), None, LABEL, index=LABEL)
-    with pytest.raises(InputError, match=r"momentum = 1\.5: must be between 0 and 1"):
+    with pytest.raises(InputError, match=r"momentum = 1\.5: expected 0 to 1"):
         SelfAdaptive(1.5)

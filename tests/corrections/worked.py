@@ -16,7 +16,7 @@ from preceptor import (
     SquaredErrorLogits,
     recipe,
 )
-from preceptor.corrections import label_revision, probability_shift, revision_beta, smoothed_one_hot, truth_probability
+from preceptor.corrections import label_probability, label_revision, probability_shift, revision_beta, smoothed_one_hot
 from preceptor.selections import RankedSelection
 from tests.worked import VECTORS, Vector, batch, checks, doubles, same
 
@@ -137,8 +137,8 @@ def smoothing(vector: Vector) -> None:
     by_prob = LabelSmoothing(correct_prob=vector["kdlib_correct_prob"])
     same(by_eps(log_probs, label, label).exp(), vector["standard"])
     same(by_prob(log_probs, label, label).exp(), vector["kdlib"])
-    same(truth_probability(vector["eps"], vector["K"]), vector["c_equivalent_to_eps0p1"])
-    same(truth_probability(vector["eps_equivalent_to_c0p9"], vector["K"]), vector["kdlib_correct_prob"])
+    same(label_probability(vector["eps"], vector["K"]), vector["c_equivalent_to_eps0p1"])
+    same(label_probability(vector["eps_equivalent_to_c0p9"], vector["K"]), vector["kdlib_correct_prob"])
     same(smoothed_one_hot(log_probs, label, vector["c_equivalent_to_eps0p1"]).exp(), vector["standard"])
 
 

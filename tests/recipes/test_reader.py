@@ -134,7 +134,7 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
             {"correction": "label_revison"},
             "unknown correction component 'label_revison': did you mean 'label_revision'",
         ),
-        ("kd", {"correction": "label_revision", "correction.eta": 1.5}, "eta = 1.5: must be at least 0 and below 1"),
+        ("kd", {"correction": "label_revision", "correction.eta": 1.5}, "eta = 1.5: expected at least 0 and below 1"),
         ("kd", {"correction": 3}, "recipe kd: correction: "),
         ("kd", {"temperature.temperature": "hot"}, r"fixed\.temperature = 'hot': input should be a valid number"),
         ("kd", {"terms": {}}, "recipe kd: terms: .*at least 1 item"),

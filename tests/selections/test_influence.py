@@ -162,7 +162,7 @@ def test_renumbered_classes_change_nothing() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(InputError, match=r"influence: damping = 0.0: must be above 0"):
+    with pytest.raises(InputError, match=r"influence: damping = 0.0: expected a finite number above 0"):
         Influence(damping=0.0)
     with pytest.raises(InputError, match=r"influence: exact_up_to = -1"):
         Influence(exact_up_to=-1)

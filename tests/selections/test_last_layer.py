@@ -201,7 +201,7 @@ def test_a_curvature_that_cannot_be_inverted_asks_for_more_damping(solve: Solve)
 
 def test_what_the_layer_needs_is_asked_for() -> None:
     selection_data = made_selection_data()
-    with pytest.raises(InputError, match="gather the evidence with features"):
+    with pytest.raises(InputError, match="collect the selection data with features"):
         layer_of(without(selection_data, features=True))
     with pytest.raises(InputError, match=r"label -1 with 3 classes: leave out unlabeled samples"):
         layer_of(made_selection_data(unlabeled=True))
@@ -220,5 +220,5 @@ def test_too_few_steps_are_warned_of_and_enough_are_not(recwarn: pytest.Warnings
     target = mean_gradient(samples)
     solve_kronecker(samples, target, 1e-3, steps=2_000)
     assert not recwarn.list
-    with pytest.warns(UserWarning, match=r"after 1 steps the residual is .* more steps"):
+    with pytest.warns(UserWarning, match=r"after 1 steps the residual is .* raise selection.steps"):
         solve_kronecker(samples, target, 1e-9, steps=1)

@@ -82,7 +82,7 @@ def test_chance_teaches_as_many_as_any_other_score_and_every_sample_alike() -> N
 
 def test_chance_the_other_way_round_teaches_the_others() -> None:
     selection_data = made_selection_data()
-    high, low = Random(keep=0.5), Random(keep=0.5, lowest=True)
+    high, low = Random(keep=0.5), Random(keep=0.5, ascending=True)
     for component in (high, low):
         component.fit(selection_data)
     assert ((high.weight + low.weight)[selection_data.index] == 1).all()

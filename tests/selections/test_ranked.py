@@ -34,9 +34,9 @@ def lesson_at(index: Tensor | None, dtype: torch.dtype = torch.float32) -> Batch
 
 
 @given(st.lists(halves, min_size=1, max_size=12), st.floats(0, 1), st.booleans())
-def test_the_best_are_kept_and_of_equals_the_first(values: list[float], keep: float, lowest: bool) -> None:
-    mask = keep_mask(torch.tensor(values), keep, lowest).tolist()
-    sign = 1 if lowest else -1
+def test_the_best_are_kept_and_of_equals_the_first(values: list[float], keep: float, ascending: bool) -> None:
+    mask = keep_mask(torch.tensor(values), keep, ascending).tolist()
+    sign = 1 if ascending else -1
     best_first = sorted(range(len(values)), key=lambda i: (sign * values[i], i))
     expected = int(keep * len(values) + 0.5)
     assert [i for i in range(len(values)) if mask[i]] == sorted(best_first[:expected])
@@ -45,7 +45,7 @@ def test_the_best_are_kept_and_of_equals_the_first(values: list[float], keep: fl
 @given(st.lists(halves, min_size=1, max_size=12, unique=True), st.integers(0, 12))
 def test_without_ties_both_directions_divide_the_samples(values: list[float], kept: int) -> None:
     keep = min(kept / len(values), 1)
-    high, low = keep_mask(torch.tensor(values), keep), keep_mask(torch.tensor(values), 1 - keep, lowest=True)
+    high, low = keep_mask(torch.tensor(values), keep), keep_mask(torch.tensor(values), 1 - keep, ascending=True)
     assert (high ^ low).all()
 
 
@@ -64,11 +64,11 @@ def test_so_many_of_the_labeled_samples_are_taught_and_all_of_the_others(name: s
 @pytest.mark.parametrize("name", RANKED)
 def test_higher_scores_are_taught_or_lower_ones(name: str) -> None:
     selection_data = made_selection_data()
-    for lowest in (False, True):
-        component = fitted(name, selection_data, keep=0.5, lowest=lowest)
+    for ascending in (False, True):
+        component = fitted(name, selection_data, keep=0.5, ascending=ascending)
         taught = component.weight_at(selection_data.index) == 1
         score = component.scores[selection_data.index]
-        better, worse = (score[~taught], score[taught]) if lowest else (score[taught], score[~taught])
+        better, worse = (score[~taught], score[taught]) if ascending else (score[taught], score[~taught])
         assert better.min() >= worse.max()
 
 
@@ -163,7 +163,7 @@ def test_it_follows_the_type_and_device_of_its_module() -> None:
 def test_before_it_is_fitted_it_says_what_to_do() -> None:
     assert not EL2N().fitted
     for ask in (lambda: EL2N().weight_at(torch.arange(2)), lambda: EL2N()(lesson_at(torch.arange(2)))):
-        with pytest.raises(InputError, match=r"^el2n: not fitted yet: call fit\(evidence\)"):
+        with pytest.raises(InputError, match=r"^el2n: not fitted yet: call fit\(selection_data\)"):
             ask()
 
 
@@ -174,7 +174,7 @@ def test_a_lesson_without_positions_is_refused() -> None:
 
 @pytest.mark.parametrize("keep", [-0.1, 1.1, float("nan")])
 def test_a_share_is_from_0_to_1(keep: float) -> None:
-    with pytest.raises(InputError, match=r"^random: keep = .* from 0 to 1"):
+    with pytest.raises(InputError, match=r"^random: keep = .*: expected a share of the labeled samples, 0 to 1"):
         Random(keep=keep)
 
 
@@ -218,10 +218,10 @@ def test_a_score_that_is_not_finite_names_its_sample() -> None:
 @pytest.mark.parametrize(
     ("index", "score", "words"),
     [
-        ([0, 1, 2], [0.0, 1.0], "one score a position"),
-        ([0, 4], [0.0, 1.0], "position 4 in a training set of 4"),
-        ([-1, 2], [0.0, 1.0], "position -1 in a training set of 4"),
-        ([2, 2], [0.0, 1.0], "position 2 is given twice"),
+        ([0, 1, 2], [0.0, 1.0], "one score per index"),
+        ([0, 4], [0.0, 1.0], "index 4 in a training set of 4"),
+        ([-1, 2], [0.0, 1.0], "index -1 in a training set of 4"),
+        ([2, 2], [0.0, 1.0], "index 2 is given twice"),
         ([1, 2], [0.0, float("inf")], "sample 2 is infinite"),
     ],
 )

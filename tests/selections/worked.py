@@ -54,5 +54,5 @@ def choice_by_score(vector: Vector) -> None:
     scores = doubles(vector["scores"])
     assert vector["higher_is_distilled"]
     assert keep_mask(scores, vector["ratio"]).tolist() == vector["mask"]
-    assert keep_mask(scores, vector["ratio"], lowest=True).tolist() == vector["mask_lower"]
+    assert keep_mask(scores, vector["ratio"], ascending=True).tolist() == vector["mask_lower"]
     assert sum(vector["mask"]) == vector["k"]

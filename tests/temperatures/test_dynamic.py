@@ -128,5 +128,5 @@ def test_settings_that_cannot_give_a_temperature_are_refused(component: Any, wro
 
 
 def test_a_power_of_zero_is_refused() -> None:
-    with pytest.raises(InputError, match="gamma must be above 0"):
+    with pytest.raises(InputError, match="expected gamma above 0"):
         FLSW(gamma=0.0)

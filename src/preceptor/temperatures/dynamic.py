@@ -31,7 +31,7 @@ def dynamic_temperature(
     Args:
         weight: how confusing each sample is, 0 or more.
         temperature: T_0.
-        beta: how far a weight moves it.
+        beta: change of the temperature per unit of weight.
         normalize: "none" or "sum" (over the batch); which one the paper uses is not known.
         minimum: lower limit of the temperature, above 0 (this project's addition).
         queried: the samples on which the teacher is queried; sum and mean are over these. None is all of them.
@@ -57,7 +57,7 @@ def check_dynamic(name: str, temperature: float, beta: float, minimum: float) ->
     """
     if not 0 < minimum <= temperature < float("inf"):
         raise InputError(
-            f"{name}: temperature = {temperature}, minimum = {minimum}: expected 0 < minimum <= temperature, both finite"
+            f"{name}: temperature = {temperature}, minimum = {minimum}: expected 0 < minimum <= temperature < inf"
         )
     if not 0 <= beta < float("inf"):
         raise InputError(f"{name}: beta = {beta}: must be 0 (a fixed temperature) or more, and finite")
