@@ -19,10 +19,10 @@ def test_blocks_hold_every_row_once_and_few_at_a_time(rows: int, columns: int, e
     table, beside = drawn(rows, columns), torch.arange(rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "ELEMENTS", elements)
-        found = list(row_chunks(table, beside))
-    assert torch.equal(torch.cat([part for part, _ in found]), table)
-    assert torch.cat([part for _, part in found]).tolist() == list(range(rows))
-    assert all(len(part) == 1 or part.numel() <= elements for part, _ in found[:-1])
+        actual = list(row_chunks(table, beside))
+    assert torch.equal(torch.cat([part for part, _ in actual]), table)
+    assert torch.cat([part for _, part in actual]).tolist() == list(range(rows))
+    assert all(len(part) == 1 or part.numel() <= elements for part, _ in actual[:-1])
 
 
 def test_nothing_is_copied() -> None:

@@ -1,4 +1,4 @@
-"""What a chain refuses before anything is trained; more of it is in test_chain_edges.py and test_chain_abstain.py."""
+"""Refusals before anything is trained; more of them are in test_loss_edges.py and test_loss_abstain.py."""
 
 import pytest
 import torch
@@ -29,6 +29,6 @@ def test_a_payoff_that_never_pays_is_found_before_warm_up_ends(loss: Gambler) ->
     [torch.zeros(3, dtype=torch.long), torch.zeros(4), torch.zeros(4, 1, dtype=torch.long), torch.ones(4) > 0],
     ids=["short", "float", "column", "bool"],
 )
-def test_what_are_no_positions(index: torch.Tensor) -> None:
+def test_an_index_of_wrong_shape_or_type_is_refused(index: torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"expected \(4,\) positions in the training set"):
         DistillationLoss(loss=KL())(STUDENT, TEACHER, LABEL, index=index)

@@ -89,12 +89,12 @@ def test_a_listing_is_a_copy() -> None:
     assert ("loss", "kl") in registered()
 
 
-def test_the_name_of_a_stage() -> None:
+def test_the_name_of_a_component() -> None:
     assert registered_name(CrossEntropy()) == "cross_entropy"
     assert registered_name(Cold()) == "cold"
 
 
-def test_the_protocols_tell_corrections_and_matches_apart() -> None:
+def test_the_protocols_tell_corrections_and_losses_apart() -> None:
     assert isinstance(LabelRevision(), Correction)
     assert isinstance(ProbabilityShift(), Correction)
     assert not isinstance(KL(), Correction)
@@ -104,7 +104,7 @@ def test_the_protocols_tell_corrections_and_matches_apart() -> None:
         assert isinstance(component, training)
 
 
-def test_a_registered_stage_keeps_its_seat_and_a_stranger_is_taken_at_its_word() -> None:
+def test_a_registered_component_fits_its_own_slot_and_an_unregistered_one_any() -> None:
     check_slot(KL(), "loss", "label_loss")
     check_slot(Cold(), "temperature")
     check_slot(lambda context: torch.ones(1), "selection")
@@ -113,7 +113,7 @@ def test_a_registered_stage_keeps_its_seat_and_a_stranger_is_taken_at_its_word()
         check_slot(DropWrong(), "temperature")
 
 
-def test_a_stage_may_be_a_plain_function_of_a_lesson() -> None:
+def test_a_component_may_be_a_plain_function_of_a_context() -> None:
     def weights(context: BatchContext) -> Tensor:
         return torch.ones_like(context.teacher[:, 0])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from preceptor import CrossEntropy, DistillationLoss, InputError, LossTerm
 from preceptor.abstention import SelfAdaptive, self_adaptive_loss
 from preceptor.training import Student
-from tests.classroom import digits, few, network, taught
+from tests.training_helpers import digits, few, network, train
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0, 0.5], [0.0, 1.0, 0.0, -2.0]], dtype=torch.float64)
 LABEL = torch.tensor([0, 2])
@@ -68,14 +68,14 @@ def test_in_the_loop_doubt_gathers_where_labels_are_wrong():
     loss = DistillationLoss(
         terms={"ce": LossTerm(CrossEntropy(), until=0.34), "sat": LossTerm(SelfAdaptive(0.5), since=0.34)}
     )
-    positions = few(40)
-    taught([Student("sat", network(outputs=11), loss)], training=_protocol(), teacher=None)
+    index = few(40)
+    train([Student("sat", network(outputs=11), loss)], training=_protocol(), teacher=None)
     belief = loss.terms["sat"].loss.belief
     untouched = torch.ones(len(digits().train), dtype=torch.bool)
-    untouched[positions] = False
+    untouched[index] = False
     assert len(belief) == len(digits().train)
     assert (belief[untouched] == 1).all()
-    assert ((belief[positions] > 0) & (belief[positions] < 1)).all()
+    assert ((belief[index] > 0) & (belief[index] < 1)).all()
 
 
 def _protocol():

@@ -9,7 +9,6 @@ from torch import Tensor
 from preceptor import register
 from preceptor.conformance import ConformanceError, check_component, checks_for
 from preceptor.registry import COMPONENT_TYPES, ComponentInfo, ComponentType
-from tests.conformance.broken_losses import BROKEN_LOSSES, CallsItem, LossBase, MovingTarget
 from tests.conformance.broken_components import (
     BROKEN_COMPONENTS,
     CorrectionBase,
@@ -17,6 +16,7 @@ from tests.conformance.broken_components import (
     LearnedTemperature,
     Surest,
 )
+from tests.conformance.broken_losses import BROKEN_LOSSES, CallsItem, LossBase, MovingTarget
 
 BROKEN = BROKEN_LOSSES + BROKEN_COMPONENTS
 

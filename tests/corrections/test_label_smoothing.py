@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from preceptor import KL, DistillationLoss, Fixed, InputError, LabelSmoothing
 from preceptor.context import is_class
 from preceptor.corrections import label_probability, smoothed_one_hot
-from tests.strategies import Taught, taught
+from tests.strategies import LogitBatch, logit_batches
 
 shares = st.floats(0, 1)
 
 
-@given(taught(), shares)
-def test_both_parametrizations_are_one_target(batch: Taught, eps: float) -> None:
+@given(logit_batches(), shares)
+def test_both_parametrizations_are_one_target(batch: LogitBatch, eps: float) -> None:
     arguments = batch.outputs().logits, batch.label, batch.teacher_class
     classes = batch.teacher.shape[1]
     textbook = (1 - eps) * is_class(batch.teacher, batch.label).double() + eps / classes
@@ -27,8 +27,8 @@ def test_the_mapping_between_them_can_be_undone(classes: int, eps: float) -> Non
     assert (1 - truth) * classes / (classes - 1) == pytest.approx(eps, abs=1e-12)
 
 
-@given(taught(), taught())
-def test_nothing_of_the_teacher_is_left(one: Taught, other: Taught) -> None:
+@given(logit_batches(), logit_batches())
+def test_nothing_of_the_teacher_is_left(one: LogitBatch, other: LogitBatch) -> None:
     shape = one.teacher.shape
     stranger = other.teacher.flatten().repeat(shape.numel())[: shape.numel()].view(shape).log_softmax(dim=1)
     assert torch.equal(
@@ -55,12 +55,12 @@ def test_the_default_is_nine_tenths() -> None:
 @pytest.mark.parametrize("correct_prob", [0.0, 1.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_probabilities_of_zero_stay_finite_in_log_space(correct_prob: float, dtype: torch.dtype) -> None:
-    found = smoothed_one_hot(torch.zeros(1, 3, dtype=dtype), torch.tensor([1]), correct_prob)
-    assert found.dtype == dtype
-    assert found.isfinite().all()
+    actual = smoothed_one_hot(torch.zeros(1, 3, dtype=dtype), torch.tensor([1]), correct_prob)
+    assert actual.dtype == dtype
+    assert actual.isfinite().all()
     expected = torch.full((1, 3), (1 - correct_prob) / 2, dtype=dtype)
     expected[0, 1] = correct_prob
-    torch.testing.assert_close(found.exp(), expected)
+    torch.testing.assert_close(actual.exp(), expected)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])

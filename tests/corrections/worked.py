@@ -116,7 +116,7 @@ def shift_commutes(vector: Vector) -> None:
     same(shifted, vector["shifted_logits"])
     same((shifted / vector["T"]).softmax(dim=1), vector["softmax_of_shifted"])
     same(probability_shift((logits / vector["T"]).softmax(dim=1), label, top), vector["shifted_of_softmax"])
-    # The chain shifts log-probabilities and hands a match that needs logits the shifted logits themselves.
+    # The loss shifts log-probabilities; a component with target_space "logits" gets the shifted logits themselves.
     loss = DistillationLoss(correction=ProbabilityShift(), temperature=Fixed(vector["T"]), loss=SquaredErrorLogits())
     same(loss(shifted, logits, label).total, 0.0)
 
@@ -170,9 +170,9 @@ def shift_loss(vector: Vector) -> None:
 def not_the_defect(vector: Vector) -> None:
     source = VECTORS["ka.ps_loss_T4"]
     student, teacher, label = batch(source)
-    found = shift_distillation(student, teacher, label, source["T"])
-    same(found, vector["correct_T2_KL"])
-    assert abs(float(found.detach()) - vector["kdlib_value"]) > 1
+    actual = shift_distillation(student, teacher, label, source["T"])
+    same(actual, vector["correct_T2_KL"])
+    assert abs(float(actual.detach()) - vector["kdlib_value"]) > 1
     # What the defect computes: probabilities in the wrong order, none of them in log-space.
     adjusted = probability_shift((teacher / source["T"]).softmax(dim=1), label, teacher.argmax(dim=1))
     swapped = F.kl_div(adjusted, (student / source["T"]).softmax(dim=1), reduction="batchmean")

@@ -223,5 +223,5 @@ def test_a_strength_that_is_none_is_refused(component: Any, strength: float) -> 
 
 
 def test_z_scores() -> None:
-    found = z_score(torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0]]))
-    assert found.std(dim=1).tolist() == [pytest.approx(1, abs=1e-6), 0]
+    actual = z_score(torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0]]))
+    assert actual.std(dim=1).tolist() == [pytest.approx(1, abs=1e-6), 0]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from preceptor import DistillationLoss, InputError, LabelRevision, LabelSmoothing, recipe, recipe_names
 from preceptor.recipes import Recipe, read_recipe
 from tests.examples import ready, suited
-from tests.strategies import Taught, taught
+from tests.strategies import LogitBatch, logit_batches
 
 TERM = "terms:\n  kl: {loss: kl}\n"
 
@@ -28,7 +28,7 @@ def test_the_recipes_of_this_version_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_says_what_it_is_and_teaches(name: str) -> None:
+def test_every_recipe_is_described_and_trains(name: str) -> None:
     content = read_recipe(name)
     assert content.about
     assert content.paper
@@ -55,8 +55,8 @@ def test_every_recipe_but_those_of_labels_alone_needs_its_teacher(name: str) -> 
     assert DistillationLoss(**recipe(name)).uses_teacher == (name not in ("none", "gambler", "self-adaptive"))
 
 
-@given(taught(largest=8.0))
-def test_the_formulas_of_the_plain_recipes(batch: Taught) -> None:
+@given(logit_batches(largest=8.0))
+def test_the_formulas_of_the_plain_recipes(batch: LogitBatch) -> None:
     z, t, y = batch.student, batch.teacher, batch.label
     ce = F.cross_entropy(z, y, reduction="none")
     kl = 16 * F.kl_div((z / 4).log_softmax(1), batch.outputs(4.0).logits, reduction="none", log_target=True).sum(dim=1)
@@ -70,8 +70,8 @@ def test_the_formulas_of_the_plain_recipes(batch: Taught) -> None:
         torch.testing.assert_close(DistillationLoss(**recipe(name))(z, t, y).total, total)
 
 
-@given(taught(largest=8.0))
-def test_a_teacher_that_is_always_right_makes_every_correction_plain(batch: Taught) -> None:
+@given(logit_batches(largest=8.0))
+def test_a_teacher_that_is_always_right_makes_every_correction_plain(batch: LogitBatch) -> None:
     arguments = batch.student, batch.teacher, batch.teacher_class
     kd = DistillationLoss(**recipe("kd"))(*arguments)
     for name in ("label-revision-kl", "drop-wrong"):
@@ -80,7 +80,7 @@ def test_a_teacher_that_is_always_right_makes_every_correction_plain(batch: Taug
         torch.testing.assert_close(DistillationLoss(**recipe(name))(*arguments).total, kd["kl"] / 0.9)
 
 
-def test_overrides_reach_stages_terms_and_their_options() -> None:
+def test_overrides_reach_components_terms_and_their_options() -> None:
     parts = recipe("label-revision-kl", {"correction.eta": 0.5, "terms.kl.weight": 2, "temperature.temperature": 1})
     assert parts["correction"] == LabelRevision(eta=0.5)
     assert parts["terms"]["kl"].weight == 2
