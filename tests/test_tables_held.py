@@ -68,7 +68,7 @@ def made_by(work: Callable[[], object]) -> list[int]:
     return tables.large
 
 
-def said(seed: int = 0) -> Tensor:
+def random_logits(seed: int = 0) -> Tensor:
     return torch.randn(SAMPLES, CLASSES, generator=torch.Generator().manual_seed(seed))
 
 
@@ -86,29 +86,30 @@ def teacher() -> NetworkTeacher:
 
 
 def test_a_table_that_is_made_is_seen() -> None:
-    logits = said()
+    logits = random_logits()
     assert made_by(lambda: logits.softmax(dim=1)) == [TABLE]
     assert made_by(lambda: logits[:, 1:].T) == []
 
 
 @pytest.mark.parametrize("outputs", [CLASSES, CLASSES + 1], ids=["classes", "and a reservation"])
 def test_metrics(outputs: int) -> None:
-    logits, truth = torch.cat([said(), torch.zeros(SAMPLES, outputs - CLASSES)], dim=1), labels()
+    logits, truth = torch.cat([random_logits(), torch.zeros(SAMPLES, outputs - CLASSES)], dim=1), labels()
     assert made_by(lambda: evaluate(logits, truth, abstains=outputs > CLASSES)) == []
 
 
-def report(logits: Tensor, taught: Tensor, members: Tensor | None = None) -> Any:
-    answers, few = Answers(logits, teacher=taught, members=members), slice(0, 50)
+def report(logits: Tensor, teacher_logits: Tensor, members: Tensor | None = None) -> Any:
+    answers, few = Answers(logits, teacher=teacher_logits, members=members), slice(0, 50)
     return full_report(answers, labels(), held_out=(Answers(logits[few]), labels()[few]), resamples=3)
 
 
 def test_a_report() -> None:
-    logits, taught, members = said(), said(1), torch.stack([said(2), said(3)])
-    assert made_by(lambda: report(logits, taught, members)) == []
+    logits, teacher_logits = random_logits(), random_logits(1)
+    members = torch.stack([random_logits(2), random_logits(3)])
+    assert made_by(lambda: report(logits, teacher_logits, members)) == []
 
 
 def test_a_report_in_blocks_says_what_one_as_a_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = said(), said(1), torch.stack([said(2), said(3)])
+    given = random_logits(), random_logits(1), torch.stack([random_logits(2), random_logits(3)])
     in_parts = asdict(report(*given))
     monkeypatch.setattr(chunking, "ELEMENTS", 10**9)
     whole = asdict(report(*given))

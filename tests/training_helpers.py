@@ -54,7 +54,7 @@ def network(seed: int = 0, name: str = "convnet8", outputs: int = 10) -> nn.Modu
     return seeded_model(name, channels=1, classes=outputs, seed=seed)
 
 
-def student_of(recipe_name: str = "none", seed: int = 0) -> Student:
+def make_student(recipe_name: str = "none", seed: int = 0) -> Student:
     loss = ready(recipe_name, len(digits().train))
     return Student(recipe_name, network(seed, outputs=10 + loss.abstains), loss)
 

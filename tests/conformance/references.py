@@ -24,9 +24,9 @@ def softmax(row: Array) -> Array:
 
 def first_argmax(row: Array) -> int:
     best = 0
-    for position, value in enumerate(row):
+    for i, value in enumerate(row):
         if value > row[best]:
-            best = position
+            best = i
     return best
 
 
@@ -140,7 +140,8 @@ def z_score_row(row: Array) -> Array:
 
 def correlation(first: Array, second: Array) -> float:
     a, b = first - first.mean(), second - second.mean()
-    return float(sum(a * b) / max(np.sqrt(sum(a * a)) * np.sqrt(sum(b * b)), 1e-8))
+    norms = (max(np.sqrt(sum(row * row)), 1e-4) for row in (a, b))
+    return float(sum(a * b) / np.prod(list(norms)))
 
 
 def pairwise_rank(row: Array, strength: float) -> Array:
@@ -158,8 +159,8 @@ def pearson(student: Array, target: Array, temperature: float, label: Labels, on
 
 
 def intra_class(student: Array, target: Array, temperature: float, label: Labels, weight: Array) -> Array:
-    said = np.array([softmax(z / temperature) for z in student])
-    rho = [correlation(q, p) for q, p in zip(said.T, np.exp(target).T, strict=True)]
+    probs = np.array([softmax(z / temperature) for z in student])
+    rho = [correlation(q, p) for q, p in zip(probs.T, np.exp(target).T, strict=True)]
     return np.array(1 - sum(rho) / len(rho))
 
 
@@ -203,15 +204,15 @@ def self_adaptive(student: Array, label: Labels, index: Labels, momentum: float 
     """At the first visit of every sample."""
     losses = []
     for z, y in zip(student, label, strict=True):
-        believed, p = momentum + (1 - momentum) * softmax(z[:-1])[y], softmax(z)
-        losses.append(-believed * np.log(p[y]) - (1 - believed) * np.log(p[-1]))
+        belief, p = momentum + (1 - momentum) * softmax(z[:-1])[y], softmax(z)
+        losses.append(-belief * np.log(p[y]) - (1 - belief) * np.log(p[-1]))
     return np.array(losses)
 
 
 def entropy(student: Array, label: Labels, paper_faithful: bool = False) -> Array:
     rows = [softmax(z) for z in student]
-    said = student if paper_faithful else np.log(rows)
-    return np.array([-sum(p * s for p, s in zip(row, line, strict=True)) for row, line in zip(rows, said, strict=True)])
+    values = student if paper_faithful else np.log(rows)
+    return np.array([-sum(p * v for p, v in zip(*pair, strict=True)) for pair in zip(rows, values, strict=True)])
 
 
 def soft_gambler(student: Array, target: Array, temperature: float, label: Labels, payoff: float = 2.2) -> Array:

@@ -15,7 +15,7 @@ from preceptor.errors import InputError, Interrupted, MachineError
 from preceptor.training import checkpoint
 from preceptor.training.callbacks import TrainState
 from preceptor.training.checkpoint import CheckpointCallback, load, load_newest, save, stopping_on_signals
-from tests.training_helpers import same_bits, student_of, train, weights
+from tests.training_helpers import same_bits, make_student, train, weights
 
 CPU = torch.device("cpu")
 
@@ -77,15 +77,15 @@ def test_a_full_disk_leaves_the_last_one_whole(tmp_path, monkeypatch):
 
 
 def test_one_is_written_when_it_is_due_and_not_before(tmp_path):
-    train([student_of("none")], callbacks=CheckpointCallback(tmp_path / "seldom"))
+    train([make_student("none")], callbacks=CheckpointCallback(tmp_path / "seldom"))
     assert not (tmp_path / "seldom").exists()
-    train([student_of("none")], callbacks=CheckpointCallback(tmp_path / "always", seconds=0))
+    train([make_student("none")], callbacks=CheckpointCallback(tmp_path / "always", seconds=0))
     newest = load_newest(tmp_path / "always", CPU).moment
     assert (newest.epoch, newest.step) == (2, 0)
 
 
 def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
-    whole, stopped, late = student_of("kd"), student_of("kd"), student_of("kd")
+    whole, stopped, late = make_student("kd"), make_student("kd"), make_student("kd")
     train([whole])
     keeper = CheckpointCallback(tmp_path / "checkpoint")
     keeper.stopping.set()

@@ -13,7 +13,7 @@ from preceptor.training.compile import (
     compiling_pays,
     forward_flops,
 )
-from tests.training_helpers import BRIEF, data_of, digits, network, same_bits, student_of, train, trainer_of, weights
+from tests.training_helpers import BRIEF, data_of, digits, network, same_bits, make_student, train, trainer_of, weights
 
 CPU = torch.device("cpu")
 
@@ -59,13 +59,13 @@ def test_small_steps_on_a_gpu_take_time_too_and_other_devices_are_not_known():
 
 def test_a_short_run_compiles_nothing_unless_told_to():
     for choice, compiles in (("auto", False), ("never", False), ("always", True)):
-        (student,) = trainer_of([student_of("none")], data_of(32), BRIEF, compile=choice).students
+        (student,) = trainer_of([make_student("none")], data_of(32), BRIEF, compile=choice).students
         assert isinstance(student.forward, CompiledForBatches) == compiles
 
 
 def test_graphs_are_for_cuda():
     with pytest.raises(MachineError, match="compile = graph: cpu has no graphs: use auto"):
-        train([student_of("none")], compile="graph")
+        train([make_student("none")], compile="graph")
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def counter(monkeypatch) -> CompileCounter:
 
 def test_one_graph_a_kind_of_student_and_none_after_the_first_step(counter):
     """50 images in batches of 16 leave 2 for the last one, which goes without; who may abstain has another output."""
-    pupils = [student_of("kd"), student_of("lr"), student_of("precise-abstain-b")]
+    pupils = [make_student("kd"), make_student("lr"), make_student("precise-abstain-b")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         train(pupils, images=50, training=TrainingConfig(epochs=3, batch_size=16), compile="always")
@@ -87,7 +87,7 @@ def test_one_graph_a_kind_of_student_and_none_after_the_first_step(counter):
 
 
 def test_compiled_by_a_backend_that_changes_nothing_it_learns_the_same(counter):
-    plain, compiled = student_of("kd"), student_of("kd")
+    plain, compiled = make_student("kd"), make_student("kd")
     train([plain], compile="never")
     train([compiled], compile="always")
     assert counter.frame_count == 1
@@ -100,7 +100,7 @@ def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_so(monkeypatch):
 
     torch._dynamo.reset()
     monkeypatch.setattr(compile_module, "BACKEND", broken)
-    plain, unlucky = student_of("kd"), student_of("kd")
+    plain, unlucky = make_student("kd"), make_student("kd")
     train([plain], compile="never")
     with pytest.warns(UserWarning, match=r"student not compiled \(.*\): it is trained uncompiled") as said:
         train([unlucky], compile="always")

@@ -13,7 +13,7 @@ from preceptor.training import NotFinite
 from preceptor.training.failure import FailureReport, load_failure, save_failure
 from tests.training.spoilt import NanTeacher
 from tests.training.test_guard import IMAGES, TRAINING, met_at
-from tests.training_helpers import same_bits, student_of, train
+from tests.training_helpers import same_bits, make_student, train
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def failure() -> FailureReport:
     told: list[FailureReport] = []
     with pytest.raises(NotFinite):
         train(
-            [student_of("kd")], images=IMAGES, training=TRAINING, teacher=NanTeacher(met_at(4)), on_failure=told.append
+            [make_student("kd")], images=IMAGES, training=TRAINING, teacher=NanTeacher(met_at(4)), on_failure=told.append
         )
     return told[0]
 

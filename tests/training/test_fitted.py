@@ -9,7 +9,7 @@ from preceptor.abstention import Gambler, SoftGambler
 from preceptor.selections import Random
 from preceptor.teachers import NetworkTeacher
 from preceptor.training import Student, TrainingConfig
-from tests.training_helpers import BRIEF, digits, few, network, student_of, train, weights
+from tests.training_helpers import BRIEF, digits, few, network, make_student, train, weights
 
 
 class Counting(NetworkTeacher):
@@ -50,7 +50,7 @@ def test_with_several_pupils_it_is_asked_about_what_any_of_them_is_taught() -> N
     train([choosy("first", chosen[:10]), choosy("second", chosen[5:20])], teacher=teacher)
     assert sum(teacher.asked) == 2 * 20
     everything = Counting()
-    train([choosy("first", chosen[:10]), student_of("kd")], teacher=everything)
+    train([choosy("first", chosen[:10]), make_student("kd")], teacher=everything)
     assert sum(everything.asked) == 2 * 40
 
 
@@ -59,7 +59,7 @@ def test_sparing_the_teacher_changes_what_is_learned_by_rounding_alone() -> None
     chosen = few(40)[:10]
     spared, beside = choosy("few", chosen), choosy("few", chosen)
     train([spared])
-    train([beside, student_of("kd")])
+    train([beside, make_student("kd")])
     alone, together = weights(spared.student), weights(beside.student)
     torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-3)
     untaught = choosy("none", few(40)[:0])
@@ -92,7 +92,7 @@ def test_an_abstaining_pupil_logs_what_it_reserves_and_predicts_classes_alone() 
     gambler = Student("gambler", network(outputs=11), DistillationLoss(label_loss=Gambler(payoff=2.2)))
     records = [record for (record,) in train([gambler], training=TrainingConfig(epochs=6, batch_size=16))]
     assert all(record.reservation is not None and 0 < record.reservation < 1 for record in records)
-    assert train([student_of("kd")])[0][0].reservation is None
+    assert train([make_student("kd")])[0][0].reservation is None
     with torch.no_grad():  # outputs that always favor declining are right as often as the class below it
         gambler.student.head.weight.zero_()
         gambler.student.head.bias.copy_(torch.tensor([0.0] * 3 + [1.0] + [0.0] * 6 + [3.0]))
@@ -113,7 +113,7 @@ def test_warm_up_is_no_part_of_what_is_reserved_and_is_alone_without_the_teacher
         terms={"ce": LossTerm(CrossEntropy(), until=0.5), "gamble": LossTerm(SoftGambler(), since=0.5)}
     )
     gambler = Student("gambler", network(outputs=11), loss)
-    (first, *_), (second, *_) = train([gambler, student_of("kd")])
+    (first, *_), (second, *_) = train([gambler, make_student("kd")])
     assert (first.reservation, first.temperature) == (None, None)
     assert second.reservation is not None
     assert second.temperature == 1.0
@@ -126,8 +126,8 @@ def test_a_term_in_whose_time_no_step_begins_is_refused() -> None:
 
 
 def test_mean_temperature_is_of_the_samples_taught() -> None:
-    ((first,), *_) = train([student_of("dtd-flsw")], training=BRIEF)
+    ((first,), *_) = train([make_student("dtd-flsw")], training=BRIEF)
     assert first.temperature == pytest.approx(4.0, abs=1e-4)  # what the batch averages to, with nothing clamped
     assert first.clamped == 0
-    ((labels,), *_) = train([student_of("none")])
+    ((labels,), *_) = train([make_student("none")])
     assert labels.temperature is None

@@ -18,7 +18,7 @@ from preceptor.training.checkpoint import CheckpointCallback
 from preceptor.training.failure import FailureReport
 from preceptor.training.student import Seat
 from tests.training.spoilt import Fragile, NanGradient, NanLoss, NanTeacher, linear, truth_pupil
-from tests.training_helpers import digits, few, network, same_bits, student_of, train, weights
+from tests.training_helpers import digits, few, network, same_bits, make_student, train, weights
 
 IMAGES = 80
 TRAINING = TrainingConfig(epochs=3, batch_size=8, schedule="steps", decay_at=(0.5,))
@@ -141,9 +141,9 @@ def test_no_more_steps_are_skipped_than_may_be():
 
 
 def test_the_others_of_the_class_are_not_touched():
-    together = [student_of("none"), truth_pupil(NanLoss(met_at(3)), linear()), student_of("kd")]
+    together = [make_student("none"), truth_pupil(NanLoss(met_at(3)), linear()), make_student("kd")]
     quietly(together, on_nonfinite="skip")
-    alone = [student_of("none"), truth_pupil(NanLoss(met_at(3)), linear()), student_of("kd")]
+    alone = [make_student("none"), truth_pupil(NanLoss(met_at(3)), linear()), make_student("kd")]
     for one, other in zip(together, alone, strict=True):
         quietly([other], on_nonfinite="skip")
         assert same_bits(weights(one.network), weights(other.network))
@@ -192,7 +192,7 @@ def test_a_rate_can_only_be_lowered_so_often():
     told: list[FailureReport] = []
     with pytest.raises(NotFinite, match="the learning rate was lowered 3 times already, which is the most"):
         quietly(
-            [student_of("none")],
+            [make_student("none")],
             training=TRAINING.model_copy(update={"learning_rate": 1e18}),
             on_nonfinite="reduce_lr",
             on_failure=told.append,
@@ -222,7 +222,7 @@ class Keeping:
 def test_resuming_ends_in_the_same_bits(policy, at):
     def class_of_two() -> list[Student]:
         spoilt = NanLoss(met_at(3)) if policy == "skip" else Fragile(LIMIT)
-        return [truth_pupil(spoilt, linear()), student_of("none")]
+        return [truth_pupil(spoilt, linear()), make_student("none")]
 
     training = FAST if policy == "reduce_lr" else TRAINING
     whole, keeper = class_of_two(), Keeping(at)
@@ -245,7 +245,7 @@ def test_no_moment_is_kept_that_is_not_finite(tmp_path):
 def test_a_healthy_class_is_asked_a_few_times_an_epoch_only(monkeypatch):
     asked, sound = [], Seat.sound
     monkeypatch.setattr(Seat, "sound", lambda seat: asked.append(seat) or sound(seat))
-    train([student_of("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2))
+    train([make_student("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2))
     assert len(asked) == 2  # in the middle and at the end of 50 steps
 
 
@@ -276,7 +276,7 @@ def test_infinities_that_a_student_keeps_as_a_mask_are_no_failure():
         def forward(self, images: Tensor) -> Tensor:
             return self.inner(images)
 
-    train([Student("masked", Masked(), student_of("none").loss)], images=IMAGES, training=TRAINING)
+    train([Student("masked", Masked(), make_student("none").loss)], images=IMAGES, training=TRAINING)
 
 
 def test_weights_that_were_never_finite_are_told_as_such():
@@ -293,7 +293,7 @@ def cross(logits: Tensor, label: Tensor) -> Tensor:
 
 def test_a_teacher_that_is_not_finite_at_one_sample_is_left_out_with_its_step():
     position = met_at(6)
-    one = student_of("ka-ps")
+    one = make_student("ka-ps")
     [[record]] = quietly(
         [one],
         teacher=NanTeacher(position),

@@ -14,7 +14,7 @@ from preceptor.training import NotFinite, Student, TrainingConfig
 from preceptor.training.failure import FailureReport, FaultLocation, Sample
 from tests.training.spoilt import NanGradient, NanLoss, NanTeacher, Overflowing, Root, linear, truth_pupil
 from tests.training.test_guard import IMAGES, TRAINING, met_at, shown
-from tests.training_helpers import network, student_of, train, untrained_teacher
+from tests.training_helpers import network, make_student, train, untrained_teacher
 
 STEP = 3
 
@@ -55,7 +55,7 @@ def test_a_derivative_at_one_sample():
 
 
 def test_a_teacher_at_one_sample():
-    found = fault(student_of("label-revision"), teacher=NanTeacher(met_at(STEP)))
+    found = fault(make_student("label-revision"), teacher=NanTeacher(met_at(STEP)))
     assert (found.place, found.at, found.value) == ("teacher", None, "nan")
     assert found.samples == (sample(),)
     assert found.teacher_largest is not None
@@ -158,7 +158,7 @@ def test_an_update_that_is_too_large():
     failures: list[FailureReport] = []
     huge = TrainingConfig(epochs=1, batch_size=8, learning_rate=1e38, weight_decay=100.0)
     with pytest.raises(NotFinite, match="losses and gradients are finite, the weights after the step are not, in "):
-        train([student_of("none")], training=huge, precision="fp32", on_failure=failures.append)
+        train([make_student("none")], training=huge, precision="fp32", on_failure=failures.append)
     assert failures[0].fault.component == "update"
 
 

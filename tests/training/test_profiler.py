@@ -9,7 +9,7 @@ from preceptor.training.trace import read_trace
 from preceptor.errors import InputError, MachineError
 from preceptor.training import Silent, TrainingConfig, fit
 from preceptor.training.profiler import Profiler
-from tests.training_helpers import BRIEF, digits, few, same_bits, student_of, train, untrained_teacher, weights
+from tests.training_helpers import BRIEF, digits, few, same_bits, make_student, train, untrained_teacher, weights
 
 FILES = {"profile-trace.json.gz", "profile.json", "profile.txt"}
 
@@ -28,8 +28,8 @@ class Notebook(Silent):
         self.listening.append(torch.autograd._profiler_enabled())
         torch.ones(2).erfinv()  # which nothing else calls
 
-    def losses(self, student_of, losses):
-        self.told.append(("losses", student_of, losses))
+    def losses(self, make_student, losses):
+        self.told.append(("losses", make_student, losses))
 
 
 class Breaking(Silent):
@@ -55,7 +55,7 @@ def calls(rows):
 def test_the_steps_recorded_are_those_after_the_warm_up(tmp_path):
     notebook = Notebook()
     with Profiler(notebook, tmp_path, skip=2, record=3) as profiler:
-        train([student_of("kd")], images=40, training=TrainingConfig(epochs=3, batch_size=16), watcher=profiler)
+        train([make_student("kd")], images=40, training=TrainingConfig(epochs=3, batch_size=16), watcher=profiler)
     assert notebook.listening == [False, False, True, True, True, False, False, False, False]
     assert (profiler.profile.skipped, profiler.profile.steps) == (2, 3)
     assert files(tmp_path) == FILES
@@ -66,7 +66,7 @@ def test_the_steps_recorded_are_those_after_the_warm_up(tmp_path):
 
 def test_the_files_say_the_same(tmp_path):
     with Profiler(Silent(), tmp_path, skip=1, record=2) as profiler:
-        train([student_of("none"), student_of("none", seed=1)], watcher=profiler)
+        train([make_student("none"), make_student("none", seed=1)], watcher=profiler)
     assert (tmp_path / "profile.txt").read_text(encoding="utf-8") == profiler.summary()
     data = json.loads((tmp_path / "profile.json").read_text())
     assert data["step_ms"] == profiler.profile.step_ms
@@ -78,14 +78,14 @@ def test_the_files_say_the_same(tmp_path):
 def test_everything_is_handed_on(tmp_path):
     def told(watch):
         notebook = Notebook()
-        train([student_of()], watcher=watch(notebook))
+        train([make_student()], watcher=watch(notebook))
         return notebook.told
 
     assert told(lambda notebook: Profiler(notebook, tmp_path)) == told(lambda notebook: notebook)
 
 
 def test_a_profiled_student_ends_in_the_same_bits(tmp_path):
-    profiled, alone = student_of("kd"), student_of("kd")
+    profiled, alone = make_student("kd"), make_student("kd")
     with Profiler(Silent(), tmp_path) as profiler:
         train([profiled], watcher=profiler)
     train([alone])
@@ -96,7 +96,7 @@ def test_what_is_done_between_epochs_is_no_part_of_a_step(tmp_path):
     data = digits()
     with Profiler(Silent(), tmp_path, skip=2, record=3) as profiler:
         for _ in fit(
-            [student_of("kd")],
+            [make_student("kd")],
             data.train,
             few(40),
             data.augmentation,
@@ -114,13 +114,13 @@ def test_what_is_done_between_epochs_is_no_part_of_a_step(tmp_path):
 
 def test_a_short_training_warms_up_for_a_third_of_it(tmp_path):
     with Profiler(Silent(), tmp_path) as profiler:
-        train([student_of()], images=40, watcher=profiler)  # two epochs of three steps
+        train([make_student()], images=40, watcher=profiler)  # two epochs of three steps
     assert (profiler.profile.skipped, profiler.profile.steps) == (2, 4)
 
 
 def test_a_training_of_one_step_is_not_profiled_and_says_so(tmp_path):
     with Profiler(Silent(), tmp_path) as profiler:
-        train([student_of()], images=10, training=TrainingConfig(epochs=1, batch_size=16), watcher=profiler)
+        train([make_student()], images=10, training=TrainingConfig(epochs=1, batch_size=16), watcher=profiler)
     assert profiler.profile is None
     assert profiler.summary() == ("nothing was profiled: training ended with step 1, and the first ones only warm up\n")
     assert files(tmp_path) == {"profile.txt"}
@@ -137,7 +137,7 @@ def test_what_never_began_leaves_nothing(tmp_path):
 def test_a_training_that_breaks_off_leaves_what_was_recorded(tmp_path, at, recorded):
     profiler = Profiler(Breaking(at), tmp_path, skip=2, record=3)
     with pytest.raises(KeyboardInterrupt), profiler:
-        train([student_of()], images=40, training=TrainingConfig(epochs=4, batch_size=16), watcher=profiler)
+        train([make_student()], images=40, training=TrainingConfig(epochs=4, batch_size=16), watcher=profiler)
     assert not torch.autograd._profiler_enabled()
     assert (profiler.profile and profiler.profile.steps) == recorded
     assert files(tmp_path) == (FILES if recorded else {"profile.txt"})
@@ -147,10 +147,10 @@ def test_a_training_that_breaks_off_leaves_what_was_recorded(tmp_path, at, recor
 def test_only_the_first_training_is_profiled(tmp_path):
     notebook = Notebook()
     with Profiler(notebook, tmp_path, skip=1, record=2) as profiler:
-        train([student_of()], watcher=profiler)
+        train([make_student()], watcher=profiler)
         written = (tmp_path / "profile.json").read_text()
         notebook.listening.clear()
-        train([student_of()], watcher=profiler)
+        train([make_student()], watcher=profiler)
     assert not any(notebook.listening)
     assert (tmp_path / "profile.json").read_text() == written
 
@@ -159,7 +159,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     profiler = Profiler(Silent(), tmp_path / "file" / "folder", skip=1, record=1)
     with pytest.raises(MachineError, match="cannot be written"), profiler:
-        train([student_of()], watcher=profiler)
+        train([make_student()], watcher=profiler)
     assert not torch.autograd._profiler_enabled()
 
 

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from preceptor.training import Callback, Step, Trainer, TrainingConfig
-from tests.training_helpers import digits, few, network, student_of, train, untrained_teacher
+from tests.training_helpers import digits, few, network, make_student, train, untrained_teacher
 
 N, T = 30, 4.0
 ONE_STEP = TrainingConfig(epochs=1, batch_size=N)
@@ -37,7 +37,7 @@ def divergence(target: np.ndarray, logits: np.ndarray) -> float:
 
 @pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_plain_distillation():
-    [[record]] = train([student_of("kd")], images=N, training=ONE_STEP, precision="fp32")
+    [[record]] = train([make_student("kd")], images=N, training=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     expected = {
         "ce": 0.1 * cross_entropy(student, label),
@@ -52,7 +52,7 @@ def test_the_terms_of_plain_distillation():
 @pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_a_corrected_teacher():
     """Probability Shift: the label and the class the teacher says change places, where these differ."""
-    [[record]] = train([student_of("ka-ps")], images=N, training=ONE_STEP, precision="fp32")
+    [[record]] = train([make_student("ka-ps")], images=N, training=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     wrong, shifted = teacher.argmax(axis=1) != label, teacher.copy()
     for row in np.flatnonzero(wrong):
@@ -80,7 +80,7 @@ def test_a_longer_epoch_is_averaged_over_all_its_samples():
 
     totals = []
     for batch_size in (16, N):
-        one = student_of("kd")
+        one = make_student("kd")
         one.network = Linear()
         training = TrainingConfig(epochs=1, batch_size=batch_size, learning_rate=1e-12)
         totals.append(train([one], images=N, training=training)[0][0].losses)
@@ -89,7 +89,7 @@ def test_a_longer_epoch_is_averaged_over_all_its_samples():
 
 def test_the_learning_rate_is_that_of_the_epoch():
     records = train(
-        [student_of("none")], images=16, training=TrainingConfig(epochs=3, batch_size=16, learning_rate=0.2)
+        [make_student("none")], images=16, training=TrainingConfig(epochs=3, batch_size=16, learning_rate=0.2)
     )
     assert [epoch[0].learning_rate for epoch in records] == pytest.approx(
         [0.1 * (1 + math.cos(math.pi * epoch / 3)) for epoch in range(3)]
@@ -98,7 +98,7 @@ def test_the_learning_rate_is_that_of_the_epoch():
 
 
 def test_the_rate_is_images_over_seconds():
-    for [record] in train([student_of("none")], images=16):
+    for [record] in train([make_student("none")], images=16):
         assert record.seconds > 0
         assert record.images_per_second == pytest.approx(16 / record.seconds)
 
@@ -117,13 +117,13 @@ class Diary(Callback):
 
 def test_a_callback_is_called_after_every_step():
     diary = Diary()
-    train([student_of("kd"), student_of("none")], images=40, callbacks=[diary])  # 3 steps an epoch, two epochs
+    train([make_student("kd"), make_student("none")], images=40, callbacks=[diary])  # 3 steps an epoch, two epochs
     assert diary.steps == [(0, 16), (0, 16), (0, 8), (1, 16), (1, 16), (1, 8)]
 
 
 def test_a_log_holds_the_mean_losses_of_the_epoch_so_far():
     diary = Diary()
-    [*_, [first, second]] = train([student_of("kd"), student_of("none")], images=40, callbacks=[diary])
+    [*_, [first, second]] = train([make_student("kd"), make_student("none")], images=40, callbacks=[diary])
     last = diary.logs[-1]  # after the last step
     assert last["kd"] == pytest.approx({**first.losses, "total": first.total})
     assert last["none"] == pytest.approx({**second.losses, "total": second.total})
@@ -131,5 +131,5 @@ def test_a_log_holds_the_mean_losses_of_the_epoch_so_far():
 
 def test_a_long_epoch_is_logged_a_few_times_only():
     diary = Diary()
-    train([student_of("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), callbacks=[diary])
+    train([make_student("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), callbacks=[diary])
     assert 4 <= len(diary.logs) <= 9

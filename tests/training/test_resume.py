@@ -11,7 +11,7 @@ from torch import nn
 from preceptor import CrossEntropy, DistillationLoss, recipe
 from preceptor.training import EpochRecord, Student, TrainingConfig
 from preceptor.training.callbacks import TrainState
-from tests.training_helpers import network, same_bits, student_of, train, weights
+from tests.training_helpers import network, same_bits, make_student, train, weights
 
 TRAINING = TrainingConfig(epochs=3, batch_size=16, schedule="steps")
 STEPS = 4  # 50 images
@@ -61,7 +61,7 @@ class Dropping(nn.Module):
 def class_of_three() -> list[Student]:
     wavering = Student("wavering", network(1), DistillationLoss(**{**recipe("kd"), "temperature": Wavering()}))
     return [
-        student_of("precise-abstain-b"),
+        make_student("precise-abstain-b"),
         wavering,
         Student("dropping", Dropping(), DistillationLoss(label_loss=CrossEntropy())),
     ]
@@ -98,4 +98,4 @@ def test_what_a_keeper_raises_ends_the_training():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train([student_of("none")], callbacks=Stopping())
+        train([make_student("none")], callbacks=Stopping())

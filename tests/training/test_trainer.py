@@ -19,7 +19,7 @@ from tests.training_helpers import (
     few,
     network,
     same_bits,
-    student_of,
+    make_student,
     train,
     trainer_of,
     weights,
@@ -48,25 +48,25 @@ def after(pupil: Student, **options) -> dict[str, Tensor]:
     return weights(pupil.network)
 
 
-@pytest.mark.parametrize("make", [student_of, dropping_pupil])
+@pytest.mark.parametrize("make", [make_student, dropping_pupil])
 def test_the_same_seed_ends_in_the_same_bits(make):
     assert same_bits(after(make("ka-ps"), seed=5), after(make("ka-ps"), seed=5))
 
 
-@pytest.mark.parametrize("make", [student_of, dropping_pupil])
+@pytest.mark.parametrize("make", [make_student, dropping_pupil])
 def test_another_seed_does_not(make):
     assert not same_bits(after(make("ka-ps"), seed=5), after(make("ka-ps"), seed=6))
 
 
 def test_the_same_seed_makes_the_same_records_but_for_the_clock():
     def numbers():
-        [records] = zip(*train([student_of("kd")]), strict=True)
+        [records] = zip(*train([make_student("kd")]), strict=True)
         return [(r.losses, r.total, r.train_accuracy, r.corrected, r.learning_rate) for r in records]
 
     assert numbers() == numbers()
 
 
-@pytest.mark.parametrize("make", [student_of, dropping_pupil])
+@pytest.mark.parametrize("make", [make_student, dropping_pupil])
 def test_in_a_class_each_pupil_learns_as_it_would_alone(make):
     names = ["kd", "none", "ka-ps", "drop-wrong"]
     together = [make(name) for name in names]
@@ -107,17 +107,17 @@ def test_the_callers_generators_go_on_unaffected():
 
 def test_it_really_learns():
     """Chance is 0.1; seen are the images it is taught on, shifted anew every epoch."""
-    records = train([student_of("none")], images=300, training=LEARNING)
+    records = train([make_student("none")], images=300, training=LEARNING)
     assert records[0][0].train_accuracy < 0.5
     assert records[-1][0].train_accuracy > 0.6
     assert records[-1][0].total < 0.6 * records[0][0].total
 
 
 def test_pupils_of_a_good_teacher_learn_without_labels():
-    train([master := student_of("none")], images=300, training=LEARNING)
+    train([master := make_student("none")], images=300, training=LEARNING)
     data = digits()
     unlabeled = TrainingData(data.train.images, torch.full_like(data.train.labels, -1), few(300), data.augmentation)
-    student, teacher = student_of("kd", seed=1), NetworkTeacher(master.network, data.normalization)
+    student, teacher = make_student("kd", seed=1), NetworkTeacher(master.network, data.normalization)
     train([student], data=unlabeled, training=LEARNING, teacher=teacher)
     held_out = data.normalization(data.test.images)
     agreement = student.network.eval()(held_out).argmax(1) == master.network.eval()(held_out).argmax(1)
@@ -130,7 +130,7 @@ def test_the_positions_left_out_teach_nothing():
     left_out[few(40)] = False
     spoilt = type(data.train)(data.train.images.clone(), data.train.labels.clone())
     spoilt.images[left_out], spoilt.labels[left_out] = 255, 0
-    first, second = student_of("kd"), student_of("kd")
+    first, second = make_student("kd"), make_student("kd")
     for images, one in ((data.train, first), (spoilt, second)):
         train([one], data=TrainingData.of_images(images, few(40), data.augmentation))
     assert same_bits(weights(first.network), weights(second.network))
@@ -145,7 +145,7 @@ def test_the_teacher_meets_the_very_views_its_pupils_meet():
             heard.append(inputs.clone())
             return super().outputs(inputs, index, view)
 
-    pupils = [student_of("kd"), student_of("none")]
+    pupils = [make_student("kd"), make_student("none")]
     for one in pupils:
         one.network.register_forward_pre_hook(lambda _, given, seen=seen[one.name]: seen.append(given[0].clone()))
     train(pupils, teacher=Listening(network(99), digits().normalization))
@@ -161,12 +161,12 @@ def test_a_teacher_nobody_listens_to_is_not_asked():
         def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
             raise AssertionError("asked")
 
-    train([student_of("none")], teacher=Mute())
+    train([make_student("none")], teacher=Mute())
 
 
 def test_a_bare_network_is_no_teacher():
     with pytest.raises(InputError, match=r"teacher: a ConvNet.*NetworkTeacher\(network, normalization\)"):
-        train([student_of("kd")], teacher=network())
+        train([make_student("kd")], teacher=network())
 
 
 def test_what_the_chain_learns_joins_the_optimizer_and_not_the_student():
@@ -187,7 +187,7 @@ def test_what_the_chain_learns_joins_the_optimizer_and_not_the_student():
 
 
 def test_the_student_is_as_its_last_epoch_left_it():
-    one, by_epoch = student_of("kd"), []
+    one, by_epoch = make_student("kd"), []
     keep = AfterEpochs(lambda trainer: by_epoch.append(weights(one.network)))
     train([one], training=TrainingConfig(epochs=3, batch_size=16), callbacks=[keep])
     assert len(by_epoch) == 3
@@ -197,7 +197,7 @@ def test_the_student_is_as_its_last_epoch_left_it():
 
 def test_a_student_left_in_eval_mode_between_epochs_goes_on_learning():
     """Whoever measures it between epochs need not remember to set it back."""
-    first, second = student_of("none"), student_of("none")
+    first, second = make_student("none"), make_student("none")
     train([first], images=32, callbacks=[AfterEpochs(lambda trainer: first.network.eval())])
     train([second], images=32)
     assert same_bits(weights(first.network), weights(second.network))
@@ -213,7 +213,7 @@ def test_a_loss_that_is_not_finite_is_named():
 
 def test_a_run_that_diverges_says_when():
     with pytest.raises(InputError, match=r"epoch 1, step \d of 5: .* (nan|inf).*lower the learning rate"):
-        train([student_of("none")], training=TrainingConfig(epochs=3, batch_size=8, learning_rate=1e18))
+        train([make_student("none")], training=TrainingConfig(epochs=3, batch_size=8, learning_rate=1e18))
 
 
 @pytest.mark.parametrize("positions", [[], [5]])
@@ -224,19 +224,19 @@ def test_too_few_samples(positions):
 
 def test_a_loss_without_its_teacher():
     with pytest.raises(InputError, match="a loss compares with the teacher, and teacher is None: give one"):
-        train([student_of("none"), student_of("kd")], teacher=None)
+        train([make_student("none"), make_student("kd")], teacher=None)
 
 
 def test_two_students_of_one_name():
     with pytest.raises(InputError, match="each with a name of its own"):
-        train([student_of("none"), student_of("none")])
+        train([make_student("none"), make_student("none")])
 
 
 def test_setting_up_changes_neither_mode_nor_hooks_nor_weights_of_a_teacher():
     module = network(99).train()
     before = weights(module)
     teacher = NetworkTeacher(module, digits().normalization)
-    trainer_of([student_of("fitnet"), student_of("kd")], data_of(40), teacher=teacher).fit()
+    trainer_of([make_student("fitnet"), make_student("kd")], data_of(40), teacher=teacher).fit()
     assert module.training
     assert same_bits(before, weights(module))
     assert not any(one._forward_hooks for one in module.modules())
@@ -245,9 +245,9 @@ def test_setting_up_changes_neither_mode_nor_hooks_nor_weights_of_a_teacher():
 @pytest.mark.usefixtures("bf16_units")
 def test_in_bf16_the_weights_and_losses_stay_in_fp32():
     seen = []
-    one = student_of("kd")
+    one = make_student("kd")
     one.network.register_forward_hook(lambda module, given, logits: seen.append(logits.dtype))
-    exact, rough = train([student_of("kd")], precision="fp32"), train([one], precision="bf16")
+    exact, rough = train([make_student("kd")], precision="fp32"), train([one], precision="bf16")
     assert set(seen) == {torch.bfloat16}
     assert {tensor.dtype for tensor in one.network.parameters()} == {torch.float32}
     assert rough[-1][0].total == pytest.approx(exact[-1][0].total, rel=0.05)
@@ -293,7 +293,7 @@ def no_host_sync(monkeypatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_host_sync")
 def test_no_step_of_any_recipe_waits_for_the_device():
-    train([student_of(name) for name in recipe_names()], images=32)
+    train([make_student(name) for name in recipe_names()], images=32)
 
 
 @pytest.mark.usefixtures("no_host_sync")

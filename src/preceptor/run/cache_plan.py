@@ -135,7 +135,10 @@ def should_compile(
     if config.compile == "always" or images == 0:
         return config.compile == "always"
     one = dataset.train.images[:1].to(device)
-    flops = sum(forward_flops(network.network, network.normalize(one)) for network in loaded.networks)
+    flops = sum(
+        forward_flops(network.network, one if network.normalize is None else network.normalize(one))
+        for network in loaded.networks
+    )
     return compiling_pays("teacher", flops=flops * images, steps=-(-images // batch_size), device=device)
 
 

@@ -161,7 +161,7 @@ def _options(select: RankedSelection) -> dict[str, Any]:
 def _check_options(path: Path, origin: ScoreOrigin, select: RankedSelection) -> None:
     """What is kept of ready scores may differ; what made them may not."""
     for name, value in _options(select).items():
-        if name not in ("keep", "lowest") and origin.options.get(name) != value:
+        if name not in ("keep", "ascending") and origin.options.get(name) != value:
             raise InputError(
                 f"{path}: scores made with {name} = {origin.options.get(name)}, the recipe says {value}: "
                 "write new scores with preceptor select, or leave that option as it was"

@@ -224,6 +224,7 @@ def alternative_normalizations(
         # Under a wrong normalization a network may overflow; that is a wrong prediction, not an error.
         return (predicted_class(torch.nan_to_num(logits)) == labels.cpu()).double()
 
+    assert teacher.normalize is not None, "a teacher of images"
     stated, alternatives = correct(teacher.normalize), []
     for name, other in others.items():
         if not _same(teacher.normalize, other):

@@ -1,4 +1,4 @@
-"""A chain whose selection is settled before training: the teacher's word on the other samples is nothing to it."""
+"""A loss whose selection is fitted before training: teacher logits of other samples are ignored."""
 
 from typing import Any
 
@@ -24,11 +24,11 @@ from tests.examples import LABEL, STUDENT, TEACHER, ready
 INDEX = torch.arange(4)
 
 
-def selecting(taught: list[int], size: int = 4) -> Random:
-    """A selection that teaches these positions alone."""
+def selecting(selected: list[int], size: int = 4) -> Random:
+    """A selection of these indices alone."""
     score = torch.zeros(size)
-    score[taught] = 1.0
-    select = Random(keep=len(taught) / size)
+    score[selected] = 1.0
+    select = Random(keep=len(selected) / size)
     select.set_scores(torch.arange(size), score, size)
     return select
 
@@ -43,30 +43,31 @@ def outcome(loss: DistillationLoss, teacher: Tensor, label: Tensor = LABEL, **gi
 
 @pytest.mark.parametrize("name", ["ds", "lr-ds"])
 @pytest.mark.parametrize("junk", [0.0, 1e4, float("nan"), float("inf")])
-def test_what_the_teacher_says_of_the_others_is_ignored(name: str, junk: float) -> None:
+def test_teacher_logits_of_other_samples_are_ignored(name: str, junk: float) -> None:
     loss = ready(name, **{"selection.keep": 0.5})
-    spoilt = TEACHER.clone()
-    spoilt[2] = junk
-    for found, expected in zip(outcome(loss, spoilt), outcome(loss, TEACHER), strict=True):
-        assert torch.equal(found, expected)
+    replaced = TEACHER.clone()
+    replaced[2] = junk
+    for actual, expected in zip(outcome(loss, replaced), outcome(loss, TEACHER), strict=True):
+        assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize(
     "temperature", [FLSW(), FLSW(normalize="sum", beta=3.0), CWSM(), CWSM(normalize="sum")], ids=repr
 )
-def test_a_dynamic_temperature_is_that_of_the_samples_taught_alone(temperature: Any) -> None:
-    taught = [0, 3]
-    audit = DistillationLoss(temperature=temperature, selection=selecting(taught), loss=KL())(
+def test_a_dynamic_temperature_depends_on_the_selected_samples_alone(temperature: Any) -> None:
+    selected = [0, 3]
+    audit = DistillationLoss(temperature=temperature, selection=selecting(selected), loss=KL())(
         STUDENT, TEACHER, LABEL, index=INDEX
     ).audit
-    alone = DistillationLoss(temperature=temperature, loss=KL())(STUDENT[taught], TEACHER[taught], LABEL[taught]).audit
+    rows = STUDENT[selected], TEACHER[selected], LABEL[selected]
+    alone = DistillationLoss(temperature=temperature, loss=KL())(*rows).audit
     assert audit is not None
     assert alone is not None
-    torch.testing.assert_close(audit.temperature[taught], alone.temperature)  # type: ignore[index]
+    torch.testing.assert_close(audit.temperature[selected], alone.temperature)  # type: ignore[index]
     torch.testing.assert_close(audit.mean_temperature, alone.mean_temperature)
 
 
-def test_a_sample_it_is_not_asked_about_is_neither_right_nor_wrong_nor_corrected() -> None:
+def test_a_sample_without_a_query_is_neither_right_nor_wrong_nor_corrected() -> None:
     loss = DistillationLoss(selection=selecting([0, 3]), correction=LabelRevision(apply_to="all"), loss=KL())
     audit = loss(STUDENT, TEACHER, LABEL, index=INDEX).audit
     assert audit is not None
@@ -93,14 +94,14 @@ def test_keeping_everything_is_the_recipe_without_selection_and_nothing_is_label
     torch.testing.assert_close(nothing, outcome(ready("none"), TEACHER, label))
 
 
-def test_it_says_whom_it_asks_about() -> None:
+def test_teacher_mask_is_true_for_the_queried_samples() -> None:
     loss = ready("ds", **{"selection.keep": 0.5})
     assert loss.teacher_mask(INDEX).tolist() == [True, True, False, False]
     assert ready("kd").teacher_mask(INDEX).tolist() == [True] * 4
     assert ready("none").teacher_mask(INDEX).tolist() == [False] * 4
 
 
-def test_it_must_be_fitted_first_and_told_positions() -> None:
+def test_it_needs_to_be_fitted_and_needs_an_index() -> None:
     loss = DistillationLoss(selection=Random(), loss=KL())
     assert loss.needs_fit
     with pytest.raises(InputError, match="not fitted yet"):
@@ -114,7 +115,7 @@ def test_it_must_be_fitted_first_and_told_positions() -> None:
     assert loss(STUDENT, TEACHER, LABEL, index=INDEX).total.isfinite()
 
 
-def test_a_chain_without_a_selection_has_nothing_to_fit() -> None:
+def test_a_loss_without_a_selection_has_nothing_to_fit() -> None:
     loss = DistillationLoss(correction=ProbabilityShift(), loss=KL())
     assert not loss.needs_fit
     before = loss(STUDENT, TEACHER, LABEL).total
@@ -124,10 +125,10 @@ def test_a_chain_without_a_selection_has_nothing_to_fit() -> None:
     assert torch.equal(loss(STUDENT, TEACHER, LABEL).total, before)
 
 
-def test_what_is_settled_comes_back_with_the_chains_state() -> None:
-    settled, empty = (
+def test_a_fitted_selection_is_in_the_state_dict() -> None:
+    fitted_one, empty = (
         ready("ds", **{"selection.keep": 0.5}),
         DistillationLoss(**{"selection": Random(keep=0.5), "loss": KL()}),
     )
-    empty.select.load_state_dict(settled.select.state_dict())  # type: ignore[union-attr]
-    assert empty.teacher_mask(INDEX).tolist() == settled.teacher_mask(INDEX).tolist()
+    empty.selection.load_state_dict(fitted_one.selection.state_dict())  # type: ignore[union-attr]
+    assert empty.teacher_mask(INDEX).tolist() == fitted_one.teacher_mask(INDEX).tolist()

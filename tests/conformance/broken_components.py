@@ -1,4 +1,4 @@
-"""Corrections, temperatures and selections broken on purpose, each in one way, and an unusual one that is sound."""
+"""Corrections, temperatures and selections broken on purpose, each in one way, and unusual ones that conform."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from preceptor.selections import RankedSelection
 
 
 class CorrectionBase:
-    """A correction, broken below."""
+    """A correction that conforms; the classes below break it."""
 
     apply_to: Scope = "wrong"
 
@@ -21,7 +21,7 @@ class CorrectionBase:
 
 
 class NotNormalized(CorrectionBase):
-    """Adds to the truth and takes from nobody."""
+    """Adds to the label's probability without normalizing."""
 
     def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
         return log_probs + 0.5 * is_class(log_probs, label)
@@ -35,23 +35,23 @@ class ReturnsProbabilities(CorrectionBase):
 
 
 class PrefersClassZero(CorrectionBase):
-    """The number of a class means something to it."""
+    """Depends on the number of a class."""
 
     def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
         return (log_probs + is_class(log_probs, torch.zeros_like(label))).log_softmax(dim=1)
 
 
 class SwapsInPlace(CorrectionBase):
-    """Corrupts the teacher's cached word."""
+    """Changes the teacher's cached output in place."""
 
     def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
-        top, truth = at_class(log_probs, teacher_class), at_class(log_probs, label)
-        log_probs.scatter_(1, teacher_class.unsqueeze(1), truth.unsqueeze(1))
-        return log_probs.scatter_(1, label.unsqueeze(1), top.unsqueeze(1))
+        at_top, at_label = at_class(log_probs, teacher_class), at_class(log_probs, label)
+        log_probs.scatter_(1, teacher_class.unsqueeze(1), at_label.unsqueeze(1))
+        return log_probs.scatter_(1, label.unsqueeze(1), at_top.unsqueeze(1))
 
 
 class AppliesToEverything(CorrectionBase):
-    """A scope that does not exist, which the chain would read as "all"."""
+    """A scope that does not exist, which would be read as "all"."""
 
     apply_to = "everything"  # type: ignore[assignment]
 
@@ -78,14 +78,14 @@ class TemperatureColumn:
 
 
 class FollowsTheStudent:
-    """Sound as long as the lesson is detached."""
+    """Conforms as long as the batch context is detached."""
 
     def __call__(self, context: BatchContext) -> Tensor:
         return 1 + context.student.softmax(dim=1).amax(dim=1)
 
 
 class NegativeWeights:
-    """Unlearns some samples."""
+    """Weighs some samples below zero."""
 
     def __call__(self, context: BatchContext) -> Tensor:
         return 0.5 - context.teacher.softmax(dim=1).amax(dim=1)
@@ -113,24 +113,24 @@ class AssumesEqualOutputs:
 
 
 class Surest(RankedSelection):
-    """A selection that is fitted, and sound; broken below."""
+    """A fitted selection that conforms; the classes below break it."""
 
     def score(self, selection_data: SelectionData) -> Tensor:
         return selection_data.teacher.train.logits.amax(dim=1)
 
 
 class WeighsUnfitted(Surest):
-    """Teaches everything as long as nobody has fitted it."""
+    """Selects every sample before it is fitted."""
 
     def weight_at(self, index: Tensor) -> Tensor:
         return super().weight_at(index) if self.fitted else torch.ones(index.shape)
 
 
 class ForgetsItsFit(Surest):
-    """Leaves out of the checkpoint what it was fitted to."""
+    """Leaves its weights out of the checkpoint."""
 
-    def __init__(self, keep: float = 0.7, lowest: bool = False) -> None:
-        super().__init__(keep, lowest)
+    def __init__(self, keep: float = 0.7, ascending: bool = False) -> None:
+        super().__init__(keep, ascending)
         self.register_buffer("weight", self.weight, persistent=False)
 
 
@@ -145,7 +145,7 @@ class LearnedTemperature(nn.Module):
         return self.log_temperature.exp()
 
 
-BROKEN_SIGNALS: list[tuple[ComponentType, type[Any], str]] = [
+BROKEN_COMPONENTS: list[tuple[ComponentType, type[Any], str]] = [
     ("correction", NotNormalized, "rows_are_log_probabilities"),
     ("correction", ReturnsProbabilities, "rows_are_log_probabilities"),
     ("correction", PrefersClassZero, "equivariant_to_relabeling"),

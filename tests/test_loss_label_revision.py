@@ -14,7 +14,7 @@ from preceptor import DistillationLoss, recipe
 from preceptor.corrections import label_revision
 from preceptor.selections import RankedSelection
 from tests.examples import learned, ready
-from tests.strategies import Taught, taught
+from tests.strategies import LogitBatch, logit_batches
 
 TERMS = ("ce", "logits", "revised")
 LABELS_ON = (None, "labeled", "right")
@@ -26,8 +26,8 @@ def reading(labels_on: str | None, reduction: str, scope: str) -> dict[str, Any]
     return changes | {"terms.ce.where": labels_on, "correction.apply_to": scope}
 
 
-def losses_of_each(batch: Taught, scope: str) -> dict[str, Tensor]:
-    """What each term says of each sample, the teacher right or wrong."""
+def losses_of_each(batch: LogitBatch, scope: str) -> dict[str, Tensor]:
+    """The value of each term on each sample, whether the teacher is right or wrong."""
     revised = label_revision(batch.outputs().logits, batch.label, batch.teacher_class, 0.8)
     target = torch.where((batch.wrong | (scope == "all")).unsqueeze(1), revised, batch.outputs().logits)
     probs = batch.student.softmax(dim=1)
@@ -38,8 +38,8 @@ def losses_of_each(batch: Taught, scope: str) -> dict[str, Tensor]:
     }
 
 
-@given(taught(largest=8.0), st.sampled_from(READINGS))
-def test_every_reading_is_its_formula(batch: Taught, chosen: tuple[str | None, str, str]) -> None:
+@given(logit_batches(largest=8.0), st.sampled_from(READINGS))
+def test_every_reading_is_its_formula(batch: LogitBatch, chosen: tuple[str | None, str, str]) -> None:
     labels_on, reduction, scope = chosen
     terms = DistillationLoss(**recipe("label-revision", reading(*chosen)))(batch.student, batch.teacher, batch.label)
     right = ~batch.wrong
@@ -49,9 +49,11 @@ def test_every_reading_is_its_formula(batch: Taught, chosen: tuple[str | None, s
         torch.testing.assert_close(terms[name], each[members[name]].sum() / count)
 
 
-@given(taught(largest=8.0), st.sampled_from(["right", "labeled"]), st.lists(st.booleans(), min_size=6, max_size=6))
-def test_with_a_selection_each_sample_has_the_loss_of_its_kind(
-    batch: Taught, labels_on: str, selected: list[bool]
+@given(
+    logit_batches(largest=8.0), st.sampled_from(["right", "labeled"]), st.lists(st.booleans(), min_size=6, max_size=6)
+)
+def test_with_a_selection_each_sample_has_the_loss_of_its_group(
+    batch: LogitBatch, labels_on: str, selected: list[bool]
 ) -> None:
     chosen = torch.tensor(selected)[: len(batch.label)]
     keep = float(chosen.double().mean())
@@ -62,14 +64,14 @@ def test_with_a_selection_each_sample_has_the_loss_of_its_kind(
     each = losses_of_each(batch, "wrong")
     on_wrong = each["revised"] + (each["ce"] if labels_on == "labeled" else 0)
     by_teacher = torch.where(batch.wrong, on_wrong, each["ce"] + each["logits"])
-    found = loss(batch.student, batch.teacher, batch.label, index=index).total
-    torch.testing.assert_close(found, torch.where(chosen, by_teacher, each["ce"]).mean())
+    actual = loss(batch.student, batch.teacher, batch.label, index=index).total
+    torch.testing.assert_close(actual, torch.where(chosen, by_teacher, each["ce"]).mean())
 
 
 @pytest.mark.parametrize("name", ["label-revision", "lr-ds"])
 @pytest.mark.parametrize("right", [True, False])
 @pytest.mark.parametrize("chosen", READINGS, ids=str)
-def test_batches_all_right_or_all_wrong_teach_and_stay_finite(
+def test_batches_all_right_or_all_wrong_have_finite_gradients(
     name: str, right: bool, chosen: tuple[str | None, str, str]
 ) -> None:
     teacher = torch.tensor([[4.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
