@@ -73,8 +73,8 @@ def test_every_verb_speaks_json(capsys, verb):
         (
             MemoryError("Unable to allocate 7.28 TiB for an array"),
             3,
-            "preceptor: out of memory (asked for 7.28 TiB at once): end what else runs on this machine, or use one "
-            "with more\n",
+            "preceptor: out of memory (asked for 7.28 TiB at once): end other processes on this machine, or use one "
+            "with more memory\n",
         ),
         (KeyboardInterrupt(), 130, "preceptor: interrupted\n"),
     ],
@@ -145,7 +145,7 @@ def python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
     """Also the help of a verb; counted by what is loaded, since a clock depends on the machine."""
-    heavy = "{'torch', 'numpy', 'scipy', 'sklearn', 'pydantic', 'yaml', 'rich', 'PIL', 'matplotlib'}"
+    heavy = "{'torch', 'numpy', 'filelock', 'scipy', 'sklearn', 'pydantic', 'yaml', 'rich', 'PIL', 'matplotlib'}"
     for arguments in (["--help"], *([verb, "--help"] for verb in VERBS)):
         code = (
             "import sys\nfrom preceptor.cli.main import main\n"
@@ -162,9 +162,9 @@ def test_as_a_module():
 
 
 def test_the_exit_code_reaches_the_shell():
-    done = python("-m", "preceptor", "distill")
+    done = python("-m", "preceptor", "distil")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("preceptor: unknown verb 'distill': did you mean 'distill'?")
+    assert done.stderr.startswith("preceptor: unknown verb 'distil': did you mean 'distill'?")
     assert done.stderr.count("\n") == 1
 
 

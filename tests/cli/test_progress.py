@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from preceptor.cli import progress
-from preceptor.cli.progress import PredictionBar, ProgressBar, StudyBar
+from preceptor.cli.progress import ImageBar, ProgressBar
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def test_a_terminal_shows_epoch_rate_time_and_losses(terminal):
 
 def test_quiet_shows_nothing(terminal, capsys):
     train_a_little(ProgressBar("convnet8", quiet=True))
-    with StudyBar(quiet=True) as bar:
-        bar.begin_study("demo", 100)
+    with ImageBar(quiet=True) as bar:
+        bar.start("demo", 100)
         bar.advance(100)
     assert terminal.getvalue() == ""
     assert capsys.readouterr() == ("", "")
@@ -85,8 +85,8 @@ def test_a_short_run_writes_no_line(clock, capsys):
 
 
 def test_a_study_counts_images(terminal):
-    with StudyBar() as bar:
-        bar.begin_study("demo", 100)
+    with ImageBar() as bar:
+        bar.start("demo", 100)
         bar.advance(40)
         bar.advance(60)
     assert "demo" in terminal.getvalue()
@@ -101,8 +101,8 @@ def test_a_second_run_starts_its_bar_anew(terminal):
 
 
 def test_predictions_are_counted_image_by_image(terminal):
-    with PredictionBar() as bar:
-        bar.begin_images(3)
+    with ImageBar() as bar:
+        bar.start("predicting", 3)
         for _ in range(3):
             bar.advance(1)
         assert (bar._progress.tasks[0].completed, bar._progress.tasks[0].total) == (3, 3)

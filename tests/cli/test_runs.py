@@ -56,7 +56,7 @@ def test_what_people_see(preceptor, teacher, tmp_path):
     assert "right on the 60 training images, wrong on" in done.out
     assert "trained on 60 images, last epoch" in done.out
     assert "held-out training images: " in done.out
-    assert f"test set, looked at once: {found.accuracy:.2%} of 449" in done.out
+    assert f"test set, used once: {found.accuracy:.2%} of 449" in done.out
     assert f"run folder: {tmp_path / 'student'}" in done.out
 
 
@@ -164,7 +164,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(preceptor, disti
 
 def test_a_recipe_of_ones_own(preceptor, teacher, tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("correct: probability_shift\nterms:\n  far: {loss: squared_error_logits, weight: 0.5}\n")
+    path.write_text("correction: probability_shift\nterms:\n  far: {loss: squared_error_logits, weight: 0.5}\n")
     done = preceptor("distill", "--teacher", teacher, "--recipe", path, *SMALL, "--out", tmp_path / "student", "--json")
     assert only_json(done)["teacher"]["images"] == 60
     line = json.loads((tmp_path / "student" / "metrics.jsonl").read_text().splitlines()[0])

@@ -45,7 +45,7 @@ def test_distill_uses_the_file(scored, preceptor, teacher, tmp_path):
     chosen = ("recipe.selection={name: el2n, keep: 0.25}", "training.epochs=1", "--student", "convnet4")
     done = preceptor("distill", "--teacher", teacher, "--recipe", "ds", "--scores", file, *FEW, *chosen, "--out", out)
     assert done.code == 0, done.err
-    assert "selected: the teacher taught 15 of them, the labels alone the others" in done.out
+    assert "selected: 15 of them distilled, the others trained on their labels alone" in done.out
     used = load_scores(out / "scores.safetensors")
     assert used.score.tolist() == load_scores(file).score.tolist()
 

@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repair", action="store_true", help="with --verify: empty damaged records, to be asked again")
     parser.add_argument("--top-k", type=int, dest="cache_top_k", help="keep the largest logits alone (default all)")
     parser.add_argument("--features", action="store_true", help="keep pooled features beside the logits")
-    parser.add_argument("--epochs", type=int, help="with --plan: of a run that fills it as it goes (default 20)")
+    parser.add_argument(
+        "--epochs", type=int, dest="training.epochs", help="with --plan: of a run that fills it as it goes (default 20)"
+    )
     add_teacher_options(parser, cache=False)
     add_data_options(parser)
     group = parser.add_argument_group("filling; of these three, any one leaves out what such a run does not train on")
@@ -191,10 +193,10 @@ _ACTS = {"plan": _plan, "fill": _fill, "info": _info, "verify": _verify}
 
 
 def _config(arguments: argparse.Namespace) -> "RunConfig":
-    from preceptor.cli.options import given_settings
+    from preceptor.cli.options import command_settings
     from preceptor.run import resolve
 
-    return resolve({"recipe": "kd"}, given_settings(arguments))
+    return resolve({"recipe": "kd"}, command_settings(arguments))
 
 
 class _Moving:

@@ -72,7 +72,9 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
     if not rest or kind not in ("arrays", "folder"):
-        raise unknown_name("data set", spec, (*NAMES, *_FORMS))
+        path = Path(spec).expanduser()
+        meant = f"folder:{spec}" if path.is_dir() else f"arrays:{spec}" if path.suffix == ".npz" else ""
+        raise unknown_name("data set", spec, (*NAMES, *_FORMS), hint=f"did you mean {meant}?" if meant else "")
     path = Path(rest).expanduser()
     if kind == "arrays":
         return _in_usual_views(spec, read_arrays(path))

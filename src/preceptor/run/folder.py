@@ -16,6 +16,7 @@ from torch import Tensor
 from preceptor import __version__
 from preceptor.errors import InputError, MachineError
 from preceptor.files import check_writable, remains, write_whole
+from preceptor.models.store import WEIGHTS_FILE
 from preceptor.run.lock import LOCK_FILE
 
 RUN_FILE = "run.yaml"
@@ -86,6 +87,8 @@ def check_free(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file, a run needs a folder: choose another --out")
     if path.is_dir() and set(path.iterdir()) - set(remains(path)):
+        if (path / RUN_FILE).is_file() and not (path / WEIGHTS_FILE).exists():
+            raise InputError(f"{path}: holds a stopped run: preceptor resume {path}, or choose another --out")
         raise InputError(f"{path}: not empty; a run never overwrites: choose another --out, or remove it first")
 
 

@@ -53,6 +53,8 @@ def kind_of(path: Path) -> Kind:
     """
     if path.is_dir() or (not path.exists() and path.suffix not in _KINDS):
         return "network"
+    if path.suffix == ".npz":
+        raise InputError(f"teacher {path}: an .npz archive cannot teach: save its one array of outputs with numpy.save")
     if path.suffix not in _KINDS:
         raise InputError(f"teacher {path}: a file of a kind that cannot teach: give {_KNOWN}")
     return _KINDS[path.suffix]
