@@ -33,8 +33,8 @@ def test_anchors_and_merges_are_plain_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", r"key 'a' is given twice.*line 3"),
-        ("terms:\n  kl: {weight: 1, weight: 2}\n", "key 'weight' is given twice"),
+        ("a: 1\nb: 2\na: 3\n", r"duplicate key 'a'.*line 3"),
+        ("terms:\n  kl: {weight: 1, weight: 2}\n", "duplicate key 'weight'"),
         ("a: [1, 2\n", "not valid YAML"),
         ("- a\n- b\n", "expected a mapping of names to values, not a list"),
         ("", "expected a mapping of names to values, not a NoneType"),

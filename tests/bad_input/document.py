@@ -15,22 +15,22 @@ PARTS = {
 
 BEFORE = """# Bad input
 
-What is said of whatever is wrong, and the exit code: 2 where something handed in is wrong, 3 where the machine lacks
-something. It is one line on standard error, `preceptor: ` and what stands here; nothing is overwritten, and nothing is
-left behind. "…" stands for words of a library or of the machine. Each row is a test of its own (`tests/bad_input`),
-from which this page is written (`python -m tests.bad_input.document`).
+The message for each kind of bad input, and the exit code: 2 where an input is wrong, 3 where the machine lacks
+something. A message is one line on standard error, beginning with `preceptor: `; nothing is overwritten and nothing is
+left behind. "…" stands for text of a library or of the machine. Each row is a test (`tests/bad_input`), from which this
+page is written (`python -m tests.bad_input.document`).
 
 ## Exit codes
 
 | exit code | what it means |
 | ---: | --- |
 | 0 | done |
-| 2 | something handed in is wrong |
+| 2 | an input is wrong |
 | 3 | the machine lacks something |
-| 4 | a training was stopped by Ctrl-C or SIGTERM, with a checkpoint to go on from (`preceptor resume`) |
-| 5 | what was asked for cannot be guaranteed (`preceptor calibrate`) |
-| 130, 143 | anything else was ended by Ctrl-C, by SIGTERM; what was half written is taken away |
-| 141 | whoever read the output, such as `head`, had seen enough |
+| 4 | training was stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, with a checkpoint (`preceptor resume`) |
+| 5 | the requested guarantee cannot be made (`preceptor calibrate`) |
+| 130, 143, 129, 138 | any other verb was ended by Ctrl-C, SIGTERM, SIGHUP, SIGUSR1; unfinished files are removed |
+| 141 | the reader of the output, such as `head`, closed it |
 
 ## Images that are converted
 
@@ -60,7 +60,7 @@ def document() -> str:
 
 def _table(rows: Iterable[Row]) -> str:
     lines = [f"| {row.wrong} | {_code(row.says)} | {row.code} |" for row in rows]
-    return "\n".join(["| what is wrong | what it says | exit code |", "|---|---|---|", *lines]) + "\n"
+    return "\n".join(["| what is wrong | message | exit code |", "|---|---|---|", *lines]) + "\n"
 
 
 def _code(text: str) -> str:

@@ -88,7 +88,7 @@ ROWS = [
     Row(
         "a key given twice",
         lambda b: b.config("seed: 1\nseed: 2\n"),
-        "run.yaml: not valid YAML: key 'seed' is given twice in …",
+        "run.yaml: not valid YAML: duplicate key 'seed' in …",
     ),
     Row(
         "a value of another type",

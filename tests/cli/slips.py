@@ -102,7 +102,9 @@ class Slip:
 NAMES = [
     Slip("verb", lambda b: ["distil"], ("unknown verb 'distil'", "did you mean 'distill'")),
     Slip("flag", lambda b: b.train("--modle=x"), ("--modle", "did you mean --model?", "preceptor train --help")),
-    Slip("no abbreviated flag", lambda b: ["reproduce", "demo", "--data", "x"], ("unknown option --data", "--data-root")),
+    Slip(
+        "no abbreviated flag", lambda b: ["reproduce", "demo", "--data", "x"], ("unknown option --data", "--data-root")
+    ),
     Slip("a flag twice", lambda b: b.train("--seed", "1", "--seed=2"), ("--seed is set twice",)),
     Slip("a switch twice", lambda b: b.train("--quiet", "--quiet"), ("--quiet is set twice",)),
     Slip("a flag and its key", lambda b: b.train("seed=2", "--seed", "1"), ("seed is set twice",)),
@@ -147,7 +149,11 @@ NAMES = [
     Slip("a folder as data", lambda b: b.train("--data", b.folder), ("unknown data set", "did you mean folder:/")),
     Slip("data set", lambda b: b.train("--data", "digts"), ("unknown data set 'digts'", "did you mean 'digits'")),
     Slip("study", lambda b: ["reproduce", "demmo", "--out", b.out], ("unknown study 'demmo'", "did you mean 'demo'")),
-    Slip("precision", lambda b: b.train("--precision", "fp16"), ("precision is 'fp16'; expected 'auto', 'fp32' or 'bf16'",)),
+    Slip(
+        "precision",
+        lambda b: b.train("--precision", "fp16"),
+        ("precision is 'fp16'; expected 'auto', 'fp32' or 'bf16'",),
+    ),
     Slip("compile", lambda b: b.train("--compile", "yes"), ("compile", "'auto', 'never'", "'yes'")),
     Slip("says", lambda b: b.distill("--teacher-output", "logit"), ("teacher_output", "'logits'", "'logit'")),
     Slip("mean", lambda b: b.distill("--ensemble-mean", "men"), ("ensemble_mean", "'probabilities'", "'men'")),
@@ -157,9 +163,19 @@ NAMES = [
 
 VALUES = [
     Slip("letters for a number", lambda b: b.train("--epochs", "ten"), ("--epochs", "'ten'", "--help")),
-    Slip("letters by key", lambda b: b.train("training.epochs=ten"), ("training.epochs is 'ten'; expected a whole number",)),
-    Slip("half an epoch", lambda b: b.train("training.epochs=1.5"), ("training.epochs is 1.5; expected a whole number",)),
-    Slip("no epoch", lambda b: b.train("--epochs", "0"), ("training.epochs is 0; expected a number greater than or equal to 1",)),
+    Slip(
+        "letters by key",
+        lambda b: b.train("training.epochs=ten"),
+        ("training.epochs is 'ten'; expected a whole number",),
+    ),
+    Slip(
+        "half an epoch", lambda b: b.train("training.epochs=1.5"), ("training.epochs is 1.5; expected a whole number",)
+    ),
+    Slip(
+        "no epoch",
+        lambda b: b.train("--epochs", "0"),
+        ("training.epochs is 0; expected a number greater than or equal to 1",),
+    ),
     Slip("negative rate", lambda b: b.train("--lr", "-0.1"), ("learning_rate", "greater than 0", "-0.1")),
     Slip("infinite rate", lambda b: b.train("--lr", "inf"), ("learning_rate", "finite")),
     Slip("NaN share", lambda b: b.train("--validation", "nan"), ("validation", "nan")),
@@ -309,7 +325,7 @@ FILES = [
     Slip(
         "key twice",
         lambda b: b.train("--config", b.file("a.yaml", b"seed: 1\nseed: 2\n")),
-        ("a.yaml", "'seed'", "twice"),
+        ("a.yaml", "duplicate key 'seed'"),
     ),
     Slip("not UTF-8", lambda b: b.train("--config", b.file("a.yaml", b"data: \xff\xfe\n")), ("a.yaml", "UTF-8")),
     Slip("a list", lambda b: b.train("--config", b.file("a.yaml", b"- seed\n")), ("a.yaml", "mapping")),

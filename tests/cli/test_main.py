@@ -207,6 +207,15 @@ def test_ended_from_outside_it_leaves_nothing_half_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "cp932", "ascii"])
+def test_letters_that_the_output_lacks_are_replaced(encoding, tmp_path, teacher):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for arguments in (["evaluate", str(teacher), "--no-page"], ["evaluate", str(tmp_path / "größe\u00a0x")]):
+        done = subprocess.run([sys.executable, "-m", "preceptor", *arguments], capture_output=True, env=environment)
+        assert b"Traceback" not in done.stderr
+        assert done.stderr.startswith(b"preceptor: ") or b"accuracy" in done.stdout
+
+
 @pytest.mark.skipif(os.name != "posix", reason="closes a file as a shell does")
 def test_with_its_output_closed_it_works_all_the_same(tmp_path):
     command = f"'{sys.executable}' -m preceptor methods --json >&- 2>'{tmp_path / 'said'}'"

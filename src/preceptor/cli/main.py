@@ -38,7 +38,6 @@ VERBS = {
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,49 +45,58 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done; 2 an input is wrong; 3 the machine lacks something; 4 stopped, with a checkpoint to resume from; 5 what
-        was asked for cannot be guaranteed; 130 interrupted; 141 the reader closed the pipe; 143 ended by SIGTERM.
+        was asked for cannot be guaranteed; 130 interrupted; 141 the reader closed the pipe; 143 ended by
+        SIGTERM (129, 138: SIGHUP, SIGUSR1).
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    tokens = list(sys.argv[1:] if argv is None else argv)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the parent process
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):  # names and tables hold letters that gbk or ascii lack
             stream.reconfigure(errors="replace")
-    with warnings.catch_warnings(), _sigterm_as_interrupt():
+    with warnings.catch_warnings(), _signals_as_interrupts():
         warnings.showwarning = _show_warning
-        return _exit_code(words)
+        return _exit_code(tokens)
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM."""
+    """Ended by a signal, its argument."""
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the process as Ctrl-C does, so that nothing half-written is left; training handles it itself."""
+def _signals_as_interrupts() -> Iterator[None]:
+    """Let signals end the process as Ctrl-C does, so that nothing half-written is left; training handles them itself.
 
-    def terminate(*_: object) -> None:
-        raise _Terminated
+    They are SIGTERM, SIGHUP (a dropped connection) and SIGUSR1 (Slurm, before the time limit).
+    """
+
+    def terminate(number: int, _: object) -> NoReturn:
+        raise _Terminated(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, terminate)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
+        for number in numbers:
+            if before[number] != signal.SIG_IGN:  # as nohup ignores SIGHUP
+                signal.signal(number, terminate)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _exit_code(words: Sequence[str]) -> int:
+def _exit_code(tokens: Sequence[str]) -> int:
     try:
-        parser, verb_parser = _parsers(words)
+        parser, verb_parser = _parsers(tokens)
         if verb_parser is None:
-            parser.parse_args(words)  # --help and --version leave here
+            parser.parse_args(tokens)  # --help and --version leave here
             parser.print_help()
             return 0
-        arguments = _parse(parser, verb_parser, words)
+        arguments = _parse(parser, verb_parser, tokens)
         import_module(f"preceptor.cli.{arguments.verb}").run(arguments)
     except PreceptorError as error:
         return _fail(error)
@@ -98,12 +106,12 @@ def _exit_code(words: Sequence[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        return _fail(_memory_problem(error, words))
+        return _fail(_memory_problem(error, tokens))
     except OSError as error:
         return _fail(MachineError(f"{error.filename or 'the system'}: {error.strerror or error}"))
-    except _Terminated:
+    except _Terminated as error:
         note("ended from outside")
-        return TERMINATED
+        return 128 + int(error.args[0])
     except KeyboardInterrupt:
         note("interrupted")
         return INTERRUPTED
@@ -128,7 +136,7 @@ class _Raw(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=32)
 
 
-def _parsers(words: Sequence[str]) -> tuple[_Parser, _Parser | None]:
+def _parsers(tokens: Sequence[str]) -> tuple[_Parser, _Parser | None]:
     """The parser, and the verb's own. Only this verb's module is imported, so that --help is quick."""
     parser = _Parser(
         prog="preceptor",
@@ -137,7 +145,7 @@ def _parsers(words: Sequence[str]) -> tuple[_Parser, _Parser | None]:
     )
     parser.add_argument("--version", action="version", version=f"preceptor {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB [options]", title="verbs")
-    wanted = next((word for word in words if not word.startswith("-")), None)
+    wanted = next((token for token in tokens if not token.startswith("-")), None)
     if wanted is not None and wanted not in VERBS:
         raise unknown_name("verb", wanted, VERBS)
     verb_parser = None
@@ -149,13 +157,15 @@ def _parsers(words: Sequence[str]) -> tuple[_Parser, _Parser | None]:
     return parser, verb_parser
 
 
-def _parse(parser: _Parser, verb_parser: _Parser, words: Sequence[str]) -> argparse.Namespace:
+def _parse(parser: _Parser, verb_parser: _Parser, tokens: Sequence[str]) -> argparse.Namespace:
     """Parse. ``key=value`` may stand anywhere, also between flags, where argparse takes no more positionals."""
-    if "" in words:  # as a path it would be the current folder
+    if "" in tokens:  # as a path it would be the current folder
         raise InputError("an empty argument: give a value, or leave it out with its option")
-    _check_options(verb_parser, words[words.index(verb_parser.prog.split()[-1]) + 1 :])
-    arguments, rest = parser.parse_known_args(words)
-    unknown = [word for word in rest if word.startswith("-") or "=" not in word or not hasattr(arguments, "override")]
+    _check_options(verb_parser, tokens[tokens.index(verb_parser.prog.split()[-1]) + 1 :])
+    arguments, rest = parser.parse_known_args(tokens)
+    unknown = [
+        token for token in rest if token.startswith("-") or "=" not in token or not hasattr(arguments, "override")
+    ]
     if unknown:
         raise InputError(f"unrecognized: {' '.join(unknown)} (see {verb_parser.prog} --help)")
     if rest:
@@ -163,12 +173,12 @@ def _parse(parser: _Parser, verb_parser: _Parser, words: Sequence[str]) -> argpa
     return arguments
 
 
-def _check_options(parser: _Parser, words: Sequence[str]) -> None:
+def _check_options(parser: _Parser, tokens: Sequence[str]) -> None:
     """Refuse an unknown option, and one that is set twice: argparse silently keeps the last."""
     known, seen = parser._option_string_actions, set()
-    for word in words:
-        option = word.partition("=")[0]
-        if word == "--":
+    for token in tokens:
+        option = token.partition("=")[0]
+        if token == "--":
             return
         if option.startswith("--") and option not in known:
             near = nearest(option, known)
@@ -196,10 +206,10 @@ _LESS_MEMORY = {
 """What takes less memory, by verb."""
 
 
-def _memory_problem(error: MemoryError | RuntimeError, words: Sequence[str]) -> MachineError:
+def _memory_problem(error: MemoryError | RuntimeError, tokens: Sequence[str]) -> MachineError:
     asked = re.search(r"(?:allocate|allocate:) ([0-9.]+ ?(?:bytes|[KMGT]i?B))", str(error))
     amount = f" (asked for {asked[1]} at once)" if asked else ""
-    verb = next((word for word in words if not word.startswith("-")), "")
+    verb = next((token for token in tokens if not token.startswith("-")), "")
     advice = _LESS_MEMORY.get(verb, "end other processes on this machine, or use one with more memory")
     return MachineError(f"out of memory{amount}: {advice}")
 

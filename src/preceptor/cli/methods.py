@@ -92,6 +92,6 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
 
 def _entry(name: str, summary: str, paper: str = "") -> Iterator[str]:
     wrapper = textwrap.TextWrapper(WIDTH, subsequent_indent=" " * 27, break_on_hyphens=False)  # names have hyphens
-    yield from wrapper.wrap(f"  {name:<25}{summary}")
+    yield from wrapper.wrap(f"  {name:<24} {summary}")
     if paper:
         yield from wrapper.wrap(f"{'':27}{paper}")

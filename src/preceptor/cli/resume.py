@@ -32,12 +32,18 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.cli.options import flag_settings
     from preceptor.cli.progress import ProgressBar
     from preceptor.cli.training import show_result
+    from preceptor.errors import InputError
     from preceptor.run import resume, stopped_run
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()
     moved = flag_settings(arguments)
     config, _ = stopped_run(arguments.folder, moved)
+    kind, _, place = config.data.partition(":")
+    needed = [(f"--data {kind}:", Path(place).expanduser())] if place else []
+    for option, path in [*needed, *(("--teacher ", teacher) for teacher in config.teachers)]:
+        if not path.exists():
+            raise InputError(f"{path}: no longer there: preceptor resume {arguments.folder} {option}NEW_PLACE")
     with ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar:
         result = resume(arguments.folder, bar, checkpoint_seconds=arguments.checkpoint_every, moved=moved)
     show_result(result, config, arguments)

@@ -34,6 +34,8 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     tune_malloc()
     config = resolve_settings(arguments, defaults)
     silent = arguments.quiet or arguments.json
+    if not silent:
+        _note_warnings(_warnings_before(config))
     with ProgressBar(config.student, quiet=silent) as bar:
         result = run(
             config,
@@ -55,19 +57,34 @@ def _note_finding(finding: "Finding") -> None:
 def show_result(result: "RunResult", config: "RunConfig", arguments: argparse.Namespace) -> None:
     """The result of a run, for people or for scripts."""
     measured = result.test or result.validation
-    warnings = [] if measured is None else _warnings(measured)
+    warnings = [] if measured is None else _warnings_after(measured)
     if not (arguments.json or arguments.quiet):
-        for warning in warnings:
-            note(f"warning: {warning}")
+        _note_warnings(warnings)
     show(
         arguments,
-        lambda: {**asdict(result), "folder": str(result.folder), "warnings": warnings},
+        lambda: {
+            **asdict(result),
+            "folder": str(result.folder),
+            "warnings": [*_warnings_before(config), *warnings],
+        },
         lambda: _lines(result, config),
     )
 
 
-def _warnings(measured: "Metrics") -> list[str]:
-    """A run that ends no better than guessing exits with 0 all the same: it is complete. So say it in a line."""
+def _note_warnings(warnings: list[str]) -> None:
+    for warning in warnings:
+        note(f"warning: {warning}")
+
+
+def _warnings_before(config: "RunConfig") -> list[str]:
+    # timm calls weights NAME.TAG; build_model takes the architecture alone.
+    if config.student.startswith("timm:") and "." in config.student:
+        return [f"{config.student} names pretrained weights, which are not used: the student starts from random ones"]
+    return []
+
+
+def _warnings_after(measured: "Metrics") -> list[str]:
+    """A warning about a student no better than chance, which may hide behind exit code 0: the run is complete."""
     by_class = [accuracy for accuracy in measured.per_class_accuracy if accuracy is not None]
     # The mean over classes is at chance for a network that always gives one class, whatever that class's share is.
     mean, chance = sum(by_class) / len(by_class), 1 / len(by_class)

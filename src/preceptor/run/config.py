@@ -73,7 +73,7 @@ class RunConfig(BaseModel):
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the training images held out: measured, never trained on"
     )
-    student: str = Field(default="convnet8", description="architecture to train: resnet8, resnet8x4, timm:NAME, ...")
+    student: str = Field(default="convnet8", description="architecture to train, such as resnet8, resnet8x4, convnet8 or timm:NAME")
     teacher: Teachers = Field(
         default=None,
         description="run folder, FILE.onnx, or FILE.npy or FILE.parquet of outputs, one row a training image; several "
