@@ -144,7 +144,7 @@ class Experiment:
         return NetworkTeacher(network, self.dataset.normalization, classes=self.dataset.classes)
 
     def fast(self, bf16: bool) -> NetworkTeacher:
-        return self.live().fast(bf16=bf16, image_size=self.dataset.size)
+        return self.live().optimize_for_inference(bf16=bf16, image_size=self.dataset.size)
 
     @contextmanager
     def cache(self, live: NetworkTeacher) -> Iterator[LogitCache]:

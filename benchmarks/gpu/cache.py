@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = job_of(given)
     dataset = job.dataset()
     plain, weights = loaded_teacher(given.teacher, dataset, job.device)
-    fast = plain.fast(image_size=dataset.size)
+    fast = plain.optimize_for_inference(image_size=dataset.size)
     train = job.on_device(dataset.train)
     with opened_bank(job.folder / "cache", fast, weights, dataset) as cache:
         fill_while_there_is_time(job, cache, train.images, dataset, given.batch_size)

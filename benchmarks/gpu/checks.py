@@ -179,7 +179,7 @@ def a_fast_teacher_says_the_same(device: torch.device) -> Numbers:
         ways["compiled"] = {"compile": True, "batch_size": 64}
     found = {}
     for name, way in ways.items():
-        fast = plain.fast(**way)
+        fast = plain.optimize_for_inference(**way)
         difference = apart(fast(images), plain(images))
         require(difference < 0.03, f"{name}: logits are {difference:.2g} off")
         found[name] = {"done": str(fast.report), "logits_apart": difference}

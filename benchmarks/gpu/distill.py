@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dataset = job.dataset()
     pupils = [_pupil(name, given.student, dataset, given.seed) for name in given.recipes.split(",")]
     live, weights = loaded_teacher(given.teacher, dataset, job.device)
-    with opened_bank(given.cache, live.fast(image_size=dataset.size), weights, dataset) as cache:
+    with opened_bank(given.cache, live.optimize_for_inference(image_size=dataset.size), weights, dataset) as cache:
         about = {
             "student": given.student,
             "teacher": weights,

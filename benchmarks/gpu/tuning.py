@@ -137,7 +137,7 @@ class Room:
         if setting.teacher in ("plain", "none"):
             return self.teacher if setting.teacher == "plain" else None
         bf16 = False if setting.teacher == "folded" else None
-        return self.teacher.fast(bf16=bf16, compile=setting.teacher == "compiled", batch_size=setting.batch_size)
+        return self.teacher.optimize_for_inference(bf16=bf16, compile=setting.teacher == "compiled", batch_size=setting.batch_size)
 
     def training(self, setting: DatasetKey) -> Iterator[list[EpochRecord]]:
         """A training, of which every epoch is a ``next``."""
@@ -186,7 +186,7 @@ def _room(job: Job, stack: ExitStack, teacher: str, student: str, images: int, e
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.folder)))
     layout = Layout(samples=images, views=RULE.count, classes=CLASSES)
     given = CacheKey.of("untrained", "made up", NORMALIZE, RULE, [str(number) for number in range(CLASSES)])
-    cache = stack.enter_context(open_cache(folder / "cache", given, layout, plain.fast()))
+    cache = stack.enter_context(open_cache(folder / "cache", given, layout, plain.optimize_for_inference()))
     fill(cache, train.images, RULE, batch_size=1024)
     return Room(train, plain, cache, student, epochs)
 

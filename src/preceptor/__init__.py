@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from preceptor.corrections import ProbabilityShift as ProbabilityShift
     from preceptor.errors import InputError as InputError
     from preceptor.errors import PreceptorError as PreceptorError
+    from preceptor.feature_losses import Attention as Attention
+    from preceptor.feature_losses import Hint as Hint
     from preceptor.label_losses import CrossEntropy as CrossEntropy
     from preceptor.label_losses import LabelSmoothedCrossEntropy as LabelSmoothedCrossEntropy
     from preceptor.loss import DistillationLoss as DistillationLoss
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from preceptor.temperatures import Fixed as Fixed
 
 _HOME = {
+    "Attention": "feature_losses",
     "Audit": "audit",
     "CMKD": "losses",
     "CWSM": "temperatures",
@@ -63,6 +66,7 @@ _HOME = {
     "Fixed": "temperatures",
     "Gambler": "abstention",
     "GradientCosine": "selections",
+    "Hint": "feature_losses",
     "Influence": "selections",
     "InputError": "errors",
     "IntraClass": "losses",

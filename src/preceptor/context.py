@@ -1,6 +1,5 @@
-"""BatchContext: what one batch carries along the chain, and the few helpers every component shares."""
+"""What components see: the context of a batch, and the data that a selection is fitted on."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,15 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 UNLABELED = -1
-"""The label of a sample that the teacher alone teaches."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """Intermediate activations of both networks, by layer name, for terms that ask for them."""
-
-    student: Mapping[str, Tensor]
-    teacher: Mapping[str, Tensor]
+"""Label of a sample that has none: the teacher alone teaches it."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +15,13 @@ class BatchContext:
     """One batch, as temperatures and selections see it. Nothing in it carries gradient.
 
     Attributes:
-        student: logits; outputs = classes, or classes + 1 when the head may abstain. Detached, so that a
-            weight or temperature made from it is detached by construction.
-        teacher: raw logits.
+        student: logits; outputs = classes, or classes + 1 for an abstaining student.
+        teacher: raw logits; zeros where the teacher is not queried.
         label: the given label; ``UNLABELED`` where there is none.
         teacher_class: the teacher's prediction, decided once on the raw logits, ties to the smallest index.
-        index: position in the training set, when the caller gives it.
-        queried: the samples on which the teacher is listened to; None is all of them. On the others its logits are zeros
-            and it is neither right nor wrong.
+        index: position in the training set, when the caller passes it.
         progress: share of training done, 0 to 1.
-        features: activations by name, when a term asks for them.
+        queried: samples on which the teacher is used; None is all. On the others it is neither right nor wrong.
     """
 
     student: Float[Tensor, "batch outputs"]
@@ -42,7 +30,6 @@ class BatchContext:
     teacher_class: Int[Tensor, " batch"]
     index: Int[Tensor, " batch"] | None = None
     progress: float = 0.0
-    features: Features | None = None
     queried: Bool[Tensor, " batch"] | None = None
 
     @property
@@ -52,12 +39,12 @@ class BatchContext:
 
     @property
     def right(self) -> Bool[Tensor, " batch"]:
-        """LabeledData samples whose label the teacher predicts."""
+        """Labeled samples whose label the teacher predicts."""
         return self._if_queried(self.teacher_class == self.label)
 
     @property
     def wrong(self) -> Bool[Tensor, " batch"]:
-        """LabeledData samples for which the teacher predicts another class."""
+        """Labeled samples for which the teacher predicts another class."""
         return self._if_queried(self.labeled & (self.teacher_class != self.label))
 
     def _if_queried(self, samples: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:

@@ -1,19 +1,22 @@
-"""DistillationLoss: correct, temperature, select and match the teacher's word; returns named loss terms and the audit tap."""
+"""The distillation loss: teacher outputs are corrected, softened, selected and compared with the student's."""
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from preceptor.audit import Audit, LossOutput
-from preceptor.context import UNLABELED, BatchContext, Features, SelectionData, column, predicted_class
+from preceptor.context import UNLABELED, BatchContext, SelectionData, column, predicted_class
 from preceptor.errors import InputError
-from preceptor.loss_checks import check_index, check_names, check_shapes, check_slots, check_times
+from preceptor.loss_checks import check_batch, check_components, check_names, check_time_spans
 from preceptor.loss_terms import LossTerm
+from preceptor.recipes import recipe
 from preceptor.registry import (
     Correction,
+    FeatureLoss,
     FittedSelection,
     LabelLoss,
     Loss,
@@ -23,25 +26,26 @@ from preceptor.registry import (
 )
 from preceptor.temperatures import Fixed
 
+Features = Mapping[str, Tensor]
+
 
 class DistillationLoss(nn.Module):
-    """Composes components. Call it with logits and labels; it returns :class:`LossOutput`.
+    """Composes components. Call it with logits and labels; it returns a :class:`LossOutput`.
 
     Args:
-        correction: what the teacher's word becomes where it is wrong; None leaves it.
-        temperature: how softly the teacher speaks; None is temperature 1.
-        selection: how much the teacher teaches each sample; None is 1 for all. Its weights multiply the matches;
-            a ground truth is limited by its term's ``where`` alone. One that is fitted (see :meth:`fit`) must be
-            before the first call, and the call must be told positions.
+        correction: maps the teacher's log-probabilities to corrected ones, where it is wrong; None leaves them.
+        temperature: softmax temperature of the teacher; None is 1.
+        selection: weight of each sample in losses and feature losses; None is 1 for all. A label loss is limited by its
+            term's ``where`` alone. A fitted selection must be fitted (:meth:`fit`) before the first call, and the call
+            needs ``index``.
         loss, label_loss: short for terms of weight 1 over all samples, under their registered names.
         terms: named terms, together with or in place of the two above.
 
-    Stages that are ``nn.Module`` become submodules: their parameters are the chain's.
+    Components that are ``nn.Module`` become submodules: their parameters are this module's.
 
     Raises:
-        InputError: no term at all, a term named twice or by a name that cannot be one, a component in the wrong
-            seat, a term that asks for selected samples where nothing selects, or a part of training in which no
-            term counts.
+        InputError: no term, a name used twice or not allowed, a component in the wrong slot, a term over selected
+            samples without a selection, or a part of training in which no term is active.
     """
 
     def __init__(
@@ -55,22 +59,30 @@ class DistillationLoss(nn.Module):
         terms: Mapping[str, LossTerm] | None = None,
     ) -> None:
         super().__init__()
-        check_slots(
+        check_components(
             correction=correction, temperature=temperature, selection=selection, loss=loss, label_loss=label_loss
         )
         self.correction = correction
         self.temperature = temperature if temperature is not None else Fixed(1.0)
         self.selection = selection
-        self._looks_up = isinstance(selection, FittedSelection)  # asked every step, and slow to answer for a protocol
+        # Decided once: isinstance on a protocol is too slow for every step.
+        self._selection_is_fitted = isinstance(selection, FittedSelection)
         named = [(registered_name(one), LossTerm(one)) for one in (loss, label_loss) if one is not None]
         named += (terms or {}).items()
         check_names([name for name, _ in named])
-        check_times([term for _, term in named])
+        check_time_spans([term for _, term in named])
         self._terms = nn.ModuleDict(dict(named))
-        if selection is None and any(term.needs_selection for term in self.terms.values()):
-            raise InputError(
-                "a term is limited to selected or unselected samples, but nothing selects: give selection=..."
-            )
+        if selection is None and any(term.uses_selection for term in self.terms.values()):
+            raise InputError("a term is limited to selected or unselected samples, but selection is None: give one")
+
+    @classmethod
+    def from_recipe(cls, name: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
+        """The loss of a recipe, by name or YAML file, with dotted overrides such as ``{"correction.eta": 0.5}``.
+
+        Raises:
+            InputError: unknown recipe, key or component (the nearest name is offered), or a value that does not fit.
+        """
+        return cls(**recipe(name, overrides))
 
     @property
     def terms(self) -> dict[str, LossTerm]:
@@ -79,55 +91,82 @@ class DistillationLoss(nn.Module):
 
     @property
     def uses_teacher(self) -> bool:
-        """Whether calling it needs teacher logits, at some time of training."""
+        """Whether it needs teacher logits at some time of training."""
         return any(term.uses_teacher for term in self.terms.values())
 
     def uses_teacher_at(self, progress: float) -> bool:
-        """Whether calling it needs teacher logits when so much of training is done."""
+        """Whether it needs teacher logits when this share of training is done."""
         return any(term.uses_teacher and term.is_active(progress) for term in self.terms.values())
 
     @property
     def abstains(self) -> bool:
-        """Whether the student must have one output more than there are classes, to abstain with."""
+        """Whether the student needs one output more than there are classes, to abstain with."""
         return any(term.wants_reservation for term in self.terms.values())
 
     def trains_reservation(self, progress: float) -> bool:
-        """Whether a term teaches the extra output when so much of training is done."""
+        """Whether a term trains the extra output when this share of training is done."""
         return any(term.wants_reservation and term.is_active(progress) for term in self.terms.values())
 
     @property
     def has_unselected_label_loss(self) -> bool:
-        """Whether a ground truth teaches the samples that the teacher does not."""
-        truths = [term for term in self.terms.values() if term.teacher_loss is None]
-        return any(set(part) <= {"unselected", "labeled"} for term in truths for part in term.groups)
+        """Whether a label loss covers the samples that the selection leaves out."""
+        parts = [part for term in self.terms.values() if term.kind == "label_loss" for part in term.groups]
+        return any(set(part) <= {"unselected", "labeled"} for part in parts)
 
-    def check_classes(self, classes: int) -> None:
-        """Ask every component that cares whether it can work with so many classes.
+    @property
+    def feature_losses(self) -> dict[str, FeatureLoss]:
+        """The feature losses by name of their term."""
+        return {n: cast(FeatureLoss, term.loss) for n, term in self.terms.items() if term.kind == "feature_loss"}
+
+    @property
+    def student_layers(self) -> tuple[str, ...]:
+        """Module paths of the student whose features a feature loss compares."""
+        return tuple(dict.fromkeys(layer for loss in self.feature_losses.values() for layer in loss.layers))
+
+    @property
+    def teacher_layers(self) -> tuple[str, ...]:
+        """The same of the teacher."""
+        return tuple(dict.fromkeys(layer for loss in self.feature_losses.values() for layer in loss.layers.values()))
+
+    def build_adapters(self, student: Features, teacher: Features) -> None:
+        """Create the adapters of the feature losses, from features of a probe batch. Call before the optimizer is made.
+
+        Args:
+            student: features by module path, [batch, ...] each.
+            teacher: the same.
 
         Raises:
-            InputError: one cannot.
+            InputError: shapes that a feature loss cannot adapt.
         """
-        for component in (
-            self.correction,
-            self.temperature,
-            self.selection,
-            *(term.loss for term in self.terms.values()),
-        ):
-            check = getattr(component, "check_classes", None)
-            if check is not None:
-                check(classes)
+        for loss in self.feature_losses.values():
+            loss.build_adapters(
+                [student[layer].shape for layer in loss.layers],
+                [teacher[layer].shape for layer in loss.layers.values()],
+            )
+
+    @property
+    def _fitted_selection(self) -> FittedSelection | None:
+        return cast(FittedSelection, self.selection) if self._selection_is_fitted else None
+
+    def _components(self) -> Iterator[object]:
+        yield from (self.correction, self.temperature, self.selection)
+        yield from (term.loss for term in self.terms.values())
+
+    def check_classes(self, classes: int) -> None:
+        """Let every component that cares check the number of classes.
+
+        Raises:
+            InputError: one cannot work with it.
+        """
+        for component in self._components():
+            if hasattr(component, "check_classes"):
+                component.check_classes(classes)
 
     def expect_samples(self, samples: int) -> None:
-        """Tell every component that keeps something for each sample how many there are; what they kept is forgotten."""
-        for component in (
-            self.correction,
-            self.temperature,
-            self.selection,
-            *(term.loss for term in self.terms.values()),
-        ):
-            expect = getattr(component, "expect_samples", None)
-            if expect is not None:
-                expect(samples)
+        """Tell components that keep a value per sample how many there are; what they kept is forgotten."""
+        for component in self._components():
+            if hasattr(component, "expect_samples"):
+                component.expect_samples(samples)
 
     @property
     def needs_fit(self) -> bool:
@@ -135,22 +174,18 @@ class DistillationLoss(nn.Module):
         return self._fitted_selection is not None and not self._fitted_selection.fitted
 
     def fit(self, selection_data: SelectionData) -> None:
-        """Settle which samples the teacher teaches; does nothing when no selection waits for it."""
+        """Fit the selection; does nothing when there is none to fit."""
         if self._fitted_selection is not None:
             self._fitted_selection.fit(selection_data)
 
     def teacher_mask(self, index: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """On which samples, by their position in the training set, it listens to the teacher.
+        """The samples, by position in the training set, on which the teacher is used; on the device of ``index``.
 
-        Elsewhere a row of teacher logits may hold anything: it is ignored, and need not be computed.
+        Elsewhere a row of teacher logits may hold anything: it is ignored and need not be computed.
         """
         if not self.uses_teacher or self._fitted_selection is None:
             return torch.full_like(index, self.uses_teacher, dtype=torch.bool)
-        return self._fitted_selection.weight_at(index) > 0
-
-    @property
-    def _fitted_selection(self) -> FittedSelection | None:
-        return cast(FittedSelection, self.selection) if self._looks_up else None
+        return (self._fitted_selection.weight_at(index) > 0).to(index.device)
 
     def forward(
         self,
@@ -160,152 +195,153 @@ class DistillationLoss(nn.Module):
         *,
         index: Int[Tensor, " batch"] | None = None,
         progress: float = 0.0,
-        features: Features | None = None,
+        student_features: Features | None = None,
+        teacher_features: Features | None = None,
     ) -> LossOutput:
         """The losses of one batch.
 
         Args:
-            student_logits: outputs = classes, or classes + 1 for an abstaining head. Any float type; computed
-                in float32 at least.
-            teacher_logits: raw logits, finite where :meth:`teacher_mask` asks for them; detached here. None when no term
-                that counts now needs the teacher.
+            student_logits: outputs = classes, or classes + 1 for an abstaining student. Any float type; computed in
+                float32 at least.
+            teacher_logits: raw logits, finite where :meth:`teacher_mask` is true; detached here. None when no active
+                term uses the teacher.
             label: class numbers; -1 marks an unlabeled sample, which the teacher alone teaches.
-            index: positions in the training set, for selections that look samples up.
+            index: positions in the training set, for components that look samples up.
             progress: share of training done, 0 to 1.
-            features: activations by layer name, for terms that ask for them.
+            student_features: activations by module path, for feature losses; :attr:`student_layers` names them.
+            teacher_features: the same of the teacher; detached here.
 
         Raises:
-            InputError: shapes that do not fit, or a missing teacher.
+            InputError: shapes that do not fit, a missing teacher, or missing features.
         """
-        check_shapes(student_logits, teacher_logits, label, self.abstains)
-        check_index(index, label)
+        check_batch(student_logits, teacher_logits, label, index, self.abstains)
         label = label.long()
         with torch.autocast(student_logits.device.type, enabled=False):
             student = _at_least_float32(student_logits)
             if teacher_logits is None or not self.uses_teacher:
                 return self._without_teacher(student, label, index, progress)
-            teacher, asked = self._heard(_at_least_float32(teacher_logits.detach()), index)
-            teacher_class = predicted_class(teacher)
-            context = BatchContext(student.detach(), teacher, label, teacher_class, index, progress, features, asked)
-            return self._with_teacher(student, context)
+            teacher, queried = self._queried(_at_least_float32(teacher_logits.detach()), index)
+            context = BatchContext(student.detach(), teacher, label, predicted_class(teacher), index, progress, queried)
+            return self._with_teacher(student, context, student_features, teacher_features)
 
-    def _heard(self, teacher: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The teacher's logits, zeros where it is not listened to; and where it is, None for everywhere."""
+    def _queried(self, teacher: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The teacher's logits, zeros where it is not used; and where it is, None for everywhere."""
         if self._fitted_selection is None:
             return teacher, None
         if index is None:
             raise InputError(
                 f"{type(self.selection).__name__} looks samples up: give index=, positions in the training set"
             )
-        asked = self.teacher_mask(index)
-        return torch.where(asked.unsqueeze(1), teacher, 0), asked
+        queried = self.teacher_mask(index)
+        return torch.where(queried.unsqueeze(1), teacher, 0), queried
 
     def _without_teacher(self, student: Tensor, label: Tensor, index: Tensor | None, progress: float) -> LossOutput:
         if self.uses_teacher_at(progress):
-            raise InputError("this chain needs teacher logits (a term matches the teacher or asks where it is right)")
+            raise InputError("teacher_logits is None, but an active term compares with the teacher: give its logits")
         labeled = label != UNLABELED
         groups = {"labeled": labeled, "unlabeled": ~labeled}
-        weight = labeled.to(student.dtype)
-        classes = student.shape[1] - self.abstains
+        weight, classes = labeled.to(student.dtype), student.shape[1] - self.abstains
         losses = {
-            name: term(_outputs_for(term, student, classes), _truth(term, label, index), weight, groups)
+            name: term(_outputs(term, student, classes), _label_arguments(term, label, index), weight, groups)
             if term.is_active(progress)
-            else _nothing(student)
+            else student.new_zeros(())
             for name, term in self.terms.items()
         }
-        return LossOutput(losses, _total(losses), None)
+        losses = {name: self.terms[name].warmed_up(loss, progress) for name, loss in losses.items()}
+        return LossOutput(losses, torch.stack(list(losses.values())).sum(), None)
 
-    def _with_teacher(self, student: Tensor, context: BatchContext) -> LossOutput:
+    def _with_teacher(
+        self,
+        student: Tensor,
+        context: BatchContext,
+        student_features: Features | None,
+        teacher_features: Features | None,
+    ) -> LossOutput:
         temperature = self.temperature(context)
-        said = (context.teacher / column(temperature)).log_softmax(dim=1)
-        corrected, target = self._corrected(said, context)
-        weight = torch.ones_like(said[:, 0]) if self.selection is None else self.selection(context).detach()
-        groups = _groups(context, weight)
-        labeled = context.labeled.to(weight.dtype)
+        log_probs = (context.teacher / column(temperature)).log_softmax(dim=1)
+        corrected, target = self._corrected(log_probs, context)
+        weight = torch.ones_like(log_probs[:, 0]) if self.selection is None else self.selection(context).detach()
+        groups = {
+            "right": context.right,
+            "wrong": context.wrong,
+            "labeled": context.labeled,
+            "unlabeled": ~context.labeled,
+            "selected": weight > 0,
+            "unselected": weight <= 0,
+        }
+        # Label-aware losses see the teacher's class where there is no label.
+        pseudo_label = torch.where(context.labeled, context.label, context.teacher_class)
         losses = {}
         for name, term in self.terms.items():
-            outputs = _outputs_for(term, student, said.shape[1])
+            outputs = _outputs(term, student, log_probs.shape[1])
             if not term.is_active(context.progress):
-                losses[name] = _nothing(student)
-            elif term.teacher_loss is None:
-                losses[name] = term(outputs, _truth(term, context.label, context.index), labeled, groups)
+                losses[name] = student.new_zeros(())
+            elif term.kind == "label_loss":
+                labeled = context.labeled.to(weight.dtype)
+                losses[name] = term(outputs, _label_arguments(term, context.label, context.index), labeled, groups)
+            elif term.kind == "feature_loss":
+                pairs = _feature_pairs(name, cast(FeatureLoss, term.loss), student_features, teacher_features)
+                losses[name] = term(pairs[0], (pairs[1],), weight, groups)
             else:
-                word = _word_for(term.teacher_loss, said, target, temperature, context)
-                losses[name] = term(outputs, (word, temperature, _taught_label(context)), weight, groups)
-        known = temperature.detach() if isinstance(temperature, Tensor) else temperature
+                loss_target = target
+                if cast(Loss, term.loss).target_space == "logits":
+                    # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own.
+                    loss_target = context.teacher + column(temperature) * (target - log_probs)
+                losses[name] = term(outputs, (loss_target, temperature, pseudo_label), weight, groups)
         audit = Audit(
             queried=torch.ones_like(context.labeled) if context.queried is None else context.queried,
             teacher_class=context.teacher_class,
             wrong=context.wrong,
             corrected=corrected,
-            temperature=known,
+            temperature=temperature.detach() if isinstance(temperature, Tensor) else temperature,
             minimum_temperature=getattr(self.temperature, "minimum", None),
             weight=weight,
-            teacher_log_probs=said.detach(),
+            teacher_log_probs=log_probs.detach(),
             target=target.detach(),
         )
-        return LossOutput(losses, _total(losses), audit)
+        losses = {name: self.terms[name].warmed_up(loss, context.progress) for name, loss in losses.items()}
+        return LossOutput(losses, torch.stack(list(losses.values())).sum(), audit)
 
-    def _corrected(self, said: Tensor, context: BatchContext) -> tuple[Tensor, Tensor]:
-        """Which samples the correction touches, and the teacher's word after it."""
+    def _corrected(self, log_probs: Tensor, context: BatchContext) -> tuple[Tensor, Tensor]:
+        """The samples in the correction's scope, and the teacher's log-probabilities after it."""
         if self.correction is None:
-            return torch.zeros_like(context.wrong), said
+            return torch.zeros_like(context.wrong), log_probs
         affected = context.wrong if self.correction.apply_to == "wrong" else context.right | context.wrong
-        revised = self.correction(said, _taught_label(context), context.teacher_class)
-        return affected, torch.where(affected.unsqueeze(1), revised, said)
+        pseudo_label = torch.where(context.labeled, context.label, context.teacher_class)
+        revised = self.correction(log_probs, pseudo_label, context.teacher_class)
+        return affected, torch.where(affected.unsqueeze(1), revised, log_probs)
 
 
-def _outputs_for(term: LossTerm, student: Tensor, classes: int) -> Tensor:
-    """The extra output is shown to those alone who want it: to others it would be one more class."""
+def _outputs(term: LossTerm, student: Tensor, classes: int) -> Tensor:
+    """Only losses that ask for it see the reservation: to others it would be one more class."""
     return student if term.wants_reservation else student[:, :classes]
 
 
-def _nothing(student: Tensor) -> Tensor:
-    return student.new_zeros(())
-
-
-def _word_for(match: Loss, said: Tensor, target: Tensor, temperature: float | Tensor, context: BatchContext) -> Tensor:
-    """The corrected word in the space the match asks for."""
-    if match.target_space == "log_probs":
-        return target
-    # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own constant.
-    return context.teacher + column(temperature) * (target - said)
-
-
-def _truth(term: LossTerm, label: Tensor, index: Tensor | None) -> tuple[Tensor, ...]:
-    """What a ground truth is told of the samples."""
+def _label_arguments(term: LossTerm, label: Tensor, index: Tensor | None) -> tuple[Tensor, ...]:
+    label = torch.where(label == UNLABELED, 0, label)  # a class that every loss can look up; its weight is zero
     if not term.wants_index:
-        return (_some_label(label),)
+        return (label,)
     if index is None:
         raise InputError(f"{type(term.loss).__name__} keeps a value for every sample: give index=")
-    return _some_label(label), index
+    return label, index
 
 
-def _some_label(label: Tensor) -> Tensor:
-    """Labels that every loss can look up; where there is none it weighs nothing."""
-    return torch.where(label == UNLABELED, 0, label)
+def _feature_pairs(
+    name: str, loss: FeatureLoss, student: Features | None, teacher: Features | None
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """The features that a feature loss compares, in the order of its layers."""
+    if not loss.layers:
+        raise InputError(f"term {name!r}: no layers to compare: give layers={{student path: teacher path}}")
+    for who, features, layers in (("student", student, loss.layers), ("teacher", teacher, loss.layers.values())):
+        missing = [layer for layer in layers if layer not in (features or {})]
+        if missing:
+            raise InputError(f"term {name!r} compares layer {missing[0]!r} of the {who}: give {who}_features with it")
+    student, teacher = student or {}, teacher or {}
+    return (
+        [_at_least_float32(student[layer]) for layer in loss.layers],
+        [_at_least_float32(teacher[layer].detach()) for layer in loss.layers.values()],
+    )
 
 
-def _taught_label(context: BatchContext) -> Tensor:
-    """The label, and for unlabeled samples the teacher's class: what label-aware components are handed."""
-    return torch.where(context.labeled, context.label, context.teacher_class)
-
-
-def _groups(context: BatchContext, weight: Tensor) -> dict[str, Tensor]:
-    selected = weight > 0
-    return {
-        "right": context.right,
-        "wrong": context.wrong,
-        "labeled": context.labeled,
-        "unlabeled": ~context.labeled,
-        "selected": selected,
-        "unselected": ~selected,
-    }
-
-
-def _total(losses: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack(list(losses.values())).sum()
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()

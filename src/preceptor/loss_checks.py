@@ -1,7 +1,4 @@
-"""What a chain refuses, and the words in which it does: seats, names and times of terms, shapes of what it is handed.
-
-Every function here raises an InputError.
-"""
+"""Checks of a distillation loss: its components, its terms, the batch it is called with. All raise InputError."""
 
 from typing import cast
 
@@ -13,21 +10,21 @@ from preceptor.loss_terms import LossTerm
 from preceptor.registry import ComponentType, Correction, Loss, check_slot
 
 
-def check_slots(**seats: object) -> None:
-    """Refuse components in seats of another kind."""
-    for kind, component in seats.items():
-        check_slot(component, cast(ComponentType, kind))
-    correct, match = seats["correction"], seats["loss"]
-    if correct is not None and not isinstance(correct, Correction):
-        raise InputError(f"correction={type(correct).__name__}: not a correction (it has no 'apply_to')")
-    if match is not None and not isinstance(match, Loss):
-        raise InputError(f"loss={type(match).__name__}: not a match (it has no 'target_space'); see preceptor methods")
+def check_components(**slots: object) -> None:
+    """Refuse components in slots of another type."""
+    for slot, component in slots.items():
+        check_slot(component, cast(ComponentType, slot))
+    correction, loss = slots["correction"], slots["loss"]
+    if correction is not None and not isinstance(correction, Correction):
+        raise InputError(f"correction={type(correction).__name__}: not a correction (it has no 'apply_to')")
+    if loss is not None and not isinstance(loss, Loss):
+        raise InputError(f"loss={type(loss).__name__}: not a loss (it has no 'target_space'); see preceptor methods")
 
 
 def check_names(names: list[str]) -> None:
-    """Refuse no terms, names given twice and names that a term cannot have."""
+    """Refuse no terms, names used twice and names that a term cannot have."""
     if not names:
-        raise InputError("a chain needs at least one term: give loss=..., label_loss=... or terms={...}")
+        raise InputError("a distillation loss needs at least one term: give loss=..., label_loss=... or terms={...}")
     if len(set(names)) < len(names):
         raise InputError(f"two terms share a name in {names}: rename one of them")
     for name in names:
@@ -37,26 +34,21 @@ def check_names(names: list[str]) -> None:
             )
 
 
-def check_times(terms: list[LossTerm]) -> None:
-    """Whatever moment begins a gap is the end of some term, or the beginning of training."""
-    for moment in {0.0, *(term.until for term in terms)} - {1.0}:
-        if not any(term.is_active(moment) for term in terms):
+def check_time_spans(terms: list[LossTerm]) -> None:
+    """Refuse a part of training in which no term is active.
+
+    A gap can only begin at 0 or at a term's ``until``, so testing those points suffices.
+    """
+    for progress in {0.0, *(term.until for term in terms)} - {1.0}:
+        if not any(term.is_active(progress) for term in terms):
             raise InputError(
-                f"no term counts when {moment:g} of training is done: let 'since' and 'until' leave no gap"
+                f"no term is active when {progress:g} of training is done: let 'since' and 'until' leave no gap"
             )
 
 
-def check_index(index: Tensor | None, label: Tensor) -> None:
-    """Refuse what are no positions in the training set, one a sample."""
-    if index is not None and (index.shape != label.shape or index.is_floating_point() or index.dtype == torch.bool):
-        raise InputError(
-            f"index {tuple(index.shape)} of type {index.dtype}: expected {tuple(label.shape)} positions in the "
-            "training set, of an integer type"
-        )
-
-
-def check_shapes(student: Tensor, teacher: Tensor | None, label: Tensor, abstains: bool) -> None:
-    """Refuse logits and labels that do not belong together."""
+def check_batch(student: Tensor, teacher: Tensor | None, label: Tensor, index: Tensor | None, abstains: bool) -> None:
+    """Refuse logits, labels and positions that do not belong together. Looks at shapes and types only: no
+    synchronization with the device."""
     if student.dim() != 2 or label.dim() != 1 or label.shape[0] != student.shape[0]:
         raise InputError(
             f"student logits {tuple(student.shape)} and labels {tuple(label.shape)}: "
@@ -64,6 +56,11 @@ def check_shapes(student: Tensor, teacher: Tensor | None, label: Tensor, abstain
         )
     if label.is_floating_point() or label.dtype == torch.bool:
         raise InputError(f"labels of type {label.dtype}: expected class numbers (an integer type)")
+    if index is not None and (index.shape != label.shape or index.is_floating_point() or index.dtype == torch.bool):
+        raise InputError(
+            f"index {tuple(index.shape)} of type {index.dtype}: expected {tuple(label.shape)} positions in the "
+            "training set, of an integer type"
+        )
     if teacher is None:
         return
     if teacher.dim() != 2 or teacher.shape[0] != student.shape[0]:
@@ -73,8 +70,8 @@ def check_shapes(student: Tensor, teacher: Tensor | None, label: Tensor, abstain
         )
     if abstains and student.shape[1] != teacher.shape[1] + 1:
         raise InputError(
-            f"the teacher has {teacher.shape[1]} classes, the student {student.shape[1]} outputs, but a term gambles: "
-            f"the student needs {teacher.shape[1] + 1}, one to abstain with"
+            f"the teacher has {teacher.shape[1]} classes, the student {student.shape[1]} outputs, but a term trains "
+            f"abstention: the student needs {teacher.shape[1] + 1}, one to abstain with"
         )
     if student.shape[1] not in (teacher.shape[1], teacher.shape[1] + 1):
         raise InputError(

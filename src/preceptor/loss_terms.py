@@ -1,24 +1,34 @@
-"""LossTerm: one named loss of a chain, for which samples, with what weight, and how it is reduced."""
+"""One named loss of a distillation loss: on which samples, with what weight, how it is reduced."""
 
-from collections.abc import Mapping
-from typing import Literal, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from preceptor.errors import InputError, unknown_name
-from preceptor.registry import LabelLoss, Loss, check_slot, is_batch_statistic, wants_index, wants_reservation
+from preceptor.registry import (
+    FeatureLoss,
+    LabelLoss,
+    Loss,
+    check_slot,
+    is_batch_statistic,
+    wants_index,
+    wants_reservation,
+)
 
 Reduction = Literal["batch", "where"]
-"""Mean over the whole batch, or over the samples that ``where`` leaves (0 when it leaves none)."""
+"""Mean over the whole batch, or over the samples in ``where`` (0 when there are none)."""
+
+LossType = Literal["loss", "label_loss", "feature_loss"]
 
 GROUPS = ("right", "wrong", "labeled", "unlabeled", "selected", "unselected")
 TEACHER_GROUPS = frozenset({"right", "wrong", "selected", "unselected"})
 
 
 def parse_where(where: str | None) -> tuple[tuple[str, ...], ...]:
-    """Read ``"selected & wrong | unselected"`` as alternatives of conjunctions of groups; None is everything."""
+    """Read ``"selected & wrong | unselected"`` as alternatives of conjunctions of groups; None is every sample."""
     if where is None:
         return ((),)
     alternatives = tuple(tuple(name.strip() for name in part.split("&")) for part in where.split("|"))
@@ -29,38 +39,41 @@ def parse_where(where: str | None) -> tuple[tuple[str, ...], ...]:
 
 
 class LossTerm(nn.Module):
-    """One named loss of a chain: a match or a ground truth, for which samples and with what weight.
+    """One named loss: what is compared, on which samples, with what weight.
 
     Args:
-        loss: a match or a ground-truth component.
+        loss: a loss, a label loss or a feature loss.
         weight: factor on the reduced loss, finite.
-        where: None for every sample it can apply to, or groups joined by ``&`` (and) and ``|`` (or):
-            right, wrong (the teacher's prediction against the label), labeled, unlabeled, selected,
-            unselected (selection weight above zero, or zero).
-        reduction: "batch" divides the weighted sum by the batch size, "where" by the number of samples left
-            by ``where`` (the "subset" reduction of Label Revision's public re-implementation). A loss that is a
-            statistic of the batch has its own.
-        since, until: the shares of training done, 0 to 1, between which it counts; for warm-up. The first belongs to
-            it, the second does not, unless that is 1.
+        where: None for every sample it can apply to, or groups joined by ``&`` (and) and ``|`` (or): right, wrong (the
+            teacher's prediction against the label), labeled, unlabeled, selected, unselected (selection weight above
+            zero, or zero).
+        reduction: "batch" divides the weighted sum by the batch size, "where" by the number of samples in ``where``
+            (the "subset" reduction of Label Revision's public re-implementation). A batch statistic has its own.
+        since, until: shares of training done, 0 to 1, between which the term is active; ``until`` is excluded unless 1.
+        warmup: share of training over which the weight rises linearly from zero, from ``since`` on.
+
+    Attributes:
+        kind: the component type of ``loss``.
 
     Raises:
-        InputError: an unknown group or reduction, a weight that is not finite, a loss of no known kind, or a time
-            that is empty or outside training.
+        InputError: an unknown group or reduction, a weight that is not finite, a loss of no known type, or an empty
+            time span or one outside training, a warm-up outside 0 to 1.
     """
 
     def __init__(
         self,
-        loss: Loss | LabelLoss,
+        loss: Loss | LabelLoss | FeatureLoss,
         weight: float = 1.0,
         where: str | None = None,
         reduction: Reduction = "batch",
         since: float = 0.0,
         until: float = 1.0,
+        warmup: float = 0.0,
     ) -> None:
         super().__init__()
         if not callable(loss) or hasattr(loss, "apply_to"):
-            raise InputError(f"a term's loss must be a match or a ground-truth component, not {type(loss).__name__}")
-        check_slot(loss, "loss", "label_loss")
+            raise InputError(f"a term's loss is a {type(loss).__name__}; expected a loss, label_loss or feature_loss")
+        check_slot(loss, "loss", "label_loss", "feature_loss")
         if not abs(weight) < float("inf"):
             raise InputError(f"weight = {weight}: must be finite")
         if reduction not in get_args(Reduction):
@@ -69,54 +82,47 @@ class LossTerm(nn.Module):
             raise InputError(
                 f"since = {since}, until = {until}: needs 0 <= since < until <= 1, shares of training done"
             )
+        if not 0 <= warmup <= 1:
+            raise InputError(f"warmup = {warmup}: a share of training, from 0 to 1")
         self.loss = loss
+        # Decided once: isinstance on a protocol is too slow for every step.
+        self.kind: LossType = (
+            "loss" if isinstance(loss, Loss) else "feature_loss" if isinstance(loss, FeatureLoss) else "label_loss"
+        )
         self.weight = weight
         self.where = where
         self.reduction = reduction
         self.since = since
         self.until = until
+        self.warmup = warmup
         self.groups = parse_where(where)
         self.wants_reservation = wants_reservation(loss)
         self.wants_index = wants_index(loss)
         self.batch_statistic = is_batch_statistic(loss)
         if self.batch_statistic and reduction == "where":
-            raise InputError(f"{type(loss).__name__} is a statistic of the batch: leave its reduction alone")
-        self._is_match = isinstance(loss, Loss)  # asked every step, and slow to answer for a protocol
-
-    @property
-    def teacher_loss(self) -> Loss | None:
-        """The loss when it compares the student with the teacher, None when it is a ground truth."""
-        return cast(Loss, self.loss) if self._is_match else None
+            raise InputError(f"{type(loss).__name__} is a batch statistic: it has its own reduction, leave it out")
 
     @property
     def uses_teacher(self) -> bool:
-        """Whether it cannot be computed without a teacher signal."""
-        return self.teacher_loss is not None or any(TEACHER_GROUPS.intersection(part) for part in self.groups)
-
-    def is_active(self, progress: float) -> bool:
-        """Whether it counts when so much of training is done."""
-        return self.since <= progress < self.until or progress >= self.until == 1
+        """Whether it cannot be computed without teacher outputs."""
+        return self.kind != "label_loss" or any(TEACHER_GROUPS.intersection(part) for part in self.groups)
 
     @property
-    def needs_selection(self) -> bool:
-        """Whether it asks which samples are selected."""
+    def uses_selection(self) -> bool:
+        """Whether ``where`` asks which samples are selected."""
         return any({"selected", "unselected"}.intersection(part) for part in self.groups)
 
-    def chosen(self, groups: Mapping[str, Bool[Tensor, " batch"]]) -> Bool[Tensor, " batch"]:
-        """The samples that ``where`` leaves."""
-        if self.where is None:
-            return torch.ones_like(groups["labeled"])
-        chosen = torch.zeros_like(groups["labeled"])
-        for names in self.groups:
-            part = torch.ones_like(chosen)
-            for name in names:
-                part = part & groups[name]
-            chosen = chosen | part
-        return chosen
+    def is_active(self, progress: float) -> bool:
+        """Whether it counts when this share of training is done."""
+        return self.since <= progress < self.until or progress >= self.until == 1
+
+    def warmed_up(self, loss: Float[Tensor, ""], progress: float) -> Float[Tensor, ""]:
+        """The term's scalar at this time of its warm-up."""
+        return loss * min(1.0, (progress - self.since) / self.warmup) if self.warmup else loss
 
     def forward(
         self,
-        student: Float[Tensor, "batch outputs"],
+        student: Tensor | Sequence[Tensor],
         arguments: tuple[object, ...],
         weight: Float[Tensor, " batch"],
         groups: Mapping[str, Bool[Tensor, " batch"]],
@@ -124,32 +130,39 @@ class LossTerm(nn.Module):
         """The term's scalar.
 
         Args:
-            student: the student's logits.
-            arguments: what the loss wants after them.
+            student: the student's logits [batch, outputs], or its features, a tensor [batch, ...] a layer.
+            arguments: what the loss takes after them.
             weight: of each sample.
-            groups: which samples belong to each of ``GROUPS`` that is known.
+            groups: membership of each known group of ``GROUPS``.
         """
         weight, chosen = self.limited(weight, groups)
-        # A derivative that overflows would reach a sample of weight zero as 0 times infinity, NaN: it gets no path.
-        logits = torch.where((weight != 0).unsqueeze(1), student, student.detach())
+        loss: Any = self.loss  # the three protocols take different arguments; the caller passes the right ones
+        # A derivative that overflows would reach a sample of weight zero as 0 * inf = NaN. It gets no path back.
+        student = _without_gradient_where(weight == 0, student)
         if self.batch_statistic:
-            return self.weight * self.loss(logits, *arguments, weight)  # type: ignore[call-arg, arg-type]
-        return self.reduce(self.loss(logits, *arguments), weight, chosen)  # type: ignore[arg-type]
+            return self.weight * loss(student, *arguments, weight)
+        return self.reduce(loss(student, *arguments), weight, chosen)
 
     def limited(
         self, weight: Float[Tensor, " batch"], groups: Mapping[str, Bool[Tensor, " batch"]]
     ) -> tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
-        """The weights, zero where ``where`` leaves a sample out; and which samples it leaves in."""
-        chosen = self.chosen(groups)
-        return (weight if self.where is None else torch.where(chosen, weight, 0)), chosen
+        """The weights, zero outside ``where``; and the samples in ``where``."""
+        if self.where is None:
+            return weight, torch.ones_like(groups["labeled"])
+        chosen = torch.zeros_like(groups["labeled"])
+        for names in self.groups:
+            part = torch.ones_like(chosen)
+            for name in names:
+                part = part & groups[name]
+            chosen = chosen | part
+        return torch.where(chosen, weight, 0), chosen
 
     def reduce(
         self, per_sample: Float[Tensor, " batch"], weight: Float[Tensor, " batch"], chosen: Bool[Tensor, " batch"]
     ) -> Float[Tensor, ""]:
-        """Weigh the per-sample losses and reduce them to the term's scalar.
+        """The weighted mean of per-sample losses.
 
-        A sample of weight zero is cut out by ``where`` rather than multiplied by zero, so that it counts for nothing
-        even where its loss is not finite.
+        A sample of weight zero is cut out, not multiplied by zero: its loss may be infinite.
         """
         total = (torch.where(weight != 0, per_sample, 0) * weight).sum()
         if self.reduction == "batch":
@@ -157,7 +170,14 @@ class LossTerm(nn.Module):
         return self.weight * total / chosen.sum().clamp(min=1)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows of a term besides its loss."""
+        """What ``repr`` shows besides the loss."""
         shown = "" if isinstance(self.loss, nn.Module) else f"{self.loss}, "
         when = "" if (self.since, self.until) == (0, 1) else f", since={self.since}, until={self.until}"
+        when += f", warmup={self.warmup}" if self.warmup else ""
         return f"{shown}weight={self.weight}, where={self.where!r}, reduction={self.reduction!r}{when}"
+
+
+def _without_gradient_where(cut: Bool[Tensor, " batch"], student: Tensor | Sequence[Tensor]) -> Any:
+    if isinstance(student, Tensor):
+        return torch.where(cut.view(-1, *[1] * (student.dim() - 1)), student.detach(), student)
+    return tuple(_without_gradient_where(cut, one) for one in student)

@@ -1,21 +1,24 @@
-"""What the five kinds of component guarantee, and the decorator that names one.
+"""Component types as typed protocols, and the registry that finds and builds components by name.
 
 A component is a class: a frozen dataclass of hyper-parameters, or an ``nn.Module`` when it has parameters or state.
-``@register`` is all it takes to appear in recipes, in ``preceptor methods`` and in the conformance suite.
+``@register`` makes it known to recipes, to ``preceptor methods`` and to the conformance suite.
 
-Any component may have a method ``check_classes(classes: int) -> None`` that raises an InputError where it cannot work with
-so many; runs and studies ask before anything is trained. One that keeps something for every sample has a method
-``expect_samples(samples: int) -> None``, called before training with the size of the training set.
+Optional methods of any component:
+
+- ``check_classes(classes: int) -> None`` raises an InputError for a number of classes it cannot work with. Called
+  before training.
+- ``expect_samples(samples: int) -> None`` tells the size of the training set to one that keeps a value per sample.
 """
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
@@ -23,22 +26,22 @@ from torch import Tensor
 from preceptor.context import BatchContext, SelectionData
 from preceptor.errors import InputError, MachineError, unknown_name
 
-ComponentType = Literal["correction", "temperature", "selection", "loss", "label_loss"]
+ComponentType = Literal["correction", "temperature", "selection", "loss", "label_loss", "feature_loss"]
 COMPONENT_TYPES: tuple[ComponentType, ...] = get_args(ComponentType)
 
 Scope = Literal["wrong", "all"]
 """Which labeled samples a correction touches: those the teacher gets wrong, or all of them."""
 
 TargetSpace = Literal["log_probs", "logits"]
-"""What a match is handed: log-probabilities at the chain's temperature, or (pseudo-)logits."""
+"""What a loss compares with: log-probabilities at the temperature, or (pseudo-)logits."""
 
 
 @runtime_checkable
 class Correction(Protocol):
-    """Maps the teacher's log-probabilities, at the chain's temperature, to corrected ones.
+    """Maps the teacher's log-probabilities, at the loss's temperature, to corrected ones.
 
-    It is called for the whole batch; the chain keeps its result for the labeled samples in ``apply_to`` and
-    the teacher's own word for the rest, bit for bit.
+    Called for the whole batch. The result is used for the labeled samples in ``apply_to``; the others keep the
+    teacher's own log-probabilities, bit for bit.
     """
 
     @property
@@ -54,47 +57,47 @@ class Correction(Protocol):
 
 @runtime_checkable
 class Temperature(Protocol):
-    """Chooses how softly the teacher speaks: one number for the batch, or one per sample, above zero."""
+    """Softmax temperature of the teacher: one number for the batch, or one per sample, above zero."""
 
     def __call__(self, context: BatchContext) -> float | Float[Tensor, " batch"]: ...
 
 
 @runtime_checkable
 class Selection(Protocol):
-    """Weighs how much the teacher teaches each sample: 0 not at all, 1 as usual."""
+    """Weight of each sample in the losses that compare with the teacher: 0 leaves it out, 1 is the usual weight."""
 
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]: ...
 
 
 @runtime_checkable
 class FittedSelection(Selection, Protocol):
-    """A selection that is settled once, before training, and then looks samples up by their position.
+    """A selection that is fitted once, before training, and then looks samples up by index.
 
-    A sample of weight zero needs no teacher signal: whatever stands in its row of the teacher's logits is ignored.
+    A sample of weight zero needs no teacher output: its row of teacher logits is ignored.
     """
 
     @property
     def fitted(self) -> bool: ...
 
     def fit(self, selection_data: SelectionData) -> None:
-        """Settle the weights."""
+        """Compute the weights."""
 
     def weight_at(self, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """The weights of samples by their position in the training set."""
+        """Weights of samples by position in the training set."""
 
 
 @runtime_checkable
 class Loss(Protocol):
-    """Per-sample distance of the student from the teacher's corrected word.
+    """Per-sample distance of the student's logits from the corrected teacher output.
 
-    ``label`` holds the given label, and the teacher's class for samples that have none.
+    ``label`` is the given label, and the teacher's class for unlabeled samples.
 
-    Two class attributes may be set, both False unless they are:
+    Optional class attributes, False by default:
 
-    - ``wants_reservation``: it is handed the extra output of a student that may abstain, [batch, classes + 1];
-      otherwise the first ``classes`` logits.
-    - ``batch_statistic``: it is a statistic of the whole batch, takes the samples' weights [batch] as one argument
-      more, and returns a scalar. A sample of weight zero is as if it were not there.
+    - ``wants_reservation``: it receives the extra output of an abstaining student, [batch, classes + 1]; otherwise
+      the first ``classes`` logits.
+    - ``batch_statistic``: a statistic of the whole batch; takes the samples' weights [batch] as a fifth argument and
+      returns a scalar. A sample of weight zero is as if it were absent.
     """
 
     target_space: ClassVar[TargetSpace]
@@ -111,10 +114,10 @@ class Loss(Protocol):
 
 @runtime_checkable
 class LabelLoss(Protocol):
-    """Per-sample loss of the student against the label. The chain leaves out unlabeled samples.
+    """Per-sample loss of the student against the label. Unlabeled samples are left out by the caller.
 
-    The class attribute ``wants_reservation`` is as for a :class:`Loss`. Where ``wants_index`` is set, the call is
-    given the samples' positions in the training set [batch] as one argument more.
+    ``wants_reservation`` is as for a :class:`Loss`. With the class attribute ``wants_index`` the call receives the
+    samples' positions in the training set [batch] as a third argument.
     """
 
     def __call__(
@@ -122,9 +125,29 @@ class LabelLoss(Protocol):
     ) -> Float[Tensor, " batch"]: ...
 
 
+@runtime_checkable
+class FeatureLoss(Protocol):
+    """Per-sample distance between intermediate features of student and teacher.
+
+    Derive from ``feature_losses.layers.LayerPairs``, which implements ``layers`` and ``resolve_layers``.
+    """
+
+    @property
+    def layers(self) -> Mapping[str, str]:
+        """Module path in the student -> module path in the teacher; empty until resolved."""
+
+    def resolve_layers(self, student: Sequence[str], teacher: Sequence[str]) -> None:
+        """Choose layers from those that each network lists in ``feature_layers``, where none were given."""
+
+    def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
+        """Create the adapters for unequal shapes, from the shapes of a probe batch; in the order of ``layers``."""
+
+    def __call__(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, " batch"]: ...
+
+
 @dataclass(frozen=True)
 class ComponentInfo:
-    """A registered component: its kind and name, the class that builds it and where the method was published."""
+    """A registered component: its type and name, the class that builds it, where the method was published."""
 
     kind: ComponentType
     name: str
@@ -138,17 +161,17 @@ class ComponentInfo:
 
 
 def wants_reservation(component: object) -> bool:
-    """Whether a loss is handed the extra output of a student that may abstain."""
+    """Whether a loss receives the extra output of an abstaining student."""
     return bool(getattr(component, "wants_reservation", False))
 
 
 def wants_index(component: object) -> bool:
-    """Whether a ground truth is told the samples' positions in the training set."""
+    """Whether a label loss receives the samples' positions in the training set."""
     return bool(getattr(component, "wants_index", False))
 
 
 def is_batch_statistic(component: object) -> bool:
-    """Whether a match is a statistic of the whole batch."""
+    """Whether a loss is a statistic of the whole batch."""
     return bool(getattr(component, "batch_statistic", False))
 
 
@@ -161,15 +184,15 @@ def register(kind: ComponentType, name: str, *, paper: str) -> Callable[[Compone
     """Name a component, so that recipes, the command line and the conformance suite know it.
 
     Args:
-        kind: which seat of the chain it takes.
-        name: how recipes call it; unique within its kind.
+        kind: its component type, the slot of a distillation loss that it fits.
+        name: its name in recipes; unique within its type.
         paper: where the method comes from, or "control" or "reconstruction" and why.
 
     Raises:
-        InputError: the kind is unknown, the class has no docstring, or another class has the name.
+        InputError: the type is unknown, the class has no docstring, or another class has the name.
     """
     if kind not in COMPONENT_TYPES:
-        raise unknown_name("kind of component", kind, COMPONENT_TYPES)
+        raise unknown_name("component type", kind, COMPONENT_TYPES)
 
     def add(cls: ComponentClass) -> ComponentClass:
         if not (cls.__doc__ or "").strip():
@@ -203,25 +226,24 @@ def registered_name(component: object) -> str:
     return names[0] if names else type(component).__name__.lower()
 
 
-def check_slot(component: object, *seats: ComponentType) -> None:
-    """Refuse a registered component in a seat of another kind; a component of no registered class is taken at its word.
+def check_slot(component: object, *slots: ComponentType) -> None:
+    """Refuse a registered component in a slot of another type; unregistered classes pass.
 
     Raises:
-        InputError: it is registered, but for none of these seats.
+        InputError: it is registered, but for none of these slots.
     """
-    kinds = {info.kind for info in _registered.values() if info.cls is type(component)}
-    if kinds and kinds.isdisjoint(seats):
+    types = {info.kind for info in _registered.values() if info.cls is type(component)}
+    if types and types.isdisjoint(slots):
         raise InputError(
-            f"{'/'.join(seats)}={type(component).__name__}: it is a {' and '.join(sorted(kinds))} component; "
-            "see preceptor methods"
+            f"{'/'.join(slots)}={type(component).__name__}: it is a {' and '.join(sorted(types))}; see preceptor methods"
         )
 
 
 ENTRY_POINTS = "preceptor.components"
 """Entry-point group of third parties: each entry names a module to import, which registers its components."""
 
-PACKAGES = ("corrections", "temperatures", "selections", "losses", "label_losses", "abstention")
-"""Where the built-in components live: a folder for each type, and one whose components are of several types."""
+PACKAGES = ("corrections", "temperatures", "selections", "losses", "label_losses", "feature_losses", "abstention")
+"""Folders of the built-in components: one per type, and one whose components are of several types."""
 
 
 @cache

@@ -66,7 +66,7 @@ def test_it_is_full_and_says_what_the_teacher_says(teacher: Path, tmp_path: Path
     index = torch.arange(0, IMAGES, 7)
     rule = digits().augmentation
     view = index % rule.count
-    kept = open_readonly(tmp_path / "cache").recall(index, view)
+    kept = open_readonly(tmp_path / "cache").lookup(index, view)
     with torch.no_grad():
         said = network(card.normalization()(rule.apply(digits().train.images[index], view)))
     assert kept.known.all()
@@ -87,8 +87,8 @@ def test_what_is_trained_on_alone(teacher: Path, tmp_path: Path) -> None:
     assert first[0] == (0, done.asked)
     cache = open_readonly(tmp_path / "cache")
     zeros = torch.zeros(1, dtype=torch.int64)
-    assert cache.recall(trained_on, zeros.expand(len(trained_on))).known.all()
-    assert not cache.recall(held_out, zeros.expand(len(held_out))).known.any()
+    assert cache.lookup(trained_on, zeros.expand(len(trained_on))).known.all()
+    assert not cache.lookup(held_out, zeros.expand(len(held_out))).known.any()
     assert fill_cache(config).asked == len(held_out) * 9
 
 
@@ -110,7 +110,7 @@ def test_features_are_kept_beside_the_logits(teacher: Path, tmp_path: Path) -> N
     cache = open_readonly(tmp_path / "cache")
     head = load_student(teacher)[0].head
     index, view = (torch.from_numpy(part) for part in divmod(cache.store.filled(0), 9))
-    kept = cache.recall(index, view)
+    kept = cache.lookup(index, view)
     assert kept.features is not None
     torch.testing.assert_close(head(kept.features), kept.logits, rtol=5e-3, atol=5e-3)  # type: ignore[operator]
 

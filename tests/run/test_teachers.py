@@ -103,7 +103,7 @@ def test_features_are_kept_on_request_and_then_always(teacher: Path, tmp_path: P
     assert (again.held, again.cached()) == (4, 0)
     outputs(again, 6)
     assert again.cached() == 2
-    kept = open_readonly(tmp_path / "cache").recall(torch.arange(6), torch.full((6,), RULE.identity))
+    kept = open_readonly(tmp_path / "cache").lookup(torch.arange(6), torch.full((6,), RULE.identity))
     assert kept.features is not None
     assert kept.known.all()
 

@@ -1,8 +1,9 @@
 """Progress bars on standard error: of a training run, and of any other work on images."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from preceptor.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from preceptor.training import Step, Trainer
 
 
 class _Rate(ProgressColumn):
@@ -77,6 +83,11 @@ class ImageBar:
             self._last_line = time.monotonic()
             self._progress.console.print(plain_line(self._progress.tasks[0]), highlight=False)
 
+    def move_to(self, images: int) -> None:
+        """Move to so many images in all."""
+        assert self._task is not None, "start comes first"
+        self._progress.update(self._task, completed=images)
+
     begin_study = begin_case = start  # the names that studies and benches call it by
 
     def begin_images(self, images: int) -> None:
@@ -92,7 +103,7 @@ def plain_line(task: Task) -> str:
     return f"{task.description}: {', '.join(part for part in shown if part)}"
 
 
-class ProgressBar(ImageBar):
+class ProgressBar(ImageBar, Callback):
     """The bar of a training run, with the epoch and the losses too.
 
     Args:
@@ -105,20 +116,23 @@ class ProgressBar(ImageBar):
             TextColumn("{task.fields[epoch]}"), TextColumn("{task.fields[losses]}", style="dim"), quiet=quiet
         )
         self._title = title
-        self._epochs = 0
 
-    def begin(self, epochs: int, steps: int, images: int) -> None:
+    def on_train_start(self, trainer: "Trainer") -> None:
         """Start a bar over all images of all epochs."""
-        self._epochs = epochs
-        self.start(self._title, epochs * images, epoch="", losses="")
+        self.start(self._title, trainer.config.epochs * len(trainer.data.index), epoch="", losses="")
 
-    def step(self, epoch: int, images: int) -> None:
-        """Move on by so many images."""
-        self.advance(images, epoch=f"epoch {epoch}/{self._epochs}")
+    def on_epoch_start(self, trainer: "Trainer", epoch: int, first: int) -> None:
+        """On a resume, count what was done before."""
+        self.move_to(epoch * len(trainer.data.index) + first * trainer.config.batch_size)
 
-    def losses(self, pupil: str, losses: dict[str, float]) -> None:
-        """Show a student's mean losses of this epoch so far."""
-        self.advance(0, losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+    def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
+        """Move on by a batch."""
+        self.advance(len(step.batch.label), epoch=f"epoch {step.epoch + 1}/{trainer.config.epochs}")
+
+    def on_log(self, trainer: "Trainer", losses: Mapping[str, Mapping[str, float]]) -> None:
+        """Show the mean losses of the epoch so far."""
+        means = [f"{name} {value:.3f}" for student in losses.values() for name, value in student.items()]
+        self.advance(0, losses=" ".join(means))
 
 
 StudyBar: TypeAlias = ImageBar

@@ -41,29 +41,24 @@ def run(arguments: argparse.Namespace) -> None:
     show(
         arguments,
         lambda: {
-            "failure": replayed.failure.record(),
-            "again": {**asdict(replayed.again), "place": replayed.again.place},
-            "came_again": replayed.came_again,
+            "failure": replayed.report.record(),
+            "again": asdict(replayed.again),
+            "reproduced": replayed.reproduced,
         },
         lambda: _lines(replayed),
     )
 
 
 def _lines(replayed: "Replayed") -> Iterator[str]:
-    when, fault = replayed.failure.occasion, replayed.again
+    step, fault = replayed.report.context, replayed.again
     yield (
-        f"student {when.pupil!r}: epoch {when.epoch}, step {when.step} of {when.steps}, seed {when.seed}, "
-        f"learning rate {fault.learning_rate:g} (policy: {when.action})"
+        f"student {step.student!r}: epoch {step.epoch}, step {step.step} of {step.steps}, seed {step.seed}, learning rate "
+        f"{fault.learning_rate:g} (on_nonfinite: {step.action})"
     )
-    yield f"first: {fault.place}"
+    yield fault.line()
     if fault.terms:
         yield f"loss terms affected: {', '.join(fault.terms)}"
-    if fault.samples:
-        yield f"samples: {len(fault.samples)} of {fault.batch}"
-        for sample in fault.samples[:MOST_SAMPLES]:
-            yield f"  position {sample.position}, label {sample.label}, view {sample.view}"
-    if fault.sizes:
-        yield f"largest logits: {fault.sizes}"
-    if not replayed.came_again:
-        yield f"in the run it was otherwise: {replayed.failure.fault.place}"
-    yield f"advice: {fault.advice}"
+    for sample in fault.samples[:MOST_SAMPLES]:
+        yield f"  position {sample.index}, label {sample.label}, view {sample.view}"
+    if not replayed.reproduced:
+        yield f"in the run it was otherwise: {replayed.report.fault.line()}"

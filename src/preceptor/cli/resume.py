@@ -45,5 +45,5 @@ def run(arguments: argparse.Namespace) -> None:
         if not path.exists():
             raise InputError(f"{path}: no longer there: preceptor resume {arguments.folder} {option}NEW_PLACE")
     with ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar:
-        result = resume(arguments.folder, bar, checkpoint_seconds=arguments.checkpoint_every, moved=moved)
+        result = resume(arguments.folder, [bar], checkpoint_seconds=arguments.checkpoint_every, moved=moved)
     show_result(result, config, arguments)

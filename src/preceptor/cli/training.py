@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     """Train as the command asks, and show the result."""
     from preceptor.cli.progress import ProgressBar
     from preceptor.run import run
+    from preceptor.run.doctor import Finding
     from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
 
@@ -36,26 +37,31 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     silent = arguments.quiet or arguments.json
     if not silent:
         _note_warnings(_warnings_before(config))
+    findings: list[Finding] = []
+
+    def on_finding(finding: Finding) -> None:
+        findings.append(finding)
+        if not silent:
+            note(f"{finding.status}: {finding.line()}")
+
     with ProgressBar(config.student, quiet=silent) as bar:
         result = run(
             config,
             arguments.out,
-            bar,
+            [bar],
             profile=arguments.profile,
             checkpoint_seconds=arguments.checkpoint_every,
-            tell=None if silent else _note_finding,
+            on_finding=on_finding,
         )
-    show_result(result, config, arguments)
+    show_result(result, config, arguments, findings)
     if arguments.profile and not silent:
         print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
 
 
-def _note_finding(finding: "Finding") -> None:
-    note(f"{finding.status}: {finding.line()}")
-
-
-def show_result(result: "RunResult", config: "RunConfig", arguments: argparse.Namespace) -> None:
-    """The result of a run, for people or for scripts."""
+def show_result(
+    result: "RunResult", config: "RunConfig", arguments: argparse.Namespace, findings: "Sequence[Finding]" = ()
+) -> None:
+    """The result of a run, for people or for scripts; for these with the doctor's findings too."""
     measured = result.test or result.validation
     warnings = [] if measured is None else _warnings_after(measured)
     if not (arguments.json or arguments.quiet):
@@ -66,6 +72,7 @@ def show_result(result: "RunResult", config: "RunConfig", arguments: argparse.Na
             **asdict(result),
             "folder": str(result.folder),
             "warnings": [*_warnings_before(config), *warnings],
+            "doctor": [asdict(finding) for finding in findings],
         },
         lambda: _lines(result, config),
     )

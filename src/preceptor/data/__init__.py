@@ -1,6 +1,6 @@
 """Data sets, their splits, their corruption, and the views they are shown in."""
 
-from preceptor.data.augmentation import Augmentation, CropFlip, epoch_order
+from preceptor.data.augmentation import Augmentation, CropFlip, NoAugmentation, epoch_order
 from preceptor.data.corruption import confusable_pairs, swap_pairs, symmetric
 from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.data.load import load_dataset
@@ -12,6 +12,7 @@ __all__ = [
     "CropFlip",
     "Dataset",
     "ImageSet",
+    "NoAugmentation",
     "Normalization",
     "ResizedCrops",
     "check_dataset",

@@ -5,7 +5,7 @@ agree without any hidden state.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Int, UInt8
@@ -155,3 +155,19 @@ def _long(tensor: Tensor) -> LongTensor:
     """The same tensor under the type's name; a type checker cannot see a tensor's dtype."""
     assert tensor.dtype == torch.int64
     return tensor  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class NoAugmentation:
+    """One view: every input as it is, images or anything else."""
+
+    count: int = 1
+    identity: int = 0
+
+    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
+        """View 0 for every sample."""
+        return _long(torch.zeros_like(index, dtype=torch.int64))
+
+    def apply(self, inputs: Any, views: Int[Tensor, " batch"]) -> Any:
+        """The inputs themselves."""
+        return inputs

@@ -30,6 +30,9 @@ class ConvNet(nn.Module):
         InputError: a width below 1.
     """
 
+    feature_layers = ("layers.0", "layers.2", "layers.4")
+    """What feature losses compare unless told otherwise."""
+
     def __init__(self, width: int, channels: int = 1, classes: int = 10) -> None:
         super().__init__()
         if width < 1:

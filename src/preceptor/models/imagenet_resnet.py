@@ -35,6 +35,9 @@ class ImagenetResNet(nn.Module):
         InputError: any other depth.
     """
 
+    feature_layers = ("stage1", "stage2", "stage3", "stage4")
+    """What feature losses compare unless told otherwise."""
+
     def __init__(self, depth: int, channels: int = 3, classes: int = 10) -> None:
         super().__init__()
         blocks = _blocks_per_stage(depth)

@@ -32,6 +32,9 @@ class CifarResNet(nn.Module):
         InputError: a depth that is not 6n + 2, or a width below 1.
     """
 
+    feature_layers = ("stage1", "stage2", "stage3")
+    """What feature losses compare unless told otherwise."""
+
     def __init__(self, depth: int, width: int = 1, channels: int = 3, classes: int = 10) -> None:
         super().__init__()
         blocks = _blocks_per_stage(depth)

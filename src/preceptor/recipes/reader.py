@@ -39,24 +39,35 @@ class LossTermConfig(BaseModel):
 
     loss: Choice | None = None
     label_loss: Choice | None = None
+    feature_loss: Choice | None = None
     weight: float = 1.0
     where: str | None = None
     reduction: Reduction = "batch"
     since: float = 0.0
     until: float = 1.0
+    warmup: float = 0.0
 
     @model_validator(mode="after")
     def _one_loss(self) -> "LossTermConfig":
-        if (self.loss is None) == (self.label_loss is None):
-            raise ValueError("a term has either loss or label_loss")
+        if len(self._choices) != 1:
+            raise ValueError("a term has one of loss, label_loss and feature_loss")
         return self
+
+    @property
+    def _choices(self) -> dict[ComponentType, ComponentConfig]:
+        choices: dict[ComponentType, ComponentConfig | None] = {
+            "loss": self.loss,
+            "label_loss": self.label_loss,
+            "feature_loss": self.feature_loss,
+        }
+        return {kind: choice for kind, choice in choices.items() if choice is not None}
 
     def build(self) -> LossTerm:
         """The term with its component."""
-        kind: ComponentType = "loss" if self.loss is not None else "label_loss"
-        choice = self.loss or self.label_loss
-        assert choice is not None, "checked above"
-        return LossTerm(choice.build(kind), self.weight, self.where, self.reduction, self.since, self.until)
+        ((kind, choice),) = self._choices.items()
+        return LossTerm(
+            choice.build(kind), self.weight, self.where, self.reduction, self.since, self.until, self.warmup
+        )
 
 
 class Recipe(BaseModel):

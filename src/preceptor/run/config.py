@@ -73,7 +73,9 @@ class RunConfig(BaseModel):
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the training images held out: measured, never trained on"
     )
-    student: str = Field(default="convnet8", description="architecture to train, such as resnet8, resnet8x4, convnet8 or timm:NAME")
+    student: str = Field(
+        default="convnet8", description="architecture to train, such as resnet8, resnet8x4, convnet8 or timm:NAME"
+    )
     teacher: Teachers = Field(
         default=None,
         description="run folder, FILE.onnx, or FILE.npy or FILE.parquet of outputs, one row a training image; several "
@@ -121,9 +123,9 @@ class RunConfig(BaseModel):
         description="compile the networks; auto: where the run is long enough to gain, graph: as CUDA graphs",
     )
     on_nonfinite: OnNonfinite = Field(
-        default="stop",
-        description="at a non-finite loss, gradient or weight: stop; skip the step, up to 5 % of an epoch's; lower the "
-        "learning rate to a tenth and repeat the epoch, up to three times",
+        default="raise",
+        description="at a non-finite loss, gradient or weight: raise ends the run; skip leaves the step out, up to 5 % of "
+        "an epoch's; reduce_lr goes on at a tenth of the learning rate, up to three times",
     )
     keep_checkpoints: int = Field(
         default=0,

@@ -52,8 +52,8 @@ def questions(
     listens[positions] = loss.cpu().teacher_mask(positions)
     for epoch in range(training.epochs):
         plan = plan_epoch(positions, rule, batch_size=training.batch_size, seed=seed, epoch=epoch)
-        asked = listens[plan.position] & _hears(loss, epoch, plan, training)
-        yield plan.position[asked], plan.view[asked]
+        asked = listens[plan.index] & _hears(loss, epoch, plan, training)
+        yield plan.index[asked], plan.view[asked]
 
 
 def _hears(loss: DistillationLoss, epoch: int, plan: EpochPlan, training: TrainingConfig) -> Bool[Tensor, " samples"]:

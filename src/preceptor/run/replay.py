@@ -1,4 +1,4 @@
-"""Takes the step of a run that was not finite once more, with a look at every component of it."""
+"""Replay of a failed step: it is taken again from what the run kept, and examined part by part."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,61 +9,61 @@ from preceptor.config import read_yaml
 from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
+from preceptor.models.features import FeatureModel, ImageModel, feature_layers
 from preceptor.recipes import build_recipe_parts
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import RUN_FILE
 from preceptor.run.train import FAILURE_FOLDER
-from preceptor.training import Student
 from preceptor.training.device import choose_device, deterministic
-from preceptor.training.failure import FailureReport, load_failure
-from preceptor.training.fault import FaultLocation
-from preceptor.training.locate import examine
-from preceptor.training.student import Seat
+from preceptor.training.failure import FailureReport, FaultLocation, load_failure
+from preceptor.training.locate import locate_non_finite
+from preceptor.training.student import Student, StudentTrainer
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """A step that was not finite, taken again.
+    """A failed step, taken again.
 
     Attributes:
-        failure: as the run has written it.
-        again: where it goes wrong first now.
+        report: as the run wrote it.
+        again: where the step becomes non-finite now.
     """
 
-    failure: FailureReport
+    report: FailureReport
     again: FaultLocation
 
     @property
-    def came_again(self) -> bool:
-        """Whether it goes wrong in the same place."""
-        before = self.failure.fault
-        return (self.again.component, self.again.at, self.again.samples) == (
-            before.component,
-            before.at,
-            before.samples,
-        )
+    def reproduced(self) -> bool:
+        """Whether it fails in the same place."""
+        before, again = self.report.fault, self.again
+        return (again.place, again.at, again.samples) == (before.place, before.at, before.samples)
 
 
 def replay(folder: Path, device: str | None = None) -> Replayed:
-    """Take the step again from what the run has kept: weights, batch and teacher's logits as they were before it.
+    """Take the step again from what the run kept: weights, batch and teacher outputs as they were before it.
 
-    Neither data nor teacher need be there. The student is run uncompiled.
+    Neither data nor teacher are needed. The student runs uncompiled.
 
     Args:
         folder: of the run.
         device: where; None is where the run was configured to be.
 
     Raises:
-        InputError: no run, no failure in it, or one that is damaged or does not fit the run's configuration.
+        InputError: no run, no failed step in it, or one that is damaged or does not fit the run's configuration.
         MachineError: no such device.
     """
-    config = _config(folder)
-    failure = load_failure(folder / FAILURE_FOLDER)
+    if not (folder / RUN_FILE).is_file():
+        raise InputError(f"{folder}: no {RUN_FILE}, so no run: give the folder of a run that failed")
+    content = read_yaml(folder / RUN_FILE).get("config")
+    if not isinstance(content, dict):
+        raise InputError(f"{folder / RUN_FILE}: holds no run's configuration: give a run's folder")
+    config = resolve(content)
+    report = load_failure(folder / FAILURE_FOLDER)
     where = choose_device(device or config.device)
     with deterministic(), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         try:
-            seat = _seat(config, failure, where)
-            return Replayed(failure, examine(failure.again(where), seat, failure.occasion.precision))
+            student = _student(config, report, where)
+            return Replayed(report, locate_non_finite(report.step(where), student))
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             if out_of_memory(error):
                 raise
@@ -73,23 +73,34 @@ def replay(folder: Path, device: str | None = None) -> Replayed:
             ) from error
 
 
-def _config(folder: Path) -> RunConfig:
-    if not (folder / RUN_FILE).is_file():
-        raise InputError(f"{folder}: no {RUN_FILE}, so no run: give the folder of a run that went wrong")
-    content = read_yaml(folder / RUN_FILE).get("config")
-    if not isinstance(content, dict):
-        raise InputError(f"{folder / RUN_FILE}: holds no run's configuration: give a run's folder")
-    return resolve(content)
-
-
-def _seat(config: RunConfig, failure: FailureReport, device: torch.device) -> Seat:
-    """The pupil as it was before the step."""
-    when = failure.occasion
-    if not any(len(tensor) == when.outputs for tensor in failure.state["student"].values() if tensor.dim()):
-        raise ValueError(f"no layer of {when.outputs} outputs among its weights")
-    channels = failure.batch.images.shape[1]
-    student = seeded_model(config.student, channels=channels, classes=when.outputs, seed=config.seed)
+def _student(config: RunConfig, report: FailureReport, device: torch.device) -> StudentTrainer:
+    """The student as it was before the step."""
+    context, batch = report.context, report.batch
+    if context.normalization is None:
+        raise ValueError("its student takes no images")
+    if not any(len(tensor) == context.outputs for tensor in report.state["network"].values() if tensor.dim()):
+        raise ValueError(f"no layer of {context.outputs} outputs among its weights")
+    channels = batch.inputs.shape[1]
+    network = seeded_model(config.student, channels=channels, classes=context.outputs, seed=config.seed)
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
-    seat = Seat(Student(when.pupil, student, loss), config.training, device, when.samples)
-    seat.resume(failure.state)
-    return seat
+    student = Student(context.student, ImageModel(network, context.normalization), loss).to(device)
+    features = {} if report.teacher is None else report.teacher.features
+    for feature_loss in loss.feature_losses.values():
+        feature_loss.resolve_layers(feature_layers(network), tuple(features))
+    model = FeatureModel(student.network, loss.student_layers)
+    if model.layers:
+        with torch.no_grad():
+            loss.build_adapters(model(batch.inputs[:2].to(device))[1], features)
+        loss.to(device)
+    trainer = StudentTrainer(
+        student,
+        model,
+        config.training,
+        steps=context.steps,
+        samples=context.samples,
+        precision=context.precision,
+        device=device,
+    )
+    trainer.load_state_dict(report.state)
+    student.train()
+    return trainer

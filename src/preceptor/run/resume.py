@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
@@ -21,8 +21,7 @@ from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.run.teaching import resolve_teacher
 from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete
-from preceptor.training import Callback
-from preceptor.training.callbacks import IncompatibleCheckpoint
+from preceptor.training import Callback, IncompatibleCheckpoint
 from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, load_newest
 from preceptor.training.device import choose_device, deterministic
 
@@ -43,8 +42,8 @@ def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[Ru
             raise InputError(f"{folder}: the run is complete: there is nothing to go on with")
         if entry.get("event") == "failed":
             raise InputError(
-                f"{folder}: the run ended where it would end again ({entry.get('says')}): look at the step with "
-                f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =lower"
+                f"{folder}: the run ended where it would end again ({entry.get('message')}): look at the step with "
+                f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =reduce_lr"
             )
     config = resolve(content["config"], moved)
     written = _part(content["record"], "fingerprints").get("settings")
@@ -58,7 +57,7 @@ def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[Ru
 
 def resume(
     folder: Path,
-    watcher: Callback | None = None,
+    callbacks: Sequence[Callback] = (),
     *,
     checkpoint_seconds: float = SECONDS_BETWEEN,
     moved: Iterable[tuple[str, Any]] = (),
@@ -70,7 +69,7 @@ def resume(
 
     Args:
         folder: of the run.
-        watcher: told about progress.
+        callbacks: of the training, such as a progress bar.
         checkpoint_seconds: between two checkpoints. Default 60.
         moved: settings that say where something is (``data``, ``teacher``, ...) and where it is now.
 
@@ -86,7 +85,7 @@ def resume(
     with deterministic(), held(folder):
         config, record = stopped_run(folder, moved)  # another process may have ended it only just now
         with closing(prepare(config, device)) as material:
-            return _go_on(folder, config, record, material, watcher, checkpoint_seconds)
+            return _go_on(folder, config, record, material, callbacks, checkpoint_seconds)
 
 
 def _go_on(
@@ -94,7 +93,7 @@ def _go_on(
     config: RunConfig,
     record: Mapping[str, Any],
     material: RunContext,
-    watcher: Callback | None,
+    callbacks: Sequence[Callback],
     checkpoint_seconds: float,
 ) -> RunResult:
     scores_file = folder / SCORES_FILE
@@ -104,18 +103,18 @@ def _go_on(
     _check_same(folder, record, material, teacher)
     for part in (folder, folder / CHECKPOINT_FOLDER):
         clear_remains(part)
-    found = load_newest(folder / CHECKPOINT_FOLDER, material.train.images.device)
-    if found.damaged:
-        instead = "the run begins again" if found.moment is None else "the one before is used"
-        warnings.warn(f"damaged, {instead}: {', '.join(found.damaged)}", stacklevel=3)
-    _forget_after(folder, *((0, 0) if found.moment is None else (found.moment.epoch, found.moment.step)))
+    latest = load_newest(folder / CHECKPOINT_FOLDER, material.train.images.device)
+    if latest.damaged:
+        instead = "the run begins again" if latest.state is None else "the one before is used"
+        warnings.warn(f"damaged, {instead}: {', '.join(latest.damaged)}", stacklevel=3)
+    _forget_after(folder, *((0, 0) if latest.state is None else (latest.state.epoch, latest.state.step)))
     run_folder = RunFolder.reopened(folder)
     run_folder.write_skipped(material.dataset.skipped)
-    keeper = CheckpointCallback(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
+    checkpoints = CheckpointCallback(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
     try:
-        return complete(config, material, teacher, scores, run_folder, watcher, keeper, found.moment)
+        return complete(config, material, teacher, scores, run_folder, callbacks, checkpoints, latest.state)
     except IncompatibleCheckpoint as error:
-        raise InputError(f"{found.path}: of another run ({error}): remove it, or start a new run") from error
+        raise InputError(f"{latest.path}: of another run ({error}): remove it, or start a new run") from error
 
 
 _OTHER = {

@@ -20,7 +20,7 @@ from preceptor.teachers.base import Teacher
 from preceptor.teachers.cache import CacheKey, LogitCache, PooledTeacher, open_cache
 from preceptor.teachers.cache.metadata import DatasetKey, check_fingerprint, check_layout
 from preceptor.teachers.ensemble import Ensemble
-from preceptor.training.compile import resolve_precision
+from preceptor.training.precision import resolve_precision
 
 Computes = Literal["fp32", "bf16"]
 
@@ -240,7 +240,7 @@ def _voice(
 ) -> tuple[Teacher, tuple[str, ...]]:
     """What members say together, their networks made fast and perhaps compiled; and what was done to these."""
     signals = [
-        member.signal.fast(
+        member.signal.optimize_for_inference(
             bf16=precision == "bf16",
             compile=compile_for is not None,
             batch_size=compile_for or 1,

@@ -2,15 +2,15 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
 from preceptor.data import ImageSet
@@ -19,6 +19,7 @@ from preceptor.metrics import Metrics, evaluate
 from preceptor.metrics.logits import network_logits
 from preceptor.models import save_checkpoint, save_student
 from preceptor.models.checkpoints import kept_epochs
+from preceptor.models.features import ImageModel
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Diagnosis, Finding, quick_look
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, SKIPPED_FILE, RunFolder, check_free, versions
@@ -30,14 +31,25 @@ from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.run.teaching import resolve_teacher
 from preceptor.teachers import TeacherCheck
-from preceptor.training import Callback, NotFinite, Silent, Student, fit
-from preceptor.training.callbacks import TrainState
+from preceptor.training import (
+    Callback,
+    EpochRecord,
+    FailureReport,
+    NonFiniteGuard,
+    NotFinite,
+    Student,
+    Trainer,
+    TrainingData,
+    TrainState,
+    resolve_precision,
+    steps_in_epoch,
+)
 from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, stopping_on_signals
-from preceptor.training.compile import resolve_precision
+from preceptor.training.checks import check_students
+from preceptor.training.compile import check_compile
 from preceptor.training.device import choose_device, deterministic
-from preceptor.training.failure import FailureReport, save_failure
+from preceptor.training.failure import save_failure
 from preceptor.training.profiler import Profiler
-from preceptor.training.trainer import check_fit
 
 SCORES_FILE = "scores.safetensors"
 """The scores of a recipe that selects beforehand, in the run's folder."""
@@ -78,11 +90,11 @@ class RunResult:
 def run(
     config: RunConfig,
     out: Path,
-    watcher: Callback | None = None,
+    callbacks: Sequence[Callback] = (),
     *,
     profile: bool = False,
     checkpoint_seconds: float = SECONDS_BETWEEN,
-    tell: Callable[[Finding], None] | None = None,
+    on_finding: Callable[[Finding], None] | None = None,
 ) -> RunResult:
     """Train a student as configured and write its folder.
 
@@ -92,10 +104,10 @@ def run(
     Args:
         config: of the run.
         out: its folder, empty or absent.
-        watcher: told about progress.
+        callbacks: of the training, such as a progress bar.
         profile: write where the time of some steps went (``training.profiler``) into the folder.
         checkpoint_seconds: between two checkpoints, from which :func:`preceptor.run.resume` goes on. Default 60.
-        tell: told, before the first step, of each finding of the doctor's quick look that is a problem or a warning;
+        on_finding: called, before the first step, with each problem or warning of the doctor's quick check;
             ``run.yaml`` keeps them too.
 
     Raises:
@@ -112,17 +124,12 @@ def run(
     with deterministic(), closing(prepare(config, device)) as material:
         scores = resolve_selection(config, material)
         teacher = resolve_teacher(config, material)
-        check_fit(
-            [Student("student", material.student, material.loss)],
-            material.positions,
-            config.training,
-            config.compile,
-            device,
-        )
+        check_students([Student("student", material.student, material.loss)], training_steps(config, material))
+        check_compile(config.compile, device)
         diagnosis = quick_look(material)
-        if tell is not None:
+        if on_finding is not None:
             for finding in diagnosis.worth_a_look:
-                tell(finding)
+                on_finding(finding)
         with _held_for_a_run(out):
             folder = RunFolder(out)
             settings = config.model_dump(mode="json", exclude_none=True)
@@ -131,9 +138,9 @@ def run(
             folder.write_skipped(material.dataset.skipped)
             if scores is not None:
                 save_scores(out / SCORES_FILE, scores)
-            with closing(Profiler(watcher or Silent(), out)) if profile else nullcontext(watcher) as told:
-                keeper = CheckpointCallback(out / CHECKPOINT_FOLDER, checkpoint_seconds)
-                return complete(config, material, teacher, scores, folder, told, keeper)
+            checkpoints = CheckpointCallback(out / CHECKPOINT_FOLDER, checkpoint_seconds)
+            extra = [*callbacks, Profiler(out)] if profile else callbacks
+            return complete(config, material, teacher, scores, folder, extra, checkpoints)
 
 
 @contextmanager
@@ -168,83 +175,96 @@ def complete(
     teacher: LoadedTeacher | None,
     scores: Scores | None,
     folder: RunFolder,
-    watcher: Callback | None,
-    keeper: CheckpointCallback,
-    start: TrainState | None = None,
+    callbacks: Sequence[Callback],
+    checkpoints: CheckpointCallback,
+    state: TrainState | None = None,
 ) -> RunResult:
-    """Train from a moment or from the beginning, then save and measure; the checkpoints go when all is done."""
+    """Train from a state or from the beginning, then save and measure; the checkpoints go when all is done."""
+    guard = NonFiniteGuard(config.on_nonfinite, partial(_write_failure, folder))
+    # The metrics of an epoch are on disk before a checkpoint that follows it.
+    ordered = [guard, *callbacks, MetricsFile(config, material, folder), checkpoints]
+    trainer = build_trainer(config, material, teacher, ordered)
     try:
-        with stopping_on_signals(keeper):
-            _train(config, material, teacher, folder, watcher, keeper, start)
+        with stopping_on_signals(checkpoints):
+            trainer.fit(state)
     except NotFinite as error:
-        raise NotFinite(f"{error}; to look at that step again: preceptor replay {folder.path}") from error
+        raise NotFinite(f"{error}; to examine that step again: preceptor replay {folder.path}") from error
     save_student(folder.path, material.student, material.card)
-    validation = _measure(material, material.train, material.held_out)
-    test = None if material.dataset.test is None else _measure(material, material.dataset.test, None)
+    validation = _measure(material, material.student, material.train, material.held_out)
+    test = None if material.dataset.test is None else _measure(material, material.student, material.dataset.test, None)
     images = len(material.positions)
     taught = None if scores is None else int(scores.selected.sum())
     untaught = 0 if taught is None or material.loss.has_unselected_label_loss else images - taught
     cached = None if teacher is None else teacher.cached()
     result = RunResult(folder.path, material.teacher_check, validation, test, images, taught, untaught, cached)
     folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(folder.path.name)))})
-    shutil.rmtree(keeper.folder, ignore_errors=True)
+    shutil.rmtree(checkpoints.folder, ignore_errors=True)
     return result
 
 
-def _train(
-    config: RunConfig,
-    material: RunContext,
-    teacher: LoadedTeacher | None,
-    folder: RunFolder,
-    watcher: Callback | None,
-    keeper: CheckpointCallback,
-    start: TrainState | None,
-) -> None:
-    epochs = fit(
-        [Student("student", material.student, material.loss)],
-        material.train,
-        material.positions,
-        material.rule,
-        material.dataset.normalization,
+def build_trainer(
+    config: RunConfig, material: RunContext, teacher: LoadedTeacher | None, callbacks: Sequence[Callback] = ()
+) -> Trainer:
+    """The trainer of a run."""
+    network = ImageModel(material.student, material.dataset.normalization)
+    return Trainer(
+        [Student("student", network, material.loss)],
+        None if teacher is None else teacher.signal,
+        TrainingData.of_images(material.train, material.positions, material.rule),
         config.training,
-        teacher=None if teacher is None else teacher.signal,
+        callbacks,
         seed=config.seed,
         precision=config.precision,
         compile=config.compile,
-        watcher=watcher,
-        keeper=keeper,
-        start=start,
-        on_nonfinite=config.on_nonfinite,
-        on_failure=partial(_report, folder),
     )
-    kept = kept_epochs(config.training.epochs, config.keep_checkpoints)
-    for (record,) in epochs:
-        if record.epoch in kept:
+
+
+def training_steps(config: RunConfig, material: RunContext) -> int:
+    """Steps of the whole training."""
+    return config.training.epochs * steps_in_epoch(len(material.positions), config.training.batch_size)
+
+
+class MetricsFile(Callback):
+    """Appends a line an epoch to ``metrics.jsonl``, and keeps the checkpoints of networks that a run asks for."""
+
+    def __init__(self, config: RunConfig, material: RunContext, folder: RunFolder) -> None:
+        self._material, self._folder = material, folder
+        self._kept = kept_epochs(config.training.epochs, config.keep_checkpoints)
+
+    def on_epoch_end(self, trainer: Trainer, records: list[EpochRecord]) -> None:
+        """Write the record of the epoch, with the accuracy on the held-out images."""
+        (record,), (student,), material = records, trainer.students, self._material
+        trained = student.trained_network
+        assert isinstance(trained, ImageModel), "as build_trainer made it"
+        if record.epoch in self._kept:
             save_checkpoint(
-                folder.path, material.student, material.card, epoch=record.epoch, learning_rate=record.learning_rate
+                self._folder.path,
+                trained.network,
+                material.card,
+                epoch=record.epoch,
+                learning_rate=record.learning_rate,
             )
-        held_out = _measure(material, material.train, material.held_out)
+        held_out = _measure(material, trained.network, material.train, material.held_out)
         entry = {"event": "epoch", **_plain(record)}
         if held_out is not None:
             entry["validation_accuracy"] = held_out.accuracy
-        folder.append(entry)
+        self._folder.append(entry)
 
 
-def _report(folder: RunFolder, failure: FailureReport) -> None:
-    """Write down a step that was not finite."""
-    event = "failed" if failure.occasion.action == "stop" else "nonfinite"
-    folder.append({"event": event, "says": failure.line(), **failure.record()})
-    save_failure(folder.path / FAILURE_FOLDER, failure)
+def _write_failure(folder: RunFolder, report: FailureReport) -> None:
+    event = "failed" if report.context.action == "raise" else "nonfinite"
+    folder.append({"event": event, "message": report.line(), **report.record()})
+    save_failure(folder.path / FAILURE_FOLDER, report)
 
 
-def _measure(material: RunContext, images: ImageSet, positions: Tensor | None) -> Metrics | None:
+def _measure(material: RunContext, network: nn.Module, images: ImageSet, positions: Tensor | None) -> Metrics | None:
     """Metrics on a split, or on some positions of it; None when there are no labeled images to measure on."""
     chosen = images if positions is None else images.take(positions.to(images.images.device))
     labels = chosen.labels.cpu()
     if not bool((labels != UNLABELED).any()):
         return None
     on_device = chosen.images.to(material.train.images.device)
-    logits = network_logits(material.student, material.dataset.normalization, on_device)
+    logits = network_logits(network, material.dataset.normalization, on_device)
     return evaluate(logits, labels, material.card.abstains)
 
 

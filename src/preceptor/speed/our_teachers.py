@@ -52,7 +52,7 @@ class Teachers:
         bench, pair = self._bench, self._bench.case.pair
         network = seeded_model(pair.teacher, channels=pair.channels, classes=pair.classes, seed=TEACHER_SEED)
         teacher = NetworkTeacher(network, pair.normalization, bench.device, classes=pair.classes)
-        return teacher.fast(
+        return teacher.optimize_for_inference(
             bf16=bf16,
             compile=not eager and is_compiled(bench, "teacher", teacher.network),
             batch_size=bench.case.batch_size,

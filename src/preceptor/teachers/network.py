@@ -1,9 +1,9 @@
 """A network as teacher: frozen, in eval mode, with its own normalization; and a look at any teacher beforehand."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -13,32 +13,34 @@ from preceptor.chunking import Table
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Normalization
 from preceptor.errors import InputError
+from preceptor.models.features import FeatureModel, call_model, feature_layers
 from preceptor.models.layout import channels_last_pays, to_memory_format
 from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.optimize import OptimizationReport, optimize_for_inference
 
 
 class NetworkTeacher:
-    """A frozen copy of a network that turns images into logits.
+    """A frozen copy of a network that returns logits, and features where they are asked for.
 
-    It is a copy, in eval mode, without gradients, and not an ``nn.Module``: nothing the caller does to the
-    network later reaches it, and it can neither slip into a student's checkpoint nor be wrapped or trained.
+    A copy, in eval mode, without gradients, and not an ``nn.Module``: nothing the caller does to the network later
+    reaches it, and it can neither slip into a student's checkpoint nor be wrapped or trained.
 
     Args:
-        network: maps normalized images [batch, channels, height, width] to logits [batch, classes].
-        normalize: how this teacher wants its images; a student may want them otherwise.
+        network: returns logits [batch, outputs], or an object with ``logits``; a mapping of inputs is passed by keyword.
+        normalize: of this teacher's images, which may differ from the student's; None passes inputs as they are.
         device: where it runs.
-        classes: how many of its outputs are classes; None is all. One that may abstain has one output more, which is
-            left out.
+        classes: number of outputs that are classes; None is all. A network that may abstain has one output more, which
+            is left out.
 
     Attributes:
-        report: what :meth:`fast` did to it; None while it is as it came.
+        feature_layers: the layers that the network lists for feature losses.
+        report: what :meth:`optimize_for_inference` did; None before.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        normalize: Normalization,
+        normalize: Normalization | None,
         device: torch.device | str = "cpu",
         classes: int | None = None,
     ) -> None:
@@ -46,27 +48,21 @@ class NetworkTeacher:
         self.normalize = normalize
         self.device = torch.device(device)
         self.classes = classes
+        self.feature_layers = feature_layers(network)
         self.report: OptimizationReport | None = None
+        self._original = self.network
         self._batch_size: int | None = None
 
     @torch.no_grad()
-    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Raw logits in float32 for images of 0 to 255."""
-        if self._batch_size is None:
-            return self._logits(images)
-        parts = [self._padded_logits(part, self._batch_size) for part in images.split(self._batch_size)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+    def __call__(self, inputs: Any) -> Float[Tensor, "batch classes"]:
+        """Raw logits in float32; images are uint8."""
+        return self._query(inputs).logits
 
-    def outputs(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> TeacherOutput:
-        """Raw logits in float32 for images of 0 to 255, whatever they are called; see ``Teacher``."""
-        return TeacherOutput(self(images))
+    def outputs(self, inputs: Any, index: Int[Tensor, " batch"], view: Int[Tensor, " batch"]) -> TeacherOutput:
+        """Raw logits and features in float32, whatever the inputs' index and view; see ``Teacher``."""
+        return self._query(inputs)
 
-    def fast(
+    def optimize_for_inference(
         self,
         *,
         bf16: bool | None = None,
@@ -74,17 +70,16 @@ class NetworkTeacher:
         batch_size: int = 64,
         image_size: tuple[int, int] | None = None,
     ) -> Self:
-        """The same teacher made fast by :func:`preceptor.teachers.optimize.optimize_for_inference`; what it says differs by rounding.
+        """The same teacher made faster, see ``teachers.optimize``; its outputs differ by rounding.
 
-        Its network has other layers than the original: gather evidence from the original.
+        Its network has other layers than the original: collect selection data from the original.
 
         Args:
             bf16: None (default) is where the device has units for it.
             compile: with the weights frozen into the code. Default False: it costs 20 s or more.
-            batch_size: of a compiled teacher, which is shown so many images at a time, the last ones made up with
-                black images, so that one graph serves every question.
-            image_size: height and width in pixels of what it will be shown, which decides the order of the weights in
-                memory; None is channels last.
+            batch_size: of a compiled teacher, which gets batches of this size, padded with zeros, so that one graph
+                serves every query.
+            image_size: height and width in pixels, which decide the memory layout; None is channels last.
         """
         channels_last = image_size is None or channels_last_pays(image_size)
         network, report = optimize_for_inference(
@@ -95,14 +90,43 @@ class NetworkTeacher:
         teacher._batch_size = batch_size if report.compiled else None
         return teacher
 
-    def _logits(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.network(to_memory_format(self.normalize(images)))
-        return outputs[:, : self.classes].float()
+    def with_features(self, layers: Sequence[str]) -> Self:
+        """The same teacher returning the outputs of some layers too.
 
-    def _padded_logits(self, images: Tensor, batch_size: int) -> Tensor:
+        It runs the network as it came, since folding changes what a layer's output is; in bf16 where this teacher does.
+
+        Args:
+            layers: module paths, as in ``named_modules()``.
+
+        Raises:
+            InputError: there is no such module; the nearest path is offered.
+        """
+        teacher = copy(self)
+        teacher.network = FeatureModel(deepcopy(self._original), layers)
+        teacher._batch_size = None
+        return teacher
+
+    @torch.no_grad()
+    def _query(self, inputs: Any) -> TeacherOutput:
+        if self._batch_size is None:
+            return self._run(inputs)
+        parts = [self._run_padded(part, self._batch_size) for part in inputs.split(self._batch_size)]
+        return TeacherOutput(parts[0] if len(parts) == 1 else torch.cat(parts))
+
+    def _run(self, inputs: Any) -> TeacherOutput:
+        if self.normalize is not None:
+            inputs = to_memory_format(self.normalize(inputs))
+        if not isinstance(self.network, FeatureModel):
+            return TeacherOutput(call_model(self.network, inputs)[:, : self.classes].float())
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.report is not None and self.report.bf16):
+            logits, features = self.network(inputs)
+        return TeacherOutput(logits[:, : self.classes].float(), {name: one.float() for name, one in features.items()})
+
+    def _run_padded(self, images: Tensor, batch_size: int) -> Tensor:
         missing = batch_size - len(images)
         padded = torch.cat([images, images.new_zeros(missing, *images.shape[1:])]) if missing else images
-        return self._logits(padded)[: len(images)].clone()  # a graph on CUDA writes over what it returned before
+        # A CUDA graph writes over what it returned before.
+        return self._run(padded).logits[: len(images)].clone()
 
 
 _ENOUGH_TO_DIFFER = 16

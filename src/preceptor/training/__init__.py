@@ -1,28 +1,35 @@
-"""Training: the protocol, the batches, and the loop that teaches a class of students from one pass."""
+"""Training: the trainer and its configuration, data, callbacks and guard."""
 
-from preceptor.training.batches import Batch, epoch_batches, steps_in_epoch
-from preceptor.training.callbacks import Callback, Silent
-from preceptor.training.compile import Compile, Precision
+from preceptor.training.batches import Batch, TrainingData, plan_epoch, steps_in_epoch
+from preceptor.training.callbacks import Callback, IncompatibleCheckpoint, TrainState
+from preceptor.training.compile import Compile
 from preceptor.training.config import PRESETS, TrainingConfig
-from preceptor.training.epoch_metrics import EpochMetrics, EpochRecord
-from preceptor.training.failure import NotFinite, OnNonfinite
-from preceptor.training.student import Student
-from preceptor.training.trainer import fit
+from preceptor.training.failure import FailureReport, NotFinite
+from preceptor.training.guard import NonFiniteGuard, OnNonfinite
+from preceptor.training.metrics import EpochRecord
+from preceptor.training.precision import Precision, resolve_precision
+from preceptor.training.student import Step, Student
+from preceptor.training.trainer import Trainer
 
 __all__ = [
     "PRESETS",
     "Batch",
     "Callback",
     "Compile",
-    "EpochMetrics",
     "EpochRecord",
+    "FailureReport",
+    "IncompatibleCheckpoint",
+    "NonFiniteGuard",
     "NotFinite",
     "OnNonfinite",
     "Precision",
-    "Silent",
+    "Step",
     "Student",
+    "TrainState",
+    "Trainer",
     "TrainingConfig",
-    "epoch_batches",
-    "fit",
+    "TrainingData",
+    "plan_epoch",
+    "resolve_precision",
     "steps_in_epoch",
 ]

@@ -1,30 +1,39 @@
-"""One epoch of batches, as batched tensor work on the device that trains."""
+"""Training data as batches: order and views follow from (seed, epoch) alone, so any step can be made again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from preceptor.data import Augmentation, ImageSet, epoch_order
+from preceptor.data import Augmentation, ImageSet, NoAugmentation, epoch_order
+from preceptor.errors import InputError
+
+Inputs = Tensor | Mapping[str, Tensor]
+"""A tensor [n, ...], or tensors [n, ...] by name, such as token ids and attention mask."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Augmented images of 0 to 255, the labels given, and the positions in the training set.
+    """One batch in the views of its epoch.
 
-    ``position`` and ``view`` say on the CPU which samples in which views these are, for whoever looks the teacher's
-    word up there. ``asked`` holds the places in the batch of the samples to ask the teacher about, on the device and
-    on the CPU; None is all of them.
+    Attributes:
+        inputs: what the networks take: a tensor, or tensors by name; images are uint8.
+        label: class numbers; -1 where there is none.
+        index: positions in the training set, on the device.
+        index_cpu: the same on the CPU, for teachers that look outputs up.
+        view: numbers of the views, on the CPU.
+        queried: rows of the batch to query the teacher on, on the device and on the CPU; None is all.
     """
 
-    images: UInt8[Tensor, "batch channels height width"]
+    inputs: Any
     label: Int[Tensor, " batch"]
     index: Int[Tensor, " batch"]
-    position: Int[Tensor, " batch"]
+    index_cpu: Int[Tensor, " batch"]
     view: Int[Tensor, " batch"]
-    asked: tuple[Int[Tensor, " some"], Int[Tensor, " some"]] | None = None
+    queried: tuple[Int[Tensor, " some"], Int[Tensor, " some"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,108 +41,148 @@ class EpochPlan:
     """Which sample is shown in which view when, known before the epoch begins.
 
     Attributes:
-        position: positions in the training set, in the order of the epoch, on the CPU.
-        view: the number of each one's view, on the CPU.
-        bounds: where in that order each batch starts and ends.
+        index: positions in the training set, in the order of the epoch, on the CPU.
+        view: number of each one's view, on the CPU.
+        bounds: start and end of each batch in that order.
     """
 
-    position: Int[Tensor, " given"]
-    view: Int[Tensor, " given"]
+    index: Int[Tensor, " n"]
+    view: Int[Tensor, " n"]
     bounds: tuple[tuple[int, int], ...]
 
 
 def plan_epoch(
-    positions: Int[Tensor, " given"], rule: Augmentation, *, batch_size: int, seed: int, epoch: int
+    index: Int[Tensor, " n"], augmentation: Augmentation, *, batch_size: int, seed: int, epoch: int
 ) -> EpochPlan:
-    """What an epoch will show. Order and views follow from (seed, epoch) and each sample's position alone.
+    """The plan of an epoch. Order and views follow from (seed, epoch) and each sample's position alone.
 
     Args:
-        positions: which samples to use, positions in the training set, on the CPU.
-        rule: what the augmentation may do.
-        batch_size: samples a batch; the last holds what is left. A single sample left over joins the batch
-            before it, since batch normalization cannot work on one.
+        index: samples to use, positions in the training set, on the CPU.
+        augmentation: whose views are drawn.
+        batch_size: samples per batch; the last holds the rest. A single sample left over joins the batch before it,
+            since batch normalization cannot work on one.
         seed: of order and views.
         epoch: counted from 0.
     """
-    order = positions[epoch_order(seed, epoch, len(positions))]
-    return EpochPlan(order, rule.draw(seed, epoch, order), tuple(_bounds(len(order), batch_size)))
-
-
-def batches_of(
-    plan: EpochPlan,
-    train: ImageSet,
-    rule: Augmentation,
-    *,
-    device: torch.device | None = None,
-    asked: Bool[Tensor, " size"] | None = None,
-    first: int = 0,
-) -> Iterator[Batch]:
-    """The batches of a plan.
-
-    Args:
-        plan: of the epoch.
-        train: images and labels. Where they live on the device, no batch is copied to it.
-        rule: of the plan's views.
-        device: where the batches are to be; None is where the images are. From the CPU they come through pinned memory,
-            so that the copy does not wait for the device.
-        asked: by position in ``train``, whether to ask the teacher; on the CPU, so that no batch waits for the
-            device. None is always.
-        first: the batch to begin with.
-    """
-    device = device or train.images.device
-    views, index = _to(plan.view, device), _to(plan.position, device)
-    stored = index if train.images.device.type == device.type else plan.position
-    wanted = None if asked is None else _places(asked[plan.position], plan.bounds, device)
-    for number in range(first, len(plan.bounds)):
-        part = slice(*plan.bounds[number])
-        images = _to(train.images[stored[part]], device)
-        yield Batch(
-            images=rule.apply(images, views[part]),
-            label=_to(train.labels[stored[part]], device),
-            index=index[part],
-            position=plan.position[part],
-            view=plan.view[part],
-            asked=None if wanted is None else wanted[number],
-        )
-
-
-def epoch_batches(
-    train: ImageSet,
-    positions: Int[Tensor, " given"],
-    rule: Augmentation,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    asked: Bool[Tensor, " size"] | None = None,
-) -> Iterator[Batch]:
-    """:func:`plan_epoch` and :func:`batches_of` in one, where the images are."""
-    plan = plan_epoch(positions, rule, batch_size=batch_size, seed=seed, epoch=epoch)
-    return batches_of(plan, train, rule, asked=asked)
-
-
-def _bounds(samples: int, batch_size: int) -> list[tuple[int, int]]:
-    """Where batches start and end in the order of the epoch."""
-    starts = range(0, samples - 1 if samples % batch_size == 1 and samples > 1 else samples, batch_size)
-    return list(zip(starts, [*starts[1:], samples], strict=True))
-
-
-def _places(
-    asked: Bool[Tensor, " n"], bounds: tuple[tuple[int, int], ...], device: torch.device
-) -> list[tuple[Tensor, Tensor]]:
-    """For each batch the places in it of the samples to ask about: one transfer for the whole epoch."""
-    places = [asked[start:end].nonzero().squeeze(1) for start, end in bounds]
-    there = _to(torch.cat(places), device).split([len(part) for part in places])
-    return list(zip(there, places, strict=True))
-
-
-def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    if tensor.device.type == device.type or device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    order = index[epoch_order(seed, epoch, len(index))]
+    last = len(order) - 1 if len(order) % batch_size == 1 and len(order) > 1 else len(order)
+    starts = range(0, last, batch_size)
+    bounds = zip(starts, [*starts[1:], len(order)], strict=True)
+    return EpochPlan(order, augmentation.draw(seed, epoch, order), tuple(bounds))
 
 
 def steps_in_epoch(samples: int, batch_size: int) -> int:
-    """How many batches an epoch has."""
+    """Number of batches in an epoch."""
     full, left = divmod(samples, batch_size)
     return max(1, full + (left > 1))
+
+
+class TrainingData:
+    """Inputs and labels in memory, the samples of them to train on, and their augmentation.
+
+    Args:
+        inputs: of the whole training set, a tensor or tensors by name; augmentations take uint8 images.
+        labels: class numbers [n]; -1 marks an unlabeled sample.
+        index: samples to train on, positions in the training set; None is all.
+        augmentation: its views are shown to students and teacher alike; None shows the inputs as they are.
+        device: where batches are needed; None is where the inputs are. Inputs on the CPU are copied batch by batch,
+            through pinned memory for CUDA.
+
+    Raises:
+        InputError: not one label an input, or fewer than two samples to train on.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        labels: Int[Tensor, " n"],
+        index: Int[Tensor, " chosen"] | None = None,
+        augmentation: Augmentation | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.inputs, self.labels = inputs, labels
+        self.index = torch.arange(len(labels)) if index is None else index.cpu()
+        self.augmentation = augmentation if augmentation is not None else NoAugmentation()
+        self.device = device or labels.device
+        for name, tensor in named_tensors(inputs):
+            if len(tensor) != len(labels):
+                raise InputError(f"{name}: {len(tensor)} rows, but {len(labels)} labels: give one label a row")
+        if len(self.index) < 2:
+            raise InputError(f"{len(self.index)} training samples: at least 2 are needed")
+
+    @staticmethod
+    def of_images(
+        images: ImageSet,
+        index: Int[Tensor, " chosen"] | None = None,
+        augmentation: Augmentation | None = None,
+        device: torch.device | None = None,
+    ) -> "TrainingData":
+        """The training data of an image set."""
+        return TrainingData(images.images, images.labels, index, augmentation, device)
+
+    def __len__(self) -> int:
+        """Size of the whole training set, in which positions count."""
+        return len(self.labels)
+
+    def plan(self, batch_size: int, seed: int, epoch: int) -> EpochPlan:
+        """See :func:`plan_epoch`."""
+        return plan_epoch(self.index, self.augmentation, batch_size=batch_size, seed=seed, epoch=epoch)
+
+    def batches(
+        self, plan: EpochPlan, *, queried: Bool[Tensor, " size"] | None = None, first: int = 0
+    ) -> Iterator[Batch]:
+        """The batches of a plan, from number ``first`` on.
+
+        Args:
+            plan: of the epoch.
+            queried: by position in the training set, whether to query the teacher; on the CPU, so that no batch waits
+                for the device. None is always.
+            first: number of the first batch.
+        """
+        # One transfer for the whole epoch; a batch then takes slices of what is there already.
+        views, index = to_device(plan.view, self.device), to_device(plan.index, self.device)
+        stored = index if self.labels.device.type == self.device.type else plan.index
+        rows = None if queried is None else _queried_rows(queried[plan.index], plan.bounds, self.device)
+        for number in range(first, len(plan.bounds)):
+            part = slice(*plan.bounds[number])
+            inputs = to_device(take_rows(self.inputs, stored[part]), self.device)
+            yield Batch(
+                inputs=self.augmentation.apply(inputs, views[part]),
+                label=to_device(self.labels[stored[part]], self.device),
+                index=index[part],
+                index_cpu=plan.index[part],
+                view=plan.view[part],
+                queried=None if rows is None else rows[number],
+            )
+
+    def probe(self, samples: int) -> Any:
+        """The inputs of the first samples as they are, on the device: to find shapes and costs."""
+        some = self.index[:samples].to(self.labels.device)
+        return to_device(take_rows(self.inputs, some), self.device)
+
+
+def named_tensors(inputs: Inputs) -> list[tuple[str, Tensor]]:
+    """The tensors of inputs with a name each."""
+    return [("inputs", inputs)] if isinstance(inputs, Tensor) else [(f"inputs[{n!r}]", t) for n, t in inputs.items()]
+
+
+def take_rows(inputs: Any, rows: Tensor | slice) -> Any:
+    """The same rows of every tensor."""
+    return inputs[rows] if isinstance(inputs, Tensor) else {name: tensor[rows] for name, tensor in inputs.items()}
+
+
+def to_device(inputs: Any, device: torch.device) -> Any:
+    """Inputs on a device; to CUDA through pinned memory, so that the copy does not wait for the device."""
+    if not isinstance(inputs, Tensor):
+        return {name: to_device(tensor, device) for name, tensor in inputs.items()}
+    if inputs.device.type == device.type or device.type != "cuda":
+        return inputs.to(device)
+    return inputs.pin_memory().to(device, non_blocking=True)
+
+
+def _queried_rows(
+    queried: Bool[Tensor, " n"], bounds: tuple[tuple[int, int], ...], device: torch.device
+) -> list[tuple[Tensor, Tensor]]:
+    rows = [queried[start:end].nonzero().squeeze(1) for start, end in bounds]
+    on_device = to_device(torch.cat(rows), device).split([len(part) for part in rows])
+    return list(zip(on_device, rows, strict=True))

@@ -1,63 +1,59 @@
-"""What wants to know how training goes, for example a progress bar."""
+"""Callbacks of the trainer, and the training state that a checkpoint holds."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from preceptor.errors import InputError
 
-
-class Callback(Protocol):
-    """Told about training while it happens. Nothing it is handed lives on a device."""
-
-    def begin(self, epochs: int, steps: int, images: int) -> None:
-        """Training begins: so many epochs of so many steps over so many images."""
-
-    def step(self, epoch: int, images: int) -> None:
-        """A step over so many images has been issued in this epoch (counted from 1)."""
-
-    def losses(self, pupil: str, losses: dict[str, float]) -> None:
-        """The mean losses of a pupil so far in this epoch; a few times an epoch."""
+if TYPE_CHECKING:
+    from preceptor.training.metrics import EpochRecord
+    from preceptor.training.student import Step
+    from preceptor.training.trainer import Trainer
 
 
-class Silent:
-    """A watcher that does nothing."""
+class Callback:
+    """Called by the trainer while it trains; every method does nothing unless overridden.
 
-    def begin(self, epochs: int, steps: int, images: int) -> None:
-        """Nothing."""
+    Callbacks run in the order in which the trainer was given them. What one raises ends the training.
+    """
 
-    def step(self, epoch: int, images: int) -> None:
-        """Nothing."""
+    def on_train_start(self, trainer: "Trainer") -> None:
+        """Before the first step; on a resume before the first that is left."""
 
-    def losses(self, pupil: str, losses: dict[str, float]) -> None:
-        """Nothing."""
+    def on_epoch_start(self, trainer: "Trainer", epoch: int, first: int) -> None:
+        """An epoch (counted from 0) begins, or goes on at step ``first``."""
+
+    def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
+        """Every student has taken the step. Must not wait for the device in every step."""
+
+    def on_log(self, trainer: "Trainer", losses: Mapping[str, Mapping[str, float]]) -> None:
+        """A few times an epoch: mean losses of the epoch so far, by student and term."""
+
+    def on_state(self, trainer: "Trainer") -> None:
+        """The training state is about to be taken, perhaps in the middle of an epoch."""
+
+    def on_epoch_end(self, trainer: "Trainer", records: "list[EpochRecord]") -> None:
+        """An epoch is over; one record a student."""
+
+    def on_train_end(self, trainer: "Trainer") -> None:
+        """After the last epoch, or when an error ends the training."""
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """A moment of a training between two steps, from which the same bits follow as if it had never stopped.
+    """The state of a training between two steps, from which it goes on in the same bits as if it had never stopped.
 
     Attributes:
-        epoch: epochs that are done.
-        step: steps that are done of the next one.
-        pupils: by name, what they have become; state dictionaries of torch that are still in use: write them down, or
-            copy them, before the next step.
+        epoch: completed epochs.
+        step: completed steps of the next one.
+        students: state dictionaries by name. Their tensors are still in use: copy or write them before the next step.
     """
 
     epoch: int
     step: int
-    pupils: dict[str, Any]
+    students: dict[str, Any]
 
 
 class IncompatibleCheckpoint(InputError):
-    """A training cannot go on from a moment, which is of another one."""
-
-
-class CheckpointHook(Protocol):
-    """Asked after every step whether to keep the moment; what it raises ends the training."""
-
-    def after_step(self, moment: Callable[[], TrainState]) -> None:
-        """A step has been issued, and if it was an epoch's last, the epoch's records have been taken.
-
-        ``moment`` makes the moment, and waits for the device only when what it holds is looked at.
-        """
+    """A training state of another training."""

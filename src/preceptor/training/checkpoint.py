@@ -1,4 +1,4 @@
-"""Checkpoints: moments of a training on the disk, from which it goes on after whatever ended it."""
+"""Checkpoints of a training on disk, written at intervals and on signals."""
 
 import hashlib
 import io
@@ -6,18 +6,23 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from preceptor.errors import InputError, Interrupted, first_line, out_of_memory
 from preceptor.files import write_whole
-from preceptor.training.callbacks import TrainState
+from preceptor.training.callbacks import Callback, TrainState
+
+if TYPE_CHECKING:
+    from preceptor.training.metrics import EpochRecord
+    from preceptor.training.student import Step
+    from preceptor.training.trainer import Trainer
 
 KEPT = 2
 """How many checkpoints lie in a folder: the newest, and the one before in case the newest is damaged."""
@@ -28,8 +33,8 @@ SECONDS_BETWEEN = 60.0
 _NAME = re.compile(r"epoch-(?P<epoch>\d{6})-step-(?P<step>\d{8})-(?P<digest>[0-9a-f]{16})\.pt")
 
 
-class _Named(NamedTuple):
-    """A checkpoint by its name: epochs done, steps done of the next."""
+class _CheckpointFile(NamedTuple):
+    """A checkpoint by its name: completed epochs, completed steps of the next."""
 
     epoch: int
     step: int
@@ -37,32 +42,36 @@ class _Named(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a folder of checkpoints holds.
+class LatestCheckpoint:
+    """The newest intact checkpoint of a folder.
 
     Attributes:
-        moment: of the newest that is whole; None when there is none.
-        path: of that one.
-        damaged: newer ones that are not whole, by name.
+        state: None when there is none.
+        path: of its file.
+        damaged: names of newer files that are damaged.
     """
 
-    moment: TrainState | None
+    state: TrainState | None
     path: Path | None
     damaged: tuple[str, ...]
 
 
-class CheckpointCallback:
-    """Keeps the moment every so often, and when it is told to stop.
+class CheckpointCallback(Callback):
+    """Writes a checkpoint every so often, and when it is told to stop.
 
-    Each checkpoint is written beside its place, synced and renamed; only then is an older one removed, so that whatever
-    happens in the midst of it, one that is whole remains.
+    Each is written beside its place, synced and renamed, and only then an older one removed: whatever happens in the
+    midst of it, an intact one remains.
 
     Args:
         folder: of the checkpoints; made if need be.
         seconds: between two of them. Default 60.
 
     Attributes:
-        stopping: set it (:func:`stopping_on_signals` does) to have the training end after the step at hand.
+        stopping: set it (:func:`stopping_on_signals` does) to end the training after the current step.
+
+    Raises:
+        Interrupted: from training, when it was told to stop; a checkpoint is written.
+        MachineError: from training, when the disk is full or refuses; the checkpoint before is intact.
     """
 
     def __init__(self, folder: Path, seconds: float = SECONDS_BETWEEN) -> None:
@@ -70,50 +79,53 @@ class CheckpointCallback:
         self.stopping = threading.Event()
         self._last = time.monotonic()
 
-    def after_step(self, moment: Callable[[], TrainState]) -> None:
-        """Write a checkpoint if one is due.
+    def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
+        """Write a checkpoint if one is due; after an epoch's last step that waits for the epoch's records."""
+        if step.number + 1 < step.steps:
+            self._write_if_due(trainer)
 
-        Raises:
-            Interrupted: it was told to stop; a checkpoint is written.
-            MachineError: the disk is full, or refuses; the checkpoint before is whole.
-        """
+    def on_epoch_end(self, trainer: "Trainer", records: "list[EpochRecord]") -> None:
+        """Write a checkpoint if one is due."""
+        self._write_if_due(trainer)
+
+    def _write_if_due(self, trainer: "Trainer") -> None:
         stopping = self.stopping.is_set()
         if stopping or time.monotonic() - self._last >= self.seconds:
-            save(self.folder, moment())
+            save(self.folder, trainer.state())
             self._last = time.monotonic()
         if stopping:
             raise Interrupted(f"stopped, with a checkpoint in {self.folder}: preceptor resume {self.folder.parent}")
 
 
-def save(folder: Path, moment: TrainState) -> Path:
+def save(folder: Path, state: TrainState) -> Path:
     """Write a checkpoint, and remove all but the newest two.
 
     Raises:
         MachineError: it cannot be written; what was there is.
     """
     file = io.BytesIO()
-    torch.save({"epoch": moment.epoch, "step": moment.step, "pupils": moment.pupils}, file)
+    torch.save({"epoch": state.epoch, "step": state.step, "students": state.students}, file)
     content = file.getvalue()
-    path = folder / f"epoch-{moment.epoch:06}-step-{moment.step:08}-{_digest(content)}.pt"
+    path = folder / f"epoch-{state.epoch:06}-step-{state.step:08}-{_digest(content)}.pt"
     write_whole({path: content})
     for old in _listed(folder)[KEPT:]:
         old.path.unlink(missing_ok=True)
     return path
 
 
-def load_newest(folder: Path, device: torch.device) -> Found:
-    """The newest checkpoint that is whole, its tensors on a device."""
+def load_newest(folder: Path, device: torch.device) -> LatestCheckpoint:
+    """The newest intact checkpoint, its tensors on a device."""
     damaged: list[str] = []
     for checkpoint in _listed(folder):
         try:
-            return Found(load(checkpoint.path, device), checkpoint.path, tuple(damaged))
+            return LatestCheckpoint(load(checkpoint.path, device), checkpoint.path, tuple(damaged))
         except InputError:
             damaged.append(checkpoint.path.name)
-    return Found(None, None, tuple(damaged))
+    return LatestCheckpoint(None, None, tuple(damaged))
 
 
 def load(path: Path, device: torch.device) -> TrainState:
-    """The moment in a checkpoint.
+    """The training state in a checkpoint.
 
     Raises:
         InputError: its content is not what its name says.
@@ -124,10 +136,10 @@ def load(path: Path, device: torch.device) -> TrainState:
         raise InputError(f"{path}: damaged: its content does not match the checksum in its name")
     try:
         kept = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-        moment = TrainState(kept["epoch"], kept["step"], kept["pupils"])
-        if (moment.epoch, moment.step) != (int(match["epoch"]), int(match["step"])) or type(moment.pupils) is not dict:
-            raise ValueError("it holds another moment than its name says")
-        return moment
+        state = TrainState(kept["epoch"], kept["step"], kept["students"])
+        if (state.epoch, state.step) != (int(match["epoch"]), int(match["step"])) or type(state.students) is not dict:
+            raise ValueError("it holds another state than its name says")
+        return state
     except Exception as error:  # what is no checkpoint, whatever its name says, makes torch raise nearly anything
         if out_of_memory(error):  # then it is not the checkpoint that is at fault
             raise
@@ -135,7 +147,7 @@ def load(path: Path, device: torch.device) -> TrainState:
 
 
 @contextmanager
-def stopping_on_signals(keeper: CheckpointCallback) -> Iterator[None]:
+def stopping_on_signals(checkpoints: CheckpointCallback) -> Iterator[None]:
     """Within it a signal to stop has the keeper stop the training at the next step, with a checkpoint.
 
     These are SIGINT (Ctrl-C), SIGTERM, SIGHUP (a dropped connection; not under nohup, which ignores it) and SIGUSR1
@@ -152,7 +164,7 @@ def stopping_on_signals(keeper: CheckpointCallback) -> Iterator[None]:
         if number in received and number in insistent:
             raise KeyboardInterrupt
         received.add(number)
-        keeper.stopping.set()
+        checkpoints.stopping.set()
 
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has only the first two
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -165,11 +177,11 @@ def stopping_on_signals(keeper: CheckpointCallback) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _listed(folder: Path) -> list[_Named]:
+def _listed(folder: Path) -> list[_CheckpointFile]:
     """By name, the newest first."""
     matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt") if path.is_file()]
-    found = [_Named(int(match["epoch"]), int(match["step"]), path) for match, path in matches if match]
-    return sorted(found, reverse=True)
+    files = [_CheckpointFile(int(match["epoch"]), int(match["step"]), path) for match, path in matches if match]
+    return sorted(files, reverse=True)
 
 
 def _digest(content: bytes) -> str:

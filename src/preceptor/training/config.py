@@ -1,59 +1,178 @@
-"""How a network is trained: epochs, batch size, SGD and its schedule."""
+"""Training configuration: optimizer, schedule, and what else shapes a run; presets by name."""
 
-from typing import Annotated, Literal
+import inspect
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    SequentialLR,
+)
+
+from preceptor.errors import InputError, first_line, unknown_name
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    name.lower(): cls
+    for name, cls in vars(torch.optim).items()
+    # LBFGS evaluates a closure several times a step, SparseAdam takes sparse gradients only.
+    if isinstance(cls, type) and issubclass(cls, Optimizer) and name not in ("Optimizer", "LBFGS", "SparseAdam")
+}
+"""``torch.optim`` classes by lower-case name."""
+
+SMALLEST_WARMUP = 1e-3
+"""The rate that warm-up starts from, as a share of the full rate."""
 
 
 class TrainingConfig(BaseModel):
-    """An SGD training protocol. The defaults are the standard one of the distillation literature on CIFAR-100
-    (RepDistiller, mdistiller), except for its length and schedule: short runs anneal along a cosine.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: samples a step.
-        learning_rate: at the start.
-        momentum: of SGD, without Nesterov.
-        weight_decay: on every parameter.
-        schedule: "steps" multiplies the rate by ``decay_factor`` at each share of the epochs in ``decay_at``;
-            "cosine" anneals it to zero, once an epoch.
-        decay_at: shares of the epochs; the standard 150, 180, 210 of 240.
-        decay_factor: 0.1.
-    """
+    """How a student is trained. The defaults are the standard protocol of the distillation literature on CIFAR-100
+    (RepDistiller, mdistiller), but for length and schedule: short runs anneal along a cosine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(default=20, ge=1)
-    batch_size: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=0.05, gt=0, allow_inf_nan=False)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
-    schedule: Literal["steps", "cosine"] = "cosine"
-    decay_at: tuple[Share, ...] = (0.625, 0.75, 0.875)
-    decay_factor: float = Field(default=0.1, gt=0, le=1)
+    epochs: int = Field(default=20, ge=1, description="passes over the training samples")
+    batch_size: int = Field(default=64, ge=2, description="samples per step")
+    optimizer: str = Field(default="sgd", description="a torch.optim class by name: sgd, adamw, adam, rmsprop, ...")
+    learning_rate: float = Field(default=0.05, gt=0, allow_inf_nan=False, description="rate at the start")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd, without Nesterov; other optimizers ignore it")
+    weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False, description="decay of the parameters")
+    decay_norms_and_biases: bool = Field(
+        default=True, description="apply weight decay to biases and normalization layers too, as the CIFAR-100 protocol"
+    )
+    optimizer_options: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments of the optimizer, such as {betas: [0.9, 0.95]}"
+    )
+    schedule: Literal["cosine", "steps", "linear", "constant"] = Field(
+        default="cosine", description="cosine and linear anneal to zero; steps multiplies by decay_factor at decay_at"
+    )
+    schedule_per: Literal["epoch", "step"] = Field(default="epoch", description="when the rate changes")
+    decay_at: tuple[Share, ...] = Field(
+        default=(0.625, 0.75, 0.875), description="shares of training for schedule steps; epochs 150, 180, 210 of 240"
+    )
+    decay_factor: float = Field(default=0.1, gt=0, le=1, description="factor of schedule steps")
+    warmup: float = Field(default=0.0, ge=0, lt=1, description="share of training over which the rate rises linearly")
+    clip_norm: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="largest Euclidean norm of a step's gradient; none: no limit",
+    )
+    accumulate: int = Field(default=1, ge=1, description="batches whose gradients are summed into one optimizer step")
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of the exponential moving average of the weights that is kept as "
+        "the student; none: the last weights are",
+    )
 
-    def optimizer(self, modules: list[nn.Module]) -> torch.optim.SGD:
-        """SGD over the parameters of the student and of the chain's own components."""
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.optimizer.lower() not in OPTIMIZERS:
+            raise ValueError(str(unknown_name("optimizer", self.optimizer, OPTIMIZERS)))
+        known = set(inspect.signature(OPTIMIZERS[self.optimizer.lower()]).parameters) - {"params", "lr", "weight_decay"}
+        for option in self.optimizer_options:
+            if option not in known:
+                raise ValueError(str(unknown_name(f"option of optimizer {self.optimizer}", option, known)))
+        return self
+
+    def build_optimizer(self, modules: Iterable[nn.Module]) -> Optimizer:
+        """The optimizer over the parameters of student and loss.
+
+        Raises:
+            InputError: an optimizer option that torch refuses.
+        """
+        cls = OPTIMIZERS[self.optimizer.lower()]
+        accepted = inspect.signature(cls).parameters
+        options: dict[str, Any] = {"lr": self.learning_rate}
+        if "weight_decay" in accepted:
+            options["weight_decay"] = self.weight_decay
+        if cls is torch.optim.SGD:
+            options["momentum"] = self.momentum
+        if "foreach" in accepted:
+            options["foreach"] = True  # fewer, larger kernels
+        options |= self.optimizer_options
+        try:
+            return cls(self._parameter_groups(list(modules)), **options)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"optimizer {self.optimizer} with {self.optimizer_options}: {first_line(error)}"
+            ) from error
+
+    def _parameter_groups(self, modules: list[nn.Module]) -> list[dict[str, Any]]:
         parameters = [parameter for module in modules for parameter in module.parameters()]
-        return torch.optim.SGD(
-            parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay, foreach=True
-        )
+        if self.decay_norms_and_biases:
+            return [{"params": parameters}]
+        # Biases and the scales of normalization layers are the parameters with fewer than two dimensions.
+        return [
+            {"params": [parameter for parameter in parameters if parameter.dim() >= 2]},
+            {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0},
+        ]
 
-    def scheduler(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
-        """The learning rate's schedule, stepped once an epoch."""
-        if self.schedule == "cosine":
-            return CosineAnnealingLR(optimizer, T_max=self.epochs)
-        milestones = [round(share * self.epochs) for share in self.decay_at]
-        return MultiStepLR(optimizer, milestones=milestones, gamma=self.decay_factor)
+    def build_schedule(self, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
+        """The learning rate's schedule; ``.step()`` is due after each epoch, or each optimizer step (``schedule_per``).
+
+        Args:
+            optimizer: whose rate it sets.
+            steps_per_epoch: optimizer steps of an epoch.
+        """
+        total = self.epochs * (steps_per_epoch if self.schedule_per == "step" else 1)
+        warmup = round(self.warmup * total)
+        rest = max(1, total - warmup)
+        main: LRScheduler
+        match self.schedule:
+            case "cosine":
+                main = CosineAnnealingLR(optimizer, T_max=rest)
+            case "linear":
+                main = LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=rest)
+            case "steps":
+                main = MultiStepLR(
+                    optimizer, [round(share * total) - warmup for share in self.decay_at], self.decay_factor
+                )
+            case "constant":
+                main = ConstantLR(optimizer, factor=1.0, total_iters=0)
+        if warmup == 0:
+            return main
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SequentialLR steps its parts in a way that torch itself warns about
+            rising = LinearLR(optimizer, start_factor=SMALLEST_WARMUP, total_iters=warmup)
+            return SequentialLR(optimizer, [rising, main], milestones=[warmup])
 
 
-PRESETS = {
+def scale_learning_rate(optimizer: Optimizer, schedule: LRScheduler, factor: float) -> None:
+    """Multiply the learning rate from here on; the schedule goes on from the scaled rate."""
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+        group["initial_lr"] *= factor
+    for one in getattr(schedule, "_schedulers", [schedule]) + [schedule]:
+        if hasattr(one, "base_lrs"):
+            one.base_lrs = [rate * factor for rate in one.base_lrs]
+
+
+PRESETS: Mapping[str, TrainingConfig] = {
     "short": TrainingConfig(),
     "standard": TrainingConfig(epochs=240, schedule="steps"),
+    "finetune": TrainingConfig(
+        epochs=10,
+        optimizer="adamw",
+        learning_rate=1e-4,
+        weight_decay=0.05,
+        decay_norms_and_biases=False,
+        schedule_per="step",
+        warmup=0.1,
+        clip_norm=1.0,
+    ),
 }
-"""Protocols by name: the short default, and the standard one of the CIFAR-100 literature."""
+"""``short``: the default. ``standard``: the CIFAR-100 protocol of the distillation literature. ``finetune``: AdamW at a
+small rate with warm-up, for pretrained networks."""

@@ -1,212 +1,281 @@
-"""A pupil in class: its optimizer, its schedule, its tally, and how it takes a step."""
+"""A student in training: its network and loss, its optimizer, schedule and metrics, and the one training step."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from preceptor.audit import LossOutput
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
+from preceptor.models.features import FeatureModel
+from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
-from preceptor.training.config import TrainingConfig
-from preceptor.training.epoch_metrics import EpochMetrics, EpochRecord
-from preceptor.training.state import fitting_state
+from preceptor.training.config import TrainingConfig, scale_learning_rate
+from preceptor.training.metrics import EpochMetrics, EpochRecord
+from preceptor.training.profiler import profiled
 
 MOST_RESERVED = 0.99
-"""A student that reserves more than this, on the mean of an epoch, has collapsed: everything is declined."""
+"""A student whose mean reservation over an epoch is above this has collapsed: it abstains on everything."""
+
+Forward = Callable[[Any], tuple[Tensor, dict[str, Tensor]]]
+"""Inputs to logits and features."""
 
 
-@dataclass
-class Student:
-    """One student and the chain that teaches it."""
-
-    name: str
-    student: nn.Module
-    loss: DistillationLoss
-
-
-@contextmanager
-def part(name: str) -> Iterator[None]:
-    """Names a part of the step for a profiler, and costs next to nothing when none listens."""
-    if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
-        with torch.profiler.record_function(name):
-            yield
-    else:
-        yield
-
-
-class Seat:
-    """A pupil in class.
+class Student(nn.Module):
+    """A student network with the loss that teaches it.
 
     Args:
-        pupil: trained in place; moved to the device.
-        protocol: of the training.
-        device: where it learns.
-        samples: of the training set.
+        name: unique among the students of a trainer.
+        network: takes a batch's inputs and returns logits [batch, outputs], or an object with ``logits``; a mapping of
+            inputs is passed by keyword. Images are uint8: wrap a network that wants them normalized in ``ImageModel``.
+        loss: its parameters (adapters, a learned temperature) are trained too, and do not ship.
+    """
+
+    def __init__(self, name: str, network: nn.Module, loss: DistillationLoss) -> None:
+        super().__init__()
+        self.name, self.network, self.loss = name, network, loss
+
+
+@dataclass(frozen=True)
+class Step:
+    """What every student receives in one step. All of it follows from (seed, epoch, number) and the data.
 
     Attributes:
-        run: how the student is run; itself, unless something quicker is put in its place.
-        outputs: of the student; None before its first step.
-        lowered: how often its learning rate was lowered.
+        epoch: counted from 0.
+        number: in the epoch, counted from 0.
+        steps: in the epoch.
+        progress: share of training done when it begins.
+        rng_seed: of the generators that a student draws from (dropout).
+        batch: inputs, labels, positions.
+        teacher: logits and features; None when no active term uses the teacher.
     """
 
-    def __init__(self, pupil: Student, training: TrainingConfig, device: torch.device, samples: int) -> None:
-        self.pupil, self.device = pupil, device
-        pupil.student.to(device).train()
-        pupil.loss.to(device)
-        pupil.loss.expect_samples(samples)
-        self.run: Callable[[Tensor], Tensor] = pupil.student
-        self.optimizer = training.optimizer([pupil.student, pupil.loss])
-        self.scheduler = training.scheduler(self.optimizer)
-        self.tally = EpochMetrics(pupil.loss.abstains)
-        self.lowered = 0
+    epoch: int
+    number: int
+    steps: int
+    progress: float
+    rng_seed: int
+    batch: Batch
+    teacher: TeacherOutput | None
+
+
+def rng_seed(seed: int, epoch: int, number: int) -> int:
+    """The seed of what the students draw in a step."""
+    return ((seed * 1_000_003 + epoch) * 1_000_003 + number) % 2**63
+
+
+class StudentTrainer:
+    """A student with everything that training it changes.
+
+    Args:
+        student: trained in place; moved to the device.
+        model: its network, returning features too.
+        config: of the training.
+        steps: batches an epoch.
+        samples: size of the training set.
+        precision: "bf16" runs the network under autocast; losses and weights are float32 either way.
+        device: where to train.
+
+    Attributes:
+        forward: how the network is run: ``model``, or ``model`` compiled.
+        average: moving average of the network; None without ``config.ema``.
+        lr_reductions: how often the learning rate was reduced after a non-finite step.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        model: FeatureModel,
+        config: TrainingConfig,
+        *,
+        steps: int,
+        samples: int,
+        precision: Literal["fp32", "bf16"],
+        device: torch.device,
+    ) -> None:
+        self.student, self.config, self.precision, self.device = student, config, precision, device
+        student.loss.expect_samples(samples)
+        self.forward: Forward = model
+        self.model = model
+        self.optimizer = config.build_optimizer([student.network, student.loss])
+        self.schedule = config.build_schedule(self.optimizer, -(-steps // config.accumulate))
+        self.metrics = EpochMetrics(student.loss.abstains)
+        self.lr_reductions = 0
         self.outputs: int | None = None
-        self._masks = _not_finite(dict(pupil.student.named_buffers()))
+        self.average: AveragedModel | None = None
+        if config.ema is not None:
+            averaging = get_ema_multi_avg_fn(config.ema)
+            self.average = AveragedModel(student.network, multi_avg_fn=averaging, use_buffers=True)
+        # Buffers that hold infinities from the start are masks, not statistics that training has spoilt.
+        self._masks = {name for name, buffer in student.network.named_buffers() if not bool(buffer.isfinite().all())}
+
+    @property
+    def name(self) -> str:
+        """The student's name."""
+        return self.student.name
+
+    @property
+    def trained_network(self) -> nn.Module:
+        """The network to evaluate and keep: the moving average where there is one."""
+        return self.student.network if self.average is None else self.average.module
+
+    def forward_and_loss(self, step: Step) -> tuple[Tensor, LossOutput]:
+        """The student's logits and its losses."""
+        loss, teacher = self.student.loss, step.teacher
+        _reseed(step.rng_seed, self.device)
+        with profiled("student"), self._autocast():
+            logits, features = self.forward(step.batch.inputs)
+        self.outputs = logits.shape[1]
+        if not loss.uses_teacher_at(step.progress):
+            teacher = None  # queried for another student
+        with profiled("loss"):
+            output: LossOutput = loss(
+                logits,
+                None if teacher is None else teacher.logits,
+                step.batch.label,
+                index=step.batch.index,
+                progress=step.progress,
+                student_features=features,
+                teacher_features=None if teacher is None else teacher.features,
+            )
+        return logits, output
+
+    def train_step(self, step: Step) -> LossOutput:
+        """Forward, loss, backward; and, unless gradients are still being accumulated, one optimizer step."""
+        logits, output = self.forward_and_loss(step)
+        first = step.number - step.number % self.config.accumulate
+        group = min(self.config.accumulate, step.steps - first)  # the last group of an epoch may be smaller
+        with profiled("backward"):
+            if step.number == first:
+                self.optimizer.zero_grad(set_to_none=True)
+            (output.total if group == 1 else output.total / group).backward()
+        if step.number == first + group - 1:
+            with profiled("optimizer"):
+                self._optimizer_step()
+        trains_reservation = self.student.loss.trains_reservation(step.progress)
+        self.metrics.add(output, logits, step.batch.label, trains_reservation=trains_reservation)
+        return output
+
+    def _optimizer_step(self) -> None:
+        if self.config.clip_norm is not None:
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+        self.optimizer.step()
+        if self.config.schedule_per == "step":
+            self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.student.network)
+
+    def keep_average(self) -> None:
+        """Make the moving average, where there is one, the student's weights."""
+        if self.average is not None:
+            self.student.network.load_state_dict(self.average.module.state_dict())
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def begin_epoch(self, new: bool = True) -> None:
-        """Forget what the tally holds, unless the epoch had begun already."""
-        self.pupil.student.train()
+        """Start the metrics of an epoch, unless it had begun before a resume."""
+        self.student.train()
         if new:
-            self.tally = EpochMetrics(self.pupil.loss.abstains)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the rest of the training follows from, beside the data and the settings."""
-        return {
-            "student": self.pupil.student.state_dict(),
-            "chain": self.pupil.loss.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "tally": self.tally.state(),
-            "lowered": self.lowered,
-        }
-
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from such a state of a pupil of the same kind.
-
-        Raises:
-            ValueError, LookupError, RuntimeError: it is of another kind.
-        """
-        state = self.fitting(state)
-        self.pupil.student.load_state_dict(state["student"])
-        self.pupil.loss.load_state_dict(state["chain"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.tally.resume(state["tally"])
-        self.lowered = state["lowered"]
-
-    def fitting(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Such a state, perhaps of another version, as :meth:`resume` takes it.
-
-        Raises:
-            ValueError, LookupError: it is of another kind.
-        """
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        return fitting_state(state, self.state(), parameters)
-
-    def learn(self, logits: Tensor, teacher_logits: Tensor | None, batch: Batch, progress: float) -> None:
-        """Take one step from the student's logits."""
-        self.outputs = logits.shape[1]
-        with part("loss"):
-            terms = self.pupil.loss(logits, teacher_logits, batch.label, index=batch.index, progress=progress)
-        with part("backward"):
-            self.optimizer.zero_grad(set_to_none=True)
-            terms.total.backward()
-        with part("optimizer"):
-            self.optimizer.step()
-        self.tally.add(terms, logits, batch.label, gambling=self.pupil.loss.trains_reservation(progress))
-
-    def lower(self, factor: float) -> None:
-        """Multiply the learning rate from here on; both schedules go on from the rate that they find."""
-        for group in self.optimizer.param_groups:
-            group["lr"] *= factor
-        self.lowered += 1
-
-    @torch.no_grad()
-    def sound(self) -> Bool[Tensor, ""]:
-        """Whether its losses of the epoch so far and all that it has learned are finite. It stays on the device.
-
-        What was not finite once is not later: so this may be asked long after the step that spoilt it.
-        """
-        values = [*self.tally.losses.values(), *self._learned().values()]
-        return torch.nn.utils.get_total_norm(values, torch.inf).isfinite()
-
-    def wild(self) -> list[str]:
-        """The names of what it has learned that is not finite; waits for the device."""
-        return _not_finite(self._learned())
-
-    def _learned(self) -> dict[str, Tensor]:
-        """Parameters and running statistics; not what the student keeps as a mask, which may hold infinities."""
-        student, loss = self.pupil.student, self.pupil.loss
-        statistics = {
-            name: buffer
-            for name, buffer in student.named_buffers()
-            if buffer.is_floating_point() and name not in self._masks
-        }
-        learned = {**dict(student.named_parameters()), **statistics, **dict(loss.named_parameters(prefix="chain"))}
-        return {name: tensor for name, tensor in learned.items() if tensor.numel()}
+            self.metrics = EpochMetrics(self.student.loss.abstains)
 
     def end_epoch(self, epoch: int, images_per_second: float, seconds: float) -> EpochRecord:
-        """The record of the epoch, and a step of the schedule.
+        """The record of the epoch, and a step of a schedule that steps once an epoch.
 
         Raises:
-            InputError: a student that declines nearly everything.
+            InputError: a student that abstains on nearly everything.
         """
-        losses = self.tally.mean_losses()
-        reservation = self.tally.mean_reservation()
-        _check_not_collapsed(self.pupil.name, epoch, reservation)
         rate = float(self.optimizer.param_groups[0]["lr"])
-        self.scheduler.step()
-        return EpochRecord(
-            pupil=self.pupil.name,
-            epoch=epoch,
+        reservation = self.metrics.mean_reservation()
+        if reservation is not None and reservation > MOST_RESERVED:
+            raise InputError(
+                f"student {self.name!r}: in epoch {epoch} it reserves {reservation:.1%} of its bets, so it abstains on "
+                "nearly everything: give a larger payoff (above 1 / the teacher's usual confidence, below the number "
+                "of classes), a lower temperature, or a longer warm-up on the labels"
+            )
+        if self.config.schedule_per == "epoch":
+            self.schedule.step()
+        return self.metrics.record(
+            self.name,
+            epoch,
             learning_rate=rate,
-            total=losses.pop("total"),
-            losses=losses,
-            train_accuracy=self.tally.accuracy(),
-            corrected=self.tally.share("corrected"),
-            clamped=self.tally.share("clamped"),
-            temperature=self.tally.mean_temperature(),
-            reservation=reservation,
             images_per_second=images_per_second,
             seconds=seconds,
-            skipped=self.tally.skipped,
-            lowered=self.lowered,
+            lr_reductions=self.lr_reductions,
         )
 
+    def reduce_learning_rate(self, factor: float) -> None:
+        """Multiply the learning rate from here on."""
+        scale_learning_rate(self.optimizer, self.schedule, factor)
+        self.lr_reductions += 1
 
-def check_times(pupils: Sequence[Student], steps: int) -> None:
-    """Refuse a term in whose time no step begins: it would teach nothing, and nobody would notice.
+    @torch.no_grad()
+    def is_finite(self) -> Bool[Tensor, ""]:
+        """Whether the epoch's losses and everything trained are finite; stays on the device.
 
-    Raises:
-        InputError: there is one; it is named.
-    """
-    for pupil in pupils:
-        for name, term in pupil.loss.terms.items():
-            first = math.ceil(term.since * steps)
-            if not any(term.is_active(step / steps) for step in (first - 1, first, first + 1) if 0 <= step < steps):
-                raise InputError(
-                    f"pupil {pupil.name!r}: term {name!r} counts from {term.since:g} to {term.until:g} of training, "
-                    f"but none of the {steps} steps begins then: train longer, or give the term more time"
-                )
+        Non-finite values stay non-finite, so this check may run many steps later.
+        """
+        values = [*self.metrics.losses.values(), *self._trained_tensors().values()]
+        return torch.nn.utils.get_total_norm(values, torch.inf).isfinite()
+
+    def non_finite(self) -> list[str]:
+        """Names of parameters and running statistics that are not finite; waits for the device."""
+        return [name for name, tensor in self._trained_tensors().items() if not bool(tensor.detach().isfinite().all())]
+
+    def _trained_tensors(self) -> dict[str, Tensor]:
+        network, loss = self.student.network, self.student.loss
+        statistics = {
+            name: buffer
+            for name, buffer in network.named_buffers()
+            if buffer.is_floating_point() and name not in self._masks
+        }
+        tensors = {**dict(network.named_parameters()), **statistics, **dict(loss.named_parameters(prefix="loss"))}
+        return {name: tensor for name, tensor in tensors.items() if tensor.numel()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of training follows from, beside data and settings."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        return {
+            "network": self.student.network.state_dict(),
+            "loss": self.student.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "metrics": self.metrics.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            # In the middle of an accumulation the gradients so far belong to the state.
+            "gradients": [parameter.grad for parameter in parameters] if self.config.accumulate > 1 else None,
+            "lr_reductions": self.lr_reductions,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over such a state of a student of the same kind.
+
+        Raises:
+            RuntimeError, ValueError, LookupError, TypeError: it is of another kind.
+        """
+        self.student.network.load_state_dict(state["network"])
+        self.student.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.metrics.load_state_dict(state["metrics"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if state["gradients"] is not None:
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            for parameter, gradient in zip(parameters, state["gradients"], strict=True):
+                parameter.grad = gradient
+        self.lr_reductions = state["lr_reductions"]
 
 
-def _check_not_collapsed(pupil: str, epoch: int, reservation: float | None) -> None:
-    if reservation is not None and reservation > MOST_RESERVED:
-        raise InputError(
-            f"pupil {pupil!r}: in epoch {epoch} it reserves {reservation:.1%} of its bets, so it declines to answer "
-            "nearly everything: give a larger payoff (above 1 / the teacher's usual confidence, below the number of "
-            "classes), a lower temperature, or a longer warm-up on the labels"
-        )
-
-
-def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The names of those that are not finite; one transfer from the device."""
-    if not tensors:
-        return []
-    finite = torch.stack([tensor.detach().isfinite().all() for tensor in tensors.values()]).tolist()
-    return [name for name, fine in zip(tensors, finite, strict=True) if not fine]
+def _reseed(seed: int, device: torch.device) -> None:
+    """Like ``torch.manual_seed``, which takes a hundred times as long: too long for every student in every step."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)

@@ -1,105 +1,111 @@
-"""Where the teacher speaks from: asked only about the samples that somebody listens to, looked up ahead in a cache."""
+"""Teacher outputs for the batches of an epoch: only for samples that a loss uses, looked up ahead in a logit cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
+from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.cache import LogitCache
-from preceptor.training.batches import Batch, EpochPlan
+from preceptor.training.batches import Batch, EpochPlan, TrainingData, take_rows, to_device
 
 SAMPLES_LOOKED_UP = 4096
-"""How many samples are looked up in a cache at a time: one by one, batch by batch, costs some six times as much."""
+"""Samples looked up in a cache at a time: batch by batch costs some six times as much."""
 
 
 class TeacherFeed:
-    """The teacher, where there is one, and the samples it is asked about.
+    """The teacher, and the samples it is queried on.
 
     Args:
-        teacher: None when no chain needs one.
-        chains: of all the pupils.
-        size: of the training set.
+        teacher: None when no loss uses one.
+        losses: of all students.
+        data: the training data.
 
     Attributes:
-        asked: by position in the training set, whether any chain listens; None when some listens everywhere.
+        queried: by position in the training set, whether any loss uses the teacher there, on the CPU; None when some
+            loss uses it everywhere.
     """
 
-    def __init__(self, teacher: Teacher | None, losses: Sequence[DistillationLoss], size: int) -> None:
-        self._teacher = teacher
-        self._classes = None if teacher is None else teacher.classes
-        listeners = [loss for loss in losses if loss.uses_teacher]
-        self.asked = _asked(listeners, size) if listeners else None
-        self._ahead = _Ahead(teacher) if isinstance(teacher, LogitCache) else None
+    def __init__(self, teacher: Teacher | None, losses: Sequence[DistillationLoss], data: TrainingData) -> None:
+        self._teacher, self._data = teacher, data
+        self.queried = _queried([loss for loss in losses if loss.uses_teacher], len(data))
+        self._with_features = any(loss.teacher_layers for loss in losses)
+        self._plan: EpochPlan | None = None
+        self._looked_up: tuple[int, int, Tensor, Tensor] | None = None
 
     def begin_epoch(self, plan: EpochPlan) -> None:
-        """Take note of what the epoch will show."""
-        if self._ahead is not None:
-            self._ahead.begin_epoch(plan)
+        """Take note of the epoch's plan."""
+        self._plan, self._looked_up = plan, None
 
-    def signal(self, batch: Batch, number: int) -> Float[Tensor, "batch classes"] | None:
-        """The teacher's logits for a batch of the epoch; rows that nobody listens to may hold anything finite."""
+    def output(self, batch: Batch, number: int) -> TeacherOutput | None:
+        """The teacher's output for a batch of the epoch; rows that no loss uses hold zeros."""
         if self._teacher is None:
             return None
-        known = None if self._ahead is None else self._ahead.signal(batch, number)
-        if known is not None:
-            return known
-        if batch.asked is None:
-            return self._teacher.outputs(batch.images, batch.position, batch.view).logits
-        return self._said_in_part(self._teacher, batch, *batch.asked)
+        if isinstance(self._teacher, LogitCache):
+            cached = self._cached(self._teacher, batch, number)
+            if cached is not None:
+                return TeacherOutput(cached)
+        if batch.queried is None:
+            return self._teacher.outputs(batch.inputs, batch.index_cpu, batch.view)
+        return self._for_some_rows(self._teacher, batch, *batch.queried)
 
-    def _said_in_part(self, teacher: Teacher, batch: Batch, there: Tensor, here: Tensor) -> Tensor:
-        signal = torch.zeros(len(batch.images), self._width(teacher, batch), device=batch.images.device)
-        if len(here) == 0:
-            return signal
-        said = teacher.outputs(batch.images[there], batch.position[here], batch.view[here]).logits
-        return signal.index_copy(0, there, said)
+    def _for_some_rows(self, teacher: Teacher, batch: Batch, rows: Tensor, rows_cpu: Tensor) -> TeacherOutput:
+        if not len(rows) and teacher.classes is not None and not self._with_features:
+            return TeacherOutput(torch.zeros(len(batch.label), teacher.classes, device=rows.device))
+        # A batch of which no row is used still needs outputs of the right shape: one query tells it.
+        some = rows if len(rows) else torch.zeros(1, dtype=torch.int64, device=rows.device)
+        some_cpu = rows_cpu if len(rows) else torch.zeros(1, dtype=torch.int64)
+        output = teacher.outputs(take_rows(batch.inputs, some), batch.index_cpu[some_cpu], batch.view[some_cpu])
+        size = len(batch.label)
+        features: Mapping[str, Tensor] = {name: _scattered(one, some, size) for name, one in output.features.items()}
+        return TeacherOutput(_scattered(output.logits, some, size), features)
 
-    def _width(self, teacher: Teacher, batch: Batch) -> int:
-        """How many logits it says; one that does not tell is asked about an image, once."""
-        if self._classes is None:
-            self._classes = teacher.outputs(batch.images[:1], batch.position[:1], batch.view[:1]).logits.shape[1]
-        return self._classes
-
-
-class _Ahead:
-    """What a cache holds of the coming batches, looked up many at a time and sent to the device in one piece."""
-
-    def __init__(self, cache: LogitCache) -> None:
-        self._bank = cache
-        self._plan: EpochPlan | None = None
-        self._begin, self._end = 0, 0
-
-    def begin_epoch(self, plan: EpochPlan) -> None:
-        self._plan, self._begin, self._end = plan, 0, 0
-
-    def signal(self, batch: Batch, number: int) -> Tensor | None:
-        """The logits for a batch; None when something that is asked for is not in the cache yet."""
+    def _cached(self, cache: LogitCache, batch: Batch, number: int) -> Tensor | None:
+        """Logits from the cache; None when it lacks some that are used."""
         assert self._plan is not None, "an epoch begins first"
         start, end = self._plan.bounds[number]
-        if not self._begin <= start < end <= self._end:
-            self._look_up(self._plan, number, batch.images.device)
-        part = slice(start - self._begin, end - self._begin)
-        known = self._known[part] if batch.asked is None else self._known[part][batch.asked[1]]
-        return self._logits[part] if bool(known.all()) else None
+        if self._looked_up is None or not self._looked_up[0] <= start < end <= self._looked_up[1]:
+            self._looked_up = self._look_up(cache, self._plan, number)
+        begin, _, logits, known = self._looked_up
+        part = slice(start - begin, end - begin)
+        used = known[part] if batch.queried is None else known[part][batch.queried[1]]
+        return logits[part] if bool(used.all()) else None
 
-    def _look_up(self, plan: EpochPlan, number: int, device: torch.device) -> None:
-        self._begin, self._end = plan.bounds[number]
-        for _, end in plan.bounds[number:]:
-            self._end = end
-            if end - self._begin >= SAMPLES_LOOKED_UP:
-                break
-        part = slice(self._begin, self._end)
-        found = self._bank.recall(plan.position[part], plan.view[part])
-        self._known: Bool[Tensor, " n"] = found.known
-        pinned = found.logits.pin_memory() if device.type == "cuda" else found.logits
-        self._logits: Float[Tensor, "n classes"] = pinned.to(device, non_blocking=True)
+    def _look_up(self, cache: LogitCache, plan: EpochPlan, number: int) -> tuple[int, int, Tensor, Tensor]:
+        """Begin, end, logits and known mask of the coming batches, sent to the device in one piece."""
+        begin = plan.bounds[number][0]
+        ends = [end for _, end in plan.bounds[number:]]
+        end = next((end for end in ends if end - begin >= SAMPLES_LOOKED_UP), ends[-1])
+        result = cache.lookup(plan.index[begin:end], plan.view[begin:end])
+        return begin, end, to_device(result.logits, self._data.device), result.known
 
 
-def _asked(losses: Sequence[DistillationLoss], size: int) -> Tensor | None:
-    """By position in the training set, whether any chain listens to the teacher; None when some listens everywhere."""
-    everything = torch.arange(size)
-    wanted = [loss.cpu().teacher_mask(everything) for loss in losses]
-    return None if any(bool(asks.all()) for asks in wanted) else torch.stack(wanted).any(dim=0)
+def _scattered(rows: Tensor, where: Tensor, size: int) -> Tensor:
+    return rows.new_zeros(size, *rows.shape[1:]).index_copy(0, where, rows)
+
+
+def _queried(losses: Sequence[DistillationLoss], size: int) -> Tensor | None:
+    if not losses:
+        return None
+    masks = torch.stack([loss.teacher_mask(torch.arange(size)).cpu() for loss in losses])
+    return None if bool(masks.all(dim=1).any()) else masks.any(dim=0)
+
+
+def teacher_with_features(teacher: Teacher | None, losses: Sequence[DistillationLoss]) -> Teacher | None:
+    """The teacher, set up to return the features that the losses compare; the teacher itself when none does.
+
+    Raises:
+        InputError: it cannot give features.
+    """
+    layers = tuple(dict.fromkeys(layer for loss in losses for layer in loss.teacher_layers))
+    if not layers or teacher is None:
+        return teacher
+    if not hasattr(teacher, "with_features"):
+        raise InputError(
+            f"a feature loss compares the teacher's layer {layers[0]!r}, and this teacher ({type(teacher).__name__}) "
+            "gives logits alone: give a single network, without a cache"
+        )
+    with_features: Teacher = teacher.with_features(layers)
+    return with_features

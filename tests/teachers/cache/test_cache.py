@@ -157,7 +157,7 @@ def test_logits_that_are_not_finite_are_refused_and_none_of_the_batch_is_kept(tm
     cache, cells = cache_in(tmp_path / "cache", Spoilt()), every_cell()
     with pytest.raises(InputError, match=r"not finite for 1 of 108 images, the first sample 3, view 2"):
         cache.outputs(shown(*cells), *cells)
-    assert not cache.recall(*cells).known.any()
+    assert not cache.lookup(*cells).known.any()
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path):
@@ -171,7 +171,7 @@ def test_what_is_there_can_be_recalled_without_images(tmp_path):
     cache = cache_in(tmp_path / "cache", live)
     half = tuple(numbers[::2] for numbers in cells)
     cache.learn(shown(*half), *half)
-    recalled = cache.recall(*cells)
+    recalled = cache.lookup(*cells)
     assert recalled.known.tolist() == [True, False] * 54
     assert torch.equal(recalled.logits[::2], cache.outputs(shown(*half), *half).logits)
     assert recalled.features is None
@@ -181,10 +181,10 @@ def test_what_is_there_can_be_recalled_without_images(tmp_path):
 def test_a_word_that_is_kept_is_never_replaced(tmp_path):
     cache, cells = cache_in(tmp_path / "cache", Weighing()), every_cell()
     cache.learn(shown(*cells), *cells)
-    before = cache.recall(*cells).logits
+    before = cache.lookup(*cells).logits
     cache.live = Weighing(shift=9.0)
     cache.learn(shown(*cells), *cells)
-    assert torch.equal(cache.recall(*cells).logits, before)
+    assert torch.equal(cache.lookup(*cells).logits, before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

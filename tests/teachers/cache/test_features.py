@@ -56,7 +56,7 @@ def test_a_bank_keeps_them_beside_the_logits(tmp_path, top_k):
         assert torch.equal(kept, features[half].half().float())
         assert top_k is not None or agree(said, word[half])
         assert torch.equal(said, cache.outputs(shown(*part), *part).logits)
-    assert torch.equal(cache.recall(*cells).features, kept)
+    assert torch.equal(cache.lookup(*cells).features, kept)
     assert isinstance(cache, FeatureSignal)
 
 
@@ -68,7 +68,7 @@ def test_a_pooled_teacher_fills_a_bank(tmp_path):
     index = torch.arange(12)
     view = torch.full((12,), digits().augmentation.identity)
     _, features = pooled.said_with_features(images, index, view)
-    torch.testing.assert_close(cache.recall(index, view).features, features, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(cache.lookup(index, view).features, features, rtol=1e-3, atol=1e-5)
 
 
 def test_a_teacher_without_features_cannot_fill_a_bank_that_keeps_them(tmp_path):
@@ -92,7 +92,7 @@ def test_features_beyond_float16_are_refused(tmp_path, features, words):
     cache = cache_in(tmp_path / "cache", live, KEEPING)
     with pytest.raises(InputError, match=words):
         cache.outputs(pictures()[:2], *at(2))
-    assert not cache.recall(*at(2)).known.any()
+    assert not cache.lookup(*at(2)).known.any()
 
 
 def test_features_of_another_width_are_refused(tmp_path):

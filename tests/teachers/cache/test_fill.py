@@ -32,7 +32,7 @@ def test_every_cell_is_asked_once_in_its_own_view(tmp_path, layout, batch_size):
     cache = cache_in(tmp_path / "cache", Weighing(), layout)
     assert fill(cache, pictures(), RULE, batch_size=batch_size) == 108
     assert sorted(cache.live.asked) == [(sample, view) for sample in range(12) for view in range(9)]
-    assert agree(cache.recall(*every_cell()).logits, right())
+    assert agree(cache.lookup(*every_cell()).logits, right())
 
 
 def test_one_that_was_stopped_goes_on_where_it_was(tmp_path):
@@ -51,7 +51,7 @@ def test_one_that_was_stopped_goes_on_where_it_was(tmp_path):
     again = cache_in(tmp_path / "cache", Weighing())
     assert fill(again, pictures(), RULE, batch_size=12) == 48
     assert not set(kept) & set(again.live.asked)
-    assert agree(again.recall(*every_cell()).logits, right())
+    assert agree(again.lookup(*every_cell()).logits, right())
     assert fill(again, pictures(), RULE) == 0
 
 
@@ -59,7 +59,7 @@ def test_some_samples_only(tmp_path):
     cache = cache_in(tmp_path / "cache", Weighing())
     assert fill(cache, pictures(), RULE, positions=torch.tensor([8, 2])) == 18
     index, _ = every_cell()
-    assert torch.equal(cache.recall(*every_cell()).known, (index == 2) | (index == 8))
+    assert torch.equal(cache.lookup(*every_cell()).known, (index == 2) | (index == 8))
 
 
 def test_progress_counts_up_to_what_there_was_to_do(tmp_path):

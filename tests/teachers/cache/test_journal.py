@@ -66,7 +66,7 @@ def test_the_next_writer_finishes_what_another_began(tmp_path: Path) -> None:
     other = (torch.tensor([3]), torch.tensor([0]))
     second.outputs(shown(*other), *other)
     expected = cache_in(tmp_path / "alone", OfTheBatch()).outputs(shown(*APART), *APART).logits
-    assert torch.equal(second.recall(*APART).logits, expected)
+    assert torch.equal(second.lookup(*APART).logits, expected)
 
 
 def test_of_a_batch_that_was_not_noted_whole_nothing_is_kept(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_bank_of_something_else_is_an_error(folder, part):
         assert "remove it and fill it again" in str(refusal.value)
         others = [other for other in PARTS if other != part]
         assert not any(PARTS[other][1].split("(")[0] in str(refusal.value) for other in others)
-    assert open_cache(folder, fingerprint()).recall(*every_cell()).known.all()
+    assert open_cache(folder, fingerprint()).lookup(*every_cell()).known.all()
 
 
 def test_all_parts_that_differ_are_named_at_once(folder):
@@ -108,7 +108,7 @@ def test_another_layout_is_an_error(folder, change, words):
 def test_files_of_another_size_are_no_error(folder):
     cache = open_cache(folder, fingerprint(), FEW.model_copy(update={"shard_bytes": 100}))
     assert cache.layout == FEW
-    assert cache.recall(*every_cell()).known.all()
+    assert cache.lookup(*every_cell()).known.all()
 
 
 def test_names_and_classes_must_fit_each_other(tmp_path):

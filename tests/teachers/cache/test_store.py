@@ -24,7 +24,7 @@ def right() -> torch.Tensor:
 def every_known_word_is_right(cache) -> int:
     """How many there are, once it is clear that they are."""
     verify(cache)
-    recalled = cache.recall(*every_cell())
+    recalled = cache.lookup(*every_cell())
     assert agree(recalled.logits[recalled.known], right()[recalled.known])
     return int(recalled.known.sum())
 
@@ -48,7 +48,7 @@ def test_where_two_teachers_disagree_the_first_word_stays_whole(tmp_path):
     for child in both:
         child.join()
     verify(cache_in(tmp_path / "cache"))
-    logits = cache_in(tmp_path / "cache").recall(*every_cell()).logits
+    logits = cache_in(tmp_path / "cache").lookup(*every_cell()).logits
     for row, first, second in zip(logits, right(), right() + 0.25, strict=True):
         assert agree(row[None], first[None]) or agree(row[None], second[None])
 
@@ -74,14 +74,14 @@ def test_a_process_killed_while_it_fills_leaves_no_wrong_word(tmp_path):
             time.sleep(0.001)
         child.kill()
         child.join()
-        recalled = cache.recall(*cells)
+        recalled = cache.lookup(*cells)
         assert verify(cache).filled == recalled.known.sum()
         assert agree(recalled.logits[recalled.known], expected[recalled.known])
         known.append(int(recalled.known.sum()))
     assert 0 < known[1] < known[2] < known[3] < layout.cells
     cache = cache_in(tmp_path / "cache", Weighing(), layout)
     assert fill(cache, pictures(), rule) == layout.cells - known[-1]
-    assert agree(cache.recall(*cells).logits, expected)
+    assert agree(cache.lookup(*cells).logits, expected)
 
 
 class Killed(BaseException):
@@ -137,12 +137,12 @@ def test_a_write_taken_in_parts_is_completed(tmp_path, monkeypatch):
 
 def test_what_one_process_writes_the_other_sees_at_once(tmp_path):
     reader = cache_in(tmp_path / "cache")
-    assert not reader.recall(*every_cell()).known.any()  # before there is a file
+    assert not reader.lookup(*every_cell()).known.any()  # before there is a file
     writer = cache_in(tmp_path / "cache", Weighing())
     for sample in range(SAMPLES):
         cells = torch.full((9,), sample), torch.arange(9)
         writer.learn(shown(*cells), *cells)
-        assert int(reader.recall(*every_cell()).known.sum()) == 9 * (sample + 1)
+        assert int(reader.lookup(*every_cell()).known.sum()) == 9 * (sample + 1)
 
 
 def test_a_record_met_while_it_is_written_is_read_again(tmp_path, monkeypatch):
@@ -156,5 +156,5 @@ def test_a_record_met_while_it_is_written_is_read_again(tmp_path, monkeypatch):
         return known, wrong | (len(calls) == 1), records
 
     monkeypatch.setattr(Store, "_read", torn_at_first)
-    assert agree(cache.recall(*every_cell()).logits, right())
+    assert agree(cache.lookup(*every_cell()).logits, right())
     assert len(calls) == 2

@@ -20,7 +20,7 @@ from preceptor.run.set_up import RunContext
 from preceptor.teachers.base import Teacher
 from preceptor.training import Batch, Student
 from preceptor.training.batches import batches_of, plan_epoch
-from preceptor.training.compile import resolve_precision
+from preceptor.training.precision import resolve_precision
 from preceptor.training.student import Seat
 from preceptor.training.teacher_feed import TeacherFeed
 

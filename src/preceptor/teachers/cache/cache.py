@@ -111,7 +111,7 @@ class LogitCache:
         logits, features = self.codec.logits(records), self.codec.features(records)
         return _moved(logits, images.device), _moved(features, images.device)
 
-    def recall(self, index: Int[Tensor, " n"], view: Int[Tensor, " n"]) -> LookupResult:
+    def lookup(self, index: Int[Tensor, " n"], view: Int[Tensor, " n"]) -> LookupResult:
         """What is there of any number of cells, a whole epoch's for example, without asking anybody.
 
         Raises:

@@ -124,7 +124,7 @@ def spot_check(
     index, view = (torch.from_numpy(numbers) for numbers in np.divmod(chosen, cache.layout.views))
     shown = rule.apply(images[index.to(images.device)], view.to(images.device))
     now = cache.codec.logits(cache.codec.encode(cache.live.outputs(shown, index, view).logits))
-    apart = (now.softmax(dim=1) - cache.recall(index, view).logits.softmax(dim=1)).abs().amax(dim=1)
+    apart = (now.softmax(dim=1) - cache.lookup(index, view).logits.softmax(dim=1)).abs().amax(dim=1)
     worst = int(apart.argmax())
     if apart[worst] > tolerance:
         raise InputError(

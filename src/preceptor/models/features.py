@@ -1,0 +1,92 @@
+"""Networks that return features beside their logits, and the wrapper that takes raw images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from preceptor.data import Normalization
+from preceptor.errors import InputError, unknown_name
+from preceptor.models.layout import to_memory_format
+
+
+class ImageModel(nn.Module):
+    """A network together with the normalization and memory layout of its images.
+
+    Args:
+        network: maps normalized images [batch, channels, height, width] to logits [batch, outputs]; shared, not copied.
+        normalization: of pixels scaled to [0, 1].
+    """
+
+    def __init__(self, network: nn.Module, normalization: Normalization) -> None:
+        super().__init__()
+        self.network, self.normalization = network, normalization
+
+    def forward(self, images: Tensor) -> Float[Tensor, "batch outputs"]:
+        """Logits of uint8 images [batch, channels, height, width]."""
+        logits: Tensor = self.network(to_memory_format(self.normalization(images)))
+        return logits
+
+
+class FeatureModel(nn.Module):
+    """A network whose call returns its logits and the outputs of some of its layers.
+
+    Forward hooks capture the layers, so any ``nn.Module`` will do; as the features are outputs of the call, it can be
+    compiled. With no layers the features are empty.
+
+    Args:
+        network: returns logits, or an object with an attribute ``logits``; shared, not copied.
+        layers: module paths, as in ``named_modules()``; within the network of an :class:`ImageModel`.
+
+    Raises:
+        InputError: there is no such module; the nearest path is offered.
+    """
+
+    def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.network, self.layers = network, tuple(layers)
+        self._captured: dict[str, Tensor] = {}
+        self._hooks: list[RemovableHandle] = []
+        inner = network.network if isinstance(network, ImageModel) else network
+        modules = dict(inner.named_modules())
+        for layer in layers:
+            if layer not in modules:
+                raise unknown_name(f"layer of {type(inner).__name__}", layer, [name for name in modules if name])
+            self._hooks.append(modules[layer].register_forward_hook(self._capture(layer)))
+
+    def remove_hooks(self) -> None:
+        """Leave the network as it came; calls return no features any more."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _capture(self, layer: str) -> Any:
+        def hook(module: nn.Module, arguments: object, output: object) -> None:
+            if not isinstance(output, Tensor):
+                raise InputError(
+                    f"layer {layer!r} returns {type(output).__name__}; a feature loss compares tensors: choose another"
+                )
+            self._captured[layer] = output
+
+        return hook
+
+    def forward(self, inputs: Any) -> tuple[Float[Tensor, "batch outputs"], dict[str, Tensor]]:
+        """Logits, and features by module path."""
+        self._captured.clear()
+        logits = call_model(self.network, inputs)
+        features, self._captured = self._captured, {}
+        return logits, features
+
+
+def call_model(network: nn.Module, inputs: Any) -> Float[Tensor, "batch outputs"]:
+    """The logits of any module: a mapping of inputs is passed by keyword, an output object by its ``logits``."""
+    output = network(**inputs) if isinstance(inputs, Mapping) else network(inputs)
+    logits: Tensor = output if isinstance(output, Tensor) else output.logits
+    return logits
+
+
+def feature_layers(network: nn.Module) -> tuple[str, ...]:
+    """The layers that a network lists for feature losses in its attribute ``feature_layers``; empty without one."""
+    inner = network.network if isinstance(network, ImageModel) else network
+    return tuple(getattr(inner, "feature_layers", ()))

@@ -1,0 +1,49 @@
+"""Checks of a training before its first step. All raise InputError."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from preceptor.errors import InputError
+from preceptor.teachers.base import Teacher
+
+if TYPE_CHECKING:
+    from preceptor.training.student import Student
+
+
+def check_students(students: "Sequence[Student]", steps: int) -> None:
+    """Refuse students of one name, a selection that is not fitted, and a term in whose time span no step begins (it
+    would train nothing, unnoticed).
+
+    Args:
+        students: with their losses.
+        steps: of the whole training.
+    """
+    names = [student.name for student in students]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"students {names}: give at least one, each with a name of its own")
+    for student in students:
+        if student.loss.needs_fit:
+            raise InputError(
+                f"student {student.name!r}: the selection of its loss is not fitted: call loss.fit(selection_data), or "
+                "set_scores(...) of the selection, before training"
+            )
+        for name, term in student.loss.terms.items():
+            first = math.ceil(term.since * steps)
+            if not any(term.is_active(step / steps) for step in (first - 1, first, first + 1) if 0 <= step < steps):
+                raise InputError(
+                    f"student {student.name!r}: term {name!r} is active from {term.since:g} to {term.until:g} of "
+                    f"training, but none of the {steps} steps begins then: train longer, or give the term more time"
+                )
+
+
+def check_teacher_given(students: "Sequence[Student]", teacher: Teacher | None) -> None:
+    """Refuse a loss without its teacher, and something that is no teacher."""
+    if teacher is None:
+        if any(student.loss.uses_teacher for student in students):
+            raise InputError("a loss compares with the teacher, and teacher is None: give one")
+    elif not isinstance(teacher, Teacher):
+        raise InputError(
+            f"teacher: a {type(teacher).__name__}, which has no method outputs(inputs, index, view): wrap a network in "
+            "NetworkTeacher(network, normalization)"
+        )
