@@ -64,8 +64,8 @@ def settings_of(schema: Mapping[str, Any]) -> dict[str, Setting]:
 
 
 def markdown_table() -> str:
-    """Every setting as a row of a Markdown table."""
-    rows = [f"| `{setting.key}` | {setting.explained()} |".replace("\n", " ") for setting in read_settings().values()]
+    """Every described setting as a row of a Markdown table; a recipe's keys are not: its own file describes them."""
+    rows = [f"| `{setting.key}` | {setting.explained()} |" for setting in read_settings().values() if setting.description]
     return "\n".join(["| setting | what it is |", "|---|---|", *rows]) + "\n"
 
 

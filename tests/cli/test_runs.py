@@ -135,6 +135,7 @@ def test_a_student_that_learned_is_not_warned_of(preceptor, tmp_path):
     assert only_json(preceptor(*run))["warnings"] == []
 
 
+@pytest.mark.usefixtures("torchvision_ops")
 def test_a_name_of_pretrained_weights_is_not_taken_in_silence(preceptor, tmp_path):
     pytest.importorskip("timm")
     model = "timm:resnet18.a1_in1k"

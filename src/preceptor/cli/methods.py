@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
 
         from preceptor.settings import read_settings
 
-        settings = [setting for setting in read_settings().values() if setting.explained()]
+        settings = [setting for setting in read_settings().values() if setting.description]
         show(
             arguments,
             lambda: {"settings": [asdict(setting) for setting in settings]},
