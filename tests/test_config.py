@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from preceptor.config import parse_override, read_yaml, validated, with_overrides
 from preceptor.errors import InputError
@@ -33,12 +33,12 @@ def test_anchors_and_merges_are_plain_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", r"key 'a' is given twice.*line 3"),
-        ("terms:\n  kl: {weight: 1, weight: 2}\n", "key 'weight' is given twice"),
+        ("a: 1\nb: 2\na: 3\n", r"duplicate key 'a'.*line 3"),
+        ("terms:\n  kl: {weight: 1, weight: 2}\n", "duplicate key 'weight'"),
         ("a: [1, 2\n", "not valid YAML"),
-        ("- a\n- b\n", "expected a mapping of names to values, found list"),
-        ("", "expected a mapping of names to values, found NoneType"),
-        ("1: a\n", "1 stands where a name belongs"),
+        ("- a\n- b\n", "expected a mapping of names to values, not a list"),
+        ("", "expected a mapping of names to values, not a NoneType"),
+        ("1: a\n", "the key 1 is not a name"),
         ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
         ("[1, 2]: x\n", "not valid YAML"),
         (b"a: \xff\xfe\n", "cannot be read as UTF-8"),
@@ -125,6 +125,7 @@ class Inner(BaseModel):
 class Outer(BaseModel):
     model_config = ConfigDict(extra="forbid")
     epochs: int = 1
+    share: float = Field(default=0.5, le=1)
     one: Inner | None = None
     terms: dict[str, Inner] = {}
 
@@ -137,11 +138,13 @@ def test_what_fits_is_built() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"epoch": 3}, "unknown key in run 'epoch': did you mean 'epochs'? known: epochs, one, terms"),
+        ({"epoch": 3}, "unknown key in run 'epoch': did you mean 'epochs'? known: epochs, one, share, terms"),
         ({"one": {"weigth": 1}}, "unknown key in run 'weigth': did you mean 'weight'? known: weight, where"),
         ({"terms": {"kl": {"were": "x"}}}, "unknown key in run 'were': did you mean 'where'? known: weight, where"),
-        ({"epochs": "many"}, "run: epochs: Input should be a valid integer"),
-        ({"terms": {"kl": {"weight": "big"}}}, "run: terms.kl.weight: Input should be a valid number"),
+        ({"epochs": "many"}, "run: epochs is 'many'; expected a whole number"),
+        ({"terms": {"kl": {"weight": "big"}}}, "run: terms.kl.weight is 'big'; expected a number"),
+        ({"terms": {"kl": 3}}, "run: terms.kl is 3; expected "),
+        ({"share": 2}, "run: share is 2; expected a number less than or equal to 1"),
         ({"one": {"where": "nowhere"}}, "run: one.where: must be somewhere (given: 'nowhere')"),
     ],
 )
@@ -190,6 +193,14 @@ def test_a_long_value_is_shown_in_part(tmp_path):
     class Short(BaseModel):
         number: int
 
-    with pytest.raises(InputError, match=r"\.\.\.\)$") as caught:
+    with pytest.raises(InputError, match=r"here: number is '9+\.\.\.; expected a whole number$") as caught:
         validated(Short, {"number": "9" * 5000 + "x"}, "here")
     assert len(str(caught.value)) < 400
+
+
+def test_a_missing_key_is_named():
+    class Named(BaseModel):
+        name: str
+
+    with pytest.raises(InputError, match=r"^recipe mine: name is missing$"):
+        validated(Named, {}, "recipe mine")

@@ -16,7 +16,7 @@ COMPONENTS = {"corrections", "temperatures", "selections", "losses", "label_loss
 LAYERS: list[set[str]] = [
     {"errors"},
     {"files"},
-    {"chunking", "config", "context"},
+    {"chunking", "config", "context", "settings"},
     {"registry"},
     COMPONENTS,
     {"audit", "loss_terms"},

@@ -1,4 +1,4 @@
-"""Reading YAML that a person wrote: safely, with duplicate keys refused, and dotted ``key=value`` overrides."""
+"""Settings in YAML: safe reading, duplicate keys refused, dotted ``key=value`` overrides, checked by pydantic."""
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from preceptor.errors import InputError, unknown_name
 from preceptor.files import check_is_file
@@ -15,29 +16,41 @@ from preceptor.files import check_is_file
 Model = TypeVar("Model", bound=BaseModel)
 
 _UNION_BRANCH = re.compile(r"[\w-]+\[.+\]$")
-"""How pydantic calls, in the place of an error, one of several types that a value may have."""
+"""pydantic's name, in an error's location, for one of several types that a value may have."""
 
-_IN_OUR_WORDS = {"path_type": "Input should be a path"}
-"""What pydantic says of an error, by its kind, where that speaks of Python."""
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "dict_type": "a mapping of names to values",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_type": "a whole number",
+    "model_type": "a mapping of names to values",
+    "path_type": "a path",
+    "string_type": "text",
+}
+"""What was expected, by pydantic's type of error, where its own message speaks of Python."""
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, refusing a key given twice (plain YAML silently keeps the last)."""
+    """The safe loader, but it refuses a duplicate key, of which PyYAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # "<<: *anchor": the safe loader merges it, and what is given beside it counts
+                continue  # "<<: *anchor": merged by the safe loader; a key beside it overrides the merged one
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
             seen.add(key if isinstance(key, Hashable) else repr(key))
         return super().construct_mapping(node, deep)
 
 
-# PyYAML keeps to YAML 1.1, to which 1e-3 is text and the key "on" is true; everyone means a number and a name, as
-# YAML 1.2 does.
+# PyYAML follows YAML 1.1, where 1e-3 is text and the key "on" is true. Users mean a number and a name, as in YAML 1.2.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -50,34 +63,33 @@ _Loader.add_implicit_resolver(
 )
 
 NOT_YAML = (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError)
-"""What reading YAML may raise: a date that is none is a ValueError (or another, by how it fails to be one), a thousand
-brackets are a RecursionError."""
+"""What PyYAML raises: an impossible date is a ValueError or a kin of it, a thousand brackets are a RecursionError."""
 
 MOST_BYTES = 2**20
-"""No file of settings that a person wrote is longer, nor a run's record of them."""
+"""Largest file of settings that is read."""
 
 MOST_VALUES = 100_000
-"""How many values a text may come to once its aliases are written out: ten lines of them can mean billions."""
+"""Most values that a text may hold once its aliases are expanded: ten lines of aliases can mean billions."""
 
 _SHOWN = 200
 
 
 def _loaded(text: str) -> Any:
-    """What YAML says, its aliases counted before anything is made of them."""
+    """The content of a YAML text. Aliases are counted before anything is built from them."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
         if _unfolded(node, {}) > MOST_VALUES:
-            raise ValueError(f"its aliases come to more than {MOST_VALUES:,} values: write out what is meant")
+            raise ValueError(f"its aliases expand to more than {MOST_VALUES:,} values: write the values out")
         return loader.construct_document(node)
     finally:
         loader.dispose()
 
 
 def _unfolded(node: yaml.Node, counted: dict[int, float]) -> float:
-    """How many values a node comes to; one that holds itself, to no end of them."""
+    """How many values a node expands to; infinite for one that contains itself."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in counted:
@@ -91,7 +103,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        InputError: no such file, not UTF-8, not YAML, a key given twice, or not a mapping of names.
+        InputError: no such file, not UTF-8, not YAML, a duplicate key, or not a mapping of names.
     """
     check_is_file(path)
     try:
@@ -100,16 +112,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # a name with a zero byte in it is a ValueError too
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     if len(text) > MOST_BYTES:
-        raise InputError(f"{path}: longer than {MOST_BYTES:,} characters: no file of settings: give one that is")
+        raise InputError(f"{path}: longer than {MOST_BYTES:,} characters; expected a file of settings")
     try:
         content = _loaded(text)
     except NOT_YAML as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a mapping of names to values, found {type(content).__name__}")
+        raise InputError(f"{path}: expected a mapping of names to values, not a {type(content).__name__}")
     for key in content:
         if not isinstance(key, str):
-            raise InputError(f"{path}: {_shown(key)} stands where a name belongs: give a name, in quotes if need be")
+            raise InputError(f"{path}: the key {_shown(key)} is not a name: write a name, in quotes if need be")
     return content
 
 
@@ -132,7 +144,7 @@ def with_overrides(content: Mapping[str, Any], overrides: Iterable[tuple[str, An
         level = result
         for name in path:
             if not isinstance(level.setdefault(name, {}), dict):
-                level[name] = {"name": level[name]}  # 'correct: name' is short for 'correct: {name: name}'
+                level[name] = {"name": level[name]}  # "correction: x" is short for "correction: {name: x}"
             level = level[name]
         level[last] = value
     return result
@@ -141,31 +153,50 @@ def with_overrides(content: Mapping[str, Any], overrides: Iterable[tuple[str, An
 def validated(model: type[Model], content: Mapping[str, Any], where: str) -> Model:
     """Check a mapping against a model.
 
+    Args:
+        model: to check against.
+        content: the mapping.
+        where: it comes from, for the message.
+
     Raises:
-        InputError: one line with the first thing wrong; an unknown key gets the nearest known one.
+        InputError: one line about the first thing that is wrong; for an unknown key the nearest known one is offered.
     """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if not _UNION_BRANCH.match(str(part)))
-        if first["type"] == "extra_forbidden":
-            raise unknown_name(f"key in {where}", str(first["loc"][-1]), _known_keys(model, first["loc"])) from error
-        message = _IN_OUR_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
-        raise InputError(f"{where}: {place or 'content'}: {message} (given: {_shown(first['input'])})") from error
+        raise _input_error(model, error.errors()[0], where) from error
 
 
-def _shown(given: object) -> str:
-    text = repr(given)
+def _input_error(model: type[BaseModel], problem: ErrorDetails, where: str) -> InputError:
+    """pydantic's error in the form "X is Y; expected Z"."""
+    kind, message = problem["type"], problem["msg"]
+    if kind == "extra_forbidden":
+        return unknown_name(f"key in {where}", str(problem["loc"][-1]), _known_keys(model, problem["loc"]))
+    place = ".".join(str(part) for part in problem["loc"] if not _UNION_BRANCH.match(str(part))) or "content"
+    if kind == "missing":
+        return InputError(f"{where}: {place} is missing")
+    expected = _EXPECTED.get(kind)
+    if expected is None and message.startswith("Input should be "):
+        expected = message.removeprefix("Input should be ")
+    if expected is None:
+        message = message.removeprefix("Value error, ")
+        return InputError(f"{where}: {place}: {message} (given: {_shown(problem['input'])})")
+    if expected.startswith(("greater", "less")):
+        expected = f"a number {expected}"
+    return InputError(f"{where}: {place} is {_shown(problem['input'])}; expected {expected}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed at the level of a nested model where an unknown one was found."""
+    """The keys allowed in the nested model where an unknown one stands."""
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
         if field is None:
-            continue  # a key of a mapping: the model of its values is found by the field before it
+            continue  # a key of a mapping, whose values' model the field before it has named
         nested = [kind for kind in _types_in(field.annotation) if issubclass(kind, BaseModel)]
         model = nested[0] if nested else model
     return list(model.model_fields)

@@ -1,4 +1,4 @@
-"""The errors a user can cause or cure. Each message says what was given, what is allowed and what to do."""
+"""Errors that a user can cause or cure. A message says what is wrong, what was expected and what to do."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -7,13 +7,13 @@ _SHOWN = 80
 
 
 class PreceptorError(Exception):
-    """Base of every error that is the user's to cure; the command line shows it as one line."""
+    """Base of the errors that a user can cure; the command line shows them as one line."""
 
     exit_code = 2
 
 
 class InputError(PreceptorError):
-    """Something handed in is wrong: a name, a value, a file, a label. Exit code 2."""
+    """An input is wrong: a name, a value, a file, a label. Exit code 2."""
 
 
 class MachineError(PreceptorError):
@@ -23,25 +23,27 @@ class MachineError(PreceptorError):
 
 
 class Interrupted(PreceptorError):
-    """A run was told to stop, and did so where it can go on. Exit code 4."""
+    """A run was stopped, with a checkpoint to resume from. Exit code 4."""
 
     exit_code = 4
 
 
 class GuaranteeUnavailable(PreceptorError):
-    """What was asked for cannot be guaranteed on the images given. Exit code 5."""
+    """The requested guarantee cannot be made on these images. Exit code 5."""
 
     exit_code = 5
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that there is no memory left.
+    """Whether an error means that no memory is left.
 
-    torch says so in words on a CPU, and by a class of its own, not imported here, on a GPU; C++ by a name of its own.
+    On a CPU torch raises a RuntimeError that only its text tells apart, on a GPU an ``OutOfMemoryError`` (compared by
+    name, so that torch is not imported for it).
     """
-    told = ("can't allocate memory", "not enough memory", "Unable to allocate", "bad_alloc", "bad allocation")
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in told))
+    texts = ("can't allocate memory", "not enough memory", "Unable to allocate", "bad_alloc", "bad allocation")
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
 def few(names: Sequence[str], most: int = 3) -> str:
@@ -51,23 +53,37 @@ def few(names: Sequence[str], most: int = 3) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, or else its kind: their further lines are not for the user."""
-    said = str(error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    """The first line of a library's error, or its class: further lines are for developers."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 class SkippedImages(Warning):
-    """Images were left out because they cannot be used, as was asked for."""
+    """Unusable images were left out, as the user asked."""
 
 
 class ValidationSetUsed(Warning):
     """A data set's own validation images are held out, in place of a share of the training images."""
 
 
-def unknown_name(kind: str, given: str, known: Iterable[str]) -> InputError:
-    """The error for a name that is not known, offering the nearest known one."""
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like another; None where none is near enough to be meant."""
+    # At 0.5 difflib offers "calibrate" for "compare"; at 0.6 it still offers "temperature" for "tempr".
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
+    """The error for an unknown name.
+
+    Args:
+        kind: of thing, for example "recipe".
+        name: as the user wrote it.
+        known: all that are possible; listed, and the nearest is offered.
+        hint: what the user may have meant, where that is known better than by likeness.
+    """
     names = sorted(known)
-    given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}..."
-    near = get_close_matches(given, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"unknown {kind} {given!r}: {hint}known: {', '.join(names) or 'none'}")
+    near = nearest(name, names)
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+    if not hint and near is not None:
+        hint = f"did you mean {near!r}?"
+    return InputError(f"unknown {kind} {shown!r}: {hint}{' ' if hint else ''}known: {', '.join(names) or 'none'}")

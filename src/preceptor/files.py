@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one, and reading those whose length is anybody's guess."""
+"""Atomic writing of files, and bounded reading of untrusted ones."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from preceptor.errors import InputError, MachineError
 _REMAINS = re.compile(r"\.(lock|\d+\.probe|.+\.\d+\.part)")
 
 MOST_JSON_BYTES = 2**26
-"""No card and no record that we write is longer; what JSON comes to in memory can be a dozen times as much."""
+"""Largest JSON file that is read: in memory it may take a dozen times as much."""
 
 
 def write_whole(contents: Mapping[Path, bytes]) -> None:
-    """Write files beside their places, sync them, then rename them into place in the order given.
+    """Write files beside their places, sync them, then rename them into place in order.
 
-    What was there survives a full disk; nothing half-written is left.
+    A full disk leaves the former files as they were, and no part of the new ones.
 
     Raises:
         MachineError: a file cannot be written; it is named.
@@ -47,9 +47,9 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """A text file to write line by line: beside its place, synced and renamed into it at the end.
+    """A text file to write line by line, beside its place; synced and renamed into it at the end.
 
-    Of what fails in between nothing is left.
+    Nothing is left of it if the block fails.
 
     Raises:
         MachineError: it cannot be written; it is named.
@@ -67,7 +67,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         part.replace(path)
         _sync_names(path.parent)
     except OSError as error:
-        if opened and error.filename not in (None, str(part)):  # of another file, that was read meanwhile
+        if opened and error.filename not in (None, str(part)):  # of another file, which the block read
             raise
         raise MachineError(f"{path}: cannot be written: {error.strerror}: choose another place") from error
     finally:
@@ -76,15 +76,20 @@ def whole_file(path: Path) -> Iterator[TextIO]:
 
 
 def remains(folder: Path) -> list[Path]:
-    """What a process left beside the files of a folder when it was killed: its lock, and halves of files."""
+    """What a killed process left in a folder: its lock, and unfinished files."""
     return [path for path in folder.iterdir() if _REMAINS.fullmatch(path.name)] if folder.is_dir() else []
 
 
 def read_json(path: Path, wrong: str = "not valid JSON", remedy: str = "") -> Any:
-    """What a JSON file of at most ``MOST_JSON_BYTES`` says.
+    """The content of a JSON file of at most ``MOST_JSON_BYTES``.
+
+    Args:
+        path: of the file.
+        wrong: what the message calls a file that cannot be read.
+        remedy: what the message says to do.
 
     Raises:
-        InputError: it cannot be read, is longer, or no JSON; that is said in the words given.
+        InputError: it cannot be read, is longer, or is no JSON.
     """
     try:
         with path.open("rb") as file:
@@ -98,7 +103,7 @@ def read_json(path: Path, wrong: str = "not valid JSON", remedy: str = "") -> An
 
 
 def check_is_file(path: Path) -> None:
-    """Refuse a pipe, which would be waited for without end, a device and a folder; what is not there is not looked at.
+    """Refuse a pipe, on which reading may wait without end, a device and a folder. A missing file passes.
 
     Raises:
         InputError: it is one of these.
@@ -108,15 +113,15 @@ def check_is_file(path: Path) -> None:
 
 
 def check_free(path: Path, option: str = "--out") -> None:
-    """Make sure, before the work, that a file can be written and nothing is in its place, be it a link to nowhere.
+    """Check before the work that a file can be written, and that nothing is in its place, not even a dangling link.
 
     Args:
         path: of the file; its folder is made if need be.
-        option: by which another one can be given.
+        option: of the command line that names another one, for the message.
 
     Raises:
-        InputError: something is there.
-        MachineError: nothing can be written there.
+        InputError: something is in its place.
+        MachineError: its folder cannot be written.
     """
     if os.path.lexists(path):
         raise InputError(f"{path}: exists; nothing is ever overwritten: choose another {option}")
@@ -124,11 +129,11 @@ def check_free(path: Path, option: str = "--out") -> None:
 
 
 def check_writable(folder: Path, option: str = "--out") -> None:
-    """Make a folder if need be, and make sure that files can be written there, before hours of work.
+    """Check before the work that files can be written into a folder, which is made if need be.
 
     Args:
         folder: to be written to.
-        option: by which another one can be given.
+        option: of the command line that names another one, for the message.
 
     Raises:
         MachineError: they cannot.
@@ -145,10 +150,10 @@ def check_writable(folder: Path, option: str = "--out") -> None:
 
 
 def _check_replaceable(path: Path) -> None:
-    """A file in its place is replaced, and so is a link, not what it points to; whatever else is left alone."""
+    """A file may be replaced, and a link (not its target); a folder, a pipe or a device may not."""
     try:
         mode = path.lstat().st_mode
-    except (OSError, ValueError):  # nothing there, or nothing that can be: writing will tell
+    except (OSError, ValueError):  # missing, or impossible: writing will raise
         return
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise MachineError(
@@ -157,7 +162,7 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _sync_names(folder: Path) -> None:
-    """Bring the folder's own entries to the disk; Windows knows no such thing."""
+    """Sync a folder's entries to the disk; Windows has no such call."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -169,7 +174,7 @@ def _sync_names(folder: Path) -> None:
 
 def _write_synced(path: Path, content: bytes) -> None:
     path.unlink(missing_ok=True)
-    with path.open("xb") as file:  # a link of that name, laid by somebody else, would be followed by "w"
+    with path.open("xb") as file:  # "w" would follow a link that somebody else put there
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -61,7 +61,7 @@ def document() -> str:
 
 def _table(rows: Iterable[Row]) -> str:
     lines = [f"| {row.wrong} | {_code(row.says)} | {row.code} |" for row in rows]
-    return "\n".join(["| what is wrong | what it says | exit code |", "|---|---|---|", *lines]) + "\n"
+    return "\n".join(["| what is wrong | message | exit code |", "|---|---|---|", *lines]) + "\n"
 
 
 def _code(text: str) -> str:

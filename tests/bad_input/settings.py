@@ -64,42 +64,61 @@ ROWS = [
     Row(
         "an unknown key",
         lambda b: b.config("sead: 1\n"),
-        "unknown key in run.yaml 'sead': did you mean 'seed'? known: …",
+        "unknown key in run.yaml 'sead': did you mean seed? preceptor methods --settings lists all settings",
+    ),
+    Row(
+        "a key without its group",
+        lambda b: b.config("epochs: 3\n"),
+        (
+            "unknown key in run.yaml 'epochs': did you mean training.epochs (--epochs)? preceptor methods --settings "
+            "lists all settings"
+        ),
+    ),
+    Row(
+        "an option that is not known",
+        lambda b: b.train("--epoch", "3"),
+        "unknown option --epoch: did you mean --epochs? preceptor train --help lists all",
+    ),
+    Row("an option twice", lambda b: b.train("--seed", "1", "--seed", "2"), "--seed is set twice: give it once"),
+    Row(
+        "an option and its key",
+        lambda b: b.train("--seed", "1", "seed=2"),
+        "seed=2: seed is set twice: give it once",
     ),
     Row(
         "a key given twice",
         lambda b: b.config("seed: 1\nseed: 2\n"),
-        "run.yaml: not valid YAML: key 'seed' is given twice in …",
+        "run.yaml: not valid YAML: duplicate key 'seed' in …",
     ),
     Row(
         "a value of another type",
         lambda b: b.config("seed: one\n"),
-        ("run.yaml: seed: Input should be a valid integer, unable to parse string as an integer (given: 'one')"),
+        "run.yaml: seed is 'one'; expected a whole number",
     ),
     Row(
         "a number where a path belongs",
         lambda b: b.config("teacher: 5\n"),
-        "run.yaml: teacher: Input should be a path (given: 5)",
+        "run.yaml: teacher is 5; expected a path",
     ),
     Row(
         "settings whose names are no words",
         lambda b: b.config("null: 1\n"),
-        "run.yaml: None stands where a name belongs: give a name, in quotes if need be",
+        "run.yaml: the key None is not a name: write a name, in quotes if need be",
     ),
     Row(
         "a value out of range",
         lambda b: b.config("validation: 1.5\n"),
-        "run.yaml: validation: Input should be less than 1 (given: 1.5)",
+        "run.yaml: validation is 1.5; expected a number less than 1",
     ),
     Row(
         "a number where a mapping belongs",
-        lambda b: b.config("protocol: 3\n"),
-        "protocol: 3: expected one of short, standard, or its keys",
+        lambda b: b.config("training: 3\n"),
+        "training is 3; expected short, standard, or the training settings themselves",
     ),
     Row(
         "a list where a mapping belongs",
         lambda b: b.config("- seed\n"),
-        "run.yaml: expected a mapping of names to values, found list",
+        "run.yaml: expected a mapping of names to values, not a list",
     ),
     Row("no YAML", lambda b: b.config("seed: [1\n"), "run.yaml: not valid YAML: …"),
     Row("a date that is none", lambda b: b.config("seed: 2026-99-99\n"), "run.yaml: not valid YAML: …"),
@@ -107,12 +126,12 @@ ROWS = [
     Row(
         "a dozen lines that mean a billion values",
         lambda b: b.config(bomb()),
-        "run.yaml: not valid YAML: its aliases come to more than 100,000 values: write out what is meant",
+        "run.yaml: not valid YAML: its aliases expand to more than 100,000 values: write the values out",
     ),
     Row(
         "a value that holds itself",
-        lambda b: b.config("protocol: &x {epochs: *x}\n"),
-        "run.yaml: not valid YAML: its aliases come to more than 100,000 values: write out what is meant",
+        lambda b: b.config("training: &x {epochs: *x}\n"),
+        "run.yaml: not valid YAML: its aliases expand to more than 100,000 values: write the values out",
     ),
     Row(
         "a Python object",
@@ -122,7 +141,7 @@ ROWS = [
     Row(
         "a configuration of a megabyte",
         lambda b: b.config("# " + "x" * 2**20),
-        "run.yaml: longer than 1,048,576 characters: no file of settings: give one that is",
+        "run.yaml: longer than 1,048,576 characters; expected a file of settings",
     ),
     Row(
         "a zero byte in a file's name",
@@ -136,19 +155,29 @@ ROWS = [
     ),
     Row(
         "a recipe with an unknown component",
-        lambda b: recipe(b, TERMS + "correct: label_revison\n"),
-        "unknown correct component 'label_revison': did you mean 'label_revision'? known: …",
+        lambda b: recipe(b, TERMS + "correction: label_revison\n"),
+        "unknown correction component 'label_revison': did you mean 'label_revision'? known: …",
     ),
     Row(
         "a recipe without a term",
-        lambda b: recipe(b, "correct: label_revision\n"),
-        "recipe my.yaml: terms: Field required (given: {'correct': 'label_revision'})",
+        lambda b: recipe(b, "correction: label_revision\n"),
+        "recipe my.yaml: terms is missing",
     ),
-    Row("an unknown verb", lambda b: ["distill"], "unknown verb 'distill': did you mean 'distill'? known: …"),
+    Row("an unknown verb", lambda b: ["distil"], "unknown verb 'distil': did you mean 'distill'? known: …"),
     Row(
         "a folder that is not empty",
         full,
         "out: not empty; a run never overwrites: choose another --out, or remove it first",
+    ),
+    Row(
+        "a run that was stopped in the folder",
+        lambda b: [*b.train()[:-1], b.without_student()],
+        "run: holds a stopped run: preceptor resume run, or choose another --out",
+    ),
+    Row(
+        "a student of a run that was stopped",
+        lambda b: ["evaluate", b.without_student()],
+        "run: no student yet: the run was stopped, or is going on: preceptor resume run",
     ),
     Row("a file where a folder belongs", taken, "out: is a file, a run needs a folder: choose another --out"),
     Row(

@@ -32,7 +32,7 @@ def order(first: int) -> np.ndarray:
 
 
 def scores(bench: Workbench, content: bytes) -> list[object]:
-    return ["selection", "--show", bench.file("scores.safetensors", content)]
+    return ["select", "--show", bench.file("scores.safetensors", content)]
 
 
 CACHE = {
@@ -50,12 +50,12 @@ def layout(**changes: int) -> dict[str, object]:
 ROWS = [
     Row(
         "logits with a NaN",
-        lambda b: b.taught_by(b.outputs(put(7, 2, np.nan)).logits),
+        lambda b: b.taught_by(b.outputs(put(7, 2, np.nan))),
         "said.npy: row 7: nan for class 2: expected finite numbers",
     ),
     Row(
         "logits with an infinity",
-        lambda b: b.taught_by(b.outputs(put(7, 2, np.inf)).logits),
+        lambda b: b.taught_by(b.outputs(put(7, 2, np.inf))),
         "said.npy: row 7: inf for class 2: expected finite numbers",
     ),
     Row(
@@ -68,7 +68,7 @@ ROWS = [
     ),
     Row(
         "probabilities that are none",
-        lambda b: b.taught_by(b.outputs().logits, "probabilities"),
+        lambda b: b.taught_by(b.outputs(), "probabilities"),
         (
             "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0: if "
             "these are logits, give them as logits"
@@ -111,7 +111,7 @@ ROWS = [
     ),
     Row(
         "logits that do not say what they are",
-        lambda b: b.distill(teacher=b.outputs().logits),
+        lambda b: b.distill(teacher=b.outputs()),
         "said.npy: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell",
     ),
     Row(
@@ -230,7 +230,7 @@ ROWS = [
     Row(
         "a card that divides by next to nothing",
         lambda b: b.distill(teacher=b.changed_card(std=[1e-45])),
-        "teacher/student.json: std.0: Input should be greater than or equal to 0.000000000001 (given: 1e-45)",
+        "teacher/student.json: std.0 is 1e-45; expected a number greater than or equal to 0.000000000001",
     ),
     Row(
         "a card with an unknown key",

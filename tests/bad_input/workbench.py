@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from preceptor.teachers.base import TeacherOutput
 from tests.cli.conftest import SMALL
 from tests.cli.slips import Bench
 
@@ -42,14 +41,12 @@ class Workbench(Bench):
         where = self.photos(**spoilt) if folder is None else folder
         return self.train("--data", f"folder:{where}", *arguments)
 
-    def outputs(
-        self, change: Callable[[np.ndarray], object] = lambda rows: None, classes: int = CLASSES
-    ) -> TeacherOutput:
+    def outputs(self, change: Callable[[np.ndarray], object] = lambda rows: None, classes: int = CLASSES) -> Path:
         """Logits of a made-up teacher of digits, changed in place."""
         rows = np.random.default_rng(0).normal(size=(IMAGES, classes)).astype(np.float32)
         change(rows)
         np.save(self.folder / "said.npy", rows)
-        return TeacherOutput(self.folder / "said.npy")
+        return self.folder / "said.npy"
 
     def right_of(self, images: np.ndarray, further: int = 0) -> Path:
         """Logits that are right, if images and classes are put into another order: row by row, and so much further."""
@@ -64,6 +61,13 @@ class Workbench(Bench):
         run = Path(shutil.copytree(self.sound_teacher, self.folder / folder))
         lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
         (run / "metrics.jsonl").write_text("".join(lines[:-1]))
+        return run
+
+    def without_student(self) -> Path:
+        """The same, before its end: it has written no student."""
+        run = self.stopped()
+        for name in ("student.safetensors", "student.json"):
+            (run / name).unlink()
         return run
 
     def table(self, **columns: object) -> Path:

@@ -45,6 +45,11 @@ COMPONENT_TYPES = [
         ("gone.onnx", "no such file"),
     ),
     Slip(
+        "an archive of arrays",
+        lambda b: b.distill("--teacher-output", "logits", teacher=b.file("logits.npz", b"PK")),
+        ("logits.npz", "cannot teach", "numpy.save"),
+    ),
+    Slip(
         "a file of weights",
         lambda b: b.distill(teacher=b.file("teacher.pt", b"PK")),
         ("teacher.pt", "not a kind of file that can teach", "FILE.onnx"),

@@ -100,8 +100,15 @@ class Slip:
 
 
 NAMES = [
-    Slip("verb", lambda b: ["distill"], ("unknown verb 'distill'", "did you mean 'distill'")),
-    Slip("flag", lambda b: b.train("--modle=x"), ("--modle=x", "preceptor train --help")),
+    Slip("verb", lambda b: ["distil"], ("unknown verb 'distil'", "did you mean 'distill'")),
+    Slip("flag", lambda b: b.train("--modle=x"), ("--modle", "did you mean --model?", "preceptor train --help")),
+    Slip(
+        "no abbreviated flag", lambda b: ["reproduce", "demo", "--data", "x"], ("unknown option --data", "--data-root")
+    ),
+    Slip("a flag twice", lambda b: b.train("--seed", "1", "--seed=2"), ("--seed is set twice",)),
+    Slip("a switch twice", lambda b: b.train("--quiet", "--quiet"), ("--quiet is set twice",)),
+    Slip("a flag and its key", lambda b: b.train("seed=2", "--seed", "1"), ("seed is set twice",)),
+    Slip("a key twice", lambda b: b.train("training.momentum=0", "training.momentum=1"), ("momentum is set twice",)),
     Slip("word", lambda b: ["evaluate", b.sound_teacher, "twice"], ("twice", "preceptor evaluate --help")),
     Slip("no out", lambda b: ["train"], ("--out", "preceptor train --help")),
     Slip("recipe", lambda b: b.distill("--recipe", "ka-pz"), ("unknown recipe 'ka-pz'", "did you mean 'ka-ps'")),
@@ -114,22 +121,39 @@ NAMES = [
     Slip(
         "component",
         lambda b: b.distill("recipe.correction=label_revison"),
-        ("unknown correct component 'label_revison'", "did you mean 'label_revision'"),
+        ("unknown correction component 'label_revison'", "did you mean 'label_revision'"),
     ),
     Slip(
         "option of a component",
         lambda b: b.distill("--recipe", "label-revision", "recipe.correction.etta=0.5"),
-        ("correct component 'label_revision' 'etta'", "did you mean 'eta'"),
+        ("correction component 'label_revision' 'etta'", "did you mean 'eta'"),
     ),
-    Slip("setting", lambda b: b.train("trian_images=9"), ("'trian_images'", "did you mean 'train_images'")),
-    Slip("group", lambda b: b.train("protocl.epochs=3"), ("'protocl'", "did you mean 'protocol'")),
-    Slip("protocol key", lambda b: b.train("training.epoch=3"), ("'epoch'", "did you mean 'epochs'")),
+    Slip("setting", lambda b: b.train("trian_images=9"), ("'trian_images'", "did you mean train_images?")),
+    Slip("group", lambda b: b.train("trainin.epochs=3"), ("'trainin'", "did you mean training?")),
+    Slip("a key without its group", lambda b: b.train("momentum=0"), ("did you mean training.momentum?",)),
+    Slip("a flag as a key", lambda b: b.train("lr=2"), ("did you mean training.learning_rate (--lr)?",)),
+    Slip(
+        "an option of a component without its place",
+        lambda b: b.distill("temperature=2"),
+        ("unknown key", "recipe.temperature.temperature?"),
+    ),
+    Slip("training key", lambda b: b.train("training.epoch=3"), ("'epoch'", "did you mean 'epochs'")),
     Slip("training", lambda b: b.train("--training", "standart"), ("'standart'", "did you mean 'standard'")),
     Slip("model", lambda b: b.train("--model", "convnett8"), ("model 'convnett8'", "did you mean 'convnet8'")),
     Slip("depth", lambda b: b.train("--model", "resnet21"), ("21", "6n+2")),
+    Slip(
+        "an ImageNet model",
+        lambda b: b.train("--model", "resnet18"),
+        ("18", "did you mean imagenet-resnet18 or torchvision:resnet18?"),
+    ),
+    Slip("a folder as data", lambda b: b.train("--data", b.folder), ("unknown data set", "did you mean folder:/")),
     Slip("data set", lambda b: b.train("--data", "digts"), ("unknown data set 'digts'", "did you mean 'digits'")),
     Slip("study", lambda b: ["reproduce", "demmo", "--out", b.out], ("unknown study 'demmo'", "did you mean 'demo'")),
-    Slip("precision", lambda b: b.train("--precision", "fp16"), ("precision", "'auto', 'fp32' or 'bf16'", "'fp16'")),
+    Slip(
+        "precision",
+        lambda b: b.train("--precision", "fp16"),
+        ("precision is 'fp16'; expected 'auto', 'fp32' or 'bf16'",),
+    ),
     Slip("compile", lambda b: b.train("--compile", "yes"), ("compile", "'auto', 'never'", "'yes'")),
     Slip("says", lambda b: b.distill("--teacher-output", "logit"), ("teacher_output", "'logits'", "'logit'")),
     Slip("mean", lambda b: b.distill("--ensemble-mean", "men"), ("ensemble_mean", "'probabilities'", "'men'")),
@@ -139,9 +163,19 @@ NAMES = [
 
 VALUES = [
     Slip("letters for a number", lambda b: b.train("--epochs", "ten"), ("--epochs", "'ten'", "--help")),
-    Slip("letters by key", lambda b: b.train("training.epochs=ten"), ("epochs", "integer", "'ten'")),
-    Slip("half an epoch", lambda b: b.train("training.epochs=1.5"), ("epochs", "integer", "1.5")),
-    Slip("no epoch", lambda b: b.train("--epochs", "0"), ("epochs", "greater than or equal to 1", "0")),
+    Slip(
+        "letters by key",
+        lambda b: b.train("training.epochs=ten"),
+        ("training.epochs is 'ten'; expected a whole number",),
+    ),
+    Slip(
+        "half an epoch", lambda b: b.train("training.epochs=1.5"), ("training.epochs is 1.5; expected a whole number",)
+    ),
+    Slip(
+        "no epoch",
+        lambda b: b.train("--epochs", "0"),
+        ("training.epochs is 0; expected a number greater than or equal to 1",),
+    ),
     Slip("negative rate", lambda b: b.train("--lr", "-0.1"), ("learning_rate", "greater than 0", "-0.1")),
     Slip("infinite rate", lambda b: b.train("--lr", "inf"), ("learning_rate", "finite")),
     Slip("NaN share", lambda b: b.train("--validation", "nan"), ("validation", "nan")),
@@ -291,7 +325,7 @@ FILES = [
     Slip(
         "key twice",
         lambda b: b.train("--config", b.file("a.yaml", b"seed: 1\nseed: 2\n")),
-        ("a.yaml", "'seed'", "twice"),
+        ("a.yaml", "duplicate key 'seed'"),
     ),
     Slip("not UTF-8", lambda b: b.train("--config", b.file("a.yaml", b"data: \xff\xfe\n")), ("a.yaml", "UTF-8")),
     Slip("a list", lambda b: b.train("--config", b.file("a.yaml", b"- seed\n")), ("a.yaml", "mapping")),

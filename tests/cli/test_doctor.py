@@ -19,7 +19,7 @@ def test_nothing_wrong(preceptor, able_teacher):  # noqa: F811
     done = preceptor("doctor", "--teacher", able_teacher, "--student", "convnet4", "--recipe", "ka-ps")
     assert (done.code, done.err) == (0, "")
     assert "ok       label order" in done.out
-    assert done.out.endswith("\n10 checks passed\n")
+    assert "\n10 checks passed\n" in done.out
 
 
 def test_a_problem_is_shown_with_its_remedy_and_ends_with_2(preceptor, shifted):
@@ -27,7 +27,7 @@ def test_a_problem_is_shown_with_its_remedy_and_ends_with_2(preceptor, shifted):
     assert done.code == 2
     assert "problem  label order" in done.out
     assert "-> bring its outputs, or the labels, into one order" in done.out
-    assert done.err == "preceptor: problems found: teacher accuracy, label order\n"
+    assert done.err == "preceptor: problems: teacher accuracy, label order\n"
 
 
 def test_json_for_scripts(preceptor, shifted):

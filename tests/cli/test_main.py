@@ -73,8 +73,8 @@ def test_every_verb_speaks_json(capsys, verb):
         (
             MemoryError("Unable to allocate 7.28 TiB for an array"),
             3,
-            "preceptor: out of memory (asked for 7.28 TiB at once): end what else runs on this machine, or use one "
-            "with more\n",
+            "preceptor: out of memory (asked for 7.28 TiB at once): end other processes on this machine, or use one "
+            "with more memory\n",
         ),
         (KeyboardInterrupt(), 130, "preceptor: interrupted\n"),
     ],
@@ -145,7 +145,7 @@ def python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
     """Also the help of a verb; counted by what is loaded, since a clock depends on the machine."""
-    heavy = "{'torch', 'numpy', 'scipy', 'sklearn', 'pydantic', 'yaml', 'rich', 'PIL', 'matplotlib'}"
+    heavy = "{'torch', 'numpy', 'filelock', 'scipy', 'sklearn', 'pydantic', 'yaml', 'rich', 'PIL', 'matplotlib'}"
     for arguments in (["--help"], *([verb, "--help"] for verb in VERBS)):
         code = (
             "import sys\nfrom preceptor.cli.main import main\n"
@@ -162,9 +162,9 @@ def test_as_a_module():
 
 
 def test_the_exit_code_reaches_the_shell():
-    done = python("-m", "preceptor", "distill")
+    done = python("-m", "preceptor", "distil")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("preceptor: unknown verb 'distill': did you mean 'distill'?")
+    assert done.stderr.startswith("preceptor: unknown verb 'distil': did you mean 'distill'?")
     assert done.stderr.count("\n") == 1
 
 
@@ -205,6 +205,15 @@ def test_ended_from_outside_it_leaves_nothing_half_written(tmp_path):
     assert (done.returncode, done.stdout) == (143, "")
     assert done.stderr == "preceptor: ended from outside\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "cp932", "ascii"])
+def test_letters_that_the_output_lacks_are_replaced(encoding, tmp_path, teacher):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for arguments in (["evaluate", str(teacher), "--no-page"], ["evaluate", str(tmp_path / "größe\u00a0x")]):
+        done = subprocess.run([sys.executable, "-m", "preceptor", *arguments], capture_output=True, env=environment)
+        assert b"Traceback" not in done.stderr
+        assert done.stderr.startswith(b"preceptor: ") or b"accuracy" in done.stdout
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a file as a shell does")

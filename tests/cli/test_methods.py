@@ -48,6 +48,14 @@ def test_the_stages_and_recipes_of_this_slice_are_there(listed):
     assert {"none", "kd", "label-revision", "ka-ps", "ka-lsr", "drop-wrong"} <= set(recipe_names())
 
 
+def test_every_setting_is_listed(preceptor):
+    settings = json.loads(preceptor("methods", "--settings", "--json").out)["settings"]
+    assert {"data", "training", "training.epochs", "seed"} <= {setting["key"] for setting in settings}
+    shown = preceptor("methods", "--settings").out
+    for setting in settings:
+        assert f"  {setting['key']} " in shown
+
+
 def test_the_list_for_people_names_everything_too(preceptor):
     done = preceptor("methods")
     assert (done.code, done.err) == (0, "")

@@ -56,7 +56,7 @@ def test_what_people_see(preceptor, teacher, tmp_path):
     assert "right on the 60 training images, wrong on" in done.out
     assert "trained on 60 images, last epoch" in done.out
     assert "held-out training images: " in done.out
-    assert f"test set, looked at once: {found.accuracy:.2%} of 449" in done.out
+    assert f"test set, used once: {found.accuracy:.2%} of 449" in done.out
     assert f"run folder: {tmp_path / 'student'}" in done.out
 
 
@@ -120,6 +120,30 @@ def test_quiet_says_nothing_but_what_was_asked_for(preceptor, teacher, tmp_path)
     assert done.out == f"accuracy {measure_student(teacher)[0].accuracy:.2%} of 449 images\n"
 
 
+def test_a_student_no_better_than_chance_is_told(preceptor, tmp_path):
+    """Also of classes of unequal size, where always the same answer is right on more than one in so many."""
+    diverged = ["train", "--model", "convnet4", *SMALL, "--lr", "1e-9"]
+    loud = preceptor(*diverged, "--out", tmp_path / "loud")
+    assert (loud.code, loud.err.count("\n")) == (0, 1)
+    assert loud.err.startswith("preceptor: warning: the student is no better than chance (")
+    warnings = only_json(preceptor(*diverged, "--json", "--out", tmp_path / "json"))["warnings"]
+    assert [line.split(" (")[0] for line in warnings] == ["the student is no better than chance"]
+
+
+def test_a_student_that_learned_is_not_warned_of(preceptor, tmp_path):
+    run = ["train", "--model", "convnet4", "--epochs", "3", "--device", "cpu", "--json", "--out", tmp_path / "run"]
+    assert only_json(preceptor(*run))["warnings"] == []
+
+
+@pytest.mark.usefixtures("torchvision_ops")
+def test_a_name_of_pretrained_weights_is_not_taken_in_silence(preceptor, tmp_path):
+    pytest.importorskip("timm")
+    model = "timm:resnet18.a1_in1k"
+    run = preceptor("train", "--model", model, "--train-images", "20", "--epochs", "1", "--out", tmp_path / "run")
+    assert run.code == 0
+    assert f"warning: {model} names pretrained weights, which are not used" in run.err
+
+
 def settings(folder) -> dict:
     return yaml.safe_load((folder / "run.yaml").read_text())["config"]
 
@@ -164,7 +188,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(preceptor, disti
 
 def test_a_recipe_of_ones_own(preceptor, teacher, tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("correct: probability_shift\nterms:\n  far: {loss: squared_error_logits, weight: 0.5}\n")
+    path.write_text("correction: probability_shift\nterms:\n  far: {loss: squared_error_logits, weight: 0.5}\n")
     done = preceptor("distill", "--teacher", teacher, "--recipe", path, *SMALL, "--out", tmp_path / "student", "--json")
     assert only_json(done)["teacher"]["images"] == 60
     line = json.loads((tmp_path / "student" / "metrics.jsonl").read_text().splitlines()[0])

@@ -12,7 +12,9 @@ FEW = ("--train-images", "60", "--device", "cpu")
 @pytest.fixture
 def scored(preceptor, teacher, tmp_path):
     file = tmp_path / "scores.safetensors"
-    done = preceptor("select", "--teacher", teacher, "--select", "el2n", *FEW, "--out", file, "keep=0.5", "ascending=true")
+    done = preceptor(
+        "select", "--teacher", teacher, "--select", "el2n", *FEW, "--out", file, "keep=0.5", "ascending=true"
+    )
     assert done.code == 0, done.err
     return file, done
 
@@ -45,7 +47,7 @@ def test_distill_uses_the_file(scored, preceptor, teacher, tmp_path):
     chosen = ("recipe.selection={name: el2n, keep: 0.25}", "training.epochs=1", "--student", "convnet4")
     done = preceptor("distill", "--teacher", teacher, "--recipe", "ds", "--scores", file, *FEW, *chosen, "--out", out)
     assert done.code == 0, done.err
-    assert "selected: the teacher taught 15 of them, the labels alone the others" in done.out
+    assert "selected: 15 of them distilled, the others trained on their labels alone" in done.out
     used = load_scores(out / "scores.safetensors")
     assert used.score.tolist() == load_scores(file).score.tolist()
 

@@ -13,7 +13,7 @@ def _recipes() -> list[bytes]:
 
 def _settings() -> list[bytes]:
     return [
-        b"data: digits\nseed: 1\nrecipe: kd\nprotocol: {epochs: 3, learning_rate: 1e-3}\n",
+        b"data: digits\nseed: 1\nrecipe: kd\ntraining: {epochs: 3, learning_rate: 1e-3}\n",
         b"base: &b {name: kl}\nrecipe: {terms: {kl: {loss: *b, weight: 0.5}}}\nvalidation: 0.2\n",
         b"teacher: [a, b]\nensemble_weights: [1, 2]\nteacher_normalization: {mean: [0.5], std: [0.1]}\n",
     ]

@@ -295,7 +295,8 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "preceptor", *arguments]
 
 
-def test_sigterm_leaves_a_checkpoint_and_an_exit_code_of_its_own(tmp_path):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_signal_leaves_a_checkpoint_and_an_exit_code_of_its_own(tmp_path, name):
     out = str(tmp_path / "run")
     process = subprocess.Popen(
         command("train", "--model", "convnet4", "--epochs", "2000", "--quiet", "--device", "cpu", "--out", out),
@@ -305,7 +306,7 @@ def test_sigterm_leaves_a_checkpoint_and_an_exit_code_of_its_own(tmp_path):
     until = time.monotonic() + 120
     while not (tmp_path / "run/metrics.jsonl").exists() and time.monotonic() < until:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(getattr(signal, name))
     _, said = process.communicate()
     assert process.returncode == 4
     assert "stopped, with a checkpoint in" in said

@@ -84,11 +84,11 @@ ESCAPE = "\x1b[2J"
 
 
 def test_a_score_file_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
-    origin = {"name": ESCAPE, "options": {ESCAPE: ESCAPE}, "data": ESCAPE, "data_fingerprint": "", "size": 3}
+    origin = {"component": ESCAPE, "options": {ESCAPE: ESCAPE}, "data": ESCAPE, "data_fingerprint": "", "size": 3}
     origin |= {"teacher_fingerprint": "", "held_out": 0, "checkpoints": 1, "seed": 0, "preceptor": "0"}
     tensors = {"index": torch.arange(3), "score": torch.zeros(3), "selected": torch.ones(3, dtype=torch.bool)}
     (tmp_path / "scores.safetensors").write_bytes(save(tensors, {"preceptor-scores": json.dumps(origin)}))
-    outcome = preceptor("selection", "--show", tmp_path / "scores.safetensors")
+    outcome = preceptor("select", "--show", tmp_path / "scores.safetensors")
     assert outcome.code == 0
     assert "\\x1b[2J" in outcome.out
     assert "\x1b" not in outcome.out

@@ -106,6 +106,32 @@ def test_a_signal_stops_it_and_a_second_one_ends_it_at_once(tmp_path, number):
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1"])
+def test_a_dropped_connection_and_a_time_limit_stop_it_too(tmp_path, name):
+    number, keeper = getattr(signal, name), CheckpointCallback(tmp_path)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with stopping_on_signals(keeper):
+            for received in (number, number, signal.SIGTERM):  # as when a system shuts down
+                signal.raise_signal(received)
+            assert keeper.stopping.is_set()
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+def test_under_nohup_a_dropped_connection_stops_nothing(tmp_path):
+    keeper, before = CheckpointCallback(tmp_path), signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping_on_signals(keeper):
+            signal.raise_signal(signal.SIGHUP)
+            assert not keeper.stopping.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"PK\x03\x04", pickle.dumps({"epoch": 1}, 2), pickle.dumps(print, 2)],

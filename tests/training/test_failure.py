@@ -21,7 +21,11 @@ def failure() -> FailureReport:
     told: list[FailureReport] = []
     with pytest.raises(NotFinite):
         train(
-            [make_student("kd")], images=IMAGES, training=TRAINING, teacher=NanTeacher(met_at(4)), on_failure=told.append
+            [make_student("kd")],
+            images=IMAGES,
+            training=TRAINING,
+            teacher=NanTeacher(met_at(4)),
+            on_failure=told.append,
         )
     return told[0]
 

@@ -100,7 +100,12 @@ class AfterEpochs(Callback):
 def test_the_callers_generators_go_on_unaffected():
     torch.manual_seed(7)
     before, after = torch.get_rng_state(), []
-    train([dropping_pupil("none")], images=32, seed=3, callbacks=[AfterEpochs(lambda _: after.append(torch.get_rng_state()))])
+    train(
+        [dropping_pupil("none")],
+        images=32,
+        seed=3,
+        callbacks=[AfterEpochs(lambda _: after.append(torch.get_rng_state()))],
+    )
     assert len(after) == 2
     assert all(torch.equal(state, before) for state in [*after, torch.get_rng_state()])
 

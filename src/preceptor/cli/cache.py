@@ -171,10 +171,10 @@ _ACTS = {"plan": _plan, "fill": _fill, "info": _info, "verify": _verify}
 
 
 def _config(arguments: argparse.Namespace) -> "RunConfig":
-    from preceptor.cli.options import given_settings
+    from preceptor.cli.options import command_settings
     from preceptor.run import resolve
 
-    return resolve({"recipe": "kd"}, given_settings(arguments))
+    return resolve({"recipe": "kd"}, command_settings(arguments))
 
 
 class _Progress:

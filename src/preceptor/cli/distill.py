@@ -12,24 +12,26 @@ EXAMPLES = """examples:
   preceptor distill --teacher runs/teacher --teacher runs/other --recipe kd --out runs/from-two
   preceptor distill --config runs/kd/run.yaml --seed 1 --out runs/kd-seed-1
 
-A cache in --cache is made where there is none and filled with what the run asks; one that is filled enough teaches
-without --teacher. A .npy or .parquet file says the same of every view of an image: with augment=false the student is
-shown what its teacher saw.
+--cache makes a missing cache and fills it with the outputs that the run queries; a cache that holds them all needs no
+--teacher. A .npy or .parquet file holds one output an image, whatever its view: augment=false trains on the unaugmented
+images.
 """
+
+DEFAULTS = {"student": "convnet8", "recipe": "kd"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_run_options, add_student_options, add_teacher_options
+    from preceptor.cli.options import STUDENT, add_run_options, add_settings, add_teacher_options
 
     parser.epilog = EXAMPLES
-    add_student_options(parser)
+    add_settings(parser.add_argument_group("student"), STUDENT, defaults=DEFAULTS)
     add_teacher_options(parser)
     add_run_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Distil and show."""
+    """Distill and show."""
     from preceptor.cli.training import train_and_show
 
-    train_and_show(arguments, {"student": "convnet8", "recipe": "kd"})
+    train_and_show(arguments, DEFAULTS)

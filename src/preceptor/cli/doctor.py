@@ -1,9 +1,8 @@
-"""``preceptor doctor``: checks of a run before it is trained."""
+"""``preceptor doctor``: checks of a run's data, teacher and settings before training."""
 
 import argparse
-import json
-import sys
 import textwrap
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from preceptor.errors import InputError
@@ -17,21 +16,22 @@ EXAMPLES = """examples:
   preceptor doctor --teacher big.onnx --teacher-output logits --data folder:photos --json
   preceptor doctor --config runs/kd/run.yaml --quick
 
-Takes what preceptor distill takes, but for --out: nothing is written, and only a copy of the student is
-trained, for a few steps. Ends with 0 without a problem, warnings or not, and with 2 with one.
+Takes the options of preceptor distill but --out: it writes nothing, and trains only a copy for a few steps. Exit code
+0: no problem, with or without warnings; 2: a problem.
 """
 
+DEFAULTS = {"student": "convnet8", "recipe": "kd"}
 WIDTH = 100
 INDENT = 27
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_run_options, add_student_options, add_teacher_options
+    from preceptor.cli.options import STUDENT, add_run_options, add_settings, add_teacher_options
 
     parser.epilog = EXAMPLES
-    parser.add_argument("--quick", action="store_true", help="only the checks that every distill makes when it starts")
-    add_student_options(parser)
+    parser.add_argument("--quick", action="store_true", help="only the checks that every distill starts with")
+    add_settings(parser.add_argument_group("student"), STUDENT, defaults=DEFAULTS)
     add_teacher_options(parser)
     add_run_options(parser, writes=False)
 
@@ -40,42 +40,32 @@ def run(arguments: argparse.Namespace) -> None:
     """Examine and show.
 
     Raises:
-        InputError: a problem was found, after all findings were shown.
+        InputError: there is a problem; all findings have been shown.
     """
-    from preceptor.cli.options import given_settings
-    from preceptor.run import read_config, resolve
+    from preceptor.cli.printing import show
+    from preceptor.cli.training import resolve_settings
     from preceptor.run.doctor import examine
 
-    content = {"student": "convnet8", "recipe": "kd"}
-    content |= read_config(arguments.config) if arguments.config else {}
-    diagnosis = examine(resolve(content, given_settings(arguments)), quick=arguments.quick)
-    if arguments.json:
-        json.dump(diagnosis.plain(), sys.stdout, allow_nan=False)
-        print()
-    elif not arguments.quiet:
-        _show(diagnosis)
+    diagnosis = examine(resolve_settings(arguments, DEFAULTS), quick=arguments.quick)
+    show(arguments, diagnosis.plain, lambda: _lines(diagnosis))
     problems = diagnosis.of("problem")
+    if problems and arguments.quiet and not arguments.json:
+        raise InputError("; ".join(finding.line() for finding in problems))
     if problems:
-        told = arguments.json or not arguments.quiet
-        raise InputError(
-            f"problems found: {', '.join(finding.name for finding in problems)}"
-            if told
-            else "; ".join(finding.line() for finding in problems)
-        )
+        raise InputError(f"problems: {', '.join(finding.name for finding in problems)}")
 
 
-def _show(diagnosis: "Diagnosis") -> None:
+def _lines(diagnosis: "Diagnosis") -> Iterator[str]:
     for finding in diagnosis.findings:
-        _wrapped(f"{finding.status:<9}{finding.name:<18}", finding.message)
+        yield from _wrapped(f"{finding.status:<9}{finding.name:<18}", finding.message)
         if finding.remedy:
-            _wrapped(" " * (INDENT - 3) + "-> ", finding.remedy)
-    problems, warnings = len(diagnosis.of("problem")), len(diagnosis.of("warning"))
-    fine = len(diagnosis.findings) - problems - warnings
-    if problems or warnings:
-        print(f"problems: {problems}, warnings: {warnings}, passed: {fine}")
-    else:
-        print(f"{fine} checks passed")
+            yield from _wrapped(" " * (INDENT - 3) + "-> ", finding.remedy)
+    counts = {"problem": len(diagnosis.of("problem")), "warning": len(diagnosis.of("warning"))}
+    counts = {name: count for name, count in counts.items() if count}
+    passed = len(diagnosis.findings) - sum(counts.values())
+    shown = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items()]
+    yield ", ".join([*shown, f"{passed} check{'' if passed == 1 else 's'} passed"])
 
 
-def _wrapped(before: str, text: str) -> None:
-    print(textwrap.fill(" ".join(text.split()), WIDTH, initial_indent=before, subsequent_indent=" " * INDENT))
+def _wrapped(before: str, text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), WIDTH, initial_indent=before, subsequent_indent=" " * INDENT)

@@ -1,41 +1,110 @@
-"""Options that verbs share, and how they become a run's configuration."""
+"""Options that verbs share. Those of a run's settings are made from the settings' own declarations."""
 
 import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from preceptor.errors import InputError
+from preceptor.settings import Setting, read_settings
 
 if TYPE_CHECKING:
     from preceptor.run.measure import Shown
 
-FLAGS = {
-    "data": "data",
-    "data_root": "data_root",
-    "download": "download",
-    "image_size": "image_size",
-    "skip_bad_images": "skip_bad_images",
-    "train_labels": "train_labels",
-    "train_images": "train_images",
-    "validation": "validation",
-    "student": "student",
-    "teacher": "teacher",
-    "teacher_output": "teacher_output",
-    "ensemble_mean": "ensemble_mean",
-    "cache": "cache",
-    "cache_top_k": "cache_top_k",
-    "recipe": "recipe",
-    "training": "training",
-    "epochs": "training.epochs",
-    "batch_size": "training.batch_size",
-    "lr": "training.learning_rate",
-    "seed": "seed",
-    "split_seed": "split_seed",
-    "device": "device",
-    "precision": "precision",
-    "compile": "compile",
-    "keep_checkpoints": "keep_checkpoints",
-    "scores": "scores",
-}
-"""Command-line flag to key of the configuration."""
+DATA = ("data", "data_root", "download", "image_size", "skip_bad_images")
+SPLIT = ("train_labels", "train_images", "validation", "split_seed")
+STUDENT = ("student", "recipe", "scores")
+TEACHER = ("teacher", "teacher_output", "ensemble_mean")
+CACHE = ("cache", "cache_top_k")
+TRAINING = ("training", "training.epochs", "training.batch_size", "training.learning_rate", "seed", "keep_checkpoints")
+SPEED = ("device", "precision", "compile")
+
+
+def add_settings(
+    parser: argparse._ActionsContainer,
+    keys: Iterable[str],
+    *,
+    flags: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> None:
+    """Add a flag for each of some settings; a flag that is not used leaves the setting alone.
+
+    Args:
+        parser: to add to, or a group of it.
+        keys: of the settings, such as ``data`` or ``training.epochs``; also the flags' names in the parsed arguments.
+        flags: by key, where a verb names one otherwise.
+        defaults: by key, where the verb's is not the setting's own; shown only.
+    """
+    settings, flags, defaults = read_settings(), flags or {}, defaults or {}
+    for key in keys:
+        setting, text = settings[key], settings[key].explained(defaults.get(key)).replace("%", "%%")
+        parser.add_argument(flags.get(key, setting.flag), dest=key, help=text or None, **_reading(setting))
+
+
+def _reading(setting: Setting) -> dict[str, Any]:
+    """How argparse reads a setting. Ranges and choices are left to the model, which also checks files and key=value."""
+    if "boolean" in setting.types:
+        return {"action": "store_true", "default": None}
+    if "integer" in setting.types:
+        return {"type": int, "metavar": "N"}
+    if "number" in setting.types:
+        return {"type": float, "metavar": "X"}
+    several = {"action": "append"} if {"string", "array"} <= set(setting.types) else {}
+    return {**several, "metavar": setting.flag.rpartition("-")[2].upper()}
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Which data set, and where it is."""
+    add_settings(parser.add_argument_group("data"), DATA)
+
+
+def add_teacher_options(parser: argparse.ArgumentParser, cache: bool = True) -> None:
+    """Which teacher, and through which cache where the verb is not about one itself."""
+    add_settings(parser.add_argument_group("teacher"), TEACHER + (CACHE if cache else ()))
+
+
+def add_speed_options(group: argparse._ActionsContainer) -> None:
+    """Where and how networks compute."""
+    add_settings(group, SPEED)
+
+
+def add_run_options(
+    parser: argparse.ArgumentParser, *, writes: bool = True, defaults: Mapping[str, Any] | None = None
+) -> None:
+    """The options that train, distill and doctor share.
+
+    Args:
+        parser: of the verb.
+        writes: whether the verb leaves a run's folder.
+        defaults: of the verb, by setting.
+    """
+    add_data_options(parser)
+    add_settings(parser.add_argument_group("training"), (*SPLIT, *TRAINING, *SPEED), defaults=defaults)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings, or a run's run.yaml")
+    if writes:
+        add_checkpoint_option(parser)
+        parser.add_argument("--profile", action="store_true", help="write where the time of some steps went")
+        parser.add_argument(
+            "--out", type=Path, required=True, metavar="DIR", help="folder for the run; must be empty or absent"
+        )
+    add_overrides(parser)
+    add_output_options(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser, what: str = "any setting, such as training.momentum=0.8") -> None:
+    """Settings as ``key=value``."""
+    parser.add_argument("override", nargs="*", metavar="key=value", help=what)
+
+
+def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    """How often to write a checkpoint."""
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="time between checkpoints, from which preceptor resume continues (default 60)",
+    )
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -44,23 +113,27 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Which data set, and where it lies."""
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data", help="digits, mnist, fashion-mnist, cifar10, cifar100, arrays:FILE.npz or folder:DIR (default digits)"
-    )
-    group.add_argument(
-        "--data-root", help="where named data sets lie (default $PRECEPTOR_DATA, else ~/.cache/preceptor/data)"
-    )
-    group.add_argument("--download", action="store_true", default=None, help="fetch a named data set that is not there")
-    group.add_argument("--image-size", type=int, help="resize the images of a folder to this side, in pixels")
-    group.add_argument(
-        "--skip-bad-images",
-        action="store_true",
-        default=None,
-        help="leave out images of a folder that cannot be used, and say which (default: refuse the folder)",
-    )
+def flag_settings(arguments: argparse.Namespace) -> list[tuple[str, Any]]:
+    """The settings set by flags, as dotted keys and values."""
+    flags = [(key, getattr(arguments, key, None)) for key in read_settings()]
+    return [(key, value) for key, value in flags if value is not None]
+
+
+def command_settings(arguments: argparse.Namespace) -> list[tuple[str, Any]]:
+    """The settings set by flags and by ``key=value``, as dotted keys and values.
+
+    Raises:
+        InputError: one that is set twice, or is no ``key=value``.
+    """
+    from preceptor.config import parse_override
+
+    settings = flag_settings(arguments)
+    for text in arguments.override:
+        key, value = parse_override(text)
+        if any(key == other for other, _ in settings):
+            raise InputError(f"{text}: {key} is set twice: give it once")
+        settings.append((key, value))
+    return settings
 
 
 def shown_student(arguments: argparse.Namespace) -> "Shown":
@@ -76,91 +149,3 @@ def shown_student(arguments: argparse.Namespace) -> "Shown":
         skip_bad_images=bool(arguments.skip_bad_images),
         split=arguments.split,
     )
-
-
-def add_teacher_options(parser: argparse.ArgumentParser, cache: bool = True) -> None:
-    """Who teaches, and through which cache where the verb is not about one itself."""
-    group = parser.add_argument_group("teacher")
-    group.add_argument(
-        "--teacher",
-        action="append",
-        help="run folder (preceptor train makes one), FILE.onnx, or FILE.npy or FILE.parquet of what it said of each "
-        "training image; give it several times for an ensemble",
-    )
-    group.add_argument(
-        "--teacher-output", help="what the numbers of .onnx, .npy and .parquet are: logits, probabilities"
-    )
-    group.add_argument("--ensemble-mean", help="of several teachers: probabilities (default) or logits")
-    if cache:
-        group.add_argument(
-            "--cache", help="folder that keeps what the teacher says, so that it is asked once (preceptor cache)"
-        )
-        group.add_argument("--cache-top-k", type=int, help="a cache to be made keeps the largest logits alone")
-
-
-def add_speed_options(group: argparse._ActionsContainer) -> None:
-    """Where and how networks compute."""
-    group.add_argument("--device", help="auto (default), cpu or cuda")
-    group.add_argument(
-        "--precision", help="auto (default: bf16 where the device has units for it, else fp32), fp32 or bf16"
-    )
-    group.add_argument("--compile", help="auto (default: where the run is long enough to pay for it), never or always")
-
-
-def add_student_options(parser: argparse.ArgumentParser) -> None:
-    """Who is taught, and how."""
-    parser.add_argument(
-        "--student", help="architecture: resnet8, resnet8x4, convnet8, timm:NAME, ... (default convnet8)"
-    )
-    parser.add_argument("--recipe", help="a recipe's name (see preceptor methods) or a .yaml file (default kd)")
-    parser.add_argument("--scores", help="score file for the recipe's selection (preceptor select writes one)")
-
-
-def add_run_options(parser: argparse.ArgumentParser, writes: bool = True) -> None:
-    """Everything else that train and distill share; without what is for a run that leaves a folder, if it does not."""
-    add_data_options(parser)
-    group = parser.add_argument_group("training")
-    group.add_argument("--train-labels", help=".npy file of labels to train on in place of the data set's own")
-    group.add_argument("--train-images", type=int, help="train on a stratified subset of this many images")
-    group.add_argument("--validation", type=float, help="share of training images held out (default 0.1)")
-    group.add_argument("--training", help="short (20 epochs, cosine; default) or standard (240 epochs, steps)")
-    group.add_argument("--epochs", type=int)
-    group.add_argument("--batch-size", type=int)
-    group.add_argument("--lr", type=float, help="learning rate at the start (default 0.05)")
-    group.add_argument("--seed", type=int, help="of weights, order and views (default 0)")
-    group.add_argument("--split-seed", type=int, help="of what is held out; keep the teacher's (default 0)")
-    add_speed_options(group)
-    group.add_argument("--keep-checkpoints", type=int, help="keep so many moments of the training (default none)")
-    parser.add_argument("--config", type=Path, help="a YAML file of settings, or the run.yaml of an earlier run")
-    if writes:
-        add_checkpoint_option(parser)
-        parser.add_argument("--profile", action="store_true", help="write where the time of some steps went")
-        parser.add_argument("--out", type=Path, required=True, help="folder for the run; must be empty or absent")
-    parser.add_argument(
-        "override", nargs="*", metavar="key=value", help="any setting, for example training.momentum=0.8"
-    )
-    add_output_options(parser)
-
-
-def flag_settings(arguments: argparse.Namespace) -> list[tuple[str, Any]]:
-    """The settings given as flags, as dotted overrides."""
-    flags = [(key, getattr(arguments, flag, None)) for flag, key in FLAGS.items()]
-    return [(key, value) for key, value in flags if value is not None]
-
-
-def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
-    """How often to keep what a stopped run goes on from."""
-    parser.add_argument(
-        "--checkpoint-every",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
-        help="time between checkpoints, from which preceptor resume goes on (default 60)",
-    )
-
-
-def given_settings(arguments: argparse.Namespace) -> list[tuple[str, Any]]:
-    """The settings given as flags, then those given as ``key=value``, as dotted overrides."""
-    from preceptor.config import parse_override
-
-    return flag_settings(arguments) + [parse_override(text) for text in arguments.override]

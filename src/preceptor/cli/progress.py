@@ -1,8 +1,9 @@
-"""Progress bars on standard error: of one training run, and of a study."""
+"""Progress bars on standard error: of a training run, and of any other work on images."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -17,6 +18,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from preceptor.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from preceptor.training import Step, Trainer
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -24,13 +30,18 @@ class _Rate(ProgressColumn):
 
 
 SECONDS_BETWEEN_LINES = 30.0
-"""Where there is no terminal to draw on, a line is written this often."""
+"""Time between lines where there is no terminal to draw on."""
 
 
-class _Bar:
-    """A bar with images a second and the time left; plain lines where there is no terminal, nothing when quiet."""
+class ImageBar:
+    """A bar with images a second and the time left; plain lines where there is no terminal, nothing when quiet.
 
-    def __init__(self, *columns: ProgressColumn, quiet: bool) -> None:
+    Args:
+        columns: further ones, after the usual.
+        quiet: draw nothing.
+    """
+
+    def __init__(self, *columns: ProgressColumn, quiet: bool = False) -> None:
         console = Console(stderr=True, soft_wrap=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -58,29 +69,42 @@ class _Bar:
     ) -> None:
         self._progress.stop()
 
-    def _begin(self, title: str, images: int, **fields: Any) -> None:
+    def start(self, name: str, images: int, **fields: Any) -> None:
+        """Start a new bar over so many images."""
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(title, total=images, **fields)
+        self._task = self._progress.add_task(name, total=images, **fields)
 
-    def _update(self, images: int, **fields: Any) -> None:
-        assert self._task is not None, "begin comes first"
+    def advance(self, images: int, **fields: Any) -> None:
+        """Move on by so many images."""
+        assert self._task is not None, "start comes first"
         self._progress.update(self._task, advance=images, **fields)
         if self._writes_lines and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             self._progress.console.print(plain_line(self._progress.tasks[0]), highlight=False)
 
+    def move_to(self, images: int) -> None:
+        """Move to so many images in all."""
+        assert self._task is not None, "start comes first"
+        self._progress.update(self._task, completed=images)
+
+    begin_study = begin_case = start  # the names that studies and benches call it by
+
+    def begin_images(self, images: int) -> None:
+        """Start a bar over images to predict."""
+        self.start("predicting", images)
+
 
 def plain_line(task: Task) -> str:
-    """What a bar shows, as a line of text."""
+    """A bar as a line of text."""
     rate = f"{task.speed:,.0f} images/s" if task.speed else ""
     left = f"{task.time_remaining / 60:.0f} min left" if task.time_remaining is not None else ""
     shown = [task.fields.get("epoch", ""), f"{task.percentage:.0f} %", rate, left, task.fields.get("losses", "")]
     return f"{task.description}: {', '.join(part for part in shown if part)}"
 
 
-class ProgressBar(_Bar):
-    """A training run: also the epoch and the loss terms.
+class ProgressBar(ImageBar, Callback):
+    """The bar of a training run, with the epoch and the losses too.
 
     Args:
         title: shown before the bar.
@@ -92,74 +116,25 @@ class ProgressBar(_Bar):
             TextColumn("{task.fields[epoch]}"), TextColumn("{task.fields[losses]}", style="dim"), quiet=quiet
         )
         self._title = title
-        self._epochs = 0
 
-    def begin(self, epochs: int, steps: int, images: int) -> None:
+    def on_train_start(self, trainer: "Trainer") -> None:
         """Start a bar over all images of all epochs."""
-        self._epochs = epochs
-        self._begin(self._title, epochs * images, epoch="", losses="")
+        self.start(self._title, trainer.config.epochs * len(trainer.data.index), epoch="", losses="")
 
-    def step(self, epoch: int, images: int) -> None:
-        """Move on by so many images."""
-        self._update(images, epoch=f"epoch {epoch}/{self._epochs}")
+    def on_epoch_start(self, trainer: "Trainer", epoch: int, first: int) -> None:
+        """On a resume, count what was done before."""
+        self.move_to(epoch * len(trainer.data.index) + first * trainer.config.batch_size)
 
-    def losses(self, pupil: str, losses: dict[str, float]) -> None:
-        """Show the pupil's mean losses of this epoch so far."""
-        self._update(0, losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+    def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
+        """Move on by a batch."""
+        self.advance(len(step.batch.label), epoch=f"epoch {step.epoch + 1}/{trainer.config.epochs}")
 
-
-class StudyBar(_Bar):
-    """A study: all images of all seeds.
-
-    Args:
-        quiet: draw nothing.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        super().__init__(quiet=quiet)
-
-    def begin_study(self, name: str, images: int) -> None:
-        """Start a bar over all images of all seeds."""
-        self._begin(name, images)
-
-    def advance(self, images: int) -> None:
-        """Move on by so many images."""
-        self._update(images)
+    def on_log(self, trainer: "Trainer", losses: Mapping[str, Mapping[str, float]]) -> None:
+        """Show the mean losses of the epoch so far."""
+        means = [f"{name} {value:.3f}" for student in losses.values() for name, value in student.items()]
+        self.advance(0, losses=" ".join(means))
 
 
-class BenchBar(_Bar):
-    """A bench: all images that go through all variants of a case, in all rounds.
-
-    Args:
-        quiet: draw nothing.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        super().__init__(quiet=quiet)
-
-    def begin_case(self, name: str, images: int) -> None:
-        """Start a bar over all images of the case."""
-        self._begin(name, images)
-
-    def advance(self, images: int) -> None:
-        """Move on by so many images."""
-        self._update(images)
-
-
-class PredictionBar(_Bar):
-    """Images that a student is asked about.
-
-    Args:
-        quiet: draw nothing.
-    """
-
-    def __init__(self, quiet: bool = False) -> None:
-        super().__init__(quiet=quiet)
-
-    def begin_images(self, images: int) -> None:
-        """Start a bar over so many images."""
-        self._begin("predicting", images)
-
-    def advance(self, images: int) -> None:
-        """Move on by so many images."""
-        self._update(images)
+StudyBar: TypeAlias = ImageBar
+BenchBar: TypeAlias = ImageBar
+PredictionBar: TypeAlias = ImageBar

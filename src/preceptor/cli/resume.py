@@ -1,36 +1,49 @@
-"""``preceptor resume``: go on with a run that was stopped."""
+"""``preceptor resume``: continue a run that was stopped."""
 
 import argparse
 from pathlib import Path
 
 EXAMPLES = """examples:
   preceptor resume runs/student
+  preceptor resume runs/student --data folder:/new/place/photos
   preceptor resume runs/student --checkpoint-every 600
 
-A run that is stopped by Ctrl-C or SIGTERM writes a checkpoint and leaves with exit code 4; one that is killed, or cut
-off by the power, has its last checkpoint. It ends in the same bits as one that was never stopped.
+A run stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 writes a checkpoint and exits with 4; one that was killed has its
+last checkpoint. A resumed run ends in the same bits as one that was never stopped.
 """
+
+PLACES = ("data", "data_root", "teacher", "cache", "device")
+"""Settings that say where something is: it may have moved. That it is the same is checked by its fingerprint."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_checkpoint_option, add_output_options
+    from preceptor.cli.options import add_checkpoint_option, add_output_options, add_settings
 
     parser.epilog = EXAMPLES
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
+    add_settings(parser.add_argument_group("where things are now (default: where the run found them)"), PLACES)
     add_checkpoint_option(parser)
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Go on and show."""
+    """Continue and show."""
+    from preceptor.cli.options import flag_settings
     from preceptor.cli.progress import ProgressBar
-    from preceptor.cli.training import show
+    from preceptor.cli.training import show_result
+    from preceptor.errors import InputError
     from preceptor.run import resume, stopped_run
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()
-    config, _ = stopped_run(arguments.folder)
+    moved = flag_settings(arguments)
+    config, _ = stopped_run(arguments.folder, moved)
+    kind, _, place = config.data.partition(":")
+    needed = [(f"--data {kind}:", Path(place).expanduser())] if place else []
+    for option, path in [*needed, *(("--teacher ", teacher) for teacher in config.teachers)]:
+        if not path.exists():
+            raise InputError(f"{path}: no longer there: preceptor resume {arguments.folder} {option}NEW_PLACE")
     with ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar:
-        result = resume(arguments.folder, bar, checkpoint_seconds=arguments.checkpoint_every)
-    show(result, config, arguments)
+        result = resume(arguments.folder, [bar], checkpoint_seconds=arguments.checkpoint_every, moved=moved)
+    show_result(result, config, arguments)

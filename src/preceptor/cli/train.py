@@ -1,4 +1,4 @@
-"""``preceptor train``: a network by labels alone, for example a teacher."""
+"""``preceptor train``: a network on labels alone, for example a teacher."""
 
 import argparse
 
@@ -8,17 +8,15 @@ EXAMPLES = """examples:
   preceptor train --data folder:photos --image-size 64 --model resnet20 --training standard --out runs/photos
 """
 
+DEFAULTS = {"student": "convnet32", "recipe": "none"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_run_options
+    from preceptor.cli.options import add_run_options, add_settings
 
     parser.epilog = EXAMPLES
-    parser.add_argument(
-        "--model",
-        dest="student",
-        help="resnet20, resnet32x4, convnet8, timm:NAME, torchvision:NAME (default convnet32)",
-    )
+    add_settings(parser, ["student"], flags={"student": "--model"}, defaults=DEFAULTS)
     add_run_options(parser)
 
 
@@ -26,4 +24,4 @@ def run(arguments: argparse.Namespace) -> None:
     """Train and show."""
     from preceptor.cli.training import train_and_show
 
-    train_and_show(arguments, {"student": "convnet32", "recipe": "none"})
+    train_and_show(arguments, DEFAULTS)

@@ -1,91 +1,129 @@
-"""What train and distill share: resolve the settings, run, show."""
+"""The work of ``preceptor train``, ``distill`` and ``resume``: resolve the settings, run, show the result."""
 
 import argparse
-import json
-import sys
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from preceptor.cli.printing import note, show
+
 if TYPE_CHECKING:
+    from preceptor.metrics import Metrics
     from preceptor.run import RunConfig, RunResult
     from preceptor.run.doctor import Finding
     from preceptor.teachers import TeacherCheck
 
 
-def train_and_show(arguments: argparse.Namespace, defaults: dict[str, Any]) -> None:
-    """Run with the settings given, on top of a configuration file and the verb's defaults."""
-    from preceptor.cli.options import given_settings
+def resolve_settings(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> "RunConfig":
+    """The settings of a command: its flags and ``key=value`` over its ``--config`` file over the verb's defaults."""
+    from preceptor.cli.options import command_settings
+    from preceptor.run import read_config, resolve
+
+    content = {**defaults, **(read_config(arguments.config) if arguments.config else {})}
+    return resolve(content, command_settings(arguments), str(arguments.config or "the configuration"))
+
+
+def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> None:
+    """Train as the command asks, and show the result."""
     from preceptor.cli.progress import ProgressBar
-    from preceptor.run import read_config, resolve, run
+    from preceptor.run import run
+    from preceptor.run.doctor import Finding
     from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
 
     tune_malloc()
-    content = {**defaults, **(read_config(arguments.config) if arguments.config else {})}
-    config = resolve(content, given_settings(arguments), str(arguments.config or "the configuration"))
+    config = resolve_settings(arguments, defaults)
     silent = arguments.quiet or arguments.json
+    if not silent:
+        _note_warnings(_warnings_before(config))
     findings: list[Finding] = []
 
-    def tell(finding: "Finding") -> None:
+    def on_finding(finding: Finding) -> None:
         findings.append(finding)
         if not silent:
-            warn(finding)
+            note(f"{finding.status}: {finding.line()}")
 
     with ProgressBar(config.student, quiet=silent) as bar:
         result = run(
             config,
             arguments.out,
-            bar,
+            [bar],
             profile=arguments.profile,
             checkpoint_seconds=arguments.checkpoint_every,
-            tell=tell,
+            on_finding=on_finding,
         )
-    show(result, config, arguments, findings)
-    if arguments.profile and not (arguments.json or arguments.quiet):
+    show_result(result, config, arguments, findings)
+    if arguments.profile and not silent:
         print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
 
 
-def warn(finding: "Finding") -> None:
-    """One line on standard error."""
-    print(f"preceptor: {finding.status}: {' '.join(finding.line().split())}", file=sys.stderr)
-
-
-def show(
-    result: "RunResult", config: "RunConfig", arguments: argparse.Namespace, findings: "Sequence[Finding] | None" = None
+def show_result(
+    result: "RunResult", config: "RunConfig", arguments: argparse.Namespace, findings: "Sequence[Finding]" = ()
 ) -> None:
-    """What a run came to, for people or for scripts."""
-    if arguments.json:
-        checked = {} if findings is None else {"doctor": [asdict(finding) for finding in findings]}
-        json.dump({**asdict(result), "folder": str(result.folder), **checked}, sys.stdout)
-        print()
-    elif not arguments.quiet:
-        _show(result, config)
+    """The result of a run, for people or for scripts; for these with the doctor's findings too."""
+    measured = result.test or result.validation
+    warnings = [] if measured is None else _warnings_after(measured)
+    if not (arguments.json or arguments.quiet):
+        _note_warnings(warnings)
+    show(
+        arguments,
+        lambda: {
+            **asdict(result),
+            "folder": str(result.folder),
+            "warnings": [*_warnings_before(config), *warnings],
+            "doctor": [asdict(finding) for finding in findings],
+        },
+        lambda: _lines(result, config),
+    )
 
 
-def _show(result: "RunResult", config: "RunConfig") -> None:
+def _note_warnings(warnings: list[str]) -> None:
+    for warning in warnings:
+        note(f"warning: {warning}")
+
+
+def _warnings_before(config: "RunConfig") -> list[str]:
+    # timm calls weights NAME.TAG; build_model takes the architecture alone.
+    if config.student.startswith("timm:") and "." in config.student:
+        return [f"{config.student} names pretrained weights, which are not used: the student starts from random ones"]
+    return []
+
+
+def _warnings_after(measured: "Metrics") -> list[str]:
+    """A warning about a student no better than chance, which may hide behind exit code 0: the run is complete."""
+    by_class = [accuracy for accuracy in measured.per_class_accuracy if accuracy is not None]
+    # The mean over classes is at chance for a network that always gives one class, whatever that class's share is.
+    mean, chance = sum(by_class) / len(by_class), 1 / len(by_class)
+    deviation = math.sqrt(chance * (1 - chance) / measured.n)
+    if len(by_class) < 2 or mean > chance + 2 * deviation:
+        return []
+    return [
+        f"the student is no better than chance ({mean:.2%} as the mean over {len(by_class)} classes): after more than "
+        "a few steps this means that training diverged: lower the learning rate (--lr)"
+    ]
+
+
+def _lines(result: "RunResult", config: "RunConfig") -> Iterator[str]:
     if result.teacher is not None:
-        print(_teacher_line(result.teacher))
+        yield _teacher_line(result.teacher)
     if result.cached is not None:
-        print(f"cache {config.cache}: {_bank_words(result.cached)}")
-    print(f"trained on {result.training_images:,} images, last epoch")
+        queried = f"the teacher was queried on {result.cached:,} images, the rest came from the cache"
+        if result.cached == 0:
+            queried = "held every output; the teacher was not queried"
+        yield f"cache {config.cache}: {queried}"
+    yield f"trained on {result.training_images:,} images, last epoch"
     if result.taught is not None:
-        others = "nothing, as the recipe leaves them out," if result.untaught else "the labels alone"
-        print(f"selected: the teacher taught {result.taught:,} of them, {others} the others")
+        others = "dropped, as the recipe says" if result.untaught else "trained on their labels alone"
+        yield f"selected: {result.taught:,} of them distilled, the others {others}"
     if result.validation is not None:
-        print(f"held-out training images: {result.validation.accuracy:.2%} of {result.validation.n:,}")
+        yield f"held-out training images: {result.validation.accuracy:.2%} of {result.validation.n:,}"
     if result.test is not None:
-        print(f"test set, looked at once: {result.test.accuracy:.2%} of {result.test.n:,}, NLL {result.test.nll:.4f}")
-    print(f"run folder: {result.folder}")
+        yield f"test set, used once: {result.test.accuracy:.2%} of {result.test.n:,}, NLL {result.test.nll:.4f}"
+    yield f"run folder: {result.folder}"
 
 
-def _bank_words(asked: int) -> str:
-    if asked == 0:
-        return "held all that was asked; the teacher was not asked"
-    return f"the teacher was asked about {asked:,} images, all else came from the cache"
-
-
-def _teacher_line(found: "TeacherCheck") -> str:
-    if found.accuracy is None:
-        return f"teacher: none of the {found.images:,} training images has a label to hold its word against"
-    return f"teacher: {found.accuracy:.2%} right on the {found.images:,} training images, wrong on {found.wrong:,}"
+def _teacher_line(check: "TeacherCheck") -> str:
+    if check.accuracy is None:
+        return f"teacher: none of the {check.images:,} training images has a label to compare it with"
+    return f"teacher: {check.accuracy:.2%} right on the {check.images:,} training images, wrong on {check.wrong:,}"

@@ -79,9 +79,9 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
     if not rest or kind not in ("arrays", "folder"):
-        if (likely := _likely_spec(Path(spec))) is not None:
-            raise InputError(f"unknown data set {spec!r}: did you mean {likely}?")
-        raise unknown_name("data set", spec, (*NAMES, *_FORMS))
+        path = Path(spec).expanduser()
+        meant = f"folder:{spec}" if path.is_dir() else f"arrays:{spec}" if path.suffix == ".npz" else ""
+        raise unknown_name("data set", spec, (*NAMES, *_FORMS), hint=f"did you mean {meant}?" if meant else "")
     path = Path(rest).expanduser()
     data = read_arrays(path) if kind == "arrays" else read_folder(path, image_size, skip_bad_images=skip_bad_images)
     # At most as many classes as images: a label of a billion must not make a billion names.

@@ -64,5 +64,8 @@ class CifarResNet(nn.Module):
 def _blocks_per_stage(depth: int) -> int:
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
-        raise InputError(f"ResNet depth {depth}: the depth is 6n+2, for example 8, 14, 20, 32, 44, 56 or 110")
+        meant = ""
+        if depth in (18, 34, 50, 101, 152):
+            meant = f"; did you mean imagenet-resnet{depth} or torchvision:resnet{depth}?"
+        raise InputError(f"ResNet depth is {depth}; expected 6n+2, such as 8, 14, 20, 32, 44, 56 or 110{meant}")
     return blocks

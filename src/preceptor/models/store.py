@@ -180,7 +180,11 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
         raise InputError(f"{folder}: no such folder; give the folder of a run, which holds {WEIGHTS_FILE}")
     for name in (CARD_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
-            raise InputError(f"{folder / name}: no such file; the folder holds no complete student")
+            if (folder / "run.yaml").is_file():  # of a run; the student is written after the last epoch
+                raise InputError(
+                    f"{folder}: no student yet: the run was stopped, or is going on: preceptor resume {folder}"
+                )
+            raise InputError(f"{folder / name}: no such file: the folder holds no complete student")
     card = read_card(folder / CARD_FILE)
     weights, prefix = _without_wrapper(_read_weights(folder / WEIGHTS_FILE))
     if prefix:

@@ -1,4 +1,4 @@
-"""What a run is made of: data, networks, recipe, protocol, seed."""
+"""The settings of a run: data, networks, teacher, recipe, training, seeds."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,132 +8,151 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from preceptor.config import read_yaml, validated, with_overrides
 from preceptor.data import Normalization
-from preceptor.errors import InputError, unknown_name
+from preceptor.errors import InputError, nearest, unknown_name
 from preceptor.recipes import Recipe, read_recipe
+from preceptor.registry import find_component, options
+from preceptor.settings import NESTED_FLAGS, read_settings
 from preceptor.teachers.ensemble import Mean
 from preceptor.teachers.rows import OutputKind
 from preceptor.training import PRESETS, Compile, OnNonfinite, Precision, TrainingConfig
 
 
 class NormalizationConfig(BaseModel):
-    """What an ONNX teacher's images go through first, where it is not the data set's.
-
-    Attributes:
-        mean: a number a channel, of pixel values scaled to [0, 1].
-        std: as many, above 0.
-    """
+    """Normalization of an ONNX teacher's images, where it is not the data set's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = Field(description="one number a channel, of pixel values scaled to [0, 1]")
+    std: tuple[float, ...] = Field(description="one number a channel, above 0")
 
     def normalization(self) -> Normalization:
-        """As what does it.
+        """The normalization itself.
 
         Raises:
-            InputError: as many means as deviations are wanted, and these above 0.
+            InputError: not as many means as deviations, or a deviation that is not above 0.
         """
         return Normalization(self.mean, self.std)
 
 
-def _one_or_several(given: object) -> object:
-    """A list of one teacher is that teacher; an empty one would be an ensemble of nobody."""
-    if isinstance(given, (list, tuple)):
-        if not given:
-            raise ValueError("an empty list: give one teacher or several, or leave the key out")
-        return given[0] if len(given) == 1 else tuple(given)
-    return given
+def _one_or_several(value: object) -> object:
+    """A list of one teacher is that teacher; an empty one would be an ensemble of none."""
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise ValueError("an empty list: name at least one teacher, or leave the key out")
+        return value[0] if len(value) == 1 else tuple(value)
+    return value
 
 
 Teachers = Annotated[Path | tuple[Path, ...] | None, BeforeValidator(_one_or_several)]
 
 
 class RunConfig(BaseModel):
-    """The resolved configuration of a run; written to ``run.yaml`` and readable from there.
+    """The resolved settings of a run; written to ``run.yaml`` and readable from there.
 
-    Attributes:
-        data: a data set by name, ``arrays:FILE.npz`` or ``folder:DIR``.
-        data_root: where named data sets lie; None is ``$PRECEPTOR_DATA``, else ``~/.cache/preceptor/data``.
-        download: fetch a named data set that is not there.
-        image_size: side in pixels to which the images of a folder are resized; None leaves them.
-        skip_bad_images: leave out images of a folder that cannot be used, rather than refuse the folder; they are named
-            in ``skipped_images.txt``.
-        train_labels: a ``.npy`` file of integers that takes the place of the training labels.
-        train_images: use a stratified subset of this many training images; None is all.
-        validation: share of the training images held out, measured each epoch and never trained on.
-        student: architecture of the network to train.
-        teacher: run folder of the teacher, an ``.onnx`` file, or a ``.npy`` or ``.parquet`` file of what it said of
-            each training image; or a list of these, an ensemble. None when the recipe needs none, or where a cache
-            holds all that is asked.
-        teacher_output: whether the numbers of ONNX and other files are "logits" or "probabilities"; never guessed. None
-            where there are no such files.
-        teacher_normalization: mean and std of an ONNX teacher's images; None is the data set's. A graph that takes
-            uint8 normalizes itself.
-        ensemble_mean: an ensemble is the mean of its members' "probabilities" or "logits".
-        ensemble_weights: of the members; None is equal weights.
-        cache: folder of a cache in front of the teacher, made if need be; None asks the teacher each time.
-        cache_top_k: how many of the largest logits a cache to be made keeps; None is all. One that is there keeps what
-            it keeps, and must keep this many where they are stated.
-        recipe: the chain.
-        scores: a score file (``preceptor select`` writes one) for the recipe's selection; None fits it anew.
-        protocol: epochs, batch size, optimizer.
-        augment: show random views (the data set's rule) rather than the images as they are.
-        seed: of weights, order and views. A teacher and a student of one architecture and one seed start alike.
-        split_seed: of the held-out part and the subset. It stays while ``seed`` changes, so that a teacher and its
-            students, under whatever seeds, hold out the same images.
-        device: "auto" takes CUDA where there is one.
-        precision: "auto" is bf16 where the device has units for it; or "fp32", "bf16". Of the student by autocast, of
-            the teacher by its weights as well.
-        compile: student and teacher: "auto" where the run is long enough to pay for it; or "never", "always"; "graph"
-            captures the student's passes as CUDA graphs, and leaves the teacher to "auto".
-        on_nonfinite: what to do when a loss, a gradient or weights are not finite: "stop" the run; "skip" the step, up
-            to 5 % of an epoch's; "lower" the learning rate to a tenth and begin the epoch again, up to three times.
-            The last such step is kept in ``failure`` in the run's folder, for ``preceptor replay``.
-        keep_checkpoints: how many moments of the training to keep, evenly spaced, the last epoch among them; a
-            selection by TracIn looks at its teacher's.
+    Each field's description is its only documentation: the command line's flags, ``--help``, the settings' schema and
+    the table in docs/settings.md are made from it (``python tools/settings.py`` after a change).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: str = "digits"
-    data_root: Path | None = None
-    download: bool = False
-    image_size: int | None = Field(default=None, ge=1)
-    skip_bad_images: bool = False
-    train_labels: Path | None = None
-    train_images: int | None = Field(default=None, ge=2)
-    validation: float = Field(default=0.1, ge=0, lt=1)
-    student: str = "convnet8"
-    teacher: Teachers = None
-    teacher_output: OutputKind | None = None
-    teacher_normalization: NormalizationConfig | None = None
-    ensemble_mean: Mean = "probabilities"
-    ensemble_weights: tuple[float, ...] | None = None
-    cache: Path | None = None
-    cache_top_k: int | None = Field(default=None, ge=1)
-    recipe: Recipe
-    scores: Path | None = None
-    training: TrainingConfig = PRESETS["short"]
-    augment: bool = True
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    split_seed: int = Field(default=0, ge=0, lt=2**63)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Precision = "auto"
-    compile: Compile = "auto"
-    on_nonfinite: OnNonfinite = "raise"
-    keep_checkpoints: int = Field(default=0, ge=0)
+    data: str = Field(
+        default="digits",
+        description="data set: digits, mnist, fashion-mnist, cifar10, cifar100, arrays:FILE.npz or folder:DIR",
+    )
+    data_root: Path | None = Field(
+        default=None, description="folder of the named data sets; unset: $PRECEPTOR_DATA, else ~/.cache/preceptor/data"
+    )
+    download: bool = Field(default=False, description="download a named data set that is missing")
+    image_size: int | None = Field(default=None, ge=1, description="resize a folder's images to this side, in pixels")
+    skip_bad_images: bool = Field(
+        default=False,
+        description="leave out a folder's unusable images and list them in skipped_images.txt, instead of stopping",
+    )
+    train_labels: Path | None = Field(default=None, description=".npy file of integer labels to train on instead")
+    train_images: int | None = Field(default=None, ge=2, description="train on a stratified subset of this size")
+    validation: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the training images held out: measured, never trained on"
+    )
+    student: str = Field(
+        default="convnet8", description="architecture to train, such as resnet8, resnet8x4, convnet8 or timm:NAME"
+    )
+    teacher: Teachers = Field(
+        default=None,
+        description="run folder, FILE.onnx, or FILE.npy or FILE.parquet of outputs, one row a training image; several "
+        "make an ensemble",
+    )
+    teacher_output: OutputKind | None = Field(
+        default=None, description="what an .onnx, .npy or .parquet teacher's numbers are; never guessed"
+    )
+    teacher_normalization: NormalizationConfig | None = Field(
+        default=None,
+        description="mean and std of an ONNX teacher's images; unset: the data set's (an ONNX file that takes uint8 "
+        "normalizes by itself)",
+    )
+    ensemble_mean: Mean = Field(default="probabilities", description="what an ensemble averages")
+    ensemble_weights: tuple[float, ...] | None = Field(
+        default=None, description="weights of the ensemble's teachers; unset: equal"
+    )
+    cache: Path | None = Field(
+        default=None, description="folder that caches the teacher's outputs; made where it is missing"
+    )
+    cache_top_k: int | None = Field(
+        default=None, ge=1, description="number of largest logits that a new cache keeps; unset: all"
+    )
+    recipe: Recipe = Field(description="recipe's name (see preceptor methods), a .yaml file, or the recipe itself")
+    scores: Path | None = Field(
+        default=None, description="score file for the recipe's selection (preceptor select writes one); unset: fit it"
+    )
+    training: TrainingConfig = Field(
+        default=PRESETS["short"], description=f"preset ({', '.join(PRESETS)}), or the training settings themselves"
+    )
+    augment: bool = Field(default=True, description="train on random views of the images, by the data set's rule")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of weights, order and views")
+    split_seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="seed of the held-out part and the subset; keep the teacher's: both then hold out the same images",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes CUDA where there is one")
+    precision: Precision = Field(
+        default="auto", description="auto takes bf16 where the device has units for it; of the student and the teacher"
+    )
+    compile: Compile = Field(
+        default="auto",
+        description="compile the networks; auto: where the run is long enough to gain, graph: as CUDA graphs",
+    )
+    on_nonfinite: OnNonfinite = Field(
+        default="raise",
+        description="at a non-finite loss, gradient or weight: raise ends the run; skip leaves the step out, up to 5 % of "
+        "an epoch's; reduce_lr goes on at a tenth of the learning rate, up to three times",
+    )
+    keep_checkpoints: int = Field(
+        default=0,
+        ge=0,
+        description="number of epochs whose weights are kept, evenly spaced; TracIn reads its teacher's",
+    )
 
     @property
     def teachers(self) -> tuple[Path, ...]:
-        """Every teacher, in the order given."""
+        """Every teacher, in order."""
         if self.teacher is None:
             return ()
         return self.teacher if isinstance(self.teacher, tuple) else (self.teacher,)
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a file of settings: as RunConfig, but names stand for a recipe and for a training preset."""
+    schema = RunConfig.model_json_schema()
+    properties = schema["properties"]
+    for name in ("recipe", "training"):
+        properties[name]["anyOf"] = [{"type": "string"}, {"$ref": properties[name].pop("$ref")}]
+    properties["training"]["default"], properties["recipe"]["default"] = "short", "none"
+    return {**schema, "required": []}
+
+
 def read_config(path: Path) -> dict[str, Any]:
-    """The content of a configuration file, or of the ``run.yaml`` of an earlier run.
+    """The content of a file of settings, or of the ``run.yaml`` of an earlier run.
 
     Raises:
         InputError: it cannot be read.
@@ -142,22 +161,23 @@ def read_config(path: Path) -> dict[str, Any]:
     if set(content) == {"config", "record"}:
         content = content["config"]
     if not isinstance(content, dict):
-        raise InputError(f"{path}: 'config' holds {type(content).__name__}, expected a mapping of names to values")
+        raise InputError(f"{path}: config is a {type(content).__name__}; expected a mapping of names to values")
     return content
 
 
 def resolve(
     content: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = (), where: str = "the configuration"
 ) -> RunConfig:
-    """Check a configuration, with overrides applied in order.
+    """Check settings, with overrides applied in order.
 
-    ``recipe`` may be a recipe's name or file, ``protocol`` a protocol's name; overrides reach inside either, as in
-    ``recipe.correction.eta=0.5`` or ``training.epochs=5``. ``where`` it comes from is for messages.
+    Args:
+        content: the settings; ``recipe`` may be a recipe's name or file, ``training`` a preset's name.
+        overrides: dotted keys and values, as in ``recipe.correction.eta`` or ``training.epochs``.
+        where: the settings come from, for messages.
 
     Raises:
-        InputError: an unknown key or name (nearest offered), or a value that does not fit.
+        InputError: an unknown key or name (the nearest is offered), or a value that does not fit.
     """
-    content = dict(content)
     inner: dict[str, dict[str, Any]] = {"recipe": {}, "training": {}}
     outer = []
     for key, value in overrides:
@@ -166,26 +186,51 @@ def resolve(
             inner[part][rest] = value
         else:
             outer.append((key, value))
-    content = with_overrides(content, outer)
-    content["recipe"] = _recipe(content.get("recipe", "none"), inner["recipe"])
-    content["training"] = _protocol(content.get("training", "short"), inner["training"])
-    return validated(RunConfig, content, where)
+    settings = with_overrides(content, outer)
+    settings["recipe"] = _recipe(settings.get("recipe", "none"), inner["recipe"])
+    settings["training"] = _training(settings.get("training", "short"), inner["training"])
+    for key in settings:
+        if key not in RunConfig.model_fields:
+            raise _unknown_setting(key, where, settings["recipe"])
+    return validated(RunConfig, settings, where)
 
 
-def _recipe(given: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(given, (str, Path)):
-        return read_recipe(given, overrides).model_dump(exclude_none=True)
-    if isinstance(given, Mapping):
-        return with_overrides(given, overrides.items())
-    raise InputError(f"recipe: {given!r}: expected a recipe's name, a .yaml file, or the recipe itself")
+def _recipe(value: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(value, (str, Path)):
+        return read_recipe(value, overrides).model_dump(exclude_none=True)
+    if isinstance(value, Mapping):
+        return with_overrides(value, overrides.items())
+    raise InputError(f"recipe is {value!r}; expected a recipe's name, a .yaml file, or the recipe itself")
 
 
-def _protocol(given: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(given, str):
-        if given not in PRESETS:
-            raise unknown_name("training", given, PRESETS)
-        given = PRESETS[given].model_dump()
-    if not isinstance(given, Mapping):
-        raise InputError(f"protocol: {given!r}: expected one of {', '.join(PRESETS)}, or its keys")
-    merged = with_overrides(given, overrides.items())
-    return validated(TrainingConfig, merged, "the protocol").model_dump()
+def _training(value: object, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(value, str):
+        if value not in PRESETS:
+            raise unknown_name("training preset", value, PRESETS)
+        value = PRESETS[value].model_dump()
+    if not isinstance(value, Mapping):
+        raise InputError(f"training is {value!r}; expected {', '.join(PRESETS)}, or the training settings themselves")
+    return with_overrides(value, overrides.items())
+
+
+def _unknown_setting(key: str, where: str, recipe: Mapping[str, Any]) -> InputError:
+    """The error for an unknown key. What it may mean is looked for a level deeper too: users type epochs=2."""
+    places = {flag.removeprefix("--"): [name] for name, flag in NESTED_FLAGS.items()}
+    for name in [*read_settings(), *_recipe_keys(recipe)]:
+        places.setdefault(name.rpartition(".")[2], []).append(name)
+    meant = key if key in places else nearest(key, places)
+    hint = ""
+    if meant is not None:
+        names = [f"{name} ({NESTED_FLAGS[name]})" if name in NESTED_FLAGS else name for name in places[meant]]
+        hint = f"did you mean {' or '.join(dict.fromkeys(names))}? "
+    return InputError(f"unknown key in {where} {key!r}: {hint}preceptor methods --settings lists all settings")
+
+
+def _recipe_keys(recipe: Mapping[str, Any]) -> list[str]:
+    """The dotted keys of the options of a recipe's components."""
+    keys = [f"recipe.terms.{name}.weight" for name in recipe.get("terms", {})]
+    for slot in ("correction", "temperature", "selection"):
+        choice = recipe.get(slot)
+        if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
+            keys += [f"recipe.{slot}.{name}" for name in options(find_component(slot, choice["name"]))]
+    return keys

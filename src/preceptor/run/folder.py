@@ -16,22 +16,23 @@ from torch import Tensor
 from preceptor import __version__
 from preceptor.errors import InputError, MachineError
 from preceptor.files import check_writable, remains, write_whole
+from preceptor.models.store import WEIGHTS_FILE
 from preceptor.run.lock import LOCK_FILE
 
 RUN_FILE = "run.yaml"
 METRICS_FILE = "metrics.jsonl"
 SKIPPED_FILE = "skipped_images.txt"
-"""One line for each image that was left out, and why; not there when none was."""
+"""A line for each image that was left out, with the reason; absent when none was."""
 
 
 class RunFolder:
-    """Writes a run's record as it happens.
+    """A run's folder, and the writing of its record.
 
     Args:
-        path: made if need be.
+        path: absent or empty.
 
     Raises:
-        InputError: the folder holds something already, or is a file: nothing is ever overwritten.
+        InputError: the folder holds something, or is a file: nothing is ever overwritten.
         MachineError: it cannot be made or written.
     """
 
@@ -43,7 +44,7 @@ class RunFolder:
 
     @classmethod
     def reopened(cls, path: Path) -> Self:
-        """The folder of a run that goes on.
+        """The folder of a run that is resumed.
 
         Raises:
             MachineError: it cannot be written.
@@ -54,13 +55,13 @@ class RunFolder:
         return folder
 
     def write_config(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        """Write ``run.yaml``: the resolved configuration, and what it met (versions, machine, fingerprints)."""
+        """Write ``run.yaml``: the resolved settings, and a record of versions, machine and fingerprints."""
         content = {"config": config, "record": dict(record)}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_whole({self.path / RUN_FILE: text.encode()})
 
     def write_skipped(self, skipped: Sequence[str]) -> None:
-        """Write ``skipped_images.txt`` when there is anything to write."""
+        """Write ``skipped_images.txt``, unless no image was skipped."""
         if skipped:
             text = "".join(f"{' '.join(line.split())}\n" for line in skipped)
             write_whole({self.path / SKIPPED_FILE: text.encode(errors="backslashreplace")})
@@ -72,13 +73,13 @@ class RunFolder:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, allow_nan=False) + "\n")
                 file.flush()
-                os.fsync(file.fileno())  # a checkpoint that is newer than the metrics could not make them again
+                os.fsync(file.fileno())  # a checkpoint newer than its metrics would never write them again
         except OSError as error:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def check_free(path: Path) -> None:
-    """Make sure that a folder is absent or empty, so that nothing is overwritten.
+    """Check that a folder is absent or empty, so that nothing is overwritten.
 
     Raises:
         InputError: it holds something, or is a file.
@@ -86,18 +87,20 @@ def check_free(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file, a run needs a folder: choose another --out")
     if path.is_dir() and set(path.iterdir()) - set(remains(path)):
+        if (path / RUN_FILE).is_file() and not (path / WEIGHTS_FILE).exists():
+            raise InputError(f"{path}: holds a stopped run: preceptor resume {path}, or choose another --out")
         raise InputError(f"{path}: not empty; a run never overwrites: choose another --out, or remove it first")
 
 
 def clear_remains(path: Path) -> None:
-    """Take away what a process left half-written when it was killed; to be called by who holds the folder."""
+    """Remove what a killed process left unfinished. The caller must hold the folder."""
     for part in remains(path):
         if part.name != LOCK_FILE:
             part.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that decides the numbers, and the kind of machine."""
+    """Versions of everything that the numbers depend on, and the machine."""
     packages = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
     return {"preceptor": __version__, "python": platform.python_version(), **packages, "machine": _machine()}
 
@@ -108,7 +111,7 @@ def _machine() -> str:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    """SHA-256 of names, types, shapes and bytes of tensors, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -1,4 +1,4 @@
-"""What a run follows from, as digests: to go on with it, all of it must be as it was."""
+"""Digests of everything that a run follows from: to resume it, all must be as they were."""
 
 import hashlib
 import json
@@ -11,17 +11,17 @@ from preceptor.run.set_up import RunContext
 from preceptor.run.teachers import LoadedTeacher
 
 PLACES = {"data", "data_root", "download", "train_labels", "teacher", "cache", "scores", "device"}
-"""Settings that say where something is. It may be elsewhere when the run goes on; what it is, is looked at itself."""
+"""Settings that say where something is. It may have moved when the run is resumed: its content has a digest."""
 
 
 def settings_digest(config: Mapping[str, Any]) -> str:
-    """A SHA-256 of the settings that stand in ``run.yaml``, but for places."""
+    """A SHA-256 of the settings in ``run.yaml``, but for places."""
     decisive = {name: value for name, value in config.items() if name not in PLACES}
     return _digest([decisive, "cache" in config])
 
 
 def fingerprints(material: RunContext, teacher: LoadedTeacher | None) -> dict[str, str | None]:
-    """A SHA-256 of the training data, the test set, the teacher, and how this one wants its images; None without."""
+    """SHA-256 digests of training data, test set, teacher and its normalization; None where there is no such thing."""
     test = material.dataset.test
     return {
         "data": data_fingerprint(material.dataset),

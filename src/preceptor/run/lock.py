@@ -3,85 +3,65 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from preceptor.errors import InputError, MachineError
 
 LOCK_FILE = ".lock"
 
-NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-"""Opening a link is an error: in a folder from somebody else it may lead anywhere."""
-
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a run's folder; the system lets go of it when the process ends, however it ends. Made if need be.
-
-    Systems without POSIX file locks hold nothing.
+    """Hold a run's folder, made if need be. The system releases it when the process ends, however it ends.
 
     Raises:
-        InputError: another process holds it; it is named. Or its lock is a link.
+        InputError: another process holds it; it is named. Or the lock is a link.
         MachineError: the folder cannot be written.
     """
     path = folder / LOCK_FILE
+    lock = FileLock(path, blocking=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+        lock.acquire()
+    except Timeout as error:
+        raise _taken(path) from error
     except OSError as error:
-        _check_no_link(path)
+        if path.is_symlink():  # in a folder from somebody else it may lead anywhere
+            raise InputError(f"{path}: a link, and a run makes none: remove it") from error
         raise MachineError(f"{folder}: cannot be written: {error.strerror}: choose another --out") from error
     try:
-        _take(file, folder)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows lets nobody write a locked file: then the holder has no name
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
     finally:
-        os.close(file)
+        with suppress(OSError):  # while it is held, so that nobody else's lock is removed; Windows keeps the file
+            path.unlink()
+        lock.release()
 
 
 def check_unheld(folder: Path) -> None:
-    """Make sure that no run goes on in a folder; systems without POSIX file locks cannot tell.
+    """Make sure that no run is going on in a folder, without making anything there.
 
     Raises:
         InputError: another process holds it; it is named.
     """
-    try:
-        file = os.open(folder / LOCK_FILE, os.O_RDWR | NO_LINK)
-    except OSError:  # no lock there, or one that is not ours to look at: whoever writes will be told
+    path = folder / LOCK_FILE
+    if not path.is_file() or path.is_symlink():
         return
     try:
-        _lock(file, folder)
-    finally:
-        os.close(file)
-
-
-def _check_no_link(path: Path) -> None:
-    if path.is_symlink():
-        raise InputError(f"{path}: a link, and a run makes none: remove it")
-
-
-def _take(file: int, folder: Path) -> None:
-    """Lock the file that is there now: whoever held it before takes it away when done."""
-    _lock(file, folder)
-    try:
-        is_there = (folder / LOCK_FILE).stat().st_ino == os.fstat(file).st_ino
-    except OSError:
-        is_there = False
-    if not is_there:
-        raise InputError(f"{folder}: a run has only just ended here: look at it, or choose another --out")
-    os.ftruncate(file, 0)
-    os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-
-
-def _lock(file: int, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
+        with FileLock(path, blocking=False):
+            pass
+    except Timeout as error:
+        raise _taken(path) from error
+    except OSError:  # not ours to open: the writer will be told
         return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(file, 200, 0).decode(errors="replace") or "another process"
-        raise InputError(f"{folder}: {holder} is running here: wait for it, or choose another --out") from error
+
+
+def _taken(path: Path) -> InputError:
+    holder = "another process"
+    with suppress(OSError):
+        holder = path.read_text(errors="replace")[:200] or holder
+    return InputError(f"{path.parent}: {holder} is running here: wait for it, or choose another --out")

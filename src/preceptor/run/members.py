@@ -53,6 +53,8 @@ def kind_of(path: Path) -> Kind:
     """
     if path.is_dir() or (not path.exists() and path.suffix not in _KINDS):
         return "network"
+    if path.suffix == ".npz":
+        raise InputError(f"teacher {path}: an .npz archive cannot teach: save its one array of outputs with numpy.save")
     if path.suffix not in _KINDS:
         raise InputError(
             f"teacher {path}: not a kind of file that can teach; expected a run folder, FILE.onnx, FILE.npy or "

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
@@ -26,8 +26,8 @@ from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, l
 from preceptor.training.device import choose_device, deterministic
 
 
-def stopped_run(folder: Path) -> tuple[RunConfig, Mapping[str, Any]]:
-    """The configuration and the record of a run that is not complete.
+def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[RunConfig, Mapping[str, Any]]:
+    """The configuration and the record of a run that is not complete; ``moved`` settings say where something is now.
 
     Raises:
         InputError: no run in the folder, one that is complete or cannot go on, or one whose settings were changed.
@@ -45,7 +45,7 @@ def stopped_run(folder: Path) -> tuple[RunConfig, Mapping[str, Any]]:
                 f"{folder}: the run ended where it would end again ({entry.get('message')}): look at the step with "
                 f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =reduce_lr"
             )
-    config = resolve(content["config"])
+    config = resolve(content["config"], moved)
     written = _part(content["record"], "fingerprints").get("settings")
     if written not in (None, settings_digest(content["config"])):
         raise InputError(
@@ -56,7 +56,11 @@ def stopped_run(folder: Path) -> tuple[RunConfig, Mapping[str, Any]]:
 
 
 def resume(
-    folder: Path, callbacks: Sequence[Callback] = (), *, checkpoint_seconds: float = SECONDS_BETWEEN
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    *,
+    checkpoint_seconds: float = SECONDS_BETWEEN,
+    moved: Iterable[tuple[str, Any]] = (),
 ) -> RunResult:
     """Go on with a run from its newest checkpoint that is whole, or from the beginning if it has none.
 
@@ -67,6 +71,7 @@ def resume(
         folder: of the run.
         callbacks: of the training, such as a progress bar.
         checkpoint_seconds: between two checkpoints. Default 60.
+        moved: settings that say where something is (``data``, ``teacher``, ...) and where it is now.
 
     Raises:
         InputError: no run that could go on, another process running it, a link in its folder, a checkpoint of another
@@ -74,11 +79,11 @@ def resume(
         MachineError: no such device, or the folder cannot be written.
         Interrupted: by Ctrl-C or SIGTERM, with a checkpoint.
     """
-    config, _ = stopped_run(folder)
+    config, _ = stopped_run(folder, moved)
     device = choose_device(config.device)
     _check_no_links(folder)
     with deterministic(), held(folder):
-        config, record = stopped_run(folder)  # another process may have ended it only just now
+        config, record = stopped_run(folder, moved)  # another process may have ended it only just now
         with closing(prepare(config, device)) as material:
             return _go_on(folder, config, record, material, callbacks, checkpoint_seconds)
 

@@ -1,4 +1,4 @@
-"""A score file: what a selection made of each training sample, with where it came from. Nothing is unpickled."""
+"""Score files: a selection's score of each training sample, and its origin. Nothing is unpickled."""
 
 import json
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ class ScoreOrigin(BaseModel):
     Attributes:
         component: the selection's registered name.
         options: its hyper-parameters.
-        data: as given by the user.
+        data: the data set, as the user named it.
         data_fingerprint: of the training images and labels.
         teacher_fingerprint: of the teacher's weights.
         size: images in the training set.
         held_out: labeled samples the scores were fitted against; 0 when they need none.
-        checkpoints: moments of the teacher that were looked at.
-        seed: of what was drawn.
-        preceptor: version that made it.
+        checkpoints: of the teacher that were used.
+        seed: of random draws.
+        preceptor: version that wrote it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,8 +58,8 @@ class Scores:
     Attributes:
         index: positions in the training set, ascending.
         score: larger is more useful to distill; NaN for a sample without a label.
-        selected: whether the teacher teaches the sample, with the share kept and the direction at the time.
-        origin: where they come from.
+        selected: whether the sample is distilled, by the options in the origin.
+        origin: where the scores come from.
     """
 
     index: Int[Tensor, " n"]
@@ -69,13 +69,13 @@ class Scores:
 
 
 def save_scores(path: Path, scores: Scores) -> None:
-    """Write a score file, whole or not at all.
+    """Write a score file, atomically.
 
     Raises:
         MachineError: it cannot be written.
     """
     tensors = {name: getattr(scores, name).cpu().contiguous() for name in _TYPES}
-    # One entry of metadata alone: safetensors writes several in no fixed order, and equal scores make equal files.
+    # One entry of metadata: safetensors writes several in no fixed order, and equal scores should make equal files.
     write_whole({path: save(tensors, {FORMAT: scores.origin.model_dump_json()})})
 
 
@@ -83,14 +83,14 @@ def load_scores(path: Path) -> Scores:
     """Read a score file.
 
     Raises:
-        InputError: it is missing, damaged, or no score file.
+        InputError: it is missing, damaged, or not a score file.
     """
     check_is_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata, names = file.metadata() or {}, file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-    except Exception as error:  # a damaged header makes the library raise nearly anything
+    except Exception as error:  # the library raises nearly anything at a damaged header
         raise InputError(f"{path}: not a whole score file: {error}: write one with preceptor select") from error
     if FORMAT not in metadata:
         raise InputError(f"{path}: a safetensors file, but no score file: write one with preceptor select")
@@ -103,12 +103,12 @@ def _origin(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
     try:
         content = json.loads(metadata[FORMAT])
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its record of where the scores come from is damaged: {error}") from error
+        raise InputError(f"{path}: its record of the scores' origin is damaged: {error}") from error
     return content if isinstance(content, dict) else {}
 
 
 def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    found = {name: (tensor.dtype, tensor.dim(), len(tensor)) for name, tensor in tensors.items() if tensor.dim()}
-    length = found.get("index", (None, None, 0))[2]
-    if found != {name: (dtype, 1, length) for name, dtype in _TYPES.items()} or len(tensors) != len(_TYPES):
+    layout = {name: (tensor.dtype, tensor.dim(), len(tensor)) for name, tensor in tensors.items() if tensor.dim()}
+    length = layout.get("index", (None, None, 0))[2]
+    if layout != {name: (dtype, 1, length) for name, dtype in _TYPES.items()} or len(tensors) != len(_TYPES):
         raise InputError(f"{path}: damaged: expected {', '.join(_TYPES)}, one value a sample each")

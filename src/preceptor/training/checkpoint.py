@@ -148,22 +148,28 @@ def load(path: Path, device: torch.device) -> TrainState:
 
 @contextmanager
 def stopping_on_signals(checkpoints: CheckpointCallback) -> Iterator[None]:
-    """Within it Ctrl-C, SIGTERM, SIGHUP (a dropped ssh) and SIGUSR1 (Slurm) stop the training after the current step,
-    with a checkpoint; a second one ends it at once."""
+    """Within it a signal to stop has the keeper stop the training at the next step, with a checkpoint.
+
+    These are SIGINT (Ctrl-C), SIGTERM, SIGHUP (a dropped connection; not under nohup, which ignores it) and SIGUSR1
+    (Slurm, before the time limit). A second SIGINT or SIGTERM ends the training at once.
+    """
     if threading.current_thread() is not threading.main_thread():  # where no signal arrives
         yield
         return
 
+    insistent, received = {signal.SIGINT, signal.SIGTERM}, set()
+
     def stop(number: int, _: FrameType | None) -> None:
-        if checkpoints.stopping.is_set():
+        # Several different ones may come at once: a system that shuts down sends SIGTERM and SIGHUP.
+        if number in received and number in insistent:
             raise KeyboardInterrupt
+        received.add(number)
         checkpoints.stopping.set()
 
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]  # Windows has the first two alone
-    if "SIGHUP" in dir(signal) and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        numbers.remove(signal.SIGHUP)  # under nohup a run outlives its terminal
-    before = {number: signal.signal(number, stop) for number in numbers}
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has only the first two
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    ignored = {number for number in numbers if signal.getsignal(number) == signal.SIG_IGN} - insistent
+    before = {number: signal.signal(number, stop) for number in numbers if number not in ignored}
     try:
         yield
     finally:
