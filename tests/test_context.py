@@ -9,7 +9,7 @@ from preceptor.context import UNLABELED, BatchContext, at_class, column, is_clas
 from tests.strategies import LogitBatch, logit_batches
 
 
-def lesson_of(batch: LogitBatch) -> BatchContext:
+def context_of(batch: LogitBatch) -> BatchContext:
     return BatchContext(batch.student, batch.teacher, batch.label, batch.teacher_class)
 
 
@@ -32,7 +32,7 @@ def test_infinite_logits_have_a_predicted_class_and_nan_stays_in_range() -> None
 
 @given(logit_batches(unlabeled=True))
 def test_every_sample_is_right_wrong_or_unlabeled(batch: LogitBatch) -> None:
-    context = lesson_of(batch)
+    context = context_of(batch)
     for i, label in enumerate(batch.label.tolist()):
         top = int(batch.teacher[i].numpy().argmax())
         expected = (label != UNLABELED, label == top, label not in (UNLABELED, top))

@@ -36,15 +36,15 @@ CORRECTIONS = {
     "lr": (LabelRevision(), plain.label_revision),
     "lsr": (LabelSmoothing(), plain.label_smoothing_target),
 }
-MATCHES: dict[str, tuple[Loss, Any]] = {
+LOSSES: dict[str, tuple[Loss, Any]] = {
     "kl": (KL(), plain.kl),
     "probs": (SquaredErrorProbs(), plain.squared_error_probs),
     "logits": (SquaredErrorLogits(), plain.squared_error_logits),
 }
 
 
-def plain_total(batch: LogitBatch, correction: Any, match: str, temperature: float, weights: list[float]) -> float:
-    """Correct, soften, match and average, sample by sample, in NumPy."""
+def plain_total(batch: LogitBatch, correction: Any, loss_name: str, temperature: float, weights: list[float]) -> float:
+    """Correct, apply the temperature and the loss, and average, sample by sample, in NumPy."""
     z, t, labels = batch.student.numpy(), batch.teacher.numpy(), batch.label.numpy()
     total = 0.0
     for i, y in enumerate(labels):
@@ -53,8 +53,8 @@ def plain_total(batch: LogitBatch, correction: Any, match: str, temperature: flo
         revised = p
         if correction is not None and y not in (-1, top):
             revised = correction[1](np.log(p)[None], [y], [top])[0]
-        target = np.log(revised) if match != "logits" else t[i] + temperature * (np.log(revised) - np.log(p))
-        loss = MATCHES[match][1](z[i][None], target[None], temperature, [y])[0]
+        target = np.log(revised) if loss_name != "logits" else t[i] + temperature * (np.log(revised) - np.log(p))
+        loss = LOSSES[loss_name][1](z[i][None], target[None], temperature, [y])[0]
         total += weights[i] * loss / len(labels)
     return total
 
@@ -62,22 +62,22 @@ def plain_total(batch: LogitBatch, correction: Any, match: str, temperature: flo
 @given(
     logit_batches(unlabeled=True, largest=8.0),
     st.sampled_from(list(CORRECTIONS)),
-    st.sampled_from(list(MATCHES)),
+    st.sampled_from(list(LOSSES)),
     st.sampled_from([1.0, 4.0]),
     st.booleans(),
 )
 def test_any_correction_with_any_loss_agrees_with_plain_numpy(
-    batch: LogitBatch, correction: str | None, match: str, temperature: float, dropping: bool
+    batch: LogitBatch, correction: str | None, loss_name: str, temperature: float, dropping: bool
 ) -> None:
     components = CORRECTIONS[correction]
     loss = DistillationLoss(
         correction=components[0] if components else None,
         temperature=Fixed(temperature),
         selection=DropWrong() if dropping else None,
-        loss=MATCHES[match][0],
+        loss=LOSSES[loss_name][0],
     )
     weights = [0.0 if dropping and wrong else 1.0 for wrong in batch.wrong.tolist()]
-    expected = plain_total(batch, components, match, temperature, weights)
+    expected = plain_total(batch, components, loss_name, temperature, weights)
     assert float(loss(batch.student, batch.teacher, batch.label).total) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
@@ -212,7 +212,7 @@ class TestWhere:
         for weight, reduction in product((1.0, 0.5), ("batch", "where")):
             terms = {"kl": LossTerm(KL(), weight, where, reduction)}  # type: ignore[arg-type]
             loss = DistillationLoss(selection=DropWrong(), terms=terms)
-            rows = [row for row in taught_rows if row != 1]  # a selection weighs the matches wherever they look
+            rows = [row for row in taught_rows if row != 1]  # a selection weighs the loss whatever its where
             losses = [
                 float(DistillationLoss(loss=KL())(STUDENT[[i]], TEACHER[[i]], LABEL[[i]]).total.detach()) for i in rows
             ]

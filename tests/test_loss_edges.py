@@ -128,7 +128,7 @@ class TestWithoutTeacher:
                 loss(STUDENT, None, LABEL)
 
 
-class TestStagesWithParameters:
+class TestComponentsWithParameters:
     def test_are_submodules_whose_parameters_are_trained_and_saved(self) -> None:
         loss = DistillationLoss(temperature=Warmth(), loss=KL())
         assert [name for name, _ in loss.named_parameters()] == ["temperature.log_temperature"]

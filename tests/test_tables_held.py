@@ -121,14 +121,14 @@ def test_a_report_in_blocks_says_what_one_as_a_whole_does(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["random", "el2n", "teacher_loss", "correctness", "gradient_cosine", "influence"])
 def test_a_selection_holds_the_logits_once(name: str) -> None:
-    select = build_component("selection", name, {"exact_up_to": 0, "steps": 1} if name == "influence" else {})
-    assert isinstance(select, RankedSelection)
-    asked, training_images, positions = teacher(), train(), torch.arange(SAMPLES)
+    selection = build_component("selection", name, {"exact_up_to": 0, "steps": 1} if name == "influence" else {})
+    assert isinstance(selection, RankedSelection)
+    network_teacher, training_images, index = teacher(), train(), torch.arange(SAMPLES)
 
     def settle() -> None:
-        how: dict[str, Any] = {"seed": 0, "features": select.needs_features}
-        held_out = positions[:HELD_OUT] if select.needs_held_out else positions[:0]
-        select.fit(collect_selection_data(asked, training_images, positions[HELD_OUT:], held_out, **how))
+        how: dict[str, Any] = {"seed": 0, "features": selection.needs_features}
+        held_out = index[:HELD_OUT] if selection.needs_held_out else index[:0]
+        selection.fit(collect_selection_data(network_teacher, training_images, index[HELD_OUT:], held_out, **how))
 
     assert made_by(settle) == [LARGE]
 
@@ -139,8 +139,6 @@ def test_a_network_says_its_logits_once() -> None:
 
 
 def test_the_look_at_a_teacher_holds_none() -> None:
-    training_images, asked = train(), teacher()
-    assert (
-        made_by(lambda: check_teacher(asked, training_images.images, training_images.labels, CLASSES, batch_size=50))
-        == []
-    )
+    network_teacher, training = teacher(), train()
+    arguments = training.images, training.labels, CLASSES
+    assert made_by(lambda: check_teacher(network_teacher, *arguments, batch_size=50)) == []

@@ -22,7 +22,7 @@ from preceptor.losses import (
 from preceptor.losses.correlation import On, Rank, Weighting
 
 seeds = st.integers(0, 10_000)
-STAGES: list[Any] = [
+COMPONENTS: list[Any] = [
     *(Pearson(on) for on in get_args(On)),
     *(Spearman(rank) for rank in get_args(Rank)),
     *(CMKD(weighting, rank="permutahedron", strength=0.1) for weighting in get_args(Weighting)),
@@ -56,7 +56,7 @@ def test_affine_maps_of_either_row_change_nothing(component: Any, seed: int, fac
     torch.testing.assert_close(component(student, mapped[1], 4.0, NO_LABEL), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("component", STAGES, ids=repr)
+@pytest.mark.parametrize("component", COMPONENTS, ids=repr)
 @given(seed=seeds, factor=st.sampled_from([-50.0, -1.0, 0.01, 1.0]))
 def test_losses_are_from_0_to_2(component: Any, seed: int, factor: float) -> None:
     student, teacher = logits(seed)
@@ -66,7 +66,7 @@ def test_losses_are_from_0_to_2(component: Any, seed: int, factor: float) -> Non
         assert ((loss >= -1e-9) & (loss <= 2 + 1e-9)).all()
 
 
-@pytest.mark.parametrize("component", STAGES, ids=repr)
+@pytest.mark.parametrize("component", COMPONENTS, ids=repr)
 @given(seed=seeds, temperature=st.sampled_from([1.0, 4.0]))
 def test_a_student_that_is_the_teacher_has_neither_loss_nor_gradient(
     component: Any, seed: int, temperature: float
@@ -118,7 +118,7 @@ def test_at_the_default_strength_ranks_are_nearly_hard_and_still_teach(rank: Any
     assert ((gradient != 0).double().mean(dim=1) > 0.2).all()
 
 
-@pytest.mark.parametrize("component", STAGES, ids=repr)
+@pytest.mark.parametrize("component", COMPONENTS, ids=repr)
 def test_a_students_gradient_sums_to_zero_in_every_row(component: Any) -> None:
     student, teacher = logits(1)
     student.requires_grad_()
@@ -127,7 +127,7 @@ def test_a_students_gradient_sums_to_zero_in_every_row(component: Any) -> None:
     torch.testing.assert_close(student.grad.sum(dim=1), torch.zeros(4, dtype=torch.float64), atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("component", STAGES, ids=repr)
+@pytest.mark.parametrize("component", COMPONENTS, ids=repr)
 @pytest.mark.parametrize("constant", ["student", "teacher", "both"])
 def test_constant_rows_give_no_nan(component: Any, constant: str) -> None:
     student, teacher = logits(2)

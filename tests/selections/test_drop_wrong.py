@@ -5,13 +5,13 @@ from preceptor import KL, BatchContext, CrossEntropy, DistillationLoss, DropWron
 from tests.strategies import LogitBatch, logit_batches
 
 
-def lesson_of(batch: LogitBatch) -> BatchContext:
+def context_of(batch: LogitBatch) -> BatchContext:
     return BatchContext(batch.student, batch.teacher, batch.label, batch.teacher_class)
 
 
 @given(logit_batches(unlabeled=True))
 def test_the_teacher_is_ignored_where_it_is_wrong_and_nowhere_else(batch: LogitBatch) -> None:
-    weights = DropWrong()(lesson_of(batch))
+    weights = DropWrong()(context_of(batch))
     for weight, y, logits in zip(weights.tolist(), batch.label.tolist(), batch.teacher.numpy(), strict=True):
         assert weight == (0.0 if y >= 0 and logits.argmax() != y else 1.0)
 
