@@ -117,3 +117,23 @@ def _snapshot(learning_rate: float, features: Tensor, logits: Tensor) -> Teacher
         ModelOutputs(logits[rows], features[rows]) for rows in (slice(TRAIN_SIZE), slice(TRAIN_SIZE, None))
     )
     return TeacherSnapshot(learning_rate, train, held_out)
+
+
+FEATURE_LAYERS = ("first", "second", "third")
+
+
+def feature_maps(batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Features of student and teacher on a batch: logits as channels, spread over 4 x 4 pixels in a pattern a layer.
+
+    The teacher's have twice the channels, so that a loss which needs equal shapes has to adapt them.
+    """
+    own = batch.student[:, : batch.teacher.shape[1]]  # features know nothing of a reservation
+    student = {layer: _map(own, number) for number, layer in enumerate(FEATURE_LAYERS)}
+    doubled = torch.cat([batch.teacher, -batch.teacher], dim=1)
+    return student, {layer: _map(doubled, number + 1) for number, layer in enumerate(FEATURE_LAYERS)}
+
+
+def _map(logits: Tensor, number: int) -> Tensor:
+    channels = logits.shape[1]
+    pattern = (torch.arange(channels * 16, device=logits.device) * (7 + number) % 5 - 2).reshape(channels, 4, 4) / 4
+    return logits[:, :, None, None] * (1 + pattern.to(logits.dtype))

@@ -1,7 +1,7 @@
 """A conformance check, the component case it runs on, and the error it raises."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import Any
 
@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from preceptor.audit import LossOutput
 from preceptor.conformance.batch import (
+    FEATURE_LAYERS,
     TRAIN_SIZE,
     Batch,
     extreme_batch,
+    feature_maps,
     plain_batch,
     plain_selection_data,
     with_reservation,
@@ -56,6 +58,13 @@ class ComponentCase:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             component = self.info.cls(**self.options)
+            if self.info.kind == "feature_loss":
+                student, teacher = feature_maps(plain_batch())
+                component.resolve_layers(FEATURE_LAYERS, FEATURE_LAYERS)
+                component.build_adapters(
+                    [student[layer].shape for layer in component.layers],
+                    [teacher[layer].shape for layer in component.layers.values()],
+                )
         if callable(getattr(component, "expect_samples", None)):
             component.expect_samples(TRAIN_SIZE)
         return component.to(dtype) if isinstance(component, nn.Module) else component
@@ -66,6 +75,8 @@ class ComponentCase:
         plain: dict[str, Any]
         match self.info.kind:
             case "label_loss":
+                plain = {"terms": {"loss": LossTerm(component)}}
+            case "feature_loss":
                 plain = {"terms": {"loss": LossTerm(component)}}
             case "loss":
                 plain = {"correction": LabelRevision(), "terms": {"loss": LossTerm(component)}}
@@ -82,6 +93,12 @@ class ComponentCase:
                 return _loss_arguments(component, batch, temperature)
             case "label_loss":
                 return _label_loss_arguments(component, batch)
+            case "feature_loss":
+                student, teacher = feature_maps(batch)
+                return (
+                    tuple(student[layer] for layer in component.layers),
+                    tuple(teacher[layer] for layer in component.layers.values()),
+                )
             case _:
                 return (batch.context,)
 
@@ -186,6 +203,10 @@ def require_close(actual: Tensor, expected: Tensor, message: str, tolerance: flo
 def forward_backward(loss: DistillationLoss, batch: Batch) -> tuple[LossOutput, Tensor]:
     """Run a loss forward and backward; its output and the gradient on the student's logits."""
     student = batch.student.detach().requires_grad_()
-    output = loss(student, batch.teacher, batch.label, **batch.keywords)
+    keywords = batch.keywords
+    if loss.feature_losses:
+        features = feature_maps(replace(batch, student=student))
+        keywords = {**keywords, "student_features": features[0], "teacher_features": features[1]}
+    output = loss(student, batch.teacher, batch.label, **keywords)
     output.total.backward()
     return output, torch.zeros_like(student) if student.grad is None else student.grad

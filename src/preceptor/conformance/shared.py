@@ -42,7 +42,10 @@ def _tensors(arguments: tuple[Any, ...]) -> list[Tensor]:
     """The tensors among a component's arguments, those in a batch context included."""
     values: list[Any] = []
     for argument in arguments:
-        values += vars(argument).values() if isinstance(argument, BatchContext) else [argument]
+        if isinstance(argument, BatchContext):
+            values += vars(argument).values()
+        else:
+            values += argument if isinstance(argument, tuple) else [argument]
     return [value for value in values if isinstance(value, Tensor)]
 
 

@@ -90,7 +90,7 @@ def _agreement(reference: Reference, options: Mapping[str, Any]) -> Check:
 
 def _as_arrays(value: Any) -> Any:
     """Tensors and numbers as NumPy arrays, dataclasses of them as objects; anything else as it is."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return tuple(map(_as_arrays, value))
     if isinstance(value, BatchContext | SelectionData | TeacherSnapshot | ModelOutputs):
         return SimpleNamespace(**{name: _as_arrays(part) for name, part in vars(value).items()})
