@@ -118,7 +118,7 @@ def test_the_plan_says_it_beforehand_and_may_be_entered_in_the_middle():
     whole, late = list(data.batches(plan)), list(data.batches(plan, first=1))
     assert len(late) == len(whole) - 1
     for batch, same in zip(whole[1:], late, strict=True):
-        assert torch.equal(batch.inputs, same.images)
+        assert torch.equal(batch.inputs, same.inputs)
     for batch, (start, end) in zip(whole, plan.bounds, strict=True):
         assert torch.equal(batch.index_cpu, plan.index[start:end])
         assert torch.equal(batch.view, plan.view[start:end])
