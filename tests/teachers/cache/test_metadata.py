@@ -5,7 +5,7 @@ import json
 import pytest
 
 from preceptor.data import CropFlip, Normalization
-from preceptor.errors import InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.teachers.cache import CacheKey, Layout, open_cache, open_readonly
 from preceptor.teachers.cache.metadata import METADATA_FILE, CacheMetadata, DatasetKey, check_key, read_metadata
 from tests.teachers.cache.samples import FEW, Linear, cache_in, every_entry, key, shown
@@ -167,3 +167,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match=r"holds 'thesis.tex' but no cache"):
         open_cache(tmp_path, key(), FEW)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_that_is_called_like_those_of_a_cache_is_not_overwritten(tmp_path):
+    (tmp_path / "entries.bin").write_text("years of work")
+    with pytest.raises(MachineError, match=r"entries.bin: cannot be made: File exists: choose another folder"):
+        open_cache(tmp_path, key(), FEW)
+    assert (tmp_path / "entries.bin").read_text() == "years of work"

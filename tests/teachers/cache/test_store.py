@@ -313,6 +313,9 @@ def test_a_disk_without_room_is_an_error_before_anything_is_queried_or_written(t
     with pytest.raises(MachineError, match="make room"):
         cache.outputs(shown(*entries), *entries)
     assert check_all_known(cache) == 99
+    assert fill(cache, pictures(), VIEWS, samples=torch.arange(11)) == 0  # nothing to write needs no room
+    cache.close()
+    cache.close()
 
 
 def test_a_lazily_filled_cache_takes_only_what_is_filled(tmp_path):

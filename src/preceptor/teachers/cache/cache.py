@@ -235,14 +235,10 @@ def _create(folder: Path, metadata: CacheMetadata) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MachineError(f"{folder}: cannot be made: {error.strerror}: choose another folder") from error
-    own = (
-        LOCK_FILE,
-        ENTRIES_FILE,
-        CHECKSUMS_FILE,
-        f".{METADATA_FILE}",
-    )  # the last begins the name of an unfinished file
+    # Another process may be making the cache: its files, unfinished ones by their dot, are no others.
+    own = (LOCK_FILE, ENTRIES_FILE, CHECKSUMS_FILE, f".{METADATA_FILE}")
     others = sorted(path.name for path in folder.iterdir() if not path.name.startswith(own))
-    if others and not (folder / METADATA_FILE).exists():  # looked for last: another process may be making it
+    if others and not (folder / METADATA_FILE).exists():  # looked for last
         raise InputError(f"{folder}: holds {others[0]!r} but no cache: choose a folder that is new or empty")
     with locked(folder):
         if not (folder / METADATA_FILE).exists():

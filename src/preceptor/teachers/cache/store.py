@@ -117,7 +117,7 @@ class EntryStore:
             MachineError: it has not.
         """
         needed, free = entries * self.layout.entry_bytes + SPARE_BYTES, disk_usage(self.folder).free
-        if needed > free:
+        if entries and needed > free:
             raise MachineError(
                 f"{self.folder}: {needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free: make room, use "
                 "another disk, or keep the largest logits only (--top-k); what the cache holds stays"
@@ -155,10 +155,11 @@ class EntryStore:
                 raise _unwritable(self.folder, error) from error
 
     def close(self) -> None:
-        """Flush, and let go of the files; the store cannot be used after that."""
-        self.flush()
-        del self._mapped, self._records, self._checksums
-        self._writable = False
+        """Flush, and let go of the files; the store cannot be used after that, only closed once more."""
+        if self._mapped:
+            self.flush()
+            self._mapped, self._writable = [], False
+            del self._records, self._checksums
 
     def _map(self, mode: Any) -> None:
         self._mapped = [
@@ -229,11 +230,12 @@ def create_files(folder: Path, layout: Layout) -> None:
     for name, dtype in _files(layout):
         path = folder / name
         try:
-            path.unlink(missing_ok=True)  # of a process killed before it wrote cache.json
-            with path.open("xb") as file:
+            with path.open("xb") as file:  # never over a file of somebody else, nor through a link
                 file.truncate(layout.entries * dtype.itemsize)
         except OSError as error:
-            raise MachineError(f"{path}: cannot be made: {error.strerror}: choose another folder") from error
+            raise MachineError(
+                f"{path}: cannot be made: {error.strerror}: choose another folder, or remove it"
+            ) from error
 
 
 def _files(layout: Layout) -> list[tuple[str, np.dtype[Any]]]:
