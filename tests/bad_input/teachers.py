@@ -95,7 +95,7 @@ ROWS = [
         lambda b: asked_doctor(b, b.right_of(np.random.default_rng(0).permutation(IMAGES))),
         (
             "teacher accuracy: the teacher is right on … of 60 labeled training images, no better than always "
-            "giving the same answer (10.00%): make sure that it was trained on this data, and see what is said of "
+            "predicting one class (10.00%): make sure that it was trained on this data; check its weights, class "
             "order and normalization"
         ),
     ),
@@ -103,10 +103,10 @@ ROWS = [
         "logits with the classes in another order",
         lambda b: asked_doctor(b, b.right_of(np.arange(IMAGES), further=1)),
         (
-            "teacher accuracy: …; label order: the teacher's classes stand in another order than the labels: 0.00% "
-            "are right as they are, 100.00% would be in the best order: '0' is answered by output 1 ('1'), '1' is "
-            "answered by output 2 ('2'), '2' is answered by output 3 ('3') and 7 more: put its outputs, or the "
-            "labels, into one order; nothing is reordered for you"
+            "teacher accuracy: …; label order: the teacher's classes are in another order than the labels: accuracy "
+            "is 0.00% as it is, 100.00% in the best order: class '0' is output 1 ('1'), class '1' is output 2 ('2'), "
+            "class '2' is output 3 ('3') and 7 more: bring its outputs, or the labels, into one order; nothing is "
+            "reordered for you"
         ),
     ),
     Row(

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from torch.export import Dim
 
-from preceptor.models import save_student
+from preceptor.export.onnx_file import silence
+from preceptor.models import load_student, save_student
 from preceptor.run import run
 from preceptor.run.cards import student_card
 from preceptor.run.doctor import Diagnosis, Finding, examine
@@ -68,6 +71,22 @@ def test_a_teacher_with_another_normalization_on_its_card(changed):
     assert finding.status == "problem"
     assert "the data set's own" in finding.message
     assert finding.numbers["others"]["the data set's own"] > finding.numbers["stated"] + 0.05
+
+
+def test_an_onnx_teacher_with_another_normalization_than_stated(able_teacher, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
+    pytest.importorskip("onnxscript", reason="needs onnxscript (extra onnx)")
+    model, card = load_student(able_teacher)
+    path, own = tmp_path / "teacher.onnx", card.normalization()
+    example = (own(digits().train.images[:2]),)
+    with silence():
+        torch.onnx.export(model, example, path, dynamo=True, dynamic_shapes=({0: Dim("batch")},), verbose=False)
+    stated = {"mean": [0.0], "std": [1 / 255]}
+    wrong = about(path, teacher_output="logits", teacher_normalization=stated)
+    finding = by_name(examine(wrong))["normalization"]
+    assert finding.status == "problem"
+    assert "the data set's own" in finding.message
+    assert by_name(examine(about(path, teacher_output="logits")))["normalization"].status == "ok"
 
 
 def test_a_teacher_that_knows_nothing(tmp_path):

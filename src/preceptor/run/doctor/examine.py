@@ -13,11 +13,18 @@ from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks
 from preceptor.run.doctor.data_checks import duplicates_finding, labels_finding, shapes_finding
 from preceptor.run.doctor.finding import Diagnosis, Finding
+from preceptor.run.doctor.normalization import (
+    alternative_normalizations,
+    common_normalizations,
+    normalization_finding,
+)
 from preceptor.run.doctor.probe import loss_finding, probe_losses
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
+from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.label_order import LabelOrder, label_order
+from preceptor.teachers.onnx import OnnxTeacher
 from preceptor.training import NotFinite, Student, steps_in_epoch
 from preceptor.training.checks import check_students
 from preceptor.training.compile import check_compile
@@ -129,7 +136,7 @@ def _queried(context: RunContext) -> tuple[Tensor, Tensor]:
 
 
 def _normalization_findings(teacher: LoadedTeacher, context: RunContext) -> list[Finding]:
-    """One finding for each network of the teacher."""
+    """One finding for each teacher with a normalization: networks and ONNX files."""
     order, data = _label_order(context), context.dataset
     if order is None:
         return []
@@ -139,10 +146,11 @@ def _normalization_findings(teacher: LoadedTeacher, context: RunContext) -> list
     images, labels = context.train.images[index.to(context.train.images.device)], data.train.labels[index]
     # A teacher whose classes are in another order is judged in that order, so that one fault is not reported as two.
     outputs = torch.tensor(order.order)[labels] if order.is_another else labels
-    others = teacher_checks.common_normalizations(data.channels, data.normalization)
+    others = common_normalizations(data.channels, data.normalization)
     findings = []
-    for number, network in enumerate(teacher.networks, start=1):
-        name = "the teacher" if len(teacher.members) == 1 else f"network {number} of the teacher"
-        stated, alternatives = teacher_checks.alternative_normalizations(network, images, outputs, others)
-        findings.append(teacher_checks.normalization_finding(name, stated, alternatives, len(index)))
+    for number, member in enumerate(teacher.members, start=1):
+        if isinstance(member.teacher, NetworkTeacher | OnnxTeacher) and member.teacher.normalize is not None:
+            name = "the teacher" if len(teacher.members) == 1 else f"teacher {number}"
+            stated, alternatives = alternative_normalizations(member.teacher, images, outputs, others)
+            findings.append(normalization_finding(name, stated, alternatives, len(index)))
     return findings
