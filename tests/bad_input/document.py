@@ -52,8 +52,8 @@ No image of more than 67,108,864 pixels (8,192 x 8,192) is decoded.
 or no one meaning; every copy of an image in two classes; the training copy of an image in the validation or test set.
 Without it the error names the first and counts the others. With it, one line on standard error counts them and names
 the first three, `skipped_images.txt` in the run's folder names all, each with its reason, and the record in `run.yaml`
-has their number. What is left out follows from the files alone. A class, a validation or a test set without any image left is
-still an error, and so are images of different sizes without `--image-size`.
+has their number. What is left out follows from the files alone. A class, a validation or a test set without any image
+left is still an error, and so are images of different sizes without `--image-size`.
 """
 
 
