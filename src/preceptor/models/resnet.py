@@ -36,7 +36,7 @@ class CifarResNet(nn.Module):
         super().__init__()
         blocks = _blocks_per_stage(depth)
         if width < 1:
-            raise InputError(f"ResNet width {width}: give a whole number from 1 on, for example resnet8x4")
+            raise InputError(f"ResNet width is {width}; expected 1 or more, for example resnet8x4")
         stem = 16 if width < 4 else 32
         self.stem = nn.Sequential(
             nn.Conv2d(channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU(inplace=True)
@@ -61,5 +61,8 @@ class CifarResNet(nn.Module):
 def _blocks_per_stage(depth: int) -> int:
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
-        raise InputError(f"ResNet depth {depth}: the depth is 6n+2, for example 8, 14, 20, 32, 44, 56 or 110")
+        imagenet = (
+            f"; did you mean imagenet-resnet{depth} or torchvision:resnet{depth}?" if depth in (18, 34, 101) else ""
+        )
+        raise InputError(f"ResNet depth is {depth}; expected 6n+2, for example 8, 14, 20, 32, 44, 56 or 110{imagenet}")
     return blocks
