@@ -56,7 +56,7 @@ def test_an_unknown_name_is_offered_the_nearest(given, offered):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("resnet21", r"6n\+2"), ("resnet8x0", "width is 0"), ("convnet0", "width 0"), ("convnet-3", "unknown")],
+    [("resnet21", r"6n\+2"), ("resnet8x0", "width is 0"), ("convnet0", "width is 0"), ("convnet-3", "unknown")],
 )
 def test_impossible_sizes(name, message):
     with pytest.raises(InputError, match=message):
