@@ -92,7 +92,7 @@ ROWS = [
         misspelt,
         (
             "set.npz: unknown array 'test_imags': did you mean 'test_images'? known: train_images, "
-            "train_labels, test_images, test_labels, class_names"
+            "train_labels, validation_images, validation_labels, test_images, test_labels, class_names"
         ),
     ),
     Row(

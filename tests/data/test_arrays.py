@@ -63,7 +63,7 @@ def test_class_names_and_other_arrays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         (
             {"train_images": COLOR / 255},
@@ -89,9 +89,9 @@ def test_class_names_and_other_arrays(tmp_path: Path) -> None:
         ({"test_image": COLOR}, r"unknown array 'test_image': did you mean 'test_images'\? known: train_images,"),
     ],
 )
-def test_unfit_arrays(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
+def test_unfit_arrays(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     path = write(tmp_path / "unfit.npz", **arrays)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_arrays(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)

@@ -222,7 +222,7 @@ def test_an_image_size_that_fits_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "the file is empty"),
         (b"no image at all", "not one of BMP"),
@@ -233,10 +233,10 @@ def test_an_image_size_that_fits_changes_nothing(tmp_path: Path) -> None:
         (png_header(60_000, 60_000), "more than 67,108,864 pixels: not decoded; scale it down"),
     ],
 )
-def test_files_that_are_no_images(flat: Path, content: bytes, said: str) -> None:
+def test_files_that_are_no_images(flat: Path, content: bytes, message: str) -> None:
     bad = flat / "cat" / "bad.png"
     bad.write_bytes(content)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_folder(flat)
     assert str(caught.value).startswith(f"{bad}: ")
     assert "remove it" in str(caught.value)

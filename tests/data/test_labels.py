@@ -13,13 +13,13 @@ from preceptor.errors import InputError
 from tests.data.files import read_or_refusal
 
 
-def refused(path: Path, *told: str, count: int = 4) -> None:
+def refused(path: Path, *parts: str, count: int = 4) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(path, count)
     message = str(caught.value)
     assert "\n" not in message
-    for words in (str(path), *told):
-        assert words in message
+    for part in (str(path), *parts):
+        assert part in message
 
 
 def saved(folder: Path, array: np.ndarray) -> Path:
@@ -58,7 +58,7 @@ def test_another_length(tmp_path, length):
 
 
 @pytest.mark.parametrize(
-    ("array", "told"),
+    ("array", "part"),
     [
         (np.zeros(4), "float64 of shape (4,)"),
         (np.zeros((4, 1), dtype=int), "int64 of shape (4, 1)"),
@@ -67,8 +67,8 @@ def test_another_length(tmp_path, length):
         (np.array(["cat", "dog", "cat", "dog"]), "<U3"),
     ],
 )
-def test_an_array_of_something_else(tmp_path, array, told):
-    refused(saved(tmp_path, array), told, "expected integers of shape (n,)")
+def test_an_array_of_something_else(tmp_path, array, part):
+    refused(saved(tmp_path, array), part, "expected integers of shape (n,)")
 
 
 def test_numbers_beyond_int64_are_no_labels(tmp_path):
@@ -110,7 +110,7 @@ def test_a_class_named_by_a_number_comes_before_the_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "part"),
     [
         ("3\n1\n", "2 labels for 4"),
         ("", "0 labels for 4"),
@@ -122,11 +122,11 @@ def test_a_class_named_by_a_number_comes_before_the_number(tmp_path):
         ("1\n" * 3 + "9" * 4400, "label 4 is '9"),
     ],
 )
-def test_a_text_that_does_not_fit(tmp_path, content, told):
+def test_a_text_that_does_not_fit(tmp_path, content, part):
     path = written(tmp_path, content)
     with pytest.raises(InputError) as caught:
         read_labels(path, 4, ("ant", "bee"))
-    assert told in str(caught.value)
+    assert part in str(caught.value)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 400
 

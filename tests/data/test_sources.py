@@ -114,8 +114,8 @@ def test_an_image_that_cannot_be_used_is_told_and_not_the_end(tmp_path):
     save(gray(0), tmp_path / "h.png")
     found = pictures(tmp_path)
     assert [picture.pixels is not None for picture in found] == [True, *[False] * 6, True]
-    told = ["cannot be decoded", "the file is empty", "not one of BMP", "pixels", "8 bits a channel", "2 pictures"]
-    for picture, words in zip(found[1:7], told, strict=True):
+    message = ["cannot be decoded", "the file is empty", "not one of BMP", "pixels", "8 bits a channel", "2 pictures"]
+    for picture, words in zip(found[1:7], message, strict=True):
         assert words in picture.error
         assert not picture.error.startswith(str(tmp_path))
 
@@ -165,7 +165,7 @@ def stated_to_be_more(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "told"),
+    ("name", "make", "message"),
     [
         ("nothing.png", lambda path: None, "no such file or folder"),
         ("empty", lambda path: path.mkdir(), "no image in this folder"),
@@ -184,9 +184,9 @@ def stated_to_be_more(path):
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_what_is_no_input_is_refused_before_anything_is_read(tmp_path, name, make, told):
+def test_what_is_no_input_is_refused_before_anything_is_read(tmp_path, name, make, message):
     make(tmp_path / name)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         open_image_source(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -146,7 +146,9 @@ def test_a_teacher_of_logits_alone_says_so_before_the_first_step() -> None:
         def outputs(self, inputs: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
             raise AssertionError("queried")
 
-    with pytest.raises(InputError, match=r"term 'hint' compares features, and this teacher \(Rows\) gives logits alone"):
+    with pytest.raises(
+        InputError, match=r"term 'hint' compares features, and this teacher \(Rows\) gives logits alone"
+    ):
         layers = {"layers.0": "layers.0"}
         terms = {"ce": LossTerm(CrossEntropy()), "hint": LossTerm(Hint(layers))}
         train([Student("hint", network(), DistillationLoss(terms=terms))], teacher=Rows())

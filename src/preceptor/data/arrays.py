@@ -17,14 +17,17 @@ from torch import Tensor
 from preceptor.data.dataset import ImageSet, LoadedData
 from preceptor.errors import InputError, first_line
 
-_KNOWN = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
+_KNOWN = (
+    *(f"{split}_{kind}" for split in ("train", "validation", "test") for kind in ("images", "labels")),
+    "class_names",
+)
 
 
 def read_arrays(path: Path) -> LoadedData:
     """The sets of an ``.npz`` file.
 
     It holds ``train_images`` (uint8, n x height x width, or n x height x width x channels with 1 or 3 channels) and
-    ``train_labels`` (whole numbers, n), perhaps ``test_images`` and ``test_labels``, and perhaps ``class_names``
+    ``train_labels`` (integers, n); perhaps the same of ``validation`` and ``test``; and perhaps ``class_names``
     (strings). Other arrays are left unread. Arrays are read one at a time: peak memory is the result and one copy of
     the largest.
 
@@ -60,12 +63,13 @@ def _opened(path: Path) -> NpzFile:
 def _read_sets(path: Path, archive: NpzFile) -> LoadedData:
     names = set(archive.files)
     _refuse_misspelled(path, names)
-    has_test = bool(names & {"test_images", "test_labels"})
-    return LoadedData(
-        _read_set(path, archive, "train"),
-        _read_set(path, archive, "test") if has_test else None,
-        _read_names(path, archive) if "class_names" in names else None,
-    )
+    sets = {
+        split: _read_set(path, archive, split)
+        for split in ("train", "validation", "test")
+        if split == "train" or names & {f"{split}_images", f"{split}_labels"}
+    }
+    class_names = _read_names(path, archive) if "class_names" in names else None
+    return LoadedData(sets["train"], sets.get("test"), class_names, validation=sets.get("validation"))
 
 
 def _refuse_misspelled(path: Path, names: Collection[str]) -> None:
