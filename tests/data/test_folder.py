@@ -180,6 +180,14 @@ def test_a_file_that_may_not_be_read(flat: Path, unreadable: Path) -> None:
     assert [line.split(": ")[0] for line in data.skipped] == [str(unreadable)]
 
 
+def test_a_link_to_nowhere_is_left_out_as_any_bad_image(flat: Path) -> None:
+    (flat / "cat" / "gone.png").symlink_to(flat / "nowhere.png")
+    with pytest.raises(InputError, match=r"gone\.png: not a file, or a link to none; .*--skip-bad-images"):
+        read_folder(flat)
+    data = read_folder(flat, skip_bad_images=True)
+    assert (len(data.train), len(data.skipped)) == (4, 1)
+
+
 def test_a_folder_that_may_not_be_read(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> object:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -87,6 +87,6 @@ def test_heic_and_avif_are_to_be_converted(tmp_path: Path, brand: bytes) -> None
 
 def test_what_is_passed_by(tmp_path: Path) -> None:
     (tmp_path / "v1.txt").mkdir()
-    passed = [".hidden.png", "Thumbs.db", "desktop.ini", "__MACOSX", "labels.json", "names.CSV"]
+    passed = [".hidden.png", "Thumbs.db", "Icon\r", "desktop.ini", "__MACOSX", "labels.json", "names.CSV"]
     assert all(is_passed_by(tmp_path / name) for name in passed)
     assert not any(is_passed_by(tmp_path / name) for name in ["a.png", "b", "c.bin", "v1.txt"])

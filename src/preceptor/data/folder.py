@@ -51,8 +51,9 @@ def read_folder(folder: Path, image_size: int | None = None, *, skip_bad_images:
 def _read_folder(folder: Path, image_size: int | None, skip_bad_images: bool) -> LoadedData:
     splits = _find_splits(folder)
     names = list(_class_folders(splits["train"]))
-    files = [file for split, place in splits.items() for file in _files(place, split, names)]
-    bad = _BadImages(contradictions(files), skip_bad_images)
+    bad = _BadImages(skip_bad_images)
+    files = [file for split, place in splits.items() for file in _files(place, split, names, bad)]
+    bad.errors.update(contradictions(files))
     usable = [file for file in files if file.path not in bad.errors]
     files, spec = _common_spec(folder, usable, image_size, bad)
     sets = {split: _read_set([file for file in files if file.split == split], spec, bad) for split in splits}
@@ -66,8 +67,9 @@ def _read_folder(folder: Path, image_size: int | None, skip_bad_images: bool) ->
 class _BadImages:
     """The files that cannot be used, each with its error."""
 
-    def __init__(self, errors: dict[Path, InputError], skipped: bool) -> None:
-        self.errors, self._skipped = errors, skipped
+    def __init__(self, skipped: bool) -> None:
+        self.errors: dict[Path, InputError] = {}
+        self._skipped = skipped
 
     def read(self, path: Path, read: Callable[[Path], Read]) -> Read | None:
         """What ``read`` returns; None, with the error noted, where the file cannot be used."""
@@ -133,7 +135,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     return dict(sorted(by_name.items()))
 
 
-def _files(folder: Path, split: str, names: Sequence[str]) -> list[LabeledData]:
+def _files(folder: Path, split: str, names: Sequence[str], bad: _BadImages) -> list[LabeledData]:
     files = []
     for name, place in _class_folders(folder).items():
         if name not in names:
@@ -144,9 +146,10 @@ def _files(folder: Path, split: str, names: Sequence[str]) -> list[LabeledData]:
         for path in paths:
             if path.is_dir():
                 raise InputError(f"{path}: a folder inside a class folder, where only images may be")
-            if not path.is_file():  # reading a pipe would wait without end
-                raise InputError(f"{path}: not a file, or a link to none; replace or remove it")
-            files.append(LabeledData(path, names.index(name), split))
+            if path.is_file():
+                files.append(LabeledData(path, names.index(name), split))
+            else:  # reading a pipe would wait without end
+                bad.errors[path] = InputError(f"{path}: not a file, or a link to none; replace or remove it")
     return files
 
 

@@ -36,7 +36,7 @@ _COLOR = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"}
 # The brands that an HEIC or AVIF file names behind "ftyp".
 _HEIF = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
 # Left beside images by desktops, by unpacked archives, or by whoever labeled them.
-_LITTER = {"Thumbs.db", "desktop.ini", "__MACOSX"}
+_LITTER = {"Thumbs.db", "desktop.ini", "Icon\r", "__MACOSX"}
 _TEXTS = {".json", ".csv", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".md", ".html"}
 _ORIENTATION = 0x0112
 _SIDES_SWAPPED = {5, 6, 7, 8}
