@@ -137,7 +137,7 @@ ROWS = [
         lambda b: b.taught_by(b.table(**{"3": None})),
         (
             "said.parquet: 9 columns for 10 classes (missing: '3'; unknown: none): give one column a "
-            "class, called as the class or by its number, and if need be 'index'"
+            "class, named as the class or by its number, and optionally 'index'"
         ),
     ),
     Row(
@@ -153,7 +153,7 @@ ROWS = [
     Row(
         "a table of an image that is not there",
         lambda b: b.taught_by(b.table(index=np.arange(IMAGES) + 1)),
-        "said.parquet: row 1347: index 1348, allowed are 0 to 1347",
+        "said.parquet: row 1347: index is 1348; expected 0 to 1347",
     ),
     Row(
         "a table cut short",
