@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from preceptor.data import Augmentation, Dataset, load_dataset, subset
 from preceptor.models import seeded_model
 from preceptor.models.features import ImageModel
 from preceptor.teachers import NetworkTeacher
+from preceptor.teachers.base import Teacher
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 from preceptor.training import (
     Batch,
     Callback,
@@ -64,6 +67,18 @@ def untrained_teacher(seed: int = 99) -> NetworkTeacher:
     return NetworkTeacher(network(seed), digits().normalization)
 
 
+def cache_of(folder: Path, teacher: Teacher | None) -> LogitCache:
+    """The cache of an untrained teacher's logits in a folder; made if there is none."""
+    data = digits()
+    key = CacheKey.of("teacher", "digits", data.normalization, data.augmentation, data.class_names)
+    layout = Layout(samples=len(data.train), views=data.augmentation.count, classes=10)
+    return open_cache(folder, key, layout, teacher)
+
+
+def filled_entries(cache: LogitCache) -> int:
+    return cache.store.count()
+
+
 class Records(Callback):
     """Keeps the records of every epoch."""
 
@@ -106,7 +121,7 @@ def trainer_of(
     teacher: Any = None,
     seed: int = 0,
     precision: Any = "auto",
-    compile: Any = "auto",
+    compile: Any = "auto",  # noqa: A002
 ) -> Trainer:
     """A trainer of students whose networks take normalized digits."""
     wrapped = [Student(one.name, ImageModel(one.network, digits().normalization), one.loss) for one in students]

@@ -26,10 +26,10 @@ def joined(batches: list[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     return images, torch.cat([batch.label for batch in batches]), torch.cat([batch.index for batch in batches])
 
 
-positions_given = st.lists(st.integers(0, N - 1), min_size=2, max_size=N, unique=True).map(torch.tensor)
+drawn_positions = st.lists(st.integers(0, N - 1), min_size=2, max_size=N, unique=True).map(torch.tensor)
 
 
-@given(positions=positions_given, batch_size=st.integers(2, 70), seed=st.integers(0, 2**40), number=st.integers(0, 300))
+@given(positions=drawn_positions, batch_size=st.integers(2, 70), seed=st.integers(0, 2**40), number=st.integers(0, 300))
 def test_every_position_comes_exactly_once(positions, batch_size, seed, number):
     batches = epoch(positions, batch_size, seed, number)
     _, label, index = joined(batches)
@@ -68,7 +68,7 @@ def views_by_position(positions: torch.Tensor, seed: int = 0, number: int = 0) -
     return dict(zip(index.tolist(), images, strict=True))
 
 
-def test_a_sample_is_seen_alike_whoever_else_is_in_class():
+def test_a_sample_has_the_same_views_whatever_the_others_are():
     everyone, few = views_by_position(torch.arange(N)), views_by_position(torch.tensor([3, 58, 20, 21]))
     assert all(torch.equal(image, everyone[position]) for position, image in few.items())
 
@@ -106,13 +106,13 @@ def test_the_data_set_is_left_alone():
     assert torch.equal(data.images, image_set().images)
 
 
-def test_what_is_shown_is_told_on_the_cpu_too():
+def test_index_and_view_are_on_the_cpu_too():
     for batch in epoch(torch.arange(20), 8):
         assert torch.equal(batch.index_cpu, batch.index)
         assert torch.equal(RULE.apply(image_set().images[batch.index_cpu], batch.view), batch.inputs)
 
 
-def test_the_plan_says_it_beforehand_and_may_be_entered_in_the_middle():
+def test_batches_follow_the_plan_and_may_begin_in_its_middle():
     data = TrainingData.of_images(image_set(), torch.arange(20), RULE)
     plan = data.plan(8, seed=3, epoch=2)
     whole, late = list(data.batches(plan)), list(data.batches(plan, first=1))
@@ -124,10 +124,10 @@ def test_the_plan_says_it_beforehand_and_may_be_entered_in_the_middle():
         assert torch.equal(batch.view, plan.view[start:end])
 
 
-def test_where_the_teacher_is_to_be_asked_is_told_on_both_sides():
-    asked = torch.arange(N) % 3 == 0
+def test_the_rows_to_query_the_teacher_on_are_on_both_devices():
+    queried = torch.arange(N) % 3 == 0
     data = TrainingData.of_images(image_set(), torch.arange(20), RULE)
-    for batch in data.batches(data.plan(8, seed=3, epoch=2), queried=asked):
-        there, here = batch.queried
-        assert torch.equal(there, here)
-        assert batch.index_cpu[here].tolist() == [p for p in batch.index_cpu.tolist() if p % 3 == 0]
+    for batch in data.batches(data.plan(8, seed=3, epoch=2), queried=queried):
+        rows, rows_cpu = batch.queried
+        assert torch.equal(rows, rows_cpu)
+        assert batch.index_cpu[rows_cpu].tolist() == [index for index in batch.index_cpu.tolist() if index % 3 == 0]

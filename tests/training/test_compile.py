@@ -30,7 +30,7 @@ def test_the_operations_of_a_forward_pass_counted_by_hand():
     assert forward_flops(net, torch.zeros(6, 3, 8, 8)) == 6 * per_image
 
 
-def test_counting_is_noticed_by_nobody():
+def test_counting_changes_nothing():
     net = network()
     before, seen = weights(net), []
     net.train().register_forward_hook(lambda *_: seen.append(1))
@@ -42,7 +42,7 @@ def test_counting_is_noticed_by_nobody():
 
 def test_compiling_pays_in_long_runs_only(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    # resnet32x4 says 2.17 GFLOP an image, resnet8x4 takes 1.06 a training step: dependencies of length alone.
+    # resnet32x4 takes 2.17 GFLOP an image forward, resnet8x4 1.06 in training: it depends on the length alone.
     epoch = 45_000 * 2.17e9
     assert not compiling_pays("teacher", flops=epoch / 2, steps=352, device=CPU)
     assert compiling_pays("teacher", flops=3 * epoch, steps=2_110, device=CPU)
@@ -79,10 +79,10 @@ def counter(monkeypatch) -> CompileCounter:
 
 def test_one_graph_a_kind_of_student_and_none_after_the_first_step(counter):
     """50 images in batches of 16 leave 2 for the last one, which goes without; who may abstain has another output."""
-    pupils = [make_student("kd"), make_student("lr"), make_student("precise-abstain-b")]
+    students = [make_student("kd"), make_student("lr"), make_student("precise-abstain-b")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train(pupils, images=50, training=TrainingConfig(epochs=3, batch_size=16), compile="always")
+        train(students, images=50, training=TrainingConfig(epochs=3, batch_size=16), compile="always")
     assert counter.frame_count == 2
 
 
@@ -91,7 +91,7 @@ def test_compiled_by_a_backend_that_changes_nothing_it_learns_the_same(counter):
     train([plain], compile="never")
     train([compiled], compile="always")
     assert counter.frame_count == 1
-    assert same_bits(weights(plain.student), weights(compiled.student))
+    assert same_bits(weights(plain.network), weights(compiled.network))
 
 
 def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_so(monkeypatch):
@@ -102,13 +102,13 @@ def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_so(monkeypatch):
     monkeypatch.setattr(compile_module, "BACKEND", broken)
     plain, unlucky = make_student("kd"), make_student("kd")
     train([plain], compile="never")
-    with pytest.warns(UserWarning, match=r"student not compiled \(.*\): it is trained uncompiled") as said:
+    with pytest.warns(UserWarning, match=r"student not compiled \(.*\): it is trained uncompiled") as warned:
         train([unlucky], compile="always")
-    assert len(said) == 1
-    assert same_bits(weights(plain.student), weights(unlucky.student))
+    assert len(warned) == 1
+    assert same_bits(weights(plain.network), weights(unlucky.network))
 
 
-def test_a_networks_own_error_is_its_own(counter):
+def test_an_error_of_the_network_itself_is_raised(counter):
     class Broken(nn.Module):
         def forward(self, images):
             raise ValueError("my own")

@@ -6,8 +6,8 @@ from preceptor.training.device import choose_device, deterministic, one_thread
 
 
 def test_auto_takes_cuda_where_there_is_one(monkeypatch):
-    for there, chosen in ((False, "cpu"), (True, "cuda")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+    for available, chosen in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
         assert choose_device("auto").type == chosen
 
 

@@ -57,11 +57,11 @@ def test_the_loss_is_what_the_features_of_both_networks_give() -> None:
     images = digits().normalization(batch.inputs)
 
     def maps(module: nn.Module) -> list[Tensor]:
-        found: list[Tensor] = []
+        outputs: list[Tensor] = []
         for layer in ("layers.0", "layers.2", "layers.4"):
-            module.get_submodule(layer).register_forward_hook(lambda m, i, o: found.append(o.detach().double()))
+            module.get_submodule(layer).register_forward_hook(lambda m, i, o: outputs.append(o.detach().double()))
         module(images)
-        flat = [one.pow(2).mean(1).flatten(1) for one in found]
+        flat = [one.pow(2).mean(1).flatten(1) for one in outputs]
         return [one / one.norm(dim=1, keepdim=True) for one in flat]
 
     expected = sum(
@@ -133,7 +133,7 @@ def test_layers_by_path_for_a_module_of_ones_own() -> None:
     assert records.epochs[-1][0].losses["at"] > 0
     with pytest.raises(InputError, match="attention: which layers are compared"):
         train([Student("own", Own(), loss(None))], teacher=wide_teacher())
-    with pytest.raises(InputError, match="layer of Own.*'bodi': did you mean 'body'"):
+    with pytest.raises(InputError, match=r"layer of Own.*'bodi': did you mean 'body'"):
         train([Student("own", Own(), loss({"bodi": "layers.0"}))], teacher=wide_teacher())
     with pytest.raises(InputError, match=r"attention: layer 'head' gives \(2, 10\).*expected maps"):
         train([Student("own", Own(), loss({"head": "head"}))], teacher=wide_teacher())
@@ -146,11 +146,8 @@ def test_a_teacher_of_logits_alone_says_so_before_the_first_step() -> None:
         def outputs(self, inputs: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
             raise AssertionError("queried")
 
-    with pytest.raises(
-        InputError, match=r"term 'hint' compares features, and this teacher \(Rows\) gives logits alone"
-    ):
-        layers = {"layers.0": "layers.0"}
-        terms = {"ce": LossTerm(CrossEntropy()), "hint": LossTerm(Hint(layers))}
+    terms = {"ce": LossTerm(CrossEntropy()), "hint": LossTerm(Hint({"layers.0": "layers.0"}))}
+    with pytest.raises(InputError, match=r"term 'hint' compares features, and this teacher \(Rows\) gives logits alone"):
         train([Student("hint", network(), DistillationLoss(terms=terms))], teacher=Rows())
 
 
@@ -190,7 +187,7 @@ def test_a_checkpoint_holds_no_teacher(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet8", "imagenet-resnet18", "convnet8"])
-def test_the_layers_that_networks_list_are_there(name: str) -> None:
+def test_the_layers_that_networks_list_exist(name: str) -> None:
     module = seeded_model(name, channels=1, classes=10, seed=0)
     wrapped = FeatureModel(ImageModel(module, digits().normalization), module.feature_layers)
     _, features = wrapped(torch.zeros(2, 1, 16, 16, dtype=torch.uint8))

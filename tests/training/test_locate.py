@@ -1,7 +1,7 @@
-"""Where a step is said to go wrong first: spoilt in one place at a time."""
+"""Where a failed step first becomes non-finite: spoilt in one place at a time."""
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,30 +10,35 @@ from torch import Tensor, nn
 from preceptor import KL, CrossEntropy, DistillationLoss, LossTerm, recipe
 from preceptor.corrections import ProbabilityShift
 from preceptor.temperatures import Fixed
-from preceptor.training import NotFinite, Student, TrainingConfig
-from preceptor.training.failure import FailureReport, FaultLocation, Sample
-from tests.training.spoilt import NanGradient, NanLoss, NanTeacher, Overflowing, Root, linear, truth_pupil
-from tests.training.test_guard import IMAGES, TRAINING, met_at, shown
-from tests.training_helpers import network, make_student, train, untrained_teacher
+from preceptor.training import Student, TrainingConfig
+from preceptor.training.failure import FaultLocation, Place, Sample
+from tests.training.spoilt import NanGradient, NanLoss, NanTeacher, Overflowing, Root, linear, spoilt_student
+from tests.training.test_guard import failure_of, sample_of, shown
+from tests.training_helpers import network, make_student, untrained_teacher
 
 STEP = 3
 
 
-def fault(one: Student, **options: Any) -> FaultLocation:
-    failures: list[FailureReport] = []
-    options = {"images": IMAGES, "training": TRAINING, "precision": "fp32", **options}
-    with pytest.raises(NotFinite):
-        train([one], on_failure=failures.append, **options)
-    [failure] = failures
-    assert (failure.context.epoch, failure.context.step) == (1, STEP + 1)
-    return failure.fault
+def fault_of(student: Student, step: int = STEP, **options: Any) -> FaultLocation:
+    _, report = failure_of([student], **options)
+    assert (report.context.epoch, report.context.step) == (1, step + 1)
+    return report.fault
+
+
+def row() -> int:
+    """The row of the spoilt sample in its batch."""
+    return shown()[STEP].index_cpu.tolist().index(sample_of(STEP))
 
 
 def sample() -> Sample:
-    position = met_at(STEP)
-    batch = shown(0)[STEP]
-    place = batch.index_cpu.tolist().index(position)
-    return Sample(position, int(batch.label[place]), int(batch.view[place]))
+    batch = shown()[STEP]
+    return Sample(sample_of(STEP), int(batch.label[row()]), int(batch.view[row()]))
+
+
+def teacher_logits() -> Tensor:
+    """The teacher's logits for the batch of the spoilt sample."""
+    batch = shown()[STEP]
+    return untrained_teacher().outputs(batch.inputs, batch.index_cpu, batch.view).logits
 
 
 def two_terms(spoilt: object) -> DistillationLoss:
@@ -41,40 +46,41 @@ def two_terms(spoilt: object) -> DistillationLoss:
 
 
 def test_a_loss_at_one_sample():
-    found = fault(Student("one", network(), two_terms(NanLoss(met_at(STEP)))))
-    assert (found.place, found.at, found.value, found.terms) == ("term", "spoilt", "nan", ("spoilt",))
-    assert found.samples == (sample(),)
-    assert "the loss itself or its weight is at fault" in found.line()
+    fault = fault_of(Student("one", network(), two_terms(NanLoss(sample_of(STEP)))))
+    assert (fault.place, fault.at, fault.value, fault.terms) == ("term", "spoilt", "nan", ("spoilt",))
+    assert fault.samples == (sample(),)
+    assert "else the loss or its weight is at fault" in fault.line()
 
 
 def test_a_derivative_at_one_sample():
-    found = fault(Student("one", network(), two_terms(NanGradient(met_at(STEP)))))
-    assert (found.place, found.at, found.terms) == ("gradient", "the student's logits", ("spoilt",))
-    assert found.samples == (sample(),)
-    assert "a derivative is at fault" in found.line()
+    fault = fault_of(Student("one", network(), two_terms(NanGradient(sample_of(STEP)))))
+    assert (fault.place, fault.at, fault.terms) == ("gradient", "the student's logits", ("spoilt",))
+    assert fault.samples == (sample(),)
+    assert "a derivative is at fault" in fault.line()
 
 
 def test_a_teacher_at_one_sample():
-    found = fault(make_student("label-revision"), teacher=NanTeacher(met_at(STEP)))
-    assert (found.place, found.at, found.value) == ("teacher", None, "nan")
-    assert found.samples == (sample(),)
-    assert found.teacher_largest is not None
-    assert "mend the teacher" in found.line()
+    fault = fault_of(make_student("label-revision"), teacher=NanTeacher(sample_of(STEP)))
+    assert (fault.place, fault.at, fault.value) == ("teacher", None, "nan")
+    assert fault.samples == (sample(),)
+    assert fault.teacher_largest is not None
+    assert "repair the teacher" in fault.line()
 
 
-class OnceWrong:
-    """A component that is all right but for the sample that the teacher is asked about at a certain place."""
+class SpoiltCorrection:
+    """A correction that is not finite for one sample."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner, self.apply_to = inner, "all"
+    apply_to = "all"
+
+    def __init__(self) -> None:
+        self.inner, self.spoilt = ProbabilityShift(), teacher_logits()[row()].log_softmax(0)
 
     def __call__(self, log_probs: Tensor, label: Tensor, teacher_class: Tensor) -> Tensor:
-        revised = self.inner(log_probs, label, teacher_class).clone()
-        spoilt = torch.isclose(log_probs, WORD.log_softmax(1)).all(dim=1, keepdim=True)
-        return torch.where(spoilt, torch.inf, revised)
+        spoilt = torch.isclose(log_probs, self.spoilt).all(dim=1, keepdim=True)
+        return torch.where(spoilt, torch.inf, self.inner(log_probs, label, teacher_class))
 
 
-class AtPosition:
+class SpoiltAtSample:
     """A temperature or a selection that fails at one sample."""
 
     def __init__(self, usual: float, wrong: float) -> None:
@@ -82,44 +88,36 @@ class AtPosition:
 
     def __call__(self, context: Any) -> Tensor:
         return torch.where(
-            context.index == met_at(STEP), self.wrong, torch.full_like(context.teacher[:, 0], self.usual)
+            context.index == sample_of(STEP), self.wrong, torch.full_like(context.teacher[:, 0], self.usual)
         )
 
 
-def word() -> Tensor:
-    """What the teacher says of the sample."""
-    batch = shown(0)[STEP]
-    place = batch.index_cpu.tolist().index(met_at(STEP))
-    return untrained_teacher().outputs(batch.images, batch.index_cpu, batch.view).logits[place : place + 1]
-
-
-WORD = word()
-
-
 def test_a_correction_at_one_sample():
-    loss = DistillationLoss(loss=KL(), correction=OnceWrong(ProbabilityShift()))
-    found = fault(Student("one", network(), loss))
-    assert (found.place, found.at, found.samples) == ("correction", "oncewrong", (sample(),))
+    loss = DistillationLoss(loss=KL(), correction=SpoiltCorrection())
+    fault = fault_of(Student("one", network(), loss))
+    assert (fault.place, fault.at, fault.samples) == ("correction", "spoiltcorrection", (sample(),))
 
 
 @pytest.mark.parametrize("wrong", [0.0, torch.nan])
 def test_a_temperature_at_one_sample(wrong):
-    found = fault(Student("one", network(), DistillationLoss(loss=KL(), temperature=AtPosition(4.0, wrong))))
-    assert (found.place, found.at, found.samples) == ("temperature", "atposition", (sample(),))
-    assert "temperature" in found.line()
+    fault = fault_of(Student("one", network(), DistillationLoss(loss=KL(), temperature=SpoiltAtSample(4.0, wrong))))
+    assert (fault.place, fault.at, fault.samples) == ("temperature", "spoiltatsample", (sample(),))
+    assert "temperature" in fault.line()
 
 
 def test_a_selection_at_one_sample():
-    found = fault(
+    fault = fault_of(
         Student(
-            "one", network(), DistillationLoss(loss=KL(), temperature=Fixed(4.0), selection=AtPosition(1.0, torch.nan))
+            "one",
+            network(),
+            DistillationLoss(loss=KL(), temperature=Fixed(4.0), selection=SpoiltAtSample(1.0, torch.nan)),
         )
     )
-    assert (found.place, found.at, found.samples) == ("selection", "atposition", (sample(),))
+    assert (fault.place, fault.at, fault.samples) == ("selection", "spoiltatsample", (sample(),))
 
 
-class Late(nn.Module):
-    """Harmless until it has been called so often."""
+class Later(nn.Module):
+    """Passes on what it is given, until the step in which another layer takes its place."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -132,75 +130,64 @@ class Late(nn.Module):
 
 
 def test_a_layer_whose_output_overflows():
-    found = fault(truth_pupil(CrossEntropy(), linear(Late(Overflowing()))))
-    assert (found.place, found.at, found.value) == ("student", "2.inner (Overflowing)", "inf")
-    assert len(found.samples) == found.batch == 8
-    assert found.student_largest is None or found.student_largest > 0
-    assert "lower the learning rate (now 0.05)" in found.line()
+    fault = fault_of(spoilt_student(CrossEntropy(), linear(Later(Overflowing()))))
+    assert (fault.place, fault.at, fault.value) == ("student", "network.2.inner (Overflowing)", "inf")
+    assert len(fault.samples) == fault.batch == 8
+    assert "lower the learning rate (now 0.05)" in fault.line()
 
 
-def test_a_layer_that_nothing_comes_back_through():
-    failures: list[FailureReport] = []
-    with pytest.raises(NotFinite, match=r"the gradient is nan, at the output of layer 1 .Linear., coming back from"):
-        train(
-            [truth_pupil(CrossEntropy(), linear(Root()))],
-            images=IMAGES,
-            training=TRAINING,
-            precision="fp32",
-            on_failure=failures.append,
-        )
-    found = failures[0].fault
-    assert found.at == "the output of layer 1 (Linear), coming back from layer 2 (Root)"
-    assert len(found.terms) == 1
+def test_a_layer_that_spoils_the_gradient():
+    fault = fault_of(spoilt_student(CrossEntropy(), linear(Root())), step=0)
+    at = "the output of layer network.1 (Linear), coming back from layer network.2 (Root)"
+    assert (fault.place, fault.at, fault.value, len(fault.terms)) == ("gradient", at, "nan", 1)
+    assert f"the losses are finite, the gradient is nan, at {at}" in fault.line()
 
 
 def test_an_update_that_is_too_large():
-    failures: list[FailureReport] = []
     huge = TrainingConfig(epochs=1, batch_size=8, learning_rate=1e38, weight_decay=100.0)
-    with pytest.raises(NotFinite, match="losses and gradients are finite, the weights after the step are not, in "):
-        train([make_student("none")], training=huge, precision="fp32", on_failure=failures.append)
-    assert failures[0].fault.component == "update"
+    fault = fault_of(make_student("none"), step=0, training=huge)
+    assert fault.place == "update"
+    assert "losses and gradients are finite, the weights after the step are not, in " in fault.line()
 
 
 def test_a_sum_over_the_epoch_that_overflows():
-    class Large:
-        def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
-            return logits[:, 0] * 0 + 2e37
+    def large(logits: Tensor, label: Tensor) -> Tensor:
+        return logits[:, 0] * 0 + 2e37
 
-    with pytest.raises(NotFinite, match="step 3 of 10: the sum of the losses is inf"):
-        train([truth_pupil(Large(), linear())], images=IMAGES, training=TRAINING, precision="fp32")
-
-
-def test_it_tells_the_sizes_of_the_logits():
-    found = fault(Student("one", network(), two_terms(NanLoss(met_at(STEP)))))
-    batch = shown(0)[STEP]
-    said = untrained_teacher().outputs(batch.images, batch.index_cpu, batch.view).logits
-    assert found.teacher_largest == pytest.approx(float(said.abs().max()))
-    assert found.student_largest is not None
-    assert f"largest logits: student {found.student_largest:.4g}, teacher {found.teacher_largest:.4g}" in found.line()
+    fault = fault_of(spoilt_student(large, linear()), step=2)
+    assert (fault.place, fault.value) == ("total", "inf")
+    assert "the sum of the losses is inf" in fault.line()
 
 
-def test_what_is_kept_for_every_sample_is_no_obstacle():
-    """Self-adaptive training writes to its memory whenever it is called; the look at it must not."""
+def test_the_largest_logits_are_told():
+    fault = fault_of(Student("one", network(), two_terms(NanLoss(sample_of(STEP)))))
+    assert fault.teacher_largest == pytest.approx(float(teacher_logits().abs().max()))
+    assert fault.student_largest is not None
+    assert f"largest logits: student {fault.student_largest:.4g}, teacher {fault.teacher_largest:.4g}" in fault.line()
+
+
+def test_what_a_loss_keeps_for_every_sample_is_no_obstacle():
+    """Self-adaptive training writes to its memory whenever it is called; the examination must not."""
     loss = DistillationLoss(**recipe("precise-abstain-b"))
-    terms = {**loss.terms, "spoilt": LossTerm(NanLoss(met_at(STEP)))}
+    terms = {**loss.terms, "spoilt": LossTerm(NanLoss(sample_of(STEP)))}
     one = Student("one", network(outputs=11), DistillationLoss(temperature=loss.temperature, terms=terms))
-    assert fault(one).at == "spoilt"
+    assert fault_of(one).at == "spoilt"
 
 
 def test_a_line_names_some_of_the_samples_only():
-    many = tuple(Sample(position, 1, 0) for position in range(9))
-    found = FaultLocation("teacher", None, "nan", (), many, 16, None, None, 0.1, "mend it")
-    assert found.line() == (
+    samples = tuple(Sample(index, 1, 0) for index in range(9))
+    fault = FaultLocation("teacher", None, "nan", (), samples, 16, None, None, 0.1)
+    advice = "repair the teacher or its file, leave these samples out, or set on_nonfinite=skip"
+    assert fault.line() == (
         "the teacher's logits are nan; 9 of 16 samples, position 0 (label 1), position 1 (label 1), position 2 "
-        "(label 1), position 3 (label 1), position 4 (label 1) and others; mend it"
+        f"(label 1), position 3 (label 1), position 4 (label 1) and others; {advice}"
     )
-    assert dataclasses.replace(found, samples=()).line() == "the teacher's logits are nan; mend it"
+    assert dataclasses.replace(fault, samples=()).line() == f"the teacher's logits are nan; {advice}"
 
 
-def test_advice_goes_by_what_is_seen():
-    assert "training has diverged" in advice("term", 0.1, 2 * LARGE, "fp32")
-    assert "training has diverged" in advice("gradient", 0.1, None, "fp32")
-    assert "diverged" not in advice("gradient", 0.1, 3.0, "fp32")
-    assert "precision=fp32" in advice("student", 0.1, None, "bf16")
-    assert "precision" not in advice("student", 0.1, None, "fp32")
+@pytest.mark.parametrize("place", get_args(Place))
+def test_every_place_has_advice_in_one_line(place):
+    line = FaultLocation(place, "some name", "inf", (), (), 16, 1.0, None, 0.125).line()
+    assert "\n" not in line
+    assert "largest logits: student 1; " in line
+    assert ("now 0.125" in line) == (place in {"student", "term", "total", "gradient", "update"})

@@ -1,4 +1,4 @@
-"""What an epoch's record says, against the same numbers worked out another way."""
+"""The numbers of an epoch's record, against the same computed another way."""
 
 import math
 
@@ -51,13 +51,13 @@ def test_the_terms_of_plain_distillation():
 
 @pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_a_corrected_teacher():
-    """Probability Shift: the label and the class the teacher says change places, where these differ."""
+    """Probability Shift: the label and the teacher's class change places, where these differ."""
     [[record]] = train([make_student("ka-ps")], images=N, training=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     wrong, shifted = teacher.argmax(axis=1) != label, teacher.copy()
     for row in np.flatnonzero(wrong):
-        said = teacher[row].argmax()
-        shifted[row, [said, label[row]]] = teacher[row, [label[row], said]]
+        predicted = teacher[row].argmax()
+        shifted[row, [predicted, label[row]]] = teacher[row, [label[row], predicted]]
     assert 0 < wrong.sum() < N
     assert record.losses == pytest.approx({"kl": divergence(log_softmax(shifted / T, axis=1), student)}, rel=1e-4)
     assert record.corrected == pytest.approx(wrong.mean())
@@ -103,7 +103,9 @@ def test_the_rate_is_images_over_seconds():
         assert record.images_per_second == pytest.approx(16 / record.seconds)
 
 
-class Diary(Callback):
+class Notes(Callback):
+    """Keeps the size of every step, and what is logged."""
+
     def __init__(self) -> None:
         self.steps: list[tuple[int, int]] = []
         self.logs: list[dict[str, dict[str, float]]] = []
@@ -116,20 +118,20 @@ class Diary(Callback):
 
 
 def test_a_callback_is_called_after_every_step():
-    diary = Diary()
-    train([make_student("kd"), make_student("none")], images=40, callbacks=[diary])  # 3 steps an epoch, two epochs
-    assert diary.steps == [(0, 16), (0, 16), (0, 8), (1, 16), (1, 16), (1, 8)]
+    notes = Notes()
+    train([make_student("kd"), make_student("none")], images=40, callbacks=[notes])  # 3 steps an epoch, two epochs
+    assert notes.steps == [(0, 16), (0, 16), (0, 8), (1, 16), (1, 16), (1, 8)]
 
 
 def test_a_log_holds_the_mean_losses_of_the_epoch_so_far():
-    diary = Diary()
-    [*_, [first, second]] = train([make_student("kd"), make_student("none")], images=40, callbacks=[diary])
-    last = diary.logs[-1]  # after the last step
+    notes = Notes()
+    [*_, [first, second]] = train([make_student("kd"), make_student("none")], images=40, callbacks=[notes])
+    last = notes.logs[-1]  # after the last step
     assert last["kd"] == pytest.approx({**first.losses, "total": first.total})
     assert last["none"] == pytest.approx({**second.losses, "total": second.total})
 
 
 def test_a_long_epoch_is_logged_a_few_times_only():
-    diary = Diary()
-    train([make_student("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), callbacks=[diary])
-    assert 4 <= len(diary.logs) <= 9
+    notes = Notes()
+    train([make_student("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), callbacks=[notes])
+    assert 4 <= len(notes.logs) <= 9

@@ -1,7 +1,5 @@
 """A training that stopped between two steps and goes on ends in the same bits."""
 
-import io
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,32 +7,14 @@ import torch
 from torch import nn
 
 from preceptor import CrossEntropy, DistillationLoss, recipe
-from preceptor.training import EpochRecord, Student, TrainingConfig
-from preceptor.training.callbacks import TrainState
-from tests.training_helpers import network, same_bits, make_student, train, weights
+from preceptor.training import Callback, EpochRecord, IncompatibleCheckpoint, Student, TrainingConfig
+from tests.training_helpers import StateAfter, network, same_bits, make_student, train, weights
 
 TRAINING = TrainingConfig(epochs=3, batch_size=16, schedule="steps")
-STEPS = 4  # 50 images
+STEPS = 4  # an epoch, of 50 images
 
 
-class Keeping:
-    """Keeps one moment as a file would."""
-
-    def __init__(self, at: int) -> None:
-        self.at, self.seen, self.kept = at, 0, io.BytesIO()
-
-    def after_step(self, moment: Callable[[], TrainState]) -> None:
-        self.seen += 1
-        if self.seen == self.at:
-            now = moment()
-            torch.save({"epoch": now.epoch, "step": now.step, "pupils": now.pupils}, self.kept)
-
-    def moment(self) -> TrainState:
-        self.kept.seek(0)
-        return TrainState(**torch.load(self.kept, weights_only=True))
-
-
-class Wavering(nn.Module):
+class CountingTemperature(nn.Module):
     """A temperature that is learned, and counts its calls."""
 
     def __init__(self) -> None:
@@ -48,7 +28,7 @@ class Wavering(nn.Module):
 
 
 class Dropping(nn.Module):
-    """A student that draws."""
+    """A network that draws random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,44 +38,62 @@ class Dropping(nn.Module):
         return nn.functional.dropout(self.inner(images), 0.3, self.training)
 
 
-def class_of_three() -> list[Student]:
-    wavering = Student("wavering", network(1), DistillationLoss(**{**recipe("kd"), "temperature": Wavering()}))
+def three_students() -> list[Student]:
+    loss = DistillationLoss(**{**recipe("kd"), "temperature": CountingTemperature()})
     return [
         make_student("precise-abstain-b"),
-        wavering,
+        Student("counting", network(1), loss),
         Student("dropping", Dropping(), DistillationLoss(label_loss=CrossEntropy())),
     ]
 
 
-def timeless(records: list[list[EpochRecord]]) -> list[list[EpochRecord]]:
+def without_times(records: list[list[EpochRecord]]) -> list[list[EpochRecord]]:
     return [[replace(record, seconds=0, images_per_second=0) for record in epoch] for epoch in records]
 
 
-@pytest.mark.parametrize("at", range(1, 3 * STEPS + 1))
-def test_it_ends_in_the_same_bits_wherever_it_stopped(at):
-    whole, keeper = class_of_three(), Keeping(at)
-    records = timeless(train(whole, images=50, training=TRAINING, callbacks=keeper))
-    late = class_of_three()
-    rest = timeless(train(late, images=50, training=TRAINING, state=keeper.moment()))
-    done = at // STEPS
-    assert rest == records[done:]
-    for one, other in zip(whole, late, strict=True):
+@pytest.mark.parametrize("steps", range(1, 3 * STEPS + 1))
+def test_it_ends_in_the_same_bits_wherever_it_stopped(steps):
+    whole, resumed, after = three_students(), three_students(), StateAfter(steps)
+    records = without_times(train(whole, images=50, training=TRAINING, callbacks=[after]))
+    rest = without_times(train(resumed, images=50, training=TRAINING, state=after.state()))
+    assert rest == records[steps // STEPS :]
+    for one, other in zip(whole, resumed, strict=True):
         assert same_bits(weights(one.network), weights(other.network))
         assert same_bits(weights(one.loss), weights(other.loss))
 
 
-def test_keeping_changes_nothing():
-    plain, kept = class_of_three(), class_of_three()
+def test_taking_a_state_changes_nothing():
+    plain, watched = three_students(), three_students()
     train(plain, images=50, training=TRAINING)
-    train(kept, images=50, training=TRAINING, callbacks=Keeping(at=5))
-    for one, other in zip(plain, kept, strict=True):
+    train(watched, images=50, training=TRAINING, callbacks=[StateAfter(5)])
+    for one, other in zip(plain, watched, strict=True):
         assert same_bits(weights(one.network), weights(other.network))
 
 
-def test_what_a_keeper_raises_ends_the_training():
-    class Stopping:
-        def after_step(self, moment: Callable[[], TrainState]) -> None:
+def test_a_state_of_another_training_is_refused():
+    after = StateAfter(5)
+    train([make_student("kd")], images=50, training=TRAINING, callbacks=[after])
+    state = after.state()
+    with pytest.raises(IncompatibleCheckpoint, match="epoch 2, step 2 of 3 epochs of 1 steps"):
+        train([make_student("kd")], images=16, training=TRAINING, state=state)
+    with pytest.raises(IncompatibleCheckpoint, match="does not fit student and recipe"):
+        train([make_student("none")], images=50, training=TRAINING, state=state)
+    wider = Student("kd", network(name="convnet16"), make_student("kd").loss)
+    with pytest.raises(IncompatibleCheckpoint, match="does not fit student and recipe"):
+        train([wider], images=50, training=TRAINING, state=state)
+
+
+def test_what_a_callback_raises_ends_the_training():
+    class Stopping(Callback):
+        ended = False
+
+        def on_step_end(self, trainer, step) -> None:
             raise KeyboardInterrupt
 
+        def on_train_end(self, trainer) -> None:
+            self.ended = True
+
+    stopping = Stopping()
     with pytest.raises(KeyboardInterrupt):
-        train([make_student("none")], callbacks=Stopping())
+        train([make_student("none")], callbacks=[stopping])
+    assert stopping.ended

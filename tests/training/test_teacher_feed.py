@@ -1,6 +1,4 @@
-"""The loop taught by a cache: looked up ahead, filled where it is empty, asked about what is listened to."""
-
-from pathlib import Path
+"""Training with a cache: looked up ahead, filled where it is empty, queried only where the output is used."""
 
 import pytest
 from torch import Tensor
@@ -8,83 +6,76 @@ from torch import Tensor
 from preceptor import InputError
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
-from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 from preceptor.training import TrainingConfig, teacher_feed
-from tests.classroom import digits, few, network, pupil, same_bits, taught, weights
-from tests.training.test_fitted import choosy
+from tests.training.test_fitted import selective_student
+from tests.training_helpers import cache_of, digits, few, network, same_bits, make_student, train, weights
 
-BRIEF = TrainingConfig(epochs=3, batch_size=16)
+TRAINING = TrainingConfig(epochs=3, batch_size=16)
 
 
-class Telling(NetworkTeacher):
-    """Remembers which cells it was asked about."""
+class RecordingTeacher(NetworkTeacher):
+    """Keeps the samples and views that it was queried on."""
 
     def __init__(self) -> None:
         super().__init__(network(99), digits().normalization, classes=10)
-        self.asked: list[tuple[int, int]] = []
+        self.queried: set[tuple[int, int]] = set()
 
-    def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
-        self.asked += dict.fromkeys(zip(index.tolist(), view.tolist(), strict=True))
-        return TeacherOutput(super().outputs(images, index, view).logits)
-
-
-def cache(folder: Path, live: NetworkTeacher | None) -> LogitCache:
-    data = digits()
-    layout = Layout(samples=len(data.train), views=data.augmentation.count, classes=10)
-    fingerprint = CacheKey.of("teacher", "digits", data.normalization, data.augmentation, data.class_names)
-    return open_cache(folder, fingerprint, layout, live)
+    def outputs(self, inputs: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+        self.queried |= set(zip(index.tolist(), view.tolist(), strict=True))
+        return super().outputs(inputs, index, view)
 
 
-def test_each_cell_is_asked_about_once_and_a_second_run_asks_nothing(tmp_path):
-    teacher = Telling()
-    first = pupil("kd")
-    taught([first], training=BRIEF, teacher=cache(tmp_path / "cache", teacher))
-    assert 0 < len(teacher.asked) == len(set(teacher.asked)) <= 3 * 40
-    again = pupil("kd")
-    taught([again], training=BRIEF, teacher=cache(tmp_path / "cache", None))
-    assert same_bits(weights(first.student), weights(again.student))
+def test_a_second_training_queries_nothing_and_ends_in_the_same_bits(tmp_path):
+    first, second, third = make_student("kd"), make_student("kd"), make_student("kd")
+    filling, idle = RecordingTeacher(), RecordingTeacher()
+    train([first], training=TRAINING, teacher=cache_of(tmp_path / "cache", filling))
+    assert {index for index, _ in filling.queried} == set(few(40).tolist())
+    train([second], training=TRAINING, teacher=cache_of(tmp_path / "cache", idle))
+    assert not idle.queried
+    train([third], training=TRAINING, teacher=cache_of(tmp_path / "cache", None))
+    assert same_bits(weights(first.network), weights(second.network))
+    assert same_bits(weights(first.network), weights(third.network))
 
 
 @pytest.mark.parametrize("ahead", [1, 16, 20, 33, 4096])
 def test_how_far_ahead_it_is_looked_up_changes_nothing(tmp_path, monkeypatch, ahead):
-    one = pupil("kd")
-    taught([one], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
+    usual, filled, filling = make_student("kd"), make_student("kd"), make_student("kd")
+    train([usual], training=TRAINING, teacher=cache_of(tmp_path / "cache", RecordingTeacher()))
     monkeypatch.setattr(teacher_feed, "SAMPLES_LOOKED_UP", ahead)
-    other, late = pupil("kd"), pupil("kd")
-    taught([other], training=BRIEF, teacher=cache(tmp_path / "cache", None))
-    taught([late], training=BRIEF, teacher=cache(tmp_path / "another", Telling()))
-    assert same_bits(weights(one.student), weights(other.student))
-    assert same_bits(weights(one.student), weights(late.student))
+    train([filled], training=TRAINING, teacher=cache_of(tmp_path / "cache", None))
+    train([filling], training=TRAINING, teacher=cache_of(tmp_path / "another", RecordingTeacher()))
+    assert same_bits(weights(usual.network), weights(filled.network))
+    assert same_bits(weights(usual.network), weights(filling.network))
 
 
-def test_it_learns_as_from_the_live_teacher_within_rounding(tmp_path):
-    live, cached = pupil("kd"), pupil("kd")
-    a = taught([live], training=BRIEF, teacher=Telling())
-    b = taught([cached], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
-    for epoch, other in zip(a, b, strict=True):
-        assert other[0].losses == pytest.approx(epoch[0].losses, rel=2e-3)
+def test_a_student_learns_as_from_the_network_within_rounding(tmp_path):
+    plain = train([make_student("kd")], training=TRAINING, teacher=RecordingTeacher(), precision="fp32")
+    cache = cache_of(tmp_path / "cache", RecordingTeacher())
+    cached = train([make_student("kd")], training=TRAINING, teacher=cache, precision="fp32")
+    for [one], [other] in zip(plain, cached, strict=True):
+        assert other.losses == pytest.approx(one.losses, rel=2e-3)
 
 
-def test_a_bank_is_filled_with_what_is_listened_to_alone(tmp_path):
-    teacher, chosen = Telling(), few(40)[:10]
-    taught([choosy("few", chosen)], training=BRIEF, teacher=cache(tmp_path / "cache", teacher))
-    assert {index for index, _ in teacher.asked} == set(chosen.tolist())
-    again = choosy("few", chosen)
-    taught([again], training=BRIEF, teacher=cache(tmp_path / "cache", None))  # what is missing is not asked for
-    untouched = choosy("few", chosen)
-    taught([untouched], training=BRIEF, teacher=cache(tmp_path / "new", Telling()))
-    assert same_bits(weights(again.student), weights(untouched.student))
+def test_a_cache_is_filled_with_what_is_used_only(tmp_path):
+    teacher, chosen = RecordingTeacher(), few(40)[:10]
+    first, second, third = (selective_student("few", chosen) for _ in range(3))
+    train([first], training=TRAINING, teacher=cache_of(tmp_path / "cache", teacher))
+    assert {index for index, _ in teacher.queried} == set(chosen.tolist())
+    train([second], training=TRAINING, teacher=cache_of(tmp_path / "cache", None))  # the missing ones are not used
+    train([third], training=TRAINING, teacher=cache_of(tmp_path / "new", RecordingTeacher()))
+    assert same_bits(weights(second.network), weights(first.network))
+    assert same_bits(weights(second.network), weights(third.network))
 
 
-def test_a_cell_that_is_missing_without_a_teacher_is_named(tmp_path):
-    taught([pupil("kd")], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
-    with pytest.raises(InputError, match=r"nothing cached for sample \d+, view \d+"):
-        taught([pupil("kd")], training=BRIEF, seed=5, teacher=cache(tmp_path / "cache", None))
+def test_a_missing_entry_without_a_teacher_is_named(tmp_path):
+    train([make_student("kd")], training=TRAINING, teacher=cache_of(tmp_path / "cache", RecordingTeacher()))
+    with pytest.raises(InputError, match=r"nothing (kept|cached) for sample \d+, view \d+"):
+        train([make_student("kd")], training=TRAINING, seed=5, teacher=cache_of(tmp_path / "cache", None))
 
 
-def test_the_first_batch_may_hold_nothing_that_is_listened_to(tmp_path):
+def test_a_batch_may_hold_no_sample_that_is_used(tmp_path):
     """Its rows are then as wide as the cache's all the same."""
-    chosen = few(40)[:1]
-    one = choosy("one", chosen)
-    taught([one], training=TrainingConfig(epochs=1, batch_size=2), teacher=cache(tmp_path / "cache", Telling()))
-    assert all(bool(tensor.isfinite().all()) for tensor in one.student.state_dict().values())
+    one = selective_student("one", few(40)[:1])
+    cache = cache_of(tmp_path / "cache", RecordingTeacher())
+    train([one], training=TrainingConfig(epochs=1, batch_size=2), teacher=cache)
+    assert all(bool(tensor.isfinite().all()) for tensor in one.network.state_dict().values())

@@ -39,23 +39,23 @@ class Dropping(nn.Module):
         return self.drop(self.body(images))
 
 
-def dropping_pupil(recipe_name: str) -> Student:
+def dropping_student(recipe_name: str) -> Student:
     return Student(recipe_name, Dropping(), DistillationLoss(**recipe(recipe_name)))
 
 
-def after(pupil: Student, **options) -> dict[str, Tensor]:
-    train([pupil], **options)
-    return weights(pupil.network)
+def end_of(student: Student, **options) -> dict[str, Tensor]:
+    train([student], **options)
+    return weights(student.network)
 
 
-@pytest.mark.parametrize("make", [make_student, dropping_pupil])
+@pytest.mark.parametrize("make", [make_student, dropping_student])
 def test_the_same_seed_ends_in_the_same_bits(make):
-    assert same_bits(after(make("ka-ps"), seed=5), after(make("ka-ps"), seed=5))
+    assert same_bits(end_of(make("ka-ps"), seed=5), end_of(make("ka-ps"), seed=5))
 
 
-@pytest.mark.parametrize("make", [make_student, dropping_pupil])
+@pytest.mark.parametrize("make", [make_student, dropping_student])
 def test_another_seed_does_not(make):
-    assert not same_bits(after(make("ka-ps"), seed=5), after(make("ka-ps"), seed=6))
+    assert not same_bits(end_of(make("ka-ps"), seed=5), end_of(make("ka-ps"), seed=6))
 
 
 def test_the_same_seed_makes_the_same_records_but_for_the_clock():
@@ -66,8 +66,8 @@ def test_the_same_seed_makes_the_same_records_but_for_the_clock():
     assert numbers() == numbers()
 
 
-@pytest.mark.parametrize("make", [make_student, dropping_pupil])
-def test_in_a_class_each_pupil_learns_as_it_would_alone(make):
+@pytest.mark.parametrize("make", [make_student, dropping_student])
+def test_each_student_learns_as_it_would_alone(make):
     names = ["kd", "none", "ka-ps", "drop-wrong"]
     together = [make(name) for name in names]
     records = train(together)
@@ -81,7 +81,7 @@ def test_in_a_class_each_pupil_learns_as_it_would_alone(make):
 def test_dropout_is_drawn_anew_every_step_and_epoch():
     drops = []
     student = Dropping()
-    student.drop.register_forward_hook(lambda module, given, dropped: drops.append(dropped == 0))
+    student.drop.register_forward_hook(lambda module, inputs, dropped: drops.append(dropped == 0))
     train([Student("dropping", student, DistillationLoss(**recipe("none")))], images=32, training=BRIEF)
     assert len(drops) == 4
     assert not any(torch.equal(one, other) for one, other in pairwise(drops))
@@ -100,32 +100,28 @@ class AfterEpochs(Callback):
 def test_the_callers_generators_go_on_unaffected():
     torch.manual_seed(7)
     before, after = torch.get_rng_state(), []
-    train(
-        [dropping_pupil("none")],
-        images=32,
-        seed=3,
-        callbacks=[AfterEpochs(lambda _: after.append(torch.get_rng_state()))],
-    )
+    keep = AfterEpochs(lambda trainer: after.append(torch.get_rng_state()))
+    train([dropping_student("none")], images=32, seed=3, callbacks=[keep])
     assert len(after) == 2
     assert all(torch.equal(state, before) for state in [*after, torch.get_rng_state()])
 
 
 def test_it_really_learns():
-    """Chance is 0.1; seen are the images it is taught on, shifted anew every epoch."""
+    """Chance is 0.1; measured are the images it is trained on, shifted anew every epoch."""
     records = train([make_student("none")], images=300, training=LEARNING)
     assert records[0][0].train_accuracy < 0.5
     assert records[-1][0].train_accuracy > 0.6
     assert records[-1][0].total < 0.6 * records[0][0].total
 
 
-def test_pupils_of_a_good_teacher_learn_without_labels():
-    train([master := make_student("none")], images=300, training=LEARNING)
+def test_a_student_of_a_good_teacher_learns_without_labels():
+    train([good := make_student("none")], images=300, training=LEARNING)
     data = digits()
     unlabeled = TrainingData(data.train.images, torch.full_like(data.train.labels, -1), few(300), data.augmentation)
-    student, teacher = make_student("kd", seed=1), NetworkTeacher(master.network, data.normalization)
+    student, teacher = make_student("kd", seed=1), NetworkTeacher(good.network, data.normalization)
     train([student], data=unlabeled, training=LEARNING, teacher=teacher)
     held_out = data.normalization(data.test.images)
-    agreement = student.network.eval()(held_out).argmax(1) == master.network.eval()(held_out).argmax(1)
+    agreement = student.network.eval()(held_out).argmax(1) == good.network.eval()(held_out).argmax(1)
     assert agreement.float().mean() > 0.4  # chance is 0.1
 
 
@@ -141,32 +137,32 @@ def test_the_positions_left_out_teach_nothing():
     assert same_bits(weights(first.network), weights(second.network))
 
 
-def test_the_teacher_meets_the_very_views_its_pupils_meet():
-    heard: list[Tensor] = []
+def test_teacher_and_students_receive_the_same_views():
+    queried: list[Tensor] = []
     seen: dict[str, list[Tensor]] = {"kd": [], "none": []}
 
-    class Listening(NetworkTeacher):
+    class Recording(NetworkTeacher):
         def outputs(self, inputs: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
-            heard.append(inputs.clone())
+            queried.append(inputs.clone())
             return super().outputs(inputs, index, view)
 
-    pupils = [make_student("kd"), make_student("none")]
-    for one in pupils:
-        one.network.register_forward_pre_hook(lambda _, given, seen=seen[one.name]: seen.append(given[0].clone()))
-    train(pupils, teacher=Listening(network(99), digits().normalization))
-    assert len(heard) == 2 * 3  # 40 images in batches of 16, two epochs
+    students = [make_student("kd"), make_student("none")]
+    for one in students:
+        one.network.register_forward_pre_hook(lambda _, inputs, seen=seen[one.name]: seen.append(inputs[0].clone()))
+    train(students, teacher=Recording(network(99), digits().normalization))
+    assert len(queried) == 2 * 3  # 40 images in batches of 16, two epochs
     for views in seen.values():
-        assert all(torch.equal(digits().normalization(h), s) for h, s in zip(heard, views, strict=True))
+        assert all(torch.equal(digits().normalization(inputs), own) for inputs, own in zip(queried, views, strict=True))
 
 
-def test_a_teacher_nobody_listens_to_is_not_asked():
-    class Mute:
+def test_a_teacher_that_no_loss_uses_is_not_queried():
+    class Unused:
         classes = None
 
         def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
-            raise AssertionError("asked")
+            raise AssertionError("queried")
 
-    train([make_student("none")], teacher=Mute())
+    train([make_student("none")], teacher=Unused())
 
 
 def test_a_bare_network_is_no_teacher():
@@ -174,7 +170,7 @@ def test_a_bare_network_is_no_teacher():
         train([make_student("kd")], teacher=network())
 
 
-def test_what_the_chain_learns_joins_the_optimizer_and_not_the_student():
+def test_what_the_loss_learns_joins_the_optimizer_and_not_the_student():
     class Learned(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -251,7 +247,7 @@ def test_setting_up_changes_neither_mode_nor_hooks_nor_weights_of_a_teacher():
 def test_in_bf16_the_weights_and_losses_stay_in_fp32():
     seen = []
     one = make_student("kd")
-    one.network.register_forward_hook(lambda module, given, logits: seen.append(logits.dtype))
+    one.network.register_forward_hook(lambda module, inputs, logits: seen.append(logits.dtype))
     exact, rough = train([make_student("kd")], precision="fp32"), train([one], precision="bf16")
     assert set(seen) == {torch.bfloat16}
     assert {tensor.dtype for tensor in one.network.parameters()} == {torch.float32}
@@ -303,8 +299,8 @@ def test_no_step_of_any_recipe_waits_for_the_device():
 
 @pytest.mark.usefixtures("no_host_sync")
 def test_a_step_that_waits_is_noticed():
-    def peeping(logits: Tensor, label: Tensor) -> Tensor:
+    def reading(logits: Tensor, label: Tensor) -> Tensor:
         return logits[:, 0] * logits.sum().item()
 
     with pytest.raises(AssertionError, match="waited"):
-        train([Student("peeping", network(), DistillationLoss(label_loss=peeping))], images=32)
+        train([Student("reading", network(), DistillationLoss(label_loss=reading))], images=32)

@@ -46,8 +46,8 @@ class NonFiniteGuard(Callback):
     Args:
         policy: "raise" (default) ends the training. "skip" leaves the step out: weights, optimizer and running
             statistics are as before it, and the epoch's record counts it; up to 5 % of an epoch's steps. "reduce_lr"
-            takes the step again at a tenth of the learning rate, which stays a tenth of the schedule's; up to three
-            times. Beyond that either raises.
+            does too, and goes on at a tenth of the learning rate, which stays a tenth of the schedule's; where only the
+            update is not finite, it takes the step again at that rate; up to three times. Beyond that either raises.
         on_failure: called with a report of every such step, before anything is done about it.
 
     Raises:
@@ -135,24 +135,29 @@ class NonFiniteGuard(Callback):
         if action == "raise":
             raise NotFinite(report.line() + limit)
         student.load_state_dict(copied(before, student.device))
-        if action == "skip":
-            student.metrics.skipped += 1
-            if step.number % student.config.accumulate == 0:
-                student.optimizer.zero_grad()  # as the first of its group would have, which no other step does
-            # A step left out must not be met again when a later one of this epoch fails.
-            self._keep(student, step.number + 1)
-            warnings.warn(f"step left out: {report.line()}", stacklevel=2)
-            return step.number + 1
-        student.reduce_learning_rate(REDUCTION)
-        self._keep(student, step.number)
-        rate = student.optimizer.param_groups[0]["lr"]
-        warnings.warn(f"step taken again with learning rate {rate:g}: {report.line()}", stacklevel=2)
-        return step.number
+        rate = ""
+        if action == "reduce_lr":
+            student.reduce_learning_rate(REDUCTION)
+            rate = f", learning rate reduced to {student.optimizer.param_groups[0]['lr']:g}"
+            # Everything in a step but its update is the same again at any rate.
+            if report.fault.place == "update":
+                self._keep(student, step.number)
+                warnings.warn(f"step taken again{rate}: {report.line()}", stacklevel=2)
+                return step.number
+        student.metrics.skipped += 1
+        if step.number % student.config.accumulate == 0:
+            student.optimizer.zero_grad()  # as the first of its group would have, which no other step does
+        # A step left out must not be met again when a later one of this epoch fails.
+        self._keep(student, step.number + 1)
+        warnings.warn(f"step left out{rate}: {report.line()}", stacklevel=2)
+        return step.number + 1
 
     def _limit_reached(self, before: Mapping[str, Any], steps: int) -> str:
         """Why the policy may do no more; empty while it may."""
-        most = min(steps - 1, max(1, int(MOST_SKIPPED * steps)))
-        if self.policy == "skip" and before["metrics"]["skipped"] >= most:
+        most = steps - 1
+        if self.policy == "skip":
+            most = min(most, max(1, int(MOST_SKIPPED * steps)))
+        if self.policy != "raise" and before["metrics"]["skipped"] >= most:
             return f"; {most} steps of this epoch were skipped already, which is the limit"
         if self.policy == "reduce_lr" and before["lr_reductions"] >= MOST_REDUCTIONS:
             return f"; the learning rate was reduced {MOST_REDUCTIONS} times already, which is the limit"
