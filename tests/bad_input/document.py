@@ -15,41 +15,42 @@ PARTS = {
 
 BEFORE = """# Bad input
 
-The message for each kind of bad input, and the exit code: 2 where an input is wrong, 3 where the machine lacks
-something. A message is one line on standard error, beginning with `preceptor: `; nothing is overwritten and nothing is
-left behind. "…" stands for text of a library or of the machine. Each row is a test (`tests/bad_input`), from which this
-page is written (`python -m tests.bad_input.document`).
+Bad input gets one line on standard error, `preceptor: ` and the message below. Nothing is overwritten and nothing is
+left behind. "…" stands for text that depends on a library or the machine. Each row is a test in `tests/bad_input`;
+`python -m tests.bad_input.document` writes this page from them.
 
 ## Exit codes
 
 | exit code | what it means |
 | ---: | --- |
 | 0 | done |
-| 2 | an input is wrong |
-| 3 | the machine lacks something |
-| 4 | training was stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, with a checkpoint (`preceptor resume`) |
-| 5 | the requested guarantee cannot be made (`preceptor calibrate`) |
-| 130, 143, 129, 138 | any other verb was ended by Ctrl-C, SIGTERM, SIGHUP, SIGUSR1; unfinished files are removed |
-| 141 | the reader of the output, such as `head`, closed it |
+| 2 | bad input: a file, a setting, an argument |
+| 3 | a problem of the machine: memory, permissions, a missing package or device |
+| 4 | training stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, with a checkpoint for `preceptor resume` |
+| 5 | the requested guarantee is not possible (`preceptor calibrate`) |
+| 129, 130, 138, 143 | another verb ended by SIGHUP, Ctrl-C, SIGUSR1, SIGTERM; partial files are removed |
+| 141 | the reader of the output (`head`, say) closed it |
 
 ## Images that are converted
 
-Where pixels have one meaning in 8 bits a channel, gray or RGB, they are converted, and nothing is said: black and
-white, gray, palettes, RGB, CMYK, YCbCr and LAB; of 16-bit color the upper 8 bits; of a camera's JPEG with a preview in
-it (MPO) the photograph. An alpha channel is dropped, an orientation tag not heeded. If all images of a folder are gray
-they stay gray; if any is not, all become RGB. What has more than one meaning is refused: 16-bit gray, whose values have
-no common scale, floating point, and several pictures in one file.
+Images whose pixels have one meaning as 8-bit gray or RGB are converted silently: black and white, gray, palettes, RGB,
+CMYK, YCbCr, LAB; of 16-bit color the upper 8 bits; of a camera's JPEG with a preview (MPO) the photograph. They are
+turned upright by their EXIF orientation; transparent pixels are composed on white. A folder of only gray images stays
+gray; otherwise all become RGB. Images with more than one meaning are refused: 16-bit gray, floating point, several
+pictures in one file.
+
+Passed over are hidden files, `Thumbs.db`, `desktop.ini`, `__MACOSX`, and texts by their suffix (`.json`, `.csv`, `.tsv`,
+`.txt`, `.xml`, `.yaml`, `.yml`, `.md`, `.html`). Class names are compared in Unicode normal form C.
 
 No image of more than 67,108,864 pixels (8,192 x 8,192) is decoded.
 
-## Going on without bad images
+## Skipping bad images
 
-`--skip-bad-images` (`skip_bad_images: true`) leaves out what a row under "Images in folders" would refuse in a single
-image: what cannot be read or decoded, has too many pixels, or no one meaning; every copy of an image in two classes;
-the training copy of an image in the test set. One line on standard error counts them and names the first three,
-`skipped_images.txt` in the run's folder names all, each with its reason, and the record in `run.yaml` has their
-number. What is left out follows from the files alone. A class or a test set that nothing is left of is still an error,
-and so are images of different sizes without `--image-size`.
+`--skip-bad-images` (`skip_bad_images: true`) leaves out images that a row under "Images in folders" would refuse:
+unreadable, too large or ambiguous ones, every copy of an image in two classes, the training copy of a test image. One
+line on standard error gives their number and the first three; `skipped_images.txt` in the run's folder lists all with
+reasons; `run.yaml` records the number. The choice depends on the files alone. An empty class or test set is still an
+error, and so are images of different sizes without `--image-size`.
 """
 
 
