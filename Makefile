@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test tables audit clean
+.PHONY: demo test tables figures audit clean
 
 demo: $(VENV)/.ready-report  ## a faulty teacher and its students, on digits; ends with a table and demo/report.html
 	$(BIN)/preceptor demo --out demo
@@ -15,7 +15,10 @@ test: $(VENV)/.ready-dev  ## style, types and the whole test suite
 	$(BIN)/pytest -n 2
 
 tables: $(VENV)/.ready-report  ## write the tables of results/ into the README and docs/
-	$(BIN)/python tools/fill_tables.py README.md $(wildcard docs/*.md)
+	$(BIN)/python tools/fill_tables.py README.md $(wildcard docs/*.md docs/*/*.md)
+
+figures: $(VENV)/.ready-report  ## draw the figures of docs/ from results/
+	$(BIN)/python tools/make_figures.py docs/img
 
 audit: $(VENV)/.ready-dev $(VENV)-audit/.ready  ## what is installed: does it fit, is it pinned, its licences, its known weaknesses
 	$(BIN)/python tools/audit_dependencies.py $(BIN)/python $(VENV)-audit/bin $(AUDIT)

@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.run import versions
 from preceptor.selections import Influence
-from preceptor.selections.last_layer import ENOUGH
+from preceptor.selections.last_layer import TOLERANCE
 
 THREADS = 2
 TRAIN, HELD_OUT = 45_000, 5_000
@@ -136,7 +136,7 @@ if __name__ == "__main__":
         "train": TRAIN,
         "held_out": HELD_OUT,
         "threads": THREADS,
-        "converged": {"most_steps": UNTIL_CONVERGED["steps"], "residual": ENOUGH},
+        "converged": {"most_steps": UNTIL_CONVERGED["steps"], "residual": TOLERANCE},
         "limits": {"seconds": MOST_SECONDS, "gib": MOST_GIB},
         "versions": versions(),
         "cases": cases,

@@ -132,10 +132,10 @@ def banking(samples: int, top_k: int | None) -> dict[str, Any]:
     images = made_up(samples).images
     with a_bank(samples, top_k) as cache:
         for index in torch.arange(samples).split(BATCH_SIZE):
-            cache.learn(images[index], index, torch.zeros_like(index))
+            cache.query_and_store(images[index], index, torch.zeros_like(index))
         for index in torch.randperm(samples, generator=torch.Generator().manual_seed(1)).split(4096):
-            assert cache.recall(index, torch.zeros_like(index)).known.all(), "it was filled"
-        return {"cells": cache.store.count()}
+            assert cache.lookup(index, torch.zeros_like(index)).known.all(), "it was filled"
+        return {"cells": cache.count}
 
 
 def teaching(samples: int) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def teaching(samples: int) -> dict[str, Any]:
     with a_bank(samples, TOP_K) as cache:
         how: dict[str, Any] = {"teacher": cache, "compile": "never"}
         list(fit([student], train, torch.arange(samples), RULE, NORMALIZE, training, **how))
-        return {"cells": cache.store.count()}
+        return {"cells": cache.count}
 
 
 def measuring(samples: int) -> dict[str, Any]:

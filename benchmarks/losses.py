@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preceptor.conformance.batch import Batch
-from preceptor.conformance.check import TEMPERATURE, Subject
+from preceptor.conformance.check import TEMPERATURE, ComponentCase
 from preceptor.registry import components, find_component
 from preceptor.speed.clock import seconds_for
 from preceptor.speed.machine import Machine, this_machine
@@ -93,8 +93,8 @@ def loss_called(name: str, batch: Batch, compiled: bool = False) -> Loss:
     if name == YARDSTICK:
         target = (batch.teacher / TEMPERATURE).log_softmax(dim=1)
         return Loss(partial(_second_given, fast(plain_kl), target), batch.student)
-    subject = Subject(find_component("loss", name))
-    component, batch = subject.build(), subject.suited(batch)
+    subject = ComponentCase(find_component("loss", name))
+    component, batch = subject.build(), subject.adapted(batch)
     if isinstance(component, nn.Module):
         component.to(batch.student.device)
     student, *others = subject.arguments(component, batch)

@@ -27,7 +27,7 @@ from preceptor.models import seeded_model
 from preceptor.speed.machine import Machine, this_machine
 from preceptor.speed.peak import peak_bytes, status_bytes
 from preceptor.teachers.base import TeacherOutput
-from preceptor.teachers.cache import CacheKey, Layout, LogitCache, fill, open_cache, plan
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, fill, open_cache
 from preceptor.training import Silent, Student, TrainingConfig, fit
 
 CPU = torch.device("cpu")
@@ -96,11 +96,13 @@ def more(after: float | None, before: float | None) -> float | None:
     return None if after is None or before is None else after - before
 
 
-def cache_in(folder: Path, samples: int, name: str, live: Linear | None = None) -> LogitCache:
+def cache_in(
+    folder: Path, samples: int, name: str, live: Linear | None = None, batch_size: int = BATCH_SIZE
+) -> LogitCache:
     classes, top_k = CACHES[name]
     fingerprint = CacheKey.of("linear", "made up", NORMALIZE, RULE, [str(number) for number in range(classes)])
     layout = Layout(samples=samples, views=RULE.count, classes=classes, top_k=top_k)
-    return open_cache(folder, fingerprint, layout, live)
+    return open_cache(folder, fingerprint, layout, live, batch_size)
 
 
 def teach(train: ImageSet, kind: Kind, folder: Path, seed: int, watcher: OwnMemory | None = None) -> float:
@@ -146,16 +148,16 @@ def measure_filling(samples: int, name: str, folder: Path) -> dict[str, Any]:
     """Fill a cache ahead, and compare its files with what was planned."""
     torch.set_num_threads(1)
     images, started = made_up(samples).images, time.perf_counter()
-    with cache_in(folder, samples, name, Linear(CACHES[name][0])) as cache:
-        fill(cache, images, RULE, batch_size=1024)
-        planned = plan(cache.layout)
+    with cache_in(folder, samples, name, Linear(CACHES[name][0]), batch_size=1024) as cache:
+        fill(cache, images, RULE)
+        planned = cache.layout
     seconds = time.perf_counter() - started
     files = [path.stat() for path in folder.iterdir()]
     size, blocks = sum(file.st_size for file in files), sum(file.st_blocks * 512 for file in files)
     return {
         "samples": samples,
         "views": RULE.count,
-        "cell_bytes": planned.cell_bytes,
+        "cell_bytes": planned.entry_bytes,
         "planned_bytes": planned.bytes,
         "bytes_of_all_files": size,
         "bytes_in_blocks": blocks,
@@ -168,14 +170,14 @@ def measure_reading(samples: int, name: str, folder: Path) -> dict[str, Any]:
     """Read every cell, some thousand at a time, as training looks them up."""
     torch.set_num_threads(1)
     with cache_in(folder, samples, name) as cache:
-        order = torch.randperm(cache.layout.cells, generator=torch.Generator().manual_seed(0))
-        cache.recall(
+        order = torch.randperm(cache.layout.entries, generator=torch.Generator().manual_seed(0))
+        cache.lookup(
             order[:2] // RULE.count, order[:2] % RULE.count
         )  # so that what is loaded at first use does not count
         mapped, started = held_mib("RssFile"), time.perf_counter()
         own = own_most = held_mib()
         for cells in order.split(READ_AT_A_TIME):
-            assert cache.recall(cells // RULE.count, cells % RULE.count).known.all(), "it was filled"
+            assert cache.lookup(cells // RULE.count, cells % RULE.count).known.all(), "it was filled"
             own_most = most(own_most, held_mib())
         return {
             "reading_seconds": time.perf_counter() - started,

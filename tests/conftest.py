@@ -63,7 +63,7 @@ def torchvision_ops() -> Iterator[None]:
 
 @pytest.fixture
 def registry() -> Iterator[None]:
-    """Stages registered during the test are forgotten after it."""
+    """Components registered during the test are removed after it."""
     component_registry.components()
     before = dict(component_registry._registered)
     yield

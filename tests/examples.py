@@ -1,4 +1,4 @@
-"""A batch of four samples and a chain with every seat taken, for the tests of the chain."""
+"""A batch of four samples and a loss with a component in every slot, for the tests of the loss."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ EVERYTHING: dict[str, Any] = {
 
 
 def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
-    """The chain of a recipe; a selection it may have prefers samples at the beginning of the training set."""
+    """The loss of a recipe; a selection it may have prefers the first samples of the training set."""
     loss = DistillationLoss(**recipe(name, overrides))
     if isinstance(loss.selection, RankedSelection):
         loss.selection.set_scores(torch.arange(size), -torch.arange(size).float(), size)
@@ -44,7 +44,7 @@ def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
 
 
 def suited(loss: DistillationLoss, student: Tensor) -> Tensor:
-    """The logits, with one more where the chain wants a student that may abstain."""
+    """The logits, with one more output where the loss wants a reservation."""
     return torch.cat([student, student.new_zeros(len(student), 1)], dim=1) if loss.abstains else student
 
 

@@ -13,8 +13,8 @@ from preceptor.teachers.base import TeacherOutput
 
 
 @dataclass(frozen=True)
-class Taught:
-    """A teacher's logits with labels, and a student's."""
+class LogitBatch:
+    """Logits of a teacher and a student, with labels."""
 
     teacher: Tensor
     student: Tensor
@@ -36,11 +36,11 @@ temperatures = st.sampled_from([0.5, 1.0, 2.0, 4.0, 20.0])
 
 
 @st.composite
-def taught(draw: st.DrawFn, *, unlabeled: bool = False, largest: float = 30.0) -> Taught:
+def logit_batches(draw: st.DrawFn, *, unlabeled: bool = False, largest: float = 30.0) -> LogitBatch:
     """Float64 logits of 1 to 6 samples and 2 to 6 classes; half-steps, so that ties occur."""
     shape = draw(st.tuples(st.integers(1, 6), st.integers(2, 6)))
     steps = st.integers(int(-2 * largest), int(2 * largest))
     teacher, student = torch.from_numpy(draw(arrays(np.int64, (2, *shape), elements=steps)) / 2)
     labels = st.integers(-1 if unlabeled else 0, shape[1] - 1)
     label = torch.tensor(draw(st.lists(labels, min_size=shape[0], max_size=shape[0])))
-    return Taught(teacher, student, label)
+    return LogitBatch(teacher, student, label)

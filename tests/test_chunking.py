@@ -19,10 +19,10 @@ def test_blocks_hold_every_row_once_and_few_at_a_time(rows: int, columns: int, e
     table, beside = drawn(rows, columns), torch.arange(rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "ELEMENTS", elements)
-        found = list(row_chunks(table, beside))
-    assert torch.equal(torch.cat([part for part, _ in found]), table)
-    assert torch.cat([part for _, part in found]).tolist() == list(range(rows))
-    assert all(len(part) == 1 or part.numel() <= elements for part, _ in found[:-1])
+        actual = list(row_chunks(table, beside))
+    assert torch.equal(torch.cat([part for part, _ in actual]), table)
+    assert torch.cat([part for _, part in actual]).tolist() == list(range(rows))
+    assert all(len(part) == 1 or part.numel() <= elements for part, _ in actual[:-1])
 
 
 def test_nothing_is_copied() -> None:
@@ -66,11 +66,11 @@ def test_parts_are_put_together() -> None:
 
 
 def test_rows_that_were_never_made_are_not_handed_out() -> None:
-    with pytest.raises(ValueError, match="3 rows of 4: the others were never made"):
+    with pytest.raises(ValueError, match="3 rows; expected 4"):
         concat_rows([drawn(2, 3), drawn(1, 3)], 4)
     table = Table(3)
     table.add(drawn(2, 3))
-    with pytest.raises(ValueError, match="2 rows after 2: there is room for 3"):
+    with pytest.raises(ValueError, match="2 rows after 2: expected 3 in total"):
         table.add(drawn(2, 3))
 
 

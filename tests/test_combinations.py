@@ -1,4 +1,4 @@
-"""Any correction with any temperature, match, selection and head: what must survive every combination."""
+"""Any correction with any temperature, loss, selection and head: properties that hold in every combination."""
 
 from copy import deepcopy
 from functools import cache
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from preceptor import DistillationLoss, LossTerm
-from preceptor.conformance.batch import POSITIONS, plain_batch, plain_evidence, with_reservation
+from preceptor.conformance.batch import TRAIN_SIZE, plain_batch, plain_selection_data, with_reservation
 from preceptor.registry import (
     ComponentType,
     FittedSelection,
@@ -43,25 +43,27 @@ COMBINATIONS = list(product(options("correction"), options("temperature"), names
 
 @cache
 def fitted(name: str) -> Any:
-    select = build_component("selection", name)
-    if isinstance(select, FittedSelection):
-        select.fit(plain_evidence())
-    return select
+    selection = build_component("selection", name)
+    if isinstance(selection, FittedSelection):
+        selection.fit(plain_selection_data())
+    return selection
 
 
-def built(correct: str | None, temperature: str | None, match: str, select: str | None, head: str) -> DistillationLoss:
-    seats: dict[str, Any] = {
-        "correction": None if correct is None else build_component("correction", correct),
+def built(
+    correction: str | None, temperature: str | None, loss: str, selection: str | None, head: str
+) -> DistillationLoss:
+    slots: dict[str, Any] = {
+        "correction": None if correction is None else build_component("correction", correction),
         "temperature": None if temperature is None else build_component("temperature", temperature),
-        "selection": None if select is None else deepcopy(fitted(select)),
+        "selection": None if selection is None else deepcopy(fitted(selection)),
     }
     terms = {f"truth_{name}": LossTerm(build_component("label_loss", name), 0.5) for name in HEADS[head]}
-    whole = DistillationLoss(**seats, terms={"loss": LossTerm(build_component("loss", match)), **terms}).double()
-    whole.expect_samples(POSITIONS)
+    whole = DistillationLoss(**slots, terms={"loss": LossTerm(build_component("loss", loss)), **terms}).double()
+    whole.expect_samples(TRAIN_SIZE)
     return whole.eval()  # so that beliefs, too, are the same at every call
 
 
-def taught(loss: DistillationLoss, order: Tensor | None = None, **given: Tensor) -> tuple[Any, Tensor]:
+def forward_backward(loss: DistillationLoss, order: Tensor | None = None, **given: Tensor) -> tuple[Any, Tensor]:
     batch = ABSTAINING if loss.abstains else BATCH
     parts = {"student": batch.student, "teacher": batch.teacher, "label": batch.label, "index": batch.index, **given}
     if order is not None:
@@ -74,7 +76,7 @@ def taught(loss: DistillationLoss, order: Tensor | None = None, **given: Tensor)
 
 
 def test_the_product_is_whole() -> None:
-    """Every registered correction, temperature, match and selection takes part, those of later versions too."""
+    """Every registered correction, temperature, loss and selection takes part, those of later versions too."""
     assert len(COMBINATIONS) == (
         (len(names("correction")) + 1)
         * (len(names("temperature")) + 1)
@@ -88,18 +90,18 @@ def test_the_product_is_whole() -> None:
 
 @pytest.mark.parametrize("loss", names("loss"))
 @pytest.mark.parametrize("correction", options("correction"))
-def test_every_combination_teaches(correct: str | None, match: str) -> None:
+def test_every_combination_trains(correction: str | None, loss: str) -> None:
     """Loss and gradient are finite; a sample of weight zero, the order of the batch and the teacher's gradient keep
     their guarantees whatever stands beside."""
     order = torch.randperm(len(BATCH.label), generator=torch.Generator().manual_seed(0))
     for combination in COMBINATIONS:
-        if combination[0] == correct and combination[2] == match:
+        if combination[0] == correction and combination[2] == loss:
             check(built(*combination), order, combination)
 
 
 def check(loss: DistillationLoss, order: Tensor, what: Any) -> None:
     teacher = BATCH.teacher.clone().requires_grad_()
-    terms, gradient = taught(loss, teacher=teacher)
+    terms, gradient = forward_backward(loss, teacher=teacher)
     audit = terms.audit
     assert terms.total.isfinite(), what
     assert gradient.isfinite().all(), what
@@ -108,23 +110,23 @@ def check(loss: DistillationLoss, order: Tensor, what: Any) -> None:
     rows = audit.target.exp().sum(dim=1)
     torch.testing.assert_close(rows, torch.ones_like(rows), msg=str(what))
     assert (audit.corrected <= audit.queried).all(), what
-    turned, turned_gradient = taught(loss, order)
-    torch.testing.assert_close(turned.total, terms.total, msg=str(what))
-    torch.testing.assert_close(turned_gradient, gradient[order], msg=str(what))
-    alone = without_match(loss)
-    unheard = audit.weight == 0
+    reordered, reordered_gradient = forward_backward(loss, order)
+    torch.testing.assert_close(reordered.total, terms.total, msg=str(what))
+    torch.testing.assert_close(reordered_gradient, gradient[order], msg=str(what))
+    label_gradient = label_loss_gradient(loss)
+    ignored = audit.weight == 0
     if not is_batch_statistic(loss.terms["loss"].loss):
-        assert torch.equal(alone[unheard], gradient[unheard]), what
-    silenced = torch.where(audit.queried.unsqueeze(1), BATCH.teacher, torch.full_like(BATCH.teacher, torch.nan))
-    silent, silent_gradient = taught(loss, teacher=silenced)
-    assert torch.equal(silent.total, terms.total), what
-    assert torch.equal(silent_gradient, gradient), what
+        assert torch.equal(label_gradient[ignored], gradient[ignored]), what
+    replaced = torch.where(audit.queried.unsqueeze(1), BATCH.teacher, torch.full_like(BATCH.teacher, torch.nan))
+    unchanged, unchanged_gradient = forward_backward(loss, teacher=replaced)
+    assert torch.equal(unchanged.total, terms.total), what
+    assert torch.equal(unchanged_gradient, gradient), what
     if loss.abstains and not wants_reservation(loss.terms["loss"].loss):
         assert (gradient[:, -1] != 0).any(), what
 
 
-def without_match(distillation_loss: DistillationLoss) -> Tensor:
-    """The gradient that the ground truths alone give."""
+def label_loss_gradient(distillation_loss: DistillationLoss) -> Tensor:
+    """The gradient of the label losses alone."""
     batch = ABSTAINING if distillation_loss.abstains else BATCH
     student = batch.student.detach().clone().requires_grad_()
     terms = distillation_loss(student, batch.teacher, batch.label, index=batch.index, progress=0.5)

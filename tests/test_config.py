@@ -14,7 +14,7 @@ def written(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-def test_true_and_false_are_the_only_truth_values(tmp_path: Path) -> None:
+def test_true_and_false_are_the_only_label_loss_values(tmp_path: Path) -> None:
     path = written(tmp_path, "on: yes\noff: no\ny: True\nn: false\nN: [on, True, TRUE, tRUE]\n")
     assert read_yaml(path) == {"on": "yes", "off": "no", "y": True, "n": False, "N": ["on", True, True, "tRUE"]}
     assert parse_override("terms.kl.loss.on=off") == ("terms.kl.loss.on", "off")
@@ -99,7 +99,7 @@ def test_overrides_go_deep_and_leave_the_original_alone() -> None:
     assert content == {"correction": {"name": "label_revision", "eta": 0.8}, "terms": {"kl": {"weight": 1.0}}}
 
 
-def test_an_override_below_a_stage_named_in_short_keeps_the_stage() -> None:
+def test_an_override_below_a_component_named_in_short_keeps_the_component() -> None:
     assert with_overrides({"correction": "label_revision"}, [("correction.eta", 0.5)]) == {
         "correction": {"name": "label_revision", "eta": 0.5}
     }

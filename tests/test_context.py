@@ -6,15 +6,15 @@ import torch
 from hypothesis import given
 
 from preceptor.context import UNLABELED, BatchContext, at_class, column, is_class, predicted_class
-from tests.strategies import Taught, taught
+from tests.strategies import LogitBatch, logit_batches
 
 
-def lesson_of(batch: Taught) -> BatchContext:
+def context_of(batch: LogitBatch) -> BatchContext:
     return BatchContext(batch.student, batch.teacher, batch.label, batch.teacher_class)
 
 
-@given(taught())
-def test_the_predicted_class_is_the_first_of_the_largest(batch: Taught) -> None:
+@given(logit_batches())
+def test_the_predicted_class_is_the_first_of_the_largest(batch: LogitBatch) -> None:
     np.testing.assert_array_equal(predicted_class(batch.teacher).numpy(), batch.teacher.numpy().argmax(axis=1))
 
 
@@ -30,16 +30,16 @@ def test_infinite_logits_have_a_predicted_class_and_nan_stays_in_range() -> None
     assert predicted_class(torch.tensor([[0.0, nan, 1.0]])).tolist() == [2]
 
 
-@given(taught(unlabeled=True))
-def test_every_sample_is_right_wrong_or_unlabeled(batch: Taught) -> None:
-    context = lesson_of(batch)
+@given(logit_batches(unlabeled=True))
+def test_every_sample_is_right_wrong_or_unlabeled(batch: LogitBatch) -> None:
+    context = context_of(batch)
     for i, label in enumerate(batch.label.tolist()):
         top = int(batch.teacher[i].numpy().argmax())
         expected = (label != UNLABELED, label == top, label not in (UNLABELED, top))
         assert (bool(context.labeled[i]), bool(context.right[i]), bool(context.wrong[i])) == expected
 
 
-def test_a_lesson_cannot_be_changed() -> None:
+def test_a_context_cannot_be_changed() -> None:
     context = BatchContext(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1).long(), torch.zeros(1).long())
     with pytest.raises(dataclasses.FrozenInstanceError):
         context.progress = 0.5  # type: ignore[misc]

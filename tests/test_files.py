@@ -61,7 +61,7 @@ def test_what_is_interrupted_leaves_nothing_beside(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"[" * 100_000, "recursion"),
         (b"\xff", "decode"),
@@ -70,11 +70,11 @@ def test_what_is_interrupted_leaves_nothing_beside(tmp_path, monkeypatch):
     ],
     ids=["deep", "not UTF-8", "empty", "long"],
 )
-def test_json_that_cannot_be_read_is_one_error(tmp_path, monkeypatch, content, told):
+def test_json_that_cannot_be_read_is_one_error(tmp_path, monkeypatch, content, message):
     (tmp_path / "card.json").write_bytes(content)
-    if "longer" in told:
+    if "longer" in message:
         monkeypatch.setattr(files, "MOST_JSON_BYTES", 8)
-    with pytest.raises(InputError, match=rf"card\.json: not valid JSON: .*{told}.*: mend it$"):
+    with pytest.raises(InputError, match=rf"card\.json: not valid JSON: .*{message}.*: mend it$"):
         read_json(tmp_path / "card.json", remedy="mend it")
 
 

@@ -1,4 +1,4 @@
-"""The public surface is listed once and everything on it is there."""
+"""The public surface is listed once, and every name on it exists."""
 
 import ast
 from copy import deepcopy

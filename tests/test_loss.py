@@ -28,7 +28,7 @@ from preceptor import (
 from preceptor.registry import Loss
 from tests.conformance import references as plain
 from tests.examples import EVERYTHING, LABEL, STUDENT, TEACHER, learned
-from tests.strategies import Taught, taught
+from tests.strategies import LogitBatch, logit_batches
 
 CORRECTIONS = {
     None: None,
@@ -36,15 +36,15 @@ CORRECTIONS = {
     "lr": (LabelRevision(), plain.label_revision),
     "lsr": (LabelSmoothing(), plain.label_smoothing_target),
 }
-MATCHES: dict[str, tuple[Loss, Any]] = {
+LOSSES: dict[str, tuple[Loss, Any]] = {
     "kl": (KL(), plain.kl),
     "probs": (SquaredErrorProbs(), plain.squared_error_probs),
     "logits": (SquaredErrorLogits(), plain.squared_error_logits),
 }
 
 
-def plain_total(batch: Taught, correction: Any, match: str, temperature: float, weights: list[float]) -> float:
-    """Correct, soften, match and average, sample by sample, in NumPy."""
+def plain_total(batch: LogitBatch, correction: Any, loss_name: str, temperature: float, weights: list[float]) -> float:
+    """Correct, apply the temperature and the loss, and average, sample by sample, in NumPy."""
     z, t, labels = batch.student.numpy(), batch.teacher.numpy(), batch.label.numpy()
     total = 0.0
     for i, y in enumerate(labels):
@@ -53,31 +53,31 @@ def plain_total(batch: Taught, correction: Any, match: str, temperature: float, 
         revised = p
         if correction is not None and y not in (-1, top):
             revised = correction[1](np.log(p)[None], [y], [top])[0]
-        target = np.log(revised) if match != "logits" else t[i] + temperature * (np.log(revised) - np.log(p))
-        loss = MATCHES[match][1](z[i][None], target[None], temperature, [y])[0]
+        target = np.log(revised) if loss_name != "logits" else t[i] + temperature * (np.log(revised) - np.log(p))
+        loss = LOSSES[loss_name][1](z[i][None], target[None], temperature, [y])[0]
         total += weights[i] * loss / len(labels)
     return total
 
 
 @given(
-    taught(unlabeled=True, largest=8.0),
+    logit_batches(unlabeled=True, largest=8.0),
     st.sampled_from(list(CORRECTIONS)),
-    st.sampled_from(list(MATCHES)),
+    st.sampled_from(list(LOSSES)),
     st.sampled_from([1.0, 4.0]),
     st.booleans(),
 )
-def test_any_correction_with_any_match_agrees_with_plain_numpy(
-    batch: Taught, correction: str | None, match: str, temperature: float, dropping: bool
+def test_any_correction_with_any_loss_agrees_with_plain_numpy(
+    batch: LogitBatch, correction: str | None, loss_name: str, temperature: float, dropping: bool
 ) -> None:
     components = CORRECTIONS[correction]
     loss = DistillationLoss(
         correction=components[0] if components else None,
         temperature=Fixed(temperature),
         selection=DropWrong() if dropping else None,
-        loss=MATCHES[match][0],
+        loss=LOSSES[loss_name][0],
     )
     weights = [0.0 if dropping and wrong else 1.0 for wrong in batch.wrong.tolist()]
-    expected = plain_total(batch, components, match, temperature, weights)
+    expected = plain_total(batch, components, loss_name, temperature, weights)
     assert float(loss(batch.student, batch.teacher, batch.label).total) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
@@ -90,7 +90,7 @@ def test_terms_come_separately_by_name_weighted_and_in_total() -> None:
     torch.testing.assert_close(terms["far"], 2 * right / 4)
 
 
-def test_match_and_truth_in_short_are_terms_under_their_registered_names() -> None:
+def test_loss_and_label_loss_arguments_become_terms_under_their_registered_names() -> None:
     short = DistillationLoss(loss=KL(), label_loss=CrossEntropy())
     long = DistillationLoss(terms={"kl": LossTerm(KL()), "cross_entropy": LossTerm(CrossEntropy())})
     assert list(short.terms) == ["kl", "cross_entropy"]
@@ -99,7 +99,7 @@ def test_match_and_truth_in_short_are_terms_under_their_registered_names() -> No
     assert list(both.terms) == ["kl", "ce"]
 
 
-def test_the_audit_tap_says_what_was_done_to_each_sample() -> None:
+def test_the_audit_shows_what_was_done_to_each_sample() -> None:
     audit = DistillationLoss(**EVERYTHING)(STUDENT.clone().requires_grad_(), TEACHER, LABEL).audit
     assert audit is not None
     assert audit.teacher_class.tolist() == [0, 0, 2, 0]
@@ -115,7 +115,7 @@ def test_the_audit_tap_says_what_was_done_to_each_sample() -> None:
     assert not any(value.requires_grad for value in (audit.weight, audit.teacher_log_probs, audit.target))
 
 
-def test_without_selection_and_correction_the_tap_says_so() -> None:
+def test_without_selection_and_correction_the_audit_shows_none() -> None:
     audit = DistillationLoss(loss=KL())(STUDENT, TEACHER, LABEL).audit
     assert audit is not None
     assert audit.weight.tolist() == [1.0] * 4
@@ -123,8 +123,8 @@ def test_without_selection_and_correction_the_tap_says_so() -> None:
     assert torch.equal(audit.teacher_log_probs, audit.target)
 
 
-@given(taught(unlabeled=True))
-def test_the_order_of_the_batch_does_not_matter(batch: Taught) -> None:
+@given(logit_batches(unlabeled=True))
+def test_the_order_of_the_batch_does_not_matter(batch: LogitBatch) -> None:
     order = torch.randperm(len(batch.label), generator=torch.Generator().manual_seed(0))
     one, gradient = learned(DistillationLoss(**EVERYTHING), batch.student, batch.teacher, batch.label)
     two, turned = learned(
@@ -134,8 +134,8 @@ def test_the_order_of_the_batch_does_not_matter(batch: Taught) -> None:
     torch.testing.assert_close(gradient[order], turned)
 
 
-@given(taught(unlabeled=True, largest=1e4))
-def test_losses_and_gradients_are_finite_for_logits_up_to_ten_thousand(batch: Taught) -> None:
+@given(logit_batches(unlabeled=True, largest=1e4))
+def test_losses_and_gradients_are_finite_for_logits_up_to_ten_thousand(batch: LogitBatch) -> None:
     for correct in (None, ProbabilityShift(), LabelRevision(), LabelSmoothing()):
         distillation_loss = DistillationLoss(**{**EVERYTHING, "correction": correct, "selection": None})
         for dtype in (torch.float32, torch.bfloat16):
@@ -161,24 +161,24 @@ class TestGradient:
         assert torch.equal(*gradients)
 
     @pytest.mark.parametrize("loss", [KL(), SquaredErrorLogits(), SquaredErrorProbs()], ids=repr)
-    @pytest.mark.parametrize("wild", [3e38, 1e4, float("inf"), float("nan")])
-    def test_is_exactly_zero_at_weight_zero_whatever_the_loss(self, match: Loss, wild: float) -> None:
+    @pytest.mark.parametrize("huge", [3e38, 1e4, float("inf"), float("nan")])
+    def test_is_exactly_zero_at_weight_zero_whatever_the_loss(self, loss: Loss, huge: float) -> None:
         student = STUDENT.clone()
-        student[1] = torch.tensor([wild, -wild, wild])
-        loss = DistillationLoss(selection=DropWrong(), loss=match)
-        terms, gradient = learned(loss, student, TEACHER, LABEL)
-        calm, expected = learned(loss, STUDENT, TEACHER, LABEL)
+        student[1] = torch.tensor([huge, -huge, huge])
+        whole = DistillationLoss(selection=DropWrong(), loss=loss)
+        terms, gradient = learned(whole, student, TEACHER, LABEL)
+        usual, expected = learned(whole, STUDENT, TEACHER, LABEL)
         assert torch.equal(gradient[1], torch.zeros(3))
         assert torch.equal(gradient, expected)
-        assert torch.equal(terms.total, calm.total)
+        assert torch.equal(terms.total, usual.total)
 
     @pytest.mark.parametrize("label_loss", [CrossEntropy(), LabelSmoothedCrossEntropy()], ids=repr)
-    @pytest.mark.parametrize("wild", [3e38, float("inf"), float("nan")])
-    def test_is_exactly_zero_where_a_ground_truth_is_left_out(self, truth: Any, wild: float) -> None:
+    @pytest.mark.parametrize("huge", [3e38, float("inf"), float("nan")])
+    def test_is_exactly_zero_where_a_label_loss_is_left_out(self, label_loss: Any, huge: float) -> None:
         student = STUDENT.clone()
-        student[[1, 3]] = torch.tensor([wild, -wild, wild])
+        student[[1, 3]] = torch.tensor([huge, -huge, huge])
         terms, gradient = learned(
-            DistillationLoss(terms={"label_loss": LossTerm(truth, where="right")}), student, TEACHER, LABEL
+            DistillationLoss(terms={"label_loss": LossTerm(label_loss, where="right")}), student, TEACHER, LABEL
         )
         assert torch.equal(gradient[[1, 3]], torch.zeros(2, 3))
         assert terms.total.isfinite()
@@ -208,19 +208,19 @@ class TestWhere:
             ("right & wrong", []),
         ],
     )
-    def test_limits_a_match(self, where: str | None, taught_rows: list[int]) -> None:
+    def test_limits_a_loss(self, where: str | None, taught_rows: list[int]) -> None:
         for weight, reduction in product((1.0, 0.5), ("batch", "where")):
             terms = {"kl": LossTerm(KL(), weight, where, reduction)}  # type: ignore[arg-type]
             loss = DistillationLoss(selection=DropWrong(), terms=terms)
-            rows = [row for row in taught_rows if row != 1]  # a selection weighs the matches wherever they look
+            rows = [row for row in taught_rows if row != 1]  # a selection weighs the loss whatever its where
             losses = [
                 float(DistillationLoss(loss=KL())(STUDENT[[i]], TEACHER[[i]], LABEL[[i]]).total.detach()) for i in rows
             ]
             count = 4 if reduction == "batch" else max(1, len(taught_rows))
-            found = float(loss(STUDENT, TEACHER, LABEL).total.detach())
-            assert found == pytest.approx(weight * sum(losses) / count, rel=1e-5)
+            actual = float(loss(STUDENT, TEACHER, LABEL).total.detach())
+            assert actual == pytest.approx(weight * sum(losses) / count, rel=1e-5)
 
-    def test_a_ground_truth_passes_unlabeled_samples_by_wherever_it_looks(self) -> None:
+    def test_a_label_loss_skips_unlabeled_samples_for_every_where(self) -> None:
         for where in (None, "unlabeled", "selected", "labeled | unlabeled"):
             terms, gradient = learned(
                 DistillationLoss(selection=DropWrong(), terms={"ce": LossTerm(CrossEntropy(), where=where)}),
@@ -252,7 +252,7 @@ def test_one_temperature_a_sample_softens_each_with_its_own() -> None:
     torch.testing.assert_close(together.total, torch.stack([terms.total for terms in alone]).mean())
 
 
-def test_index_progress_and_features_reach_the_lesson() -> None:
+def test_index_progress_and_features_reach_the_context() -> None:
     seen: list[BatchContext] = []
 
     def weights(context: BatchContext) -> Tensor:
@@ -267,12 +267,12 @@ def test_index_progress_and_features_reach_the_lesson() -> None:
     assert context.features is None
 
 
-def test_a_chain_can_be_copied_and_pickled() -> None:
+def test_a_loss_can_be_copied_and_pickled() -> None:
     loss = DistillationLoss(**EVERYTHING)
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         assert torch.equal(other(STUDENT, TEACHER, LABEL).total, loss(STUDENT, TEACHER, LABEL).total)
 
 
-def test_a_chain_shows_its_stages() -> None:
+def test_a_loss_shows_its_components() -> None:
     shown = repr(DistillationLoss(**EVERYTHING))
     assert "KL(temperature_squared=True), weight=1.0" in shown

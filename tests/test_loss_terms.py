@@ -60,14 +60,14 @@ def test_the_reduction_is_the_weighted_sum_over_the_samples_it_counts(
     loss, weight = (torch.tensor([row[column] for row in rows], dtype=torch.float64) for column in (1, 2))
     where = None if expression is None else spelled(expression, " ")
     term = LossTerm(CrossEntropy(), factor, where, reduction)
-    found = term.reduce(loss, *term.limited(weight, groups))
-    kept = [
+    actual = term.reduce(loss, *term.limited(weight, groups))
+    included = [
         (value, share)
         for sample, value, share in rows
         if expression is None or any(all(sample[name] for name in part) for part in expression)
     ]
-    count = len(rows) if reduction == "batch" else max(1, len(kept))
-    torch.testing.assert_close(float(found), factor * sum(value * share for value, share in kept) / count)
+    count = len(rows) if reduction == "batch" else max(1, len(included))
+    torch.testing.assert_close(float(actual), factor * sum(value * share for value, share in included) / count)
 
 
 @pytest.mark.parametrize("reduction", ["batch", "where"])
@@ -104,8 +104,8 @@ def test_what_a_term_needs_follows_from_its_loss_and_its_groups() -> None:
         term = LossTerm(CrossEntropy(), where=f"labeled | {name}")
         assert term.uses_teacher == (name in TEACHER_GROUPS)
         assert term.needs_selection == ("selected" in name)
-    assert LossTerm(KL()).match == KL()
-    assert LossTerm(CrossEntropy()).match is None
+    assert LossTerm(KL()).teacher_loss == KL()
+    assert LossTerm(CrossEntropy()).teacher_loss is None
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_arguments_that_do_not_fit_say_so(arguments: dict[str, Any], message: st
 
 
 @pytest.mark.parametrize("component", [LabelRevision(), Fixed(4.0), DropWrong(), "kl", None])
-def test_only_a_match_or_a_ground_truth_is_a_loss(component: Any) -> None:
+def test_only_a_loss_or_a_label_loss_is_a_loss(component: Any) -> None:
     with pytest.raises(InputError, match="loss"):
         LossTerm(component)
 

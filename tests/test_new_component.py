@@ -37,7 +37,7 @@ def huber(registry: None) -> None:
 
 
 @pytest.mark.usefixtures("huber")
-def test_it_appears_in_the_catalogue() -> None:
+def test_it_appears_in_the_registry() -> None:
     [info] = [info for info in components("loss") if info.name == "huber"]
     assert (info.cls, info.paper, info.summary) == (Huber, "Huber, 1964", "Huber loss on logits, mean over classes.")
 
@@ -58,7 +58,7 @@ def test_it_appears_in_preceptor_methods(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.usefixtures("huber")
 def test_it_works_in_a_recipe_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("correct: probability_shift\nterms:\n  far: {loss: {name: huber, delta: 0.5}, weight: 2}\n")
+    path.write_text("correction: probability_shift\nterms:\n  far: {loss: {name: huber, delta: 0.5}, weight: 2}\n")
     teacher, student = torch.tensor([[3.0, 1.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.5]])
     terms = DistillationLoss(**recipe(path))(student, teacher, torch.tensor([2]))
     expected = 2 * F.huber_loss(student, torch.tensor([[0.0, 1.0, 3.0]]), delta=0.5)
@@ -96,19 +96,19 @@ class Warming:
 
     last: float = 4.0
 
-    def __call__(self, lesson):
-        return 1 + (self.last - 1) * lesson.progress
+    def __call__(self, context):
+        return 1 + (self.last - 1) * context.progress
 '''
 
 
 def install(site: Path, source: str) -> dict[str, str]:
     """Lay out an installed distribution with an entry point; the environment in which Python finds it."""
-    (site / "warming_stage").mkdir(parents=True)
-    (site / "warming_stage" / "__init__.py").write_text(source)
-    info = site / "warming_stage-1.0.dist-info"
+    (site / "warming_component").mkdir(parents=True)
+    (site / "warming_component" / "__init__.py").write_text(source)
+    info = site / "warming_component-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: warming-component\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[preceptor.components]\nwarming = warming_stage\n")
+    (info / "entry_points.txt").write_text("[preceptor.components]\nwarming = warming_component\n")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
@@ -116,7 +116,7 @@ def python(code: str, environment: dict[str, str]) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_package_adds_stages_through_an_entry_point(tmp_path: Path) -> None:
+def test_a_package_adds_components_through_an_entry_point(tmp_path: Path) -> None:
     environment = install(tmp_path / "site", PACKAGE)
     recipe_file = tmp_path / "warming.yaml"
     recipe_file.write_text("temperature: {name: warming, last: 6}\nterms:\n  kl: {loss: kl}\n")
@@ -126,9 +126,9 @@ def test_a_package_adds_stages_through_an_entry_point(tmp_path: Path) -> None:
         "from preceptor.registry import find_component\n"
         "from preceptor.conformance import conformance_cases\n"
         "print(find_component('temperature', 'warming').summary)\n"
-        f"chain = DistillationLoss(**recipe({str(recipe_file)!r}))\n"
+        f"loss = DistillationLoss(**recipe({str(recipe_file)!r}))\n"
         "z = torch.eye(3)\n"
-        "print(chain(z, z, torch.arange(3), progress=0.4).audit.temperature)\n"
+        "print(loss(z, z, torch.arange(3), progress=0.4).audit.temperature)\n"
         "mine = [check for info, check in conformance_cases() if info.name == 'warming']\n"
         "print(len(mine) > 10)\n"
     )
@@ -141,6 +141,6 @@ def test_a_package_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     environment = install(tmp_path / "site", "import a_module_that_is_not_there\n")
     done = python("from preceptor.cli.main import main; raise SystemExit(main(['methods']))", environment)
     assert done.returncode == 3
-    assert "warming_stage" in done.stderr
+    assert "warming_component" in done.stderr
     assert "a_module_that_is_not_there" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -10,7 +10,7 @@ from preceptor.errors import MachineError
 from preceptor.registry import COMPONENT_TYPES, ComponentType, build_component, components, find_component, options
 
 
-def test_the_stages_of_this_version_are_there() -> None:
+def test_the_components_of_this_version_are_there() -> None:
     assert {(info.kind, info.name) for info in components()} >= {
         ("correction", "label_revision"),
         ("correction", "label_smoothing"),
@@ -25,7 +25,7 @@ def test_the_stages_of_this_version_are_there() -> None:
     }
 
 
-def test_stages_come_by_kind_and_name() -> None:
+def test_components_come_by_kind_and_name() -> None:
     listed = [(COMPONENT_TYPES.index(info.kind), info.name) for info in components()]
     assert listed == sorted(listed)
     assert {info.kind for info in components("loss")} == {"loss"}
@@ -33,24 +33,24 @@ def test_stages_come_by_kind_and_name() -> None:
 
 
 @pytest.mark.parametrize("info", components(), ids=lambda info: f"{info.kind}-{info.name}")
-def test_every_stage_says_what_it_is_and_where_it_comes_from(info: Any) -> None:
+def test_every_component_has_a_summary_and_a_source(info: Any) -> None:
     assert info.summary.endswith(".")
     assert len(info.paper) > 5
 
 
-def test_find_stage_offers_the_nearest() -> None:
+def test_find_component_offers_the_nearest() -> None:
     assert find_component("correction", "label_revision").cls is LabelRevision
-    with pytest.raises(InputError, match="unknown correct component 'label_revison': did you mean 'label_revision'"):
+    with pytest.raises(InputError, match="unknown correction component 'label_revison': did you mean 'label_revision'"):
         find_component("correction", "label_revison")
 
 
 def test_options_are_read_off_the_constructor() -> None:
-    found = options(find_component("correction", "label_revision"))
-    assert {name: option.default for name, option in found.items()} == {"eta": 0.8, "apply_to": "wrong"}
-    assert found["eta"].annotation is float
+    actual = options(find_component("correction", "label_revision"))
+    assert {name: option.default for name, option in actual.items()} == {"eta": 0.8, "apply_to": "wrong"}
+    assert actual["eta"].annotation is float
 
 
-def test_build_stage_with_and_without_options() -> None:
+def test_build_component_with_and_without_options() -> None:
     assert build_component("correction", "label_revision") == LabelRevision()
     assert build_component("correction", "label_revision", {"eta": 0.5, "apply_to": "all"}) == LabelRevision(0.5, "all")
     assert build_component("correction", "label_revision", {"eta": 0}) == LabelRevision(0)
@@ -64,7 +64,7 @@ def test_build_stage_with_and_without_options() -> None:
             "correction",
             "label_revision",
             {"etta": 0.5},
-            "unknown option of correct component 'label_revision' 'etta': did you",
+            "unknown option of correction component 'label_revision' 'etta': did you",
         ),
         (
             "correction",
@@ -74,11 +74,11 @@ def test_build_stage_with_and_without_options() -> None:
         ),
         ("correction", "label_revision", {"eta": True}, r"label_revision\.eta = True: input should be a valid number"),
         ("correction", "label_revision", {"eta": None}, r"label_revision\.eta = None: input should be a valid number"),
-        ("correction", "label_revision", {"eta": 1.0}, r"eta = 1\.0: must be at least 0 and below 1"),
+        ("correction", "label_revision", {"eta": 1.0}, r"eta = 1\.0: expected at least 0 and below 1"),
         ("correction", "label_revision", {"apply_to": "most"}, r"apply_to = 'most': input should be 'wrong' or 'all'"),
         ("correction", "probability_shift", {"apply_to": "all"}, "unknown option .* 'apply_to': known: none"),
         ("loss", "kl", {"temperature_squared": 1}, r"kl\.temperature_squared = 1: input should be a valid boolean"),
-        ("temperature", "fixed", {"temperature": 0}, "temperature = 0.*: must be above 0"),
+        ("temperature", "fixed", {"temperature": 0}, "temperature = 0.*: expected a finite number above 0"),
     ],
 )
 def test_options_that_do_not_fit_say_so(kind: ComponentType, name: str, given: Mapping[str, Any], message: str) -> None:

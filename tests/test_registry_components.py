@@ -53,8 +53,8 @@ def test_one_name_may_serve_two_kinds() -> None:
 
 
 def test_an_unknown_kind_offers_the_nearest() -> None:
-    with pytest.raises(InputError, match="unknown kind of component 'temperature': did you mean 'temperature'"):
-        register("temperature", "cold", paper="this test")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown kind of component 'temprature': did you mean 'temperature'"):
+        register("temprature", "cold", paper="this test")  # type: ignore[arg-type]
 
 
 def test_a_class_without_docstring_is_refused() -> None:
@@ -66,7 +66,7 @@ def test_a_class_without_docstring_is_refused() -> None:
 
 
 def test_a_taken_name_is_refused_and_says_who_has_it() -> None:
-    with pytest.raises(InputError, match=r"match component 'kl' is already registered by preceptor\.match\.kl\.KL"):
+    with pytest.raises(InputError, match=r"loss component 'kl' is already registered by preceptor\.losses\.kl\.KL"):
         register("loss", "kl", paper="this test")(Cold)
 
 
@@ -89,12 +89,12 @@ def test_a_listing_is_a_copy() -> None:
     assert ("loss", "kl") in registered()
 
 
-def test_the_name_of_a_stage() -> None:
+def test_the_name_of_a_component() -> None:
     assert registered_name(CrossEntropy()) == "cross_entropy"
     assert registered_name(Cold()) == "cold"
 
 
-def test_the_protocols_tell_corrections_and_matches_apart() -> None:
+def test_the_protocols_tell_corrections_and_losses_apart() -> None:
     assert isinstance(LabelRevision(), Correction)
     assert isinstance(ProbabilityShift(), Correction)
     assert not isinstance(KL(), Correction)
@@ -104,16 +104,16 @@ def test_the_protocols_tell_corrections_and_matches_apart() -> None:
         assert isinstance(component, training)
 
 
-def test_a_registered_stage_keeps_its_seat_and_a_stranger_is_taken_at_its_word() -> None:
+def test_a_registered_component_fits_its_own_slot_and_an_unregistered_one_any() -> None:
     check_slot(KL(), "loss", "label_loss")
     check_slot(Cold(), "temperature")
     check_slot(lambda context: torch.ones(1), "selection")
     check_slot(None, "selection")
-    with pytest.raises(InputError, match="temperature=DropWrong: it is a select component"):
+    with pytest.raises(InputError, match="temperature=DropWrong: it is a selection component"):
         check_slot(DropWrong(), "temperature")
 
 
-def test_a_stage_may_be_a_plain_function_of_a_lesson() -> None:
+def test_a_component_may_be_a_plain_function_of_a_context() -> None:
     def weights(context: BatchContext) -> Tensor:
         return torch.ones_like(context.teacher[:, 0])
 

@@ -68,7 +68,7 @@ def made_by(work: Callable[[], object]) -> list[int]:
     return tables.large
 
 
-def said(seed: int = 0) -> Tensor:
+def random_logits(seed: int = 0) -> Tensor:
     return torch.randn(SAMPLES, CLASSES, generator=torch.Generator().manual_seed(seed))
 
 
@@ -86,29 +86,30 @@ def teacher() -> NetworkTeacher:
 
 
 def test_a_table_that_is_made_is_seen() -> None:
-    logits = said()
+    logits = random_logits()
     assert made_by(lambda: logits.softmax(dim=1)) == [TABLE]
     assert made_by(lambda: logits[:, 1:].T) == []
 
 
 @pytest.mark.parametrize("outputs", [CLASSES, CLASSES + 1], ids=["classes", "and a reservation"])
 def test_metrics(outputs: int) -> None:
-    logits, truth = torch.cat([said(), torch.zeros(SAMPLES, outputs - CLASSES)], dim=1), labels()
+    logits, truth = torch.cat([random_logits(), torch.zeros(SAMPLES, outputs - CLASSES)], dim=1), labels()
     assert made_by(lambda: evaluate(logits, truth, abstains=outputs > CLASSES)) == []
 
 
-def report(logits: Tensor, taught: Tensor, members: Tensor | None = None) -> Any:
-    answers, few = Answers(logits, teacher=taught, members=members), slice(0, 50)
+def report(logits: Tensor, teacher_logits: Tensor, members: Tensor | None = None) -> Any:
+    answers, few = Answers(logits, teacher=teacher_logits, members=members), slice(0, 50)
     return full_report(answers, labels(), held_out=(Answers(logits[few]), labels()[few]), resamples=3)
 
 
 def test_a_report() -> None:
-    logits, taught, members = said(), said(1), torch.stack([said(2), said(3)])
-    assert made_by(lambda: report(logits, taught, members)) == []
+    logits, teacher_logits = random_logits(), random_logits(1)
+    members = torch.stack([random_logits(2), random_logits(3)])
+    assert made_by(lambda: report(logits, teacher_logits, members)) == []
 
 
 def test_a_report_in_blocks_says_what_one_as_a_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = said(), said(1), torch.stack([said(2), said(3)])
+    given = random_logits(), random_logits(1), torch.stack([random_logits(2), random_logits(3)])
     in_parts = asdict(report(*given))
     monkeypatch.setattr(chunking, "ELEMENTS", 10**9)
     whole = asdict(report(*given))
@@ -120,14 +121,14 @@ def test_a_report_in_blocks_says_what_one_as_a_whole_does(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["random", "el2n", "teacher_loss", "correctness", "gradient_cosine", "influence"])
 def test_a_selection_holds_the_logits_once(name: str) -> None:
-    select = build_component("selection", name, {"exact_up_to": 0, "steps": 1} if name == "influence" else {})
-    assert isinstance(select, RankedSelection)
-    asked, training_images, positions = teacher(), train(), torch.arange(SAMPLES)
+    selection = build_component("selection", name, {"exact_up_to": 0, "steps": 1} if name == "influence" else {})
+    assert isinstance(selection, RankedSelection)
+    network_teacher, training_images, index = teacher(), train(), torch.arange(SAMPLES)
 
     def settle() -> None:
-        how: dict[str, Any] = {"seed": 0, "features": select.needs_features}
-        held_out = positions[:HELD_OUT] if select.needs_held_out else positions[:0]
-        select.fit(collect_selection_data(asked, training_images, positions[HELD_OUT:], held_out, **how))
+        how: dict[str, Any] = {"seed": 0, "features": selection.needs_features}
+        held_out = index[:HELD_OUT] if selection.needs_held_out else index[:0]
+        selection.fit(collect_selection_data(network_teacher, training_images, index[HELD_OUT:], held_out, **how))
 
     assert made_by(settle) == [LARGE]
 
@@ -138,8 +139,6 @@ def test_a_network_says_its_logits_once() -> None:
 
 
 def test_the_look_at_a_teacher_holds_none() -> None:
-    training_images, asked = train(), teacher()
-    assert (
-        made_by(lambda: check_teacher(asked, training_images.images, training_images.labels, CLASSES, batch_size=50))
-        == []
-    )
+    network_teacher, training = teacher(), train()
+    arguments = training.images, training.labels, CLASSES
+    assert made_by(lambda: check_teacher(network_teacher, *arguments, batch_size=50)) == []

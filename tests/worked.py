@@ -29,8 +29,8 @@ def doubles(values: Any) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def same(found: Tensor | float, expected: Any) -> None:
-    torch.testing.assert_close(torch.as_tensor(found, dtype=torch.float64), doubles(expected), atol=1e-6, rtol=0)
+def same(actual: Tensor | float, expected: Any) -> None:
+    torch.testing.assert_close(torch.as_tensor(actual, dtype=torch.float64), doubles(expected), atol=1e-6, rtol=0)
 
 
 def batch(vector: Vector) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,8 @@ from benchmarks.gpu.made_up import CLASSES, NORMALIZE, RULE, made_up, untrained
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from preceptor.conformance.check import Subject, learn
+from preceptor.conformance.check import ComponentCase as Subject
+from preceptor.conformance.check import forward_backward as learn
 from preceptor.loss import DistillationLoss
 from preceptor.recipes import recipe
 from preceptor.registry import components

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about = {
             "student": given.student,
             "teacher": weights,
-            "precision_of_the_teacher": cache.card.fingerprint.precision,
+            "precision_of_the_teacher": cache.metadata.key.precision,
         }
         course = course_of(job, dataset, pupils, given, teacher=cache, about=about)
         stand = slice_of_training(course, job.folder, job.clock, unit=given.unit)

@@ -38,7 +38,7 @@ def opened_bank(folder: Path, teacher: NetworkTeacher, weights: str, dataset: Da
         teacher=weights,
         data=fingerprint({"images": dataset.train.images}),
         normalization=teacher.normalize,
-        rule=dataset.augmentation,
+        augmentation=dataset.augmentation,
         class_names=dataset.class_names,
         precision="bf16" if in_bf16 else "fp32",
     )

@@ -23,10 +23,19 @@ MOST_BYTES = 20 * 2**20
 """Of an encoded image."""
 
 MOST_PIXELS = 2**26
-"""Of a decoded one: beyond, a small file is more likely made to fill the memory than a photograph."""
+"""Of a decoded one: a small file with more is more likely made to fill the memory than a photograph."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow decodes itself, without starting another program."""
+
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB")
+"""Pixels with one meaning in 8 bits a channel. 16-bit gray, for one, has no common scale."""
+
+BACKGROUND = "white"
+"""What transparent pixels are composed on, as in training."""
+
+ORIENTATION = 0x0112
+"""The EXIF tag of how a camera was held."""
 
 AT_A_TIME = 4
 """Images decoded and answered side by side; further requests wait."""
@@ -49,15 +58,15 @@ class Student:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        found = self._session.get_modelmeta().custom_metadata_map
-        self.class_names: list[str] = json.loads(found["class_names"])
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.class_names: list[str] = json.loads(metadata["class_names"])
         _, self._channels, self._height, self._width = self._session.get_inputs()[0].shape
 
     def answer(self, encoded: bytes) -> dict[str, object]:
-        """What it says of an image: label, class name, probability, score, and whether it answers or declines.
+        """Label, class name, probability and score of an image, and whether the student answers or abstains.
 
         Raises:
-            BadImage: it cannot be decoded, or is too large.
+            BadImage: it cannot be decoded, is too large, or is one that training would refuse.
         """
         outputs = self._session.run(
             ["label", "probabilities", "score", "answered"], {"images": self._pixels(encoded)[np.newaxis]}
@@ -72,23 +81,42 @@ class Student:
         }
 
     def _pixels(self, encoded: bytes) -> np.ndarray:
-        """[channels, height, width] in uint8, scaled and cropped as the images of a folder are for training."""
+        """[channels, height, width] in uint8, by the rules of ``preceptor.data.images``: as in training."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of tags that are not as they should be, where the pixels are
+                warnings.simplefilter("ignore")  # about damaged tags
                 with Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
                     if opened.width * opened.height > MOST_PIXELS:
                         raise BadImage(f"{opened.width} x {opened.height} pixels, at most {MOST_PIXELS:,} are decoded")
-                    image = opened.convert("RGBA") if "transparency" in opened.info else opened
+                    if opened.mode not in MODES:
+                        raise BadImage(f"pixels of type {opened.mode!r}; expected 8 bits a channel; convert it")
+                    frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
+                    if frames > 1:
+                        raise BadImage(f"{frames} pictures in one file; expected one; send the one you mean")
+                    image = ImageOps.exif_transpose(opened) if orientation(opened) != 1 else opened
+                    if image.has_transparency_data:
+                        image = image.convert("RGBA")
+                        image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
                     image = image.convert("L" if self._channels == 1 else "RGB")
                     image = ImageOps.fit(image, (self._width, self._height), method=Image.Resampling.BICUBIC)
         except BadImage:
             raise
         except UnidentifiedImageError as error:
-            raise BadImage(f"not an image that can be read; send one of {', '.join(FORMATS)}") from error
+            raise BadImage(f"not an image that can be read; convert it to one of {', '.join(FORMATS)}") from error
         except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
             raise BadImage(f"the image cannot be decoded: {error}") from error
         return np.asarray(image).reshape(self._height, self._width, self._channels).transpose(2, 0, 1)
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) to 8; 1 without one, or where it cannot be read."""
+    # A PNG may carry the tag behind its pixels, where neither browsers nor training look for it.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged metadata makes Pillow raise nearly anything, and the pixels can be whole
+        return 1
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -101,32 +129,32 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The class names."""
-        self._say(HTTPStatus.OK, {"class_names": self.student.class_names, "send": "POST an encoded image to /"})
+        self._send(HTTPStatus.OK, {"class_names": self.student.class_names, "send": "POST an encoded image to /"})
 
     def do_POST(self) -> None:
         """The answer to an image."""
-        given = self.headers.get("Content-Length", "")
-        if not (given.isascii() and given.isdigit()):
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "give a Content-Length and the encoded image as the body")
             return
-        if len(given) > 12 or int(given) > MOST_BYTES:
+        if len(length) > 12 or int(length) > MOST_BYTES:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_BYTES:,} bytes are taken")
             return
-        encoded = self.rfile.read(int(given))
+        encoded = self.rfile.read(int(length))
         with self.places:
             try:
                 answer = self.student.answer(encoded)
             except BadImage as error:
-                self._say(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+                self._send(HTTPStatus.BAD_REQUEST, {"error": str(error)})
                 return
-        self._say(HTTPStatus.OK, answer)
+        self._send(HTTPStatus.OK, answer)
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
-        """Answer without reading the body, which then cannot be followed by another request."""
+        """Answer without reading the body; the connection then cannot take another request."""
         self.close_connection = True
-        self._say(status, {"error": why})
+        self._send(status, {"error": why})
 
-    def _say(self, status: HTTPStatus, content: dict[str, object]) -> None:
+    def _send(self, status: HTTPStatus, content: dict[str, object]) -> None:
         body = (json.dumps(content) + "\n").encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

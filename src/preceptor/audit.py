@@ -17,7 +17,8 @@ class Audit:
         wrong: labeled, and predicted wrongly by the teacher.
         corrected: in the scope of the correction.
         temperature: one number, or one per sample.
-        minimum_temperature: lower limit that the temperature component applies; None when it has none.
+        minimum_temperature: lower limit that the temperature component applies; None when it has none. A temperature
+            that equals it counts as clamped: a component returns one that was not raised slightly above it.
         weight: selection weight of the sample; 1 without a selection.
         teacher_log_probs: the teacher's log-probabilities at the loss's temperature.
         target: the same after correction.
@@ -35,7 +36,7 @@ class Audit:
 
     @property
     def clamped(self) -> Bool[Tensor, " batch"]:
-        """Samples whose temperature is at its minimum."""
+        """Samples whose temperature was raised to the minimum."""
         if self.minimum_temperature is None:
             return torch.zeros_like(self.wrong)
         return (self._temperatures <= self.minimum_temperature) & self.queried

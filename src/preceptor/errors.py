@@ -1,6 +1,6 @@
 """Errors that a user can cause or cure. A message says what is wrong, what was expected and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _SHOWN = 80
@@ -46,6 +46,12 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
+def few(names: Sequence[str], most: int = 3) -> str:
+    """The first few of some names, and the number of the others."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of a library's error, or its class: further lines are for developers."""
     text = str(error).strip()
@@ -54,6 +60,10 @@ def first_line(error: BaseException) -> str:
 
 class SkippedImages(Warning):
     """Unusable images were left out, as the user asked."""
+
+
+class ValidationSetUsed(Warning):
+    """A data set's own validation images are held out, in place of a share of the training images."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

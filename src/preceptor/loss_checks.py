@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from preceptor.context import UNLABELED
 from preceptor.errors import InputError
 from preceptor.loss_terms import LossTerm
 from preceptor.registry import ComponentType, Correction, Loss, check_slot
@@ -62,6 +63,7 @@ def check_batch(student: Tensor, teacher: Tensor | None, label: Tensor, index: T
             "training set, of an integer type"
         )
     if teacher is None:
+        _check_label_range(label, student.shape[1] - abstains)
         return
     if teacher.dim() != 2 or teacher.shape[0] != student.shape[0]:
         raise InputError(
@@ -77,4 +79,19 @@ def check_batch(student: Tensor, teacher: Tensor | None, label: Tensor, index: T
         raise InputError(
             f"the teacher has {teacher.shape[1]} classes, the student {student.shape[1]} outputs: "
             "the student needs as many, or one more for an abstaining head"
+        )
+    _check_label_range(label, teacher.shape[1])
+
+
+def _check_label_range(label: Tensor, classes: int) -> None:
+    """Refuse labels outside the classes, where looking costs no wait: on the CPU, outside a compiled step."""
+    # A subclass such as FakeTensor has no values to look at, and is_compiling() must come first: dynamo stops here.
+    if torch.compiler.is_compiling() or label.device.type != "cpu" or type(label) is not Tensor:
+        return
+    label = label.long()  # an unsigned label can't be compared with -1
+    outside = (label < UNLABELED) | (label >= classes)
+    if outside.any():
+        raise InputError(
+            f"label {int(label[outside][0])} is outside the {classes} classes: expected 0 to {classes - 1}, or "
+            f"{UNLABELED} for an unlabeled sample"
         )

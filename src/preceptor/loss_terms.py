@@ -140,7 +140,8 @@ class LossTerm(nn.Module):
         # A derivative that overflows would reach a sample of weight zero as 0 * inf = NaN. It gets no path back.
         student = _without_gradient_where(weight == 0, student)
         if self.batch_statistic:
-            return self.weight * loss(student, *arguments, weight)
+            statistic: Tensor = loss(student, *arguments, weight)
+            return self.weight * statistic
         return self.reduce(loss(student, *arguments), weight, chosen)
 
     def limited(

@@ -65,7 +65,9 @@ def settings_of(schema: Mapping[str, Any]) -> dict[str, Setting]:
 
 def markdown_table() -> str:
     """Every described setting as a row of a Markdown table; a recipe's keys are not: its own file describes them."""
-    rows = [f"| `{setting.key}` | {setting.explained()} |" for setting in read_settings().values() if setting.description]
+    rows = [
+        f"| `{setting.key}` | {setting.explained()} |" for setting in read_settings().values() if setting.description
+    ]
     return "\n".join(["| setting | what it is |", "|---|---|", *rows]) + "\n"
 
 

@@ -49,8 +49,8 @@ def gambles(draw: st.DrawFn) -> Gamble:
 
 
 def gradient(loss: Tensor, logits: Tensor) -> Tensor:
-    [found] = torch.autograd.grad(loss.sum(), logits)
-    return found
+    [actual] = torch.autograd.grad(loss.sum(), logits)
+    return actual
 
 
 @given(gambles(), payoffs)
@@ -69,7 +69,7 @@ def test_it_is_ln_o_when_everything_is_kept_back(gamble: Gamble, payoff: float) 
 
 
 @given(gambles(), payoffs, st.floats(0.05, 0.95))
-def test_it_falls_when_the_truth_or_the_reservation_gains(gamble: Gamble, payoff: float, share: float) -> None:
+def test_it_falls_when_the_label_loss_or_the_reservation_gains(gamble: Gamble, payoff: float, share: float) -> None:
     other = (gamble.label + 1) % (gamble.logits.shape[1] - 1)
     rows = torch.arange(len(other))
     before = gambler_loss(gamble.logits, gamble.label, payoff)
@@ -94,10 +94,10 @@ def test_its_gradient_is_the_closed_form_and_sums_to_zero(gamble: Gamble, payoff
         (gamble.outcome, soft_gambler_loss(logits, gamble.outcome, 1.0, payoff)),
     ):
         bets = outcome.exp() * q[:, :-1] / gain
-        kept = (outcome.exp() / gain).sum(dim=1, keepdim=True) * q[:, -1:] / payoff
-        found = gradient(loss, logits)
-        torch.testing.assert_close(found, q - torch.cat([bets, kept], dim=1))
-        torch.testing.assert_close(found.sum(dim=1), torch.zeros(len(q), dtype=torch.float64), atol=1e-12, rtol=0)
+        reserved = (outcome.exp() / gain).sum(dim=1, keepdim=True) * q[:, -1:] / payoff
+        actual = gradient(loss, logits)
+        torch.testing.assert_close(actual, q - torch.cat([bets, reserved], dim=1))
+        torch.testing.assert_close(actual.sum(dim=1), torch.zeros(len(q), dtype=torch.float64), atol=1e-12, rtol=0)
 
 
 @given(gambles(), payoffs, st.floats(-50, 50))
@@ -114,12 +114,12 @@ def test_without_end_the_payoff_leaves_cross_entropy(gamble: Gamble, temperature
     hard = F.cross_entropy(gamble.logits, gamble.label, reduction="none")
     torch.testing.assert_close(gambler_loss(gamble.logits, gamble.label, payoff), hard)
     log_q = temperature**2 * (gamble.logits / temperature).log_softmax(dim=1)[:, :-1]
-    found = soft_gambler_loss(gamble.logits, gamble.outcome, temperature, payoff)
-    torch.testing.assert_close(found, -(gamble.outcome.exp() * log_q).sum(dim=1))
+    actual = soft_gambler_loss(gamble.logits, gamble.outcome, temperature, payoff)
+    torch.testing.assert_close(actual, -(gamble.outcome.exp() * log_q).sum(dim=1))
 
 
 @given(gambles())
-def test_at_payoff_one_the_truth_and_the_reservation_are_the_same(gamble: Gamble) -> None:
+def test_at_payoff_one_the_label_loss_and_the_reservation_are_the_same(gamble: Gamble) -> None:
     rows, exchanged = torch.arange(len(gamble.label)), gamble.logits.clone()
     exchanged[rows, gamble.label] = gamble.logits[:, -1]
     exchanged[:, -1] = gamble.logits[rows, gamble.label]
@@ -166,11 +166,11 @@ def test_a_student_that_keeps_nothing_back_distils(gamble: Gamble, payoff: float
 @given(gambles(), payoffs)
 def test_each_sample_has_its_own_temperature(gamble: Gamble, payoff: float) -> None:
     temperature = torch.linspace(1, 8, len(gamble.label), dtype=torch.float64)
-    found = soft_gambler_loss(gamble.logits, gamble.outcome, temperature, payoff)
+    actual = soft_gambler_loss(gamble.logits, gamble.outcome, temperature, payoff)
     for row, degree in enumerate(temperature.tolist()):
         one = slice(row, row + 1)
         alone = soft_gambler_loss(gamble.logits[one], gamble.outcome[one], degree, payoff)
-        torch.testing.assert_close(found[one], alone)
+        torch.testing.assert_close(actual[one], alone)
 
 
 @given(gambles(), payoffs)
@@ -213,7 +213,7 @@ def test_the_reservation_is_what_no_class_gets(gamble: Gamble) -> None:
 @pytest.mark.parametrize("component", [Gambler, SoftGambler])
 @pytest.mark.parametrize("payoff", [1.0, 0.0, -2.2, math.inf, math.nan])
 def test_a_payoff_that_never_pays_is_refused(component: type[Gambler | SoftGambler], payoff: float) -> None:
-    with pytest.raises(InputError, match=r"gambler: payoff = .*: must be above 1"):
+    with pytest.raises(InputError, match=r"gambler: payoff = .*: expected a number above 1"):
         component(payoff)
 
 
@@ -221,14 +221,14 @@ def test_a_payoff_that_never_pays_is_refused(component: type[Gambler | SoftGambl
 def test_a_payoff_that_always_pays_is_refused_when_the_classes_are_known(payoff: float) -> None:
     logits, label, target = torch.zeros(2, 4), torch.tensor([0, 2]), torch.zeros(2, 3).log_softmax(dim=1)
     for component, arguments in ((Gambler(payoff), (label,)), (SoftGambler(payoff), (target, 1.0, label))):
-        with pytest.raises(InputError, match=r"gambler: payoff = 3\.\d with 3 classes: must be below"):
+        with pytest.raises(InputError, match=r"gambler: payoff = 3\.\d with 3 classes: expected a payoff below"):
             component(logits, *arguments)
 
 
 @pytest.mark.parametrize("payoff", [0.0, -1.0, math.nan])
 def test_the_functions_take_every_payoff_above_zero(payoff: float) -> None:
     logits, label = torch.zeros(1, 4), torch.tensor([0])
-    with pytest.raises(InputError, match=r"payoff = .*: must be above 0"):
+    with pytest.raises(InputError, match=r"payoff = .*: expected a number above 0"):
         gambler_loss(logits, label, payoff)
     assert gambler_loss(logits, label, 0.5).isfinite().all()
 
@@ -252,9 +252,9 @@ def test_a_third_of_training_teaches_the_classes_alone(name: str) -> None:
     assert loss.abstains
     for progress in (0.0, 0.33):
         terms = loss(student, teacher, label, progress=progress)
-        found = gradient(terms.total, student)
+        actual = gradient(terms.total, student)
         assert float(terms["gamble"]) == 0
-        assert (found[:, -1] == 0).all()
+        assert (actual[:, -1] == 0).all()
         labeled = torch.where(label < 0, -100, label)
         ce = F.cross_entropy(student[:, :-1], labeled, reduction="sum") / len(label)
         torch.testing.assert_close(terms["ce"] / loss.terms["ce"].weight, ce)
@@ -295,5 +295,5 @@ def test_a_teacher_put_right_is_a_certain_outcome_at_temperature_near_zero() -> 
     student, teacher, label = context()
     known = label >= 0
     loss = DistillationLoss(correction=ProbabilityShift(), loss=SoftGambler())
-    found = loss(student[known], 1e4 * teacher[known], label[known]).total
-    torch.testing.assert_close(found, gambler_loss(student[known], label[known], 2.2).mean())
+    actual = loss(student[known], 1e4 * teacher[known], label[known]).total
+    torch.testing.assert_close(actual, gambler_loss(student[known], label[known], 2.2).mean())

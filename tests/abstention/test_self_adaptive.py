@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from preceptor import CrossEntropy, DistillationLoss, InputError, LossTerm
 from preceptor.abstention import SelfAdaptive, self_adaptive_loss
 from preceptor.training import Student
-from tests.classroom import digits, few, network, taught
+from tests.training_helpers import digits, few, network, train
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0, 0.5], [0.0, 1.0, 0.0, -2.0]], dtype=torch.float64)
 LABEL = torch.tensor([0, 2])
@@ -68,14 +68,14 @@ def test_in_the_loop_doubt_gathers_where_labels_are_wrong():
     loss = DistillationLoss(
         terms={"ce": LossTerm(CrossEntropy(), until=0.34), "sat": LossTerm(SelfAdaptive(0.5), since=0.34)}
     )
-    positions = few(40)
-    taught([Student("sat", network(outputs=11), loss)], training=_protocol(), teacher=None)
+    index = few(40)
+    train([Student("sat", network(outputs=11), loss)], training=_protocol(), teacher=None)
     belief = loss.terms["sat"].loss.belief
     untouched = torch.ones(len(digits().train), dtype=torch.bool)
-    untouched[positions] = False
+    untouched[index] = False
     assert len(belief) == len(digits().train)
     assert (belief[untouched] == 1).all()
-    assert ((belief[positions] > 0) & (belief[positions] < 1)).all()
+    assert ((belief[index] > 0) & (belief[index] < 1)).all()
 
 
 def _protocol():
@@ -88,7 +88,7 @@ def test_what_it_was_not_told():
     loss = DistillationLoss(terms={"sat": LossTerm(SelfAdaptive())})
     with pytest.raises(InputError, match="keeps a value for every sample: give index="):
         loss(LOGITS.float(), None, LABEL)
-    with pytest.raises(InputError, match=r"call chain.expect_samples\(len\(training set\)\) first"):
+    with pytest.raises(InputError, match=r"call loss.expect_samples\(len\(training_set\)\) first"):
         loss(LOGITS.float(), None, LABEL, index=LABEL)
-    with pytest.raises(InputError, match=r"momentum = 1\.5: must be between 0 and 1"):
+    with pytest.raises(InputError, match=r"momentum = 1\.5: expected 0 to 1"):
         SelfAdaptive(1.5)

@@ -49,10 +49,10 @@ def gradient(vector: Vector) -> None:
 @checks(*(key for key in VECTORS if key.startswith("dg.optimal.")))
 def best_for_known_odds(vector: Vector) -> None:
     probs = doubles([vector["p"]])
-    bets, kept = optimal_bets(probs, vector["o"])
+    bets, reserved = optimal_bets(probs, vector["o"])
     same(bets, [vector["bets"]])
-    same(kept, [vector["reservation"]])
-    outputs = torch.cat([bets, kept.unsqueeze(1)], dim=1).log()
+    same(reserved, [vector["reservation"]])
+    outputs = torch.cat([bets, reserved.unsqueeze(1)], dim=1).log()
     same(soft_gambler_loss(outputs, probs.log(), 1.0, vector["o"]), [vector["min_expected_loss_code_form"]])
     same(-(probs * probs.log()).sum(), vector["entropy"])
 
@@ -61,10 +61,10 @@ def best_for_known_odds(vector: Vector) -> None:
 def softened_targets_are_not_worth_a_bet(vector: Vector) -> None:
     for row in vector["rows"]:
         probs = (doubles(vector["teacher_logits"]) / row["T"]).softmax(dim=1)
-        bets, kept = optimal_bets(probs, vector["o"])
+        bets, reserved = optimal_bets(probs, vector["o"])
         same(probs.max(), row["max_target"])
         same(1 / vector["o"], row["one_over_o"])
-        same(kept, [row["optimal_reservation"]])
+        same(reserved, [row["optimal_reservation"]])
         same(bets[:, 0], [row["optimal_top_bet"]])
 
 

@@ -55,35 +55,32 @@ ROWS = [
     Row(
         "a label out of range",
         lambda b: npz(b, train_labels=ODD),
-        (
-            "data set 'arrays:set.npz': train label -7 at position 5 is out of range; allowed are 0 to "
-            "2, or -1 for unlabeled"
-        ),
+        ("data set 'arrays:set.npz': train label -7 at index 5 is out of range; expected 0 to 2, or -1 for unlabeled"),
     ),
     Row(
         "a test label out of range",
         lambda b: npz(b, test_labels=np.array([0, 1, 3])),
-        "data set 'arrays:set.npz': test label 3 at position 2 is out of range; allowed are 0 to 2",
+        "data set 'arrays:set.npz': test label 3 at index 2 is out of range; expected 0 to 2",
     ),
     Row(
         "an unlabeled test image",
         lambda b: npz(b, test_labels=np.array([0, 1, -1])),
-        "data set 'arrays:set.npz': test label -1 at position 2 is out of range; allowed are 0 to 2",
+        "data set 'arrays:set.npz': test label -1 at index 2 is out of range; expected 0 to 2",
     ),
     Row(
         "labels that are no whole numbers",
         lambda b: npz(b, train_labels=np.arange(12) % 3 + 0.5),
-        "set.npz: train_labels is float64, allowed are whole numbers (int or uint)",
+        "set.npz: train_labels is float64 of shape (12,); expected integers of shape (n,), one an image",
     ),
     Row(
         "labels in words",
         lambda b: npz(b, train_labels=np.array(["cat"] * 12)),
-        "set.npz: train_labels is <U3, allowed are whole numbers (int or uint)",
+        "set.npz: train_labels is <U3 of shape (12,); expected integers of shape (n,), one an image",
     ),
     Row(
         "a label too few",
         lambda b: npz(b, train_labels=np.arange(11) % 3),
-        "data set 'arrays:set.npz': 12 train images but 11 train labels: give one label an image",
+        "data set 'arrays:set.npz': 12 train images but 11 train labels; give one label an image",
     ),
     Row(
         "no labels",
@@ -95,7 +92,7 @@ ROWS = [
         misspelt,
         (
             "set.npz: unknown array 'test_imags': did you mean 'test_images'? known: train_images, "
-            "train_labels, test_images, test_labels, class_names"
+            "train_labels, validation_images, validation_labels, test_images, test_labels, class_names"
         ),
     ),
     Row(
@@ -106,7 +103,7 @@ ROWS = [
     Row(
         "one class",
         lambda b: npz(b, train_labels=np.zeros(12, int), test_labels=np.zeros(3, int)),
-        "data set 'arrays:set.npz': 1 class, a classifier needs at least 2",
+        "data set 'arrays:set.npz': 1 class; a classifier needs at least 2",
     ),
     Row(
         "no image at all",
@@ -117,7 +114,7 @@ ROWS = [
         "images in floating point",
         lambda b: npz(b, train_images=np.zeros((12, 8, 8), np.float32)),
         (
-            "set.npz: train_images is float32, allowed is uint8 from 0 to 255; scale to 0 to 255 and "
+            "set.npz: train_images is float32; expected uint8 from 0 to 255; scale to 0 to 255 and "
             "convert with .round().astype('uint8')"
         ),
     ),
@@ -125,7 +122,7 @@ ROWS = [
         "images with the channels first",
         lambda b: npz(b, train_images=np.zeros((12, 3, 8, 8), np.uint8)),
         (
-            "set.npz: train_images has shape (12, 3, 8, 8), allowed are n x height x width and n x "
+            "set.npz: train_images has shape (12, 3, 8, 8); expected n x height x width, or n x "
             "height x width x channels with 1 or 3 channels; move the channels last: .transpose(0, 2, "
             "3, 1)"
         ),
@@ -149,15 +146,12 @@ ROWS = [
     Row(
         "an array shorter than it says",
         lying,
-        (
-            "set.npz: array 'train_images' is of 768,000,000 bytes by its header and of 768 in truth: "
-            "write it again with numpy.savez"
-        ),
+        ("set.npz: array 'train_images' has 768 bytes, its header states 768,000,000; write it again with numpy.savez"),
     ),
     Row(
         "a class name that steers a terminal",
         lambda b: npz(b, class_names=np.array(["a", "b", "c\x1b[2J"])),
-        ("data set 'arrays:set.npz': the class name 'c\\x1b[2J' holds a control character or is not UTF-8: rename it"),
+        ("data set 'arrays:set.npz': the class name 'c\\x1b[2J' holds a control character or is not UTF-8; rename it"),
     ),
     Row(
         "an archive cut short",
@@ -172,24 +166,42 @@ ROWS = [
     Row(
         "labels of another data set",
         lambda b: b.labels(np.arange(100) % 10),
-        "labels.npy: 100 labels for 1348 training images: give one for each, in their order",
+        "labels.npy: 100 labels for 1348 training images; give one for each, in their order",
     ),
     Row(
         "a file of labels in floating point",
         lambda b: b.labels(np.zeros(IMAGES)),
-        "labels.npy: float64 of shape (1348,): expected one row of integers, one a training image",
+        "labels.npy: the array is float64 of shape (1348,); expected integers of shape (n,), one an image",
     ),
     Row(
         "a file of labels with one out of range",
         lambda b: b.labels(np.full(IMAGES, 10)),
-        ("data set 'digits': train label 10 at position 0 is out of range; allowed are 0 to 9, or -1 for unlabeled"),
+        ("data set 'digits': train label 10 at index 0 is out of range; expected 0 to 9, or -1 for unlabeled"),
     ),
     Row(
         "a file of labels that is a pickle",
         lambda b: b.labels(np.array([{}] * IMAGES)),
         (
             "labels.npy: not a readable .npy file of numbers (it holds pickled objects, which are never"
-            " loaded): write it with numpy.save"
+            " loaded); write it with numpy.save"
+        ),
+    ),
+    Row(
+        "a file of labels that is a CSV called .npy",
+        lambda b: b.labels_text("labels.npy", "label\n" + "3\n" * IMAGES),
+        "labels.npy: is a text or CSV, not a .npy file; name it .csv or .txt",
+    ),
+    Row(
+        "a CSV of labels with a class that is not known",
+        lambda b: b.labels_text("labels.csv", "label\n" + "three\n" * IMAGES),
+        "labels.csv: label 1 is 'three'; expected an integer, or one of 0, 1, 2 and 7 more",
+    ),
+    Row(
+        "images with an alpha channel",
+        lambda b: npz(b, train_images=np.zeros((12, 8, 8, 4), np.uint8)),
+        (
+            "set.npz: train_images has 4 channels (shape (12, 8, 8, 4)); expected 1 (gray) or 3 (RGB); drop the alpha "
+            "channel: [..., :3]"
         ),
     ),
 ]

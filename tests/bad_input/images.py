@@ -30,6 +30,14 @@ def with_stray_test_class(bench: Workbench) -> Path:
     return split
 
 
+def with_two_validation_sets(bench: Workbench) -> Path:
+    split = with_test_set(bench, "cat", "cat")
+    for name in ("val", "valid"):
+        (split / name / "cat").mkdir(parents=True)
+        (split / name / "cat" / "1.png").write_bytes(encoded(picture(70)))
+    return split
+
+
 def with_link(bench: Workbench) -> Path:
     photos = bench.photos()
     (photos / "cat" / "3.png").symlink_to(bench.folder / "nowhere.png")
@@ -55,19 +63,20 @@ def damaged(content: bytes) -> bytes:
 
 
 SKIP = "--skip-bad-images"
+SKIPPABLE = "; --skip-bad-images goes on without"
 
 ROWS = [
     Row(
         "a zero-byte image",
         lambda b: b.on_photos(cat_3=b""),
-        "photos/cat/3.png: not an image that can be read (the file is empty); replace or remove it",
+        "photos/cat/3.png: not an image that can be read (the file is empty); replace or remove it" + SKIPPABLE,
     ),
     Row(
         "a text called an image",
         lambda b: b.on_photos(cat_3=b"not an image"),
         (
             "photos/cat/3.png: not an image that can be read (not one of BMP, GIF, JPEG, PNG, PPM, "
-            "TIFF, WEBP); replace or remove it"
+            "TIFF, WEBP); convert, replace or remove it" + SKIPPABLE
         ),
     ),
     Row(
@@ -75,79 +84,97 @@ ROWS = [
         lambda b: b.on_photos(cat_3=b"%!PS-Adobe-3.0 EPSF-3.0\n"),
         (
             "photos/cat/3.png: not an image that can be read (not one of BMP, GIF, JPEG, PNG, PPM, "
-            "TIFF, WEBP); replace or remove it"
+            "TIFF, WEBP); convert, replace or remove it" + SKIPPABLE
         ),
     ),
     Row(
         "an image cut short",
         lambda b: b.on_photos(cat_3=encoded(picture(5))[:-60]),
-        "photos/cat/3.png: image cannot be decoded (…); replace or remove it",
+        "photos/cat/3.png: image cannot be decoded (…); replace or remove it" + SKIPPABLE,
     ),
     Row(
         "an image with a damaged byte",
         lambda b: b.on_photos(cat_3=damaged(encoded(picture(5)))),
-        "photos/cat/3.png: image cannot be decoded (…); replace or remove it",
+        "photos/cat/3.png: image cannot be decoded (…); replace or remove it" + SKIPPABLE,
     ),
     Row(
         "an image of 16 bits a pixel",
         lambda b: b.on_photos(cat_3=encoded(picture(5)[..., 0].astype(np.uint16))),
-        "photos/cat/3.png: pixels of type 'I;16', allowed are 8 bits a channel; convert it",
+        "photos/cat/3.png: pixels of type 'I;16'; expected 8 bits a channel; convert it" + SKIPPABLE,
     ),
     Row(
         "an image of floating-point numbers",
         lambda b: b.on_photos(cat_3=encoded(Image.fromarray(picture(5)[..., 0].astype(np.float32)), "TIFF")),
-        "photos/cat/3.png: pixels of type 'F', allowed are 8 bits a channel; convert it",
+        "photos/cat/3.png: pixels of type 'F'; expected 8 bits a channel; convert it" + SKIPPABLE,
     ),
     Row(
         "an animation",
         lambda b: b.on_photos(cat_3=several("GIF")),
-        "photos/cat/3.png: 3 pictures in one file, and none is the image; save the one you mean",
+        "photos/cat/3.png: 3 pictures in one file; expected one; save the one you mean" + SKIPPABLE,
     ),
     Row(
         "an animation called a PNG",
         lambda b: b.on_photos(cat_3=several("PNG")),
-        "photos/cat/3.png: 3 pictures in one file, and none is the image; save the one you mean",
+        "photos/cat/3.png: 3 pictures in one file; expected one; save the one you mean" + SKIPPABLE,
     ),
     Row(
         "a stack of pages",
         lambda b: b.on_photos(cat_3=several("TIFF")),
-        "photos/cat/3.png: 3 pictures in one file, and none is the image; save the one you mean",
+        "photos/cat/3.png: 3 pictures in one file; expected one; save the one you mean" + SKIPPABLE,
     ),
     Row(
         "a small file of 3,600,000,000 pixels",
         lambda b: b.on_photos(cat_3=png_of_size(60_000, 60_000)),
-        "photos/cat/3.png: more than 67,108,864 pixels: not decoded; scale it down or remove it",
+        "photos/cat/3.png: more than 67,108,864 pixels: not decoded; scale it down or remove it" + SKIPPABLE,
     ),
     Row(
         "a small file of 67,117,056 pixels",
         lambda b: b.on_photos(cat_3=png_of_size(8_193, 8_192)),
-        ("photos/cat/3.png: more than 67,108,864 pixels (8193 x 8192): not decoded; scale it down or remove it"),
+        "photos/cat/3.png: more than 67,108,864 pixels (8193 x 8192): not decoded; scale it down or remove it"
+        + SKIPPABLE,
     ),
     Row(
         "an image of another size",
         lambda b: b.on_photos(cat_3=encoded(picture(5, size=9))),
-        "photos/cat/3.png: 9 x 9 pixels, but photos/cat/0.png has 8 x 8; give an image size to bring all to",
+        "photos/cat/3.png: 9 x 9 pixels, but photos/cat/0.png has 8 x 8; bring all to one size with --image-size",
     ),
     Row(
         "an image in two classes",
         lambda b: b.on_photos(dog_9=encoded(picture(1))),
-        "photos/cat/1.png: the same image as photos/dog/9.png, of another class; keep it in the right one",
+        "photos/cat/1.png: the same image as photos/dog/9.png, of another class; keep it in the right one; 2 files "
+        "cannot be used" + SKIPPABLE,
     ),
     Row(
         "a training image in the test set",
         lambda b: b.on_photos(folder=with_test_set(b, "cat", "cat")),
         (
-            "split/train/cat/1.png: the same image as split/test/cat/same.png: one that was trained on "
-            "tests nothing; keep one of the two"
+            "split/train/cat/1.png: the same image as split/test/cat/same.png, of the test set; keep one of the two"
+            + SKIPPABLE
         ),
     ),
     Row(
         "a training image in the test set, as another class",
         lambda b: b.on_photos(folder=with_test_set(b, "cat", "dog")),
         (
-            "split/train/cat/1.png: the same image as split/test/dog/same.png, of another class; keep "
-            "it in the right one"
+            "split/test/dog/same.png: the same image as split/train/cat/1.png, of another class; keep it in the right "
+            "one; 2 files cannot be used" + SKIPPABLE
         ),
+    ),
+    Row(
+        "an HEIC photograph",
+        lambda b: b.on_photos(cat_3=b"\0\0\0\x18ftypheic" + bytes(60)),
+        "photos/cat/3.png: not an image that can be read (HEIC or AVIF); convert it to JPEG or PNG" + SKIPPABLE,
+    ),
+    Row(
+        "three images that cannot be used",
+        lambda b: b.on_photos(cat_3=b"", dog_3=b"", dog_4=b""),
+        "photos/cat/3.png: not an image that can be read (the file is empty); replace or remove it; 3 files cannot be "
+        "used" + SKIPPABLE,
+    ),
+    Row(
+        "two folders of validation images",
+        lambda b: b.on_photos(folder=with_two_validation_sets(b)),
+        "split: has 'val' and 'valid'; keep one folder of validation images",
     ),
     Row(
         "a link to nowhere",
@@ -172,7 +199,7 @@ ROWS = [
     Row(
         "a class whose name steers a terminal",
         lambda b: b.on_photos(folder=with_folder(b, "emu\x1b[2J")),
-        ("class folders of photos: the class name 'emu\\x1b[2J' holds a control character or is not UTF-8: rename it"),
+        ("class folders of photos: the class name 'emu\\x1b[2J' holds a control character or is not UTF-8; rename it"),
     ),
     Row(
         "no class folders",
@@ -193,13 +220,13 @@ ROWS = [
         "a class of nothing but bad images, these to be skipped",
         lambda b: b.on_photos(SKIP, cat_0=b"", cat_1=b"", cat_2=b"x"),
         (
-            "photos/cat: none of its images can be used, the first for this reason: photos/cat/0.png: "
+            "photos/cat: none of its 3 images can be used; the first: photos/cat/0.png: "
             "not an image that can be read (the file is empty); replace or remove it"
         ),
     ),
     Row(
         "bad images to be skipped where there are no files",
         lambda b: b.train(SKIP),
-        "skip_bad_images for 'digits': goes with folder:DIR only: leave it away",
+        "skip_bad_images for 'digits': goes with folder:DIR only; leave it away",
     ),
 ]

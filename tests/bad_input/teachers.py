@@ -35,16 +35,16 @@ def scores(bench: Workbench, content: bytes) -> list[object]:
     return ["select", "--show", bench.file("scores.safetensors", content)]
 
 
-BANK = {
-    "format": 1,
+CACHE = {
+    "format": 2,
     "preceptor": "0.1.0",
     "layout": {"samples": 10, "views": 9, "classes": 3},
-    "fingerprint": {"data": "x", "views": {}, "class_names": ["a", "b", "c"], "teacher": "x", "normalization": {}},
+    "key": {"data": "x", "views": {}, "class_names": ["a", "b", "c"], "teacher": "x", "normalization": {}},
 }
 
 
 def layout(**changes: int) -> dict[str, object]:
-    return BANK | {"layout": {"samples": 10, "views": 9, "classes": 3} | changes}
+    return CACHE | {"layout": {"samples": 10, "views": 9, "classes": 3} | changes}
 
 
 ROWS = [
@@ -70,8 +70,8 @@ ROWS = [
         "probabilities that are none",
         lambda b: b.taught_by(b.outputs(), "probabilities"),
         (
-            "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0; if "
-            "these are logits, say so"
+            "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0: if "
+            "these are logits, give them as logits"
         ),
     ),
     Row(
@@ -95,7 +95,7 @@ ROWS = [
         lambda b: asked_doctor(b, b.right_of(np.random.default_rng(0).permutation(IMAGES))),
         (
             "teacher accuracy: the teacher is right on … of 60 labeled training images, no better than always "
-            "giving the same answer (10.00%): make sure that it was trained on this data, and see what is said of "
+            "predicting one class (10.00%): make sure that it was trained on this data; check its weights, class "
             "order and normalization"
         ),
     ),
@@ -103,33 +103,33 @@ ROWS = [
         "logits with the classes in another order",
         lambda b: asked_doctor(b, b.right_of(np.arange(IMAGES), further=1)),
         (
-            "teacher accuracy: …; label order: the teacher's classes stand in another order than the labels: 0.00% "
-            "are right as they are, 100.00% would be in the best order: '0' is answered by output 1 ('1'), '1' is "
-            "answered by output 2 ('2'), '2' is answered by output 3 ('3') and 7 more: put its outputs, or the "
-            "labels, into one order; nothing is reordered for you"
+            "teacher accuracy: …; label order: the teacher's classes are in another order than the labels: accuracy "
+            "is 0.00% as it is, 100.00% in the best order: class '0' is output 1 ('1'), class '1' is output 2 ('2'), "
+            "class '2' is output 3 ('3') and 7 more: bring its outputs, or the labels, into one order; nothing is "
+            "reordered for you"
         ),
     ),
     Row(
         "logits that do not say what they are",
         lambda b: b.distill(teacher=b.outputs()),
-        "said.npy: say what its numbers are: --teacher-output logits or --teacher-output probabilities",
+        "said.npy: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell",
     ),
     Row(
         "a logits file cut short",
         lambda b: b.taught_by(b.file("said.npy", b"\x93NUMPY")),
-        "said.npy: not a readable .npy file of numbers (…): write it with numpy.save",
+        "said.npy: not a readable .npy file of numbers (…); write it with numpy.save",
     ),
     Row(
         "a zero-byte logits file",
         lambda b: b.taught_by(b.file("said.npy", b"")),
-        "said.npy: not a readable .npy file of numbers (…): write it with numpy.save",
+        "said.npy: not a readable .npy file of numbers (…); write it with numpy.save",
     ),
     Row(
         "a logits file that is a pickle",
         lambda b: b.taught_by(b.file("said.npy", b"\x80\x04cos\nsystem\n.")),
         (
             "said.npy: not a readable .npy file of numbers (it holds pickled objects, which are never "
-            "loaded): write it with numpy.save"
+            "loaded); write it with numpy.save"
         ),
     ),
     Row(
@@ -200,22 +200,22 @@ ROWS = [
     Row(
         "safetensors cut short",
         lambda b: b.distill(teacher=b.truncated()),
-        "teacher/student.safetensors: not a whole safetensors file: …: copy or train it again",
+        "teacher/student.safetensors: not a whole safetensors file (…); copy or train it again",
     ),
     Row(
         "zero-byte safetensors",
         lambda b: b.distill(teacher=b.weights(b"")),
-        "teacher/student.safetensors: not a whole safetensors file: …: copy or train it again",
+        "teacher/student.safetensors: not a whole safetensors file (…); copy or train it again",
     ),
     Row(
         "a pickle called safetensors",
         lambda b: b.distill(teacher=b.weights(b"\x80\x04cos\nsystem\n.")),
-        ("teacher/student.safetensors: a pickle, not safetensors: it is not opened, as a pickle can run any code"),
+        ("teacher/student.safetensors: a pickle, not safetensors; not opened, since a pickle can run any code"),
     ),
     Row(
         "a file of torch.save called safetensors",
         lambda b: b.distill(teacher=b.saved_by_torch()),
-        ("teacher/student.safetensors: a pickle, not safetensors: it is not opened, as a pickle can run any code"),
+        ("teacher/student.safetensors: a pickle, not safetensors; not opened, since a pickle can run any code"),
     ),
     Row(
         "a card cut short",
@@ -240,14 +240,14 @@ ROWS = [
     Row(
         "a folder without a network",
         lambda b: b.distill(teacher=b.folder),
-        "student.json: no such file: the folder holds no complete student",
+        "student.json: no such file; the folder holds no complete student",
     ),
     Row(
         "weights of torch.save as teacher",
         lambda b: b.distill(teacher=b.file("teacher.pt", b"PK")),
         (
-            "teacher teacher.pt: a file of a kind that cannot teach: give a run folder, FILE.onnx, "
-            "FILE.npy or FILE.parquet"
+            "teacher teacher.pt: not a kind of file that can teach; expected a run folder, FILE.onnx, FILE.npy or "
+            "FILE.parquet"
         ),
     ),
     Row(
@@ -266,20 +266,17 @@ ROWS = [
         "cache.json: not valid JSON: …: remove the cache and fill it again",
     ),
     Row(
-        "a cache of more cells than can be",
+        "a cache of more entries than can be",
         lambda b: b.cache(layout(samples=10**18)),
         (
-            "cache/cache.json: layout: 1000000000000000000 samples of 9 views: allowed are "
-            "281474976710656 cells (given: {'samples': 1000000000000000000, 'views': 9, 'classes': 3})"
+            "cache/cache.json: layout: 1000000000000000000 samples of 9 views: at most "
+            "281474976710656 entries are allowed (given: {'samples': 1000000000000000000, 'views': 9, 'classes': 3})"
         ),
     ),
     Row(
-        "a cache of more files than can be",
-        lambda b: b.cache(layout(samples=10**9, shard_bytes=1)),
-        (
-            "cache/cache.json: layout: 1000000000 files: allowed are 100000: give a larger shard_bytes "
-            "(given: {'samples': 1000000000, 'views': 9, 'classes': 3, 'shard_bytes': 1})"
-        ),
+        "a cache without its entries",
+        lambda b: b.cache(layout()),
+        "cache/entries.bin: damaged: 0 bytes, expected 1080: remove the cache and fill it again",
     ),
     Row(
         "a cache of larger records than can be",
@@ -291,8 +288,8 @@ ROWS = [
     ),
     Row(
         "a cache of another format",
-        lambda b: b.cache(BANK | {"format": 2}),
-        "cache/cache.json: format 2, this version reads format 1: remove the cache and fill it again",
+        lambda b: b.cache(CACHE | {"format": 1}),
+        "cache/cache.json: format 1, this version reads format 2: remove the cache and fill it again",
     ),
     Row(
         "scores that are none",

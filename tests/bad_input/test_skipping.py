@@ -42,9 +42,12 @@ def test_cmyk_becomes_the_colour_it_prints(tmp_path: Path) -> None:
     np.testing.assert_array_equal(alone(tmp_path, encoded(ink, "TIFF"))[0, 0], [255, 0, 0])
 
 
-def test_alpha_is_dropped(tmp_path: Path) -> None:
-    seen = np.dstack([RED, np.full((8, 8), 3, np.uint8)])
-    np.testing.assert_array_equal(alone(tmp_path, encoded(seen)), RED)
+def test_transparent_pixels_are_white(tmp_path: Path) -> None:
+    half = np.dstack([RED, np.zeros((8, 8), np.uint8)])
+    half[4:, :, 3] = 255
+    pixels = alone(tmp_path, encoded(half))
+    assert (pixels[:4] == 255).all()
+    np.testing.assert_array_equal(pixels[4:], RED[4:])
 
 
 def test_black_and_white_is_grey(tmp_path: Path) -> None:

@@ -41,9 +41,7 @@ class Workbench(Bench):
         where = self.photos(**spoilt) if folder is None else folder
         return self.train("--data", f"folder:{where}", *arguments)
 
-    def outputs(
-        self, change: Callable[[np.ndarray], object] = lambda rows: None, classes: int = CLASSES
-    ) -> Path:
+    def outputs(self, change: Callable[[np.ndarray], object] = lambda rows: None, classes: int = CLASSES) -> Path:
         """Logits of a made-up teacher of digits, changed in place."""
         rows = np.random.default_rng(0).normal(size=(IMAGES, classes)).astype(np.float32)
         change(rows)
@@ -89,6 +87,11 @@ class Workbench(Bench):
     def labels(self, array: np.ndarray) -> list[object]:
         np.save(self.folder / "labels.npy", array, allow_pickle=True)
         return self.train("--train-labels", self.folder / "labels.npy")
+
+    def labels_text(self, name: str, content: str) -> list[object]:
+        """Training on labels from a text file."""
+        (self.folder / name).write_text(content)
+        return self.train("--train-labels", self.folder / name)
 
     def config(self, text: str | bytes) -> list[object]:
         content = text.encode() if isinstance(text, str) else text

@@ -19,20 +19,20 @@ MANY = 2000
 
 
 @pytest.mark.parametrize("name", CACHES)
-def test_a_filled_bank_takes_what_was_planned_and_is_read_whole(tmp_path, name: str) -> None:
+def test_a_filled_cache_takes_what_was_planned_and_is_read_whole(tmp_path, name: str) -> None:
     folder = tmp_path / "cache"
     found = measure_filling(300, name, folder)
     with open_readonly(folder) as cache:
-        assert cache.store.count() == 600
-        shards = sum(shard.bytes for shard in cache.store.shards)
+        assert cache.count == 600
+        planned = cache.layout.bytes
     cards = (folder / "cache.json").stat().st_size
-    assert found["planned_bytes"] == shards == found["cell_bytes"] * 600
-    assert found["bytes_of_all_files"] == shards + cards
-    assert found["off_by"] >= cards / shards
+    assert found["planned_bytes"] == planned == found["cell_bytes"] * 600
+    assert found["bytes_of_all_files"] == planned + cards
+    assert found["off_by"] >= cards / planned
     assert measure_reading(300, name, folder)["reading_seconds"] > 0
 
 
-def test_reading_an_empty_bank_is_noticed(tmp_path) -> None:
+def test_reading_an_empty_cache_is_noticed(tmp_path) -> None:
     size.cache_in(tmp_path / "cache", 300, TAUGHT_FROM).close()
     with pytest.raises(AssertionError, match="it was filled"):
         measure_reading(300, TAUGHT_FROM, tmp_path / "cache")

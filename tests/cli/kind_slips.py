@@ -7,7 +7,7 @@ COMPONENT_TYPES = [
     Slip(
         "rows that say nothing of themselves",
         lambda b: b.distill(teacher=b.rows()),
-        ("said.npy", "say what its numbers are", "--teacher-output"),
+        ("said.npy", "its numbers do not tell", "--teacher-output"),
     ),
     Slip(
         "rows of other images",
@@ -52,7 +52,7 @@ COMPONENT_TYPES = [
     Slip(
         "a file of weights",
         lambda b: b.distill(teacher=b.file("teacher.pt", b"PK")),
-        ("teacher.pt", "cannot teach", "FILE.onnx"),
+        ("teacher.pt", "not a kind of file that can teach", "FILE.onnx"),
     ),
     Slip(
         "one of two is gone",

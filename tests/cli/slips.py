@@ -287,12 +287,12 @@ DATA = [
     Slip(
         "label out of range",
         lambda b: b.train("--data", b.npz(train_labels=np.where(np.arange(12) == 5, -7, np.arange(12) % 3))),
-        ("train label -7 at position 5", "allowed are 0 to 2"),
+        ("train label -7 at index 5", "expected 0 to 2"),
     ),
     Slip(
         "test label out of range",
         lambda b: b.train("--data", b.npz(test_labels=np.array([0, 1, 3]))),
-        ("test label 3 at position 2", "allowed are 0 to 2"),
+        ("test label 3 at index 2", "expected 0 to 2"),
     ),
     Slip(
         "gap in the labels",
@@ -313,7 +313,7 @@ DATA = [
     Slip(
         "images of two sizes",
         lambda b: b.train("--data", f"folder:{b.images({'cat': 8, 'dog': 9})}"),
-        ("9 x 9", "8 x 8", "give an image size"),
+        ("9 x 9", "8 x 8", "--image-size"),
     ),
     Slip(
         "not there",

@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from preceptor.teachers.cache import open_readonly
+from preceptor.teachers.cache.store import ENTRIES_FILE
 from tests.classroom import digits
 from tests.cli.conftest import SMALL, Command, Outcome
 from tests.test_import_rules import loaded_after
 
 IMAGES = len(digits().train)
-CELLS = IMAGES * 9
+ENTRIES = IMAGES * 9
 FEW = ("--train-images", "30", "--device", "cpu", "--precision", "fp32")
 
 
 @pytest.fixture
 def filled(preceptor: Command, teacher: Path, tmp_path: Path) -> tuple[Path, Outcome]:
-    """The cache of a few images, and what was said on filling it."""
+    """The cache of a few images, and the output of filling it."""
     folder = tmp_path / "cache"
     done = preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW)
     assert done.code == 0, done.err
@@ -34,58 +35,58 @@ def only_json(done: Outcome) -> dict[str, Any]:
     return content
 
 
-def test_a_plan_says_what_it_takes_and_writes_nothing(preceptor: Command, tmp_path: Path) -> None:
+def test_a_plan_shows_size_and_queries_and_writes_nothing(preceptor: Command, tmp_path: Path) -> None:
     done = preceptor("cache", tmp_path / "cache", "--plan", "--epochs", "5")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(f"{tmp_path / 'cache'}: 1,348 images in 9 views, all 10 logits\n")
-    assert "340 kB in 1 file, 28 bytes for each of 12,132 cells" in done.out
-    expected = round(CELLS * (1 - (8 / 9) ** 5))
-    assert f"in a run of 5 epochs at {expected:,} images, in place of {5 * IMAGES:,}" in done.out
+    assert "340 kB, 28 bytes for each of 12,132 entries" in done.out
+    expected = round(ENTRIES * (1 - (8 / 9) ** 5))
+    assert f"{expected:,} images in a run of 5 epochs, in place of {5 * IMAGES:,}" in done.out
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_plan_for_scripts(preceptor: Command, tmp_path: Path) -> None:
     plan = only_json(preceptor("cache", tmp_path / "cache", "--plan", "--top-k", "3", "--json"))
-    assert (plan["samples"], plan["views"], plan["cells"], plan["top_k"]) == (IMAGES, 9, CELLS, 3)
-    assert plan["bytes"] == plan["cells"] * plan["cell_bytes"]
-    assert (plan["epochs"], plan["forwards_ahead"], plan["forwards_without_bank"]) == (20, CELLS, 20 * IMAGES)
+    assert (plan["samples"], plan["views"], plan["entries"], plan["top_k"]) == (IMAGES, 9, ENTRIES, 3)
+    assert plan["bytes"] == plan["entries"] * plan["entry_bytes"]
+    assert (plan["epochs"], plan["queries_ahead"], plan["queries_without_cache"]) == (20, ENTRIES, 20 * IMAGES)
     assert plan["filled"] == 0
     fewer = only_json(preceptor("cache", tmp_path / "cache", "--plan", "augment=false", "--json"))
-    assert fewer["cells"] == IMAGES
+    assert fewer["entries"] == IMAGES
 
 
-def test_it_fills_and_says_how_the_bank_stands(filled: tuple[Path, Outcome], preceptor: Command, teacher: Path) -> None:
+def test_it_fills_and_shows_the_state_of_the_cache(
+    filled: tuple[Path, Outcome], preceptor: Command, teacher: Path
+) -> None:
     folder, done = filled
-    assert re.match(r"teacher: network \(.* batch norms folded, fp32\), asked about 270 images\n", done.out)
-    assert "filled        270 of 12,132 cells (2.2%)" in done.out
-    assert open_readonly(folder).store.count() == 270
+    assert re.match(r"teacher: network \(.* batch norms folded, fp32\), queried about 270 images\n", done.out)
+    assert "filled        270 of 12,132 entries (2.2%)" in done.out
+    assert open_readonly(folder).count == 270
     info = preceptor("cache", folder, "--info")
     assert info.code == 0
     assert done.out.endswith(info.out)
     again = only_json(preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW, "--json"))
-    assert (again["asked"], again["filled"], again["cells"]) == (0, 270, CELLS)
+    assert (again["queries"], again["filled"], again["entries"]) == (0, 270, ENTRIES)
     more = only_json(preceptor("cache", folder, "--fill", "--teacher", teacher, "--precision", "fp32", "--json"))
-    assert (more["asked"], more["filled"]) == (CELLS - 270, CELLS)
+    assert (more["queries"], more["filled"]) == (ENTRIES - 270, ENTRIES)
 
 
-def test_info_needs_nothing_but_the_bank(filled: tuple[Path, Outcome], preceptor: Command) -> None:
+def test_info_needs_nothing_but_the_cache(filled: tuple[Path, Outcome], preceptor: Command) -> None:
     folder, _ = filled
     info = only_json(preceptor("cache", folder, "--info", "--json"))
-    assert (info["filled"], info["cells"]) == (270, CELLS)
+    assert (info["filled"], info["entries"]) == (270, ENTRIES)
     assert info["layout"]["samples"] == IMAGES
-    assert info["fingerprint"]["precision"] == "fp32"
+    assert info["key"]["precision"] == "fp32"
     assert 0 < info["bytes_used"] <= info["bytes_full"] + 4096
 
 
-def spoil(folder: Path, sample: int, view: int) -> None:
-    """Change a byte of a record that is kept."""
-    cache = open_readonly(folder)
-    shard = cache.store.shards[0]
-    offset = 4 * shard.cells + (sample * 9 + view) * cache.layout.record.itemsize
-    cache.close()
-    content = bytearray(shard.path.read_bytes())
-    content[offset] ^= 1
-    shard.path.write_bytes(bytes(content))
+def flip_a_bit(folder: Path, sample: int, view: int) -> None:
+    """Of a record."""
+    with open_readonly(folder) as cache:
+        place = (sample * 9 + view) * cache.layout.record.itemsize
+    content = bytearray((folder / ENTRIES_FILE).read_bytes())
+    content[place] ^= 1
+    (folder / ENTRIES_FILE).write_bytes(content)
 
 
 def test_verify_finds_what_is_damaged_and_repair_empties_it(
@@ -95,47 +96,45 @@ def test_verify_finds_what_is_damaged_and_repair_empties_it(
     whole = preceptor("cache", folder, "--verify")
     assert (whole.code, whole.out) == (0, f"{folder}: 270 records match their checksums\n")
     sample = int(open_readonly(folder).store.filled(0)[0]) // 9
-    spoil(folder, sample, 4)
-    found = preceptor("cache", folder, "--verify")
-    assert (found.code, found.out) == (2, "")
-    assert f"shard-00000.bin: damaged: the record of sample {sample}, view 4" in found.err
-    assert "verify the cache with repair" in found.err
+    flip_a_bit(folder, sample, 4)
+    verified = preceptor("cache", folder, "--verify")
+    assert (verified.code, verified.out) == (2, "")
+    assert f"entries.bin: damaged: the record of sample {sample}, view 4" in verified.err
+    assert "run preceptor cache --verify --repair" in verified.err
     repaired = preceptor("cache", folder, "--verify", "--repair")
     assert repaired.code == 0
     assert "269 records match their checksums\n  1 did not and are empty now" in repaired.out
     assert only_json(preceptor("cache", folder, "--verify", "--json"))["damaged"] == 0
-    assert only_json(preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW, "--json"))["asked"] == 1
+    assert only_json(preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW, "--json"))["queries"] == 1
 
 
-def test_broken_off_it_says_that_nothing_is_lost(
+def test_interrupted_it_tells_that_nothing_is_lost(
     preceptor: Command, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from preceptor.cli.progress import StudyBar
 
-    def break_off(bar: StudyBar, images: int) -> None:
+    def interrupt(bar: StudyBar, images: int) -> None:
         if images:
             raise KeyboardInterrupt
 
     folder = tmp_path / "cache"
     with monkeypatch.context() as patched:
-        patched.setattr(StudyBar, "advance", break_off)
+        patched.setattr(StudyBar, "advance", interrupt)
         done = preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW)
     assert done.code == 130
     assert f"{folder}: what is filled is kept; the same command goes on from there" in done.err
-    kept = open_readonly(folder).store.count()
+    kept = open_readonly(folder).count
     assert kept > 0
     again = only_json(preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW, "--json"))
-    assert again["asked"] == 270 - kept
+    assert again["queries"] == 270 - kept
 
 
-def test_quiet_says_nothing(preceptor: Command, teacher: Path, tmp_path: Path) -> None:
+def test_quiet_prints_nothing(preceptor: Command, teacher: Path, tmp_path: Path) -> None:
     done = preceptor("cache", tmp_path / "cache", "--fill", "--teacher", teacher, *FEW, "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_distill_fills_a_bank_and_then_does_without_the_teacher(
-    preceptor: Command, teacher: Path, tmp_path: Path
-) -> None:
+def test_distill_fills_a_cache_and_then_needs_no_teacher(preceptor: Command, teacher: Path, tmp_path: Path) -> None:
     cache, small = tmp_path / "cache", ("--recipe", "kd", *SMALL)
     first = preceptor("distill", "--teacher", teacher, "--cache", cache, *small, "--out", tmp_path / "first")
     assert re.search(rf"^cache {cache}: the teacher was asked about \d+ images, all else came", first.out, re.MULTILINE)
@@ -158,11 +157,11 @@ def test_several_teachers_and_their_flags_reach_the_run(preceptor: Command, teac
     assert (config["ensemble_mean"], config["ensemble_weights"]) == ("logits", [2.0, 1.0])
     assert (config["cache"], config["cache_top_k"]) == (str(tmp_path / "cache"), 5)
     assert (config["compile"], config["precision"]) == ("never", "bf16")
-    assert open_readonly(tmp_path / "cache").card.fingerprint.precision == "bf16"
+    assert open_readonly(tmp_path / "cache").metadata.key.precision == "bf16"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((), "one of the arguments --plan --fill --info --verify is required"),
         (("--plan", "--fill"), "not allowed with argument --plan"),
@@ -180,17 +179,15 @@ def test_several_teachers_and_their_flags_reach_the_run(preceptor: Command, teac
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else None,
 )
-def test_what_is_wrong_is_said_in_one_line(
-    preceptor: Command, tmp_path: Path, arguments: tuple[str, ...], said: str
-) -> None:
+def test_bad_input_is_one_line(preceptor: Command, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     done = preceptor("cache", tmp_path / "cache", *arguments)
     assert (done.code, done.out) == (2, "")
-    assert said in done.err
+    assert message in done.err
     assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_looking_at_a_bank_loads_neither_scipy_nor_scikit_learn(filled: tuple[Path, Outcome]) -> None:
+def test_info_loads_neither_scipy_nor_scikit_learn(filled: tuple[Path, Outcome]) -> None:
     folder, _ = filled
     heavy = {"scipy", "sklearn", "matplotlib", "PIL", "onnxruntime"}
     code = f"from preceptor.cli.main import main; main(['cache', {str(folder)!r}, '--info', '--quiet'])"

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
+from preceptor.export import latencies
 from preceptor.metrics.logits import network_logits
-from preceptor.models import load_student, save_card
+from preceptor.models import SetDecision, load_student, save_card
 from preceptor.run.measure import measure_student
 from tests.classroom import digits
 from tests.cli.conftest import SMALL
-from tests.export.students import decision
+from tests.export.students import SOURCE, decision
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
 pytest.importorskip("onnxscript", reason="needs onnxscript (extra onnx)")
@@ -23,9 +24,8 @@ pytest.importorskip("onnxscript", reason="needs onnxscript (extra onnx)")
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
-    """Latencies of the fewest rounds."""
-    monkeypatch.setattr("preceptor.export.costs.MOST_ROUNDS", 1)
-    monkeypatch.setattr("preceptor.export.costs.WARM_UP_ROUNDS", 1)
+    """Latencies of few runs."""
+    monkeypatch.setattr(latencies, "__defaults__", (0.001,))
 
 
 @pytest.fixture
@@ -55,31 +55,31 @@ def test_everything_as_json(preceptor, student, teacher, tmp_path):
     formats = ("--format", "onnx", "--format", "pt2", "--format", "state-dict")
     outcome = preceptor("export", student, "--out", out, *formats, "--int8", "static", "--json")
     assert (outcome.code, outcome.err) == (0, "")
-    told = json.loads(outcome.out)
-    sizes = {name: size for file in told["files"] for name, size in file["bytes"].items()}
+    content = json.loads(outcome.out)
+    sizes = {name: size for file in content["files"] for name, size in file["bytes"].items()}
     assert sizes == {path.name: path.stat().st_size for path in out.iterdir()}
     assert set(sizes) == {*("student.onnx", "student.pt2", "student.safetensors", "student.json", "student.int8.onnx")}
-    assert [file["agreement"] is None for file in told["files"]] == [False, False, False, True]
-    assert (told["data"], told["split"], told["teacher"]) == ("digits", "test", str(teacher))
-    _check_int8(told["int8"], out)
-    _check_costs(told["costs"], student, teacher, sizes)
+    assert [file["agreement"] is None for file in content["files"]] == [False, False, False, True]
+    assert (content["data"], content["split"], content["teacher"]) == ("digits", "test", str(teacher))
+    _check_int8(content["int8"], out)
+    _check_costs(content["costs"], student, teacher, sizes)
 
 
-def _check_int8(told, out):
-    assert (told["mode"], told["calibration_images"]) == ("static", 256)
+def _check_int8(content, out):
+    assert content["mode"] == "static"
     test = digits().test
     for when, name in (("before", "student.onnx"), ("after", "student.int8.onnx")):
         session = onnxruntime.InferenceSession(out / name)
         label, answered = session.run(["label", "answered"], {"images": test.images.numpy()})
         wrong = label != test.labels.numpy()
-        assert told[when]["accuracy"] == pytest.approx(1 - wrong.mean())
-        assert told[when]["coverage"] == pytest.approx(answered.mean())
-        assert told[when]["risk"] == pytest.approx(wrong[answered].mean())
-    assert 0 < told["before"]["coverage"] < 1
+        assert content[when]["accuracy"] == pytest.approx(1 - wrong.mean())
+        assert content[when]["coverage"] == pytest.approx(answered.mean())
+        assert content[when]["risk"] == pytest.approx(wrong[answered].mean())
+    assert 0 < content["before"]["coverage"] < 1
 
 
-def _check_costs(told, student, teacher, sizes):
-    costs = {cost["name"]: cost for cost in told}
+def _check_costs(content, student, teacher, sizes):
+    costs = {cost["name"]: cost for cost in content}
     assert list(costs) == [
         *("teacher, PyTorch", "student, PyTorch", "student.onnx, ONNX Runtime", "student.pt2, PyTorch"),
         "student.int8.onnx, ONNX Runtime",
@@ -126,9 +126,9 @@ def test_a_student_without_a_teacher_is_shown_alone(preceptor, teacher, tmp_path
         shutil.copy(teacher / name, copy)
     for number, folder in enumerate((teacher, copy)):
         done = preceptor("export", folder, "--out", tmp_path / str(number), "--format", "state-dict", "--json")
-        told = json.loads(done.out)
-        assert (told["teacher"], [cost["name"] for cost in told["costs"]]) == (None, ["student, PyTorch"])
-        assert told["without_teacher"] == "the run names no single network that taught it"
+        content = json.loads(done.out)
+        assert (content["teacher"], [cost["name"] for cost in content["costs"]]) == (None, ["student, PyTorch"])
+        assert content["without_teacher"] == "the run has no single network as teacher"
 
 
 def test_a_teacher_that_is_gone_is_said_to_be(preceptor, student, tmp_path):
@@ -138,7 +138,39 @@ def test_a_teacher_that_is_gone_is_said_to_be(preceptor, student, tmp_path):
     path.write_text(yaml.safe_dump(content))
     done = preceptor("export", student, "--out", tmp_path / "out", "--format", "state-dict")
     assert done.code == 0
-    assert "teacher not shown: gone: no such folder" in done.out
+    assert "teacher not listed: gone: no such folder" in done.out
+
+
+@pytest.mark.parametrize("chosen", ["state-dict", "onnx"])
+def test_a_copied_run_without_its_data_is_compared_on_random_images(preceptor, student, tmp_path, chosen):
+    """A machine with the run folder alone; the data that the card names is not there."""
+    _, card = load_student(student)
+    save_card(student, card.model_copy(update={"data": "folder:gone"}))
+    flags = ("export", student, "--format", chosen, "--out")
+    done = preceptor(*flags, tmp_path / "one")
+    assert (done.code, done.err) == (0, "")
+    assert "on 256 random images, in batches of 1, 7, 64, all labels are the student's" in done.out
+    assert "not compared on real images: gone: no such folder" in done.out
+    content = json.loads(preceptor(*flags, tmp_path / "two", "--json").out)
+    assert (content["data"], content["split"]) == (None, None)
+    assert content["without_data"].startswith("gone: no such folder")
+    assert content["files"][0]["agreement"]["images"] == 256
+
+
+def test_int8_needs_the_data(preceptor, student, tmp_path):
+    _, card = load_student(student)
+    save_card(student, card.model_copy(update={"data": "folder:gone"}))
+    done = nothing_left(preceptor, tmp_path / "out", student, "--int8", "dynamic")
+    assert done.code == 2
+    assert "gone: no such folder" in done.err
+
+
+def test_prediction_sets_are_told_to_be_on_the_card_alone(preceptor, student, tmp_path):
+    _, card = load_student(student)
+    sets = SetDecision(method="lac", alpha=0.1, threshold=0.5, calibrated_on=SOURCE)
+    save_card(student, card.model_copy(update={"sets": sets}))
+    done = preceptor("export", student, "--format", "state-dict", "--out", tmp_path / "out")
+    assert "prediction sets are on the card, not in the file" in done.out
 
 
 def nothing_left(preceptor, out, *words):
@@ -149,33 +181,33 @@ def nothing_left(preceptor, out, *words):
 
 
 def test_a_file_that_does_not_agree_leaves_nothing(preceptor, student, tmp_path, monkeypatch):
-    from preceptor.export import make
+    from preceptor.export import formats
 
-    def read_wrongly(folder):
-        run = honest(folder)
-        return lambda images: run(images)._replace(label=run(images).label * 0)
+    def wrong_runner(chosen, folder):
+        run = right_runner(chosen, folder)
+        return lambda images: run(images)._replace(label=run(images).label * (chosen != "pt2"))
 
-    honest = make._READERS["pt2"]
-    monkeypatch.setitem(make._READERS, "pt2", read_wrongly)
+    right_runner = formats.runner
+    monkeypatch.setattr(formats, "runner", wrong_runner)
     done = nothing_left(preceptor, tmp_path / "out", student, "--format", "state-dict", "--format", "pt2")
     assert done.code == 3
-    assert "student.pt2: does not say what the student says" in done.err
+    assert "student.pt2: differs from the student" in done.err
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["--teacher", "gone"], "gone: no such folder"),
-        (["--format", "pt2", "--int8", "static"], "int8 is made of the ONNX file: give --format onnx with it"),
+        (["--format", "pt2", "--int8", "static"], "int8 is made from the ONNX file: give --format onnx with it"),
         (["--format", "tflite"], "invalid choice: 'tflite'"),
         (["--data", "folder:gone"], "gone"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_done_is_one_line(preceptor, student, tmp_path, words, says):
+def test_what_cannot_be_done_is_one_line(preceptor, student, tmp_path, words, message):
     done = nothing_left(preceptor, tmp_path / "out", student, *words)
     assert done.code == 2
-    assert says in done.err
+    assert message in done.err
 
 
 def test_a_score_of_the_teachers_is_refused(preceptor, student, tmp_path):
@@ -190,7 +222,7 @@ def test_nothing_is_overwritten(preceptor, student, tmp_path):
     (tmp_path / "student.onnx").write_text("dear")
     done = preceptor("export", student, "--out", tmp_path)
     assert (done.code, done.out) == (2, "")
-    assert "student.onnx: is there already" in done.err
+    assert "student.onnx: exists, and nothing is overwritten" in done.err
     assert (tmp_path / "student.onnx").read_text() == "dear"
 
 

@@ -12,7 +12,9 @@ FEW = ("--train-images", "60", "--device", "cpu")
 @pytest.fixture
 def scored(preceptor, teacher, tmp_path):
     file = tmp_path / "scores.safetensors"
-    done = preceptor("select", "--teacher", teacher, "--select", "el2n", *FEW, "--out", file, "keep=0.5", "lowest=true")
+    done = preceptor(
+        "select", "--teacher", teacher, "--select", "el2n", *FEW, "--out", file, "keep=0.5", "ascending=true"
+    )
     assert done.code == 0, done.err
     return file, done
 
@@ -21,8 +23,8 @@ def test_it_writes_what_it_shows(scored, preceptor):
     file, done = scored
     scores = load_scores(file)
     assert int(scores.selected.sum()) == 30
-    assert scores.origin.options == {"keep": 0.5, "lowest": True}
-    assert f"{file}: el2n (keep=0.5, lowest=True) on digits\nselected 30 of 60 samples" in done.out
+    assert scores.origin.options == {"keep": 0.5, "ascending": True}
+    assert f"{file}: el2n (keep=0.5, ascending=True) on digits\nselected 30 of 60 samples" in done.out
     shown = preceptor("select", "--show", file)
     assert shown.out == done.out
     lowest = int(scores.index[scores.score.argsort(stable=True)[0]])

@@ -1,4 +1,4 @@
-"""Matches and ground truths broken on purpose, each in one way, and an unusual one that is sound."""
+"""Losses and label losses broken on purpose, each in one way, and unusual ones that conform."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,8 +10,8 @@ from preceptor.context import column
 from preceptor.registry import ComponentType, TargetSpace
 
 
-class MatchBase:
-    """A match, broken below."""
+class LossBase:
+    """A loss that conforms; the classes below break it."""
 
     target_space: ClassVar[TargetSpace] = "log_probs"
     zero_at_teacher: ClassVar[bool] = False
@@ -24,14 +24,14 @@ class MatchBase:
         return (log_p.exp() * (log_p - log_q)).sum(dim=1)
 
 
-class ReducesTheBatch(MatchBase):
+class ReducesTheBatch(LossBase):
     """The mean, so that no weight can reach a sample."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q, log_p).mean()
 
 
-class MixesSamples(MatchBase):
+class MixesSamples(LossBase):
     """The batch's mean, written once a sample."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -39,28 +39,28 @@ class MixesSamples(MatchBase):
         return per_sample.mean().expand_as(per_sample)
 
 
-class ComputesInDouble(MatchBase):
+class ComputesInDouble(LossBase):
     """Always float64."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q.double(), log_p.double())
 
 
-class ComputesInHalf(MatchBase):
+class ComputesInHalf(LossBase):
     """Overflows float16."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q, log_p) + (log_q.half() * 6e4).sum(dim=1).float() * 1e-6
 
 
-class CallsItem(MatchBase):
+class CallsItem(LossBase):
     """Waits for the device."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q, log_p) * log_q.abs().max().item()
 
 
-class BranchesOnATensor(MatchBase):
+class BranchesOnATensor(LossBase):
     """Waits for the device and breaks the graph."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class BranchesOnATensor(MatchBase):
         return per_sample * 2 if per_sample.sum() > 1 else per_sample
 
 
-class GathersByMask(MatchBase):
+class GathersByMask(LossBase):
     """A shape that depends on the data."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class GathersByMask(MatchBase):
         return per_sample + per_sample[per_sample > 1].sum() * 0
 
 
-class AssignsByMask(MatchBase):
+class AssignsByMask(LossBase):
     """A shape that depends on the data, in disguise."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class AssignsByMask(MatchBase):
         return copy
 
 
-class BreaksTheGraph(MatchBase):
+class BreaksTheGraph(LossBase):
     """Leaves the compiled graph."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -94,35 +94,35 @@ class BreaksTheGraph(MatchBase):
         return super().loss(log_q, log_p)
 
 
-class GoesThroughNumPy(MatchBase):
+class GoesThroughNumPy(LossBase):
     """Leaves the device."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q, torch.from_numpy(log_p.numpy()))
 
 
-class MakesConstantsOnTheCPU(MatchBase):
+class MakesConstantsOnTheCPU(LossBase):
     """Leaves the device."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q, log_p) * torch.ones(len(log_q))
 
 
-class CountsPositions(MatchBase):
+class WeighsByRow(LossBase):
     """Later samples weigh more."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q, log_p) * torch.arange(len(log_q), device=log_q.device)
 
 
-class LeavesLogSpace(MatchBase):
+class LeavesLogSpace(LossBase):
     """The logarithm of an underflowed softmax."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q.exp().log(), log_p)
 
 
-class RootOfZero(MatchBase):
+class RootOfZero(LossBase):
     """A norm, whose derivative at zero does not exist."""
 
     zero_at_teacher = True
@@ -131,7 +131,7 @@ class RootOfZero(MatchBase):
         return (log_q - log_p).square().sum(dim=1).sqrt()
 
 
-class NotZeroAtTheTeacher(MatchBase):
+class NotZeroAtTheTeacher(LossBase):
     """Cross-entropy passed off as a divergence."""
 
     zero_at_teacher = True
@@ -140,7 +140,7 @@ class NotZeroAtTheTeacher(MatchBase):
         return -(log_p.exp() * log_q).sum(dim=1)
 
 
-class DetachesHalfItsGradient(MatchBase):
+class DetachesHalfItsGradient(LossBase):
     """The value is right, the gradient is not."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -148,21 +148,21 @@ class DetachesHalfItsGradient(MatchBase):
         return per_sample * per_sample.detach()
 
 
-class DetachesItsGradient(MatchBase):
-    """Teaches nothing."""
+class DetachesItsGradient(LossBase):
+    """Gives no gradient."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q.detach(), log_p)
 
 
-class WritesIntoItsTarget(MatchBase):
-    """Corrupts what was cached."""
+class WritesIntoItsTarget(LossBase):
+    """Changes a cached tensor in place."""
 
     def loss(self, log_q: Tensor, log_p: Tensor) -> Tensor:
         return super().loss(log_q, log_p.sub_(1e-3))
 
 
-class RemembersInSecret(MatchBase):
+class RemembersInSecret(LossBase):
     """State that no checkpoint sees."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ class RemembersInSecret(MatchBase):
         return super().loss(log_q, log_p) * self.calls
 
 
-class OneTemperatureOnly(MatchBase):
+class OneTemperatureOnly(LossBase):
     """Takes the mean of per-sample temperatures, squared."""
 
     def __call__(self, student: Tensor, target: Tensor, temperature: float | Tensor, label: Tensor) -> Tensor:
@@ -181,8 +181,8 @@ class OneTemperatureOnly(MatchBase):
         return self.loss((student / scale).log_softmax(dim=1), target)
 
 
-class LeavesTheReservationAlone(MatchBase):
-    """Asks for the output to abstain with and never teaches it."""
+class LeavesTheReservationAlone(LossBase):
+    """Wants a reservation and gives it no gradient."""
 
     wants_reservation: ClassVar[bool] = True
 
@@ -190,21 +190,21 @@ class LeavesTheReservationAlone(MatchBase):
         return super().__call__(student[:, :-1], target, temperature, label)
 
 
-class MisspelsItsTarget(MatchBase):
-    """Asks for something that does not exist."""
+class MisspelsItsTarget(LossBase):
+    """Names a target space that does not exist."""
 
     target_space = "logit"  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
-class DefaultOfTheWrongType(MatchBase):
+class DefaultOfTheWrongType(LossBase):
     """A default that no recipe could give."""
 
     power: int = 0.5  # type: ignore[assignment]
 
 
 class MeanCrossEntropy:
-    """Every sample answers for the whole batch, the unlabeled included."""
+    """Gives every sample the mean over the batch, the unlabeled included."""
 
     def __call__(self, student: Tensor, label: Tensor) -> Tensor:
         per_sample = nn.functional.cross_entropy(student, label, reduction="none")
@@ -212,7 +212,7 @@ class MeanCrossEntropy:
 
 
 class MovingTarget(nn.Module):
-    """A ground truth that remembers a running mean of its loss."""
+    """A label loss with a running mean of its values as state."""
 
     mean: Tensor
 
@@ -240,7 +240,7 @@ BROKEN_LOSSES: list[tuple[ComponentType, type[Any], str]] = [
     ("loss", BreaksTheGraph, "compiles_without_graph_breaks"),
     ("loss", GoesThroughNumPy, "follows_the_device"),
     ("loss", MakesConstantsOnTheCPU, "follows_the_device"),
-    ("loss", CountsPositions, "equivariant_to_batch_order"),
+    ("loss", WeighsByRow, "equivariant_to_batch_order"),
     ("loss", LeavesLogSpace, "finite_at_extreme_logits"),
     ("loss", RootOfZero, "zero_at_the_teacher"),
     ("loss", NotZeroAtTheTeacher, "zero_at_the_teacher"),
@@ -252,6 +252,6 @@ BROKEN_LOSSES: list[tuple[ComponentType, type[Any], str]] = [
     ("loss", LeavesTheReservationAlone, "accepts_an_abstaining_student"),
     ("loss", MisspelsItsTarget, "declares_what_it_needs"),
     ("loss", DefaultOfTheWrongType, "builds_from_a_recipe"),
-    ("label_loss", MeanCrossEntropy, "passes_unlabeled_samples_by"),
+    ("label_loss", MeanCrossEntropy, "skips_unlabeled_samples"),
     ("label_loss", MeanCrossEntropy, "weight_zero_is_gradient_zero"),
 ]

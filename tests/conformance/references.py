@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tests.conformance.selection_references import SELECTIONS, selection
@@ -24,9 +25,9 @@ def softmax(row: Array) -> Array:
 
 def first_argmax(row: Array) -> int:
     best = 0
-    for position, value in enumerate(row):
+    for i, value in enumerate(row):
         if value > row[best]:
-            best = position
+            best = i
     return best
 
 
@@ -140,7 +141,8 @@ def z_score_row(row: Array) -> Array:
 
 def correlation(first: Array, second: Array) -> float:
     a, b = first - first.mean(), second - second.mean()
-    return float(sum(a * b) / max(np.sqrt(sum(a * a)) * np.sqrt(sum(b * b)), 1e-8))
+    norms = (max(np.sqrt(sum(row * row)), 1e-4) for row in (a, b))
+    return float(sum(a * b) / np.prod(list(norms)))
 
 
 def pairwise_rank(row: Array, strength: float) -> Array:
@@ -158,8 +160,8 @@ def pearson(student: Array, target: Array, temperature: float, label: Labels, on
 
 
 def intra_class(student: Array, target: Array, temperature: float, label: Labels, weight: Array) -> Array:
-    said = np.array([softmax(z / temperature) for z in student])
-    rho = [correlation(q, p) for q, p in zip(said.T, np.exp(target).T, strict=True)]
+    probs = np.array([softmax(z / temperature) for z in student])
+    rho = [correlation(q, p) for q, p in zip(probs.T, np.exp(target).T, strict=True)]
     return np.array(1 - sum(rho) / len(rho))
 
 
@@ -203,15 +205,15 @@ def self_adaptive(student: Array, label: Labels, index: Labels, momentum: float 
     """At the first visit of every sample."""
     losses = []
     for z, y in zip(student, label, strict=True):
-        believed, p = momentum + (1 - momentum) * softmax(z[:-1])[y], softmax(z)
-        losses.append(-believed * np.log(p[y]) - (1 - believed) * np.log(p[-1]))
+        belief, p = momentum + (1 - momentum) * softmax(z[:-1])[y], softmax(z)
+        losses.append(-belief * np.log(p[y]) - (1 - belief) * np.log(p[-1]))
     return np.array(losses)
 
 
 def entropy(student: Array, label: Labels, paper_faithful: bool = False) -> Array:
     rows = [softmax(z) for z in student]
-    said = student if paper_faithful else np.log(rows)
-    return np.array([-sum(p * s for p, s in zip(row, line, strict=True)) for row, line in zip(rows, said, strict=True)])
+    values = student if paper_faithful else np.log(rows)
+    return np.array([-sum(p * v for p, v in zip(*pair, strict=True)) for pair in zip(rows, values, strict=True)])
 
 
 def soft_gambler(student: Array, target: Array, temperature: float, label: Labels, payoff: float = 2.2) -> Array:
@@ -221,6 +223,27 @@ def soft_gambler(student: Array, target: Array, temperature: float, label: Label
         rate = sum(p * np.log(bet + q[-1] / payoff) for p, bet in zip(np.exp(log_p), q[:-1], strict=True))
         losses.append(-(temperature**2) * rate)
     return np.array(losses)
+
+
+def attention(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
+    def one(features: Array) -> Array:
+        energy = (features**2).mean(axis=1).reshape(len(features), -1)
+        return energy / np.maximum(np.linalg.norm(energy, axis=1, keepdims=True), 1e-12)
+
+    return sum(((one(s) - one(t)) ** 2).mean(axis=1) for s, t in zip(student, teacher, strict=True))
+
+
+def hint(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
+    """With the 1x1 convolution that the component draws for maps of equal size, and batch norm by the batch."""
+    (own,), (other,) = student, teacher
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        drawn = torch.nn.Conv2d(own.shape[1], other.shape[1], 1)
+    kernel, bias = (one.detach().double().numpy() for one in (drawn.weight, drawn.bias))
+    mapped = np.einsum("oc,nchw->nohw", kernel[:, :, 0, 0], own) + bias[:, None, None]
+    mean, variance = (getattr(mapped, name)(axis=(0, 2, 3), keepdims=True) for name in ("mean", "var"))
+    mapped = np.maximum((mapped - mean) / np.sqrt(variance + 1e-5), 0)
+    return ((mapped - other) ** 2).mean(axis=(1, 2, 3))
 
 
 REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
@@ -239,6 +262,8 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("loss", "spearman"): spearman,
     ("loss", "squared_error_logits"): squared_error_logits,
     ("loss", "squared_error_probs"): squared_error_probs,
+    ("feature_loss", "attention"): attention,
+    ("feature_loss", "hint"): hint,
     ("label_loss", "cross_entropy"): cross_entropy,
     ("label_loss", "entropy"): entropy,
     ("label_loss", "gambler"): gambler,

@@ -38,7 +38,7 @@ def gradient(outputs: SimpleNamespace, i: int, label: int, has_bias: bool) -> Ar
 
 
 def labeled(selection_data: SimpleNamespace) -> list[int]:
-    """The rows of the evidence that have a label, by position in the training set."""
+    """The rows of the selection data that have a label, by index in the training set."""
     return [i for i in np.argsort(selection_data.index) if selection_data.label[i] >= 0]
 
 
@@ -135,32 +135,32 @@ def random_scores(selection_data: SimpleNamespace) -> list[float]:
     return order
 
 
-def kept_positions(scores: list[float], positions: list[int], keep: float, lowest: bool) -> set[int]:
-    """The best so many positions, one after the other; of equal scores the smaller position."""
-    left = dict(zip(positions, scores, strict=True))
+def kept_samples(scores: list[float], index: list[int], keep: float, ascending: bool) -> set[int]:
+    """The indices of the best samples, taken one after the other; among equal scores the smaller index."""
+    left = dict(zip(index, scores, strict=True))
     best: set[int] = set()
     for _ in range(int(np.floor(keep * len(scores) + 0.5))):
-        extreme = min(left.values()) if lowest else max(left.values())
-        chosen = min(position for position, score in left.items() if score == extreme)
+        extreme = min(left.values()) if ascending else max(left.values())
+        chosen = min(i for i, score in left.items() if score == extreme)
         best.add(chosen)
         del left[chosen]
     return best
 
 
 def selection(score: ScoreFunction) -> Callable[..., Array]:
-    """The reference of a component that teaches what scores highest, and everything that has no label."""
+    """The reference of a component that selects the samples of highest score, and all without a label."""
 
     def weights(
         context: SimpleNamespace,
         selection_data: SimpleNamespace,
         keep: float = 0.7,
-        lowest: bool = False,
+        ascending: bool = False,
         **options: Any,
     ) -> Array:
-        positions = [int(selection_data.index[i]) for i in labeled(selection_data)]
-        taught = kept_positions(score(selection_data, **options), positions, keep, lowest)
-        taught |= {int(position) for position in selection_data.index} - set(positions)
-        return np.array([float(position in taught) for position in context.index])
+        ranked = [int(selection_data.index[i]) for i in labeled(selection_data)]
+        selected = kept_samples(score(selection_data, **options), ranked, keep, ascending)
+        selected |= {int(i) for i in selection_data.index} - set(ranked)
+        return np.array([float(i in selected) for i in context.index])
 
     return weights
 

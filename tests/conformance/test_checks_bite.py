@@ -1,4 +1,4 @@
-"""Each check catches a component that breaks its guarantee: every class here is broken on purpose."""
+"""Each check catches a component that lacks its property: every class here is broken on purpose."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -8,17 +8,17 @@ from torch import Tensor
 
 from preceptor import register
 from preceptor.conformance import ConformanceError, check_component, checks_for
-from preceptor.registry import ComponentInfo, ComponentType
-from tests.conformance.broken_losses import BROKEN_LOSSES, CallsItem, MatchBase, MovingTarget
-from tests.conformance.broken_signals import (
-    BROKEN_SIGNALS,
+from preceptor.registry import COMPONENT_TYPES, ComponentInfo, ComponentType
+from tests.conformance.broken_components import (
+    BROKEN_COMPONENTS,
     CorrectionBase,
     FollowsTheStudent,
     LearnedTemperature,
     Surest,
 )
+from tests.conformance.broken_losses import BROKEN_LOSSES, CallsItem, LossBase, MovingTarget
 
-BROKEN = BROKEN_LOSSES + BROKEN_SIGNALS
+BROKEN = BROKEN_LOSSES + BROKEN_COMPONENTS
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -34,7 +34,7 @@ def run_check(name: str, info: ComponentInfo) -> None:
 
 
 @pytest.mark.parametrize(("kind", "cls", "check"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
-def test_a_broken_stage_is_caught(kind: ComponentType, cls: type[Any], check: str) -> None:
+def test_a_broken_component_is_caught(kind: ComponentType, cls: type[Any], check: str) -> None:
     info = registered(kind, cls)
     with pytest.raises(ConformanceError, match=rf"^{kind} component 'under_test' fails '{check}' \(.+\): \S"):
         run_check(check, info)
@@ -42,9 +42,9 @@ def test_a_broken_stage_is_caught(kind: ComponentType, cls: type[Any], check: st
 
 @pytest.mark.parametrize(
     ("kind", "cls"),
-    [("loss", MatchBase), ("correction", CorrectionBase), ("temperature", FollowsTheStudent), ("selection", Surest)],
+    [("loss", LossBase), ("correction", CorrectionBase), ("temperature", FollowsTheStudent), ("selection", Surest)],
 )
-def test_the_stages_they_derive_from_are_sound(kind: ComponentType, cls: type[Any]) -> None:
+def test_the_components_they_derive_from_conform(kind: ComponentType, cls: type[Any]) -> None:
     registered(kind, cls)
     check_component(kind, "under_test")
 
@@ -52,12 +52,12 @@ def test_the_stages_they_derive_from_are_sound(kind: ComponentType, cls: type[An
 @pytest.mark.parametrize(
     ("kind", "cls", "check"),
     [
-        ("loss", MatchBase, "no_gradient_to_the_teacher"),
+        ("loss", LossBase, "no_gradient_to_the_teacher"),
         ("correction", CorrectionBase, "no_gradient_to_the_teacher"),
         ("temperature", FollowsTheStudent, "no_gradient_to_the_student"),
     ],
 )
-def test_a_chain_that_forgets_to_detach_is_caught(
+def test_a_loss_that_forgets_to_detach_is_caught(
     kind: ComponentType, cls: type[Any], check: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = registered(kind, cls)
@@ -68,23 +68,22 @@ def test_a_chain_that_forgets_to_detach_is_caught(
         run_check(check, info)
 
 
-def test_every_check_has_a_stage_that_it_catches() -> None:
+def test_every_check_has_a_component_that_it_catches() -> None:
     bitten = {check for _, _, check in BROKEN} | {"no_gradient_to_the_teacher", "no_gradient_to_the_student"}
-    kinds: tuple[ComponentType, ...] = ("correction", "temperature", "selection", "loss", "label_loss")
-    known = {check.name for kind in kinds for check in checks_for(ComponentInfo(kind, "x", MatchBase, "x"))}
+    known = {check.name for kind in COMPONENT_TYPES for check in checks_for(ComponentInfo(kind, "x", LossBase, "x"))}
     assert bitten == known
 
 
-def test_check_stage_reports_every_failure_at_once() -> None:
+def test_check_component_reports_every_failure_at_once() -> None:
     registered("loss", CallsItem)
     with pytest.raises(ConformanceError) as failure:
         check_component("loss", "under_test")
     lines = str(failure.value).splitlines()
-    assert all(line.startswith("match component 'under_test' fails '") for line in lines)
+    assert all(line.startswith("loss component 'under_test' fails '") for line in lines)
     assert {"no_host_sync", "follows_the_device", "gradient_is_right"} <= {line.split("'")[3] for line in lines}
 
 
-def test_a_stage_with_parameters_and_required_options_passes() -> None:
+def test_a_component_with_parameters_and_required_options_passes() -> None:
     registered("temperature", LearnedTemperature)
     check_component("temperature", "under_test", options={"start": 3.0})
 
@@ -105,6 +104,6 @@ def test_a_class_may_bring_its_own_options() -> None:
     check_component("temperature", "under_test")
 
 
-def test_a_stage_with_state_passes() -> None:
+def test_a_component_with_state_passes() -> None:
     registered("label_loss", MovingTarget)
     check_component("label_loss", "under_test")

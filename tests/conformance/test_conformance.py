@@ -1,4 +1,4 @@
-"""Every registered component keeps every guarantee of its kind, with its defaults and at the edges of its options."""
+"""Every registered component passes every check of its type, with its defaults and at the edges of its options."""
 
 from functools import partial
 from typing import Any
@@ -22,9 +22,9 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("selection", "influence", {"keep": 1.0, "damping": 0.1}),
     ("selection", "influence", {"exact_up_to": 0}),
     ("selection", "influence", {"exact_up_to": 0, "steps": 0}),
-    ("selection", "tracin", {"keep": 0.25, "lowest": True}),
+    ("selection", "tracin", {"keep": 0.25, "ascending": True}),
     ("selection", "correctness", {"keep": 0.9}),
-    ("selection", "random", {"lowest": True}),
+    ("selection", "random", {"ascending": True}),
     ("loss", "kl", {"temperature_squared": False}),
     ("loss", "soft_gambler", {"payoff": 1.0001}),
     ("loss", "soft_gambler", {"payoff": 4.9}),
@@ -38,34 +38,34 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("info", "check"), [pytest.param(info, check, id=f"{info.kind}-{info.name}-{check}") for info, check in CASES]
 )
-def test_stage_conforms(info: ComponentInfo, check: Check) -> None:
+def test_component_conforms(info: ComponentInfo, check: Check) -> None:
     check(info)
 
 
 @pytest.mark.parametrize(("kind", "name", "options"), EDGES, ids=str)
-def test_stage_conforms_at_the_edges_of_its_options(kind: ComponentType, name: str, options: dict[str, Any]) -> None:
+def test_component_conforms_with_extreme_options(kind: ComponentType, name: str, options: dict[str, Any]) -> None:
     check_component(kind, name, options=options, reference=partial(REFERENCES[kind, name], **options))
 
 
 @pytest.mark.parametrize("info", components(), ids=lambda info: f"{info.kind}-{info.name}")
-def test_stage_agrees_with_an_independent_derivation(info: ComponentInfo) -> None:
+def test_component_agrees_with_an_independent_derivation(info: ComponentInfo) -> None:
     assert (info.kind, info.name) in REFERENCES, "derive it once more in tests/conformance/references.py"
     agreement = checks_for(info, reference=REFERENCES[info.kind, info.name])[-1]
     assert str(agreement) == "agrees_with_its_reference"
     agreement(info)
 
 
-def test_every_stage_of_every_kind_is_a_case() -> None:
+def test_every_component_is_a_case() -> None:
     assert {(info.kind, info.name) for info, _ in CASES} == {(info.kind, info.name) for info in components()}
 
 
 def test_a_wrong_reference_is_noticed() -> None:
     info = find_component("loss", "kl")
     agreement = checks_for(info, reference=REFERENCES["loss", "squared_error_probs"])[-1]
-    with pytest.raises(ConformanceError, match=r"match component 'kl' fails 'agrees_with_its_reference'.*differ by"):
+    with pytest.raises(ConformanceError, match=r"loss component 'kl' fails 'agrees_with_its_reference'.*differ by"):
         agreement(info)
 
 
-def test_unknown_stage_names_the_nearest() -> None:
+def test_unknown_component_names_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'kl'"):
         check_component("loss", "kll")

@@ -3,30 +3,40 @@
 import subprocess
 import sys
 
-CHECKED_ROOMS = ["lesson", "chain", "terms", "correction", "temperature", "selection", "loss", "label_loss", "abstain"]
+CHECKED_MODULES = [
+    "context",
+    "loss",
+    "loss_terms",
+    "corrections",
+    "temperatures",
+    "selections",
+    "losses",
+    "label_losses",
+    "abstention",
+]
 
 PREPARE = f"""
 from jaxtyping import install_import_hook
-rooms = [f"preceptor.{{name}}" for name in {CHECKED_ROOMS!r}]
-hook = install_import_hook(rooms, "beartype.beartype")
+modules = [f"preceptor.{{name}}" for name in {CHECKED_MODULES!r}]
+hook = install_import_hook(modules, "beartype.beartype")
 import torch
 from preceptor import DistillationLoss, recipe, recipe_names
 from preceptor.registry import components
-from preceptor.conformance.batch import plain_batch, plain_evidence, with_reservation
-from preceptor.conformance.check import Subject, learn
+from preceptor.conformance.batch import plain_batch, plain_selection_data, with_reservation
+from preceptor.conformance.check import ComponentCase, forward_backward
 from preceptor.context import predicted_class
 """
 
 RUN_EVERYTHING = """
 for batch in (plain_batch(), plain_batch(dtype=torch.float64), with_reservation(plain_batch())):
     for info in components():
-        learn(Subject(info).chain(), Subject(info).suited(batch))
+        forward_backward(ComponentCase(info).loss(), ComponentCase(info).adapted(batch))
     for name in recipe_names():
-        chain = DistillationLoss(**recipe(name))
-        chain.fit(plain_evidence(batch.teacher.dtype))
-        chain.expect_samples(int(batch.index.max()) + 1)
-        outcome, _ = learn(chain, with_reservation(batch) if chain.abstains else batch)
-        print(name, outcome.audit is None or outcome.audit.change.shape)
+        loss = DistillationLoss(**recipe(name))
+        loss.fit(plain_selection_data(batch.teacher.dtype))
+        loss.expect_samples(int(batch.index.max()) + 1)
+        output, _ = forward_backward(loss, with_reservation(batch) if loss.abstains else batch)
+        print(name, output.audit is None or output.audit.change.shape)
 """
 
 ONE_DIMENSION_TOO_FEW = """
@@ -37,7 +47,7 @@ except Exception as error:
 """
 
 
-def test_every_stage_and_recipe_keeps_its_shapes() -> None:
+def test_every_component_and_recipe_keeps_its_shapes() -> None:
     code = PREPARE + RUN_EVERYTHING + ONE_DIMENSION_TOO_FEW
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

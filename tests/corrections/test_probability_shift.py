@@ -5,20 +5,20 @@ from preceptor import KL, DistillationLoss, Fixed, ProbabilityShift, SquaredErro
 from preceptor.context import at_class, predicted_class
 from preceptor.corrections import probability_shift
 from preceptor.losses import z_score
-from tests.strategies import Taught, taught, temperatures
+from tests.strategies import LogitBatch, logit_batches, temperatures
 
 
-@given(taught())
-def test_it_swaps_two_entries_and_keeps_the_rest(batch: Taught) -> None:
-    found = probability_shift(batch.teacher, batch.label, batch.teacher_class)
-    for before, after, y, k in zip(batch.teacher, found, batch.label, batch.teacher_class, strict=True):
+@given(logit_batches())
+def test_it_swaps_two_entries_and_keeps_the_rest(batch: LogitBatch) -> None:
+    actual = probability_shift(batch.teacher, batch.label, batch.teacher_class)
+    for before, after, y, k in zip(batch.teacher, actual, batch.label, batch.teacher_class, strict=True):
         expected = before.clone()
         expected[y], expected[k] = before[k], before[y]
         assert torch.equal(after, expected)
 
 
-@given(taught(), temperatures)
-def test_it_keeps_the_sorted_vector_and_the_entropy(batch: Taught, temperature: float) -> None:
+@given(logit_batches(), temperatures)
+def test_it_keeps_the_sorted_vector_and_the_entropy(batch: LogitBatch, temperature: float) -> None:
     before = batch.outputs(temperature).logits
     after = probability_shift(before, batch.label, batch.teacher_class)
     assert torch.equal(after.sort(dim=1).values, before.sort(dim=1).values)
@@ -26,44 +26,44 @@ def test_it_keeps_the_sorted_vector_and_the_entropy(batch: Taught, temperature: 
     torch.testing.assert_close(entropies[0], entropies[1])
 
 
-@given(taught())
-def test_the_truth_comes_out_on_top(batch: Taught) -> None:
-    found = probability_shift(batch.teacher, batch.label, batch.teacher_class)
-    assert torch.equal(at_class(found, batch.label), batch.teacher.amax(dim=1))
+@given(logit_batches())
+def test_the_label_loss_comes_out_on_top(batch: LogitBatch) -> None:
+    actual = probability_shift(batch.teacher, batch.label, batch.teacher_class)
+    assert torch.equal(at_class(actual, batch.label), batch.teacher.amax(dim=1))
     alone_on_top = (batch.teacher == batch.teacher.amax(dim=1, keepdim=True)).sum(dim=1) == 1
-    assert torch.equal(predicted_class(found)[alone_on_top], batch.label[alone_on_top])
+    assert torch.equal(predicted_class(actual)[alone_on_top], batch.label[alone_on_top])
 
 
-@given(taught())
-def test_twice_is_once(batch: Taught) -> None:
+@given(logit_batches())
+def test_twice_is_once(batch: LogitBatch) -> None:
     once = probability_shift(batch.teacher, batch.label, batch.teacher_class)
     assert torch.equal(probability_shift(once, batch.label, predicted_class(once)), once)
 
 
-@given(taught(), temperatures)
-def test_it_commutes_with_the_softmax_at_any_temperature(batch: Taught, temperature: float) -> None:
+@given(logit_batches(), temperatures)
+def test_it_commutes_with_the_softmax_at_any_temperature(batch: LogitBatch, temperature: float) -> None:
     first = probability_shift(batch.teacher, batch.label, batch.teacher_class) / temperature
     last = probability_shift(batch.outputs(temperature).logits, batch.label, batch.teacher_class)
     torch.testing.assert_close(first.log_softmax(dim=1), last)
 
 
-@given(taught())
-def test_it_commutes_with_the_z_score(batch: Taught) -> None:
+@given(logit_batches())
+def test_it_commutes_with_the_z_score(batch: LogitBatch) -> None:
     first = z_score(probability_shift(batch.teacher, batch.label, batch.teacher_class))
     last = probability_shift(z_score(batch.teacher), batch.label, batch.teacher_class)
     torch.testing.assert_close(first, last)
 
 
-@given(taught())
-def test_right_samples_stay_and_nothing_is_changed_in_place(batch: Taught) -> None:
-    kept = batch.teacher.clone()
-    found = probability_shift(batch.teacher, batch.label, batch.teacher_class)
-    assert torch.equal(found[~batch.wrong], kept[~batch.wrong])
-    assert torch.equal(batch.teacher, kept)
+@given(logit_batches())
+def test_right_samples_stay_and_nothing_is_changed_in_place(batch: LogitBatch) -> None:
+    unchanged = batch.teacher.clone()
+    actual = probability_shift(batch.teacher, batch.label, batch.teacher_class)
+    assert torch.equal(actual[~batch.wrong], unchanged[~batch.wrong])
+    assert torch.equal(batch.teacher, unchanged)
 
 
-@given(taught(), temperatures)
-def test_a_teacher_that_is_always_right_is_left_alone(batch: Taught, temperature: float) -> None:
+@given(logit_batches(), temperatures)
+def test_a_teacher_that_is_always_right_is_left_alone(batch: LogitBatch, temperature: float) -> None:
     loss = DistillationLoss(correction=ProbabilityShift(), temperature=Fixed(temperature), loss=KL())
     plain = DistillationLoss(temperature=Fixed(temperature), loss=KL())
     terms, expected = (one(batch.student, batch.teacher, batch.teacher_class) for one in (loss, plain))
@@ -72,8 +72,8 @@ def test_a_teacher_that_is_always_right_is_left_alone(batch: Taught, temperature
     assert torch.equal(terms.total, expected.total)
 
 
-@given(taught(), temperatures)
-def test_a_match_on_logits_is_handed_the_swapped_logits(batch: Taught, temperature: float) -> None:
+@given(logit_batches(), temperatures)
+def test_a_loss_on_logits_is_handed_the_swapped_logits(batch: LogitBatch, temperature: float) -> None:
     loss = DistillationLoss(correction=ProbabilityShift(), temperature=Fixed(temperature), loss=SquaredErrorLogits())
     swapped = probability_shift(batch.teacher, batch.label, batch.teacher_class)
     expected = (batch.student - swapped).square().mean()

@@ -16,7 +16,7 @@ from preceptor import (
     SquaredErrorLogits,
     recipe,
 )
-from preceptor.corrections import label_revision, probability_shift, revision_beta, smoothed_one_hot, truth_probability
+from preceptor.corrections import label_probability, label_revision, probability_shift, revision_beta, smoothed_one_hot
 from preceptor.selections import RankedSelection
 from tests.worked import VECTORS, Vector, batch, checks, doubles, same
 
@@ -116,7 +116,7 @@ def shift_commutes(vector: Vector) -> None:
     same(shifted, vector["shifted_logits"])
     same((shifted / vector["T"]).softmax(dim=1), vector["softmax_of_shifted"])
     same(probability_shift((logits / vector["T"]).softmax(dim=1), label, top), vector["shifted_of_softmax"])
-    # The chain shifts log-probabilities and hands a match that needs logits the shifted logits themselves.
+    # The loss shifts log-probabilities; a component with target_space "logits" gets the shifted logits themselves.
     loss = DistillationLoss(correction=ProbabilityShift(), temperature=Fixed(vector["T"]), loss=SquaredErrorLogits())
     same(loss(shifted, logits, label).total, 0.0)
 
@@ -137,8 +137,8 @@ def smoothing(vector: Vector) -> None:
     by_prob = LabelSmoothing(correct_prob=vector["kdlib_correct_prob"])
     same(by_eps(log_probs, label, label).exp(), vector["standard"])
     same(by_prob(log_probs, label, label).exp(), vector["kdlib"])
-    same(truth_probability(vector["eps"], vector["K"]), vector["c_equivalent_to_eps0p1"])
-    same(truth_probability(vector["eps_equivalent_to_c0p9"], vector["K"]), vector["kdlib_correct_prob"])
+    same(label_probability(vector["eps"], vector["K"]), vector["c_equivalent_to_eps0p1"])
+    same(label_probability(vector["eps_equivalent_to_c0p9"], vector["K"]), vector["kdlib_correct_prob"])
     same(smoothed_one_hot(log_probs, label, vector["c_equivalent_to_eps0p1"]).exp(), vector["standard"])
 
 
@@ -170,9 +170,9 @@ def shift_loss(vector: Vector) -> None:
 def not_the_defect(vector: Vector) -> None:
     source = VECTORS["ka.ps_loss_T4"]
     student, teacher, label = batch(source)
-    found = shift_distillation(student, teacher, label, source["T"])
-    same(found, vector["correct_T2_KL"])
-    assert abs(float(found.detach()) - vector["kdlib_value"]) > 1
+    actual = shift_distillation(student, teacher, label, source["T"])
+    same(actual, vector["correct_T2_KL"])
+    assert abs(float(actual.detach()) - vector["kdlib_value"]) > 1
     # What the defect computes: probabilities in the wrong order, none of them in log-space.
     adjusted = probability_shift((teacher / source["T"]).softmax(dim=1), label, teacher.argmax(dim=1))
     swapped = F.kl_div(adjusted, (student / source["T"]).softmax(dim=1), reduction="batchmean")

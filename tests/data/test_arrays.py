@@ -63,32 +63,35 @@ def test_class_names_and_other_arrays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         (
             {"train_images": COLOR / 255},
-            r"train_images is float64, allowed is uint8 .*convert with .*astype\('uint8'\)",
+            r"train_images is float64; expected uint8 .*convert with .*astype\('uint8'\)",
         ),
-        ({"train_images": COLOR.astype(np.int64)}, r"train_images is int64, allowed is uint8"),
-        ({"train_images": COLOR[0, 0]}, r"train_images has shape \(4, 3\), allowed are n x height x width"),
+        ({"train_images": COLOR.astype(np.int64)}, r"train_images is int64; expected uint8"),
+        ({"train_images": COLOR[0, 0]}, r"train_images has shape \(4, 3\); expected n x height x width"),
         ({"train_images": np.moveaxis(COLOR, 3, 1)}, r"shape \(6, 3, 5, 4\).*transpose\(0, 2, 3, 1\)"),
         ({"train_images": COLOR[:0]}, r"shape \(0, 5, 4, 3\) and so holds no image"),
-        ({"train_labels": LABELS / 1.0}, r"train_labels is float64, allowed are whole numbers"),
-        ({"train_labels": LABELS > 0}, r"train_labels is bool, allowed are whole numbers"),
-        ({"train_labels": LABELS.astype(str)}, r"train_labels is <U3, allowed are whole numbers"),
-        ({"train_labels": LABELS[:, None]}, r"train_labels has shape \(6, 1\), allowed is one label an image"),
+        ({"train_labels": LABELS / 1.0}, r"train_labels is float64 .*expected integers"),
+        ({"train_labels": LABELS > 0}, r"train_labels is bool .*expected integers"),
+        ({"train_labels": LABELS.astype(str)}, r"train_labels is <U3 .*expected integers"),
+        (
+            {"train_labels": LABELS[:, None]},
+            r"uint8 of shape \(6, 1\); expected integers of shape \(n,\)",
+        ),
         ({"train_labels": LABELS.astype(object)}, r"'train_labels' cannot be read \(Object arrays.*never loaded"),
         ({"train_images": np.array([Booby()])}, r"'train_images' cannot be read"),
         ({"class_names": np.array(["a", 2], dtype=object)}, r"'class_names' cannot be read"),
-        ({"class_names": np.arange(3)}, r"class_names is int64 of shape \(3,\), allowed is a list of strings"),
+        ({"class_names": np.arange(3)}, r"class_names is int64 of shape \(3,\), expected a list of strings"),
         ({"test_images": COLOR}, r"no array 'test_labels'; it holds test_images, train_images, train_labels$"),
         ({"test_labels": LABELS}, r"no array 'test_images'"),
         ({"test_image": COLOR}, r"unknown array 'test_image': did you mean 'test_images'\? known: train_images,"),
     ],
 )
-def test_unfit_arrays(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
+def test_unfit_arrays(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     path = write(tmp_path / "unfit.npz", **arrays)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_arrays(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from preceptor.data.augmentation import CropFlip, epoch_order, usual_views
+from preceptor.data.augmentation import CropFlip, default_augmentation, epoch_order
 from preceptor.errors import InputError
 
 CIFAR_AUGMENTATION = CropFlip(padding=4, flip=True)
@@ -113,7 +113,7 @@ def test_drawn_views_are_uniform_over_all() -> None:
 def test_a_sample_sees_uniform_views_over_epochs_and_seeds(step: str) -> None:
     rule = CropFlip(1, False)
     views = [
-        int(rule.draw(seed=i if step == "seed" else 3, epoch=i if step == "epoch" else 3, positions=torch.tensor([5])))
+        int(rule.draw(seed=i if step == "seed" else 3, epoch=i if step == "epoch" else 3, index=torch.tensor([5])))
         for i in range(1800)
     ]
     assert chisquare(np.bincount(views, minlength=9)).pvalue > 0.001
@@ -135,12 +135,12 @@ def test_views_stay_as_they_are_between_releases() -> None:
 
 def test_draw_of_nothing_and_of_a_negative_position() -> None:
     assert CIFAR_AUGMENTATION.draw(0, 0, torch.tensor([], dtype=torch.int64)).shape == (0,)
-    with pytest.raises(InputError, match="position -2, allowed"):
+    with pytest.raises(InputError, match="index is -2; expected"):
         CIFAR_AUGMENTATION.draw(0, 0, torch.tensor([3, -2]))
 
 
 def test_negative_padding_is_refused() -> None:
-    with pytest.raises(InputError, match="padding -1, allowed is 0 or more"):
+    with pytest.raises(InputError, match="padding is -1; expected 0 or more"):
         CropFlip(-1, False)
 
 
@@ -160,6 +160,6 @@ def test_order_and_views_of_one_seed_are_unrelated() -> None:
     assert chisquare(torch.bincount(early, minlength=9).numpy()).pvalue > 0.001
 
 
-def test_usual_views_by_size() -> None:
-    assert usual_views(24, 24) == usual_views(224, 224) == CropFlip(4, True)
-    assert usual_views(8, 8) == usual_views(23, 64) == CropFlip(1, False)
+def test_default_augmentation_by_size() -> None:
+    assert default_augmentation(24, 24) == default_augmentation(224, 224) == CropFlip(4, True)
+    assert default_augmentation(8, 8) == default_augmentation(23, 64) == CropFlip(1, False)

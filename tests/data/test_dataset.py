@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,7 +8,7 @@ from torch import Tensor
 
 from preceptor.data import dataset as module
 from preceptor.data.augmentation import CropFlip
-from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
+from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset, pixel_digests
 from preceptor.errors import InputError
 
 CIFAR = Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
@@ -96,16 +98,20 @@ def test_a_constant_channel_is_normalized_to_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mean", "std", "said"),
-    [((0.5,), (0.0,), "values above 0"), ((0.5,), (0.1, 0.2), "1 means and 2 deviations"), ((), (), "0 means")],
+    ("mean", "std", "message"),
+    [
+        ((0.5,), (0.0,), "values of at least 1e-12"),
+        ((0.5,), (0.1, 0.2), "1 means and 2 deviations"),
+        ((), (), "0 means"),
+    ],
 )
-def test_impossible_normalizations(mean: tuple[float, ...], std: tuple[float, ...], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_impossible_normalizations(mean: tuple[float, ...], std: tuple[float, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         Normalization(mean, std)
 
 
 def test_wrong_channels_and_no_images_are_refused() -> None:
-    with pytest.raises(InputError, match="images of 1 channels, normalization for 3"):
+    with pytest.raises(InputError, match="images have 1 channels; the normalization is for 3"):
         CIFAR(picture(2, 1, 4, 4))
     with pytest.raises(InputError, match="no image"):
         Normalization.from_images(picture(0, 3, 4, 4))
@@ -130,16 +136,16 @@ def test_sound_data_sets_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "changes", "said"),
+    ("train", "test", "changes", "message"),
     [
-        ([0, 1, 2, 3], [0], {}, r"'toys': train label 3 at position 3 is out of range; allowed are 0 to 2, or -1"),
-        ([0, -2, 1, 9], [0], {}, r"train label -2 at position 1 "),
-        ([0, 1, 2], [0, 3], {}, r"test label 3 at position 1 is out of range; allowed are 0 to 2$"),
-        ([0, 1, 2], [0, -1], {}, r"test label -1 at position 1 "),
+        ([0, 1, 2, 3], [0], {}, r"'toys': train label 3 at index 3 is out of range; expected 0 to 2, or -1"),
+        ([0, -2, 1, 9], [0], {}, r"train label -2 at index 1 "),
+        ([0, 1, 2], [0, 3], {}, r"test label 3 at index 1 is out of range; expected 0 to 2$"),
+        ([0, 1, 2], [0, -1], {}, r"test label -1 at index 1 "),
         ([0, 2, 0], [0], {}, r"no training image of class 'car' \(label 1\)"),
         ([0, -1], None, {}, r"'car' \(label 1\), 'doll' \(label 2\)"),
         ([0, 1, 2], [], {}, r"test set is empty"),
-        ([0, 0], None, {"class_names": ("ball",)}, r"1 class, a classifier needs at least 2"),
+        ([0, 0], None, {"class_names": ("ball",)}, r"1 class; a classifier needs at least 2"),
         (
             [0, 1, 2],
             None,
@@ -158,13 +164,44 @@ def test_sound_data_sets_pass() -> None:
             {"test": ImageSet(picture(1, 1, 4, 5), torch.tensor([0, 1]))},
             r"1 test images but 2 test labels",
         ),
+        (
+            [0, 1, 2],
+            None,
+            {"validation": ImageSet(picture(2, 1, 4, 4), torch.tensor([0, 1]))},
+            r"validation images have shape 1 x 4 x 4",
+        ),
+        (
+            [0, 1, 2],
+            None,
+            {"validation": ImageSet(picture(1, 1, 4, 5), torch.tensor([-1]))},
+            r"validation label -1 at index 0",
+        ),
     ],
 )
 def test_unsound_data_sets_are_refused(
-    train: list[int], test: list[int] | None, changes: dict[str, object], said: str
+    train: list[int], test: list[int] | None, changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         check_dataset(dataset(train, test, **changes))
+
+
+def test_validation_images_follow_the_training_images() -> None:
+    toys = dataset([0, 1, 2])
+    assert toys.train_and_validation() is toys.train
+    validation = ImageSet(picture(2, 1, 4, 5) + 1, torch.tensor([2, 0]))
+    both = dataclasses.replace(toys, validation=validation).train_and_validation()
+    assert both.labels.tolist() == [0, 1, 2, 2, 0]
+    assert torch.equal(both.images[:3], toys.train.images)
+    assert torch.equal(both.images[3:], validation.images)
+
+
+def test_only_equal_pixels_have_equal_digests() -> None:
+    images = picture(3, 3, 4, 5)
+    images[2] = images[0]
+    images[1, 2, 3, 4] ^= 1
+    first, second, third = pixel_digests(images.contiguous(memory_format=torch.channels_last))
+    assert first == third != second
+    assert pixel_digests(images) == [first, second, third]
 
 
 def test_many_empty_classes_are_summed_up() -> None:

@@ -1,4 +1,9 @@
+import builtins
+import errno
+import io
+import os
 import struct
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -93,22 +98,101 @@ def test_palettes_and_transparency(tmp_path: Path) -> None:
     images = read_folder(tmp_path).train.images
     expected = np.asarray(opaque.convert("RGB")).transpose(2, 0, 1)
     np.testing.assert_array_equal(images[0].numpy(), expected)
-    np.testing.assert_array_equal(images[1].numpy(), expected)
-    np.testing.assert_array_equal(images[2].numpy(), color(1).transpose(2, 0, 1))
+    assert (images[1] == 255).all()
+    alpha = gray(1)[..., None] / 255
+    on_white = (color(1) * alpha + 255 * (1 - alpha)).transpose(2, 0, 1)
+    assert np.abs(images[2].numpy() - on_white).max() <= 1  # rounding
 
 
-def test_hidden_files_and_desktop_litter_are_passed_by(flat: Path) -> None:
-    for name in (".DS_Store", "Thumbs.db"):
+def test_what_desktops_archives_and_labelers_leave_is_passed_by(flat: Path) -> None:
+    for name in (".DS_Store", "Thumbs.db", "labels.json", "notes.TXT"):
         (flat / "cat" / name).write_bytes(b"litter")
-    (flat / ".git").mkdir()
+    for folder in (flat / "__MACOSX" / "cat", flat / "cat" / "__MACOSX", flat / ".git"):
+        folder.mkdir(parents=True)
+        (folder / "._a.png").write_bytes(b"litter")
     (flat / "README.md").write_text("about the classes")
-    assert len(read_folder(flat).train) == 4
+    data = read_folder(flat)
+    assert (len(data.train), data.class_names) == (4, ("ant", "cat"))
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "valid"])
+@pytest.mark.parametrize("test", [True, False])
+def test_a_folder_of_validation_images(tmp_path: Path, name: str, test: bool) -> None:
+    save(gray(0), tmp_path / "train" / "a" / "1.png")
+    save(gray(1), tmp_path / "train" / "b" / "1.png")
+    save(gray(2), tmp_path / name / "b" / "1.png")
+    if test:
+        save(gray(3), tmp_path / "test" / "a" / "1.png")
+    data = read_folder(tmp_path)
+    assert data.validation is not None
+    np.testing.assert_array_equal(data.validation.images[0, 0].numpy(), gray(2))
+    assert data.validation.labels.tolist() == [1]
+    assert (len(data.train), data.test is not None) == (2, test)
+
+
+def test_a_training_image_in_the_validation_set_is_refused(tmp_path: Path) -> None:
+    for place in ("train/a/1.png", "val/a/2.png", "train/a/3.png"):
+        save(gray(0 if place[-5] != "3" else 3), tmp_path / place)
+    with pytest.raises(InputError, match=r"train/a/1\.png: the same image as .*val/a/2\.png, of the validation set"):
+        read_folder(tmp_path)
+    data = read_folder(tmp_path, skip_bad_images=True)
+    assert data.validation is not None
+    assert (len(data.train), len(data.validation), len(data.skipped)) == (1, 1, 1)
+
+
+def test_class_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
+    save(gray(0), tmp_path / "train" / unicodedata.normalize("NFC", "café") / "1.png")
+    save(gray(1), tmp_path / "train" / "thé" / "1.png")
+    save(gray(2), tmp_path / "test" / unicodedata.normalize("NFD", "café") / "1.png")
+    data = read_folder(tmp_path)
+    assert data.class_names == ("café", "thé")
+    assert data.test is not None
+    assert data.test.labels.tolist() == [0]
+    save(gray(3), tmp_path / "train" / unicodedata.normalize("NFD", "café") / "1.png")
+    with pytest.raises(InputError, match=r"two class folders are called 'café', in different Unicode forms"):
+        read_folder(tmp_path)
+
+
+@pytest.fixture
+def unreadable(flat: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that this user may not read, as large as another; simulated, since root may read everything."""
+    path = save(gray(7), flat / "cat" / "locked.bmp")
+    save(gray(8), flat / "cat" / "other.bmp")
+    really_open = io.open
+
+    def refuse(file: object, *arguments: object, **options: object) -> object:
+        if os.fspath(file) == str(path) if isinstance(file, str | os.PathLike) else False:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return really_open(file, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(io, "open", refuse)
+    monkeypatch.setattr(builtins, "open", refuse)
+    return path
+
+
+def test_a_file_that_may_not_be_read(flat: Path, unreadable: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_folder(flat)
+    assert str(caught.value).startswith(f"{unreadable}: cannot be read (Permission denied)")
+    assert "--skip-bad-images" in str(caught.value)
+    data = read_folder(flat, skip_bad_images=True)
+    assert len(data.train) == 5
+    assert [line.split(": ")[0] for line in data.skipped] == [str(unreadable)]
+
+
+def test_a_folder_that_may_not_be_read(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> object:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
+        read_folder(flat)
 
 
 def test_images_of_many_sizes_need_an_image_size(flat: Path) -> None:
     odd = save(gray(4, 9, 8), flat / "cat" / "odd.png")
     with pytest.raises(
-        InputError, match=r"odd\.png: 8 x 9 pixels, but .*z\.bmp has 5 x 6; give an image size"
+        InputError, match=r"odd\.png: 8 x 9 pixels, but .*z\.bmp has 5 x 6; bring all to one size with --image-size"
     ) as caught:
         read_folder(flat)
     assert str(odd) in str(caught.value)
@@ -138,7 +222,7 @@ def test_an_image_size_that_fits_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "the file is empty"),
         (b"no image at all", "not one of BMP"),
@@ -149,10 +233,10 @@ def test_an_image_size_that_fits_changes_nothing(tmp_path: Path) -> None:
         (png_header(60_000, 60_000), "more than 67,108,864 pixels: not decoded; scale it down"),
     ],
 )
-def test_files_that_are_no_images(flat: Path, content: bytes, said: str) -> None:
+def test_files_that_are_no_images(flat: Path, content: bytes, message: str) -> None:
     bad = flat / "cat" / "bad.png"
     bad.write_bytes(content)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_folder(flat)
     assert str(caught.value).startswith(f"{bad}: ")
     assert "remove it" in str(caught.value)
@@ -167,7 +251,7 @@ def test_a_truncated_image(flat: Path) -> None:
 
 def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
     save(np.full((4, 4), 300, dtype=np.uint16), tmp_path / "a" / "deep.png")
-    with pytest.raises(InputError, match=r"deep\.png: pixels of type 'I;16', allowed are 8 bits a channel"):
+    with pytest.raises(InputError, match=r"deep\.png: pixels of type 'I;16'; expected 8 bits a channel"):
         read_folder(tmp_path)
 
 

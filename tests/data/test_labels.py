@@ -13,13 +13,13 @@ from preceptor.errors import InputError
 from tests.data.files import read_or_refusal
 
 
-def refused(path: Path, *told: str, count: int = 4) -> None:
+def refused(path: Path, *parts: str, count: int = 4) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(path, count)
     message = str(caught.value)
     assert "\n" not in message
-    for words in (str(path), *told):
-        assert words in message
+    for part in (str(path), *parts):
+        assert part in message
 
 
 def saved(folder: Path, array: np.ndarray) -> Path:
@@ -58,7 +58,7 @@ def test_another_length(tmp_path, length):
 
 
 @pytest.mark.parametrize(
-    ("array", "told"),
+    ("array", "part"),
     [
         (np.zeros(4), "float64 of shape (4,)"),
         (np.zeros((4, 1), dtype=int), "int64 of shape (4, 1)"),
@@ -67,8 +67,8 @@ def test_another_length(tmp_path, length):
         (np.array(["cat", "dog", "cat", "dog"]), "<U3"),
     ],
 )
-def test_an_array_of_something_else(tmp_path, array, told):
-    refused(saved(tmp_path, array), told, "expected one row of integers")
+def test_an_array_of_something_else(tmp_path, array, part):
+    refused(saved(tmp_path, array), part, "expected integers of shape (n,)")
 
 
 def test_numbers_beyond_int64_are_no_labels(tmp_path):
@@ -80,6 +80,60 @@ def test_an_archive_of_several_arrays(tmp_path):
     path = tmp_path / "labels.npz"
     np.savez(path, a=np.zeros(4, dtype=int), b=np.zeros(4, dtype=int))
     refused(path, "an archive of several arrays")
+
+
+def written(folder: Path, content: str | bytes, name: str = "labels.csv") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "2\n-1\n0\n1\n",
+        "label\n2\n-1\n0\n1\n",
+        "\ufefflabel\r\n2\r\n-1\r\n0\r\n1",
+        'file,Label\na.png,2\n\nb.png,-1\n"c, d.png",ant\ne.png, bee \n',
+        "cat\n-1\nant\nbee",
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "txt"])
+def test_labels_from_a_text(tmp_path, content, suffix):
+    path = written(tmp_path, content, f"labels.{suffix}")
+    labels = read_labels(path, 4, ("ant", "bee", "cat"))
+    assert (labels.dtype, labels.tolist()) == (torch.int64, [2, -1, 0, 1])
+
+
+def test_a_class_named_by_a_number_comes_before_the_number(tmp_path):
+    assert read_labels(written(tmp_path, "10\n2\n1\n"), 3, ("1", "10", "2")).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("3\n1\n", "2 labels for 4"),
+        ("", "0 labels for 4"),
+        ("ant\nbea\nbee\nant", "label 2 is 'bea'; expected an integer, or one of ant, bee; did you mean 'bee'?"),
+        ("a.png,3\nb.png,1\n", "2 columns, none of them headed 'label'"),
+        ("file,label\na.png\n", "label 1 is ''; expected"),
+        ("1.5\n2\n3\n4\n", "label 1 is '1.5'; expected an integer"),
+        (b"\xff\xfe3\n", "cannot be read as text"),
+        ("1\n" * 3 + "9" * 4400, "label 4 is '9"),
+    ],
+)
+def test_a_text_that_does_not_fit(tmp_path, content, part):
+    path = written(tmp_path, content)
+    with pytest.raises(InputError) as caught:
+        read_labels(path, 4, ("ant", "bee"))
+    assert part in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("content", ["label\n3\n1\n", "3 1 4 1", "é\n" * 600])
+def test_a_text_called_npy_is_named_as_one(tmp_path, content):
+    refused(written(tmp_path, content, "labels.npy"), "is a text or CSV, not a .npy file; name it .csv or .txt")
 
 
 class Bomb:
@@ -97,7 +151,7 @@ def test_a_pickle_is_never_opened(tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"3 1 4 1", b"PK\x03\x04 but no zip", b"\x93NUMPY", b"\x80\x04K\x01."])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 but no zip", b"\x93NUMPY", b"\x80\x04K\x01."])
 def test_a_file_that_is_no_array(tmp_path, content):
     path = tmp_path / "labels.npy"
     path.write_bytes(content)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from preceptor.data import CropFlip, Normalization, load_dataset
-from preceptor.errors import InputError
+from preceptor.errors import InputError, ValidationSetUsed
 from tests.data.files import write_mnist_files
 
 
@@ -24,7 +24,7 @@ def write_arrays(path: Path, side: int = 8, **changes: Any) -> str:
     return f"arrays:{path}"
 
 
-def test_arrays_are_named_numbered_measured_and_shown_in_the_usual_views(tmp_path: Path) -> None:
+def test_arrays_are_named_numbered_measured_and_augmented(tmp_path: Path) -> None:
     spec = write_arrays(tmp_path / "a.npz")
     dataset = load_dataset(spec)
     assert dataset.name == spec
@@ -46,20 +46,20 @@ def test_a_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"train_labels": np.array([0, 1, 2, 3] * 2 + [0, 1, 2, 4_000_000_000])}, r"label 4000000000 at position 11"),
+        ({"train_labels": np.array([0, 1, 2, 3] * 2 + [0, 1, 2, 4_000_000_000])}, r"label 4000000000 at index 11"),
         ({"train_labels": np.array([0, 1, 3] * 4)}, r"no training image of class '2' \(label 2\)"),
-        ({"train_labels": np.full(12, -1)}, r"0 class, a classifier needs at least 2"),
+        ({"train_labels": np.full(12, -1)}, r"0 class; a classifier needs at least 2"),
         ({"train_labels": np.array([], dtype=int)}, r"0 class"),
         ({"train_labels": np.arange(11) % 4}, r"12 train images but 11 train labels"),
-        ({"test_labels": np.array([0, 1, 2, 4])}, r"test label 4 at position 3 is out of range; allowed are 0 to 3"),
+        ({"test_labels": np.array([0, 1, 2, 4])}, r"test label 4 at index 3 is out of range; expected 0 to 3"),
         ({"test_images": np.zeros((4, 9, 9, 3), np.uint8)}, r"test images have shape 3 x 9 x 9"),
-        ({"class_names": ["a", "b"]}, r"train label 2 at position 2 is out of range"),
+        ({"class_names": ["a", "b"]}, r"train label 2 at index 2 is out of range"),
     ],
 )
-def test_every_data_set_is_checked(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_every_data_set_is_checked(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         load_dataset(write_arrays(tmp_path / "a.npz", **changes))
 
 
@@ -72,6 +72,23 @@ def test_a_folder_with_an_image_size(tmp_path: Path) -> None:
     assert (dataset.size, dataset.augmentation) == ((24, 24), CropFlip(4, True))
     assert dataset.test is None
     assert dataset.normalization.mean == pytest.approx((1.0, 0.0, 0.0))
+
+
+def test_own_validation_images_of_arrays_are_announced(tmp_path: Path) -> None:
+    images, labels = np.zeros((2, 8, 8, 3), np.uint8), np.array([3, 1])
+    spec = write_arrays(tmp_path / "a.npz", validation_images=images, validation_labels=labels)
+    with pytest.warns(ValidationSetUsed, match="its own 2 validation images are held out"):
+        dataset = load_dataset(spec)
+    assert dataset.validation is not None
+    assert dataset.validation.labels.tolist() == [3, 1]
+    assert len(dataset.train) == 12
+
+
+def test_a_bare_path_offers_what_was_meant(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "a.npz")
+    for path, kind in ((tmp_path, "folder"), (tmp_path / "a.npz", "arrays")):
+        with pytest.raises(InputError, match=f"did you mean {kind}:{path}\\?$"):
+            load_dataset(str(path))
 
 
 @pytest.mark.parametrize(("spec", "size"), [("digits", 8), ("arrays:a.npz", 8), ("folder:a", 0)])

@@ -9,20 +9,19 @@ from sklearn.datasets import load_digits
 
 from preceptor.data import named
 from preceptor.data.augmentation import CropFlip
-from preceptor.data.dataset import Contents, ImageSet, Normalization, check_dataset
+from preceptor.data.dataset import ImageSet, LoadedData, Normalization, check_dataset
 from preceptor.data.named import read_named
 from preceptor.errors import InputError
-from tests.data.cifar_pickles import write_cifar100_python
 from tests.data.files import write_cifar10_files, write_cifar100_files, write_mnist_files
 
 
-def stranger(*_: object) -> Contents:
-    raise AssertionError("torchvision was asked although the files are there")
+def must_not_be_called(*_: object) -> LoadedData:
+    raise AssertionError("torchvision was called although the files are present")
 
 
 @pytest.fixture(autouse=True)
 def without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(named, "read_with_torchvision", stranger)
+    monkeypatch.setattr(named, "read_with_torchvision", must_not_be_called)
 
 
 def test_digits_are_scikit_learns_scaled_to_bytes(tmp_path: Path) -> None:
@@ -88,7 +87,7 @@ def test_an_npz_of_the_name_comes_first_and_gets_the_official_names(tmp_path: Pa
 
 
 def test_constants_are_the_published_ones() -> None:
-    sources = named._SOURCES
+    sources = named._NAMED
     assert sources["cifar100"].normalization == Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
     assert sources["cifar10"].normalization == Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
     assert {name: source.augmentation for name, source in sources.items()} == {
@@ -108,39 +107,35 @@ def test_constants_are_the_published_ones() -> None:
         ("cifar100", r"cifar100\.npz, cifar-100-binary/, cifar-100-python/"),
     ],
 )
-def test_what_is_nowhere_says_where_it_was_looked_for(tmp_path: Path, name: str, places: str) -> None:
+def test_a_missing_data_set_names_the_places_searched(tmp_path: Path, name: str, places: str) -> None:
     with pytest.raises(InputError, match=rf"'{name}' is not under .* \(looked for {places}") as caught:
         read_named(name, tmp_path, download=False)
     for remedy in (str(tmp_path), "PRECEPTOR_DATA", "--download", "preceptor[vision]"):
         assert remedy in str(caught.value)
 
 
-def test_torchvision_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+@pytest.mark.parametrize("archive", [True, False])
+def test_torchvision_reads_the_python_archive_and_downloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: bool
+) -> None:
+    calls = []
 
-    def read(class_name: str, root: Path, download: bool) -> Contents:
-        asked.append((class_name, root, download))
+    def read(class_name: str, root: Path, download: bool) -> LoadedData:
+        calls.append((class_name, root, download))
         images = torch.zeros(100, 3, 32, 32, dtype=torch.uint8)
-        return Contents(ImageSet(images, torch.arange(100)))
+        return LoadedData(ImageSet(images, torch.arange(100)))
 
     monkeypatch.setattr(named, "read_with_torchvision", read)
-    dataset = read_named("cifar100", tmp_path, download=True)
-    assert asked == [("CIFAR100", tmp_path, True)]
+    if archive:
+        (tmp_path / "cifar-100-python").mkdir()
+    dataset = read_named("cifar100", tmp_path, download=not archive)
+    assert calls == [("CIFAR100", tmp_path, not archive)]
     assert dataset.class_names[0] == "apple"
 
 
-@pytest.mark.parametrize("download", [False, True])
-def test_the_python_release_is_read_without_torchvision(tmp_path: Path, download: bool) -> None:
-    pixels, labels = write_cifar100_python(tmp_path)
-    dataset = read_named("cifar100", tmp_path, download)
-    assert dataset.train.images.flatten(1).tolist() == pixels.tolist()
-    assert dataset.train.labels.tolist() == labels
-    assert dataset.class_names[0] == "apple"
-
-
-def test_greyscale_cannot_be_cifar(tmp_path: Path) -> None:
+def test_grayscale_cannot_be_cifar(tmp_path: Path) -> None:
     np.savez(tmp_path / "cifar10.npz", train_images=np.zeros((10, 32, 32), np.uint8), train_labels=np.arange(10))
-    with pytest.raises(InputError, match=r"images of 1 channels, cifar10 has 3"):
+    with pytest.raises(InputError, match=r"images have 1 channels; cifar10 has 3"):
         read_named("cifar10", tmp_path, download=False)
 
 

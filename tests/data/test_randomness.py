@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preceptor.data.randomness import Stream, shuffled, words
+from preceptor.data.randomness import RandomStream, random_words, shuffled
 from preceptor.errors import InputError
 
 _MASK = 2**64 - 1
@@ -28,39 +28,42 @@ def reference_word(seed: int, stream: int, epoch: int, position: int) -> int:
 @given(
     seed=st.integers(0, _MASK),
     epoch=st.integers(0, _MASK),
-    stream=st.sampled_from(Stream),
+    stream=st.sampled_from(RandomStream),
     first=st.integers(0, 2**40),
     length=st.integers(0, 9),
 )
-def test_words_are_philox_at_a_counter(seed: int, epoch: int, stream: Stream, first: int, length: int) -> None:
+def test_words_are_philox_at_a_counter(seed: int, epoch: int, stream: RandomStream, first: int, length: int) -> None:
     expected = [reference_word(seed, stream, epoch, position) for position in range(first, first + length)]
-    assert words(seed, stream, first, first + length, epoch).tolist() == expected
+    assert random_words(seed, stream, first, first + length, epoch).tolist() == expected
 
 
 def test_seeds_epochs_and_streams_are_unlike() -> None:
     drawn = [
-        tuple(words(seed, stream, 0, 4, epoch).tolist()) for seed in (0, 1) for epoch in (0, 1) for stream in Stream
+        tuple(random_words(seed, stream, 0, 4, epoch).tolist())
+        for seed in (0, 1)
+        for epoch in (0, 1)
+        for stream in RandomStream
     ]
     assert len(set(drawn)) == len(drawn)
 
 
 @pytest.mark.parametrize("bad", [-1, 2**64])
 def test_out_of_range_seed_and_epoch_are_refused(bad: int) -> None:
-    with pytest.raises(InputError, match=f"seed {bad}: allowed"):
-        words(bad, Stream.VIEWS, 0, 1)
-    with pytest.raises(InputError, match=f"epoch {bad}: allowed"):
-        words(0, Stream.VIEWS, 0, 1, epoch=bad)
+    with pytest.raises(InputError, match=f"seed is {bad}; expected"):
+        random_words(bad, RandomStream.VIEWS, 0, 1)
+    with pytest.raises(InputError, match=f"epoch is {bad}; expected"):
+        random_words(0, RandomStream.VIEWS, 0, 1, epoch=bad)
 
 
 def test_shuffled_is_a_permutation_that_moves_about_everything() -> None:
-    order = shuffled(1000, 5, Stream.ORDER)
+    order = shuffled(1000, 5, RandomStream.ORDER)
     assert order.dtype == np.int64
     assert sorted(order) == list(range(1000))
     assert (order == np.arange(1000)).sum() < 10
 
 
 def test_every_order_of_three_is_equally_likely() -> None:
-    orders = [tuple(shuffled(3, seed, Stream.ORDER)) for seed in range(3000)]
+    orders = [tuple(shuffled(3, seed, RandomStream.ORDER)) for seed in range(3000)]
     counts = np.unique(orders, axis=0, return_counts=True)[1]
     assert len(counts) == 6
     assert ((counts - 500) ** 2 / 500).sum() < 20.5  # chi-square with 5 degrees of freedom, p = 0.001

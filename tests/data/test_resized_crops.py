@@ -79,10 +79,10 @@ def test_seeds_differ_and_flipping_can_be_left_out():
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"least_area": 0.0}, "least_area 0.0"),
-        ({"least_area": 1.5}, "least_area 1.5"),
-        ({"widest": 0.5}, "widest 0.5"),
-        ({"draws": 1}, "1 draws"),
+        ({"least_area": 0.0}, "least_area is 0.0"),
+        ({"least_area": 1.5}, "least_area is 1.5"),
+        ({"widest": 0.5}, "widest is 0.5"),
+        ({"draws": 1}, "draws is 1"),
     ],
 )
 def test_what_is_not_allowed(given, complaint):
@@ -100,5 +100,5 @@ def test_a_bank_keeps_what_is_said_of_them(tmp_path):
             taught([student], training=training, teacher=cache, rule=rule)
     assert same_bits(weights(students[0].student), weights(students[1].student))
     other = CacheKey.of("teacher", "digits", data.normalization, ResizedCrops(draws=16), data.class_names)
-    with pytest.raises(InputError, match="other view rule"):
+    with pytest.raises(InputError, match="other augmentation"):
         open_cache(tmp_path / "cache", other)

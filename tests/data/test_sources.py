@@ -8,17 +8,17 @@ import torch
 from PIL import Image
 
 from preceptor.data.folder import read_folder
-from preceptor.data.images import Form, pixels_in_form
+from preceptor.data.images import ImageSpec, pixels_from_array
 from preceptor.data.sources import open_image_source
 from preceptor.errors import InputError
 from tests.data.test_folder import color, gray, png_header, save
 
-FORM = Form(channels=1, height=6, width=5)
+SPEC = ImageSpec(channels=1, height=6, width=5)
 
 
-def pictures(path, form=FORM):
+def pictures(path, form=SPEC):
     source = open_image_source(path)
-    found = list(source.pictures(form))
+    found = list(source.images(form))
     assert len(source) == len(found)
     return found
 
@@ -35,7 +35,7 @@ def test_files_have_the_pixels_that_training_sees(tmp_path):
     rgb.convert("L").save(tmp_path / "b" / "gray.bmp")
     rgb.convert("1").save(tmp_path / "b" / "black.tif")
     trained = read_folder(tmp_path, image_size=7).train.images
-    found = pictures(tmp_path, Form(3, 7, 7))
+    found = pictures(tmp_path, ImageSpec(3, 7, 7))
     assert [picture.error for picture in found] == [None] * 6
     assert torch.equal(torch.stack([picture.pixels for picture in found]), trained)
 
@@ -47,7 +47,7 @@ def test_grey_training_images_have_the_same_pixels(tmp_path):
     assert torch.equal(torch.stack([picture.pixels for picture in pictures(tmp_path)]), trained)
 
 
-@pytest.mark.parametrize("form", [FORM, Form(3, 6, 5), Form(1, 4, 4), Form(3, 9, 2)], ids=str)
+@pytest.mark.parametrize("form", [SPEC, ImageSpec(3, 6, 5), ImageSpec(1, 4, 4), ImageSpec(3, 9, 2)], ids=str)
 def test_an_array_is_brought_to_a_form_as_its_images_saved_as_files_are(tmp_path, form):
     for name, make in (("gray", gray), ("color", color)):
         rows = np.stack([make(seed) for seed in range(4)])
@@ -68,7 +68,7 @@ def test_one_channel_last_is_grey(tmp_path):
     np.save(tmp_path / "a.npy", gray(0)[None, :, :, None])
     (found,) = pictures(tmp_path / "a.npy")
     np.testing.assert_array_equal(found.pixels[0].numpy(), gray(0))
-    assert torch.equal(found.pixels, pixels_in_form(gray(0)[:, :, None], FORM))
+    assert torch.equal(found.pixels, pixels_from_array(gray(0)[:, :, None], SPEC))
 
 
 def test_folders_are_walked_in_the_order_of_names(tmp_path):
@@ -105,7 +105,8 @@ def test_an_image_that_cannot_be_used_is_told_and_not_the_end(tmp_path):
     save(gray(0), tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     (tmp_path / "c.png").write_bytes(b"")
-    (tmp_path / "d.txt").write_text("not an image")
+    (tmp_path / "d.bin").write_text("not an image")
+    (tmp_path / "labels.json").write_text("{}")
     (tmp_path / "e.png").write_bytes(png_header(100_000, 100_000))
     Image.fromarray(gray(1)).convert("I;16").save(tmp_path / "f.png")
     frames = [Image.fromarray(gray(seed)) for seed in range(2)]
@@ -113,8 +114,8 @@ def test_an_image_that_cannot_be_used_is_told_and_not_the_end(tmp_path):
     save(gray(0), tmp_path / "h.png")
     found = pictures(tmp_path)
     assert [picture.pixels is not None for picture in found] == [True, *[False] * 6, True]
-    told = ["cannot be decoded", "the file is empty", "not one of BMP", "pixels", "8 bits a channel", "2 pictures"]
-    for picture, words in zip(found[1:7], told, strict=True):
+    message = ["cannot be decoded", "the file is empty", "not one of BMP", "pixels", "8 bits a channel", "2 pictures"]
+    for picture, words in zip(found[1:7], message, strict=True):
         assert words in picture.error
         assert not picture.error.startswith(str(tmp_path))
 
@@ -138,7 +139,9 @@ def test_an_array_is_never_in_memory_as_a_whole(tmp_path, suffix):
     del rows
     tracemalloc.start()
     try:
-        assert sum(picture.pixels is not None for picture in open_image_source(path).pictures(Form(1, 64, 64))) == 4000
+        assert (
+            sum(picture.pixels is not None for picture in open_image_source(path).images(ImageSpec(1, 64, 64))) == 4000
+        )
         assert tracemalloc.get_traced_memory()[1] < size / 20
     finally:
         tracemalloc.stop()
@@ -153,7 +156,7 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:400])
 
 
-def said_to_be_more(path):
+def stated_to_be_more(path):
     np.savez(path, images=np.zeros((2, 3, 3), dtype=np.uint8))
     with zipfile.ZipFile(path) as archive:
         content = archive.read("images.npy").replace(b"(2, 3, 3)", b"(9, 3, 3)")
@@ -162,28 +165,28 @@ def said_to_be_more(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "told"),
+    ("name", "make", "message"),
     [
         ("nothing.png", lambda path: None, "no such file or folder"),
         ("empty", lambda path: path.mkdir(), "no image in this folder"),
         ("a.npy", lambda path: path.write_bytes(b"nothing"), "not a readable .npy file"),
         ("a.npy", lambda path: np.save(path, np.array([{}], dtype=object)), "Python objects in dtype"),
-        ("a.npy", lambda path: np.save(path, np.zeros((2, 3, 3))), "float64, allowed is uint8"),
+        ("a.npy", lambda path: np.save(path, np.zeros((2, 3, 3))), "float64; expected uint8"),
         ("a.npy", lambda path: np.save(path, np.zeros((2, 3, 8, 8), np.uint8)), "move the channels last"),
         ("a.npy", lambda path: np.save(path, np.zeros((0, 3, 3), np.uint8)), "holds no image"),
         ("a.npz", lambda path: path.write_bytes(b"nothing"), "not a whole .npz archive"),
         ("a.npz", cut_short, "not a whole .npz archive"),
-        ("a.npz", said_to_be_more, "of 81 bytes by its header and of 18 in truth"),
+        ("a.npz", stated_to_be_more, "has 18 bytes, its header states 81"),
         ("a.npz", fortran, "numpy.ascontiguousarray"),
-        ("a.npz", lambda path: np.savez(path, images=np.zeros(3)), "float64, allowed is uint8"),
-        ("a.npz", lambda path: np.savez(path, images=np.array([{}], dtype=object)), "object, allowed is uint8"),
+        ("a.npz", lambda path: np.savez(path, images=np.zeros(3)), "float64; expected uint8"),
+        ("a.npz", lambda path: np.savez(path, images=np.array([{}], dtype=object)), "object; expected uint8"),
         ("a.npz", lambda path: zipfile.ZipFile(path, "w").close(), "holds nothing"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_what_is_no_input_is_refused_before_anything_is_read(tmp_path, name, make, told):
+def test_what_is_no_input_is_refused_before_anything_is_read(tmp_path, name, make, message):
     make(tmp_path / name)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         open_image_source(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
     assert "\n" not in str(caught.value)

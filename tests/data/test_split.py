@@ -88,9 +88,29 @@ def test_share_zero_holds_nothing_out() -> None:
     assert validation.shape == (0,)
 
 
+copies_of_images = st.lists(st.integers(0, 7), min_size=4, max_size=40).map(torch.tensor)
+
+
+@given(which=copies_of_images, share=st.floats(0, 0.45), seed=seeds)
+def test_copies_of_an_image_stay_together(which: Tensor, share: float, seed: int) -> None:
+    images = which.to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    train, validation = hold_out(which % 3, share, seed, images)
+    assert sorted(train.tolist() + validation.tolist()) == list(range(len(which)))
+    assert not set(which[train].tolist()) & set(which[validation].tolist())
+    different = len(which.unique())
+    assert len(which[validation].unique()) == round(share * different)
+
+
+@given(labels=labels_of_any_kind, share=st.floats(0, 0.45), seed=seeds)
+def test_without_copies_the_images_change_nothing(labels: Tensor, share: float, seed: int) -> None:
+    images = torch.arange(len(labels), dtype=torch.uint8).reshape(-1, 1, 1, 1)
+    for part, other in zip(hold_out(labels, share, seed), hold_out(labels, share, seed, images), strict=True):
+        assert torch.equal(part, other)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.0, 5.0, float("nan")])
 def test_shares_out_of_range(share: float) -> None:
-    with pytest.raises(InputError, match="allowed is 0 up to, but not including, 1"):
+    with pytest.raises(InputError, match="expected 0 up to, but not including, 1"):
         hold_out(torch.tensor([0, 1]), share, 0)
 
 
@@ -113,5 +133,5 @@ def test_subset_of_balanced_classes_is_balanced_and_seeded() -> None:
 
 @pytest.mark.parametrize("size", [-1, 4])
 def test_subset_of_more_than_there_is(size: int) -> None:
-    with pytest.raises(InputError, match="allowed is 0 to 3"):
+    with pytest.raises(InputError, match="expected 0 to 3"):
         subset(torch.tensor([0, 1, 1]), size, 0)

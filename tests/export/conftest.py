@@ -11,7 +11,7 @@ from tests.export.students import decision, median_threshold, student
 
 @dataclass(frozen=True)
 class Deployment:
-    """A student that may decline, in every format."""
+    """A student that may abstain, in every format."""
 
     network: nn.Module
     card: ModelCard

@@ -19,8 +19,8 @@ def student(abstains: bool = False, sharpness: float = 30.0, **card: Any) -> tup
     model = network(seed=3, name="convnet4", outputs=10 + abstains).eval()
     with torch.no_grad():
         model.head.weight *= sharpness
-        found = answers(model, student_card("convnet4", "digits", digits(), abstains), images()).outputs
-        model.head.bias -= found.mean(dim=0)  # so that every class is predicted for some
+        outputs = answers(model, student_card("convnet4", "digits", digits(), abstains), images()).outputs
+        model.head.bias -= outputs.mean(dim=0)  # so that every class is predicted for some
     return model, student_card("convnet4", "digits", digits(), abstains=abstains).model_copy(update=card)
 
 
@@ -39,5 +39,5 @@ def answers(model: nn.Module, card: ModelCard, shown: Tensor) -> Answers:
 
 def median_threshold(model: nn.Module, card: ModelCard, score: str, n: int = 64, **options: float) -> float:
     """Between the two scores in the middle, so that half of the images are answered and none lies on it."""
-    found = confidence(score, answers(model, card, images(n)), **options).sort().values
-    return float(found[n // 2 - 1 : n // 2 + 1].mean())
+    scores = confidence(score, answers(model, card, images(n)), **options).sort().values
+    return float(scores[n // 2 - 1 : n // 2 + 1].mean())

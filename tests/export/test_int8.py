@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from preceptor.errors import InputError
-from preceptor.export import quantized, standing
-from preceptor.export.int8 import MODES, without_promise
+from preceptor.export import answer_quality, quantize
+from preceptor.export.int8 import MODES, without_guarantee
 from preceptor.metrics import aurc
 from preceptor.models import ModelCard
 from tests.classroom import digits
@@ -17,7 +17,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime (extr
 @pytest.fixture(scope="module")
 def smaller(deployment):
     train = digits().train.images[:256]
-    return {mode: quantized(deployment.exports["onnx"], mode, deployment.card, train) for mode in MODES}
+    return {mode: quantize(deployment.exports["onnx"], mode, deployment.card, train) for mode in MODES}
 
 
 def model_of(export):
@@ -55,49 +55,49 @@ def test_static_has_a_scale_for_each_channel(smaller):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_promise_is_not_on_its_card(deployment, smaller, mode):
+def test_the_guarantee_is_not_on_its_card(deployment, smaller, mode):
     session = onnxruntime.InferenceSession(smaller[mode].contents["student.int8.onnx"])
-    told = session.get_modelmeta().custom_metadata_map
-    card = ModelCard.model_validate_json(told["card"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    card = ModelCard.model_validate_json(metadata["card"])
     assert (card.decision, card.sets) == (None, None)
-    assert "the risk guaranteed there is not guaranteed here" in card.notes["int8"]
+    assert "is not guaranteed for this one" in card.notes["int8"]
     assert mode in card.notes["int8"]
-    assert json.loads(told["class_names"]) == list(deployment.card.class_names)
+    assert json.loads(metadata["class_names"]) == list(deployment.card.class_names)
     assert 0 < session.run(["answered"], {"images": digits().test.images.numpy()})[0].mean() < 1
 
 
-def test_without_a_decision_there_is_nothing_to_take_back(deployment):
+def test_without_a_decision_there_is_no_guarantee_to_remove(deployment):
     card = deployment.card.model_copy(update={"decision": None})
-    assert without_promise(card, "static").notes == {"int8": "quantized to int8 (static)"}
+    assert without_guarantee(card, "static").notes == {"int8": "quantized to int8 (static)"}
 
 
 def test_an_unknown_mode_is_refused(deployment):
     with pytest.raises(InputError, match="unknown int8 mode 'static8': did you mean 'static'"):
-        quantized(deployment.exports["onnx"], "static8", deployment.card, digits().train.images[:1])
+        quantize(deployment.exports["onnx"], "static8", deployment.card, digits().train.images[:1])
 
 
-def test_standing_by_hand(deployment):
+def test_answer_quality_by_hand(deployment):
     test, export = digits().test, deployment.exports["onnx"]
-    found = standing(export.run, test.images, test.labels, "softmax_response")
-    said = export.run(test.images)
-    wrong = (said.label != test.labels).numpy()
-    answered = said.answered.numpy()
-    assert found.images == len(test)
-    assert found.accuracy == pytest.approx(1 - wrong.mean())
-    assert found.coverage == pytest.approx(answered.mean())
-    assert found.risk == pytest.approx(wrong[answered].mean())
-    assert found.selective.score == "softmax_response"
-    assert found.selective.aurc == pytest.approx(aurc(said.score, said.label != test.labels))
-    assert found.selective.error_at_coverage["100"] == pytest.approx(wrong.mean())
+    quality = answer_quality(export.run, test.images, test.labels, "softmax_response")
+    output = export.run(test.images)
+    wrong = (output.label != test.labels).numpy()
+    answered = output.answered.numpy()
+    assert quality.images == len(test)
+    assert quality.accuracy == pytest.approx(1 - wrong.mean())
+    assert quality.coverage == pytest.approx(answered.mean())
+    assert quality.risk == pytest.approx(wrong[answered].mean())
+    assert quality.selective.score == "softmax_response"
+    assert quality.selective.aurc == pytest.approx(aurc(output.score, output.label != test.labels))
+    assert quality.selective.error_at_coverage["100"] == pytest.approx(wrong.mean())
 
 
-def test_who_answers_nothing_errs_in_no_answer(deployment):
+def test_a_file_that_answers_nothing_has_no_risk(deployment):
     run = deployment.exports["onnx"].run
 
     def never(shown):
-        reply = run(shown)
-        return reply._replace(answered=reply.answered & False)
+        output = run(shown)
+        return output._replace(answered=output.answered & False)
 
     test = digits().test
-    found = standing(never, test.images, test.labels, "softmax_response")
-    assert (found.coverage, found.risk) == (0.0, None)
+    quality = answer_quality(never, test.images, test.labels, "softmax_response")
+    assert (quality.coverage, quality.risk) == (0.0, None)

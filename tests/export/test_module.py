@@ -10,44 +10,44 @@ from tests.export.students import answers, decision, images, median_threshold, s
 
 
 @pytest.mark.parametrize("abstains", [False, True], ids=["classes", "reservation"])
-def test_it_says_what_the_library_says(abstains):
+def test_its_outputs_are_the_librarys(abstains):
     network, card = student(abstains)
-    found, wanted = ExportModule(network, card).reply(images()), answers(network, card, images())
-    assert found.label.tolist() == wanted.prediction.tolist()
-    assert found.probabilities.shape == (64, 10)
+    output, wanted = ExportModule(network, card).run(images()), answers(network, card, images())
+    assert output.label.tolist() == wanted.prediction.tolist()
+    assert output.probabilities.shape == (64, 10)
     torch.testing.assert_close(
-        found.probabilities.double(), wanted.class_logits.double().softmax(dim=1), rtol=0, atol=1e-6
+        output.probabilities.double(), wanted.class_logits.double().softmax(dim=1), rtol=0, atol=1e-6
     )
-    torch.testing.assert_close(found.score.double(), confidence("softmax_response", wanted), rtol=0, atol=1e-6)
-    assert found.answered.all()
+    torch.testing.assert_close(output.score.double(), confidence("softmax_response", wanted), rtol=0, atol=1e-6)
+    assert output.answered.all()
 
 
 OPTIONS = {"max_logit_p_norm": {"p": 3.0}, "energy": {"temperature": 2.0}}
 
 
 @pytest.mark.parametrize("name", UNCERTAINTIES)
-def test_it_declines_as_the_library_does(name):
+def test_it_abstains_as_the_library_does(name):
     network, card = student(abstains=True)
     options = OPTIONS.get(name, {})
     decided = decision(name, median_threshold(network, card, name, **options), options=options)
-    found = ExportModule(network, card.model_copy(update={"decision": decided})).reply(images())
-    said = answers(network, card, images())
-    assert found.answered.tolist() == which_answered(decided, said).tolist()
-    assert found.answered.sum() == 32
-    torch.testing.assert_close(found.score.double(), confidence(name, said, **options), rtol=1e-5, atol=1e-5)
+    output = ExportModule(network, card.model_copy(update={"decision": decided})).run(images())
+    wanted = answers(network, card, images())
+    assert output.answered.tolist() == which_answered(decided, wanted).tolist()
+    assert output.answered.sum() == 32
+    torch.testing.assert_close(output.score.double(), confidence(name, wanted, **options), rtol=1e-5, atol=1e-5)
 
 
 def test_each_class_may_have_its_own_threshold_and_some_are_never_answered():
     network, card = student()
-    said = answers(network, card, images())
-    never = int(said.prediction[0])
+    wanted = answers(network, card, images())
+    never = int(wanted.prediction[0])
     middle = median_threshold(network, card, "softmax_response")
     limits = tuple(None if number == never else middle * (0.9 + 0.02 * number) for number in range(10))
     decided = decision(class_thresholds=limits, joint=True)
-    found = ExportModule(network, card.model_copy(update={"decision": decided})).reply(images())
-    assert found.answered.tolist() == which_answered(decided, said).tolist()
-    assert found.answered.any()
-    assert not found.answered[found.label == never].any()
+    output = ExportModule(network, card.model_copy(update={"decision": decided})).run(images())
+    assert output.answered.tolist() == which_answered(decided, wanted).tolist()
+    assert output.answered.any()
+    assert not output.answered[output.label == never].any()
 
 
 def test_its_normalization_is_the_librarys_to_the_bit():
@@ -76,7 +76,7 @@ def test_a_score_that_needs_more_than_the_student_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "says"),
+    ("name", "options", "message"),
     [
         ("softmax", {}, "unknown score 'softmax': did you mean 'softmax_response'"),
         ("reservation", {}, "needs a student whose head may abstain"),
@@ -86,7 +86,7 @@ def test_a_score_that_needs_more_than_the_student_is_refused(name):
     ],
     ids=lambda value: str(value),
 )
-def test_a_decision_that_cannot_be_taken_is_refused(name, options, says):
+def test_a_decision_that_cannot_be_taken_is_refused(name, options, message):
     network, card = student()
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         ExportModule(network, card.model_copy(update={"decision": decision(name, 0.5, options=options)}))

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from preceptor.data.images import Form, read_pixels
+from preceptor.data.images import ImageSpec, read_header, read_pixels
+from preceptor.errors import InputError
 from preceptor.export import put_in_place
 from tests.classroom import digits
 
@@ -71,16 +73,30 @@ def test_it_answers_and_declines_as_the_student(deployment, student):
     assert {answer["answered"] for answer in found} == {True, False}
 
 
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    with io.BytesIO() as file:
+        image.save(file, kind, **options)
+        return file.getvalue()
+
+
 def palette_with_transparency() -> bytes:
-    with io.BytesIO() as file:
-        Image.new("P", (9, 9), 3).save(file, "PNG", transparency=bytes([0, 128, 255]))
-        return file.getvalue()
+    return saved(Image.new("P", (9, 9), 2), "PNG", transparency=bytes([0, 255, 128]))
 
 
-def colorful(kind: str, mode: str = "RGB") -> bytes:
-    with io.BytesIO() as file:
-        Image.effect_noise((37, 23), 90).convert(mode).save(file, kind)
-        return file.getvalue()
+def colorful(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    return saved(Image.effect_noise((37, 23), 90).convert(mode), kind, **options)
+
+
+def half_transparent() -> bytes:
+    noise = Image.effect_noise((37, 23), 90).convert("RGBA")
+    noise.putalpha(Image.linear_gradient("L").resize((37, 23)))
+    return saved(noise, "PNG")
+
+
+def turned(orientation: int, kind: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return colorful(kind, exif=exif)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +107,32 @@ def colorful(kind: str, mode: str = "RGB") -> bytes:
         colorful("BMP", "L"),
         colorful("TIFF", "CMYK"),
         palette_with_transparency(),
+        half_transparent(),
+        *(turned(orientation, kind) for orientation in (1, 3, 6) for kind in ("JPEG", "PNG", "TIFF")),
     ],
-    ids=["jpeg", "png", "bmp", "tiff", "palette"],
+    ids=lambda content: content[:3].hex(),
 )
 def test_images_are_read_as_those_of_a_folder_are_for_training(student, content, tmp_path):
     (tmp_path / "image").write_bytes(content)
-    assert student._pixels(content).tolist() == read_pixels(tmp_path / "image", Form(1, 8, 8)).tolist()
+    read_header(tmp_path / "image")
+    assert student._pixels(content).tolist() == read_pixels(tmp_path / "image", ImageSpec(1, 8, 8)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (saved(Image.fromarray(np.full((9, 9), 1000, np.uint16)), "PNG"), "pixels of type 'I;16'"),
+        (saved(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), "pixels of type 'F'"),
+        (saved(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 9)]), "2 pictures"),
+    ],
+    ids=["16-bit gray", "floating point", "animation"],
+)
+def test_what_training_refuses_serving_refuses(serve, student, content, message, tmp_path):
+    (tmp_path / "image").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_header(tmp_path / "image")
+    with pytest.raises(serve.BadImage, match=message):
+        student.answer(content)
 
 
 def bomb() -> bytes:

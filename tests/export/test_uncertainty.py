@@ -19,9 +19,9 @@ def rows(seed: int, scale: float) -> torch.Tensor:
     return torch.randn(32, CLASSES + 1, generator=generator) * scale
 
 
-def doubts(name: str, outputs: torch.Tensor, **options: float) -> torch.Tensor:
-    given = {**{key: value for key, value in SCORES[name].options.items() if value is not None}, **options}
-    return UNCERTAINTIES[name].function(outputs, CLASSES, **given)
+def uncertainties(name: str, outputs: torch.Tensor, **options: float) -> torch.Tensor:
+    defaults = {**{key: value for key, value in SCORES[name].options.items() if value is not None}, **options}
+    return UNCERTAINTIES[name].function(outputs, CLASSES, **defaults)
 
 
 def test_there_is_one_for_every_score_that_needs_the_student_alone():
@@ -30,21 +30,23 @@ def test_there_is_one_for_every_score_that_needs_the_student_alone():
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: str(value))
 @given(seed=st.integers(0, 2**16), scale=st.sampled_from([0.01, 0.3, 1.0, 5.0, 30.0]))
-def test_it_is_the_librarys_score_from_its_other_end(name, options, seed, scale):
+def test_it_is_the_distance_of_the_librarys_score_from_full_confidence(name, options, seed, scale):
     outputs = rows(seed, scale)
-    found = doubts(name, outputs, **options)
-    assert found.dtype == torch.float32
-    wanted = UNCERTAINTIES[name].most - confidence(name, Answers(outputs, abstains=True), **options)
+    values = uncertainties(name, outputs, **options)
+    assert values.dtype == torch.float32
+    wanted = UNCERTAINTIES[name].maximum - confidence(name, Answers(outputs, abstains=True), **options)
     room = UNCERTAINTIES[name].floor * max(1.0, float(outputs.abs().max()))
-    assert ((found.double() - wanted).abs() <= 2e-5 * wanted.abs() + room).all()
+    assert ((values.double() - wanted).abs() <= 2e-5 * wanted.abs() + room).all()
 
 
 @pytest.mark.parametrize("name", UNCERTAINTIES)
 def test_equal_logits_are_finite(name):
     options = OPTIONS.get(name, [{}])[-1]
-    found = doubts(name, torch.zeros(2, CLASSES + 1), **options)
-    wanted = UNCERTAINTIES[name].most - confidence(name, Answers(torch.zeros(2, CLASSES + 1), abstains=True), **options)
-    assert found.tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
+    values = uncertainties(name, torch.zeros(2, CLASSES + 1), **options)
+    wanted = UNCERTAINTIES[name].maximum - confidence(
+        name, Answers(torch.zeros(2, CLASSES + 1), abstains=True), **options
+    )
+    assert values.tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("ahead", [5.0, 20.0, 40.0, 60.0])
@@ -53,18 +55,18 @@ def test_it_keeps_its_digits_where_the_confidence_is_one(ahead):
     outputs = torch.tensor([[ahead, 0.0, 0.0, 0.0, 0.0, 0.0]])
     odds = math.exp(-ahead)
     others = 4 * odds / (1 + 4 * odds)
-    assert doubts("softmax_response", outputs).item() == pytest.approx(others, rel=1e-5)
-    assert doubts("margin", outputs).item() == pytest.approx(others + odds / (1 + 4 * odds), rel=1e-5)
+    assert uncertainties("softmax_response", outputs).item() == pytest.approx(others, rel=1e-5)
+    assert uncertainties("margin", outputs).item() == pytest.approx(others + odds / (1 + 4 * odds), rel=1e-5)
     entropy = np.log1p(4 * odds) + 4 * odds * ahead / (1 + 4 * odds)
-    assert doubts("negative_entropy", outputs).item() == pytest.approx(entropy, rel=1e-5)
+    assert uncertainties("negative_entropy", outputs).item() == pytest.approx(entropy, rel=1e-5)
 
 
 @pytest.mark.parametrize("p", [20.0, 60.0])
 def test_a_large_power_overflows_nothing(p):
     outputs = rows(0, 1e3)
-    found = doubts("max_logit_p_norm", outputs, p=p)
+    values = uncertainties("max_logit_p_norm", outputs, p=p)
     wanted = -confidence("max_logit_p_norm", Answers(outputs, abstains=True), p=p)
-    assert found.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
+    assert values.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["softmax_response", "margin"])
@@ -74,11 +76,11 @@ def test_a_threshold_near_one_still_parts_the_sure_from_the_surer(name):
     low, high = confidence(name, Answers(outputs, abstains=True)).tolist()
     assert np.float32(low) == np.float32(high) == 1.0
     limit = UNCERTAINTIES[name].limit((low + high) / 2)
-    assert (doubts(name, outputs) <= torch.tensor(limit)).tolist() == [False, True]
+    assert (uncertainties(name, outputs) <= torch.tensor(limit)).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("name", ["softmax_response", "margin"])
 def test_a_threshold_of_one_is_met_by_what_float64_calls_one(name):
     outputs = torch.tensor([[40.0, *[0.0] * CLASSES]])
     assert confidence(name, Answers(outputs, abstains=True)).item() == 1.0
-    assert doubts(name, outputs).item() <= UNCERTAINTIES[name].limit(1.0)
+    assert uncertainties(name, outputs).item() <= UNCERTAINTIES[name].limit(1.0)

@@ -1,4 +1,4 @@
-"""Whatever a file might say wrongly is noticed, and what rounding explains is not held against it."""
+"""Every kind of difference between a file and its student is an error, unless rounding explains it."""
 
 import pytest
 import torch
@@ -18,45 +18,45 @@ def decided():
     return network, card.model_copy(update={"decision": decision(threshold=threshold)})
 
 
-def verdict(decided, spoil=lambda reply: reply):
+def verdict(decided, spoil=lambda output: output):
     network, card = decided
     deployed = ExportModule(network, card)
-    return check("file", lambda shown: spoil(deployed.reply(shown)), images(), expected(network, card, images()))
+    return check("file", lambda shown: spoil(deployed.run(shown)), images(), expected(network, card, images()))
 
 
 def test_a_true_file_agrees(decided):
-    found = verdict(decided)
-    assert found.images == 64
-    assert found.probability_difference <= 1e-6
-    assert found.score_difference <= 1e-6
-    assert (found.near_threshold, found.decided_otherwise) == (0, 0)
+    agreement = verdict(decided)
+    assert agreement.images == 64
+    assert agreement.probability_difference <= 1e-6
+    assert agreement.score_difference <= 1e-6
+    assert (agreement.near_threshold, agreement.decided_otherwise) == (0, 0)
 
 
 def only_in_batches_of(size, change):
-    def spoil(reply):
-        return change(reply) if len(reply.label) == size else reply
+    def spoil(output):
+        return change(output) if len(output.label) == size else output
 
     return spoil
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
-        (lambda reply: reply._replace(label=(reply.label + 1) % 10), "labels in batches of"),
-        (lambda reply: reply._replace(probabilities=reply.probabilities + 2e-4), "a probability differs by 2"),
+        (lambda output: output._replace(label=(output.label + 1) % 10), "labels in batches of"),
+        (lambda output: output._replace(probabilities=output.probabilities + 2e-4), "a probability differs by 2"),
         (
-            lambda reply: reply._replace(probabilities=reply.probabilities * float("nan")),
+            lambda output: output._replace(probabilities=output.probabilities * float("nan")),
             "a probability differs by nan",
         ),
-        (lambda reply: reply._replace(score=reply.score - 2e-4), "a score differs by 2"),
-        (lambda reply: reply._replace(answered=~reply.answered), "decisions that rounding does not explain"),
-        (lambda reply: reply._replace(label=reply.label[:-1]), "labels for"),
+        (lambda output: output._replace(score=output.score - 2e-4), "a score differs by 2"),
+        (lambda output: output._replace(answered=~output.answered), "decisions that rounding does not explain"),
+        (lambda output: output._replace(label=output.label[:-1]), "labels for"),
     ],
     ids=["label", "probability", "nan", "score", "decision", "fewer"],
 )
-def test_what_differs_is_an_error_in_whatever_batch(decided, size, change, says):
-    with pytest.raises(MachineError, match=f"^file: does not say what the student says: .*{says}.*not written"):
+def test_what_differs_is_an_error_in_whatever_batch(decided, size, change, message):
+    with pytest.raises(MachineError, match=f"^file: differs from the student: .*{message}.*not written"):
         verdict(decided, only_in_batches_of(size, change))
 
 
@@ -68,12 +68,12 @@ def test_a_sample_at_its_threshold_may_be_decided_by_rounding():
     assert wanted.near.nonzero().flatten().tolist() == [5]
 
     def the_other_way(shown):
-        reply = deployed.reply(shown)
+        output = deployed.run(shown)
         fifth = (shown == images()[5]).flatten(1).all(dim=1)
-        return reply._replace(answered=torch.where(fifth, ~wanted.reply.answered[5], reply.answered))
+        return output._replace(answered=torch.where(fifth, ~wanted.output.answered[5], output.answered))
 
-    found = check("file", the_other_way, images(), wanted)
-    assert (found.near_threshold, found.decided_otherwise) == (1, 1)
+    agreement = check("file", the_other_way, images(), wanted)
+    assert (agreement.near_threshold, agreement.decided_otherwise) == (1, 1)
 
 
 def test_some_images_are_spread_over_all():

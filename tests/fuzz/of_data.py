@@ -1,4 +1,4 @@
-"""Images and labels: arrays, folders, CIFAR's and MNIST's own formats, and images to be labeled."""
+"""Images and labels: arrays, folders, CIFAR's and MNIST's own formats, and images to predict."""
 
 import gzip
 import io
@@ -21,6 +21,14 @@ def labels(folder: Path, content: bytes) -> None:
 
     (folder / "labels.npy").write_bytes(content)
     read_labels(folder / "labels.npy", 6)
+
+
+@target(lambda: [b"file,label\na.png,2\nb.png,cat\nc.png,-1\n", b"1\n-1\ncat\n", b'"a\n', b"\xff"])
+def labels_as_text(folder: Path, content: bytes) -> None:
+    from preceptor.data.labels import read_labels
+
+    (folder / "labels.csv").write_bytes(content)
+    read_labels(folder / "labels.csv", 3, ("ant", "cat"))
 
 
 def _npz() -> list[bytes]:
@@ -54,12 +62,6 @@ def image(folder: Path, content: bytes) -> None:
     read_folder(folder / "photos", 8)
 
 
-def _cifar() -> list[bytes]:
-    from tests.data.cifar_pickles import batch
-
-    return [batch(np.zeros((2, 3072), np.uint8), {"fine_labels": [1, 2], "coarse_labels": [0, 0]})]
-
-
 @target(lambda: [b"cat\n dog \n\n", b"\xff"])
 def names_of_classes(folder: Path, content: bytes) -> None:
     _cifar_binary(folder, bytes(3073), content)
@@ -71,24 +73,14 @@ def cifar_binary(folder: Path, content: bytes) -> None:
 
 
 def _cifar_binary(folder: Path, records: bytes, names: bytes) -> None:
-    from preceptor.data.cifar import read_cifar10
+    from preceptor.data.named import read_named
 
     place = folder / "cifar-10-batches-bin"
     place.mkdir()
     for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
         (place / name).write_bytes(records)
     (place / "batches.meta.txt").write_bytes(names)
-    read_cifar10(folder)
-
-
-@target(_cifar)
-def cifar(folder: Path, content: bytes) -> None:
-    from preceptor.data.cifar_python import read_cifar100_python
-
-    (folder / "cifar-100-python").mkdir()
-    for name in ("train", "test"):
-        (folder / "cifar-100-python" / name).write_bytes(content)
-    read_cifar100_python(folder)
+    read_named("cifar10", folder, download=False)
 
 
 @target(
@@ -98,7 +90,7 @@ def cifar(folder: Path, content: bytes) -> None:
     ]
 )
 def idx(folder: Path, content: bytes) -> None:
-    from preceptor.data.idx import read_idx
+    from preceptor.data.official import read_idx
 
     (folder / "file").write_bytes(content)
     read_idx(folder / "file")
@@ -106,7 +98,7 @@ def idx(folder: Path, content: bytes) -> None:
 
 @target(lambda: [gzip.compress(seed, mtime=0) for seed in TARGETS["idx"].seeds()])
 def idx_gzipped(folder: Path, content: bytes) -> None:
-    from preceptor.data.idx import read_idx
+    from preceptor.data.official import read_idx
 
     (folder / "file.gz").write_bytes(content)
     read_idx(folder / "file.gz")
@@ -122,7 +114,7 @@ def _to_label() -> list[bytes]:
 @target(_to_label)
 def to_label(folder: Path, content: bytes) -> None:
     """Images that a student is asked about, as whatever kind of file they are called."""
-    from preceptor.data.images import Form
+    from preceptor.data.images import ImageSpec
     from preceptor.data.sources import open_image_source
     from preceptor.errors import PreceptorError
 
@@ -131,6 +123,6 @@ def to_label(folder: Path, content: bytes) -> None:
         try:
             source = open_image_source(folder / name)
             if len(source) <= 100:
-                list(source.pictures(Form(1, 4, 4)))
+                list(source.images(ImageSpec(1, 4, 4)))
         except PreceptorError:
             continue

@@ -6,26 +6,26 @@ from scipy.special import log_softmax
 
 from preceptor import CrossEntropy, InputError, LabelSmoothedCrossEntropy
 from preceptor.context import is_class
-from tests.strategies import Taught, taught
+from tests.strategies import LogitBatch, logit_batches
 
 
-@given(taught())
-def test_cross_entropy_is_the_negative_log_probability_of_the_label(batch: Taught) -> None:
+@given(logit_batches())
+def test_cross_entropy_is_the_negative_log_probability_of_the_label(batch: LogitBatch) -> None:
     log_q = log_softmax(batch.student.numpy(), axis=1)
     expected = [-row[y] for row, y in zip(log_q, batch.label.tolist(), strict=True)]
     torch.testing.assert_close(CrossEntropy()(batch.student, batch.label), torch.tensor(expected, dtype=torch.float64))
 
 
-@given(taught(), st.floats(0, 1))
-def test_smoothing_is_cross_entropy_with_the_smoothed_target(batch: Taught, eps: float) -> None:
+@given(logit_batches(), st.floats(0, 1))
+def test_smoothing_is_cross_entropy_with_the_smoothed_target(batch: LogitBatch, eps: float) -> None:
     classes = batch.student.shape[1]
     target = (1 - eps) * is_class(batch.student, batch.label) + eps / classes
     expected = -(target * batch.student.log_softmax(dim=1)).sum(dim=1)
     torch.testing.assert_close(LabelSmoothedCrossEntropy(eps)(batch.student, batch.label), expected)
 
 
-@given(taught())
-def test_without_smoothing_it_is_cross_entropy(batch: Taught) -> None:
+@given(logit_batches())
+def test_without_smoothing_it_is_cross_entropy(batch: LogitBatch) -> None:
     plain, smoothed = (loss(batch.student, batch.label) for loss in (CrossEntropy(), LabelSmoothedCrossEntropy(0.0)))
     torch.testing.assert_close(smoothed, plain)
 

@@ -24,6 +24,6 @@ def test_what_the_public_code_minimizes_is_not_since_a_constant_changes_it():
     torch.testing.assert_close(raw_logit_entropy(LOGITS), entropy(LOGITS) - LOGITS.logsumexp(dim=1))
 
 
-def test_the_stage_offers_both():
+def test_the_component_offers_both():
     torch.testing.assert_close(Entropy()(LOGITS, LABEL), entropy(LOGITS))
     torch.testing.assert_close(Entropy(paper_faithful=True)(LOGITS, LABEL), raw_logit_entropy(LOGITS))

@@ -26,11 +26,11 @@ def batch(seed: int, samples: int = 7, classes: int = 4) -> tuple[Tensor, Tensor
 def test_whole_weights_are_rows_that_are_repeated(seed: int) -> None:
     first, second, weight = batch(seed)
     times = weight.long()
-    found = weighted_pearson(first, second, weight)
+    actual = weighted_pearson(first, second, weight)
     for column in range(first.shape[1]):
         rows = [part[:, column].repeat_interleave(times) for part in (first, second)]
-        assert float(found[column]) == pytest.approx(pearsonr(*rows).statistic, abs=1e-6)
-    assert (found.abs() <= 1 + 1e-12).all()
+        assert float(actual[column]) == pytest.approx(pearsonr(*rows).statistic, abs=1e-6)
+    assert (actual.abs() <= 1 + 1e-12).all()
 
 
 @given(seeds, st.sampled_from([1.0, 4.0]))
@@ -50,18 +50,28 @@ def test_rows_without_weight_are_not_there(junk: float) -> None:
     student, teacher, _ = batch(0)
     label = teacher.argmax(dim=1)
     label[4:] = (label[4:] + 1) % 4  # the teacher is wrong about these, and dropped
-    wild = student.clone()
-    wild[4:] = junk * torch.tensor([1.0, -1.0, 1.0, -1.0])
-    wild.requires_grad_()
-    match = build_component("loss", "intra_class")
-    distillation_loss = DistillationLoss(temperature=Fixed(4.0), selection=DropWrong(), loss=match)
-    loss = distillation_loss(wild, teacher, label).total
+    overflowing = student.clone()
+    overflowing[4:] = junk * torch.tensor([1.0, -1.0, 1.0, -1.0])
+    overflowing.requires_grad_()
+    component = build_component("loss", "intra_class")
+    distillation_loss = DistillationLoss(temperature=Fixed(4.0), selection=DropWrong(), loss=component)
+    loss = distillation_loss(overflowing, teacher, label).total
     loss.backward()
-    alone = DistillationLoss(temperature=Fixed(4.0), loss=match)(student[:4], teacher[:4], label[:4]).total
+    alone = DistillationLoss(temperature=Fixed(4.0), loss=component)(student[:4], teacher[:4], label[:4]).total
     torch.testing.assert_close(loss.detach(), alone)
-    assert wild.grad is not None
-    assert (wild.grad[4:] == 0).all()
-    assert wild.grad.isfinite().all()
+    assert overflowing.grad is not None
+    assert (overflowing.grad[4:] == 0).all()
+    assert overflowing.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-7, 1e-5])
+def test_a_student_of_nearly_constant_logits_gets_a_bounded_gradient(spread: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    student = (spread * torch.randn(8, 10, generator=generator)).requires_grad_()
+    target = torch.randn(8, 10, generator=generator).log_softmax(dim=1)
+    intra_class_loss(student, target, 4.0, torch.ones(8)).backward()
+    assert student.grad is not None
+    assert 0 < student.grad.abs().max() < 1e4 / 40 / 10 * 2  # a tenth of a class's, which two classes can share
 
 
 def test_constant_classes_single_rows_and_no_rows_are_finite() -> None:

@@ -88,14 +88,14 @@ def test_float32_stays_close_with_many_classes(soft_rank: SoftRank) -> None:
 
 @both
 def test_ties_share_a_rank(soft_rank: SoftRank) -> None:
-    found = soft_rank(torch.tensor([[1.0, 2.0, 2.0, 4.0], [3.0, 3.0, 3.0, 3.0]]), 0.01)
-    torch.testing.assert_close(found, torch.tensor([[1.0, 2.5, 2.5, 4.0], [2.5, 2.5, 2.5, 2.5]]))
+    actual = soft_rank(torch.tensor([[1.0, 2.0, 2.0, 4.0], [3.0, 3.0, 3.0, 3.0]]), 0.01)
+    torch.testing.assert_close(actual, torch.tensor([[1.0, 2.5, 2.5, 4.0], [2.5, 2.5, 2.5, 2.5]]))
 
 
 @both
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_ranked_in_float32(soft_rank: SoftRank, dtype: torch.dtype) -> None:
     values = rows(7, classes=60).to(dtype)
-    found = soft_rank(values, 1 / 60)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, soft_rank(values.float(), 1 / 60))
+    actual = soft_rank(values, 1 / 60)
+    assert actual.dtype == torch.float32
+    assert torch.equal(actual, soft_rank(values.float(), 1 / 60))

@@ -6,32 +6,32 @@ from scipy.special import softmax
 
 from preceptor import DistillationLoss, Fixed, LabelSmoothing, SquaredErrorLogits, SquaredErrorProbs
 from preceptor.losses import squared_error_logits, squared_error_probs
-from tests.strategies import Taught, taught, temperatures
+from tests.strategies import LogitBatch, logit_batches, temperatures
 
 
-@given(taught())
-def test_on_logits_it_is_the_mean_over_classes(batch: Taught) -> None:
+@given(logit_batches())
+def test_on_logits_it_is_the_mean_over_classes(batch: LogitBatch) -> None:
     expected = np.mean((batch.student.numpy() - batch.teacher.numpy()) ** 2, axis=1)
     torch.testing.assert_close(squared_error_logits(batch.student, batch.teacher), torch.from_numpy(expected))
 
 
-@given(taught(), temperatures)
-def test_on_probabilities_it_is_the_mean_over_classes(batch: Taught, temperature: float) -> None:
+@given(logit_batches(), temperatures)
+def test_on_probabilities_it_is_the_mean_over_classes(batch: LogitBatch, temperature: float) -> None:
     p, q = (softmax(logits.numpy() / temperature, axis=1) for logits in (batch.teacher, batch.student))
-    found = squared_error_probs(batch.student, batch.outputs(temperature).logits, temperature)
-    torch.testing.assert_close(found, torch.from_numpy(((p - q) ** 2).mean(axis=1)))
+    actual = squared_error_probs(batch.student, batch.outputs(temperature).logits, temperature)
+    torch.testing.assert_close(actual, torch.from_numpy(((p - q) ** 2).mean(axis=1)))
 
 
-@given(taught(), temperatures)
-def test_on_probabilities_it_is_bounded(batch: Taught, temperature: float) -> None:
-    found = squared_error_probs(batch.student, batch.outputs(temperature).logits, temperature)
-    assert (found >= 0).all()
-    assert (found <= 2 / batch.teacher.shape[1] + 1e-12).all()
+@given(logit_batches(), temperatures)
+def test_on_probabilities_it_is_bounded(batch: LogitBatch, temperature: float) -> None:
+    actual = squared_error_probs(batch.student, batch.outputs(temperature).logits, temperature)
+    assert (actual >= 0).all()
+    assert (actual <= 2 / batch.teacher.shape[1] + 1e-12).all()
 
 
-@given(taught(), st.floats(0.5, 10))
+@given(logit_batches(), st.floats(0.5, 10))
 def test_a_constant_added_to_the_student_shows_on_logits_and_not_on_probabilities(
-    batch: Taught, constant: float
+    batch: LogitBatch, constant: float
 ) -> None:
     moved = squared_error_logits(batch.teacher + constant, batch.teacher)
     torch.testing.assert_close(moved, torch.full_like(moved, constant**2))
@@ -41,15 +41,15 @@ def test_a_constant_added_to_the_student_shows_on_logits_and_not_on_probabilitie
     torch.testing.assert_close(after, before)
 
 
-@given(taught(), temperatures)
-def test_uncorrected_logits_reach_the_match_bit_for_bit_at_any_temperature(batch: Taught, temperature: float) -> None:
+@given(logit_batches(), temperatures)
+def test_uncorrected_logits_reach_the_loss_at_any_temperature(batch: LogitBatch, temperature: float) -> None:
     loss = DistillationLoss(correction=LabelSmoothing(), temperature=Fixed(temperature), loss=SquaredErrorLogits())
     total = loss(batch.student, batch.teacher, batch.teacher_class).total
     assert torch.equal(total, squared_error_logits(batch.student, batch.teacher).sum() / len(batch.label))
 
 
-@given(taught(largest=10.0), temperatures)
-def test_corrected_logits_soften_to_the_corrected_probabilities(batch: Taught, temperature: float) -> None:
+@given(logit_batches(largest=10.0), temperatures)
+def test_corrected_logits_soften_to_the_corrected_probabilities(batch: LogitBatch, temperature: float) -> None:
     loss = DistillationLoss(correction=LabelSmoothing(), temperature=Fixed(temperature), loss=SquaredErrorLogits())
     audit = loss(batch.student, batch.teacher, batch.label).audit
     assert audit is not None

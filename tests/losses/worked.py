@@ -1,4 +1,4 @@
-"""The worked numbers of the matches: plain distillation, and correlations of values and of ranks."""
+"""The worked numbers of the losses: plain distillation, and correlations of values and of ranks."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -41,9 +41,9 @@ def plain_distillation(vector: Vector) -> None:
 
 @checks("cm.zscore")
 def standardised(vector: Vector) -> None:
-    found, classes = z_score(doubles([vector["x"]])), len(vector["x"])
-    same(found, [vector["unbiased"]])
-    same(found * (classes / (classes - 1)) ** 0.5, [vector["population"]])
+    actual, classes = z_score(doubles([vector["x"]])), len(vector["x"])
+    same(actual, [vector["unbiased"]])
+    same(actual * (classes / (classes - 1)) ** 0.5, [vector["population"]])
 
 
 @checks("cm.pearson")

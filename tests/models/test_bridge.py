@@ -66,6 +66,12 @@ def test_grey_images_do_not_go_into_torchvision(torchvision):
     assert torchvision.asked == []
 
 
+def test_a_name_of_pretrained_weights_is_refused_rather_than_started_at_random(timm):
+    with pytest.raises(InputError, match=r"'a1_in1k' names pretrained weights, .*; use timm:resnet18$"):
+        build_model("timm:resnet18.a1_in1k", channels=3, classes=7)
+    assert timm.asked == []
+
+
 @pytest.mark.usefixtures("timm", "torchvision")
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_an_unknown_model_is_offered_the_nearest(library):

@@ -55,17 +55,17 @@ def test_an_unknown_name_is_offered_the_nearest(given, offered):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
-    [("resnet21", r"6n\+2"), ("resnet8x0", "width 0"), ("convnet0", "width 0"), ("convnet-3", "unknown")],
+    ("name", "message"),
+    [("resnet21", r"6n\+2"), ("resnet8x0", "width is 0"), ("convnet0", "width is 0"), ("convnet-3", "unknown")],
 )
-def test_impossible_sizes(name, told):
-    with pytest.raises(InputError, match=told):
+def test_impossible_sizes(name, message):
+    with pytest.raises(InputError, match=message):
         build_model(name, channels=3, classes=10)
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(0, 10), (3, 0), (-1, 2)])
 def test_channels_and_classes_are_checked(channels, classes):
-    with pytest.raises(InputError, match=f"got {channels} and {classes}"):
+    with pytest.raises(InputError, match=f"channels is {channels} and classes {classes}; expected"):
         build_model("convnet4", channels=channels, classes=classes)
 
 

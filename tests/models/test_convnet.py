@@ -48,5 +48,5 @@ def test_learns_digits():
 
 
 def test_a_width_below_one_is_refused():
-    with pytest.raises(InputError, match="width 0"):
+    with pytest.raises(InputError, match="width is 0"):
         ConvNet(0)

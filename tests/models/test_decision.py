@@ -64,10 +64,10 @@ def changed(decision, **changes):
 
 
 @pytest.mark.parametrize(
-    ("key", "content", "told"),
+    ("key", "content", "message"),
     [
-        ("decision", changed(ONE, class_thresholds=[0.5, 0.5, 0.5]), "threshold or class_thresholds, and not both"),
-        ("decision", changed(ONE, threshold=None), "give threshold or class_thresholds"),
+        ("decision", changed(ONE, class_thresholds=[0.5, 0.5, 0.5]), "expected either threshold or class_thresholds"),
+        ("decision", changed(ONE, threshold=None), "expected either threshold or class_thresholds"),
         ("decision", changed(ONE, joint=True), "joint goes with class_thresholds"),
         ("decision", changed(BY_CLASS, class_thresholds=[0.5, 0.5]), "2 class_thresholds for 3 classes"),
         ("decision", changed(ONE, threshold="NaN"), "finite number"),
@@ -83,11 +83,11 @@ def changed(decision, **changes):
         ("sets", changed(SETS, penalty=-1), "greater than or equal to 0"),
     ],
 )
-def test_a_decision_that_cannot_be_is_refused_with_its_place(folder, key, content, told):
+def test_a_decision_that_cannot_be_is_refused_with_its_place(folder, key, content, message):
     card = json.loads((folder / "student.json").read_text()) | {key: content}
     (folder / "student.json").write_text(json.dumps(card))
     with pytest.raises(InputError) as caught:
         load_student(folder)
     assert str(folder / "student.json") in str(caught.value)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -177,16 +177,16 @@ def test_every_weight_learns(depth):
 
 @pytest.mark.parametrize("depth", [0, 1, 20, 49, 151, -18])
 def test_another_depth_is_told_the_possible_ones(depth):
-    with pytest.raises(InputError, match=rf"depth {depth}: the depth is one of 18, 34, 50, 101, 152;.*resnet20"):
+    with pytest.raises(InputError, match=rf"depth is {depth}; expected one of 18, 34, 50, 101, 152;.*resnet20"):
         ImagenetResNet(depth)
 
 
 def test_names_do_not_clash_with_the_networks_for_cifar():
     assert isinstance(build_model("imagenet-resnet18", channels=1, classes=2), ImagenetResNet)
     assert isinstance(build_model("resnet20", channels=1, classes=2), CifarResNet)
-    with pytest.raises(InputError, match=r"depth 18: the depth is 6n\+2"):
+    with pytest.raises(InputError, match=r"depth is 18; expected 6n\+2, .*mean imagenet-resnet18 or torchvision:"):
         build_model("resnet18", channels=1, classes=2)
-    with pytest.raises(InputError, match="depth 20: the depth is one of 18"):
+    with pytest.raises(InputError, match="depth is 20; expected one of 18"):
         build_model("imagenet-resnet20", channels=1, classes=2)
 
 

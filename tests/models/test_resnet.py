@@ -117,10 +117,10 @@ def test_initial_weights_follow_kaiming_fan_out():
 
 @pytest.mark.parametrize("depth", [0, 2, 7, 18, 21, -4])
 def test_an_impossible_depth_is_told_the_rule(depth):
-    with pytest.raises(InputError, match=rf"depth {depth}: the depth is 6n\+2, for example 8, 14, 20, 32, 44, 56 or"):
+    with pytest.raises(InputError, match=rf"depth is {depth}; expected 6n\+2, for example 8, 14, 20, 32, 44, 56 or"):
         CifarResNet(depth)
 
 
 def test_a_width_below_one_is_refused():
-    with pytest.raises(InputError, match="width 0"):
+    with pytest.raises(InputError, match="width is 0"):
         CifarResNet(8, 0)

@@ -39,13 +39,13 @@ def folder(tmp_path):
     return tmp_path
 
 
-def refused(folder, *told):
+def refused(folder, *parts):
     with pytest.raises(InputError) as caught:
         load_student(folder)
     message = str(caught.value)
     assert "\n" not in message
-    for words in told:
-        assert words in message
+    for part in parts:
+        assert part in message
     return message
 
 
@@ -70,6 +70,30 @@ def test_the_folder_holds_two_plain_files(folder):
     assert sorted(path.name for path in folder.iterdir()) == ["student.json", "student.safetensors"]
     assert json.loads((folder / "student.json").read_text(encoding="utf-8"))["class_names"] == list(CARD.class_names)
     assert load_file(folder / "student.safetensors").keys() == trained_network().state_dict().keys()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_the_prefix_of_a_wrapper_is_taken_off(folder, prefix):
+    expected = load_file(folder / "student.safetensors")
+    save_file({f"{prefix}{name}": tensor for name, tensor in expected.items()}, folder / "student.safetensors")
+    with pytest.warns(UserWarning, match=f"took '{prefix}' off the name of every weight"):
+        network, _ = load_student(folder)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("wrapped", [torch.nn.DataParallel, torch.compile])
+def test_a_wrapped_network_is_saved_without_the_prefix(tmp_path, wrapped):
+    network = trained_network()
+    save_student(tmp_path, wrapped(network), CARD)
+    loaded, _ = load_student(tmp_path)
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+
+
+def test_a_prefix_of_some_weights_is_unexpected(folder):
+    tensors = load_file(folder / "student.safetensors")
+    tensors["module.head.bias"] = tensors.pop("head.bias")
+    save_file(tensors, folder / "student.safetensors")
+    refused(folder, "missing: head.bias", "unexpected: module.head.bias")
 
 
 def test_notes_may_be_left_out(folder):
@@ -148,7 +172,7 @@ def test_a_card_that_is_not_json(folder, content):
 
 def test_a_card_that_is_not_an_object(folder):
     (folder / "student.json").write_text("[1]")
-    refused(folder, "student.json: expected a JSON object, found list")
+    refused(folder, "student.json: is a JSON list; expected an object")
 
 
 def test_an_unknown_key_is_offered_the_nearest(folder):
@@ -157,7 +181,7 @@ def test_an_unknown_key_is_offered_the_nearest(folder):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "part"),
     [
         ("classes", "many", "classes"),
         ("classes", 0, "classes"),
@@ -173,9 +197,9 @@ def test_an_unknown_key_is_offered_the_nearest(folder):
         ("notes", {"epochs": 3}, "notes"),
     ],
 )
-def test_a_wrong_value_is_named(folder, key, value, told):
+def test_a_wrong_value_is_named(folder, key, value, part):
     change_card(folder, **{key: value})
-    refused(folder, str(folder / "student.json"), told)
+    refused(folder, str(folder / "student.json"), part)
 
 
 def test_a_missing_key_is_named(folder):
@@ -185,10 +209,10 @@ def test_a_missing_key_is_named(folder):
     refused(folder, "student.json", "std", "required")
 
 
-@pytest.mark.parametrize(("name", "told"), [("convnt2", "did you mean 'convnet"), ("resnet9", "6n+2")])
-def test_an_architecture_that_does_not_exist(folder, name, told):
+@pytest.mark.parametrize(("name", "part"), [("convnt2", "did you mean 'convnet"), ("resnet9", "6n+2")])
+def test_an_architecture_that_does_not_exist(folder, name, part):
     change_card(folder, architecture=name)
-    refused(folder, "student.json", told)
+    refused(folder, "student.json", part)
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.6, 0.999])
@@ -206,11 +230,11 @@ class Bomb:
         return Path.touch, (self.target,)
 
 
-@pytest.mark.parametrize("training", [0, 2, 4, 5])
-def test_a_pickle_is_never_opened(folder, training):
-    bomb = pickle.dumps(Bomb(folder / "exploded"), training=training)
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_pickle_is_never_opened(folder, protocol):
+    bomb = pickle.dumps(Bomb(folder / "exploded"), protocol=protocol)
     (folder / "student.safetensors").write_bytes(bomb)
-    refused(folder, "student.safetensors", "not a whole safetensors file" if training == 0 else "a pickle")
+    refused(folder, "student.safetensors", "not a whole safetensors file" if protocol == 0 else "a pickle")
     assert not (folder / "exploded").exists()
 
 

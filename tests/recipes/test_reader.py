@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from preceptor import DistillationLoss, InputError, LabelRevision, LabelSmoothing, recipe, recipe_names
 from preceptor.recipes import Recipe, read_recipe
 from tests.examples import ready, suited
-from tests.strategies import Taught, taught
+from tests.strategies import LogitBatch, logit_batches
 
 TERM = "terms:\n  kl: {loss: kl}\n"
 
@@ -28,7 +28,7 @@ def test_the_recipes_of_this_version_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_says_what_it_is_and_teaches(name: str) -> None:
+def test_every_recipe_is_described_and_trains(name: str) -> None:
     content = read_recipe(name)
     assert content.about
     assert content.paper
@@ -55,8 +55,8 @@ def test_every_recipe_but_those_of_labels_alone_needs_its_teacher(name: str) -> 
     assert DistillationLoss(**recipe(name)).uses_teacher == (name not in ("none", "gambler", "self-adaptive"))
 
 
-@given(taught(largest=8.0))
-def test_the_formulas_of_the_plain_recipes(batch: Taught) -> None:
+@given(logit_batches(largest=8.0))
+def test_the_formulas_of_the_plain_recipes(batch: LogitBatch) -> None:
     z, t, y = batch.student, batch.teacher, batch.label
     ce = F.cross_entropy(z, y, reduction="none")
     kl = 16 * F.kl_div((z / 4).log_softmax(1), batch.outputs(4.0).logits, reduction="none", log_target=True).sum(dim=1)
@@ -70,8 +70,8 @@ def test_the_formulas_of_the_plain_recipes(batch: Taught) -> None:
         torch.testing.assert_close(DistillationLoss(**recipe(name))(z, t, y).total, total)
 
 
-@given(taught(largest=8.0))
-def test_a_teacher_that_is_always_right_makes_every_correction_plain(batch: Taught) -> None:
+@given(logit_batches(largest=8.0))
+def test_a_teacher_that_is_always_right_makes_every_correction_plain(batch: LogitBatch) -> None:
     arguments = batch.student, batch.teacher, batch.teacher_class
     kd = DistillationLoss(**recipe("kd"))(*arguments)
     for name in ("label-revision-kl", "drop-wrong"):
@@ -80,7 +80,7 @@ def test_a_teacher_that_is_always_right_makes_every_correction_plain(batch: Taug
         torch.testing.assert_close(DistillationLoss(**recipe(name))(*arguments).total, kd["kl"] / 0.9)
 
 
-def test_overrides_reach_stages_terms_and_their_options() -> None:
+def test_overrides_reach_components_terms_and_their_options() -> None:
     parts = recipe("label-revision-kl", {"correction.eta": 0.5, "terms.kl.weight": 2, "temperature.temperature": 1})
     assert parts["correction"] == LabelRevision(eta=0.5)
     assert parts["terms"]["kl"].weight == 2
@@ -102,7 +102,7 @@ def test_an_override_does_not_last() -> None:
 
 
 def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
-    path = written(tmp_path, "select: drop_wrong\n" + TERM)
+    path = written(tmp_path, "selection: drop_wrong\n" + TERM)
     for name in (path, str(path)):
         parts = recipe(name)
         assert (parts["correction"], parts["temperature"]) == (None, None)
@@ -114,28 +114,28 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
     [
         ("label-revison", {}, "unknown recipe 'label-revison': did you mean 'label-revision'"),
         ("../secrets", {}, "unknown recipe '../secrets'"),
-        ("kd", {"temperature": 4}, "unknown key in recipe kd 'temperature': .*known: about, correct, paper, select"),
+        ("kd", {"temper": 4}, "unknown key in recipe kd 'temper': .*known: about, correction, paper, selection"),
         ("kd", {"termz.kl.weight": 1}, "unknown key in recipe kd 'termz': did you mean 'terms'"),
         ("kd", {"terms.kl.wieght": 1}, "unknown key in recipe kd 'wieght': did you mean 'weight'"),
         ("kd", {"terms.kl.weight": "big"}, r"recipe kd: terms\.kl\.weight: .*given: 'big'"),
-        ("kd", {"terms.kl.label_loss": "cross_entropy"}, "a term has either match or truth"),
-        ("kd", {"terms.new.weight": 1}, "a term has either match or truth"),
+        ("kd", {"terms.kl.label_loss": "cross_entropy"}, "a term has either loss or label_loss"),
+        ("kd", {"terms.new.weight": 1}, "a term has either loss or label_loss"),
         ("kd", {"terms.kl.where": "wrnog"}, "unknown group of samples in 'where' 'wrnog': did you mean 'wrong'"),
         ("kd", {"terms.kl.where": "selected"}, "nothing selects"),
         ("kd", {"terms.kl.reduction": "mean"}, r"terms\.kl\.reduction: Input should be 'batch' or 'where'"),
-        ("kd", {"terms.kl.loss": "kll"}, "unknown match component 'kll': did you mean 'kl'"),
+        ("kd", {"terms.kl.loss": "kll"}, "unknown loss component 'kll': did you mean 'kl'"),
         (
             "kd",
             {"terms.kl.loss.squared": True},
-            "unknown option of match component 'kl' 'squared': .*temperature_squared",
+            "unknown option of loss component 'kl' 'squared': .*temperature_squared",
         ),
         (
             "kd",
             {"correction": "label_revison"},
-            "unknown correct component 'label_revison': did you mean 'label_revision'",
+            "unknown correction component 'label_revison': did you mean 'label_revision'",
         ),
-        ("kd", {"correction": "label_revision", "correction.eta": 1.5}, "eta = 1.5: must be at least 0 and below 1"),
-        ("kd", {"correction": 3}, "recipe kd: correct: "),
+        ("kd", {"correction": "label_revision", "correction.eta": 1.5}, "eta = 1.5: expected at least 0 and below 1"),
+        ("kd", {"correction": 3}, "recipe kd: correction: "),
         ("kd", {"temperature.temperature": "hot"}, r"fixed\.temperature = 'hot': input should be a valid number"),
         ("kd", {"terms": {}}, "recipe kd: terms: .*at least 1 item"),
     ],
@@ -151,11 +151,11 @@ def test_what_does_not_fit_is_one_clear_line(name: str, overrides: dict[str, Any
     [
         (TERM + TERM, "key 'terms' is given twice"),
         ("terms:\n  kl: {loss: kl}\n  kl: {loss: kl}\n", "key 'kl' is given twice"),
-        ("corect: probability_shift\n" + TERM, "did you mean 'correct'"),
+        ("corect: probability_shift\n" + TERM, "did you mean 'correction'"),
         ("about: nothing to learn\n", "terms: Field required"),
         ("terms: kl\n", "terms: Input should be a valid dictionary"),
         ("terms:\n  kl: kl\n", r"terms\.kl: Input should be a valid dictionary"),
-        ("terms:\n  kl: {loss: {eta: 1}}\n", r"terms\.kl\.match\.component: Field required"),
+        ("terms:\n  kl: {loss: {eta: 1}}\n", r"terms\.kl\.loss\.name: Field required"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -11,12 +11,12 @@ from preceptor.models import load_student
 from tests.classroom import digits
 
 
-def rows_file(teacher: Path, path: Path, says: str = "logits") -> Path:
-    """What it says of each training image, as it is."""
+def rows_file(teacher: Path, path: Path, output: str = "logits") -> Path:
+    """Its outputs for each training image, as it is."""
     network, card = load_student(teacher)
     with torch.no_grad():
         logits = network(card.normalization()(digits().train.images))
-    np.save(path, (logits.softmax(dim=1) if says == "probabilities" else logits).numpy())
+    np.save(path, (logits.softmax(dim=1) if output == "probabilities" else logits).numpy())
     return path
 
 

@@ -170,4 +170,3 @@ def test_keys_of_teacher_and_bank_by_override():
 def test_a_configuration_cannot_be_changed_once_checked():
     with pytest.raises(ValueError, match="frozen"):
         resolve({}).seed = 3  # type: ignore[misc]
-

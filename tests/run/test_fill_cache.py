@@ -1,15 +1,16 @@
-"""Banks planned and filled ahead."""
+"""Caches planned and filled ahead."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from preceptor.data import hold_out
 from preceptor.errors import InputError, MachineError
 from preceptor.models import load_student
-from preceptor.run import fill_cache, resolve
+from preceptor.run import resolve
 from preceptor.run.fill_cache import fill_cache, plan_cache
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import open_readonly
@@ -17,99 +18,99 @@ from tests.classroom import digits
 from tests.run.kinds import rows_file
 
 IMAGES = len(digits().train)
-CELLS = IMAGES * 9
+ENTRIES = IMAGES * 9
 
 
-def settings(tmp_path: Path, **given: Any) -> Any:
-    return resolve({"recipe": "kd", "cache": tmp_path / "cache", "device": "cpu", "precision": "fp32", **given})
+def settings(tmp_path: Path, **changes: Any) -> Any:
+    return resolve({"recipe": "kd", "cache": tmp_path / "cache", "device": "cpu", "precision": "fp32", **changes})
 
 
 def test_a_plan_writes_nothing_and_is_what_the_files_come_to(teacher: Path, tmp_path: Path) -> None:
     planned = plan_cache(settings(tmp_path))
     assert not (tmp_path / "cache").exists()
-    assert (planned.plan.samples, planned.plan.views, planned.plan.cells) == (IMAGES, 9, CELLS)
+    assert (planned.layout.samples, planned.layout.views, planned.layout.entries) == (IMAGES, 9, ENTRIES)
     assert planned.filled == 0
     assert planned.free_bytes > 0
     fill_cache(settings(tmp_path, teacher=teacher))
-    files = (tmp_path / "cache").glob("shard-*.bin")
-    assert sum(path.stat().st_size for path in files) == planned.plan.bytes
-    assert plan_cache(settings(tmp_path)).filled == CELLS
+    files = (tmp_path / "cache").glob("*.bin")
+    assert sum(path.stat().st_size for path in files) == planned.layout.bytes
+    assert plan_cache(settings(tmp_path)).filled == ENTRIES
 
 
 def test_a_plan_of_fewer_logits_and_of_more_features(teacher: Path, tmp_path: Path) -> None:
-    whole = plan_cache(settings(tmp_path)).plan.cell_bytes
-    assert plan_cache(settings(tmp_path, cache_top_k=2)).plan.cell_bytes < whole
+    whole = plan_cache(settings(tmp_path)).layout.entry_bytes
+    assert plan_cache(settings(tmp_path, cache_top_k=2)).layout.entry_bytes < whole
     more = plan_cache(settings(tmp_path, teacher=teacher), features=True)
     assert more.layout.features == load_student(teacher)[0].head.in_features  # type: ignore[union-attr]
-    assert more.plan.cell_bytes >= whole + 2 * more.layout.features
-    assert plan_cache(settings(tmp_path, augment=False)).plan.cells == IMAGES
+    assert more.layout.entry_bytes >= whole + 2 * more.layout.features
+    assert plan_cache(settings(tmp_path, augment=False)).layout.entries == IMAGES
     with pytest.raises(InputError, match="only a network tells how many it has: give --teacher"):
         plan_cache(settings(tmp_path), features=True)
 
 
-def test_a_plan_of_another_bank_than_the_one_there(teacher: Path, tmp_path: Path) -> None:
+def test_a_plan_of_another_cache_than_the_existing_one(teacher: Path, tmp_path: Path) -> None:
     fill_cache(settings(tmp_path, teacher=teacher, train_images=20), trained_on_only=True)
     with pytest.raises(InputError, match="top 2 of 10"):
         plan_cache(settings(tmp_path, cache_top_k=2))
-    with pytest.raises(InputError, match="made with other view rule"):
+    with pytest.raises(InputError, match="made with other augmentation"):
         plan_cache(settings(tmp_path, augment=False))
 
 
-def test_it_is_full_and_says_what_the_teacher_says(teacher: Path, tmp_path: Path) -> None:
+def test_it_is_full_of_the_teachers_logits(teacher: Path, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
     done = fill_cache(settings(tmp_path, teacher=teacher), progress=lambda *step: steps.append(step))
-    assert done.asked == done.info.filled == CELLS
-    assert (steps[0], steps[-1]) == ((0, CELLS), (CELLS, CELLS))
+    assert done.queries == done.info.filled == ENTRIES
+    assert (steps[0], steps[-1]) == ((0, ENTRIES), (ENTRIES, ENTRIES))
     assert [step[0] for step in steps] == sorted(step[0] for step in steps)
-    assert (done.teacher, done.info.fingerprint.precision) == ("network", "fp32")
+    assert (done.teacher, done.info.key.precision) == ("network", "fp32")
     network, card = load_student(teacher)
     index = torch.arange(0, IMAGES, 7)
-    rule = digits().augmentation
-    view = index % rule.count
+    views = digits().augmentation
+    view = index % views.count
     kept = open_readonly(tmp_path / "cache").lookup(index, view)
     with torch.no_grad():
-        said = network(card.normalization()(rule.apply(digits().train.images[index], view)))
+        logits = network(card.normalization()(views.apply(digits().train.images[index], view)))
     assert kept.known.all()
-    torch.testing.assert_close(kept.logits, said, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(kept.logits, logits, rtol=2e-3, atol=2e-3)
 
 
 def test_filling_again_asks_nothing(teacher: Path, tmp_path: Path) -> None:
     fill_cache(settings(tmp_path, teacher=teacher))
-    assert fill_cache(settings(tmp_path, teacher=teacher)).asked == 0
+    assert fill_cache(settings(tmp_path, teacher=teacher)).queries == 0
 
 
-def test_what_is_trained_on_alone(teacher: Path, tmp_path: Path) -> None:
+def test_only_what_is_trained_on(teacher: Path, tmp_path: Path) -> None:
     config = settings(tmp_path, teacher=teacher, validation=0.3)
     trained_on, held_out = hold_out(digits().train.labels, 0.3, 0)
     first: list[tuple[int, int]] = []
     done = fill_cache(config, trained_on_only=True, progress=lambda *step: first.append(step))
-    assert done.asked == len(trained_on) * 9
-    assert first[0] == (0, done.asked)
+    assert done.queries == len(trained_on) * 9
+    assert first[0] == (0, done.queries)
     cache = open_readonly(tmp_path / "cache")
     zeros = torch.zeros(1, dtype=torch.int64)
     assert cache.lookup(trained_on, zeros.expand(len(trained_on))).known.all()
     assert not cache.lookup(held_out, zeros.expand(len(held_out))).known.any()
-    assert fill_cache(config).asked == len(held_out) * 9
+    assert fill_cache(config).queries == len(held_out) * 9
 
 
-def test_broken_off_it_goes_on_where_it_was(teacher: Path, tmp_path: Path) -> None:
-    def break_off(done: int, total: int) -> None:
+def test_interrupted_it_goes_on_where_it_was(teacher: Path, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
         if done >= 2000:
             raise KeyboardInterrupt
 
     config = settings(tmp_path, teacher=teacher)
     with pytest.raises(KeyboardInterrupt):
-        fill_cache(config, progress=break_off)
-    kept = open_readonly(tmp_path / "cache").store.count()
-    assert 2000 <= kept < CELLS
-    assert fill_cache(config).asked == CELLS - kept
+        fill_cache(config, progress=interrupt)
+    kept = open_readonly(tmp_path / "cache").count
+    assert 2000 <= kept < ENTRIES
+    assert fill_cache(config).queries == ENTRIES - kept
 
 
 def test_features_are_kept_beside_the_logits(teacher: Path, tmp_path: Path) -> None:
     fill_cache(settings(tmp_path, teacher=teacher, train_images=30), features=True, trained_on_only=True)
     cache = open_readonly(tmp_path / "cache")
     head = load_student(teacher)[0].head
-    index, view = (torch.from_numpy(part) for part in divmod(cache.store.filled(0), 9))
+    index, view = (torch.from_numpy(part) for part in np.divmod(cache.store.filled(0), 9))
     kept = cache.lookup(index, view)
     assert kept.features is not None
     torch.testing.assert_close(head(kept.features), kept.logits, rtol=5e-3, atol=5e-3)  # type: ignore[operator]
@@ -117,7 +118,7 @@ def test_features_are_kept_beside_the_logits(teacher: Path, tmp_path: Path) -> N
 
 def test_a_long_filling_is_compiled(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr("preceptor.run.teaching.compiling_pays", lambda role, **given: asked.append(given) or True)
+    monkeypatch.setattr("preceptor.run.cache_plan.compiling_pays", lambda role, **facts: asked.append(facts) or True)
     fast, made = NetworkTeacher.fast, []
 
     def spy(self: NetworkTeacher, **options: Any) -> NetworkTeacher:
@@ -127,31 +128,19 @@ def test_a_long_filling_is_compiled(teacher: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(NetworkTeacher, "fast", spy)
     fill_cache(settings(tmp_path, teacher=teacher))
     assert made[-1] == (True, 256)
-    assert asked[0]["steps"] == -(-CELLS // 256)
+    assert asked[0]["steps"] == -(-ENTRIES // 256)
     fill_cache(settings(tmp_path, teacher=teacher))
     assert made[-1][0] is False
     assert len(asked) == 1
 
 
-def test_what_cannot_be_filled(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_filled(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="no teacher to fill the cache from: give --teacher"):
         fill_cache(settings(tmp_path))
-    rows = rows_file(teacher, tmp_path / "said.npy")
-    with pytest.raises(InputError, match="already holds all that is said"):
+    rows = rows_file(teacher, tmp_path / "outputs.npy")
+    with pytest.raises(InputError, match="already holds all outputs"):
         fill_cache(settings(tmp_path, teacher=rows, teacher_output="logits"))
     assert not (tmp_path / "cache").exists()
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    with pytest.raises(MachineError, match="GB are to be written"):
+    monkeypatch.setattr("preceptor.teachers.cache.store.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(MachineError, match="MB are needed"):
         fill_cache(settings(tmp_path, teacher=teacher))
-
-
-def test_what_is_missing_is_counted_some_cells_at_a_time(
-    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill_cache(settings(tmp_path, teacher=teacher, train_images=20), trained_on_only=True)
-    monkeypatch.setattr(fill_cache, "CELLS_AT_ONCE", 30)
-    steps: list[tuple[int, int]] = []
-    more = settings(tmp_path, teacher=teacher, train_images=100)
-    done = fill_cache(more, trained_on_only=True, progress=lambda *step: steps.append(step))
-    assert steps[0] == (0, done.asked)
-    assert 80 * 9 <= done.asked <= 100 * 9

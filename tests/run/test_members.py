@@ -53,35 +53,35 @@ def test_a_folder_is_a_run_whatever_it_is_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["teacher.pt", "student.safetensors", "run.yaml", "weights"])
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"anything")
-    told = f"teacher {tmp_path / name}: a file of a kind that cannot teach: give a run folder, FILE.onnx, FILE.npy or"
-    assert refused(tmp_path / name).startswith(told)
+    message = f"teacher {tmp_path / name}: not a kind of file that can teach; expected a run folder, FILE.onnx"
+    assert refused(tmp_path / name).startswith(message)
 
 
-def test_a_bank_in_the_place_of_a_teacher(tmp_path: Path) -> None:
-    of = CacheKey(teacher="t", data="d", normalization={}, views={}, class_names=("a", "b"))
-    open_cache(tmp_path / "cache", of, Layout(samples=2, views=1, classes=2))
+def test_a_cache_in_the_place_of_a_teacher(tmp_path: Path) -> None:
+    key = CacheKey(teacher="t", data="d", normalization={}, views={}, class_names=("a", "b"))
+    open_cache(tmp_path / "cache", key, Layout(samples=2, views=1, classes=2))
     assert refused(tmp_path / "cache") == (
         f"teacher {tmp_path / 'cache'}: holds a cache: give it as --cache, with or without the teacher it is of"
     )
 
 
-def test_what_the_numbers_of_a_file_are_is_asked_for(teacher: Path, tmp_path: Path) -> None:
-    for file in (rows_file(teacher, tmp_path / "said.npy"), onnx_file(teacher, tmp_path / "teacher.onnx")):
-        told = f"{file}: say what its numbers are: --teacher-output logits or --teacher-output probabilities"
-        assert refused(file) == told
-        assert refused(teacher, file) == told
+def test_a_file_needs_teacher_output(teacher: Path, tmp_path: Path) -> None:
+    for file in (rows_file(teacher, tmp_path / "outputs.npy"), onnx_file(teacher, tmp_path / "teacher.onnx")):
+        message = f"{file}: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell"
+        assert refused(file) == message
+        assert refused(teacher, file) == message
 
 
-def test_of_a_network_it_is_not_to_be_said(teacher: Path) -> None:
-    told = refused(teacher, teacher_output="probabilities")
-    assert told.startswith(
-        "teacher_output = probabilities: is for .onnx, .npy and .parquet files; the outputs of a run"
+def test_a_network_refuses_teacher_output(teacher: Path) -> None:
+    message = refused(teacher, teacher_output="probabilities")
+    assert message.startswith(
+        "teacher_output = probabilities: is for .onnx, .npy and .parquet files; a run folder's outputs"
     )
 
 
 def test_a_normalization_is_stated_for_onnx_alone(teacher: Path, tmp_path: Path) -> None:
     stated = {"mean": [0.0], "std": [1.0]}
-    rows = rows_file(teacher, tmp_path / "said.npy")
+    rows = rows_file(teacher, tmp_path / "outputs.npy")
     assert refused(teacher, teacher_normalization=stated).startswith("teacher_normalization: is for .onnx files")
     assert refused(rows, teacher_output="logits", teacher_normalization=stated).startswith("teacher_normalization: is")
 
@@ -93,12 +93,12 @@ def test_an_onnx_file_is_shown_images_as_the_data_set_has_them_unless_stated(tea
     usual = members(file, teacher_output="logits")[0]
     assert usual.normalization == digits().normalization
     torch.testing.assert_close(
-        usual.signal.outputs(images, index, index).logits, network.signal.outputs(images, index, index).logits
+        usual.teacher.outputs(images, index, index).logits, network.teacher.outputs(images, index, index).logits
     )
     stated = members(file, teacher_output="logits", teacher_normalization={"mean": [0.0], "std": [1.0]})[0]
     assert stated.normalization == Normalization((0.0,), (1.0,))
-    said = stated.signal.outputs(images, index, index).logits
-    assert not torch.allclose(said, usual.signal.outputs(images, index, index).logits)
+    logits = stated.teacher.outputs(images, index, index).logits
+    assert not torch.allclose(logits, usual.teacher.outputs(images, index, index).logits)
     assert "give one of each a channel" in refused(
         file, teacher_output="logits", teacher_normalization={"mean": [0.0, 0.0], "std": [1.0]}
     )
@@ -112,13 +112,13 @@ def linear_onnx(path: Path, classes: int = 10, takes: str = "UINT8", external: s
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=proto.FLOAT),
         helper.make_node("Flatten", ["pixels"], ["rows"]),
-        helper.make_node("MatMul", ["rows", "w"], ["said"]),
+        helper.make_node("MatMul", ["rows", "w"], ["logits"]),
     ]
     graph = helper.make_graph(
         nodes,
         "linear",
         [helper.make_tensor_value_info("images", getattr(proto, takes), ["batch", 1, 8, 8])],
-        [helper.make_tensor_value_info("said", proto.FLOAT, None)],
+        [helper.make_tensor_value_info("logits", proto.FLOAT, None)],
         [onnx.numpy_helper.from_array(weight, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -127,31 +127,31 @@ def linear_onnx(path: Path, classes: int = 10, takes: str = "UINT8", external: s
     return path
 
 
-def test_a_graph_that_takes_pixels_is_given_pixels(tmp_path: Path) -> None:
+def test_a_graph_that_takes_pixels_gets_pixels(tmp_path: Path) -> None:
     file = linear_onnx(tmp_path / "linear.onnx")
     assert members(file, teacher_output="logits")[0].normalization is None
-    told = refused(file, teacher_output="logits", teacher_normalization={"mean": [0.5], "std": [0.5]})
-    assert "takes uint8 pixels and normalizes them itself" in told
+    message = refused(file, teacher_output="logits", teacher_normalization={"mean": [0.5], "std": [0.5]})
+    assert "takes uint8 pixels and normalizes them itself" in message
 
 
 def test_a_graph_of_other_classes(tmp_path: Path) -> None:
     file = linear_onnx(tmp_path / "linear.onnx", classes=7)
-    told = f"teacher {file} has 7 classes, digits has 10: the classes must be the same, in the same order"
-    assert refused(file, teacher_output="logits") == told
+    message = f"teacher {file} has 7 classes, digits has 10: the classes must be the same, in the same order"
+    assert refused(file, teacher_output="logits") == message
 
 
 def test_the_fingerprint_of_a_file_is_of_its_bytes_and_what_they_are(teacher: Path, tmp_path: Path) -> None:
-    def of(path: Path, says: str = "logits") -> str:
-        return members(path, teacher_output=says)[0].fingerprint
+    def fingerprint(path: Path, output: str = "logits") -> str:
+        return members(path, teacher_output=output)[0].fingerprint
 
-    rows = rows_file(teacher, tmp_path / "said.npy", "probabilities")
+    rows = rows_file(teacher, tmp_path / "outputs.npy", "probabilities")
     same = Path(shutil.copy(rows, tmp_path / "same.npy"))
-    assert of(rows, "probabilities") == of(same, "probabilities") != of(rows, "logits")
-    assert len(of(rows)) == 64
+    assert fingerprint(rows, "probabilities") == fingerprint(same, "probabilities") != fingerprint(rows, "logits")
+    assert len(fingerprint(rows)) == 64
     changed = np.load(rows)
     changed[5] = changed[6]
     np.save(same, changed)
-    assert of(same) != of(rows)
+    assert fingerprint(same) != fingerprint(rows)
     assert members(teacher)[0].fingerprint == members(Path(shutil.copytree(teacher, tmp_path / "t")))[0].fingerprint
 
 
@@ -169,7 +169,7 @@ def test_weights_beside_an_onnx_file_count_as_well(tmp_path: Path, name: str) ->
 
 
 def test_several_teachers_keep_their_order(teacher: Path, tmp_path: Path) -> None:
-    rows = rows_file(teacher, tmp_path / "said.npy")
-    found = members(rows, teacher, teacher_output="logits")
-    assert [member.kind for member in found] == ["file", "network"]
-    assert [member.path for member in found] == [rows, teacher]
+    rows = rows_file(teacher, tmp_path / "outputs.npy")
+    loaded = members(rows, teacher, teacher_output="logits")
+    assert [member.kind for member in loaded] == ["file", "network"]
+    assert [member.path for member in loaded] == [rows, teacher]

@@ -70,7 +70,7 @@ def test_a_teacher_of_other_classes(tmp_path, changed_teacher):
 def test_a_teacher_of_colour_images(tmp_path, changed_teacher):
     save_file(build_model("convnet4", channels=3, classes=10).state_dict(), changed_teacher / "student.safetensors")
     change_card(changed_teacher, channels=3, mean=[0.5] * 3, std=[0.2] * 3)
-    told = f"teacher {changed_teacher} wants images of 3 channels, digits has 1"
+    told = f"teacher {changed_teacher} takes images of 3 channels, digits has 1"
     refused(tmp_path, told, recipe="kd", teacher=changed_teacher)
 
 
@@ -96,7 +96,7 @@ def test_labels_that_do_not_fit(tmp_path):
     np.save(path, labels[:-1])
     refused(tmp_path, f"{path}: {len(labels) - 1} labels for {len(labels)} training images", train_labels=path)
     np.save(path, np.where(np.arange(len(labels)) == 7, 10, labels))
-    refused(tmp_path, "train label 10 at position 7 is out of range; allowed are 0 to 9, or -1", train_labels=path)
+    refused(tmp_path, "train label 10 at index 7 is out of range; expected 0 to 9, or -1", train_labels=path)
     np.save(path, np.where(labels == 4, 5, labels))
     refused(tmp_path, "no training image of class '4' (label 4)", train_labels=path)
 

@@ -35,7 +35,7 @@ def test_the_scores_lie_with_the_run(chosen: RunResult) -> None:
     assert set(scores.index[best].tolist()) == set(scores.index[scores.selected].tolist())
     assert scores.origin.component == "influence"
     assert scores.origin.held_out > 0
-    expected = {"keep": 0.7, "lowest": False, "damping": 5e-4, "exact_up_to": 4096, "steps": 20}
+    expected = {"keep": 0.7, "ascending": False, "damping": 5e-4, "exact_up_to": 4096, "steps": 20}
     assert scores.origin.options == expected
 
 
@@ -53,7 +53,7 @@ def test_they_are_the_same_under_the_same_seed_and_can_be_used_again(
 def test_another_share_or_direction_of_the_same_scores(chosen: RunResult, teacher: Path, tmp_path: Path) -> None:
     file = chosen.folder / "scores.safetensors"
     lowest = distill(
-        tmp_path / "lowest", teacher, ("recipe.selection.lowest", True), ("recipe.selection.keep", 0.3), scores=file
+        tmp_path / "lowest", teacher, ("recipe.selection.ascending", True), ("recipe.selection.keep", 0.3), scores=file
     )
     assert lowest.taught == 18
     selected, rest = load_scores(lowest.folder / "scores.safetensors"), load_scores(file)

@@ -1,7 +1,6 @@
 """Names that come from a file are names, never markup, never paths, never orders to a terminal."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from preceptor.errors import InputError, MachineError
+from preceptor.errors import InputError
 from preceptor.studies.result import StudyResult
 from preceptor.teachers.cache import Layout
-from preceptor.teachers.cache.layout import MARK_BYTES
-from preceptor.teachers.cache.store import Store
+from preceptor.teachers.cache.store import create_files
 from preceptor.teachers.onnx import weights_beside
 from tests.bad_input.workbench import Workbench, encoded, picture
 from tests.cli.conftest import Command
@@ -96,26 +94,12 @@ def test_a_score_file_steers_no_terminal(tmp_path: Path, preceptor: Command) -> 
     assert "\x1b" not in outcome.out
 
 
-def test_a_bank_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
-    of = {"data": ESCAPE, "views": {ESCAPE: 1}, "class_names": [ESCAPE, "b"], "teacher": ESCAPE, "normalization": {}}
-    card = {"format": 1, "preceptor": "0", "layout": {"samples": 3, "views": 1, "classes": 2}, "fingerprint": of}
-    (tmp_path / "cache.json").write_text(json.dumps(card))
+def test_a_cache_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
+    key = {"data": ESCAPE, "views": {ESCAPE: 1}, "class_names": [ESCAPE, "b"], "teacher": ESCAPE, "normalization": {}}
+    layout = {"samples": 3, "views": 1, "classes": 2}
+    create_files(tmp_path, Layout(**layout))
+    (tmp_path / "cache.json").write_text(json.dumps({"format": 2, "preceptor": "0", "layout": layout, "key": key}))
     outcome = preceptor("cache", tmp_path, "--info")
     assert outcome.code == 0
     assert "\\x1b[2J" in outcome.out
     assert "\x1b" not in outcome.out
-
-
-@pytest.mark.parametrize("name", ["shard-00000.bin", "shard-00000.part", ".lock"])
-def test_a_bank_writes_through_no_link(tmp_path: Path, name: str) -> None:
-    """Of whatever size the file is that it leads to."""
-    layout = Layout(samples=3, views=1, classes=2)
-    mine, folder = tmp_path / "mine", tmp_path / "cache"
-    before = b"\0" * layout.cells * (MARK_BYTES + layout.record.itemsize)
-    mine.write_bytes(before)
-    folder.mkdir()
-    (folder / name).symlink_to(mine)
-    with suppress(InputError, MachineError):
-        store = Store(folder, layout, b"seed")
-        store.add(np.arange(3), np.ones(3, layout.record))
-    assert mine.read_bytes() == before

@@ -21,7 +21,7 @@ def made_selection_data(
     unlabeled: bool = False,
     seed: int = 0,
 ) -> SelectionData:
-    """Samples at every other position of the training set, in no order; the teacher gets about two thirds right."""
+    """Samples at every other index of the training set, unsorted; the teacher is right on about two thirds."""
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> Tensor:
@@ -66,7 +66,7 @@ def _at(values: Tensor | None, order: Tensor) -> Tensor | None:
 
 
 def without(selection_data: SelectionData, *, features: bool = False, held_out: bool = False) -> SelectionData:
-    """The same evidence without its features, or without its held-out samples."""
+    """The same selection data without its features, or without its held-out samples."""
     checkpoints = selection_data.checkpoints
     if features:
         checkpoints = tuple(replace(each, train=ModelOutputs(each.train.logits)) for each in checkpoints)

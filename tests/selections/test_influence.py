@@ -1,4 +1,4 @@
-"""Influence against the truth: leave each sample out, train again, and see what that did to the held-out loss."""
+"""Influence against leave-one-out retraining: the true change of the held-out loss without each sample."""
 
 from dataclasses import replace
 from functools import cache
@@ -30,10 +30,10 @@ def probabilities(logits: Array) -> Array:
 def trained(inputs: Array, label: Labels) -> Array:
     """Multinomial logistic regression, mean loss plus DECAY / 2 |W|^2, by Newton's method to machine precision."""
     weights = np.zeros((CLASSES, inputs.shape[1]))
-    truth = np.eye(CLASSES)[label]
+    one_hot = np.eye(CLASSES)[label]
     for _ in range(100):
         p = probabilities(inputs @ weights.T)
-        slope = (p - truth).T @ inputs / len(inputs) + DECAY * weights
+        slope = (p - one_hot).T @ inputs / len(inputs) + DECAY * weights
         if abs(slope).max() < 1e-13:
             return weights
         spread = np.einsum("nc,cd->ncd", p, np.eye(CLASSES)) - np.einsum("nc,nd->ncd", p, p)
@@ -84,9 +84,9 @@ def test_so_does_the_refined_kronecker_inverse() -> None:
 
 
 def test_so_does_the_kronecker_inverse_alone_though_less_well() -> None:
-    found = [agreement(seed, exact_up_to=0, steps=0) for seed in SEEDS]
-    assert np.median(found) >= 0.9
-    assert min(found) >= 0.75
+    actual = [agreement(seed, exact_up_to=0, steps=0) for seed in SEEDS]
+    assert np.median(actual) >= 0.9
+    assert min(actual) >= 0.75
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -112,9 +112,9 @@ def test_flipped_labels_score_lowest(seed: int) -> None:
 def test_every_way_to_invert_agrees_with_its_derivation(has_bias: bool, exact_up_to: int, steps: int) -> None:
     selection_data = made_selection_data(classes=4, dimensions=3, has_bias=has_bias)
     selection_data = replace(selection_data, index=torch.arange(30), size=30)
-    found = influence_scores(selection_data, 0.01, exact_up_to, steps)
+    actual = influence_scores(selection_data, 0.01, exact_up_to, steps)
     expected = derived_influence_scores(as_arrays(selection_data), 0.01, exact_up_to, steps)
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    np.testing.assert_allclose(actual, expected, rtol=1e-8)
 
 
 def test_the_switch_is_at_classes_times_dimensions_with_the_bias() -> None:
@@ -157,20 +157,20 @@ def test_renumbered_classes_change_nothing() -> None:
         ),
     )
     for exact_up_to, steps in ((4096, 0), (0, 0), (0, 3)):
-        found, expected = (influence_scores(given, 0.01, exact_up_to, steps) for given in (renumbered, selection_data))
-        torch.testing.assert_close(found, expected)
+        actual, expected = (influence_scores(given, 0.01, exact_up_to, steps) for given in (renumbered, selection_data))
+        torch.testing.assert_close(actual, expected)
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(InputError, match=r"influence: damping = 0.0: must be above 0"):
+    with pytest.raises(InputError, match=r"influence: damping = 0.0: expected a finite number above 0"):
         Influence(damping=0.0)
     with pytest.raises(InputError, match=r"influence: exact_up_to = -1"):
         Influence(exact_up_to=-1)
-    with pytest.raises(InputError, match=r"influence: steps = -1: must be 0 \(the Kronecker-factored inverse alone\)"):
+    with pytest.raises(InputError, match=r"influence: steps = -1: expected 0 \(the Kronecker-factored inverse alone\)"):
         Influence(steps=-1)
 
 
-def test_the_stage_hands_its_options_on() -> None:
+def test_the_component_hands_its_options_on() -> None:
     selection_data = made_selection_data(classes=4, dimensions=3)
     component = Influence(damping=0.1, exact_up_to=15, steps=2)
     assert torch.equal(component.score(selection_data), influence_scores(selection_data, 0.1, exact_up_to=0, steps=2))

@@ -63,9 +63,9 @@ def test_gradients_are_those_of_automatic_differentiation() -> None:
 
 def test_the_curvature_is_the_dense_sum_over_samples() -> None:
     selection_data = of_four_classes()
-    found = gauss_newton(layer_of(selection_data))
-    np.testing.assert_allclose(found, curvature(as_arrays(selection_data)), atol=1e-13)
-    assert torch.equal(found, found.mT)
+    actual = gauss_newton(layer_of(selection_data))
+    np.testing.assert_allclose(actual, curvature(as_arrays(selection_data)), atol=1e-13)
+    assert torch.equal(actual, actual.mT)
 
 
 def test_the_curvature_is_the_hessian_of_the_loss() -> None:
@@ -104,10 +104,10 @@ def rough_problem() -> tuple[LastLayer, Tensor]:
 
 def test_enough_steps_lead_to_the_exact_solution() -> None:
     samples, target = rough_problem()
-    found, expected = solve_kronecker(samples, target, 5e-4, steps=1000), solve_exact(samples, target, 5e-4)
-    unsolved = curvature_product(samples, found) + 5e-4 * found - target
+    actual, expected = solve_kronecker(samples, target, 5e-4, steps=1000), solve_exact(samples, target, 5e-4)
+    unsolved = curvature_product(samples, actual) + 5e-4 * actual - target
     assert unsolved.norm() <= 1.01e-6 * target.norm()
-    assert (found - expected).norm() <= 1e-5 * expected.norm()
+    assert (actual - expected).norm() <= 1e-5 * expected.norm()
 
 
 @pytest.mark.filterwarnings("ignore:influence. after")
@@ -119,9 +119,9 @@ def test_every_step_comes_closer_to_the_exact_solution_in_the_norm_of_the_curvat
         away = solve_kronecker(samples, target, 5e-4, steps) - exact
         return float((away * (curvature_product(samples, away) + 5e-4 * away)).sum())
 
-    found = [energy(steps) for steps in range(12)]
-    assert all(after < before for before, after in pairwise(found))
-    assert found[-1] < 0.05 * found[0]
+    actual = [energy(steps) for steps in range(12)]
+    assert all(after < before for before, after in pairwise(actual))
+    assert actual[-1] < 0.05 * actual[0]
 
 
 @pytest.mark.filterwarnings("ignore:influence. after")
@@ -141,11 +141,11 @@ def test_steps_end_as_soon_as_little_is_left(monkeypatch: pytest.MonkeyPatch) ->
         return curvature_product(samples, direction)
 
     monkeypatch.setattr(last_layer, "curvature_product", counted)
-    found = solve_kronecker(samples, target, 0.01, steps=10**9)
+    actual = solve_kronecker(samples, target, 0.01, steps=10**9)
     needed = len(products) - 1
     assert 3 < needed <= 16  # in exact arithmetic no more steps than weights
-    assert torch.equal(solve_kronecker(samples, target, 0.01, steps=needed), found)
-    assert not torch.equal(solve_kronecker(samples, target, 0.01, steps=needed - 1), found)
+    assert torch.equal(solve_kronecker(samples, target, 0.01, steps=needed), actual)
+    assert not torch.equal(solve_kronecker(samples, target, 0.01, steps=needed - 1), actual)
 
 
 def test_nothing_to_solve_for_is_solved_by_nothing() -> None:
@@ -177,19 +177,19 @@ def test_it_makes_no_difference_how_many_samples_are_taken_at_a_time(
     samples, target = layer_of(of_four_classes()), mean_gradient(layer_of(of_four_classes(seed=1)))
     expected = solve(samples, target, 0.01), gradient_products(samples, target), gradient_norms(samples)
     monkeypatch.setattr(last_layer, "CHUNK", 7)
-    found = solve(samples, target, 0.01), gradient_products(samples, target), gradient_norms(samples)
-    torch.testing.assert_close(found, expected)
+    actual = solve(samples, target, 0.01), gradient_products(samples, target), gradient_norms(samples)
+    torch.testing.assert_close(actual, expected)
 
 
-def test_single_precision_costs_no_more_than_the_precision_of_the_evidence() -> None:
+def test_single_precision_costs_no_more_than_the_precision_of_the_selection_data() -> None:
     selection_data = of_four_classes()
     train = selection_data.teacher.train
     assert train.features is not None
     single = LastLayer(ModelOutputs(train.logits.float(), train.features.float()), selection_data.label, has_bias=True)
     target = held_out_gradient(selection_data, selection_data.teacher)
     for solve in SOLVERS:
-        found, expected = solve(single, target, 1e-3), solve(layer_of(selection_data), target, 1e-3)
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+        actual, expected = solve(single, target, 1e-3), solve(layer_of(selection_data), target, 1e-3)
+        torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("solve", [solve_exact, partial(solve_kronecker, steps=20)])
@@ -201,7 +201,7 @@ def test_a_curvature_that_cannot_be_inverted_asks_for_more_damping(solve: Solve)
 
 def test_what_the_layer_needs_is_asked_for() -> None:
     selection_data = made_selection_data()
-    with pytest.raises(InputError, match="gather the evidence with features"):
+    with pytest.raises(InputError, match="collect the selection data with features"):
         layer_of(without(selection_data, features=True))
     with pytest.raises(InputError, match=r"label -1 with 3 classes: leave out unlabeled samples"):
         layer_of(made_selection_data(unlabeled=True))
@@ -220,5 +220,5 @@ def test_too_few_steps_are_warned_of_and_enough_are_not(recwarn: pytest.Warnings
     target = mean_gradient(samples)
     solve_kronecker(samples, target, 1e-3, steps=2_000)
     assert not recwarn.list
-    with pytest.warns(UserWarning, match=r"after 1 steps the residual is .* more steps"):
+    with pytest.warns(UserWarning, match=r"after 1 steps the residual is .* raise selection.steps"):
         solve_kronecker(samples, target, 1e-9, steps=1)

@@ -19,9 +19,9 @@ def test_scores_agree_with_their_derivation(name: str, unlabeled: bool) -> None:
         )
         component = build_component("selection", name)
         component.fit(selection_data)
-        found = component.scores[~component.scores.isnan()].double()
+        actual = component.scores[~component.scores.isnan()].double()
         expected = torch.tensor(SELECTIONS[name](as_arrays(selection_data)), dtype=torch.float64)
-        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 def of_logits(logits: list[list[float]], label: list[int], seed: int = 0) -> SelectionData:
@@ -71,18 +71,18 @@ def test_chance_depends_on_the_seed_and_the_number_of_samples_alone() -> None:
 
 
 def test_chance_teaches_as_many_as_any_other_score_and_every_sample_alike() -> None:
-    taught = torch.zeros(10)
+    times_selected = torch.zeros(10)
     for seed in range(400):
         component = Random(keep=0.3)
         component.fit(of_logits([[0.0, 1.0]] * 10, [0] * 10, seed))
         assert component.weight.sum() == 3
-        taught += component.weight
-    assert ((taught / 400 - 0.3).abs() < 4 * (0.3 * 0.7 / 400) ** 0.5).all()
+        times_selected += component.weight
+    assert ((times_selected / 400 - 0.3).abs() < 4 * (0.3 * 0.7 / 400) ** 0.5).all()
 
 
 def test_chance_the_other_way_round_teaches_the_others() -> None:
     selection_data = made_selection_data()
-    high, low = Random(keep=0.5), Random(keep=0.5, lowest=True)
+    high, low = Random(keep=0.5), Random(keep=0.5, ascending=True)
     for component in (high, low):
         component.fit(selection_data)
     assert ((high.weight + low.weight)[selection_data.index] == 1).all()

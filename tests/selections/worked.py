@@ -29,12 +29,12 @@ def influence_of_a_logistic_regression(vector: Vector) -> None:
         torch.arange(n), label, held_out_label, (TeacherSnapshot(1.0, train, held_out),), has_bias=False, size=n
     )
     for exact_up_to, steps in ((4096, 0), (0, 0), (0, 20)):  # one feature: the Kronecker factors are exact
-        found = influence_scores(selection_data, 2 * vector["l2"], exact_up_to, steps)
-        same(-found, vector["I_up_loss"])
-        same(found / n, vector["predicted_val_loss_change_on_removal"])
-    truth = doubles(vector["leave_one_out_true"])
-    assert torch.equal(found.sign(), truth.sign())
-    same(spearmanr(found.round(decimals=9), truth).statistic, 1.0)  # two samples that mirror each other tie in both
+        actual = influence_scores(selection_data, 2 * vector["l2"], exact_up_to, steps)
+        same(-actual, vector["I_up_loss"])
+        same(actual / n, vector["predicted_val_loss_change_on_removal"])
+    left_out = doubles(vector["leave_one_out_true"])
+    assert torch.equal(actual.sign(), left_out.sign())
+    same(spearmanr(actual.round(decimals=9), left_out).statistic, 1.0)  # two samples that mirror each other tie in both
     of_the_one_weight(vector, selection_data)
 
 
@@ -54,5 +54,5 @@ def choice_by_score(vector: Vector) -> None:
     scores = doubles(vector["scores"])
     assert vector["higher_is_distilled"]
     assert keep_mask(scores, vector["ratio"]).tolist() == vector["mask"]
-    assert keep_mask(scores, vector["ratio"], lowest=True).tolist() == vector["mask_lower"]
+    assert keep_mask(scores, vector["ratio"], ascending=True).tolist() == vector["mask_lower"]
     assert sum(vector["mask"]) == vector["k"]

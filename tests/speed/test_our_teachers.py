@@ -37,9 +37,9 @@ def test_the_bank_is_as_large_as_the_data_set_and_full_where_images_are_shown(tm
     with filled_bank(bench, tmp_path) as cache:
         assert cache.layout.samples == TINY.size
         index, view = shown.repeat_interleave(RULE.count), torch.arange(RULE.count).repeat(len(shown))
-        found = cache.recall(index, view)
+        found = cache.lookup(index, view)
         assert bool(found.known.all())
         assert found.logits.isfinite().all()
         assert found.logits.std() > 0.9
         rest = bench.material.positions[CASE.images :]
-        assert not bool(cache.recall(rest, torch.zeros_like(rest)).known.any())
+        assert not bool(cache.lookup(rest, torch.zeros_like(rest)).known.any())

@@ -42,7 +42,7 @@ def test_selections_are_held_against_random_ones_of_their_size():
     study = find_study("data-selection")
     arms = {arm.name: arm for arm in study.arms}
     held = [arm for arm in study.arms if arm.against is not None]
-    assert sorted((arm.overrides["selection.keep"], "selection.lowest" in arm.overrides) for arm in held) == [
+    assert sorted((arm.overrides["selection.keep"], "selection.ascending" in arm.overrides) for arm in held) == [
         (share, lowest) for share in (0.5, 0.7, 0.9) for lowest in (False, True)
     ]
     for arm in held:

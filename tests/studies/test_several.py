@@ -213,7 +213,7 @@ SELECTING = TINY.model_copy(
             Arm(
                 name="worst",
                 recipe="lr-ds",
-                overrides={"selection.keep": 0.5, "selection.lowest": True},
+                overrides={"selection.keep": 0.5, "selection.ascending": True},
                 against="random",
             ),
             Arm(name="random", recipe="lr-ds", overrides={"selection": {"name": "random", "keep": 0.5}}),

@@ -10,7 +10,7 @@ from preceptor.errors import InputError
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.classifier import ClassifierTeacher
 from tests.classroom import digits, few
-from tests.teachers.saying import shown, words
+from tests.teachers.fixed_rows import logits_of, shown
 
 
 def context():
@@ -33,14 +33,14 @@ class Telling:
     [LogisticRegression(max_iter=200), make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))],
     ids=["bare", "pipeline"],
 )
-def test_it_says_what_the_classifier_says(classifier):
+def test_it_returns_what_the_classifier_says(classifier):
     images, rows, labels = context()
     teacher = ClassifierTeacher(classifier.fit(rows, labels))
-    said = teacher.outputs(images[:20], torch.arange(20), torch.zeros(20, dtype=torch.int64)).logits
+    logits = teacher.outputs(images[:20], torch.arange(20), torch.zeros(20, dtype=torch.int64)).logits
     assert isinstance(teacher, Teacher)
     assert teacher.classes == 10
-    assert said.dtype == torch.float32
-    np.testing.assert_allclose(said.softmax(dim=1), classifier.predict_proba(rows[:20]), atol=1e-6)
+    assert logits.dtype == torch.float32
+    np.testing.assert_allclose(logits.softmax(dim=1), classifier.predict_proba(rows[:20]), atol=1e-6)
 
 
 def test_pixels_are_flattened_by_channel_then_row_and_lie_between_0_and_1():
@@ -50,14 +50,14 @@ def test_pixels_are_flattened_by_channel_then_row_and_lie_between_0_and_1():
             return super().predict_proba(X)
 
     classifier = Looking([0, 1], [0.5, 0.5])
-    words(ClassifierTeacher(classifier), n=2, shape=(3, 4, 5))
+    logits_of(ClassifierTeacher(classifier), n=2, shape=(3, 4, 5))
     expected = [[float(pixel) / 255 for pixel in image.flatten()] for image in shown(2, (3, 4, 5))]
     assert classifier.seen.tolist() == expected
 
 
 def test_classes_in_another_order_are_put_right():
-    said = words(ClassifierTeacher(Telling([2, 0, 1], [0.7, 0.1, 0.2])), n=1)
-    assert said.softmax(dim=1)[0].tolist() == pytest.approx([0.1, 0.2, 0.7])
+    logits = logits_of(ClassifierTeacher(Telling([2, 0, 1], [0.7, 0.1, 0.2])), n=1)
+    assert logits.softmax(dim=1)[0].tolist() == pytest.approx([0.1, 0.2, 0.7])
 
 
 @pytest.mark.parametrize("classes", [[0, 1, 3], [1, 2], ["cat", "dog"], [0, 0, 1], [[0, 1], [0, 1]], [0, np.nan]])
@@ -81,7 +81,7 @@ def test_images_of_another_size_are_refused():
     _, rows, labels = context()
     teacher = ClassifierTeacher(LogisticRegression(max_iter=200).fit(rows, labels))
     with pytest.raises(InputError, match=r"cannot take images of 16 values .*expecting 64"):
-        words(teacher)
+        logits_of(teacher)
 
 
 @pytest.mark.parametrize("row", [[0.6, 0.6], [np.nan, 1.0], [-0.5, 1.5]])
@@ -93,4 +93,4 @@ def test_probabilities_that_are_none_are_refused_naming_the_image(row):
 
 def test_an_answer_of_another_shape_is_refused():
     with pytest.raises(InputError, match=r"shape \(3, 2\) for 3 images and 3 classes"):
-        words(ClassifierTeacher(Telling([0, 1, 2], [0.5, 0.5])))
+        logits_of(ClassifierTeacher(Telling([0, 1, 2], [0.5, 0.5])))

@@ -5,7 +5,7 @@ import torch
 from preceptor.errors import InputError
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.file import FileTeacher
-from tests.teachers.saying import shown, words
+from tests.teachers.fixed_rows import logits_of, shown
 
 NAMES = ("cat", "dog", "owl")
 ROWS = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 0.0], [9.0, 8.0, -7.0], [0.0, 0.0, 0.25]])
@@ -16,8 +16,8 @@ def kept(tmp_path, rows=ROWS, name="words.npy"):
     return tmp_path / name
 
 
-def teacher(path, says="logits", images=4, class_names=NAMES):
-    return FileTeacher(path, says=says, images=images, class_names=class_names)
+def teacher(path, output_kind="logits", images=4, class_names=NAMES):
+    return FileTeacher(path, output_kind=output_kind, images=images, class_names=class_names)
 
 
 def refused(path, **options):
@@ -31,43 +31,43 @@ def refused(path, **options):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_it_says_the_row_of_each_image(tmp_path, dtype, order):
+def test_it_returns_the_row_of_each_image(tmp_path, dtype, order):
     from_file = teacher(kept(tmp_path, np.asarray(ROWS.astype(dtype), order=order)))
     index = torch.tensor([3, 0, 3])
-    said = from_file.outputs(shown(3), index, torch.zeros(3, dtype=torch.int64)).logits
+    logits = from_file.outputs(shown(3), index, torch.zeros(3, dtype=torch.int64)).logits
     assert isinstance(from_file, Teacher)
     assert from_file.classes == 3
-    assert said.dtype == torch.float32
-    assert said.tolist() == ROWS[index].tolist()
+    assert logits.dtype == torch.float32
+    assert logits.tolist() == ROWS[index].tolist()
 
 
-def test_it_says_the_same_of_every_view(tmp_path):
+def test_it_returns_the_same_of_every_view(tmp_path):
     from_file = teacher(kept(tmp_path))
-    assert torch.equal(words(from_file, view=0), words(from_file, view=17))
+    assert torch.equal(logits_of(from_file, view=0), logits_of(from_file, view=17))
 
 
 def test_probabilities_become_logits(tmp_path):
     probabilities = np.exp(ROWS) / np.exp(ROWS).sum(axis=1, keepdims=True)
-    said = words(teacher(kept(tmp_path, probabilities), says="probabilities"))
-    np.testing.assert_allclose(said.softmax(dim=1), probabilities[:3], rtol=1e-5)
+    logits = logits_of(teacher(kept(tmp_path, probabilities), output_kind="probabilities"))
+    np.testing.assert_allclose(logits.softmax(dim=1), probabilities[:3], rtol=1e-5)
 
 
 def test_whole_numbers_will_do(tmp_path):
     one_hot = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
-    said = words(teacher(kept(tmp_path, one_hot), says="probabilities"), n=4)
-    assert said.argmax(dim=1).tolist() == [2, 0, 1, 2]
-    assert said.isfinite().all()
+    logits = logits_of(teacher(kept(tmp_path, one_hot), output_kind="probabilities"), n=4)
+    assert logits.argmax(dim=1).tolist() == [2, 0, 1, 2]
+    assert logits.isfinite().all()
 
 
 def test_saying_something_leaves_the_file_alone(tmp_path):
     path = kept(tmp_path, ROWS.astype(np.float32))
     before = path.read_bytes()
-    words(teacher(path)).fill_(0)
+    logits_of(teacher(path)).fill_(0)
     assert path.read_bytes() == before
 
 
 def test_logits_are_not_taken_for_probabilities(tmp_path):
-    assert "if these are logits, say so" in refused(kept(tmp_path), says="probabilities")
+    assert "if these are logits, give them as logits" in refused(kept(tmp_path), output_kind="probabilities")
 
 
 @pytest.mark.parametrize(("images", "class_names"), [(5, NAMES), (3, NAMES), (4, NAMES[:2]), (4, (*NAMES, "fox"))])
@@ -126,4 +126,4 @@ def test_another_kind_of_file_is_named(tmp_path):
 
 def test_an_unknown_kind_of_output_is_named(tmp_path):
     with pytest.raises(InputError, match="unknown kind of output 'probs'"):
-        teacher(kept(tmp_path), says="probs")
+        teacher(kept(tmp_path), output_kind="probs")

@@ -10,7 +10,7 @@ from preceptor.data import Normalization
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.onnx import OnnxTeacher
-from tests.teachers.saying import shown, words
+from tests.teachers.fixed_rows import logits_of, shown
 
 onnx = pytest.importorskip("onnx", reason="needs onnx to write models with (extra test)")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
@@ -45,8 +45,8 @@ def classifier(folder, *, batch="batch", takes=FLOAT, nodes=(*CAST, *LOGITS), ou
     return folder / "teacher.onnx"
 
 
-def teacher(path, says="logits", image_shape=SHAPE, normalize=NORMALIZE, **options):
-    return OnnxTeacher(path, says=says, image_shape=image_shape, normalize=normalize, **options)
+def teacher(path, output_kind="logits", image_shape=SHAPE, normalize=NORMALIZE, **options):
+    return OnnxTeacher(path, output_kind=output_kind, image_shape=image_shape, normalize=normalize, **options)
 
 
 def refused(path, **options):
@@ -62,42 +62,42 @@ def expected(images):
     return F.linear(images.flatten(1), torch.from_numpy(WEIGHT), torch.from_numpy(BIAS))
 
 
-def test_it_says_the_logits_of_normalized_images(tmp_path):
+def test_it_returns_the_logits_of_normalized_images(tmp_path):
     from_file = teacher(classifier(tmp_path))
-    said = words(from_file, n=6, shape=SHAPE)
+    logits = logits_of(from_file, n=6, shape=SHAPE)
     assert isinstance(from_file, Teacher)
     assert from_file.classes == 5
-    assert said.dtype == torch.float32
-    torch.testing.assert_close(said, expected(NORMALIZE(shown(6, SHAPE))), rtol=1e-5, atol=1e-5)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, expected(NORMALIZE(shown(6, SHAPE))), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 16])
 def test_a_fixed_batch_says_the_same(tmp_path, batch):
-    said = words(teacher(classifier(tmp_path, batch=batch)), n=7, shape=SHAPE)
-    torch.testing.assert_close(said, expected(NORMALIZE(shown(7, SHAPE))), rtol=1e-5, atol=1e-5)
+    logits = logits_of(teacher(classifier(tmp_path, batch=batch)), n=7, shape=SHAPE)
+    torch.testing.assert_close(logits, expected(NORMALIZE(shown(7, SHAPE))), rtol=1e-5, atol=1e-5)
 
 
 def test_pixels_are_given_as_they_are_to_a_graph_that_takes_them(tmp_path):
-    said = words(teacher(classifier(tmp_path, takes=UINT8), normalize=None), n=6, shape=SHAPE)
-    torch.testing.assert_close(said, expected(shown(6, SHAPE).float()), rtol=1e-5, atol=1e-2)
+    logits = logits_of(teacher(classifier(tmp_path, takes=UINT8), normalize=None), n=6, shape=SHAPE)
+    torch.testing.assert_close(logits, expected(shown(6, SHAPE).float()), rtol=1e-5, atol=1e-2)
 
 
 @pytest.mark.parametrize(("takes", "error"), [(TensorProto.FLOAT16, 2e-2), (TensorProto.DOUBLE, 1e-5)])
 def test_images_come_in_the_precision_asked_for(tmp_path, takes, error):
-    said = words(teacher(classifier(tmp_path, takes=takes)), n=6, shape=SHAPE)
-    torch.testing.assert_close(said, expected(NORMALIZE(shown(6, SHAPE))), rtol=1e-3, atol=error)
+    logits = logits_of(teacher(classifier(tmp_path, takes=takes)), n=6, shape=SHAPE)
+    torch.testing.assert_close(logits, expected(NORMALIZE(shown(6, SHAPE))), rtol=1e-3, atol=error)
 
 
 def test_probabilities_become_logits_when_they_are_said_to_be_some(tmp_path):
     path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("shares",))
-    said = words(teacher(path, says="probabilities"), n=6, shape=SHAPE)
+    logits = logits_of(teacher(path, output_kind="probabilities"), n=6, shape=SHAPE)
     wanted = expected(NORMALIZE(shown(6, SHAPE))).softmax(dim=1)
-    torch.testing.assert_close(said.softmax(dim=1), wanted, rtol=1e-4, atol=1e-7)
-    assert words(teacher(path, says="logits"), n=6, shape=SHAPE).min() >= 0  # nothing is guessed
+    torch.testing.assert_close(logits.softmax(dim=1), wanted, rtol=1e-4, atol=1e-7)
+    assert logits_of(teacher(path, output_kind="logits"), n=6, shape=SHAPE).min() >= 0  # nothing is guessed
 
 
 def test_logits_are_not_taken_for_probabilities(tmp_path):
-    assert "if these are logits, say so" in refused(classifier(tmp_path), says="probabilities")
+    assert "if these are logits, give them as logits" in refused(classifier(tmp_path), output_kind="probabilities")
 
 
 def test_an_image_it_fails_on_is_named_by_its_position(tmp_path):
@@ -112,9 +112,9 @@ def test_an_image_it_fails_on_is_named_by_its_position(tmp_path):
 
 def test_an_output_is_chosen_by_name(tmp_path):
     path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("said", "shares"))
-    said = words(teacher(path, output="said"), shape=SHAPE)
-    torch.testing.assert_close(said, expected(NORMALIZE(shown(3, SHAPE))), rtol=1e-5, atol=1e-5)
-    assert refused(path).startswith("2 outputs (said, shares): say which")
+    logits = logits_of(teacher(path, output="said"), shape=SHAPE)
+    torch.testing.assert_close(logits, expected(NORMALIZE(shown(3, SHAPE))), rtol=1e-5, atol=1e-5)
+    assert refused(path).startswith("2 outputs (said, shares): name the one")
     assert refused(path, output="scores").startswith("no output 'scores': known are said, shares")
 
 
@@ -187,7 +187,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_an_unknown_kind_of_output_is_named(tmp_path):
     with pytest.raises(InputError, match="unknown kind of output 'softmax'"):
-        teacher(classifier(tmp_path), says="softmax")
+        teacher(classifier(tmp_path), output_kind="softmax")
 
 
 def test_without_onnxruntime_it_says_what_to_install(monkeypatch):
@@ -205,12 +205,12 @@ def test_it_has_as_many_threads_as_torch(tmp_path, monkeypatch, threads):
 
 def test_a_normalization_for_whatever_takes_floating_point(tmp_path):
     """A data set's own, say, which a graph that takes pixels leaves alone."""
-    of_floats = teacher(classifier(tmp_path), normalize=None, otherwise=NORMALIZE)
+    of_floats = teacher(classifier(tmp_path), normalize=None, default_normalize=NORMALIZE)
     assert of_floats.normalize == NORMALIZE
-    torch.testing.assert_close(words(of_floats, shape=SHAPE), words(teacher(classifier(tmp_path)), shape=SHAPE))
+    torch.testing.assert_close(logits_of(of_floats, shape=SHAPE), logits_of(teacher(classifier(tmp_path)), shape=SHAPE))
     other = Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    assert teacher(classifier(tmp_path), normalize=other, otherwise=NORMALIZE).normalize == other
-    assert teacher(classifier(tmp_path, takes=UINT8), normalize=None, otherwise=NORMALIZE).normalize is None
+    assert teacher(classifier(tmp_path), normalize=other, default_normalize=NORMALIZE).normalize == other
+    assert teacher(classifier(tmp_path, takes=UINT8), normalize=None, default_normalize=NORMALIZE).normalize is None
 
 
 @pytest.mark.parametrize("name", [b"batch", b"said"], ids=["a dimension", "an output"])

@@ -6,7 +6,7 @@ import torch
 
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers.file import FileTeacher
-from tests.teachers.saying import words
+from tests.teachers.fixed_rows import logits_of
 
 pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow (extra parquet)")
 
@@ -22,8 +22,8 @@ def kept(tmp_path, columns):
     return tmp_path / "words.parquet"
 
 
-def teacher(path, says="logits", images=4, class_names=NAMES):
-    return FileTeacher(path, says=says, images=images, class_names=class_names)
+def teacher(path, output_kind="logits", images=4, class_names=NAMES):
+    return FileTeacher(path, output_kind=output_kind, images=images, class_names=class_names)
 
 
 def refused(path, **options):
@@ -37,12 +37,12 @@ def refused(path, **options):
 
 def test_columns_are_known_by_the_names_of_their_classes(tmp_path):
     shuffled = {name: COLUMNS[name] for name in ("owl", "cat", "dog")}
-    assert words(teacher(kept(tmp_path, shuffled)), n=4).tolist() == ROWS.tolist()
+    assert logits_of(teacher(kept(tmp_path, shuffled)), n=4).tolist() == ROWS.tolist()
 
 
 def test_columns_are_known_by_the_numbers_of_their_classes(tmp_path):
     numbered = {"2": COLUMNS["owl"], "0": COLUMNS["cat"], "1": COLUMNS["dog"]}
-    assert words(teacher(kept(tmp_path, numbered)), n=4).tolist() == ROWS.tolist()
+    assert logits_of(teacher(kept(tmp_path, numbered)), n=4).tolist() == ROWS.tolist()
 
 
 @pytest.mark.parametrize("kind", ["int16", "uint64"])
@@ -50,26 +50,26 @@ def test_an_index_puts_the_rows_in_order(tmp_path, kind):
     order = [2, 0, 3, 1]
     columns = {name: [column[image] for image in order] for name, column in COLUMNS.items()}
     path = kept(tmp_path, {**columns, "index": pyarrow.array(order, kind)})
-    assert words(teacher(path), n=4).tolist() == ROWS.tolist()
+    assert logits_of(teacher(path), n=4).tolist() == ROWS.tolist()
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
 def test_any_precision_will_do(tmp_path, kind):
     columns = {name: pyarrow.array(np.array(column, kind)) for name, column in COLUMNS.items()}
-    said = words(teacher(kept(tmp_path, columns)), n=4)
-    assert said.dtype == torch.float32
-    assert said.tolist() == ROWS.tolist()
+    logits = logits_of(teacher(kept(tmp_path, columns)), n=4)
+    assert logits.dtype == torch.float32
+    assert logits.tolist() == ROWS.tolist()
 
 
 def test_a_class_called_index_is_a_class(tmp_path):
     columns = {"cat": COLUMNS["cat"], "index": COLUMNS["dog"], "owl": COLUMNS["owl"]}
-    said = words(teacher(kept(tmp_path, columns), class_names=("cat", "index", "owl")), n=4)
-    assert said.tolist() == ROWS.tolist()
+    logits = logits_of(teacher(kept(tmp_path, columns), class_names=("cat", "index", "owl")), n=4)
+    assert logits.tolist() == ROWS.tolist()
 
 
 def test_a_bad_number_is_named_by_its_row_in_the_file(tmp_path):
     rows = {"cat": [0.5, 0.5, 0.4, 1], "dog": [0.5, 0.25, 0.4, 0], "owl": [0, 0.25, 0.4, 0], "index": [3, 2, 1, 0]}
-    assert refused(kept(tmp_path, rows), says="probabilities").startswith("row 2: sums to 1.2: ")
+    assert refused(kept(tmp_path, rows), output_kind="probabilities").startswith("row 2: sums to 1.2: ")
 
 
 def test_a_number_too_large_for_float32_is_refused(tmp_path):
@@ -80,8 +80,8 @@ def test_a_number_too_large_for_float32_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("index", "complaint"),
     [
-        ([0, 1, 2, 4], "row 3: index 4, allowed are 0 to 3"),
-        ([0, -1, 2, 3], "row 1: index -1, allowed are 0 to 3"),
+        ([0, 1, 2, 4], "row 3: index is 4; expected 0 to 3"),
+        ([0, -1, 2, 3], "row 1: index is -1; expected 0 to 3"),
         ([3, 1, 0, 1], "row 3: index 1, which row 1 has too"),
         ([0, 1, None, 3], "row 2: column 'index' is empty"),
         ([0.0, 1.0, 2.0, 3.0], "column 'index' is of type double: expected whole numbers"),

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from preceptor.errors import InputError
-from preceptor.teachers.rows import as_logits, check_rows, check_says
+from preceptor.teachers.rows import as_logits, check_output_kind, check_rows
 
 LOGITS = arrays(np.float64, (3, 4), elements=st.floats(-60, 60))
 
 
-def refused(rows, says="logits"):
+def refused(rows, output_kind="logits"):
     with pytest.raises(InputError) as caught:
-        check_rows(np.asarray(rows), says, lambda row: f"file: row {row}")
+        check_rows(np.asarray(rows), output_kind, lambda row: f"file: row {row}")
     return str(caught.value)
 
 
@@ -50,9 +50,9 @@ def test_probabilities_in_half_precision_of_many_classes_pass():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
-@pytest.mark.parametrize("says", ["logits", "probabilities"])
-def test_a_value_without_end_is_refused(value, says):
-    message = refused([[0.5, 0.5], [0.2, value]], says)
+@pytest.mark.parametrize("output_kind", ["logits", "probabilities"])
+def test_a_value_without_end_is_refused(value, output_kind):
+    message = refused([[0.5, 0.5], [0.2, value]], output_kind)
     assert message.startswith("file: row 1: ")
     assert "for class 1" in message
     assert "finite" in message
@@ -74,4 +74,4 @@ def test_probabilities_sum_to_one_within_a_thousandth(last, fits):
 
 def test_an_unknown_kind_of_output_is_named():
     with pytest.raises(InputError, match=r"unknown kind of output 'logit': did you mean 'logits'\?"):
-        check_says("logit")
+        check_output_kind("logit")

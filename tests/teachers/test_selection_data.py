@@ -13,7 +13,7 @@ from preceptor.data import ImageSet
 from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher, collect_selection_data
 from preceptor.teachers.base import TeacherOutput
-from preceptor.teachers.selection_data import last_linear_layer, outputs
+from preceptor.teachers.selection_data import last_linear_layer, outputs_with_features
 from tests.classroom import digits, few, network, same_bits, untrained_teacher, weights
 
 TAUGHT, KEPT = few(20), few(32)[20:]
@@ -109,7 +109,7 @@ def teaching(source: nn.Module, classes: int | None = None) -> NetworkTeacher:
     return NetworkTeacher(source, digits().normalization, classes=classes)
 
 
-def concat_rows(
+def collected(
     teacher: NetworkTeacher, positions: Tensor = TAUGHT, held_out: Tensor = KEPT, **given: Any
 ) -> SelectionData:
     return collect_selection_data(teacher, digits().train, positions, held_out, **{"seed": 5, **given})
@@ -135,7 +135,7 @@ def hooks(source: nn.Module) -> int:
 def test_logits_are_the_teachers_and_features_what_its_head_is_given(name: str) -> None:
     source = NETWORKS[name]().eval()
     teacher = teaching(source)
-    checkpoint = concat_rows(teacher).teacher
+    checkpoint = collected(teacher).teacher
     for found, positions in ((checkpoint.train, TAUGHT), (checkpoint.held_out, KEPT)):
         assert found is not None
         assert found.features is not None
@@ -150,7 +150,7 @@ def test_nothing_is_left_in_the_network(name: str) -> None:
     teacher = teaching(NETWORKS[name]())
     before = weights(teacher.network)
     generator = torch.get_rng_state()
-    checkpoint = concat_rows(teacher).teacher
+    checkpoint = collected(teacher).teacher
     assert hooks(teacher.network) == 0
     assert same_bits(before, weights(teacher.network))
     assert torch.equal(torch.get_rng_state(), generator)
@@ -165,13 +165,13 @@ def test_a_network_that_fails_keeps_no_hook_either() -> None:
     with pytest.raises(MemoryError):
         last_linear_layer(teacher, images_at(TAUGHT))
     with pytest.raises(MemoryError):
-        concat_rows(teacher)
+        collected(teacher)
     assert hooks(teacher.network) == 0
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_it_says_whether_the_last_layer_adds_a_bias(bias: bool) -> None:
-    assert concat_rows(teaching(Flat(bias))).has_bias is bias
+    assert collected(teaching(Flat(bias))).has_bias is bias
 
 
 def test_samples_are_named_by_their_position_in_the_training_set() -> None:
@@ -190,23 +190,23 @@ def test_samples_are_named_by_their_position_in_the_training_set() -> None:
 def test_positions_in_another_order_give_their_rows_in_that_order() -> None:
     turned = TAUGHT.flip(0)
     teacher = teaching(Flat())
-    straight, reversed_ = concat_rows(teacher), concat_rows(teacher, turned)
+    straight, reversed_ = collected(teacher), collected(teacher, turned)
     assert torch.equal(reversed_.index, turned)
     assert torch.equal(reversed_.label, straight.label.flip(0))
     torch.testing.assert_close(reversed_.teacher.train.logits, straight.teacher.train.logits.flip(0))
 
 
 def test_without_a_history_there_is_the_teacher_alone() -> None:
-    selection_data = concat_rows(untrained_teacher())
+    selection_data = collected(untrained_teacher())
     assert [checkpoint.learning_rate for checkpoint in selection_data.checkpoints] == [1.0]
 
 
 def test_every_moment_of_the_history_has_its_own_rate_and_outputs() -> None:
     moments = [(rate, untrained_teacher(seed)) for rate, seed in ((0.1, 1), (0.02, 2), (0.003, 3))]
-    selection_data = concat_rows(moments[-1][1], history=moments)
+    selection_data = collected(moments[-1][1], history=moments)
     assert len(selection_data.checkpoints) == 3
     for checkpoint, (rate, teacher) in zip(selection_data.checkpoints, moments, strict=True):
-        alone = concat_rows(teacher).teacher
+        alone = collected(teacher).teacher
         assert checkpoint.learning_rate == rate
         for found, expected in ((checkpoint.train, alone.train), (checkpoint.held_out, alone.held_out)):
             assert found is not None
@@ -219,16 +219,16 @@ def test_every_moment_of_the_history_has_its_own_rate_and_outputs() -> None:
 
 def test_nothing_held_out_is_none_at_every_moment() -> None:
     teacher = untrained_teacher()
-    selection_data = concat_rows(teacher, held_out=NOBODY, history=[(0.1, untrained_teacher(1)), (0.01, teacher)])
+    selection_data = collected(teacher, held_out=NOBODY, history=[(0.1, untrained_teacher(1)), (0.01, teacher)])
     assert selection_data.held_out_label is None
     assert [checkpoint.held_out for checkpoint in selection_data.checkpoints] == [None, None]
-    assert torch.equal(selection_data.teacher.train.logits, concat_rows(teacher).teacher.train.logits)
+    assert torch.equal(selection_data.teacher.train.logits, collected(teacher).teacher.train.logits)
 
 
 @pytest.mark.parametrize("source", [Flat(), Pooled()], ids=["linear head", "no linear head"])
 def test_without_features_any_network_will_do(source: nn.Module) -> None:
     teacher = teaching(source)
-    selection_data = concat_rows(teacher, features=False)
+    selection_data = collected(teacher, features=False)
     assert not selection_data.has_bias
     assert selection_data.teacher.train.features is None
     assert selection_data.teacher.held_out is not None
@@ -250,7 +250,7 @@ def test_without_features_any_network_will_do(source: nn.Module) -> None:
 def test_logits_that_no_linear_layer_gives_are_refused(source: nn.Module, name: str) -> None:
     teacher = teaching(source)
     with pytest.raises(InputError, match=rf"\({name}\) does not end in a linear layer") as caught:
-        concat_rows(teacher)
+        collected(teacher)
     assert "\n" not in str(caught.value)
     assert "el2n" in str(caught.value)
     assert hooks(teacher.network) == 0
@@ -259,7 +259,7 @@ def test_logits_that_no_linear_layer_gives_are_refused(source: nn.Module, name: 
 def test_of_a_teacher_that_may_abstain_the_reservation_is_left_out() -> None:
     source = network(4, outputs=11).eval()
     teacher = teaching(source, classes=10)
-    found = concat_rows(teacher).teacher.train
+    found = collected(teacher).teacher.train
     with torch.no_grad():
         everything = source(digits().normalization(images_at(TAUGHT)))
     assert found.logits.shape == (len(TAUGHT), 10)
@@ -270,7 +270,10 @@ def test_of_a_teacher_that_may_abstain_the_reservation_is_left_out() -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 20])
 def test_how_many_images_go_at_a_time_does_not_matter(batch_size: int) -> None:
     teacher = untrained_teacher()
-    found, whole = outputs(teacher, digits().train.images, TAUGHT, batch_size), concat_rows(teacher).teacher.train
+    found, whole = (
+        outputs_with_features(teacher, digits().train.images, TAUGHT, batch_size),
+        collected(teacher).teacher.train,
+    )
     torch.testing.assert_close(found.logits, whole.logits)
     torch.testing.assert_close(found.features, whole.features)
 
@@ -278,13 +281,13 @@ def test_how_many_images_go_at_a_time_does_not_matter(batch_size: int) -> None:
 def test_more_images_than_go_at_a_time_keep_their_order() -> None:
     source = Flat().eval()
     positions = torch.arange(1100)
-    found = concat_rows(teaching(source), positions, NOBODY).teacher.train
+    found = collected(teaching(source), positions, NOBODY).teacher.train
     torch.testing.assert_close(found.features, before_the_head(source, images_at(positions)))
 
 
 def test_logits_and_features_are_float32_even_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        found = concat_rows(untrained_teacher()).teacher.train
+        found = collected(untrained_teacher()).teacher.train
     assert found.features is not None
     assert found.logits.dtype == found.features.dtype == torch.float32
 
@@ -301,7 +304,7 @@ def test_a_head_that_runs_twice_an_image_is_refused() -> None:
 
     teacher = NetworkTeacher(Twice(), digits().normalization)
     with pytest.raises(InputError, match="more than once an image"):
-        outputs(teacher, digits().train.images, few(6))
+        outputs_with_features(teacher, digits().train.images, few(6))
 
 
 class Noting:
@@ -339,5 +342,5 @@ def test_many_images_are_asked_about_in_their_order() -> None:
 
 
 def test_a_signal_that_is_no_network_shows_no_features() -> None:
-    with pytest.raises(InputError, match=r"looks inside the teacher, which Noting does not show: give a network"):
+    with pytest.raises(InputError, match=r"needs the layers of the teacher, and Noting has none: give a network"):
         collect_selection_data(Noting(), digits().train, TAUGHT, KEPT, seed=0)

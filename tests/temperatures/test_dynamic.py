@@ -29,24 +29,24 @@ def context(student: Tensor, teacher: Tensor) -> BatchContext:
 @given(weights_of_a_batch, st.floats(0, 3), st.sampled_from(["none", "sum"]))
 def test_the_batch_mean_is_the_base_temperature_before_the_clamp(weight: Tensor, beta: float, normalize: Any) -> None:
     weight = weight + 1e-3  # a batch of nothing but zeros has no sum to be normalized by
-    found = dynamic_temperature(weight, 4.0, beta, normalize, minimum=-1e9)
-    torch.testing.assert_close(found.mean(), torch.tensor(4.0, dtype=torch.float64))
+    actual = dynamic_temperature(weight, 4.0, beta, normalize, minimum=-1e9)
+    torch.testing.assert_close(actual.mean(), torch.tensor(4.0, dtype=torch.float64))
 
 
 @given(weights_of_a_batch, st.floats(0.01, 3))
 def test_a_more_confusing_sample_never_gets_a_higher_temperature(weight: Tensor, beta: float) -> None:
-    found = dynamic_temperature(weight, 4.0, beta)
-    by_weight = found[weight.argsort(stable=True)]
+    actual = dynamic_temperature(weight, 4.0, beta)
+    by_weight = actual[weight.argsort(stable=True)]
     assert (by_weight.diff() <= 1e-12).all()
-    assert (found >= 1).all()
+    assert (actual >= 1).all()
 
 
 @given(weights_of_a_batch, st.floats(0, 5))
 def test_normalized_weights_bound_the_temperature(weight: Tensor, beta: float) -> None:
     weight = weight + 1e-3
-    found, count = dynamic_temperature(weight, 50.0, beta, "sum"), len(weight)
-    assert (found >= 50 - beta * (1 - 1 / count) - 1e-9).all()
-    assert (found <= 50 + beta / count + 1e-9).all()
+    actual, count = dynamic_temperature(weight, 50.0, beta, "sum"), len(weight)
+    assert (actual >= 50 - beta * (1 - 1 / count) - 1e-9).all()
+    assert (actual <= 50 + beta / count + 1e-9).all()
 
 
 @pytest.mark.parametrize("component", [FLSW, CWSM])
@@ -106,6 +106,17 @@ def test_the_audit_says_which_temperatures_were_clamped() -> None:
     assert not fixed.clamped.any()
 
 
+@pytest.mark.parametrize("minimum", [1.0, 1.1, 1.9999999])  # 1.1 is another number in float32
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_temperature_that_equals_the_minimum_unclamped_is_not_clamped(minimum: float, dtype: torch.dtype) -> None:
+    """One raised to the minimum equals it; one that is the minimum by itself is told apart by a rounding step."""
+    temperature = dynamic_temperature(torch.ones(3, dtype=dtype), minimum, 1.0, minimum=minimum)
+    raised = dynamic_temperature(torch.tensor([0.0, 1.0], dtype=dtype), minimum, 1.0, minimum=minimum)
+    assert (temperature > minimum).all()
+    torch.testing.assert_close(temperature, torch.full((3,), minimum, dtype=dtype))
+    assert (raised <= minimum).tolist() == [False, True]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"temperature": 0.5}, {"minimum": 0.0}, {"minimum": 5.0}, {"beta": -1.0}, {"beta": float("inf")}, {"eps": -1.0}],
@@ -117,5 +128,5 @@ def test_settings_that_cannot_give_a_temperature_are_refused(component: Any, wro
 
 
 def test_a_power_of_zero_is_refused() -> None:
-    with pytest.raises(InputError, match="gamma must be above 0"):
+    with pytest.raises(InputError, match="expected gamma above 0"):
         FLSW(gamma=0.0)

@@ -24,5 +24,5 @@ def test_the_default_is_four() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_temperature_that_divides_badly_is_refused(temperature: float) -> None:
-    with pytest.raises(InputError, match=r"fixed: temperature = .*above 0 and finite"):
+    with pytest.raises(InputError, match=r"fixed: temperature = .*: expected a finite number above 0"):
         Fixed(temperature)

@@ -17,8 +17,8 @@ from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 from preceptor.training import Callback, Silent, Student, TrainingConfig, fit
 from preceptor.training.callbacks import TrainState
 from preceptor.training.checkpoint import save
-from tests.classroom import digits, few, network, untrained_teacher
 from tests.examples import ready
+from tests.training_helpers import digits, few, network, untrained_teacher
 
 RECIPES = ("lr-ds", "revised-dynamic", "gambler", "corrected-self-adaptive", "precise-abstain-b")
 EPOCHS, STEPS = 10, 5
@@ -78,7 +78,7 @@ def epoch_by_epoch(names: Sequence[str], folder: Path, watcher: Callback) -> lis
         for number, records in enumerate(epochs):
             del records
             if number >= WARM_UP:
-                found.append({**held(), "cells": cache.store.count()})
+                found.append({**held(), "cells": cache.count})
     return found
 
 

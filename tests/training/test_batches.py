@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preceptor.data import CropFlip, ImageSet, epoch_order
-from preceptor.training import Batch, epoch_batches, steps_in_epoch
-from preceptor.training.batches import batches_of, plan_epoch
+from preceptor.training import Batch, TrainingData, steps_in_epoch
 
 RULE = CropFlip(padding=1, flip=True)
 N = 60
@@ -18,11 +17,12 @@ def image_set() -> ImageSet:
 
 
 def epoch(positions: torch.Tensor, batch_size: int, seed: int = 0, number: int = 0) -> list[Batch]:
-    return list(epoch_batches(image_set(), positions, RULE, batch_size=batch_size, seed=seed, epoch=number))
+    data = TrainingData.of_images(image_set(), positions, RULE)
+    return list(data.batches(data.plan(batch_size, seed, number)))
 
 
 def joined(batches: list[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    images = torch.cat([batch.images for batch in batches])
+    images = torch.cat([batch.inputs for batch in batches])
     return images, torch.cat([batch.label for batch in batches]), torch.cat([batch.index for batch in batches])
 
 
@@ -101,32 +101,33 @@ def test_torchs_own_generator_has_no_part_in_it():
 
 def test_the_data_set_is_left_alone():
     data = image_set()
-    list(epoch_batches(data, torch.arange(N), RULE, batch_size=16, seed=0, epoch=0))
+    shown = TrainingData.of_images(data, torch.arange(N), RULE)
+    list(shown.batches(shown.plan(16, 0, 0)))
     assert torch.equal(data.images, image_set().images)
 
 
 def test_what_is_shown_is_told_on_the_cpu_too():
     for batch in epoch(torch.arange(20), 8):
-        assert torch.equal(batch.position, batch.index)
-        assert torch.equal(RULE.apply(image_set().images[batch.position], batch.view), batch.images)
+        assert torch.equal(batch.index_cpu, batch.index)
+        assert torch.equal(RULE.apply(image_set().images[batch.index_cpu], batch.view), batch.inputs)
 
 
 def test_the_plan_says_it_beforehand_and_may_be_entered_in_the_middle():
-    plan = plan_epoch(torch.arange(20), RULE, batch_size=8, seed=3, epoch=2)
-    whole = list(batches_of(plan, image_set(), RULE))
-    late = list(batches_of(plan, image_set(), RULE, first=1))
+    data = TrainingData.of_images(image_set(), torch.arange(20), RULE)
+    plan = data.plan(8, seed=3, epoch=2)
+    whole, late = list(data.batches(plan)), list(data.batches(plan, first=1))
     assert len(late) == len(whole) - 1
     for batch, same in zip(whole[1:], late, strict=True):
-        assert torch.equal(batch.images, same.images)
+        assert torch.equal(batch.inputs, same.inputs)
     for batch, (start, end) in zip(whole, plan.bounds, strict=True):
-        assert torch.equal(batch.position, plan.position[start:end])
+        assert torch.equal(batch.index_cpu, plan.index[start:end])
         assert torch.equal(batch.view, plan.view[start:end])
 
 
 def test_where_the_teacher_is_to_be_asked_is_told_on_both_sides():
     asked = torch.arange(N) % 3 == 0
-    plan = plan_epoch(torch.arange(20), RULE, batch_size=8, seed=3, epoch=2)
-    for batch in batches_of(plan, image_set(), RULE, asked=asked):
-        there, here = batch.asked
+    data = TrainingData.of_images(image_set(), torch.arange(20), RULE)
+    for batch in data.batches(data.plan(8, seed=3, epoch=2), queried=asked):
+        there, here = batch.queried
         assert torch.equal(there, here)
-        assert batch.position[here].tolist() == [p for p in batch.position.tolist() if p % 3 == 0]
+        assert batch.index_cpu[here].tolist() == [p for p in batch.index_cpu.tolist() if p % 3 == 0]

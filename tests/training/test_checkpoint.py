@@ -1,3 +1,5 @@
+"""Checkpoints on disk: whole or not there, of the newest state, and written when training is told to stop."""
+
 import errno
 import hashlib
 import os
@@ -15,25 +17,25 @@ from preceptor.errors import InputError, Interrupted, MachineError
 from preceptor.training import checkpoint
 from preceptor.training.callbacks import TrainState
 from preceptor.training.checkpoint import CheckpointCallback, load, load_newest, save, stopping_on_signals
-from tests.classroom import pupil, same_bits, taught, weights
+from tests.training_helpers import same_bits, make_student, train, weights
 
 CPU = torch.device("cpu")
 
 
-def moment(epoch: int = 1, step: int = 2) -> TrainState:
+def state(epoch: int = 1, step: int = 2) -> TrainState:
     return TrainState(epoch, step, {"student": {"weights": torch.arange(3.0) + step, "rate": 0.1}})
 
 
-def test_what_is_kept_comes_back(tmp_path):
-    save(tmp_path, moment())
-    found = load_newest(tmp_path, CPU)
-    assert (found.moment.epoch, found.moment.step, found.damaged) == (1, 2, ())
-    assert torch.equal(found.moment.pupils["student"]["weights"], moment().pupils["student"]["weights"])
+def test_a_state_comes_back(tmp_path):
+    save(tmp_path, state())
+    newest = load_newest(tmp_path, CPU)
+    assert (newest.state.epoch, newest.state.step, newest.damaged) == (1, 2, ())
+    assert torch.equal(newest.state.students["student"]["weights"], state().students["student"]["weights"])
 
 
 def test_the_newest_two_are_kept(tmp_path):
     for epoch, step in [(0, 7), (1, 2), (1, 10), (2, 0)]:
-        save(tmp_path, moment(epoch, step))
+        save(tmp_path, state(epoch, step))
     assert [(one.epoch, one.step) for one in checkpoint._listed(tmp_path)] == [(2, 0), (1, 10)]
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -41,8 +43,8 @@ def test_the_newest_two_are_kept(tmp_path):
 @given(st.data())
 def test_a_damaged_one_is_named_and_the_one_before_it_is_used(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("checkpoints")
-    save(folder, moment(1, 2))
-    newest = save(folder, moment(1, 3))
+    save(folder, state(1, 2))
+    newest = save(folder, state(1, 3))
     content = bytearray(newest.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
@@ -50,20 +52,20 @@ def test_a_damaged_one_is_named_and_the_one_before_it_is_used(tmp_path_factory, 
     else:
         del content[place:]
     newest.write_bytes(content)
-    found = load_newest(folder, CPU)
-    assert (found.moment.epoch, found.moment.step) == (1, 2)
-    assert found.damaged == (newest.name,)
+    latest = load_newest(folder, CPU)
+    assert (latest.state.epoch, latest.state.step) == (1, 2)
+    assert latest.damaged == (newest.name,)
     with pytest.raises(InputError, match="damaged: its content does not match"):
         load(newest, CPU)
 
 
 def test_an_empty_folder_holds_none(tmp_path):
-    assert load_newest(tmp_path, CPU).moment is None
-    assert load_newest(tmp_path / "absent", CPU).moment is None
+    assert load_newest(tmp_path, CPU).state is None
+    assert load_newest(tmp_path / "absent", CPU).state is None
 
 
 def test_a_full_disk_leaves_the_last_one_whole(tmp_path, monkeypatch):
-    save(tmp_path, moment(1, 2))
+    save(tmp_path, state(1, 2))
 
     def full(path: Path, content: bytes) -> None:
         path.write_bytes(content[:100])
@@ -71,65 +73,39 @@ def test_a_full_disk_leaves_the_last_one_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "_write_synced", full)
     with pytest.raises(MachineError, match="No space left on device"):
-        save(tmp_path, moment(1, 3))
-    assert load_newest(tmp_path, CPU).moment.step == 2
+        save(tmp_path, state(1, 3))
+    assert load_newest(tmp_path, CPU).state.step == 2
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_one_is_written_when_it_is_due_and_not_before(tmp_path):
-    taught([pupil("none")], keeper=CheckpointCallback(tmp_path / "seldom"))
+    train([make_student("none")], callbacks=[CheckpointCallback(tmp_path / "seldom")])
     assert not (tmp_path / "seldom").exists()
-    taught([pupil("none")], keeper=CheckpointCallback(tmp_path / "always", seconds=0))
-    newest = load_newest(tmp_path / "always", CPU).moment
+    train([make_student("none")], callbacks=[CheckpointCallback(tmp_path / "always", seconds=0)])
+    newest = load_newest(tmp_path / "always", CPU).state
     assert (newest.epoch, newest.step) == (2, 0)
 
 
 def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
-    whole, stopped, late = pupil("kd"), pupil("kd"), pupil("kd")
-    taught([whole])
-    keeper = CheckpointCallback(tmp_path / "checkpoint")
-    keeper.stopping.set()
+    whole, stopped, resumed = make_student("kd"), make_student("kd"), make_student("kd")
+    train([whole])
+    checkpoints = CheckpointCallback(tmp_path / "checkpoint")
+    checkpoints.stopping.set()
     with pytest.raises(Interrupted, match=r"stopped, with a checkpoint in .*: preceptor resume "):
-        taught([stopped], keeper=keeper)
-    taught([late], start=load_newest(keeper.folder, CPU).moment)
-    assert same_bits(weights(whole.student), weights(late.student))
+        train([stopped], callbacks=[checkpoints])
+    train([resumed], state=load_newest(checkpoints.folder, CPU).state)
+    assert same_bits(weights(whole.network), weights(resumed.network))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_stops_it_and_a_second_one_ends_it_at_once(tmp_path, number):
-    keeper, before = CheckpointCallback(tmp_path), signal.getsignal(number)
-    with stopping_on_signals(keeper):
+    checkpoints, before = CheckpointCallback(tmp_path), signal.getsignal(number)
+    with stopping_on_signals(checkpoints):
         signal.raise_signal(number)
-        assert keeper.stopping.is_set()
+        assert checkpoints.stopping.is_set()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert signal.getsignal(number) is before
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
-@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1"])
-def test_a_dropped_connection_and_a_time_limit_stop_it_too(tmp_path, name):
-    number, keeper = getattr(signal, name), CheckpointCallback(tmp_path)
-    before = signal.signal(number, signal.SIG_DFL)
-    try:
-        with stopping_on_signals(keeper):
-            for received in (number, number, signal.SIGTERM):  # as when a system shuts down
-                signal.raise_signal(received)
-            assert keeper.stopping.is_set()
-        assert signal.getsignal(number) == signal.SIG_DFL
-    finally:
-        signal.signal(number, before)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
-def test_under_nohup_a_dropped_connection_stops_nothing(tmp_path):
-    keeper, before = CheckpointCallback(tmp_path), signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with stopping_on_signals(keeper):
-            signal.raise_signal(signal.SIGHUP)
-            assert not keeper.stopping.is_set()
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
@@ -145,23 +121,23 @@ def test_what_is_no_checkpoint_is_not_opened_even_if_its_name_fits(tmp_path, con
     assert load_newest(tmp_path, torch.device("cpu")).damaged == (path.name,)
 
 
-def test_one_that_holds_another_moment_than_its_name_says_is_damaged(tmp_path):
-    path = save(tmp_path, moment(1, 2))
+def test_one_that_holds_another_state_than_its_name_says_is_damaged(tmp_path):
+    path = save(tmp_path, state(1, 2))
     path.rename(path.with_name(path.name.replace("epoch-000001", "epoch-000007")))
-    assert load_newest(tmp_path, CPU).moment is None
+    assert load_newest(tmp_path, CPU).state is None
 
 
 def test_a_pipe_is_no_checkpoint(tmp_path):
     """It would be waited for without end."""
     os.mkfifo(tmp_path / f"epoch-000001-step-00000002-{'0' * 16}.pt")
-    assert load_newest(tmp_path, CPU) == checkpoint.Found(None, None, ())
+    assert load_newest(tmp_path, CPU) == checkpoint.LatestCheckpoint(None, None, ())
 
 
 def test_where_there_is_no_memory_for_it_it_is_not_damaged(tmp_path, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    save(tmp_path, moment())
+    save(tmp_path, state())
     monkeypatch.setattr(torch, "load", full)
     with pytest.raises(RuntimeError, match="can't allocate memory"):
         load_newest(tmp_path, CPU)

@@ -6,16 +6,14 @@ from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 from preceptor.errors import MachineError
-from preceptor.models.layout import to_memory_format
-from preceptor.training import TrainingConfig, compile
+from preceptor.training import TrainingConfig, resolve_precision
+from preceptor.training import compile as compile_module
 from preceptor.training.compile import (
     CompiledForBatches,
     compiling_pays,
     forward_flops,
-    resolve_precision,
-    student_runner,
 )
-from tests.classroom import digits, network, pupil, same_bits, taught, weights
+from tests.training_helpers import BRIEF, data_of, digits, network, same_bits, make_student, train, trainer_of, weights
 
 CPU = torch.device("cpu")
 
@@ -60,15 +58,14 @@ def test_small_steps_on_a_gpu_take_time_too_and_other_devices_are_not_known():
 
 
 def test_a_short_run_compiles_nothing_unless_told_to():
-    student, images = network(), digits().normalization(digits().train.images[:16])
-    assert student_runner(student, images, 100, "auto", "fp32") is student
-    assert student_runner(student, images, 100, "never", "fp32") is student
-    assert isinstance(student_runner(student, images, 100, "always", "fp32"), CompiledForBatches)
+    for choice, compiles in (("auto", False), ("never", False), ("always", True)):
+        (student,) = trainer_of([make_student("none")], data_of(32), BRIEF, compile=choice).students
+        assert isinstance(student.forward, CompiledForBatches) == compiles
 
 
 def test_graphs_are_for_cuda():
     with pytest.raises(MachineError, match="compile = graph: cpu has no graphs: use auto"):
-        taught([pupil("none")], compile="graph")
+        train([make_student("none")], compile="graph")
 
 
 @pytest.fixture
@@ -76,23 +73,23 @@ def counter(monkeypatch) -> CompileCounter:
     """Stands in for the code generator, and counts the graphs it is handed."""
     torch._dynamo.reset()
     counting = CompileCounter()
-    monkeypatch.setattr(compile, "BACKEND", counting)
+    monkeypatch.setattr(compile_module, "BACKEND", counting)
     return counting
 
 
 def test_one_graph_a_kind_of_student_and_none_after_the_first_step(counter):
     """50 images in batches of 16 leave 2 for the last one, which goes without; who may abstain has another output."""
-    pupils = [pupil("kd"), pupil("lr"), pupil("precise-abstain-b")]
+    pupils = [make_student("kd"), make_student("lr"), make_student("precise-abstain-b")]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        taught(pupils, images=50, training=TrainingConfig(epochs=3, batch_size=16), compile="always")
+        train(pupils, images=50, training=TrainingConfig(epochs=3, batch_size=16), compile="always")
     assert counter.frame_count == 2
 
 
 def test_compiled_by_a_backend_that_changes_nothing_it_learns_the_same(counter):
-    plain, compiled = pupil("kd"), pupil("kd")
-    taught([plain], compile="never")
-    taught([compiled], compile="always")
+    plain, compiled = make_student("kd"), make_student("kd")
+    train([plain], compile="never")
+    train([compiled], compile="always")
     assert counter.frame_count == 1
     assert same_bits(weights(plain.student), weights(compiled.student))
 
@@ -102,11 +99,11 @@ def test_what_cannot_be_compiled_is_trained_uncompiled_and_says_so(monkeypatch):
         raise RuntimeError("no compiler\nat all")
 
     torch._dynamo.reset()
-    monkeypatch.setattr(compile, "BACKEND", broken)
-    plain, unlucky = pupil("kd"), pupil("kd")
-    taught([plain], compile="never")
+    monkeypatch.setattr(compile_module, "BACKEND", broken)
+    plain, unlucky = make_student("kd"), make_student("kd")
+    train([plain], compile="never")
     with pytest.warns(UserWarning, match=r"student not compiled \(.*\): it is trained uncompiled") as said:
-        taught([unlucky], compile="always")
+        train([unlucky], compile="always")
     assert len(said) == 1
     assert same_bits(weights(plain.student), weights(unlucky.student))
 
@@ -124,7 +121,7 @@ def test_a_networks_own_error_is_its_own(counter):
 def test_by_the_real_compiler_the_first_step_differs_by_rounding_alone():
     torch._dynamo.reset()
     student = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    images = to_memory_format(digits().normalization(digits().train.images[:16]))
+    images = digits().normalization(digits().train.images[:16])
     runner = CompiledForBatches(student, 16)
     torch.testing.assert_close(runner(images), student(images))
     torch.testing.assert_close(runner(images[:3]), student(images[:3]))

@@ -1,3 +1,5 @@
+"""Training configuration: presets, and what is refused. What optimizers and schedules compute: test_optimizers."""
+
 import math
 
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
+from preceptor import InputError
 from preceptor.training import PRESETS, TrainingConfig
 
 
@@ -17,34 +20,38 @@ class Weights(nn.Module):
         self.values = nn.Parameter(torch.tensor(values, dtype=torch.float64))
 
 
-def rates(training: TrainingConfig) -> list[float]:
+def rates(config: TrainingConfig) -> list[float]:
     """The learning rate during each epoch."""
-    optimizer = training.optimizer([Weights(1.0)])
-    scheduler = training.scheduler(optimizer)
-    seen = []
-    for _ in range(training.epochs):
-        seen.append(optimizer.param_groups[0]["lr"])
+    optimizer = config.build_optimizer([Weights(1.0)])
+    schedule, rates = config.build_schedule(optimizer, 1), []
+    for _ in range(config.epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        scheduler.step()
-    return seen
+        schedule.step()
+    return rates
 
 
-def test_the_standard_protocol_is_the_literatures():
+def test_the_standard_preset_is_the_protocol_of_the_literature():
     """RepDistiller and mdistiller on CIFAR-100: 240 epochs, 0.05, a tenth of it after 150, 180 and 210."""
     expected = [0.05 * 0.1 ** sum(epoch >= milestone for milestone in (150, 180, 210)) for epoch in range(240)]
-    assert rates(PRESETS["standard"]) == pytest.approx(expected)
     standard = PRESETS["standard"]
-    assert (standard.batch_size, standard.momentum, standard.weight_decay) == (64, 0.9, 5e-4)
+    assert rates(standard) == pytest.approx(expected)
+    assert (standard.optimizer, standard.batch_size, standard.momentum, standard.weight_decay) == ("sgd", 64, 0.9, 5e-4)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 20])
-def test_the_short_protocol_anneals_along_a_cosine(epochs):
-    training = PRESETS["short"].model_copy(update={"epochs": epochs})
+def test_the_short_preset_anneals_along_a_cosine(epochs):
+    config = PRESETS["short"].model_copy(update={"epochs": epochs})
     expected = [0.05 * (1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
-    assert rates(training) == pytest.approx(expected)
+    assert rates(config) == pytest.approx(expected)
 
 
-def test_steps_follow_the_shares_when_the_protocol_is_shortened():
+def test_the_finetune_preset_warms_adamw_up_at_a_small_rate():
+    finetune = PRESETS["finetune"]
+    assert (finetune.optimizer, finetune.warmup > 0, finetune.learning_rate) == ("adamw", True, 1e-4)
+
+
+def test_steps_follow_the_shares_when_training_is_shortened():
     shortened = PRESETS["standard"].model_copy(update={"epochs": 8, "decay_factor": 0.5})
     assert rates(shortened) == pytest.approx([0.05] * 5 + [0.025] + [0.0125] + [0.00625])
 
@@ -54,9 +61,8 @@ gradients = st.lists(st.tuples(*[st.floats(-2, 2)] * 3), min_size=1, max_size=6)
 
 @given(gradients=gradients, momentum=st.sampled_from([0.0, 0.5, 0.9]), decay=st.sampled_from([0.0, 5e-4, 0.1]))
 def test_a_step_is_sgd_with_momentum_and_weight_decay_and_without_nesterov(gradients, momentum, decay):
-    training = TrainingConfig(learning_rate=0.1, momentum=momentum, weight_decay=decay)
     module = Weights(1.0, -0.5, 0.25)
-    optimizer = training.optimizer([module])
+    optimizer = TrainingConfig(learning_rate=0.1, momentum=momentum, weight_decay=decay).build_optimizer([module])
     expected, velocity = np.array([1.0, -0.5, 0.25]), np.zeros(3)
     for gradient in gradients:
         module.values.grad = torch.tensor(gradient, dtype=torch.float64)
@@ -66,10 +72,10 @@ def test_a_step_is_sgd_with_momentum_and_weight_decay_and_without_nesterov(gradi
     np.testing.assert_allclose(module.values.detach().numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_every_modules_parameters_are_optimized():
+def test_the_parameters_of_every_module_are_optimized():
     first, second = Weights(1.0, 2.0), Weights(3.0)
-    held = PRESETS["short"].optimizer([first, second]).param_groups[0]["params"]
-    assert [id(parameter) for parameter in held] == [id(first.values), id(second.values)]
+    parameters = PRESETS["short"].build_optimizer([first, second]).param_groups[0]["params"]
+    assert [id(parameter) for parameter in parameters] == [id(first.values), id(second.values)]
 
 
 @pytest.mark.parametrize(
@@ -84,16 +90,41 @@ def test_every_modules_parameters_are_optimized():
         {"momentum": math.nan},
         {"weight_decay": -0.1},
         {"weight_decay": math.inf},
-        {"schedule": "linear"},
+        {"schedule": "exponential"},
+        {"schedule_per": "batch"},
         {"decay_factor": 0},
         {"decay_factor": math.nan},
         {"decay_at": (0.5, math.nan)},
         {"decay_at": (0.5, math.inf)},
         {"decay_at": (-0.5,)},
+        {"warmup": 1.0},
+        {"clip_norm": 0},
+        {"clip_norm": math.inf},
+        {"accumulate": 0},
+        {"ema": 1},
+        {"ema": math.nan},
         {"nesterov": True},
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(wrong):
+def test_values_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         TrainingConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"optimizer": "adamvw"}, "adamvw.*did you mean 'adamw'"),
+        ({"optimizer": "lbfgs"}, "unknown optimizer"),
+        ({"optimizer_options": {"nestrov": True}}, "nestrov.*did you mean 'nesterov'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(wrong, message):
+    with pytest.raises(ValidationError, match=message):
+        TrainingConfig(**wrong)
+
+
+def test_what_torch_refuses_is_an_input_error():
+    with pytest.raises(InputError, match=r"optimizer adamw with .*betas.*: Invalid beta"):
+        TrainingConfig(optimizer="adamw", optimizer_options={"betas": (2.0, 0.9)}).build_optimizer([nn.Linear(1, 1)])

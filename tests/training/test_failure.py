@@ -1,58 +1,73 @@
-"""A failure in a folder: the same again when read, and refused when it is not what was written."""
+"""The report of a failed step in a folder: the same when read, and refused when it is not what was written."""
 
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from preceptor.errors import InputError, MachineError
-from preceptor.training import NotFinite
-from preceptor.training.failure import FailureReport, load_failure, save_failure
-from tests.classroom import pupil, same_bits, taught
+from preceptor.teachers.base import TeacherOutput
+from preceptor.training import FailureReport
+from preceptor.training.failure import load_failure, save_failure
+from preceptor.training.student import rng_seed
 from tests.training.spoilt import NanTeacher
-from tests.training.test_guard import IMAGES, TRAINING, met_at
+from tests.training.test_guard import failure_of, sample_of
+from tests.training_helpers import digits, same_bits, make_student
 
 
 @pytest.fixture(scope="module")
-def failure() -> FailureReport:
-    told: list[FailureReport] = []
-    with pytest.raises(NotFinite):
-        taught([pupil("kd")], images=IMAGES, training=TRAINING, teacher=NanTeacher(met_at(4)), on_failure=told.append)
-    return told[0]
+def report() -> FailureReport:
+    return failure_of([make_student("kd")], teacher=NanTeacher(sample_of(4)))[1]
 
 
 @pytest.fixture
-def folder(failure, tmp_path) -> Path:
-    save_failure(tmp_path / "failure", failure)
+def folder(report, tmp_path) -> Path:
+    save_failure(tmp_path / "failure", report)
     return tmp_path / "failure"
 
 
-def test_it_comes_back_as_it_was(failure, folder):
-    found = load_failure(folder)
-    assert (found.occasion, found.fault, found.line()) == (failure.occasion, failure.fault, failure.line())
-    assert same_bits(found.state["student"], failure.state["student"])
-    assert torch.equal(found.signal.isnan(), failure.signal.isnan())
-    for name in ("images", "label", "index", "position", "view"):
-        assert torch.equal(getattr(found.batch, name), getattr(failure.batch, name))
+def test_it_comes_back_as_it_was(report, folder):
+    loaded = load_failure(folder)
+    assert (loaded.context, loaded.fault, loaded.line()) == (report.context, report.fault, report.line())
+    assert loaded.context.normalization == digits().normalization
+    assert same_bits(loaded.state["network"], report.state["network"])
+    assert torch.equal(loaded.teacher.logits.isnan(), report.teacher.logits.isnan())
+    for name in ("inputs", "label", "index", "index_cpu", "view"):
+        assert torch.equal(getattr(loaded.batch, name), getattr(report.batch, name))
 
 
-def test_the_step_is_the_same_again(failure, folder):
-    step = load_failure(folder).again(torch.device("cpu"))
-    assert (step.epoch, step.number, step.draws) == (0, 4, 4)
-    assert torch.equal(step.images, failure.occasion.normalization(failure.batch.images))
+def test_inputs_by_name_features_and_no_teacher_come_back_too(report, folder):
+    inputs = {"ids": torch.arange(6).reshape(2, 3), "mask": torch.ones(2, 3, dtype=torch.bool)}
+    teacher = TeacherOutput(torch.rand(2, 4), {"layers.0": torch.rand(2, 5, 1, 1)})
+    save_failure(folder, replace(report, batch=replace(report.batch, inputs=inputs), teacher=teacher))
+    loaded = load_failure(folder)
+    assert same_bits(loaded.batch.inputs, inputs)
+    assert same_bits(loaded.teacher.features, teacher.features)
+    save_failure(folder, replace(report, teacher=None))
+    assert load_failure(folder).teacher is None
 
 
-def test_a_newer_one_takes_its_place(failure, folder):
-    save_failure(folder, failure)
+def test_the_step_is_the_same_again(report, folder):
+    step = load_failure(folder).step(torch.device("cpu"))
+    assert (step.epoch, step.number, step.steps, step.progress) == (0, 4, 10, 4 / 30)
+    assert step.rng_seed == rng_seed(0, 0, 4)
+    assert torch.equal(step.batch.inputs, report.batch.inputs)
+    assert torch.equal(step.batch.label, report.batch.label)
+    assert torch.equal(step.teacher.logits.nan_to_num(), report.teacher.logits.nan_to_num())
+
+
+def test_a_newer_report_takes_its_place(report, folder):
+    save_failure(folder, replace(report, context=replace(report.context, step=7)))
     assert len(list(folder.iterdir())) == 3
-    assert load_failure(folder).fault == failure.fault
+    assert load_failure(folder).context.step == 7
 
 
-def test_there_is_none(tmp_path):
-    with pytest.raises(InputError, match=r"no failure.json: no step of this run went wrong"):
+def test_a_folder_without_a_report(tmp_path):
+    with pytest.raises(InputError, match=r"no failure.json: no step of this run failed"):
         load_failure(tmp_path)
 
 
@@ -74,9 +89,9 @@ class Evil:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"sha256": 3, "fault": 4}', b"[" * 5000, b"\xff\xfe"])
-def test_what_is_no_failure_is_refused(folder, content):
+def test_what_is_no_report_is_refused(folder, content):
     (folder / "failure.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"not valid JSON|not what a run writes of a step that went wrong, or damaged"):
+    with pytest.raises(InputError, match=r"not valid JSON|not the report of a failed step, or damaged"):
         load_failure(folder)
 
 
@@ -84,22 +99,22 @@ def test_what_is_no_failure_is_refused(folder, content):
 def test_a_value_of_another_kind_is_refused(folder, key):
     record = json.loads((folder / "failure.json").read_text())
     (folder / "failure.json").write_text(json.dumps({**record, key: "much"}))
-    with pytest.raises(InputError, match="not what a run writes"):
+    with pytest.raises(InputError, match="not the report of a failed step"):
         load_failure(folder)
 
 
 def test_nothing_is_unpickled(folder, tmp_path):
-    content = pickle.dumps(Evil(tmp_path / "made"), training=2)
+    content = pickle.dumps(Evil(tmp_path / "made"), protocol=2)
     (folder / "state.pt").write_bytes(content)
     record = json.loads((folder / "failure.json").read_text())
     record["sha256"]["state.pt"] = hashlib.sha256(content).hexdigest()
     (folder / "failure.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="not what a run writes"):
+    with pytest.raises(InputError, match="not the report of a failed step"):
         load_failure(folder)
     assert not (tmp_path / "made").exists()
 
 
-def test_a_place_that_cannot_be_written(failure, tmp_path):
+def test_a_folder_that_cannot_be_written(report, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="cannot be written"):
-        save_failure(tmp_path / "file", failure)
+        save_failure(tmp_path / "file", report)

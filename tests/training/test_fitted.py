@@ -9,7 +9,7 @@ from preceptor.abstention import Gambler, SoftGambler
 from preceptor.selections import Random
 from preceptor.teachers import NetworkTeacher
 from preceptor.training import Student, TrainingConfig
-from tests.classroom import BRIEF, digits, few, network, pupil, taught, weights
+from tests.training_helpers import BRIEF, digits, few, network, make_student, train, weights
 
 
 class Counting(NetworkTeacher):
@@ -41,16 +41,16 @@ def choosy(name: str, positions: Tensor) -> Student:
 
 def test_the_teacher_is_asked_about_the_samples_it_teaches_alone() -> None:
     teacher, chosen = Counting(), few(40)[:10]
-    taught([choosy("few", chosen)], teacher=teacher)
+    train([choosy("few", chosen)], teacher=teacher)
     assert sum(teacher.asked) == 2 * len(chosen)  # two epochs
 
 
 def test_with_several_pupils_it_is_asked_about_what_any_of_them_is_taught() -> None:
     teacher, chosen = Counting(), few(40)
-    taught([choosy("first", chosen[:10]), choosy("second", chosen[5:20])], teacher=teacher)
+    train([choosy("first", chosen[:10]), choosy("second", chosen[5:20])], teacher=teacher)
     assert sum(teacher.asked) == 2 * 20
     everything = Counting()
-    taught([choosy("first", chosen[:10]), pupil("kd")], teacher=everything)
+    train([choosy("first", chosen[:10]), make_student("kd")], teacher=everything)
     assert sum(everything.asked) == 2 * 40
 
 
@@ -58,12 +58,12 @@ def test_sparing_the_teacher_changes_what_is_learned_by_rounding_alone() -> None
     """Alone it is asked about other samples at a time, and a network rounds otherwise in a batch of another size."""
     chosen = few(40)[:10]
     spared, beside = choosy("few", chosen), choosy("few", chosen)
-    taught([spared])
-    taught([beside, pupil("kd")])
+    train([spared])
+    train([beside, make_student("kd")])
     alone, together = weights(spared.student), weights(beside.student)
     torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-3)
     untaught = choosy("none", few(40)[:0])
-    taught([untaught])
+    train([untaught])
     assert not torch.allclose(weights(untaught.student)["head.weight"], alone["head.weight"], atol=1e-3)
 
 
@@ -71,32 +71,32 @@ def test_sparing_the_teacher_changes_what_is_learned_by_rounding_alone() -> None
 def test_a_teacher_that_teaches_nothing_is_asked_nothing(classes: int | None, images: int) -> None:
     """One that does not tell how many classes it has is asked about one image, to see."""
     teacher = Counting(classes)
-    taught([choosy("none", few(40)[:0])], teacher=teacher)
+    train([choosy("none", few(40)[:0])], teacher=teacher)
     assert sum(teacher.asked) == images
 
 
 def test_it_is_asked_when_a_term_that_counts_needs_it() -> None:
     teacher = Counting()
     loss = DistillationLoss(terms={"ce": LossTerm(CrossEntropy(), until=0.5), "kl": LossTerm(KL(), since=0.5)})
-    taught([Student("late", network(), loss)], teacher=teacher)
+    train([Student("late", network(), loss)], teacher=teacher)
     assert sum(teacher.asked) == 40  # the second of two epochs
 
 
 def test_a_selection_that_is_not_fitted_is_noticed_before_the_first_step() -> None:
     unfitted = Student("unfitted", network(), DistillationLoss(selection=Random(), loss=KL()))
     with pytest.raises(InputError, match="not fitted yet"):
-        taught([unfitted])
+        train([unfitted])
 
 
 def test_an_abstaining_pupil_logs_what_it_reserves_and_predicts_classes_alone() -> None:
     gambler = Student("gambler", network(outputs=11), DistillationLoss(label_loss=Gambler(payoff=2.2)))
-    records = [record for (record,) in taught([gambler], training=TrainingConfig(epochs=6, batch_size=16))]
+    records = [record for (record,) in train([gambler], training=TrainingConfig(epochs=6, batch_size=16))]
     assert all(record.reservation is not None and 0 < record.reservation < 1 for record in records)
-    assert taught([pupil("kd")])[0][0].reservation is None
+    assert train([make_student("kd")])[0][0].reservation is None
     with torch.no_grad():  # outputs that always favor declining are right as often as the class below it
         gambler.student.head.weight.zero_()
         gambler.student.head.bias.copy_(torch.tensor([0.0] * 3 + [1.0] + [0.0] * 6 + [3.0]))
-    (still,) = taught([gambler], training=TrainingConfig(epochs=1, batch_size=40, learning_rate=1e-9))[0]
+    (still,) = train([gambler], training=TrainingConfig(epochs=1, batch_size=40, learning_rate=1e-9))[0]
     assert still.train_accuracy == (digits().train.labels[few(40)] == 3).sum() / 40
 
 
@@ -105,7 +105,7 @@ def test_a_pupil_that_declines_everything_stops_the_run_with_an_explanation() ->
     with torch.no_grad():
         student.head.bias[-1] = 50.0
     with pytest.raises(InputError, match=r"epoch 1 it reserves 100\.0% .* larger payoff"):
-        taught([Student("shy", student, DistillationLoss(label_loss=Gambler()))])
+        train([Student("shy", student, DistillationLoss(label_loss=Gambler()))])
 
 
 def test_warm_up_is_no_part_of_what_is_reserved_and_is_alone_without_the_teacher() -> None:
@@ -113,7 +113,7 @@ def test_warm_up_is_no_part_of_what_is_reserved_and_is_alone_without_the_teacher
         terms={"ce": LossTerm(CrossEntropy(), until=0.5), "gamble": LossTerm(SoftGambler(), since=0.5)}
     )
     gambler = Student("gambler", network(outputs=11), loss)
-    (first, *_), (second, *_) = taught([gambler, pupil("kd")])
+    (first, *_), (second, *_) = train([gambler, make_student("kd")])
     assert (first.reservation, first.temperature) == (None, None)
     assert second.reservation is not None
     assert second.temperature == 1.0
@@ -122,12 +122,12 @@ def test_warm_up_is_no_part_of_what_is_reserved_and_is_alone_without_the_teacher
 def test_a_term_in_whose_time_no_step_begins_is_refused() -> None:
     loss = DistillationLoss(terms={"ce": LossTerm(CrossEntropy()), "gamble": LossTerm(Gambler(), since=0.9)})
     with pytest.raises(InputError, match=r"term 'gamble' counts from 0.9 to 1 of training, but none of the 6 steps"):
-        taught([Student("late", network(outputs=11), loss)])
+        train([Student("late", network(outputs=11), loss)])
 
 
 def test_mean_temperature_is_of_the_samples_taught() -> None:
-    ((first,), *_) = taught([pupil("dtd-flsw")], training=BRIEF)
+    ((first,), *_) = train([make_student("dtd-flsw")], training=BRIEF)
     assert first.temperature == pytest.approx(4.0, abs=1e-4)  # what the batch averages to, with nothing clamped
     assert first.clamped == 0
-    ((labels,), *_) = taught([pupil("none")])
+    ((labels,), *_) = train([make_student("none")])
     assert labels.temperature is None

@@ -11,11 +11,10 @@ from preceptor import KL, CrossEntropy, DistillationLoss, LossTerm, recipe
 from preceptor.corrections import ProbabilityShift
 from preceptor.temperatures import Fixed
 from preceptor.training import NotFinite, Student, TrainingConfig
-from preceptor.training.failure import FailureReport
-from preceptor.training.fault import LARGE, FaultLocation, Sample, advice
-from tests.classroom import network, pupil, taught, untrained_teacher
+from preceptor.training.failure import FailureReport, FaultLocation, Sample
 from tests.training.spoilt import NanGradient, NanLoss, NanTeacher, Overflowing, Root, linear, truth_pupil
 from tests.training.test_guard import IMAGES, TRAINING, met_at, shown
+from tests.training_helpers import network, make_student, train, untrained_teacher
 
 STEP = 3
 
@@ -24,16 +23,16 @@ def fault(one: Student, **options: Any) -> FaultLocation:
     failures: list[FailureReport] = []
     options = {"images": IMAGES, "training": TRAINING, "precision": "fp32", **options}
     with pytest.raises(NotFinite):
-        taught([one], on_failure=failures.append, **options)
+        train([one], on_failure=failures.append, **options)
     [failure] = failures
-    assert (failure.occasion.epoch, failure.occasion.step) == (1, STEP + 1)
+    assert (failure.context.epoch, failure.context.step) == (1, STEP + 1)
     return failure.fault
 
 
 def sample() -> Sample:
     position = met_at(STEP)
     batch = shown(0)[STEP]
-    place = batch.position.tolist().index(position)
+    place = batch.index_cpu.tolist().index(position)
     return Sample(position, int(batch.label[place]), int(batch.view[place]))
 
 
@@ -43,24 +42,24 @@ def two_terms(spoilt: object) -> DistillationLoss:
 
 def test_a_loss_at_one_sample():
     found = fault(Student("one", network(), two_terms(NanLoss(met_at(STEP)))))
-    assert (found.component, found.at, found.value, found.terms) == ("term", "spoilt", "nan", ("spoilt",))
+    assert (found.place, found.at, found.value, found.terms) == ("term", "spoilt", "nan", ("spoilt",))
     assert found.samples == (sample(),)
-    assert "the loss itself or its weight is at fault" in found.advice
+    assert "the loss itself or its weight is at fault" in found.line()
 
 
 def test_a_derivative_at_one_sample():
     found = fault(Student("one", network(), two_terms(NanGradient(met_at(STEP)))))
-    assert (found.component, found.at, found.terms) == ("gradient", "the student's logits", ("spoilt",))
+    assert (found.place, found.at, found.terms) == ("gradient", "the student's logits", ("spoilt",))
     assert found.samples == (sample(),)
-    assert "a derivative is at fault" in found.advice
+    assert "a derivative is at fault" in found.line()
 
 
 def test_a_teacher_at_one_sample():
-    found = fault(pupil("label-revision"), teacher=NanTeacher(met_at(STEP)))
-    assert (found.component, found.at, found.value) == ("teacher", None, "nan")
+    found = fault(make_student("label-revision"), teacher=NanTeacher(met_at(STEP)))
+    assert (found.place, found.at, found.value) == ("teacher", None, "nan")
     assert found.samples == (sample(),)
     assert found.teacher_largest is not None
-    assert "mend the teacher" in found.advice
+    assert "mend the teacher" in found.line()
 
 
 class OnceWrong:
@@ -90,8 +89,8 @@ class AtPosition:
 def word() -> Tensor:
     """What the teacher says of the sample."""
     batch = shown(0)[STEP]
-    place = batch.position.tolist().index(met_at(STEP))
-    return untrained_teacher().outputs(batch.images, batch.position, batch.view).logits[place : place + 1]
+    place = batch.index_cpu.tolist().index(met_at(STEP))
+    return untrained_teacher().outputs(batch.images, batch.index_cpu, batch.view).logits[place : place + 1]
 
 
 WORD = word()
@@ -100,14 +99,14 @@ WORD = word()
 def test_a_correction_at_one_sample():
     loss = DistillationLoss(loss=KL(), correction=OnceWrong(ProbabilityShift()))
     found = fault(Student("one", network(), loss))
-    assert (found.component, found.at, found.samples) == ("correction", "oncewrong", (sample(),))
+    assert (found.place, found.at, found.samples) == ("correction", "oncewrong", (sample(),))
 
 
 @pytest.mark.parametrize("wrong", [0.0, torch.nan])
 def test_a_temperature_at_one_sample(wrong):
     found = fault(Student("one", network(), DistillationLoss(loss=KL(), temperature=AtPosition(4.0, wrong))))
-    assert (found.component, found.at, found.samples) == ("temperature", "atposition", (sample(),))
-    assert "temperature" in found.advice
+    assert (found.place, found.at, found.samples) == ("temperature", "atposition", (sample(),))
+    assert "temperature" in found.line()
 
 
 def test_a_selection_at_one_sample():
@@ -116,7 +115,7 @@ def test_a_selection_at_one_sample():
             "one", network(), DistillationLoss(loss=KL(), temperature=Fixed(4.0), selection=AtPosition(1.0, torch.nan))
         )
     )
-    assert (found.component, found.at, found.samples) == ("selection", "atposition", (sample(),))
+    assert (found.place, found.at, found.samples) == ("selection", "atposition", (sample(),))
 
 
 class Late(nn.Module):
@@ -134,16 +133,16 @@ class Late(nn.Module):
 
 def test_a_layer_whose_output_overflows():
     found = fault(truth_pupil(CrossEntropy(), linear(Late(Overflowing()))))
-    assert (found.component, found.at, found.value) == ("student", "2.inner (Overflowing)", "inf")
+    assert (found.place, found.at, found.value) == ("student", "2.inner (Overflowing)", "inf")
     assert len(found.samples) == found.batch == 8
     assert found.student_largest is None or found.student_largest > 0
-    assert "lower the learning rate (now 0.05)" in found.advice
+    assert "lower the learning rate (now 0.05)" in found.line()
 
 
 def test_a_layer_that_nothing_comes_back_through():
     failures: list[FailureReport] = []
     with pytest.raises(NotFinite, match=r"the gradient is nan, at the output of layer 1 .Linear., coming back from"):
-        taught(
+        train(
             [truth_pupil(CrossEntropy(), linear(Root()))],
             images=IMAGES,
             training=TRAINING,
@@ -159,7 +158,7 @@ def test_an_update_that_is_too_large():
     failures: list[FailureReport] = []
     huge = TrainingConfig(epochs=1, batch_size=8, learning_rate=1e38, weight_decay=100.0)
     with pytest.raises(NotFinite, match="losses and gradients are finite, the weights after the step are not, in "):
-        taught([pupil("none")], training=huge, precision="fp32", on_failure=failures.append)
+        train([make_student("none")], training=huge, precision="fp32", on_failure=failures.append)
     assert failures[0].fault.component == "update"
 
 
@@ -169,13 +168,13 @@ def test_a_sum_over_the_epoch_that_overflows():
             return logits[:, 0] * 0 + 2e37
 
     with pytest.raises(NotFinite, match="step 3 of 10: the sum of the losses is inf"):
-        taught([truth_pupil(Large(), linear())], images=IMAGES, training=TRAINING, precision="fp32")
+        train([truth_pupil(Large(), linear())], images=IMAGES, training=TRAINING, precision="fp32")
 
 
 def test_it_tells_the_sizes_of_the_logits():
     found = fault(Student("one", network(), two_terms(NanLoss(met_at(STEP)))))
     batch = shown(0)[STEP]
-    said = untrained_teacher().outputs(batch.images, batch.position, batch.view).logits
+    said = untrained_teacher().outputs(batch.images, batch.index_cpu, batch.view).logits
     assert found.teacher_largest == pytest.approx(float(said.abs().max()))
     assert found.student_largest is not None
     assert f"largest logits: student {found.student_largest:.4g}, teacher {found.teacher_largest:.4g}" in found.line()

@@ -1,169 +1,96 @@
+"""The profiler: which steps it records, what it writes, and that training goes on as without it."""
+
 import gzip
 import json
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 
-from preceptor.errors import InputError, MachineError
-from preceptor.training import Silent, TrainingConfig, fit
-from preceptor.training.profiler import Profiler
-from preceptor.training.step_profile import PARTS, REST
-from preceptor.training.trace import read_trace
-from tests.classroom import BRIEF, digits, few, pupil, same_bits, taught, untrained_teacher, weights
+from preceptor.errors import MachineError
+from preceptor.training import Callback, TrainingConfig
+from preceptor.training.profiler import RECORDED, SKIPPED, TABLE_FILE, TRACE_FILE, Profiler
+from tests.training_helpers import same_bits, make_student, train, weights
 
-FILES = {"profile-trace.json.gz", "profile.json", "profile.txt"}
+PARTS = {"batch", "teacher", "student", "loss", "backward", "optimizer"}
 
 
-class Notebook(Silent):
-    """Writes down what it is told, and whether a profiler listened then."""
+class Recording(Callback):
+    """Notes after every step whether a profiler records, and interrupts one of them."""
 
-    def __init__(self):
-        self.told, self.listening = [], []
+    def __init__(self, interrupt: int | None = None) -> None:
+        self.interrupt, self.steps = interrupt, []
 
-    def begin(self, epochs, steps, images):
-        self.told.append(("begin", epochs, steps, images))
-
-    def step(self, epoch, images):
-        self.told.append(("step", epoch, images))
-        self.listening.append(torch.autograd._profiler_enabled())
-        torch.ones(2).erfinv()  # which nothing else calls
-
-    def losses(self, pupil, losses):
-        self.told.append(("losses", pupil, losses))
-
-
-class Breaking(Silent):
-    """Breaks training off during a step."""
-
-    def __init__(self, at):
-        self.left = at
-
-    def step(self, epoch, images):
-        self.left -= 1
-        if self.left == 0:
+    def on_step_end(self, trainer, step) -> None:
+        self.steps.append(torch.autograd._profiler_enabled())
+        if len(self.steps) == self.interrupt:
             raise KeyboardInterrupt
 
 
-def files(folder):
+def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def calls(rows):
-    return {row.name: row.calls for row in rows}
+def calls(folder: Path) -> Counter[str]:
+    """How often each name occurs in a trace."""
+    trace = json.loads(gzip.decompress((folder / TRACE_FILE).read_bytes()))
+    return Counter(event["name"] for event in trace["traceEvents"] if event.get("cat") in ("user_annotation", "cpu_op"))
 
 
-def test_the_steps_recorded_are_those_after_the_warm_up(tmp_path):
-    notebook = Notebook()
-    with Profiler(notebook, tmp_path, skip=2, record=3) as profiler:
-        taught([pupil("kd")], images=40, training=TrainingConfig(epochs=3, batch_size=16), watcher=profiler)
-    assert notebook.listening == [False, False, True, True, True, False, False, False, False]
-    assert (profiler.profile.skipped, profiler.profile.steps) == (2, 3)
-    assert files(tmp_path) == FILES
-    assert calls(profiler.profile.parts) == dict.fromkeys(PARTS, 1) | {"batch": pytest.approx(2), REST: 0}
-    assert sum(part.share for part in profiler.profile.parts) == pytest.approx(1)
-    assert calls(profiler.profile.operators)["aten::erfinv"] == 1
+def test_the_parts_of_every_recorded_step_are_named(tmp_path):
+    profiled, recording = [make_student("kd"), make_student("none")], Recording()
+    train(
+        profiled, images=40, training=TrainingConfig(epochs=4, batch_size=16), callbacks=[recording, Profiler(tmp_path)]
+    )
+    assert recording.steps[:4] == [False] * 4  # a third of 12 steps is skipped
+    assert all(recording.steps[4:])
+    assert not torch.autograd._profiler_enabled()
+    assert files(tmp_path) == {TRACE_FILE, TABLE_FILE}
+    traced, table = calls(tmp_path), (tmp_path / TABLE_FILE).read_text(encoding="utf-8")
+    assert {name: traced[name] for name in PARTS} == {
+        **dict.fromkeys(("batch", "teacher"), 8),
+        **dict.fromkeys(("student", "loss", "backward", "optimizer"), 16),
+    }
+    assert traced["aten::convolution"] > 0
+    assert all(name in table for name in PARTS)
 
 
-def test_the_files_say_the_same(tmp_path):
-    with Profiler(Silent(), tmp_path, skip=1, record=2) as profiler:
-        taught([pupil("none"), pupil("none", seed=1)], watcher=profiler)
-    assert (tmp_path / "profile.txt").read_text(encoding="utf-8") == profiler.summary()
-    data = json.loads((tmp_path / "profile.json").read_text())
-    assert data["step_ms"] == profiler.profile.step_ms
-    assert {part["name"]: part["calls"] for part in data["parts"]}["student"] == 2
-    names = {event.name for event in read_trace(gzip.decompress((tmp_path / "profile-trace.json.gz").read_bytes()))}
-    assert names >= {"student", "backward", "aten::convolution"}
-
-
-def test_everything_is_handed_on(tmp_path):
-    def told(watch):
-        notebook = Notebook()
-        taught([pupil()], watcher=watch(notebook))
-        return notebook.told
-
-    assert told(lambda notebook: Profiler(notebook, tmp_path)) == told(lambda notebook: notebook)
+def test_a_long_training_is_recorded_for_some_steps_only(tmp_path):
+    recording = Recording()
+    training = TrainingConfig(epochs=1, batch_size=2)
+    train([make_student("none")], images=80, training=training, callbacks=[recording, Profiler(tmp_path)])
+    assert recording.steps == [False] * SKIPPED + [True] * RECORDED + [False] * (40 - SKIPPED - RECORDED)
+    assert calls(tmp_path)["student"] == RECORDED
 
 
 def test_a_profiled_student_ends_in_the_same_bits(tmp_path):
-    profiled, alone = pupil("kd"), pupil("kd")
-    with Profiler(Silent(), tmp_path) as profiler:
-        taught([profiled], watcher=profiler)
-    taught([alone])
-    assert same_bits(weights(profiled.student), weights(alone.student))
+    profiled, alone = make_student("kd"), make_student("kd")
+    train([profiled], callbacks=[Profiler(tmp_path)])
+    train([alone])
+    assert same_bits(weights(profiled.network), weights(alone.network))
 
 
-def test_what_is_done_between_epochs_is_no_part_of_a_step(tmp_path):
-    data = digits()
-    with Profiler(Silent(), tmp_path, skip=2, record=3) as profiler:
-        for _ in fit(
-            [pupil("kd")],
-            data.train,
-            few(40),
-            data.augmentation,
-            data.normalization,
-            BRIEF,
-            teacher=untrained_teacher(),
-            watcher=profiler,
-        ):
-            torch.ones(2).erfinv()
-    trace = gzip.decompress((tmp_path / "profile-trace.json.gz").read_bytes())
-    assert "aten::erfinv" in {event.name for event in read_trace(trace)}
-    assert "aten::erfinv" not in calls(profiler.profile.operators)
-    assert profiler.profile.steps == 3
+def test_a_training_of_one_step_says_that_nothing_was_recorded(tmp_path):
+    training = TrainingConfig(epochs=1, batch_size=16)
+    train([make_student("none")], images=10, training=training, callbacks=[Profiler(tmp_path)])
+    assert files(tmp_path) == {TABLE_FILE}
+    assert (tmp_path / TABLE_FILE).read_text(encoding="utf-8") == "no step was recorded: training ended too early\n"
 
 
-def test_a_short_training_warms_up_for_a_third_of_it(tmp_path):
-    with Profiler(Silent(), tmp_path) as profiler:
-        taught([pupil()], images=40, watcher=profiler)  # two epochs of three steps
-    assert (profiler.profile.skipped, profiler.profile.steps) == (2, 4)
-
-
-def test_a_training_of_one_step_is_not_profiled_and_says_so(tmp_path):
-    with Profiler(Silent(), tmp_path) as profiler:
-        taught([pupil()], images=10, training=TrainingConfig(epochs=1, batch_size=16), watcher=profiler)
-    assert profiler.profile is None
-    assert profiler.summary() == ("nothing was profiled: training ended with step 1, and the first ones only warm up\n")
-    assert files(tmp_path) == {"profile.txt"}
-    assert (tmp_path / "profile.txt").read_text(encoding="utf-8") == profiler.summary()
-
-
-def test_what_never_began_leaves_nothing(tmp_path):
-    with Profiler(Silent(), tmp_path):
-        pass
-    assert files(tmp_path) == set()
-
-
-@pytest.mark.parametrize(("at", "recorded"), [(1, None), (2, None), (3, None), (4, 1), (5, 2), (7, 3), (9, 3)])
-def test_a_training_that_breaks_off_leaves_what_was_recorded(tmp_path, at, recorded):
-    profiler = Profiler(Breaking(at), tmp_path, skip=2, record=3)
-    with pytest.raises(KeyboardInterrupt), profiler:
-        taught([pupil()], images=40, training=TrainingConfig(epochs=4, batch_size=16), watcher=profiler)
+@pytest.mark.parametrize(("interrupt", "recorded"), [(1, 0), (2, 0), (4, 0), (6, 1), (9, 4)])
+def test_an_interrupted_training_leaves_what_was_recorded(tmp_path, interrupt, recorded):
+    callbacks = [Recording(interrupt), Profiler(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        train([make_student("none")], images=40, training=TrainingConfig(epochs=4, batch_size=16), callbacks=callbacks)
     assert not torch.autograd._profiler_enabled()
-    assert (profiler.profile and profiler.profile.steps) == recorded
-    assert files(tmp_path) == (FILES if recorded else {"profile.txt"})
-    assert ("nothing was profiled" in profiler.summary()) == (recorded is None)
-
-
-def test_only_the_first_training_is_profiled(tmp_path):
-    notebook = Notebook()
-    with Profiler(notebook, tmp_path, skip=1, record=2) as profiler:
-        taught([pupil()], watcher=profiler)
-        written = (tmp_path / "profile.json").read_text()
-        notebook.listening.clear()
-        taught([pupil()], watcher=profiler)
-    assert not any(notebook.listening)
-    assert (tmp_path / "profile.json").read_text() == written
+    assert TABLE_FILE in files(tmp_path)
+    if recorded:
+        assert calls(tmp_path)["student"] >= recorded
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    profiler = Profiler(Silent(), tmp_path / "file" / "folder", skip=1, record=1)
-    with pytest.raises(MachineError, match="cannot be written"), profiler:
-        taught([pupil()], watcher=profiler)
+    with pytest.raises(MachineError, match="cannot be written"):
+        train([make_student("none")], callbacks=[Profiler(tmp_path / "file" / "folder")])
     assert not torch.autograd._profiler_enabled()
-
-
-@pytest.mark.parametrize("wrong", [{"skip": 0}, {"record": 0}])
-def test_no_step_to_skip_or_to_record(tmp_path, wrong):
-    with pytest.raises(InputError, match="at least 1 each"):
-        Profiler(Silent(), tmp_path, **wrong)

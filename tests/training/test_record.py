@@ -8,8 +8,8 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor
 
-from preceptor.training import Silent, TrainingConfig
-from tests.classroom import digits, few, network, pupil, taught, untrained_teacher
+from preceptor.training import Callback, Step, Trainer, TrainingConfig
+from tests.training_helpers import digits, few, network, make_student, train, untrained_teacher
 
 N, T = 30, 4.0
 ONE_STEP = TrainingConfig(epochs=1, batch_size=N)
@@ -37,7 +37,7 @@ def divergence(target: np.ndarray, logits: np.ndarray) -> float:
 
 @pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_plain_distillation():
-    [[record]] = taught([pupil("kd")], images=N, training=ONE_STEP, precision="fp32")
+    [[record]] = train([make_student("kd")], images=N, training=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     expected = {
         "ce": 0.1 * cross_entropy(student, label),
@@ -46,13 +46,13 @@ def test_the_terms_of_plain_distillation():
     assert record.losses == pytest.approx(expected, rel=1e-4)
     assert record.total == pytest.approx(sum(expected.values()), rel=1e-4)
     assert record.train_accuracy == pytest.approx((student.argmax(axis=1) == label).mean())
-    assert (record.pupil, record.epoch, record.corrected) == ("kd", 1, 0)
+    assert (record.student, record.epoch, record.corrected) == ("kd", 1, 0)
 
 
 @pytest.mark.usefixtures("bf16_units")
 def test_the_terms_of_a_corrected_teacher():
     """Probability Shift: the label and the class the teacher says change places, where these differ."""
-    [[record]] = taught([pupil("ka-ps")], images=N, training=ONE_STEP, precision="fp32")
+    [[record]] = train([make_student("ka-ps")], images=N, training=ONE_STEP, precision="fp32")
     student, teacher, label = one_step_logits()
     wrong, shifted = teacher.argmax(axis=1) != label, teacher.copy()
     for row in np.flatnonzero(wrong):
@@ -80,15 +80,17 @@ def test_a_longer_epoch_is_averaged_over_all_its_samples():
 
     totals = []
     for batch_size in (16, N):
-        one = pupil("kd")
-        one.student = Linear()
+        one = make_student("kd")
+        one.network = Linear()
         training = TrainingConfig(epochs=1, batch_size=batch_size, learning_rate=1e-12)
-        totals.append(taught([one], images=N, training=training)[0][0].losses)
+        totals.append(train([one], images=N, training=training)[0][0].losses)
     assert totals[0] == pytest.approx(totals[1], rel=1e-5)
 
 
 def test_the_learning_rate_is_that_of_the_epoch():
-    records = taught([pupil("none")], images=16, training=TrainingConfig(epochs=3, batch_size=16, learning_rate=0.2))
+    records = train(
+        [make_student("none")], images=16, training=TrainingConfig(epochs=3, batch_size=16, learning_rate=0.2)
+    )
     assert [epoch[0].learning_rate for epoch in records] == pytest.approx(
         [0.1 * (1 + math.cos(math.pi * epoch / 3)) for epoch in range(3)]
     )
@@ -96,45 +98,38 @@ def test_the_learning_rate_is_that_of_the_epoch():
 
 
 def test_the_rate_is_images_over_seconds():
-    for [record] in taught([pupil("none")], images=16):
+    for [record] in train([make_student("none")], images=16):
         assert record.seconds > 0
         assert record.images_per_second == pytest.approx(16 / record.seconds)
 
 
-class Diary(Silent):
+class Diary(Callback):
     def __init__(self) -> None:
-        self.entries: list[tuple] = []
+        self.steps: list[tuple[int, int]] = []
+        self.logs: list[dict[str, dict[str, float]]] = []
 
-    def begin(self, epochs, steps, images):
-        self.entries.append(("begin", epochs, steps, images))
+    def on_step_end(self, trainer: Trainer, step: Step) -> None:
+        self.steps.append((step.epoch, len(step.batch.label)))
 
-    def step(self, epoch, images):
-        self.entries.append(("step", epoch, images))
-
-    def losses(self, pupil, losses):
-        self.entries.append(("losses", pupil, losses))
+    def on_log(self, trainer, losses):
+        self.logs.append(losses)
 
 
-def test_a_watcher_is_told_of_every_step():
+def test_a_callback_is_called_after_every_step():
     diary = Diary()
-    taught([pupil("kd"), pupil("none")], images=40, watcher=diary)  # 3 steps an epoch, two epochs
-    assert diary.entries[0] == ("begin", 2, 3, 40)
-    steps = [entry for entry in diary.entries if entry[0] == "step"]
-    assert steps == [("step", 1, 16), ("step", 1, 16), ("step", 1, 8), ("step", 2, 16), ("step", 2, 16), ("step", 2, 8)]
+    train([make_student("kd"), make_student("none")], images=40, callbacks=[diary])  # 3 steps an epoch, two epochs
+    assert diary.steps == [(0, 16), (0, 16), (0, 8), (1, 16), (1, 16), (1, 8)]
 
 
-def test_a_watcher_hears_the_mean_losses_of_the_epoch_so_far():
+def test_a_log_holds_the_mean_losses_of_the_epoch_so_far():
     diary = Diary()
-    [*_, [first, second]] = taught([pupil("kd"), pupil("none")], images=40, watcher=diary)
-    told = [entry for entry in diary.entries if entry[0] == "losses"]
-    assert {name for _, name, _ in told} == {"kd", "none"}
-    assert all(isinstance(value, float) for _, _, losses in told for value in losses.values())
-    last = {name: losses for _, name, losses in told}  # after the last step
+    [*_, [first, second]] = train([make_student("kd"), make_student("none")], images=40, callbacks=[diary])
+    last = diary.logs[-1]  # after the last step
     assert last["kd"] == pytest.approx({**first.losses, "total": first.total})
     assert last["none"] == pytest.approx({**second.losses, "total": second.total})
 
 
-def test_a_long_epoch_is_read_a_few_times_only():
+def test_a_long_epoch_is_logged_a_few_times_only():
     diary = Diary()
-    taught([pupil("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), watcher=diary)
-    assert 4 <= sum(entry[0] == "losses" for entry in diary.entries) <= 9
+    train([make_student("none")], images=100, training=TrainingConfig(epochs=1, batch_size=2), callbacks=[diary])
+    assert 4 <= len(diary.logs) <= 9

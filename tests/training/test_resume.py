@@ -11,7 +11,7 @@ from torch import nn
 from preceptor import CrossEntropy, DistillationLoss, recipe
 from preceptor.training import EpochRecord, Student, TrainingConfig
 from preceptor.training.callbacks import TrainState
-from tests.classroom import network, pupil, same_bits, taught, weights
+from tests.training_helpers import network, same_bits, make_student, train, weights
 
 TRAINING = TrainingConfig(epochs=3, batch_size=16, schedule="steps")
 STEPS = 4  # 50 images
@@ -61,7 +61,7 @@ class Dropping(nn.Module):
 def class_of_three() -> list[Student]:
     wavering = Student("wavering", network(1), DistillationLoss(**{**recipe("kd"), "temperature": Wavering()}))
     return [
-        pupil("precise-abstain-b"),
+        make_student("precise-abstain-b"),
         wavering,
         Student("dropping", Dropping(), DistillationLoss(label_loss=CrossEntropy())),
     ]
@@ -74,22 +74,22 @@ def timeless(records: list[list[EpochRecord]]) -> list[list[EpochRecord]]:
 @pytest.mark.parametrize("at", range(1, 3 * STEPS + 1))
 def test_it_ends_in_the_same_bits_wherever_it_stopped(at):
     whole, keeper = class_of_three(), Keeping(at)
-    records = timeless(taught(whole, images=50, training=TRAINING, keeper=keeper))
+    records = timeless(train(whole, images=50, training=TRAINING, callbacks=keeper))
     late = class_of_three()
-    rest = timeless(taught(late, images=50, training=TRAINING, start=keeper.moment()))
+    rest = timeless(train(late, images=50, training=TRAINING, state=keeper.moment()))
     done = at // STEPS
     assert rest == records[done:]
     for one, other in zip(whole, late, strict=True):
-        assert same_bits(weights(one.student), weights(other.student))
+        assert same_bits(weights(one.network), weights(other.network))
         assert same_bits(weights(one.loss), weights(other.loss))
 
 
 def test_keeping_changes_nothing():
     plain, kept = class_of_three(), class_of_three()
-    taught(plain, images=50, training=TRAINING)
-    taught(kept, images=50, training=TRAINING, keeper=Keeping(at=5))
+    train(plain, images=50, training=TRAINING)
+    train(kept, images=50, training=TRAINING, callbacks=Keeping(at=5))
     for one, other in zip(plain, kept, strict=True):
-        assert same_bits(weights(one.student), weights(other.student))
+        assert same_bits(weights(one.network), weights(other.network))
 
 
 def test_what_a_keeper_raises_ends_the_training():
@@ -98,4 +98,4 @@ def test_what_a_keeper_raises_ends_the_training():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        taught([pupil("none")], keeper=Stopping())
+        train([make_student("none")], callbacks=Stopping())

@@ -24,7 +24,7 @@ class Telling(NetworkTeacher):
         self.asked: list[tuple[int, int]] = []
 
     def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
-        self.asked += zip(index.tolist(), view.tolist(), strict=True)
+        self.asked += dict.fromkeys(zip(index.tolist(), view.tolist(), strict=True))
         return TeacherOutput(super().outputs(images, index, view).logits)
 
 
@@ -78,7 +78,7 @@ def test_a_bank_is_filled_with_what_is_listened_to_alone(tmp_path):
 
 def test_a_cell_that_is_missing_without_a_teacher_is_named(tmp_path):
     taught([pupil("kd")], training=BRIEF, teacher=cache(tmp_path / "cache", Telling()))
-    with pytest.raises(InputError, match=r"nothing kept for sample \d+, view \d+"):
+    with pytest.raises(InputError, match=r"nothing cached for sample \d+, view \d+"):
         taught([pupil("kd")], training=BRIEF, seed=5, teacher=cache(tmp_path / "cache", None))
 
 

@@ -1,4 +1,4 @@
-"""What the loop guarantees of a class of pupils: the same bits again, each as if alone, and no part of one in another."""
+"""What the trainer guarantees: the same bits again, each student as if alone, and no part of one in another."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,8 +11,19 @@ from preceptor import CrossEntropy, DistillationLoss, LossTerm, recipe, recipe_n
 from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
-from preceptor.training import Student, TrainingConfig, fit
-from tests.classroom import BRIEF, digits, few, network, pupil, same_bits, taught, untrained_teacher, weights
+from preceptor.training import Callback, Student, Trainer, TrainingConfig, TrainingData
+from tests.training_helpers import (
+    BRIEF,
+    data_of,
+    digits,
+    few,
+    network,
+    same_bits,
+    make_student,
+    train,
+    trainer_of,
+    weights,
+)
 
 LEARNING = TrainingConfig(epochs=8, batch_size=32)
 
@@ -33,37 +44,37 @@ def dropping_pupil(recipe_name: str) -> Student:
 
 
 def after(pupil: Student, **options) -> dict[str, Tensor]:
-    taught([pupil], **options)
-    return weights(pupil.student)
+    train([pupil], **options)
+    return weights(pupil.network)
 
 
-@pytest.mark.parametrize("make", [pupil, dropping_pupil])
+@pytest.mark.parametrize("make", [make_student, dropping_pupil])
 def test_the_same_seed_ends_in_the_same_bits(make):
     assert same_bits(after(make("ka-ps"), seed=5), after(make("ka-ps"), seed=5))
 
 
-@pytest.mark.parametrize("make", [pupil, dropping_pupil])
+@pytest.mark.parametrize("make", [make_student, dropping_pupil])
 def test_another_seed_does_not(make):
     assert not same_bits(after(make("ka-ps"), seed=5), after(make("ka-ps"), seed=6))
 
 
 def test_the_same_seed_makes_the_same_records_but_for_the_clock():
     def numbers():
-        [records] = zip(*taught([pupil("kd")]), strict=True)
+        [records] = zip(*train([make_student("kd")]), strict=True)
         return [(r.losses, r.total, r.train_accuracy, r.corrected, r.learning_rate) for r in records]
 
     assert numbers() == numbers()
 
 
-@pytest.mark.parametrize("make", [pupil, dropping_pupil])
+@pytest.mark.parametrize("make", [make_student, dropping_pupil])
 def test_in_a_class_each_pupil_learns_as_it_would_alone(make):
     names = ["kd", "none", "ka-ps", "drop-wrong"]
     together = [make(name) for name in names]
-    records = taught(together)
+    records = train(together)
     for place, name in enumerate(names):
         alone = make(name)
-        own_records = taught([alone])
-        assert same_bits(weights(together[place].student), weights(alone.student)), name
+        own_records = train([alone])
+        assert same_bits(weights(together[place].network), weights(alone.network)), name
         assert [epoch[place].losses for epoch in records] == [epoch[0].losses for epoch in own_records]
 
 
@@ -71,38 +82,50 @@ def test_dropout_is_drawn_anew_every_step_and_epoch():
     drops = []
     student = Dropping()
     student.drop.register_forward_hook(lambda module, given, dropped: drops.append(dropped == 0))
-    taught([Student("dropping", student, DistillationLoss(**recipe("none")))], images=32, training=BRIEF)
+    train([Student("dropping", student, DistillationLoss(**recipe("none")))], images=32, training=BRIEF)
     assert len(drops) == 4
     assert not any(torch.equal(one, other) for one, other in pairwise(drops))
 
 
-def test_the_callers_generators_go_on_untouched():
+class AfterEpochs(Callback):
+    """Calls a function after each epoch."""
+
+    def __init__(self, function) -> None:
+        self.function = function
+
+    def on_epoch_end(self, trainer, records):
+        self.function(trainer)
+
+
+def test_the_callers_generators_go_on_unaffected():
     torch.manual_seed(7)
-    before = torch.get_rng_state()
-    epochs = fit(
-        [dropping_pupil("none")], digits().train, few(32), digits().augmentation, digits().normalization, BRIEF, seed=3
+    before, after = torch.get_rng_state(), []
+    train(
+        [dropping_pupil("none")],
+        images=32,
+        seed=3,
+        callbacks=[AfterEpochs(lambda _: after.append(torch.get_rng_state()))],
     )
-    for _ in epochs:
-        assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert len(after) == 2
+    assert all(torch.equal(state, before) for state in [*after, torch.get_rng_state()])
 
 
 def test_it_really_learns():
     """Chance is 0.1; seen are the images it is taught on, shifted anew every epoch."""
-    records = taught([pupil("none")], images=300, training=LEARNING)
+    records = train([make_student("none")], images=300, training=LEARNING)
     assert records[0][0].train_accuracy < 0.5
     assert records[-1][0].train_accuracy > 0.6
     assert records[-1][0].total < 0.6 * records[0][0].total
 
 
 def test_pupils_of_a_good_teacher_learn_without_labels():
-    taught([master := pupil("none")], images=300, training=LEARNING)
+    train([master := make_student("none")], images=300, training=LEARNING)
     data = digits()
-    unlabeled = type(data.train)(data.train.images, torch.full_like(data.train.labels, -1))
-    student, teacher = pupil("kd", seed=1), NetworkTeacher(master.student, data.normalization)
-    list(fit([student], unlabeled, few(300), data.augmentation, data.normalization, LEARNING, teacher=teacher))
+    unlabeled = TrainingData(data.train.images, torch.full_like(data.train.labels, -1), few(300), data.augmentation)
+    student, teacher = make_student("kd", seed=1), NetworkTeacher(master.network, data.normalization)
+    train([student], data=unlabeled, training=LEARNING, teacher=teacher)
     held_out = data.normalization(data.test.images)
-    agreement = student.student.eval()(held_out).argmax(1) == master.student.eval()(held_out).argmax(1)
+    agreement = student.network.eval()(held_out).argmax(1) == master.network.eval()(held_out).argmax(1)
     assert agreement.float().mean() > 0.4  # chance is 0.1
 
 
@@ -112,11 +135,10 @@ def test_the_positions_left_out_teach_nothing():
     left_out[few(40)] = False
     spoilt = type(data.train)(data.train.images.clone(), data.train.labels.clone())
     spoilt.images[left_out], spoilt.labels[left_out] = 255, 0
-    first, second = pupil("kd"), pupil("kd")
-    for train, one in ((data.train, first), (spoilt, second)):
-        given = (train, few(40), data.augmentation, data.normalization, BRIEF)
-        list(fit([one], *given, teacher=untrained_teacher()))
-    assert same_bits(weights(first.student), weights(second.student))
+    first, second = make_student("kd"), make_student("kd")
+    for images, one in ((data.train, first), (spoilt, second)):
+        train([one], data=TrainingData.of_images(images, few(40), data.augmentation))
+    assert same_bits(weights(first.network), weights(second.network))
 
 
 def test_the_teacher_meets_the_very_views_its_pupils_meet():
@@ -124,14 +146,14 @@ def test_the_teacher_meets_the_very_views_its_pupils_meet():
     seen: dict[str, list[Tensor]] = {"kd": [], "none": []}
 
     class Listening(NetworkTeacher):
-        def __call__(self, images: Tensor) -> Tensor:
-            heard.append(images.clone())
-            return super().__call__(images)
+        def outputs(self, inputs: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
+            heard.append(inputs.clone())
+            return super().outputs(inputs, index, view)
 
-    pupils = [pupil("kd"), pupil("none")]
+    pupils = [make_student("kd"), make_student("none")]
     for one in pupils:
-        one.student.register_forward_pre_hook(lambda _, given, seen=seen[one.name]: seen.append(given[0].clone()))
-    taught(pupils, teacher=Listening(network(99), digits().normalization))
+        one.network.register_forward_pre_hook(lambda _, given, seen=seen[one.name]: seen.append(given[0].clone()))
+    train(pupils, teacher=Listening(network(99), digits().normalization))
     assert len(heard) == 2 * 3  # 40 images in batches of 16, two epochs
     for views in seen.values():
         assert all(torch.equal(digits().normalization(h), s) for h, s in zip(heard, views, strict=True))
@@ -144,12 +166,12 @@ def test_a_teacher_nobody_listens_to_is_not_asked():
         def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
             raise AssertionError("asked")
 
-    taught([pupil("none")], teacher=Mute())
+    train([make_student("none")], teacher=Mute())
 
 
 def test_a_bare_network_is_no_teacher():
-    with pytest.raises(InputError, match=r"teacher: a ConvNet.*NetworkTeacher\(network, normalize\)"):
-        taught([pupil("kd")], teacher=network())
+    with pytest.raises(InputError, match=r"teacher: a ConvNet.*NetworkTeacher\(network, normalization\)"):
+        train([make_student("kd")], teacher=network())
 
 
 def test_what_the_chain_learns_joins_the_optimizer_and_not_the_student():
@@ -164,69 +186,75 @@ def test_what_the_chain_learns_joins_the_optimizer_and_not_the_student():
     loss = DistillationLoss(**{**recipe("kd"), "temperature": Learned()})
     student = network()
     names = set(student.state_dict())
-    taught([Student("learned", student, loss)])
+    train([Student("learned", student, loss)])
     assert loss.temperature.log_temperature.item() != 1.0
     assert set(student.state_dict()) == names
 
 
-def test_the_pupil_is_as_its_last_epoch_left_it():
-    one = pupil("kd")
-    given = (
-        digits().train,
-        few(40),
-        digits().augmentation,
-        digits().normalization,
-        TrainingConfig(epochs=3, batch_size=16),
-    )
-    by_epoch = [weights(one.student) for _ in fit([one], *given, teacher=untrained_teacher())]
+def test_the_student_is_as_its_last_epoch_left_it():
+    one, by_epoch = make_student("kd"), []
+    keep = AfterEpochs(lambda trainer: by_epoch.append(weights(one.network)))
+    train([one], training=TrainingConfig(epochs=3, batch_size=16), callbacks=[keep])
     assert len(by_epoch) == 3
-    assert same_bits(by_epoch[-1], weights(one.student))
+    assert same_bits(by_epoch[-1], weights(one.network))
     assert not same_bits(by_epoch[-2], by_epoch[-1])
 
 
-def test_a_pupil_left_in_eval_mode_between_epochs_goes_on_learning():
+def test_a_student_left_in_eval_mode_between_epochs_goes_on_learning():
     """Whoever measures it between epochs need not remember to set it back."""
-    first, second = pupil("none"), pupil("none")
-    given = (digits().train, few(32), digits().augmentation, digits().normalization, BRIEF)
-    for _ in fit([first], *given):
-        first.student.eval()
-    list(fit([second], *given))
-    assert same_bits(weights(first.student), weights(second.student))
+    first, second = make_student("none"), make_student("none")
+    train([first], images=32, callbacks=[AfterEpochs(lambda trainer: first.network.eval())])
+    train([second], images=32)
+    assert same_bits(weights(first.network), weights(second.network))
 
 
 def test_a_loss_that_is_not_finite_is_named():
     loss = DistillationLoss(
         terms={"ce": LossTerm(CrossEntropy()), "broken": LossTerm(lambda logits, label: logits[:, 0] * torch.nan)}
     )
-    with pytest.raises(InputError, match="pupil 'unlucky': epoch 1, step 1 of 1: loss term 'broken' is nan"):
-        taught([Student("unlucky", network(), loss)], images=16)
+    with pytest.raises(InputError, match="student 'unlucky': epoch 1, step 1 of 1: loss term 'broken' is nan"):
+        train([Student("unlucky", network(), loss)], images=16)
 
 
 def test_a_run_that_diverges_says_when():
     with pytest.raises(InputError, match=r"epoch 1, step \d of 5: .* (nan|inf).*lower the learning rate"):
-        taught([pupil("none")], training=TrainingConfig(epochs=3, batch_size=8, learning_rate=1e18))
+        train([make_student("none")], training=TrainingConfig(epochs=3, batch_size=8, learning_rate=1e18))
 
 
 @pytest.mark.parametrize("positions", [[], [5]])
 def test_too_few_samples(positions):
-    given = (digits().train, torch.tensor(positions, dtype=torch.int64), digits().augmentation, digits().normalization)
     with pytest.raises(InputError, match=f"{len(positions)} training samples: at least 2 are needed"):
-        next(fit([pupil("none")], *given, BRIEF))
+        TrainingData.of_images(digits().train, torch.tensor(positions, dtype=torch.int64))
 
 
-def test_a_chain_without_its_teacher():
-    with pytest.raises(InputError, match="needs teacher logits: give a teacher"):
-        taught([pupil("none"), pupil("kd")], teacher=None)
+def test_a_loss_without_its_teacher():
+    with pytest.raises(InputError, match="a loss compares with the teacher, and teacher is None: give one"):
+        train([make_student("none"), make_student("kd")], teacher=None)
+
+
+def test_two_students_of_one_name():
+    with pytest.raises(InputError, match="each with a name of its own"):
+        train([make_student("none"), make_student("none")])
+
+
+def test_setting_up_changes_neither_mode_nor_hooks_nor_weights_of_a_teacher():
+    module = network(99).train()
+    before = weights(module)
+    teacher = NetworkTeacher(module, digits().normalization)
+    trainer_of([make_student("fitnet"), make_student("kd")], data_of(40), teacher=teacher).fit()
+    assert module.training
+    assert same_bits(before, weights(module))
+    assert not any(one._forward_hooks for one in module.modules())
 
 
 @pytest.mark.usefixtures("bf16_units")
 def test_in_bf16_the_weights_and_losses_stay_in_fp32():
     seen = []
-    one = pupil("kd")
-    one.student.register_forward_hook(lambda module, given, logits: seen.append(logits.dtype))
-    exact, rough = taught([pupil("kd")], precision="fp32"), taught([one], precision="bf16")
+    one = make_student("kd")
+    one.network.register_forward_hook(lambda module, given, logits: seen.append(logits.dtype))
+    exact, rough = train([make_student("kd")], precision="fp32"), train([one], precision="bf16")
     assert set(seen) == {torch.bfloat16}
-    assert {tensor.dtype for tensor in one.student.parameters()} == {torch.float32}
+    assert {tensor.dtype for tensor in one.network.parameters()} == {torch.float32}
     assert rough[-1][0].total == pytest.approx(exact[-1][0].total, rel=0.05)
     assert rough[-1][0].total != exact[-1][0].total
 
@@ -238,7 +266,7 @@ SYNCS = ("item", "tolist", "__bool__", "__int__", "__float__", "__index__", "cpu
 @pytest.fixture
 def no_host_sync(monkeypatch) -> Iterator[None]:
     """While a step is made or taken, whatever would wait for the device is an error."""
-    from preceptor.training import loop
+    from preceptor.training.student import StudentTrainer
 
     def refuse(*_, **__):
         raise AssertionError("the host waited for the device in a step")
@@ -252,14 +280,25 @@ def no_host_sync(monkeypatch) -> Iterator[None]:
 
         return run
 
-    for name in ("_step", "_teach"):
-        monkeypatch.setattr(loop._Classroom, name, guarded(getattr(loop._Classroom, name)))
+    def guarded_steps(method):
+        def run(*arguments):
+            steps = method(*arguments)
+            following = guarded(lambda: next(steps, None))
+            first = next(steps, None)  # what an epoch takes to begin may wait
+            while first is not None:
+                yield first
+                first = following()
+
+        return run
+
+    monkeypatch.setattr(StudentTrainer, "train_step", guarded(StudentTrainer.train_step))
+    monkeypatch.setattr(Trainer, "steps_from", guarded_steps(Trainer.steps_from))
     return
 
 
 @pytest.mark.usefixtures("no_host_sync")
 def test_no_step_of_any_recipe_waits_for_the_device():
-    taught([pupil(name) for name in recipe_names()], images=32)
+    train([make_student(name) for name in recipe_names()], images=32)
 
 
 @pytest.mark.usefixtures("no_host_sync")
@@ -268,4 +307,4 @@ def test_a_step_that_waits_is_noticed():
         return logits[:, 0] * logits.sum().item()
 
     with pytest.raises(AssertionError, match="waited"):
-        taught([Student("peeping", network(), DistillationLoss(label_loss=peeping))], images=32)
+        train([Student("peeping", network(), DistillationLoss(label_loss=peeping))], images=32)

@@ -1,4 +1,4 @@
-"""Abstention: losses of a student that may keep its stake instead of betting on a class."""
+"""Abstention: losses of a student with an extra output, the reservation, for abstaining."""
 
 from preceptor.abstention.gambler import (
     Gambler,

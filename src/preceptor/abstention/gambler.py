@@ -1,7 +1,7 @@
-"""The gambler: a student with one output more, the last, for the share of its stake that it keeps back.
+"""Gambler losses: a student with one extra output, the last, whose probability is the reservation it abstains with.
 
 With ``q = softmax(z)`` over m classes and the reservation, a bet on the true class pays ``o q_y + q_{m+1}``: the payoff
-``o`` times what was put on it, and what was kept. Liu et al., "Deep Gamblers: Learning to Abstain with Portfolio
+``o`` times the bet, plus the reservation. Liu et al., "Deep Gamblers: Learning to Abstain with Portfolio
 Theory", 2019, arXiv:1907.00208. Losses are in the form of their code, ``-ln(q_y + q_{m+1} / o)``; the form of their
 README, ``-ln(o q_y + q_{m+1})``, is lower by the constant ``ln o``.
 """
@@ -28,7 +28,7 @@ def gambler_loss(
     Args:
         logits: m + 1 outputs, the reservation last.
         label: class numbers, 0 to m - 1.
-        payoff: ``o``, above 0. From m on keeping anything back never pays, up to 1 it always does.
+        payoff: ``o``, above 0. From m on a reservation never pays, up to 1 it always does.
 
     Liu et al., arXiv:1907.00208, in the form of their code.
     """
@@ -44,7 +44,7 @@ def soft_gambler_loss(
 ) -> Float[Tensor, " batch"]:
     """``-T^2 sum_i p_i ln(q_i + q_{m+1} / o)`` per sample, with ``q = softmax(z / T)`` over the m + 1 outputs.
 
-    The target is the distribution of the outcome; a log-probability of -inf is a class that never comes.
+    The target is the distribution of the outcome; a log-probability of -inf means probability 0.
 
     Args:
         logits: m + 1 outputs, the reservation last.
@@ -52,7 +52,7 @@ def soft_gambler_loss(
         temperature: ``T``, one number or one per sample.
         payoff: ``o``, above 0.
 
-    The doubling rate of Liu et al., arXiv:1907.00208, with the teacher's word for the outcome: a reconstruction.
+    The doubling rate of Liu et al., arXiv:1907.00208, with soft targets as the outcome: a reconstruction.
     """
     log_probs = (logits / column(temperature)).log_softmax(dim=1)
     log_gain = torch.logaddexp(log_probs[:, :-1], log_probs[:, -1:] - _log(payoff))
@@ -62,11 +62,12 @@ def soft_gambler_loss(
 def optimal_bets(
     probs: Float[Tensor, "batch classes"], payoff: float
 ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, " batch"]]:
-    """The bets and the reservation that a gambler who knows the outcome's distribution would choose.
+    """The optimal bets and reservation when the distribution of the outcome is known.
 
     They minimize the (soft) gambler loss at temperature 1: ``b_i = max(p_i - b_0 / o, 0)``, where ``b_0`` is the least
-    of ``(1 - sum of the k largest p) / (1 - k / o)`` over every k below o. Everything is kept back if and only if
-    ``max p <= 1 / o``, nothing is for a payoff above m. At ``o = m`` several choices are as good; this one keeps most.
+    of ``(1 - sum of the k largest p) / (1 - k / o)`` over every k below o. The reservation is 1 if and only if
+    ``max p <= 1 / o``, and 0 for a payoff above m. At ``o = m`` several choices are optimal; this one has the largest
+    reservation.
 
     Args:
         probs: rows that sum to 1.
@@ -82,26 +83,27 @@ def optimal_bets(
     smallest = F.pad(probs.sort(dim=1).values.cumsum(dim=1)[:, :-1], (1, 0))
     rest = F.pad(smallest, (0, 1), value=1.0)[:, classes - most :]  # 1 - sum of the k largest, k = most, ..., 0
     k = torch.arange(most, -1, -1, dtype=probs.dtype, device=probs.device)
-    kept = (rest / (1 - k / payoff)).amin(dim=1)
-    return (probs - kept.unsqueeze(1) / payoff).clamp(min=0), kept
+    reserved = (rest / (1 - k / payoff)).amin(dim=1)
+    return (probs - reserved.unsqueeze(1) / payoff).clamp(min=0), reserved
 
 
 def reservation(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
-    """``q_{m+1}``, the probability of the extra output: how much of its stake the student keeps back, 0 to 1."""
+    """``q_{m+1}``, the probability of the extra output, 0 to 1: how strongly the student abstains."""
     return logits.softmax(dim=1)[:, -1]
 
 
 @register("label_loss", "gambler", paper="Liu et al., 2019, arXiv:1907.00208 (Deep Gamblers)")
 @dataclass(frozen=True)
 class Gambler:
-    """Gambler loss with the label: the student bets on a class or keeps its stake.
+    """Gambler loss with the label: the student bets on a class or abstains.
 
-    It wants a student with one output more than there are classes. From the start of training on it may end in
-    keeping everything back (Liu et al. train on cross-entropy first where the payoff is low): limit it with ``since``.
+    It needs a student with one output more than there are classes. Used from the start of training it can end in a
+    reservation of 1 everywhere: limit it with ``since`` (Liu et al. train on cross-entropy first where the payoff is
+    low).
 
     Args:
         payoff: what a bet on the true class pays, above 1 and below the number of classes. A class is worth a bet
-            from a probability of 1 / payoff on; the lower, the more the student keeps back. Default 2.2 (the default
+            from a probability of 1 / payoff on; the lower the payoff, the more the student abstains. Default 2.2 (that
             of Liu et al.'s code).
 
     Raises:
@@ -115,7 +117,7 @@ class Gambler:
         _check_payoff("gambler", self.payoff)
 
     def check_classes(self, classes: int) -> None:
-        """Refuse a payoff with which keeping anything back never pays.
+        """Refuse a payoff with which a reservation never pays.
 
         Raises:
             InputError: the payoff is not below the number of classes.
@@ -134,15 +136,15 @@ class Gambler:
     "loss",
     "soft_gambler",
     paper="Xu, Pu, Zhao, ICPR 2020, doi:10.1109/ICPR48806.2021.9412696; reconstruction: how they join the gambler's "
-    "loss to the teacher's word is not known",
+    "loss to the teacher's output is not known",
 )
 @dataclass(frozen=True)
 class SoftGambler:
-    """Gambler loss with the teacher's corrected word for the distribution of the outcome, times T squared.
+    """Gambler loss with the corrected soft targets as the distribution of the outcome, times T squared.
 
-    It wants a student with one output more than there are classes. With a one-hot target at temperature 1 it is
-    Deep Gamblers' loss. Where the target's largest probability is at most 1 / payoff, keeping everything back is the
-    optimum (:func:`optimal_bets`): a temperature that softens the target makes the student collapse. Use temperature
+    It needs a student with one output more than there are classes. With a one-hot target at temperature 1 it is
+    Deep Gamblers' loss. Where the target's largest probability is at most 1 / payoff, a reservation of 1 is optimal
+    (:func:`optimal_bets`): a temperature that softens the target makes the student abstain everywhere. Use temperature
     1, or a payoff above 1 / median(max p).
 
     Args:
@@ -162,7 +164,7 @@ class SoftGambler:
         _check_payoff("soft_gambler", self.payoff)
 
     def check_classes(self, classes: int) -> None:
-        """Refuse a payoff with which keeping anything back never pays.
+        """Refuse a payoff with which a reservation never pays.
 
         Raises:
             InputError: the payoff is not below the number of classes.
@@ -183,7 +185,7 @@ class SoftGambler:
 
 def _positive(payoff: float) -> float:
     if not payoff > 0:
-        raise InputError(f"payoff = {payoff}: must be above 0")
+        raise InputError(f"payoff = {payoff}: expected a number above 0")
     return payoff
 
 
@@ -194,14 +196,14 @@ def _log(payoff: float) -> float:
 def _check_payoff(component: str, payoff: float) -> None:
     if not 1 < payoff < math.inf:
         raise InputError(
-            f"{component}: payoff = {payoff}: must be above 1, or keeping everything back always pays, and below the "
-            "number of classes"
+            f"{component}: payoff = {payoff}: expected a number above 1 and below the number of classes; up to 1 "
+            "abstaining always pays"
         )
 
 
 def _check_below_classes(component: str, payoff: float, classes: int) -> None:
     if payoff >= classes:
         raise InputError(
-            f"{component}: payoff = {payoff} with {classes} classes: must be below the number of classes, or keeping "
-            "anything back never pays"
+            f"{component}: payoff = {payoff} with {classes} classes: expected a payoff below the number of classes; "
+            "from there on abstaining never pays"
         )

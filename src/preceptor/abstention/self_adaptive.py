@@ -1,8 +1,8 @@
-"""Self-adaptive training: what the student itself has come to believe of a label decides how much it keeps back.
+"""Self-adaptive training: a student that abstains where its own predictions have not come to agree with the label.
 
 Huang, Zhang, Zhang, "Self-Adaptive Training: beyond Empirical Risk Minimization", 2020, arXiv:2002.10319, section 4
-(selective classification). With ``p = softmax(z)`` over m classes and the extra output, and a belief ``t`` of each
-sample in its label, a running mean of what softmax over the m classes alone gave it,
+(selective classification). With ``p = softmax(z)`` over m classes and the extra output, and a belief ``t`` in the
+label of each sample, the running mean of its probability in the softmax over the m classes alone,
 
     loss = -t ln p_y - (1 - t) ln p_{m+1} .
 """
@@ -26,7 +26,7 @@ def self_adaptive_loss(
     Args:
         logits: m + 1 outputs, the extra one last.
         label: class numbers, 0 to m - 1.
-        belief: ``t``, 0 to 1: how far each label is believed. With 1 it is cross-entropy over m + 1 outputs.
+        belief: ``t``, 0 to 1. With 1 it is cross-entropy over m + 1 outputs.
 
     Huang et al., arXiv:2002.10319, section 4.
     """
@@ -40,10 +40,10 @@ def updated_belief(
     label: Int[Tensor, " batch"],
     momentum: float,
 ) -> Float[Tensor, " batch"]:
-    """``momentum t + (1 - momentum) softmax(z_1 .. z_m)_y``: the extra output has no part in what is believed.
+    """``momentum t + (1 - momentum) softmax(z_1 .. z_m)_y``: without the extra output.
 
-    Of the published vector of soft labels only the entry of the label is ever looked at, and it moves on its own, so
-    that one number a sample is kept.
+    The paper keeps a vector of soft labels per sample. The loss reads only the entry of the label, and its update does
+    not depend on the others, so one number per sample is enough.
     """
     return momentum * belief + (1 - momentum) * at_class(logits[:, :-1].softmax(dim=1), label)
 
@@ -52,18 +52,18 @@ def updated_belief(
     "label_loss", "self_adaptive", paper="Huang et al., 2020, arXiv:2002.10319 (Self-Adaptive Training, section 4)"
 )
 class SelfAdaptive(nn.Module):
-    """Self-adaptive loss with the label: the student keeps back what it has come to uncertainty of it.
+    """Self-adaptive loss with the label: the student abstains where it has come to disbelieve the label.
 
-    It wants a student with one output more than there are classes, and keeps a number a sample: tell it with
-    ``DistillationLoss.expect_samples`` how many there are (the training loop does), and give the chain ``index``. Beliefs begin
-    at 1 and move at every call while the module is in training mode. The publication trains on cross-entropy first
-    (60 of 300 epochs on CIFAR): limit it with ``since``.
+    It needs a student with one output more than there are classes, the ``index`` of each sample, and the number of
+    samples, by ``DistillationLoss.expect_samples`` (the training loop calls it). Beliefs start at 1 and are updated at
+    every call in training mode. The paper trains on cross-entropy first (60 of 300 epochs on CIFAR): limit it with
+    ``since``.
 
     Args:
-        momentum: of the beliefs, 0 to 1. Default 0.9 (Huang et al. on CIFAR; 0.99 on ImageNet).
+        momentum: of the running mean, 0 to 1. Default 0.9 (Huang et al. on CIFAR; 0.99 on ImageNet).
 
     Raises:
-        InputError: a momentum outside 0 to 1, or, in the call, a number of samples that was never told.
+        InputError: a momentum outside 0 to 1, or, in the call, no call of ``expect_samples`` before.
     """
 
     wants_reservation: ClassVar[bool] = True
@@ -73,12 +73,12 @@ class SelfAdaptive(nn.Module):
     def __init__(self, momentum: float = 0.9) -> None:
         super().__init__()
         if not 0 <= momentum <= 1:
-            raise InputError(f"self_adaptive: momentum = {momentum}: must be between 0 and 1")
+            raise InputError(f"self_adaptive: momentum = {momentum}: expected 0 to 1")
         self.momentum = momentum
         self.register_buffer("belief", torch.ones(0))
 
     def expect_samples(self, samples: int) -> None:
-        """Begin anew, for a training set of so many samples: every label is believed."""
+        """Reset the beliefs to 1, for a training set of this many samples."""
         self.belief = torch.ones(samples, dtype=self.belief.dtype, device=self.belief.device)
 
     def forward(
@@ -87,10 +87,10 @@ class SelfAdaptive(nn.Module):
         label: Int[Tensor, " batch"],
         index: Int[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """Move the beliefs of these samples, then apply :func:`self_adaptive_loss`."""
+        """Update the beliefs of these samples, then apply :func:`self_adaptive_loss`."""
         if not len(self.belief):
             raise InputError(
-                "self_adaptive keeps a number for every sample: call chain.expect_samples(len(training set)) first"
+                "self_adaptive keeps a number for every sample: call loss.expect_samples(len(training_set)) first"
             )
         with torch.no_grad():
             belief = self.belief[index]

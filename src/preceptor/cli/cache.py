@@ -1,17 +1,15 @@
-"""``preceptor cache``: what a teacher says of every image in every view, asked once and kept on the disk."""
+"""``preceptor cache``: cache teacher outputs on disk."""
 
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from preceptor.cli.progress import StudyBar
     from preceptor.run import RunConfig
-    from preceptor.run.fill_cache import CachePlan, Filled
-    from preceptor.teachers.cache import Info
+    from preceptor.teachers.cache import Info, Layout
 
 EXAMPLES = """examples:
   preceptor cache caches/digits --plan
@@ -22,11 +20,14 @@ EXAMPLES = """examples:
   preceptor cache caches/digits --verify --repair
   preceptor distill --teacher runs/teacher --cache caches/digits --recipe kd --out runs/student
 
-A cache need not be filled ahead: preceptor distill --cache DIR fills it with what it asks.
+A cache need not be filled ahead: preceptor distill --cache DIR fills it as it trains.
 """
 
 SPLIT = ("train_images", "validation", "split_seed")
-"""The flags that say which images a run trains on."""
+"""The flags that decide which images a run trains on."""
+
+Result = tuple[dict[str, Any], list[str]]
+"""Content for ``--json``, and lines for a reader."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,20 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("cache", type=Path, metavar="DIR", help="folder of the cache")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--plan", action="store_true", help="how large it will be, and what it saves; writes nothing")
-    what.add_argument("--fill", action="store_true", help="ask the teacher what is missing; may be stopped and resumed")
-    what.add_argument("--info", action="store_true", help="what it is of, and how full it is; needs no teacher")
+    what.add_argument("--plan", action="store_true", help="show its size and the queries it saves; writes nothing")
+    what.add_argument("--fill", action="store_true", help="query the teacher for what is missing; can be resumed")
+    what.add_argument("--info", action="store_true", help="show what it holds and how full it is; needs no teacher")
     what.add_argument("--verify", action="store_true", help="compare every record with its checksum; needs no teacher")
-    parser.add_argument("--repair", action="store_true", help="with --verify: empty damaged records, to be asked again")
+    parser.add_argument(
+        "--repair", action="store_true", help="with --verify: empty damaged entries, to be filled again"
+    )
     parser.add_argument("--top-k", type=int, dest="cache_top_k", help="keep the largest logits alone (default all)")
     parser.add_argument("--features", action="store_true", help="keep pooled features beside the logits")
-    parser.add_argument(
-        "--epochs", type=int, dest="training.epochs", help="with --plan: of a run that fills it as it goes (default 20)"
-    )
+    parser.add_argument("--epochs", type=int, help="with --plan: of a run that fills it as it trains (default 20)")
     add_teacher_options(parser, cache=False)
     add_data_options(parser)
-    group = parser.add_argument_group("filling; of these three, any one leaves out what such a run does not train on")
-    group.add_argument("--train-images", type=int, help="of a run on so many images")
+    group = parser.add_argument_group("filling; with any of these three, only what such a run trains on")
+    group.add_argument("--train-images", type=int, help="of a run on this many images")
     group.add_argument("--validation", type=float, help="of a run that holds out this share")
     group.add_argument("--split-seed", type=int, help="of a run that splits by this seed")
     add_speed_options(parser.add_argument_group("speed"))
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Plan, fill, look or verify, and show."""
+    """Plan, fill, inspect or verify, and show the result."""
     from preceptor.cli.printing import printable
     from preceptor.errors import InputError
 
@@ -73,120 +74,97 @@ def run(arguments: argparse.Namespace) -> None:
         print("\n".join(printable(line) for line in lines))
 
 
-def _plan(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def _plan(arguments: argparse.Namespace) -> Result:
     from preceptor.run.fill_cache import plan_cache
 
     config = _config(arguments)
     planned = plan_cache(config, features=arguments.features)
-    epochs, plan = config.training.epochs, planned.plan
+    layout, epochs = planned.layout, config.training.epochs
     content = {
-        **asdict(plan),
-        "top_k": planned.layout.top_k,
-        "features": planned.layout.features,
+        **layout.model_dump(),
+        "entries": layout.entries,
+        "entry_bytes": layout.entry_bytes,
+        "bytes": layout.bytes,
         "epochs": epochs,
-        "forwards_ahead": plan.forwards(),
-        "forwards_over_epochs": plan.forwards(epochs),
-        "forwards_without_bank": epochs * plan.samples,
+        "queries_ahead": layout.queries(),
+        "queries_over_epochs": layout.queries(epochs),
+        "queries_without_cache": epochs * layout.samples,
         "filled": planned.filled,
         "free_bytes": planned.free_bytes,
     }
-    return content, _plan_lines(config, planned)
-
-
-def _plan_lines(config: "RunConfig", planned: "CachePlan") -> list[str]:
-    plan, epochs = planned.plan, config.training.epochs
-    files = "1 file" if plan.shards == 1 else f"{plan.shards:,} files"
-    seen = f", of which it has seen {planned.filled:,}" if planned.filled else ""
-    return [
-        f"{config.cache}: {_layout(planned.layout)}",
-        f"  when full     {_size(plan.bytes)} in {files}, {plan.cell_bytes} bytes for each of {plan.cells:,} cells; "
-        f"{_size(planned.free_bytes)} are free there",
-        f"  filled ahead  the teacher looks at {plan.forwards():,} images{seen}",
-        f"  as it goes    in a run of {epochs} epochs at {plan.forwards(epochs):,} images, in place of "
-        f"{epochs * plan.samples:,}; in runs after that with the same seed at none",
+    filled = f", of which {planned.filled:,} are done" if planned.filled else ""
+    return content, [
+        f"{config.cache}: {_described(layout)}",
+        f"  when full     {_size(layout.bytes)}, {layout.entry_bytes} bytes for each of {layout.entries:,} entries; "
+        f"{_size(planned.free_bytes)} are free on that disk",
+        f"  filled ahead  {layout.queries():,} images through the teacher{filled}",
+        f"  as it trains  {layout.queries(epochs):,} images in a run of {epochs} epochs, in place of "
+        f"{epochs * layout.samples:,}; none in later runs with the same seed",
         "nothing was written",
     ]
 
 
-def _fill(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def _fill(arguments: argparse.Namespace) -> Result:
     from preceptor.cli.progress import StudyBar
     from preceptor.run.fill_cache import fill_cache
 
-    config = _config(arguments)
+    config, folder = _config(arguments), arguments.cache
     part = any(getattr(arguments, name) is not None for name in SPLIT)
     with StudyBar(quiet=arguments.quiet or arguments.json) as bar:
         try:
-            done = fill_cache(
-                config, features=arguments.features, trained_on_only=part, progress=_Moving(bar, arguments.cache)
-            )
+            progress = _Progress(bar, folder)
+            done = fill_cache(config, features=arguments.features, trained_on_only=part, progress=progress)
         except KeyboardInterrupt:
             if not arguments.quiet:
-                print(
-                    f"{arguments.cache}: what is filled is kept; the same command goes on from there", file=sys.stderr
-                )
+                print(f"{folder}: what is filled is kept; the same command goes on from there", file=sys.stderr)
             raise
-    content = {
-        "asked": done.asked,
-        "teacher": done.teacher,
-        "optimize_for_inference": done.optimize_for_inference,
-        "apart": done.apart,
-        **_info_content(done.info),
-    }
-    return content, _fill_lines(arguments.cache, done)
+    state, lines = _info_result(folder, done.info)
+    content = {"queries": done.queries, "teacher": done.teacher, "optimizations": done.optimizations, **state}
+    how = f" ({'; '.join(done.optimizations)})" if done.optimizations else ""
+    return content, [f"teacher: {done.teacher}{how}, queried about {done.queries:,} images", *lines]
 
 
-def _fill_lines(folder: Path, done: "Filled") -> list[str]:
-    how = f" ({'; '.join(done.optimize_for_inference)})" if done.optimize_for_inference else ""
-    return [
-        f"teacher: {done.teacher}{how}, asked about {done.asked:,} images",
-        f"asked again about some of them: probabilities at most {done.apart:.1g} apart from what is kept",
-        *_info_lines(folder, done.info),
-    ]
-
-
-def _info(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def _info(arguments: argparse.Namespace) -> Result:
     from preceptor.teachers.cache import info, open_readonly
 
-    found = info(open_readonly(arguments.cache))
-    return _info_content(found), _info_lines(arguments.cache, found)
+    return _info_result(arguments.cache, info(open_readonly(arguments.cache)))
 
 
-def _info_content(found: "Info") -> dict[str, Any]:
-    return {
-        "layout": found.layout.model_dump(),
-        "fingerprint": found.fingerprint.model_dump(mode="json"),
-        "cells": found.layout.cells,
-        "filled": found.filled,
-        "bytes_used": found.bytes_used,
-        "bytes_full": found.bytes_full,
+def _info_result(folder: Path, state: "Info") -> Result:
+    key, layout = state.key, state.layout
+    content = {
+        "layout": layout.model_dump(),
+        "key": key.model_dump(mode="json"),
+        "entries": layout.entries,
+        "filled": state.filled,
+        "bytes_used": state.bytes_used,
+        "bytes_full": layout.bytes,
     }
-
-
-def _info_lines(folder: Path, found: "Info") -> list[str]:
-    of, cells = found.fingerprint, found.layout.cells
-    named = ", ".join(of.class_names[:6]) + (", ..." if len(of.class_names) > 6 else "")
+    names = ", ".join(key.class_names[:6]) + (", ..." if len(key.class_names) > 6 else "")
     parts = {
-        "filled": f"{found.filled:,} of {cells:,} cells ({found.share:.1%})",
-        "on the disk": f"{_size(found.bytes_used)}, {_size(found.bytes_full)} when full",
-        "teacher": f"{of.teacher[:16]}, in {of.precision}",
-        "images": of.data[:16],
-        "normalization": _settings(of.normalization) or "none",
-        "views": _settings(of.views),
-        "classes": f"{len(of.class_names)}: {named}",
+        "filled": f"{state.filled:,} of {layout.entries:,} entries ({state.share:.1%})",
+        "on the disk": f"{_size(state.bytes_used)}, {_size(layout.bytes)} when full",
+        "teacher": f"{key.teacher[:16]}, in {key.precision}",
+        "images": key.data[:16],
+        "normalization": _settings(key.normalization) or "none",
+        "augmentation": _settings(key.views),
+        "classes": f"{len(key.class_names)}: {names}",
     }
-    return [f"{folder}: {_layout(found.layout)}", *(f"  {name:<14}{value}" for name, value in parts.items())]
+    return content, [f"{folder}: {_described(layout)}", *(f"  {name:<14}{value}" for name, value in parts.items())]
 
 
-def _verify(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def _verify(arguments: argparse.Namespace) -> Result:
     from preceptor.cli.progress import StudyBar
     from preceptor.teachers.cache import open_readonly, verify
 
-    with StudyBar(quiet=arguments.quiet or arguments.json) as bar, open_readonly(arguments.cache) as cache:
-        found = verify(cache, repair=arguments.repair, progress=_Moving(bar, arguments.cache))
-    lines = [f"{arguments.cache}: {found.filled:,} records match their checksums"]
-    if found.damaged:
-        lines.append(f"  {found.damaged:,} did not and are empty now: the teacher is asked about them again")
-    return asdict(found), lines
+    folder = arguments.cache
+    with StudyBar(quiet=arguments.quiet or arguments.json) as bar, open_readonly(folder) as cache:
+        damaged = verify(cache, repair=arguments.repair, progress=_Progress(bar, folder))
+        filled = cache.count
+    lines = [f"{folder}: {filled:,} records match their checksums"]
+    if damaged:
+        lines.append(f"  {damaged:,} did not and are empty now: the teacher will be queried again")
+    return {"filled": filled, "damaged": damaged}, lines
 
 
 _ACTS = {"plan": _plan, "fill": _fill, "info": _info, "verify": _verify}
@@ -199,8 +177,8 @@ def _config(arguments: argparse.Namespace) -> "RunConfig":
     return resolve({"recipe": "kd"}, command_settings(arguments))
 
 
-class _Moving:
-    """Moves a bar to where the work says it is."""
+class _Progress:
+    """Moves a bar, which wants steps, by a count of what is done."""
 
     def __init__(self, bar: "StudyBar", folder: Path) -> None:
         self._bar, self._title = bar, str(folder)
@@ -214,24 +192,22 @@ class _Moving:
         self._done = done
 
 
-def _layout(layout: Any) -> str:
+def _described(layout: "Layout") -> str:
     kept = f"all {layout.classes:,}" if layout.top_k is None else f"the {layout.top_k} largest of {layout.classes:,}"
     features = f" and {layout.features} features" if layout.features else ""
     return f"{layout.samples:,} images in {layout.views:,} views, {kept} logits{features}"
 
 
 def _settings(parts: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_value(value)}" for name, value in parts.items())
+    def shown(value: Any) -> str:
+        return f"[{', '.join(f'{one:.4g}' for one in value)}]" if isinstance(value, tuple | list) else str(value)
 
-
-def _value(value: Any) -> str:
-    return f"[{', '.join(f'{one:.4g}' for one in value)}]" if isinstance(value, tuple | list) else str(value)
+    return ", ".join(f"{name} {shown(value)}" for name, value in parts.items())
 
 
 def _size(count: int) -> str:
-    """Bytes in the largest unit of which there is one."""
-    size, unit = next(
-        ((count / 1000**power, unit) for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")) if count >= 1000**power),
-        (float(count), "bytes"),
-    )
-    return f"{size:.3g} {unit}"
+    """Bytes in the largest unit of which there is at least one."""
+    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
+        if count >= 1000**power:
+            return f"{count / 1000**power:.3g} {unit}"
+    return f"{count} bytes"

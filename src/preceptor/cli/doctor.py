@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _lines(diagnosis: "Diagnosis") -> Iterator[str]:
     for finding in diagnosis.findings:
-        yield from _wrapped(f"{finding.status:<9}{finding.name:<18}", finding.found)
+        yield from _wrapped(f"{finding.status:<9}{finding.name:<18}", finding.message)
         if finding.remedy:
             yield from _wrapped(" " * (INDENT - 3) + "-> ", finding.remedy)
     counts = {"problem": len(diagnosis.of("problem")), "warning": len(diagnosis.of("warning"))}

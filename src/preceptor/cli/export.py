@@ -1,18 +1,20 @@
-"""``preceptor export``: a student as files to deploy, checked against it."""
+"""``preceptor export``: a student as files to deploy, each compared with it first."""
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.errors import InputError, PreceptorError
+
 if TYPE_CHECKING:
-    from preceptor.cli.exporting import Exported, Quantized
-    from preceptor.export import Cost, Export, Standing
+    from preceptor.export import AnswerQuality, Cost, Export, QuantizationResult, SavedNetwork
     from preceptor.models import ModelCard
+    from preceptor.run.measure import Shown
 
 EXAMPLES = """examples:
   preceptor export runs/student --out deployed
@@ -20,11 +22,47 @@ EXAMPLES = """examples:
   preceptor export runs/student --out deployed --int8 static
   preceptor export runs/student --out deployed --teacher runs/teacher --json
 
-An ONNX or pt2 file takes uint8 images and holds normalization, softmax, score and decision. Every file is run on real
-images before it is put in its place, and nothing is left where one does not say what the student says.
+An ONNX or pt2 file takes uint8 images and holds normalization, softmax, score and decision. Each file is run on images
+of the data set (on random ones where the data is missing) before it is put in place; nothing is left of one that
+differs from the student.
 """
 
 SHOWN_COVERAGES = ("100", "95", "90", "80")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The result of an export.
+
+    Attributes:
+        exports: the files.
+        card: of the student.
+        shown: the images that were compared; None where they were random.
+        without_data: why they were random.
+        int8: the effect of int8; None without it.
+        teacher: listed among the costs; None without one.
+        without_teacher: why there is none.
+        costs: of the teacher, the student, and each file that holds a program.
+    """
+
+    exports: "list[Export]"
+    card: "ModelCard"
+    shown: "Shown | None"
+    without_data: str | None
+    int8: "QuantizationResult | None"
+    teacher: "SavedNetwork | None"
+    without_teacher: str | None
+    costs: "list[Cost]"
+
+    @property
+    def data(self) -> str | None:
+        """The name of the data set."""
+        return None if self.shown is None else self.shown.dataset.name
+
+    @property
+    def split(self) -> str | None:
+        """The part of it: "test", or "train" for all training images."""
+        return None if self.shown is None else "train" if self.shown.whole else "test"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,39 +76,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         action="append",
         choices=("onnx", "pt2", "state-dict"),
-        help="onnx (default), pt2 (torch.export) or state-dict (safetensors and card); give it several times for more",
+        help="onnx (default), pt2 (torch.export) or state-dict (safetensors and card); may be given several times",
     )
     parser.add_argument(
         "--int8",
         choices=("dynamic", "static"),
         help="also the ONNX file in int8, measured before and after; static takes its ranges from training images",
     )
-    parser.add_argument("--teacher", type=Path, help="run folder to show beside it (default: the run's own teacher)")
+    parser.add_argument("--teacher", type=Path, help="run folder to list beside it (default: the run's own teacher)")
     add_data_options(parser)
     parser.add_argument("--split", choices=("test", "train"), default="test", help="which images to compare on")
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write, check and show."""
-    from preceptor.cli.exporting import check_order, export_shown
-    from preceptor.cli.options import shown_student
+    """Write, compare and show."""
+    from preceptor.export import FILES, check_formats, check_places
+    from preceptor.export.int8 import INT8_FILE
 
     formats = list(dict.fromkeys(arguments.format or ["onnx"]))
-    check_order(arguments.out, formats, arguments.int8)
-    shown = shown_student(arguments)
+    check_formats(formats)
+    if arguments.int8 is not None and "onnx" not in formats:
+        raise InputError("int8 is made from the ONNX file: give --format onnx with it")
+    names = [name for chosen in formats for name in FILES[chosen]]
+    check_places(arguments.out, [*names, *([INT8_FILE] if arguments.int8 else [])])
     with _status(arguments.quiet or arguments.json) as tell:
-        found = export_shown(shown, arguments.out, formats, int8=arguments.int8, teacher=arguments.teacher, tell=tell)
+        exported = _export(arguments, formats, tell)
     if arguments.json:
-        json.dump(_plain(found, arguments), sys.stdout, allow_nan=False)
+        json.dump(_plain(exported, arguments), sys.stdout, allow_nan=False)
         print()
     elif not arguments.quiet:
-        _show(found, arguments.out)
+        _show(exported, arguments.out)
 
 
 @contextmanager
 def _status(silent: bool) -> Iterator[Callable[[str], None]]:
-    """OutputKind on a terminal what is being done."""
+    """Shows on a terminal what is being done."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -81,7 +122,74 @@ def _status(silent: bool) -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def _plain(found: "Exported", arguments: argparse.Namespace) -> dict[str, Any]:
+def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callable[[str], None]) -> Exported:
+    """Everything is compared and measured before the first file is put in place."""
+    from preceptor.export import (
+        SavedNetwork,
+        cost_table,
+        export_student,
+        measure_int8,
+        put_in_place,
+        quantize,
+        random_images,
+        some_of,
+    )
+
+    student = SavedNetwork.load(arguments.run)
+    card = student.card
+    shown, without_data = _data(arguments)
+    teacher, without_teacher = _teacher(arguments, card)
+    images = random_images(card) if shown is None else some_of(shown.images.images)
+    exports, int8 = export_student(student.network, card, images, formats, tell=tell), None
+    if shown is not None and arguments.int8 is not None:
+        tell(f"quantizing to int8 ({arguments.int8}) and measuring on {len(shown.images):,} images")
+        onnx, train = next(export for export in exports if export.format == "onnx"), shown.dataset.train.images
+        exports.append(quantize(onnx, arguments.int8, card, train))
+        int8 = measure_int8(arguments.int8, onnx, exports[-1], card, shown.images)
+    tell("measuring latencies")
+    networks = {"student": student} if teacher is None else {"teacher": teacher, "student": student}
+    costs = cost_table(networks, exports, images)
+    put_in_place(arguments.out, exports)
+    return Exported(exports, card, shown, without_data, int8, teacher, without_teacher, costs)
+
+
+def _data(arguments: argparse.Namespace) -> "tuple[Shown | None, str | None]":
+    """The images to compare on, or why there are none."""
+    from preceptor.cli.options import shown_student
+
+    try:
+        return shown_student(arguments), None
+    except PreceptorError as error:
+        # A run folder may be copied to a machine without its data. Data that is named must be there, and so must the
+        # labels that int8 is measured on.
+        if arguments.data is not None or arguments.int8 is not None:
+            raise
+        return None, str(error)
+
+
+def _teacher(arguments: argparse.Namespace, student: "ModelCard") -> "tuple[SavedNetwork | None, str | None]":
+    """The teacher to list, or why there is none; one that is named must be there."""
+    from preceptor.export import SavedNetwork
+    from preceptor.run.history import saved_run
+
+    try:
+        folder = arguments.teacher
+        if folder is None:
+            saved = saved_run(arguments.run)
+            if saved is None or len(saved.config.teachers) != 1:
+                return None, "the run has no single network as teacher"
+            (folder,) = saved.config.teachers
+        teacher = SavedNetwork.load(folder)
+        if (teacher.card.channels, teacher.card.image_size) != (student.channels, student.image_size):
+            raise InputError(f"teacher {folder}: takes images of another size or number of channels than the student")
+    except PreceptorError as error:
+        if arguments.teacher is not None:
+            raise
+        return None, str(error)
+    return teacher, None
+
+
+def _plain(exported: Exported, arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "run": str(arguments.run),
         "out": str(arguments.out),
@@ -91,80 +199,70 @@ def _plain(found: "Exported", arguments: argparse.Namespace) -> dict[str, Any]:
                 "bytes": {file: len(content) for file, content in export.contents.items()},
                 "agreement": None if export.agreement is None else asdict(export.agreement),
             }
-            for export in found.exports
+            for export in exported.exports
         ],
-        "data": found.data,
-        "split": found.part,
-        "int8": None if found.int8 is None else asdict(found.int8),
-        "teacher": None if found.teacher is None else str(found.teacher),
-        "without_teacher": found.without_teacher,
-        "costs": [asdict(cost) for cost in found.costs],
+        "data": exported.data,
+        "split": exported.split,
+        "without_data": exported.without_data,
+        "int8": None if exported.int8 is None else asdict(exported.int8),
+        "teacher": None if exported.teacher is None else str(exported.teacher.folder),
+        "without_teacher": exported.without_teacher,
+        "costs": [asdict(cost) for cost in exported.costs],
     }
 
 
-def _show(found: "Exported", out: Path) -> None:
+def _show(exported: Exported, out: Path) -> None:
     from preceptor.cli.guarantees import promises_of
     from preceptor.cli.printing import printable
 
-    for export in found.exports:
-        print(printable(f"{out / export.name}: {_agreement_words(export, found)}"))
-    guarantees = promises_of(found.card) or [
-        "no decision on the student's card: it answers always (preceptor calibrate)"
-    ]
-    print("\n".join(guarantees))
-    if found.int8 is not None:
+    card = exported.card
+    images = "random images" if exported.data is None else f"images of {exported.data} ({exported.split})"
+    for export in exported.exports:
+        agreement = export.agreement
+        text = "the network in int8, measured below"
+        if agreement is not None:
+            sizes = ", ".join(str(size) for size in agreement.batch_sizes)
+            text = (
+                f"on {agreement.images} {images}, in batches of {sizes}, all labels are the student's, probabilities "
+                f"within {agreement.probability_difference:.0e}"
+            )
+            if agreement.decided_otherwise:
+                text += f"; {agreement.decided_otherwise} at the threshold decided otherwise, by rounding to float32"
+        print(printable(f"{out / export.name}: {text}"))
+    if exported.without_data is not None:
+        print(printable(f"not compared on real images: {exported.without_data}"))
+    for line in promises_of(card) or ["no decision on the student's card: it always answers (preceptor calibrate)"]:
+        print(line)
+    if card.sets is not None:
+        print("prediction sets are on the card, not in the file: apply their threshold to its probabilities")
+    if exported.int8 is not None:
         print()
-        _print_table(_int8_table(found.int8, found.card))
-        _show_void_promise(found.card)
+        _print_table(_int8_table(exported.int8, card))
+        if card.decision is not None:
+            print("the guarantee is fp32's: it does not carry over to int8, and is not on the card of that file")
     print()
-    _print_table(_cost_table(found.costs))
-    print("medians on one thread of this CPU, taken in turns; multiply-adds are those of one image")
-    if found.without_teacher is not None:
-        print(printable(f"teacher not shown: {found.without_teacher} (--teacher RUN names one)"))
+    _print_table(_cost_table(exported.costs))
+    print("median latency on one thread of this CPU; multiply-adds are those of one image")
+    if exported.without_teacher is not None:
+        print(printable(f"teacher not listed: {exported.without_teacher} (--teacher RUN names one)"))
 
 
-def _agreement_words(export: "Export", found: "Exported") -> str:
-    agreed = export.agreement
-    if agreed is None:
-        return "the network in int8, measured below"
-    sizes = ", ".join(str(size) for size in agreed.batch_sizes)
-    words = (
-        f"on {agreed.images} images of {found.data} ({found.part}), in batches of {sizes}, all labels are the "
-        f"student's, probabilities within {agreed.probability_difference:.0e}"
-    )
-    if agreed.decided_otherwise:
-        words += f"; {agreed.decided_otherwise} at the threshold decided otherwise, by rounding to float32"
-    return words
-
-
-def _show_void_promise(card: "ModelCard") -> None:
-    if card.decision is not None:
-        print("the guarantee is fp32's: it does not carry over to int8, and is not on the card of that file")
-
-
-def _int8_table(found: "Quantized", card: "ModelCard") -> list[tuple[str, ...]]:
-    heading = f"on {found.before.images:,} images"
-    rows: list[tuple[str, ...]] = [(heading, "fp32", f"int8, {found.mode}")]
-    rows.append(("accuracy", *_both(found, lambda each: f"{each.accuracy:.2%}")))
-    rows.append((f"AURC by {found.before.selective.score}", *_both(found, lambda each: f"{each.selective.aurc:.5f}")))
+def _int8_table(int8: "QuantizationResult", card: "ModelCard") -> list[tuple[str, ...]]:
+    rows: dict[str, Callable[[AnswerQuality], str]] = {
+        "accuracy": lambda quality: f"{quality.accuracy:.2%}",
+        f"AURC by {int8.before.selective.score}": lambda quality: f"{quality.selective.aurc:.5f}",
+    }
     for coverage in SHOWN_COVERAGES:
-        rows.append((f"error at coverage {coverage} %", *_both(found, _error_at(coverage))))
+        rows[f"error at coverage {coverage} %"] = lambda quality, coverage=coverage: (  # type: ignore[misc]
+            f"{quality.selective.error_at_coverage[coverage]:.2%}"
+        )
     if card.decision is not None:
-        rows.append(("coverage at the threshold", *_both(found, lambda each: f"{each.coverage:.2%}")))
-        rows.append(("risk at the threshold", *_both(found, _risk)))
-    return rows
-
-
-def _both(found: "Quantized", said: "Callable[[Standing], str]") -> tuple[str, str]:
-    return said(found.before), said(found.after)
-
-
-def _error_at(coverage: str) -> "Callable[[Standing], str]":
-    return lambda each: f"{each.selective.error_at_coverage[coverage]:.2%}"
-
-
-def _risk(each: "Standing") -> str:
-    return "answers none" if each.risk is None else f"{each.risk:.2%}"
+        rows["coverage at the threshold"] = lambda quality: f"{quality.coverage:.2%}"
+        rows["risk at the threshold"] = lambda quality: (
+            "answers none" if quality.risk is None else f"{quality.risk:.2%}"
+        )
+    heading = (f"on {int8.before.images:,} images", "fp32", f"int8, {int8.mode}")
+    return [heading, *((name, text(int8.before), text(int8.after)) for name, text in rows.items())]
 
 
 def _cost_table(costs: "list[Cost]") -> list[tuple[str, ...]]:
@@ -186,8 +284,8 @@ def _cost_table(costs: "list[Cost]") -> list[tuple[str, ...]]:
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:
-    """The first column to the left, all others to the right."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    """The first column is aligned left, all others right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for first, *others in rows:
         cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
         print("  ".join(cells).rstrip())

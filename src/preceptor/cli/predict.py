@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from preceptor.cli.prediction_rows import Format
     from preceptor.cli.progress import PredictionBar
-    from preceptor.data.sources import Source
+    from preceptor.data.sources import ImageSource
     from preceptor.run.prediction import Prediction, Predictor
 
 EXAMPLES = """examples:
@@ -115,7 +115,7 @@ def _format(arguments: argparse.Namespace) -> "Format":
 
 
 def _write(
-    arguments: argparse.Namespace, form: "Format", predictor: "Predictor", sources: list["Source"], count: _Count
+    arguments: argparse.Namespace, form: "Format", predictor: "Predictor", sources: list["ImageSource"], count: _Count
 ) -> None:
     from preceptor.cli.prediction_rows import lines
     from preceptor.cli.printing import printable
@@ -125,7 +125,7 @@ def _write(
     drawn_into = arguments.out is None and sys.stdout.isatty()  # rows on the screen are progress enough
     with PredictionBar(quiet=arguments.quiet or arguments.json or drawn_into) as bar:
         bar.begin_images(sum(len(source) for source in sources))
-        pictures = (picture for source in sources for picture in source.pictures(predictor.form))
+        pictures = (picture for source in sources for picture in source.images(predictor.form))
         said = _counted(predictor.predictions(pictures, arguments.batch_size), count, bar)
         rows = lines(said, form, predictor.card, predictor.top_k)
         if drawn_into:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   preceptor select --teacher runs/teacher --out scores.safetensors
-  preceptor select --teacher runs/teacher --select el2n --out el2n.safetensors keep=0.5 lowest=true
+  preceptor select --teacher runs/teacher --select el2n --out el2n.safetensors keep=0.5 ascending=true
   preceptor select --show scores.safetensors
   preceptor distill --teacher runs/teacher --recipe lr-ds --scores scores.safetensors --out runs/lr-ds
 """

@@ -1,4 +1,4 @@
-"""The batches that conformance checks are run on."""
+"""Batches and selection data on which conformance checks run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ from preceptor.context import UNLABELED, BatchContext, ModelOutputs, SelectionDa
 CLASSES = 5
 EXTREME = 1e4
 """Logits up to this size must give finite losses and gradients."""
-POSITIONS = 256
-"""How many images the training set has that all batches are taken from."""
+TRAIN_SIZE = 256
+"""Images in the training set from which all batches are taken."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training loop hands to a chain."""
+    """The tensors with which a training loop calls a :class:`preceptor.DistillationLoss`."""
 
     student: Float[Tensor, "batch outputs"]
     teacher: Float[Tensor, "batch classes"]
@@ -28,27 +28,27 @@ class Batch:
     index: Int[Tensor, " batch"]
 
     @property
-    def given(self) -> Mapping[str, Any]:
-        """The keyword arguments of a chain's call besides the logits and the label."""
+    def keywords(self) -> Mapping[str, Any]:
+        """The keyword arguments of that call."""
         return {"index": self.index, "progress": 0.5}
 
     @property
     def context(self) -> BatchContext:
-        """The batch as temperatures and selections see it."""
+        """The batch as temperatures and selections get it."""
         teacher_class = predicted_class(self.teacher)
         return BatchContext(self.student.detach(), self.teacher, self.label, teacher_class, self.index, 0.5)
 
     @property
-    def taught_label(self) -> Int[Tensor, " batch"]:
-        """The label, or the teacher's class where there is none."""
+    def label_or_teacher_class(self) -> Int[Tensor, " batch"]:
+        """The label, and the teacher's class for unlabeled samples."""
         return torch.where(self.label == UNLABELED, predicted_class(self.teacher), self.label)
 
     def cast(self, dtype: torch.dtype) -> "Batch":
-        """The same with logits of another type."""
+        """The same batch with logits of another type."""
         return replace(self, student=self.student.to(dtype), teacher=self.teacher.to(dtype))
 
     def to(self, device: str) -> "Batch":
-        """The same on another device."""
+        """The same batch on another device."""
         return Batch(*(tensor.to(device) for tensor in (self.student, self.teacher, self.label, self.index)))
 
     def reordered(self, order: Tensor) -> "Batch":
@@ -57,17 +57,18 @@ class Batch:
 
 
 def plain_batch(samples: int = 8, dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
-    """Ordinary logits. Of every four samples the teacher gets two right and one wrong; one has no label."""
+    """Ordinary logits. Of every four samples the teacher is right on two and wrong on one; one has no label."""
     generator = torch.Generator().manual_seed(seed)
     student, teacher = (3 * torch.randn(samples, CLASSES, generator=generator, dtype=dtype) for _ in range(2))
-    position = torch.arange(samples)
-    right = predicted_class(teacher)
-    label = torch.where(position % 4 == 1, (right + 1 + position // 4 % (CLASSES - 1)) % CLASSES, right)
-    return Batch(student, teacher, torch.where(position % 4 == 3, UNLABELED, label), 100 + 7 * position)
+    sample = torch.arange(samples)
+    teacher_class = predicted_class(teacher)
+    wrong_label = (teacher_class + 1 + sample // 4 % (CLASSES - 1)) % CLASSES
+    label = torch.where(sample % 4 == 1, wrong_label, teacher_class)
+    return Batch(student, teacher, torch.where(sample % 4 == 3, UNLABELED, label), 100 + 7 * sample)
 
 
 def extreme_batch() -> Batch:
-    """Every pairing of a huge, a certain, a split, a constant and a tied row on either side, under every label."""
+    """Every pair of a huge, a certain, a split, two constant and a zero row, with every label."""
     rows = torch.zeros(6, CLASSES)
     rows[0, 0], rows[0, 1] = EXTREME, -EXTREME
     rows[1, 2] = EXTREME
@@ -75,44 +76,64 @@ def extreme_batch() -> Batch:
     rows[3] = EXTREME
     rows[4] = -EXTREME
     cases = list(product(range(len(rows)), range(len(rows)), range(UNLABELED, CLASSES)))
-    of_student, of_teacher, label = (torch.tensor(column) for column in zip(*cases, strict=True))
-    return Batch(rows[of_student], rows[of_teacher], label, torch.arange(len(cases)))
+    student_row, teacher_row, label = (torch.tensor(column) for column in zip(*cases, strict=True))
+    return Batch(rows[student_row], rows[teacher_row], label, torch.arange(len(cases)))
 
 
 def with_reservation(batch: Batch) -> Batch:
-    """The same batch from a student that has one more output, as large as its others, to abstain with."""
+    """The same batch from a student with one more output, as large as its others, to abstain with."""
     if batch.student.shape[1] > batch.teacher.shape[1]:
         return batch
     order = torch.randperm(len(batch.student), generator=torch.Generator().manual_seed(3))
     return replace(batch, student=torch.cat([batch.student, batch.student[order, :1]], dim=1))
 
 
-def plain_evidence(dtype: torch.dtype = torch.float32) -> SelectionData:
-    """What a selection is fitted on before it meets the batches: two checkpoints of a teacher with four features.
+def plain_selection_data(dtype: torch.dtype = torch.float32) -> SelectionData:
+    """The data on which selections are fitted: two checkpoints of a teacher with four features.
 
-    The positions are those of all batches, in no order. The teacher gets most samples right; some have no label.
+    The indices cover those of all batches, unsorted. The teacher is right on most samples; some have no label.
     """
     generator = torch.Generator().manual_seed(4)
     held_out = 64
     weights = torch.randn(4, CLASSES, generator=generator, dtype=dtype)
-    features = torch.randn(POSITIONS + held_out, 4, generator=generator, dtype=dtype)
-    noise = torch.randn(POSITIONS + held_out, CLASSES, generator=generator, dtype=dtype)
+    features = torch.randn(TRAIN_SIZE + held_out, 4, generator=generator, dtype=dtype)
+    noise = torch.randn(TRAIN_SIZE + held_out, CLASSES, generator=generator, dtype=dtype)
     label = predicted_class(features @ weights + 0.5 * noise)
-    sample = torch.arange(POSITIONS)
+    sample = torch.arange(TRAIN_SIZE)
     return SelectionData(
-        index=torch.randperm(POSITIONS, generator=generator),
-        label=torch.where(sample % 7 == 3, UNLABELED, label[:POSITIONS]),
-        held_out_label=label[POSITIONS:],
+        index=torch.randperm(TRAIN_SIZE, generator=generator),
+        label=torch.where(sample % 7 == 3, UNLABELED, label[:TRAIN_SIZE]),
+        held_out_label=label[TRAIN_SIZE:],
         checkpoints=tuple(
-            _checkpoint(rate, features * size, features @ weights * size) for rate, size in ((0.1, 0.5), (0.01, 1.0))
+            _snapshot(rate, features * size, features @ weights * size) for rate, size in ((0.1, 0.5), (0.01, 1.0))
         ),
         has_bias=True,
-        size=POSITIONS,
+        size=TRAIN_SIZE,
     )
 
 
-def _checkpoint(learning_rate: float, features: Tensor, logits: Tensor) -> TeacherSnapshot:
+def _snapshot(learning_rate: float, features: Tensor, logits: Tensor) -> TeacherSnapshot:
     train, held_out = (
-        ModelOutputs(logits[part], features[part]) for part in (slice(POSITIONS), slice(POSITIONS, None))
+        ModelOutputs(logits[rows], features[rows]) for rows in (slice(TRAIN_SIZE), slice(TRAIN_SIZE, None))
     )
     return TeacherSnapshot(learning_rate, train, held_out)
+
+
+FEATURE_LAYERS = ("first", "second", "third")
+
+
+def feature_maps(batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Features of student and teacher on a batch: logits as channels, spread over 4 x 4 pixels in a pattern a layer.
+
+    The teacher's have twice the channels, so that a loss which needs equal shapes has to adapt them.
+    """
+    own = batch.student[:, : batch.teacher.shape[1]]  # features know nothing of a reservation
+    student = {layer: _map(own, number) for number, layer in enumerate(FEATURE_LAYERS)}
+    doubled = torch.cat([batch.teacher, -batch.teacher], dim=1)
+    return student, {layer: _map(doubled, number + 1) for number, layer in enumerate(FEATURE_LAYERS)}
+
+
+def _map(logits: Tensor, number: int) -> Tensor:
+    channels = logits.shape[1]
+    pattern = (torch.arange(channels * 16, device=logits.device) * (7 + number) % 5 - 2).reshape(channels, 4, 4) / 4
+    return logits[:, :, None, None] * (1 + pattern.to(logits.dtype))

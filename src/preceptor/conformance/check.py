@@ -1,7 +1,7 @@
-"""A check, the component it is run on, and the error it raises."""
+"""A conformance check, the component case it runs on, and the error it raises."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import Any
 
@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.audit import LossOutput
-from preceptor.conformance.batch import POSITIONS, Batch, extreme_batch, plain_batch, plain_evidence, with_reservation
+from preceptor.conformance.batch import (
+    FEATURE_LAYERS,
+    TRAIN_SIZE,
+    Batch,
+    extreme_batch,
+    feature_maps,
+    plain_batch,
+    plain_selection_data,
+    with_reservation,
+)
 from preceptor.corrections import LabelRevision
 from preceptor.loss import DistillationLoss
 from preceptor.loss_terms import LossTerm
@@ -22,26 +31,26 @@ LONGEST_REASON = 400
 
 
 class ConformanceError(AssertionError):
-    """A component breaks a guarantee that every component of its kind makes."""
+    """A component lacks a property that every component of its type must have."""
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The component under check: what is registered, and the options it is built with."""
+class ComponentCase:
+    """A registered component and the options with which it is built, called as ``DistillationLoss`` calls it."""
 
     info: ComponentInfo
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def is_fitted_first(self) -> bool:
-        """Whether the component is settled before training, on evidence."""
+    def needs_fit(self) -> bool:
+        """Whether the component is fitted on selection data before training."""
         return callable(getattr(self.info.cls, "fit", None))
 
     def build(self, dtype: torch.dtype = torch.float32) -> Any:
-        """A fresh component, the same one every time: state and parameters start alike, and it is fitted if it can be."""
+        """A new component, fitted if it needs to be; state and parameters are the same at every call."""
         component = self.build_unfitted(dtype)
-        if self.is_fitted_first:
-            component.fit(plain_evidence(dtype))
+        if self.needs_fit:
+            component.fit(plain_selection_data(dtype))
         return component
 
     def build_unfitted(self, dtype: torch.dtype = torch.float32) -> Any:
@@ -49,85 +58,106 @@ class Subject:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             component = self.info.cls(**self.options)
+            if self.info.kind == "feature_loss":
+                student, teacher = feature_maps(plain_batch())
+                component.resolve_layers(FEATURE_LAYERS, FEATURE_LAYERS)
+                component.build_adapters(
+                    [student[layer].shape for layer in component.layers],
+                    [teacher[layer].shape for layer in component.layers.values()],
+                )
         if callable(getattr(component, "expect_samples", None)):
-            component.expect_samples(POSITIONS)
+            component.expect_samples(TRAIN_SIZE)
         return component.to(dtype) if isinstance(component, nn.Module) else component
 
-    def loss(self, **seats: Any) -> DistillationLoss:
-        """A chain that holds a fresh component in its seat; the other seats are the plainest ones unless given."""
+    def loss(self, **slots: Any) -> DistillationLoss:
+        """A distillation loss with a new component in its slot; ``slots`` replace the plain components elsewhere."""
         component = self.build()
-        if self.info.kind == "label_loss":
-            return DistillationLoss(**{"terms": {"loss": LossTerm(component)}, **seats})
-        if self.info.kind == "loss":
-            plain = {
-                "correction": LabelRevision(),
-                "temperature": Fixed(TEMPERATURE),
-                "terms": {"loss": LossTerm(component)},
-            }
-        else:
-            plain = {"temperature": Fixed(TEMPERATURE), "terms": {"loss": LossTerm(KL())}, self.info.kind: component}
-        return DistillationLoss(**{**plain, **seats})
+        plain: dict[str, Any]
+        match self.info.kind:
+            case "label_loss":
+                plain = {"terms": {"loss": LossTerm(component)}}
+            case "feature_loss":
+                plain = {"terms": {"loss": LossTerm(component)}}
+            case "loss":
+                plain = {"correction": LabelRevision(), "terms": {"loss": LossTerm(component)}}
+            case slot:
+                plain = {"terms": {"loss": LossTerm(KL())}, slot: component}
+        return DistillationLoss(**{"temperature": Fixed(TEMPERATURE), **plain, **slots})
 
     def arguments(self, component: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> tuple[Any, ...]:
-        """What a chain hands the component."""
+        """The arguments of the component's call."""
         match self.info.kind:
             case "correction":
-                said = (batch.teacher / temperature).log_softmax(dim=1)
-                return said, batch.taught_label, batch.context.teacher_class
+                return _correction_arguments(batch, temperature)
             case "loss":
-                handed = batch.student, self.target(component, batch), temperature, batch.taught_label
-                return (*handed, torch.ones_like(batch.student[:, 0])) if is_batch_statistic(self.info.cls) else handed
+                return _loss_arguments(component, batch, temperature)
             case "label_loss":
-                told = batch.student, batch.taught_label
-                return (*told, batch.index) if wants_index(self.info.cls) else told
+                return _label_loss_arguments(component, batch)
+            case "feature_loss":
+                student, teacher = feature_maps(batch)
+                return (
+                    tuple(student[layer] for layer in component.layers),
+                    tuple(teacher[layer] for layer in component.layers.values()),
+                )
             case _:
                 return (batch.context,)
 
-    def plain_batch(self, samples: int = 8, dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
-        """:func:`plain_batch`, from a student that may abstain where the component wants one."""
-        return self.suited(plain_batch(samples, dtype, seed))
-
-    def extreme_batch(self) -> Batch:
-        """:func:`extreme_batch`, from a student that may abstain where the component wants one."""
-        return self.suited(extreme_batch())
-
-    def suited(self, batch: Batch) -> Batch:
-        """The batch as it is, or from a student with one more output where the component wants one."""
-        return with_reservation(batch) if wants_reservation(self.info.cls) else batch
-
     def call(self, component: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> Any:
-        """Call the component itself as a chain would."""
+        """The component's own result on a batch."""
         return component(*self.arguments(component, batch, temperature))
 
-    def target(self, component: Any, batch: Batch) -> Tensor:
-        """What a match is handed: the teacher's logits, or its log-probabilities at ``TEMPERATURE``."""
-        return batch.teacher if component.target_space == "logits" else (batch.teacher / TEMPERATURE).log_softmax(dim=1)
+    def plain_batch(self, samples: int = 8, dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
+        """:func:`plain_batch`, adapted to the component."""
+        return self.adapted(plain_batch(samples, dtype, seed))
+
+    def extreme_batch(self) -> Batch:
+        """:func:`extreme_batch`, adapted to the component."""
+        return self.adapted(extreme_batch())
+
+    def adapted(self, batch: Batch) -> Batch:
+        """The batch, with one more student output where the component wants a reservation."""
+        return with_reservation(batch) if wants_reservation(self.info.cls) else batch
+
+
+def _correction_arguments(batch: Batch, temperature: float | Tensor) -> tuple[Tensor, ...]:
+    log_probs = (batch.teacher / temperature).log_softmax(dim=1)
+    return log_probs, batch.label_or_teacher_class, batch.context.teacher_class
+
+
+def _loss_arguments(component: Any, batch: Batch, temperature: float | Tensor) -> tuple[Any, ...]:
+    # The target stays at one temperature while the student's varies: both are inputs of their own.
+    target = batch.teacher if component.target_space == "logits" else (batch.teacher / TEMPERATURE).log_softmax(dim=1)
+    arguments = batch.student, target, temperature, batch.label_or_teacher_class
+    return (*arguments, torch.ones_like(batch.student[:, 0])) if is_batch_statistic(component) else arguments
+
+
+def _label_loss_arguments(component: Any, batch: Batch) -> tuple[Tensor, ...]:
+    arguments = batch.student, batch.label_or_teacher_class
+    return (*arguments, batch.index) if wants_index(component) else arguments
 
 
 @dataclass(frozen=True)
 class Check:
-    """One guarantee and how it is tested. Call it with a component's info.
+    """One property and its test. Call it with a component's info.
 
     Raises:
-        ConformanceError: the component breaks the guarantee, or fails while it is tested.
+        ConformanceError: the component lacks the property, or fails during the test.
     """
 
     name: str
-    guarantee: str
-    run: Callable[[Subject], None]
+    description: str
+    run: Callable[[ComponentCase], None]
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, info: ComponentInfo) -> None:
         """Test the component, built with the check's options."""
         try:
-            self.run(Subject(info, self.options))
+            self.run(ComponentCase(info, self.options))
         except Exception as error:
             reason = str(error) if isinstance(error, ConformanceError) else f"{type(error).__name__}: {error}"
-            line = shorten(
-                reason, LONGEST_REASON, placeholder=" ..."
-            )  # the whole of it is in the error this comes from
+            line = shorten(reason, LONGEST_REASON, placeholder=" ...")  # in full it is in the chained error
             raise ConformanceError(
-                f"{info.kind} component {info.name!r} fails {self.name!r} ({self.guarantee}): {line}"
+                f"{info.kind} component {info.name!r} fails {self.name!r} ({self.description}): {line}"
             ) from error
 
     def __str__(self) -> str:
@@ -135,13 +165,13 @@ class Check:
         return self.name
 
 
-CheckFunction = Callable[[Subject], None]
+CheckFunction = Callable[[ComponentCase], None]
 
 _checks: list[tuple[tuple[ComponentType, ...], CheckFunction]] = []
 
 
 def check(*kinds: ComponentType) -> Callable[[CheckFunction], CheckFunction]:
-    """Add a function to the suite for these kinds of component. Its docstring's first line is the guarantee."""
+    """Add a function to the suite for these component types. Its docstring's first line describes the property."""
 
     def add(function: CheckFunction) -> CheckFunction:
         _checks.append((kinds, function))
@@ -151,7 +181,7 @@ def check(*kinds: ComponentType) -> Callable[[CheckFunction], CheckFunction]:
 
 
 def functions_for(kind: ComponentType) -> list[CheckFunction]:
-    """The check functions for one kind of component, in the order they were written."""
+    """The check functions for one component type, in the order they were written."""
     return [function for kinds, function in _checks if kind in kinds]
 
 
@@ -161,18 +191,22 @@ def require(condition: object, message: str) -> None:
         raise ConformanceError(message)
 
 
-def require_close(found: Tensor, expected: Tensor, message: str, tolerance: float = 1e-5) -> None:
+def require_close(actual: Tensor, expected: Tensor, message: str, tolerance: float = 1e-5) -> None:
     """Raise a :class:`ConformanceError` unless two tensors agree, relative to the largest expected value."""
-    require(found.shape == expected.shape, f"{message}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
-    found, expected = found.detach().double().flatten(), expected.detach().double().flatten()
+    require(actual.shape == expected.shape, f"{message}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+    actual, expected = actual.detach().double().flatten(), expected.detach().double().flatten()
     scale = max(1.0, float(expected.abs().amax())) if len(expected) else 1.0
-    difference = float((found - expected).abs().amax()) if len(expected) else 0.0
+    difference = float((actual - expected).abs().amax()) if len(expected) else 0.0
     require(difference <= tolerance * scale, f"{message}: they differ by {difference:.3g}")
 
 
-def learn(loss: DistillationLoss, batch: Batch) -> tuple[LossOutput, Tensor]:
-    """Run a chain forward and backward; its terms and the gradient on the student's logits."""
+def forward_backward(loss: DistillationLoss, batch: Batch) -> tuple[LossOutput, Tensor]:
+    """Run a loss forward and backward; its output and the gradient on the student's logits."""
     student = batch.student.detach().requires_grad_()
-    outcome = loss(student, batch.teacher, batch.label, **batch.given)
-    outcome.total.backward()
-    return outcome, torch.zeros_like(student) if student.grad is None else student.grad
+    keywords = batch.keywords
+    if loss.feature_losses:
+        features = feature_maps(replace(batch, student=student))
+        keywords = {**keywords, "student_features": features[0], "teacher_features": features[1]}
+    output = loss(student, batch.teacher, batch.label, **keywords)
+    output.total.backward()
+    return output, torch.zeros_like(student) if student.grad is None else student.grad

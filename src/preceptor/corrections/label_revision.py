@@ -1,4 +1,4 @@
-"""Label Revision: mix the teacher's word with the label, just enough that the truth comes out on top."""
+"""Label Revision: a mixture of the teacher's probabilities with the one-hot label, in which the label leads."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ def revision_beta(
     teacher_class: Int[Tensor, " batch"],
     eta: float,
 ) -> Float[Tensor, " batch"]:
-    """The share the teacher keeps: ``beta = eta / (1 + p_max - p_y)``, between eta/2 and eta."""
+    """Weight of the teacher's probabilities: ``beta = eta / (1 + p_max - p_y)``, between eta/2 and eta."""
     gap = at_class(log_probs, teacher_class).exp() - at_class(log_probs, label).exp()
     return eta / (1 + gap)
 
@@ -30,32 +30,32 @@ def label_revision(
 ) -> Float[Tensor, "batch classes"]:
     """``p' = beta p + (1 - beta) onehot(y)`` in log-space, with ``beta = eta / (1 + p_max - p_y)``.
 
-    For a sample the teacher gets wrong, ``p'_y - p'_max = 1 - eta`` exactly; ratios among the other classes
-    are kept. For one it gets right, this is label mixing with weight eta.
+    Where the teacher is wrong, ``p'_y - p'_max = 1 - eta`` exactly, and the ratios among the other classes stay. Where
+    it is right, this mixes in the label with weight 1 - eta.
 
     Args:
         log_probs: the teacher's log-probabilities, each row summing to 1 in probability.
         label: the true class, 0 to classes - 1.
         teacher_class: the class the teacher predicts.
-        eta: 0 gives the one-hot label, 1 a tie between the truth and the teacher's class. Default 0.8, from
+        eta: 0 gives the one-hot label, 1 a tie between the label and the teacher's class. Default 0.8, from
             the public re-implementation in RLD.
 
     Lan et al., "Improving Knowledge Distillation via Label Revision and Data Selection", arXiv:2404.03693.
     """
     beta = revision_beta(log_probs, label, teacher_class, eta)
     smallest = torch.finfo(log_probs.dtype).tiny  # keeps eta = 0 finite in log-space
-    kept = log_probs + beta.clamp(min=smallest).log().unsqueeze(1)
-    given = torch.log1p(-beta).unsqueeze(1)
-    return torch.where(is_class(log_probs, label), torch.logaddexp(kept, given), kept)
+    teacher_part = log_probs + beta.clamp(min=smallest).log().unsqueeze(1)
+    label_part = torch.log1p(-beta).unsqueeze(1)
+    return torch.where(is_class(log_probs, label), torch.logaddexp(teacher_part, label_part), teacher_part)
 
 
 @register("correction", "label_revision", paper="Lan et al., 2024, arXiv:2404.03693 (Label Revision)")
 @dataclass(frozen=True)
 class LabelRevision:
-    """Mix the teacher's word with the label so that the truth leads by 1 - eta.
+    """Mix the teacher's probabilities with the label so that the label leads by 1 - eta.
 
     Args:
-        eta: share left to the teacher, 0 <= eta < 1. Default 0.8 (public re-implementation in RLD).
+        eta: weight of the teacher, 0 <= eta < 1. Default 0.8 (public re-implementation in RLD).
         apply_to: "wrong" (default, as in that re-implementation) or "all" labeled samples.
     """
 
@@ -64,7 +64,7 @@ class LabelRevision:
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta < 1:
-            raise InputError(f"label_revision: eta = {self.eta}: must be at least 0 and below 1 (1 leaves a tie)")
+            raise InputError(f"label_revision: eta = {self.eta}: expected at least 0 and below 1 (1 leaves a tie)")
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Label smoothing in the teacher's place: where it is wrong, its word is thrown away (Knowledge Adjustment, LSR)."""
+"""Label smoothing in place of the teacher: a smoothed label as the target (Knowledge Adjustment, LSR)."""
 
 import math
 from dataclasses import dataclass
@@ -12,37 +12,38 @@ from preceptor.errors import InputError
 from preceptor.registry import Scope, register
 
 
-def truth_probability(eps: float, classes: int) -> float:
-    """``c = 1 - eps + eps / C``: what the textbook's eps puts on the truth. Its inverse: eps = (1 - c) C / (C - 1)."""
+def label_probability(eps: float, classes: int) -> float:
+    """Label probability ``c = 1 - eps + eps / C`` of the textbook's eps. Its inverse: eps = (1 - c) C / (C - 1)."""
     return 1 - eps + eps / classes
 
 
 def smoothed_one_hot(
     log_probs: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"], correct_prob: float
 ) -> Float[Tensor, "batch classes"]:
-    """The log of ``c`` on the truth and ``(1 - c) / (C - 1)`` elsewhere, in the shape and type of ``log_probs``.
+    """The log of ``c`` at the label and ``(1 - c) / (C - 1)`` elsewhere, in the shape and type of ``log_probs``.
 
-    It is a probability already and is not softened by the chain's temperature (this project's choice; the
-    paper's is not known).
+    The temperature does not soften it (this project's choice; the paper's is not known). The values of ``log_probs``
+    are not used: a NaN there does not reach the target.
     """
     smallest = torch.finfo(log_probs.dtype).tiny  # keeps correct_prob = 1 finite in log-space
-    on_truth = math.log(max(correct_prob, smallest))
+    at_label = math.log(max(correct_prob, smallest))
     elsewhere = math.log(max((1 - correct_prob) / (log_probs.shape[1] - 1), smallest))
     background = torch.full_like(log_probs, elsewhere)
-    return background.masked_fill(is_class(log_probs, label), on_truth)
+    return background.masked_fill(is_class(log_probs, label), at_label)
 
 
 @register("correction", "label_smoothing", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Knowledge Adjustment, LSR)")
 @dataclass(frozen=True)
 class LabelSmoothing:
-    """Replace the teacher's word by a smoothed one-hot label.
+    """Replace the teacher's output by a smoothed one-hot label.
 
-    Two parametrizations of one target:
+    The target has two parametrizations. Teacher logits that hold a NaN count as a prediction of the last class, so most
+    such samples are replaced like wrong ones, without an error; ``preceptor doctor`` looks for them.
 
     Args:
-        correct_prob: ``c`` on the truth and ``(1 - c) / (C - 1)`` elsewhere. Default 0.9 (KD_Lib's; the paper's form
+        correct_prob: ``c`` at the label and ``(1 - c) / (C - 1)`` elsewhere. Default 0.9 (KD_Lib's; the paper's form
             and value are not known).
-        eps: textbook form, ``(1 - eps) [i = y] + eps / C``, that is ``c = 1 - eps + eps / C``; when it is given, it
+        eps: textbook form, ``(1 - eps) [i = y] + eps / C``, that is ``c = 1 - eps + eps / C``; when set, it
             takes the place of ``correct_prob``.
         apply_to: "wrong" (default, the paper's) or "all" labeled samples.
     """
@@ -55,11 +56,11 @@ class LabelSmoothing:
         for name in ("correct_prob", "eps"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
-                raise InputError(f"label_smoothing: {name} = {value}: must be between 0 and 1")
+                raise InputError(f"label_smoothing: {name} = {value}: expected 0 to 1")
 
-    def on_truth(self, classes: int) -> float:
-        """The probability this target gives to the true class."""
-        return self.correct_prob if self.eps is None else truth_probability(self.eps, classes)
+    def label_probability(self, classes: int) -> float:
+        """Probability of the label in this target."""
+        return self.correct_prob if self.eps is None else label_probability(self.eps, classes)
 
     def __call__(
         self,
@@ -68,4 +69,4 @@ class LabelSmoothing:
         teacher_class: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch classes"]:
         """Apply :func:`smoothed_one_hot`."""
-        return smoothed_one_hot(log_probs, label, self.on_truth(log_probs.shape[1]))
+        return smoothed_one_hot(log_probs, label, self.label_probability(log_probs.shape[1]))

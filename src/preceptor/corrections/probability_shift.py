@@ -1,4 +1,4 @@
-"""Probability Shift: the teacher's top class and the true class change places."""
+"""Probability Shift: a swap of the probabilities of the teacher's top class and the label."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ def probability_shift(
 ) -> Float[Tensor, "batch classes"]:
     """Swap each row's values at the teacher's class and at the label.
 
-    A permutation, so it is the same on logits, log-probabilities or probabilities, and commutes with the
-    softmax at any temperature. The identity where the teacher is right.
+    As a permutation it applies to logits, log-probabilities and probabilities alike, and commutes with the softmax at
+    any temperature. It is the identity where the teacher is right.
 
     Wen, Lai and Qian, "Preparing Lessons: Improve Knowledge Distillation with Better Supervision",
     arXiv:1911.07471 (Knowledge Adjustment, PS).
@@ -31,7 +31,7 @@ def probability_shift(
 @register("correction", "probability_shift", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Knowledge Adjustment, PS)")
 @dataclass(frozen=True)
 class ProbabilityShift:
-    """Swap the teacher's top probability with the true class's, where the teacher is wrong."""
+    """Swap the probabilities of the teacher's top class and the label, where the teacher is wrong."""
 
     @property
     def apply_to(self) -> Scope:

@@ -1,4 +1,4 @@
-"""Data sets, their splits, their corruption, and the views they are shown in."""
+"""Data sets, their splits, label noise and augmentation."""
 
 from preceptor.data.augmentation import Augmentation, CropFlip, NoAugmentation, epoch_order
 from preceptor.data.corruption import confusable_pairs, swap_pairs, symmetric

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -14,19 +14,22 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preceptor.data.dataset import Contents, ImageSet
-from preceptor.errors import InputError
+from preceptor.data.dataset import ImageSet, LoadedData
+from preceptor.errors import InputError, first_line
 
-_KNOWN = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
+_KNOWN = (
+    *(f"{split}_{kind}" for split in ("train", "validation", "test") for kind in ("images", "labels")),
+    "class_names",
+)
 
 
-def read_arrays(path: Path) -> Contents:
+def read_arrays(path: Path) -> LoadedData:
     """The sets of an ``.npz`` file.
 
     It holds ``train_images`` (uint8, n x height x width, or n x height x width x channels with 1 or 3 channels) and
-    ``train_labels`` (whole numbers, n), perhaps ``test_images`` and ``test_labels``, and perhaps ``class_names``
-    (strings). Other arrays are left unread. One array at a time is read, so that beside the result at most one more
-    copy of one of them is in memory.
+    ``train_labels`` (integers, n); perhaps the same of ``validation`` and ``test``; and perhaps ``class_names``
+    (strings). Other arrays are left unread. Arrays are read one at a time: peak memory is the result and one copy of
+    the largest.
 
     Raises:
         InputError: for a file that is missing, damaged or no ``.npz``; for an array that is missing, pickled, or of the
@@ -37,13 +40,13 @@ def read_arrays(path: Path) -> Contents:
     if not _is_archive(path):
         raise InputError(f"{path}: not an .npz archive, or cut short; write it with numpy.savez")
     with _opened(path) as archive:
-        return _read_contents(path, archive)
+        return _read_sets(path, archive)
 
 
 def _is_archive(path: Path) -> bool:
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # it says of itself that it is one of several
+    except zipfile.BadZipFile:  # one part of a split archive
         return False
 
 
@@ -51,27 +54,28 @@ def _opened(path: Path) -> NpzFile:
     try:
         archive = np.load(path, allow_pickle=False)
     except Exception as error:  # an archive of a later version is NotImplementedError, and there are others
-        raise InputError(f"{path}: damaged archive ({error}); write it again") from error
+        raise InputError(f"{path}: damaged archive ({first_line(error)}); write it again") from error
     if not isinstance(archive, NpzFile):
         raise InputError(f"{path}: one array, not an .npz archive of several; write it with numpy.savez")
     return archive
 
 
-def _read_contents(path: Path, archive: NpzFile) -> Contents:
-    offered = set(archive.files)
-    _refuse_misspelt(path, offered)
-    has_test = bool(offered & {"test_images", "test_labels"})
-    return Contents(
-        _read_set(path, archive, "train"),
-        _read_set(path, archive, "test") if has_test else None,
-        _read_names(path, archive) if "class_names" in offered else None,
-    )
+def _read_sets(path: Path, archive: NpzFile) -> LoadedData:
+    names = set(archive.files)
+    _refuse_misspelled(path, names)
+    sets = {
+        split: _read_set(path, archive, split)
+        for split in ("train", "validation", "test")
+        if split == "train" or names & {f"{split}_images", f"{split}_labels"}
+    }
+    class_names = _read_names(path, archive) if "class_names" in names else None
+    return LoadedData(sets["train"], sets.get("test"), class_names, validation=sets.get("validation"))
 
 
-def _refuse_misspelt(path: Path, offered: Collection[str]) -> None:
-    """A test set must not go missing because its name has a slip in it."""
-    absent = [name for name in _KNOWN if name not in offered]
-    for name in sorted(set(offered) - set(_KNOWN)):
+def _refuse_misspelled(path: Path, names: Collection[str]) -> None:
+    """A misspelled name must not make a test set go missing."""
+    absent = [name for name in _KNOWN if name not in names]
+    for name in sorted(set(names) - set(_KNOWN)):
         if near := get_close_matches(name, absent, n=1, cutoff=0.85):
             raise InputError(f"{path}: unknown array {name!r}: did you mean {near[0]!r}? known: {', '.join(_KNOWN)}")
 
@@ -79,7 +83,7 @@ def _refuse_misspelt(path: Path, offered: Collection[str]) -> None:
 def _read_set(path: Path, archive: NpzFile, split: str) -> ImageSet:
     return ImageSet(
         _as_images(path, f"{split}_images", _read(path, archive, f"{split}_images")),
-        _as_labels(path, f"{split}_labels", _read(path, archive, f"{split}_labels")),
+        as_labels(f"{path}: {split}_labels", _read(path, archive, f"{split}_labels")),
     )
 
 
@@ -88,66 +92,85 @@ def _read(path: Path, archive: NpzFile, key: str) -> NDArray[Any]:
         near = get_close_matches(key, set(archive.files) - set(_KNOWN), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r} for it?" if near else ""
         raise InputError(f"{path}: no array {key!r}; it holds {', '.join(sorted(archive.files)) or 'nothing'}{hint}")
-    _check_bytes(path, archive, key)
+    _check_header(path, archive, key)
     try:
         array = archive[key]
     except MemoryError:
         raise
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{path}: array {key!r} cannot be read ({reason}); write it again as a plain array with numpy.savez, "
-            "pickled objects are never loaded"
+            f"{path}: array {key!r} cannot be read ({first_line(error)}); write it again as a plain array with "
+            "numpy.savez, pickled objects are never loaded"
         ) from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: {key!r} is not a NumPy array; write it again with numpy.savez")
     return array
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
-    """The error for a ``.npy`` file that NumPy cannot read; its advice to unpickle is kept from the user."""
-    if "pickle" in str(error):
-        reason = "it holds pickled objects, which are never loaded"
-    else:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(f"{path}: not a readable .npy file of numbers ({reason}): write it with numpy.save")
-
-
-def _check_bytes(path: Path, archive: NpzFile, key: str) -> None:
-    """Hold what an array's header says against what is there, before memory is taken for it."""
+def _check_header(path: Path, archive: NpzFile, key: str) -> None:
+    """Compare the size in an array's header with its bytes, before NumPy allocates what the header states."""
     if archive.zip is None:
         return
     try:
         with archive.zip.open(f"{key}.npy") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, kind = read(file)
-            start = file.tell()
-    except Exception:  # whatever it is, reading the array says it better
+            shape, _, dtype = read_array_header(file)
+            stored = archive.zip.getinfo(f"{key}.npy").file_size - file.tell()
+    except Exception:  # reading the array reports whatever it is
         return
-    said, there = math.prod(shape) * kind.itemsize, archive.zip.getinfo(f"{key}.npy").file_size - start
-    if said != there and not kind.hasobject:
+    if not dtype.hasobject:
+        check_stored_size(path, key, math.prod(shape) * dtype.itemsize, stored)
+
+
+def read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is stored column by column, and type of a ``.npy`` file, which then stands at its first value.
+
+    A damaged header raises nearly anything.
+    """
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, in_columns, dtype = read(file)
+    return shape, in_columns, dtype
+
+
+def check_stored_size(path: Path, key: str, stated: int, stored: int) -> None:
+    """Refuse an array with more or fewer bytes than its header states.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    if stated != stored:
         raise InputError(
-            f"{path}: array {key!r} is of {said:,} bytes by its header and of {there:,} in truth: write it again with "
-            "numpy.savez"
+            f"{path}: array {key!r} has {stored:,} bytes, its header states {stated:,}; write it again with numpy.savez"
         )
 
 
-def check_images(path: Path, key: str, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Make sure that an array can be one of images.
+def not_readable(path: Path, error: Exception) -> InputError:
+    """The error for a ``.npy`` file that NumPy cannot read, without NumPy's advice to unpickle it."""
+    if "pickle" in str(error):
+        reason = "it holds pickled objects, which are never loaded"
+    else:
+        reason = first_line(error)
+    return InputError(f"{path}: not a readable .npy file of numbers ({reason}); write it with numpy.save")
+
+
+def check_images(path: Path, key: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Check type and shape of an array of images.
 
     Raises:
-        InputError: it is not of uint8, of another shape than n x height x width or n x height x width x channels with
-            1 or 3 channels, or holds no image.
+        InputError: not uint8, a shape other than n x height x width or n x height x width x channels with 1 or 3
+            channels, or no image.
     """
-    if kind != np.uint8:
+    if dtype != np.uint8:
         remedy = "scale to 0 to 255 and convert with .round().astype('uint8')"
-        raise InputError(f"{path}: {key} is {kind}, allowed is uint8 from 0 to 255; {remedy}")
+        raise InputError(f"{path}: {key} is {dtype}; expected uint8 from 0 to 255; {remedy}")
+    if len(shape) == 4 and shape[3] not in (1, 3) and shape[1] not in (1, 3):
+        remedy = "; drop the alpha channel: [..., :3]" if shape[3] == 4 else ""
+        raise InputError(f"{path}: {key} has {shape[3]} channels (shape {shape}); expected 1 (gray) or 3 (RGB){remedy}")
     if len(shape) != 3 and not (len(shape) == 4 and shape[3] in (1, 3)):
         remedy = "; move the channels last: .transpose(0, 2, 3, 1)" if len(shape) == 4 else ""
         raise InputError(
-            f"{path}: {key} has shape {shape}, allowed are n x height x width and "
-            f"n x height x width x channels with 1 or 3 channels{remedy}"
+            f"{path}: {key} has shape {shape}; expected n x height x width, or n x height x width x channels with 1 or "
+            f"3 channels{remedy}"
         )
     if math.prod(shape) == 0:
         raise InputError(f"{path}: {key} has shape {shape} and so holds no image")
@@ -159,18 +182,28 @@ def _as_images(path: Path, key: str, array: NDArray[Any]) -> UInt8[Tensor, "n ch
     return images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
 
 
-def _as_labels(path: Path, key: str, array: NDArray[Any]) -> Int[Tensor, " n"]:
-    if array.dtype.kind not in "iu":
-        raise InputError(f"{path}: {key} is {array.dtype}, allowed are whole numbers (int or uint)")
-    if array.ndim != 1:
-        raise InputError(f"{path}: {key} has shape {array.shape}, allowed is one label an image: (n,)")
+def as_labels(where: str, array: NDArray[Any]) -> Int[Tensor, " n"]:
+    """An array of labels as int64, shape [n].
+
+    Args:
+        where: it comes from, for the message.
+        array: to check and convert.
+
+    Raises:
+        InputError: not one-dimensional, not integers, or an integer beyond int64.
+    """
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise InputError(
+            f"{where} is {array.dtype} of shape {array.shape}; expected integers of shape (n,), one an image"
+        )
     if array.max(initial=0) > np.iinfo(np.int64).max:
-        raise InputError(f"{path}: {key} holds {array.max()}: no data set has so many classes")
+        # Converted without this check, 2^64 - 1 would become -1: unlabeled.
+        raise InputError(f"{where} holds {array.max()}; no data set has so many classes")
     return torch.from_numpy(array.astype(np.int64))
 
 
 def _read_names(path: Path, archive: NpzFile) -> tuple[str, ...]:
     names = _read(path, archive, "class_names")
     if names.dtype.kind != "U" or names.ndim != 1:
-        raise InputError(f"{path}: class_names is {names.dtype} of shape {names.shape}, allowed is a list of strings")
+        raise InputError(f"{path}: class_names is {names.dtype} of shape {names.shape}, expected a list of strings")
     return tuple(str(name) for name in names)

@@ -1,7 +1,7 @@
-"""Augmentation: the finitely many outcomes of random crop and flip, each with a number (DESIGN section 6).
+"""Random crop and flip as finitely many views of an image, each with a number.
 
-Which view a sample is shown follows from (seed, epoch, sample) alone, so data loading, teacher cache and resume all
-agree without any hidden state.
+The view that a sample is shown follows from (seed, epoch, sample) alone. So data loading, the teacher cache and a
+resumed run agree on it without any hidden state.
 """
 
 from dataclasses import dataclass
@@ -12,24 +12,26 @@ from jaxtyping import Int, UInt8
 from torch import LongTensor, Tensor
 from torch.nn.functional import pad
 
-from preceptor.data.randomness import Stream, shuffled, words
+from preceptor.data.randomness import RandomStream, random_words, shuffled
 from preceptor.errors import InputError
 
 
 class Augmentation(Protocol):
-    """A rule of views: finitely many ways to show an image, each with a number. Rules are frozen dataclasses of plain
-    values, which tell them apart in the fingerprint of a cache."""
+    """Finitely many views of an image, each with a number.
+
+    Augmentations are frozen dataclasses of plain values: a cache's key tells them apart by these.
+    """
 
     @property
     def count(self) -> int:
-        """How many views an image has."""
+        """Number of views of an image."""
 
     @property
     def identity(self) -> int:
         """The number of the view that changes nothing."""
 
-    def draw(self, seed: int, epoch: int, positions: Int[Tensor, " batch"]) -> LongTensor:
-        """The view each sample is shown in an epoch."""
+    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
+        """The view of each sample in an epoch."""
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
@@ -42,7 +44,7 @@ class CropFlip:
     """Crop out of a zero-padded image, then perhaps flip it left to right.
 
     A view's number is ``flipped * side² + row * side + column`` with ``side = 2 * padding + 1``, where row and column
-    are the crop's upper left corner in the padded image, in pixels. Padding 4 with flip, the usual rule for CIFAR
+    are the crop's upper left corner in the padded image, in pixels. Padding 4 with flip, the standard for CIFAR
     (He et al. 2016, section 4.2), has 162 views.
 
     Args:
@@ -58,16 +60,16 @@ class CropFlip:
 
     def __post_init__(self) -> None:
         if self.padding < 0:
-            raise InputError(f"view rule: padding {self.padding}, allowed is 0 or more pixels")
+            raise InputError(f"crop padding is {self.padding}; expected 0 or more pixels")
 
     @property
     def offsets(self) -> int:
-        """How many places the crop may have along one side."""
+        """Number of places of the crop along one side."""
         return 2 * self.padding + 1
 
     @property
     def count(self) -> int:
-        """How many views an image has."""
+        """Number of views of an image."""
         return self.offsets**2 * (2 if self.flip else 1)
 
     @property
@@ -75,24 +77,24 @@ class CropFlip:
         """The number of the view that changes nothing."""
         return self.padding * self.offsets + self.padding
 
-    def draw(self, seed: int, epoch: int, positions: Int[Tensor, " batch"]) -> LongTensor:
-        """The view each sample is shown in an epoch, uniform over all views.
+    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
+        """The view of each sample in an epoch, uniform over all views.
 
-        A sample's view depends on seed, epoch and its own position only, never on which others are asked for. The
-        cost is that of all positions between the smallest and the largest: draw a whole epoch at once.
+        A sample's view depends on seed, epoch and its own index only, never on the other samples of the call. The
+        cost is that of all indices between the smallest and the largest: draw a whole epoch at once.
 
         Args:
             seed: 0 to 2^64 - 1.
             epoch: 0 to 2^64 - 1.
-            positions: positions in the data set, integers of at least 0, in any order.
+            index: of samples in the data set, integers of at least 0, in any order.
 
         Returns:
-            view numbers from 0 to ``count - 1``, int64, shape [batch], on the device of ``positions``.
+            view numbers from 0 to ``count - 1``, int64, shape [batch], on the device of ``index``.
 
         Raises:
-            InputError: for a negative position, or a seed or epoch out of range.
+            InputError: for a negative index, or a seed or epoch out of range.
         """
-        return sample_views(seed, epoch, positions, self.count)
+        return sample_views(seed, epoch, index, self.count)
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
@@ -105,7 +107,7 @@ class CropFlip:
                 checked, since that would wait for the device.
 
         Returns:
-            new pixels of the same shape and type; the images themselves are left alone.
+            new pixels of the same shape and type.
         """
         batch, channels, height, width = images.shape
         padded = pad(images, (self.padding,) * 4)
@@ -123,36 +125,36 @@ class CropFlip:
         return (rows[:, :, None] * (width + 2 * self.padding) + columns[:, None, :]).flatten(1)[:, None]
 
 
-def sample_views(seed: int, epoch: int, positions: Int[Tensor, " batch"], count: int) -> LongTensor:
-    """Which of so many views each sample is shown; see :meth:`CropFlip.draw`."""
-    if positions.numel() == 0:
-        return _long(torch.empty_like(positions, dtype=torch.int64))
-    where = positions.cpu().numpy()
-    first, last = int(where.min()), int(where.max())
+def sample_views(seed: int, epoch: int, index: Int[Tensor, " batch"], count: int) -> LongTensor:
+    """The view of each sample among ``count`` views; see :meth:`CropFlip.draw`."""
+    if index.numel() == 0:
+        return _long(torch.empty_like(index, dtype=torch.int64))
+    samples = index.cpu().numpy()
+    first, last = int(samples.min()), int(samples.max())
     if first < 0:
-        raise InputError(f"views: position {first}, allowed are positions of at least 0")
-    drawn = words(seed, Stream.VIEWS, first, last + 1, epoch)[where - first] % count
-    return _long(torch.from_numpy(drawn.astype("int64")).to(positions.device))
+        raise InputError(f"sample index is {first}; expected 0 or more")
+    drawn = random_words(seed, RandomStream.VIEWS, first, last + 1, epoch)[samples - first] % count
+    return _long(torch.from_numpy(drawn.astype("int64")).to(index.device))
 
 
-def usual_views(height: int, width: int) -> CropFlip:
-    """The rule for images that come without one: CIFAR's from 24 pixels a side, a shift by one pixel below."""
+def default_augmentation(height: int, width: int) -> CropFlip:
+    """For data sets without their own: CIFAR's from 24 pixels a side, a shift by one pixel below."""
     if min(height, width) >= 24:
         return CropFlip(padding=4, flip=True)
     return CropFlip(padding=1, flip=False)
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> LongTensor:
-    """The order in which an epoch goes through the data: the positions 0 to n - 1, shuffled, int64, shape [n].
+    """The order in which an epoch goes through the data: the indices 0 to n - 1, shuffled, int64, shape [n].
 
     Raises:
         InputError: for a seed or epoch outside 0 to 2^64 - 1.
     """
-    return _long(torch.from_numpy(shuffled(n, seed, Stream.ORDER, epoch)))
+    return _long(torch.from_numpy(shuffled(n, seed, RandomStream.ORDER, epoch)))
 
 
 def _long(tensor: Tensor) -> LongTensor:
-    """The same tensor under the type's name; a type checker cannot see a tensor's dtype."""
+    """The same tensor, typed: a type checker cannot see a tensor's dtype."""
     assert tensor.dtype == torch.int64
     return tensor  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""Wrong labels, on purpose: to make a teacher that is wrong where real ones are."""
+"""Synthetic label noise, to train a teacher that is wrong where real teachers are."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from preceptor.data.randomness import Stream, shuffled, words
+from preceptor.data.randomness import RandomStream, random_words, shuffled
 from preceptor.data.split import subset
 from preceptor.errors import InputError
 
@@ -39,7 +39,7 @@ def swap_pairs(
     _check_rate(rate)
     _check_disjoint(pairs)
     before = labels.cpu().numpy()
-    order = shuffled(len(before), seed, Stream.SWAP)
+    order = shuffled(len(before), seed, RandomStream.SWAP)
     after = before.copy()
     for old, new in [*pairs, *((second, first) for first, second in pairs)]:
         members = order[before[order] == old]
@@ -58,12 +58,12 @@ def symmetric(labels: Int[Tensor, " n"], rate: float, classes: int, seed: int) -
     """
     _check_rate(rate)
     if classes < 2:
-        raise InputError(f"symmetric label noise among {classes} classes: at least 2 are needed")
+        raise InputError(f"symmetric label noise among {classes} classes; expected 2 or more")
     after = labels.cpu().numpy().copy()
-    order = shuffled(len(after), seed, Stream.SYMMETRIC)
+    order = shuffled(len(after), seed, RandomStream.SYMMETRIC)
     labeled = order[after[order] >= 0]
     changed = labeled[: round(rate * len(labeled))]
-    draws = words(seed, Stream.SYMMETRIC, len(after), 2 * len(after))[changed]
+    draws = random_words(seed, RandomStream.SYMMETRIC, len(after), 2 * len(after))[changed]
     steps = 1 + (draws % (classes - 1)).astype(after.dtype)
     after[changed] = (after[changed] + steps) % classes
     return torch.from_numpy(after).to(labels.device)
@@ -82,7 +82,7 @@ def confusable_pairs(
 
     Args:
         images: pixels, shape [n, channels, height, width].
-        labels: integers, shape [n]; unlabeled samples (-1) are passed by.
+        labels: integers, shape [n]; unlabeled samples (-1) are left out.
         classes: number of classes.
         seed: of the choice of images and folds.
 
@@ -94,7 +94,7 @@ def confusable_pairs(
     targets = labels[chosen].cpu().numpy()
     counts = np.bincount(targets, minlength=classes)
     if counts.min() < 2:
-        raise InputError(f"confusable pairs: class {counts.argmin()} has {counts.min()} images, at least 2 needed")
+        raise InputError(f"confusable pairs: class {counts.argmin()} has {counts.min()} images; expected 2 or more")
     confusion = _confusion(_small_vectors(images[chosen]), targets, classes, seed)
     return _best_pairs(confusion + confusion.T)
 
@@ -128,7 +128,7 @@ def _best_pairs(confused: NDArray[np.float64]) -> list[tuple[int, int]]:
     from scipy.optimize import LinearConstraint, milp
 
     classes = len(confused)
-    first, second = _pairs_to_choose_from(confused)
+    first, second = _candidate_pairs(confused)
     gains = confused[first, second]
     takes_part = (np.arange(classes)[:, None] == first) | (np.arange(classes)[:, None] == second)
     at_most_once = LinearConstraint(takes_part.astype(float), ub=1)
@@ -139,8 +139,8 @@ def _best_pairs(confused: NDArray[np.float64]) -> list[tuple[int, int]]:
     return [(int(first[pair]), int(second[pair])) for pair in chosen]
 
 
-def _pairs_to_choose_from(confused: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each class with the few it is most confused with, and the greedy pairs, so that there always is a matching."""
+def _candidate_pairs(confused: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each class with the few it is most confused with, and the greedy pairs, so that a matching always exists."""
     others = np.where(np.eye(len(confused), dtype=bool), -np.inf, confused)
     nearest = np.argsort(-others, axis=1, kind="stable")[:, : min(_NEAREST, len(confused) - 1)]
     offered = np.zeros_like(confused, dtype=bool)
@@ -162,10 +162,10 @@ def _greedy_pairs(others: NDArray[np.float64]) -> list[tuple[int, int]]:
 
 def _check_rate(rate: float) -> None:
     if not 0 <= rate <= 1:
-        raise InputError(f"label noise rate {rate}: allowed is 0 to 1")
+        raise InputError(f"label noise rate is {rate}; expected 0 to 1")
 
 
 def _check_disjoint(pairs: Sequence[tuple[int, int]]) -> None:
     named = [label for pair in pairs for label in pair]
     if len(set(named)) != len(named):
-        raise InputError(f"pairs {list(pairs)}: every class may be named once only")
+        raise InputError(f"pairs {list(pairs)}: name every class at most once")

@@ -1,7 +1,10 @@
 """Data sets held in memory: uint8 images, labels, and what a model must know about them."""
 
+import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from unicodedata import category
 
 import numpy as np
 import torch
@@ -10,13 +13,12 @@ from torch import Tensor
 
 from preceptor.context import UNLABELED
 from preceptor.data.augmentation import CropFlip
-from preceptor.data.class_names import check_printable
-from preceptor.errors import InputError
+from preceptor.errors import InputError, few
 
 _CHUNK = 4096
 
 LARGEST_MEAN, LEAST_DEVIATION = 1e6, 1e-12
-"""Beyond what images of pixels in [0, 1] have; still far from where float32 overflows."""
+"""Bounds of a normalization: no pixels in [0, 1] reach them, and float32 overflows far beyond."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,7 @@ class Normalization:
     """Mean and standard deviation per channel, of pixel values scaled to [0, 1].
 
     Raises:
-        InputError: if the two differ in length, or a value is one that no pixels have: a mean beyond 1e6, or a
-            deviation below 1e-12.
+        InputError: the two differ in length, a mean is beyond 1e6, or a deviation below 1e-12.
     """
 
     mean: tuple[float, ...]
@@ -34,12 +35,12 @@ class Normalization:
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std):
             raise InputError(
-                f"normalization: {len(self.mean)} means and {len(self.std)} deviations; give one of each a channel"
+                f"normalization: {len(self.mean)} means and {len(self.std)} deviations; expected one of each a channel"
             )
         if not all(LEAST_DEVIATION <= value < math.inf for value in self.std):
-            raise InputError(f"normalization: std {self.std}, allowed are values above 0, {LEAST_DEVIATION:g} at least")
+            raise InputError(f"normalization: std is {self.std}; expected values of at least {LEAST_DEVIATION:g}")
         if not all(abs(value) <= LARGEST_MEAN for value in self.mean):
-            raise InputError(f"normalization: mean {self.mean}, allowed are values up to {LARGEST_MEAN:g}")
+            raise InputError(f"normalization: mean is {self.mean}; expected values up to {LARGEST_MEAN:g}")
 
     def __call__(
         self, images: UInt8[Tensor, "batch channels height width"] | Float[Tensor, "batch channels height width"]
@@ -50,7 +51,7 @@ class Normalization:
             images: uint8 from 0 to 255, or floating point already in [0, 1].
         """
         if images.shape[1] != len(self.mean):
-            raise InputError(f"images of {images.shape[1]} channels, normalization for {len(self.mean)}")
+            raise InputError(f"images have {images.shape[1]} channels; the normalization is for {len(self.mean)}")
         unit = 1.0 if images.is_floating_point() else 255.0
         gain = tuple(1 / (unit * std) for std in self.std)
         shift = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
@@ -58,7 +59,7 @@ class Normalization:
 
     @staticmethod
     def from_images(images: UInt8[Tensor, "n channels height width"]) -> "Normalization":
-        """Exact mean and (population) deviation over all pixels; a constant channel is given deviation 1."""
+        """Exact mean and (population) deviation over all pixels; a constant channel has deviation 1."""
         if images.numel() == 0:
             raise InputError("normalization: no image to take mean and deviation from")
         levels = np.arange(256) / 255
@@ -81,26 +82,35 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, positions: Int[Tensor, " chosen"]) -> "ImageSet":
-        """The images and labels at these positions, in this order, copied."""
-        return ImageSet(self.images[positions], self.labels[positions])
+    def take(self, index: Int[Tensor, " chosen"]) -> "ImageSet":
+        """The images and labels at these indices, in this order, copied."""
+        return ImageSet(self.images[index], self.labels[index])
 
 
 @dataclass(frozen=True, eq=False)
-class Contents:
-    """What a reader found: the two sets, the class names where the source has them, and what it left out, in words."""
+class LoadedData:
+    """What a reader returns: the sets, the class names where the source has them, and what it skipped, with reasons."""
 
     train: ImageSet
     test: ImageSet | None = None
     class_names: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
+    validation: ImageSet | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A classification data set. Without a test set, what is reported is the held-out share of training.
+    """A classification data set.
 
-    ``skipped`` names each image that was left out, and why.
+    Attributes:
+        name: as the user stated it.
+        class_names: in the order of the labels.
+        train: training images.
+        test: test images; without them, results are reported on the held-out images.
+        normalization: of the pixels.
+        augmentation: the views a training shows.
+        skipped: each image that was left out, with the reason.
+        validation: the user's own held-out images; without them, a share of ``train`` is held out.
     """
 
     name: str
@@ -110,6 +120,7 @@ class Dataset:
     normalization: Normalization
     augmentation: CropFlip
     skipped: tuple[str, ...] = ()
+    validation: ImageSet | None = None
 
     @property
     def classes(self) -> int:
@@ -127,65 +138,96 @@ class Dataset:
         height, width = self.train.images.shape[2:]
         return height, width
 
+    def train_and_validation(self) -> ImageSet:
+        """The training images, followed by the validation images where there are any.
+
+        Indices of held-out images count through both, so that they mean one thing with and without an own validation
+        set. An index of a training image is the same in ``train``.
+        """
+        if self.validation is None:
+            return self.train
+        return ImageSet(
+            torch.cat([self.train.images, self.validation.images]),
+            torch.cat([self.train.labels, self.validation.labels]),
+        )
+
 
 def check_dataset(dataset: Dataset) -> None:
     """Make sure that a model can be trained and tested on a data set.
 
     Raises:
-        InputError: fewer than two classes; a name of one that cannot be written down; different numbers of images and
-            labels; a label out of range (with split, first position and value); a class without a training image; an
-            empty test set; test images of another shape than the training images.
+        InputError: fewer than two classes; a class name that cannot be written down; different numbers of images and
+            labels; a label out of range (with set, first index and value); a class without a training image; an
+            empty test or validation set, or one with images of another shape than the training images.
     """
     if dataset.classes < 2:
-        raise InputError(f"data set {dataset.name!r}: {dataset.classes} class, a classifier needs at least 2")
-    check_printable(dataset.class_names, f"data set {dataset.name!r}")
-    _check_split(dataset, "train", dataset.train, lowest=UNLABELED)
-    _check_every_class_is_taught(dataset)
-    if dataset.test is not None:
-        _check_split(dataset, "test", dataset.test, lowest=0)
-        _check_test_images(dataset, dataset.test)
+        raise InputError(f"data set {dataset.name!r}: {dataset.classes} class; a classifier needs at least 2")
+    check_class_names(dataset.class_names, f"data set {dataset.name!r}")
+    _check_labels(dataset, "train", dataset.train, lowest=UNLABELED)
+    _check_every_class_has_images(dataset)
+    for name, images in (("validation", dataset.validation), ("test", dataset.test)):
+        if images is not None:
+            _check_labels(dataset, name, images, lowest=0)
+            _check_held_out(dataset, name, images)
 
 
-def _check_split(dataset: Dataset, split: str, images: ImageSet, lowest: int) -> None:
+def check_class_names(names: Iterable[str], where: str) -> None:
+    """Refuse class names that cannot be written to a file or would steer a terminal.
+
+    Args:
+        names: of classes.
+        where: they come from, for the message.
+
+    Raises:
+        InputError: a name with a control character, or with bytes that are not UTF-8.
+    """
+    for name in names:
+        if any(category(letter) in ("Cc", "Cs") for letter in name):
+            raise InputError(f"{where}: the class name {name!a} holds a control character or is not UTF-8; rename it")
+
+
+def pixel_digests(images: UInt8[Tensor, "n channels height width"]) -> list[bytes]:
+    """A hash of 128 bits of each image's pixels: equal images have equal ones."""
+    rows = images.cpu().contiguous().numpy()
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
+
+
+def _check_labels(dataset: Dataset, split: str, images: ImageSet, lowest: int) -> None:
     if len(images.images) != len(images.labels):
         raise InputError(
-            f"data set {dataset.name!r}: {len(images.images)} {split} images but {len(images.labels)} {split} labels: "
+            f"data set {dataset.name!r}: {len(images.images)} {split} images but {len(images.labels)} {split} labels; "
             "give one label an image"
         )
     wrong = ((images.labels < lowest) | (images.labels >= dataset.classes)).nonzero()
     if len(wrong):
-        position = int(wrong[0])
+        index = int(wrong[0])
         unlabeled = f", or {UNLABELED} for unlabeled" if lowest == UNLABELED else ""
         raise InputError(
-            f"data set {dataset.name!r}: {split} label {int(images.labels[position])} at position {position} is out "
-            f"of range; allowed are 0 to {dataset.classes - 1}{unlabeled}"
+            f"data set {dataset.name!r}: {split} label {int(images.labels[index])} at index {index} is out of range; "
+            f"expected 0 to {dataset.classes - 1}{unlabeled}"
         )
 
 
-def _check_every_class_is_taught(dataset: Dataset) -> None:
+def _check_every_class_has_images(dataset: Dataset) -> None:
     labels = dataset.train.labels
     counts = torch.bincount(labels[labels >= 0], minlength=dataset.classes)
     empty = (counts == 0).nonzero().flatten().tolist()
     if empty:
-        shown = ", ".join(f"{dataset.class_names[label]!r} (label {label})" for label in empty[:5])
-        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        named = few([f"{dataset.class_names[label]!r} (label {label})" for label in empty], most=5)
         raise InputError(
-            f"data set {dataset.name!r}: no training image of class {shown}{more}; add some or take the class out"
+            f"data set {dataset.name!r}: no training image of class {named}; add some or take the class out"
         )
 
 
-def _check_test_images(dataset: Dataset, test: ImageSet) -> None:
-    if len(test) == 0:
-        raise InputError(f"data set {dataset.name!r}: the test set is empty; add images or leave it out")
-    if test.images.shape[1:] != dataset.train.images.shape[1:]:
+def _check_held_out(dataset: Dataset, split: str, images: ImageSet) -> None:
+    if len(images) == 0:
+        raise InputError(f"data set {dataset.name!r}: the {split} set is empty; add images or leave it out")
+    if images.images.shape[1:] != dataset.train.images.shape[1:]:
+        ours, theirs = (" x ".join(map(str, one.images.shape[1:])) for one in (images, dataset.train))
         raise InputError(
-            f"data set {dataset.name!r}: test images have shape {_shape(test)} (channels x height x width), "
-            f"training images {_shape(dataset.train)}; they must be the same"
+            f"data set {dataset.name!r}: {split} images have shape {ours} (channels x height x width), training images "
+            f"{theirs}; they must be the same"
         )
-
-
-def _shape(images: ImageSet) -> str:
-    return " x ".join(str(side) for side in images.images.shape[1:])
 
 
 def _per_channel(values: tuple[float, ...], device: torch.device) -> Float[Tensor, "channels 1 1"]:
@@ -194,7 +236,8 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Float[Tenso
 
 
 def _histograms(images: UInt8[Tensor, "n channels height width"]) -> np.ndarray:
-    """How often each of the 256 values occurs in each channel: whole numbers, so exact in any order."""
+    """How often each of the 256 values occurs in each channel."""
+    # Counting integers is exact in any order; a sum of floating-point pixels would depend on the chunks.
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
     for chunk in torch.split(images, _CHUNK):
         for channel, pixels in enumerate(chunk.unbind(1)):

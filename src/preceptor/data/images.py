@@ -1,4 +1,8 @@
-"""Reading one image file: decoded by Pillow itself, never by another program, and never without bound."""
+"""One image file as pixels: decoded by Pillow alone, upright, on white, of bounded size.
+
+Every image file that is trained on, evaluated or predicted goes through here. ``examples/serve_onnx/serve.py`` has the
+same rules in its own copy, since it runs without this package.
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -13,24 +17,34 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preceptor.errors import InputError
+from preceptor.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_PIXELS = 2**26
-"""Of an image, 8,192 x 8,192 or as many in another shape: beyond, a small file is more likely to be made to fill the
-memory than to be a photograph to learn from."""
+"""Most pixels of an image that is decoded: 8,192 x 8,192, or as many in another shape. A small file with more is more
+likely made to fill the memory than a photograph."""
 
-# Formats that Pillow decodes itself: EPS, for one, would start another program on a stranger's file.
+BACKGROUND = "white"
+"""What transparent pixels are composed on, as most viewers and web pages show them."""
+
+# Formats that Pillow decodes itself. EPS, for one, would start another program on a stranger's file.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _GRAYSCALE = {"1", "L", "LA"}
 _COLOR = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB"}
+# The brands that an HEIC or AVIF file names behind "ftyp".
+_HEIF = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"}
+# Left beside images by desktops, by unpacked archives, or by whoever labeled them.
+_LITTER = {"Thumbs.db", "desktop.ini", "__MACOSX"}
+_TEXTS = {".json", ".csv", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".md", ".html"}
+_ORIENTATION = 0x0112
+_SIDES_SWAPPED = {5, 6, 7, 8}
 
 
 @dataclass(frozen=True)
-class Form:
-    """What all images are brought to."""
+class ImageSpec:
+    """Channels (1 or 3), height and width that all images are brought to."""
 
     channels: int
     height: int
@@ -38,67 +52,91 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a file says of its image before anything is decoded."""
+class ImageHeader:
+    """What a file states about its image before the pixels are decoded; ``size`` is (width, height), upright."""
 
     grayscale: bool
     size: tuple[int, int]
 
 
-def read_header(path: Path) -> Header:
-    """Whether an image is grayscale, and its width and height.
+def is_passed_by(path: Path) -> bool:
+    """Whether a file or folder among images is not meant as one: hidden, a desktop's own, or a text by its suffix."""
+    if path.name.startswith(".") or path.name in _LITTER:
+        return True
+    return path.suffix.lower() in _TEXTS and not path.is_dir()  # a class may be called "v1.txt"
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Check an image without decoding it.
 
     Raises:
-        InputError: it is no image, one of more than ``MOST_PIXELS``, an animation, or of more than 8 bits a channel
-            where these have no one meaning in 8.
+        InputError: not an image, more than ``MOST_PIXELS``, several pictures in one file, or more than 8 bits a
+            channel without one meaning in 8 (16-bit gray, floating point).
     """
     with _opened(path) as image:
         if image.mode not in _GRAYSCALE | _COLOR:
-            raise InputError(f"{path}: pixels of type {image.mode!r}, allowed are 8 bits a channel; convert it")
-        frames = _frames(image)
+            raise InputError(f"{path}: pixels of type {image.mode!r}; expected 8 bits a channel; convert it")
+        # A camera's JPEG with a preview behind its photograph (MPO) counts as one picture.
+        frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
         if frames > 1:
-            raise InputError(f"{path}: {frames} pictures in one file, and none is the image; save the one you mean")
-        return Header(image.mode in _GRAYSCALE, image.size)
+            raise InputError(f"{path}: {frames} pictures in one file; expected one; save the one you mean")
+        width, height = image.size
+        # Pillow states a TIFF's size upright already.
+        if image.format != "TIFF" and _orientation(image) in _SIDES_SWAPPED:
+            width, height = height, width
+        return ImageHeader(image.mode in _GRAYSCALE, (width, height))
 
 
-def read_pixels(path: Path, form: Form) -> UInt8[Tensor, "channels height width"]:
-    """An image scaled (bicubic, antialiased) and centrally cropped.
+def read_pixels(path: Path, spec: ImageSpec) -> UInt8[Tensor, "channels height width"]:
+    """An image turned upright, composed on ``BACKGROUND``, scaled (bicubic, antialiased) and centrally cropped.
 
     Raises:
         InputError: it cannot be decoded.
     """
+    from PIL import Image, ImageOps
+
     with _opened(path) as opened:
-        # Pillow advises this detour for palettes with transparency, and warns without it.
-        return _in_form(opened.convert("RGBA") if "transparency" in opened.info else opened, form)
+        image = ImageOps.exif_transpose(opened) if _orientation(opened) != 1 else opened
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            # Before scaling: otherwise the color under transparent pixels bleeds into their neighbors.
+            image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
+        return _fitted(image, spec)
 
 
-def pixels_in_form(array: NDArray[np.uint8], form: Form) -> UInt8[Tensor, "channels height width"]:
-    """An image in memory, brought to a form as one that is read from a lossless file.
+def pixels_from_array(array: NDArray[np.uint8], spec: ImageSpec) -> UInt8[Tensor, "channels height width"]:
+    """An image in memory, scaled and cropped as one read from a lossless file.
 
     Args:
         array: height x width, or height x width x channels with 1 or 3 channels.
-        form: what to bring it to.
+        spec: what to bring it to.
     """
     from PIL import Image
 
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    return _in_form(Image.fromarray(np.ascontiguousarray(array)), form)
+    return _fitted(Image.fromarray(np.ascontiguousarray(array)), spec)
 
 
-def _in_form(image: "Image", form: Form) -> UInt8[Tensor, "channels height width"]:
+def _fitted(image: "Image", spec: ImageSpec) -> UInt8[Tensor, "channels height width"]:
     from PIL import ImageOps
     from PIL.Image import Resampling
 
-    image = image.convert("L" if form.channels == 1 else "RGB")
-    image = ImageOps.fit(image, (form.width, form.height), method=Resampling.BICUBIC)
-    pixels = np.array(image).reshape(form.height, form.width, form.channels)
+    image = image.convert("L" if spec.channels == 1 else "RGB")
+    image = ImageOps.fit(image, (spec.width, spec.height), method=Resampling.BICUBIC)
+    pixels = np.array(image).reshape(spec.height, spec.width, spec.channels)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _frames(image: "Image") -> int:
-    """How many pictures take turns; a camera's JPEG with a preview behind its photograph (MPO) counts as one."""
-    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+def _orientation(image: "Image") -> int:
+    """The EXIF orientation, 1 (upright) to 8; 1 without one, or where it cannot be read."""
+    # A PNG may carry the tag behind its pixels. Pillow would decode the pixels to look there; browsers don't look.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged metadata makes Pillow raise nearly anything, and the pixels can be whole
+        return 1
 
 
 @contextmanager
@@ -108,26 +146,32 @@ def _opened(path: Path) -> Iterator["Image"]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tags that are not as they should be, where the pixels are
+            warnings.simplefilter("ignore")  # about damaged tags
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as image:
-                _check_size(path, image.size)
+                if image.width * image.height > MOST_PIXELS:
+                    raise _too_large(path, f" ({image.width} x {image.height})")
                 yield image
     except (InputError, MemoryError):
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise _too_large(path, "") from error
     except UnidentifiedImageError as error:
-        reason = "the file is empty" if path.stat().st_size == 0 else f"not one of {', '.join(_FORMATS)}"
-        raise InputError(f"{path}: not an image that can be read ({reason}); replace or remove it") from error
+        raise InputError(f"{path}: not an image that can be read ({_why_unidentified(path)}") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or remove it") from error
     except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path}: image cannot be decoded ({reason}); replace or remove it") from error
+        raise InputError(f"{path}: image cannot be decoded ({first_line(error)}); replace or remove it") from error
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    if size[0] * size[1] > MOST_PIXELS:
-        raise _too_large(path, f" ({size[0]} x {size[1]})")
+def _why_unidentified(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(12)
+    if not start:
+        return "the file is empty); replace or remove it"
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF:
+        return "HEIC or AVIF); convert it to JPEG or PNG"
+    return f"not one of {', '.join(_FORMATS)}); convert, replace or remove it"
 
 
 def _too_large(path: Path, size: str) -> InputError:

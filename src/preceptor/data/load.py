@@ -5,13 +5,12 @@ import warnings
 from pathlib import Path
 
 from preceptor.data.arrays import read_arrays
-from preceptor.data.augmentation import usual_views
-from preceptor.data.dataset import Contents, Dataset, Normalization, check_dataset
+from preceptor.data.augmentation import default_augmentation
+from preceptor.data.dataset import Dataset, Normalization, check_dataset
 from preceptor.data.folder import read_folder
 from preceptor.data.named import NAMES, read_named
-from preceptor.errors import InputError, SkippedImages, unknown_name
+from preceptor.errors import InputError, SkippedImages, ValidationSetUsed, unknown_name
 
-_ROOT_VARIABLE = "PRECEPTOR_DATA"
 _NAMED_AT_MOST = 3
 _FORMS = ("arrays:FILE.npz", "folder:DIR")
 
@@ -33,7 +32,7 @@ def load_dataset(
         root: folder that holds the named data sets; by default that in the environment variable ``PRECEPTOR_DATA``,
             else ``~/.cache/preceptor/data``.
         download: fetch a named data set that isn't there, through torchvision (extra ``vision``). Without it the
-            network is never affected.
+            network is never used.
         image_size: for ``folder:``, the side in pixels to which each image is scaled and cropped.
         skip_bad_images: for ``folder:``, leave out what cannot be used, with one warning
             (:class:`~preceptor.errors.SkippedImages`) that counts it and names the first; ``Dataset.skipped`` names
@@ -41,8 +40,9 @@ def load_dataset(
 
     Returns:
         the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
-        the training images for the others; ``arrays:`` and ``folder:`` are shown in the views of
-        :func:`~preceptor.data.augmentation.usual_views`.
+        the training images for the others; ``arrays:`` and ``folder:`` are augmented by
+        :func:`~preceptor.data.augmentation.default_augmentation`. Where a folder has validation images of its own, one
+        warning (:class:`~preceptor.errors.ValidationSetUsed`) says that they are the held-out images.
 
     Raises:
         InputError: an unknown name, a missing or damaged file, contents that cannot be trained on.
@@ -51,16 +51,23 @@ def load_dataset(
     dataset = _read(spec, root or _default_root(), download, image_size, skip_bad_images)
     check_dataset(dataset)
     if dataset.skipped:
-        warnings.warn(_skipped_in_words(dataset), SkippedImages, stacklevel=2)
+        warnings.warn(_skipped_message(dataset), SkippedImages, stacklevel=2)
+    if dataset.validation is not None:
+        warnings.warn(
+            f"{spec}: its own {len(dataset.validation):,} validation images are held out, in place of a share of the "
+            "training images",
+            ValidationSetUsed,
+            stacklevel=2,
+        )
     return dataset
 
 
-def _skipped_in_words(dataset: Dataset) -> str:
-    images = len(dataset.skipped) + len(dataset.train) + (0 if dataset.test is None else len(dataset.test))
+def _skipped_message(dataset: Dataset) -> str:
+    used = sum(len(one) for one in (dataset.train, dataset.validation, dataset.test) if one is not None)
     more = len(dataset.skipped) - _NAMED_AT_MOST
     rest = f"; and {more} more" if more > 0 else ""
     named = "; ".join(dataset.skipped[:_NAMED_AT_MOST])
-    return f"{dataset.name}: left out {len(dataset.skipped)} of {images:,} images: {named}{rest}"
+    return f"{dataset.name}: left out {len(dataset.skipped)} of {used + len(dataset.skipped):,} images: {named}{rest}"
 
 
 def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_bad_images: bool) -> Dataset:
@@ -68,7 +75,7 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
     if image_size is not None and (kind != "folder" or image_size < 1):
         raise InputError(f"image size {image_size} for {spec!r}: allowed with folder:DIR only, at least 1 pixel")
     if skip_bad_images and kind != "folder":
-        raise InputError(f"skip_bad_images for {spec!r}: goes with folder:DIR only: leave it away")
+        raise InputError(f"skip_bad_images for {spec!r}: goes with folder:DIR only; leave it away")
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
     if not rest or kind not in ("arrays", "folder"):
@@ -76,26 +83,31 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
         meant = f"folder:{spec}" if path.is_dir() else f"arrays:{spec}" if path.suffix == ".npz" else ""
         raise unknown_name("data set", spec, (*NAMES, *_FORMS), hint=f"did you mean {meant}?" if meant else "")
     path = Path(rest).expanduser()
-    if kind == "arrays":
-        return _in_usual_views(spec, read_arrays(path))
-    return _in_usual_views(spec, read_folder(path, image_size, skip_bad_images=skip_bad_images))
-
-
-def _in_usual_views(spec: str, contents: Contents) -> Dataset:
-    train = contents.train
-    # No more classes than images can have one each: a wild label shall not make a wild list of names.
-    numbers = range(min(max(train.labels.tolist(), default=-1) + 1, len(train)))
+    data = read_arrays(path) if kind == "arrays" else read_folder(path, image_size, skip_bad_images=skip_bad_images)
+    # At most as many classes as images: a label of a billion must not make a billion names.
+    numbers = range(min(max(data.train.labels.tolist(), default=-1) + 1, len(data.train)))
     return Dataset(
         name=spec,
-        class_names=contents.class_names or tuple(str(number) for number in numbers),
-        train=train,
-        test=contents.test,
-        normalization=Normalization.from_images(train.images),
-        augmentation=usual_views(*train.images.shape[2:]),
-        skipped=contents.skipped,
+        class_names=data.class_names or tuple(str(number) for number in numbers),
+        train=data.train,
+        test=data.test,
+        normalization=Normalization.from_images(data.train.images),
+        augmentation=default_augmentation(*data.train.images.shape[2:]),
+        skipped=data.skipped,
+        validation=data.validation,
     )
 
 
+def _likely_spec(path: Path) -> str | None:
+    """What a bare path was probably meant as."""
+    try:
+        if path.is_dir():
+            return f"folder:{path}"
+        return f"arrays:{path}" if path.suffix == ".npz" and path.is_file() else None
+    except (OSError, ValueError):  # too long a name, or a null character
+        return None
+
+
 def _default_root() -> Path:
-    named = os.environ.get(_ROOT_VARIABLE)
+    named = os.environ.get("PRECEPTOR_DATA")
     return Path(named) if named else Path("~/.cache/preceptor/data")

@@ -1,7 +1,7 @@
-"""Random numbers by counter: each depends on the seed, the stream, the epoch and a position, and on nothing else.
+"""Counter-based random numbers: each depends on the seed, the stream, the epoch and an index, and on nothing else.
 
-Only the raw words of NumPy's Philox generator are used. NumPy guarantees that these never change between versions
-(NEP 19), which it doesn't guarantee for ``Generator.permutation`` and its like.
+Only the raw 64-bit words of NumPy's Philox generator are used. NumPy guarantees that these never change between
+versions (NEP 19), which it doesn't guarantee for ``Generator.permutation`` and its like.
 """
 
 from enum import IntEnum
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from preceptor.errors import InputError
 
-_WORDS_PER_BLOCK = 4
+_WORDS_PER_BLOCK = 4  # Philox makes four words of one value of its counter
 
 
-class Stream(IntEnum):
-    """What a random number is for: streams of one seed are independent of each other. Never renumber."""
+class RandomStream(IntEnum):
+    """The purpose of a random number; streams of one seed are independent of each other. Never renumber."""
 
     VIEWS = 0
     ORDER = 1
@@ -26,11 +26,15 @@ class Stream(IntEnum):
     DRAWS = 6
 
 
-def words(seed: int, stream: Stream, first: int, stop: int, epoch: int = 0) -> NDArray[np.uint64]:
-    """The 64-bit words of positions ``first`` to ``stop - 1`` in a stream (Philox4x64-10, Salmon et al. 2011)."""
+def random_words(seed: int, stream: RandomStream, first: int, stop: int, epoch: int = 0) -> NDArray[np.uint64]:
+    """The 64-bit words at indices ``first`` to ``stop - 1`` of a stream (Philox4x64-10, Salmon et al. 2011).
+
+    Raises:
+        InputError: a seed or epoch outside 0 to 2^64 - 1.
+    """
     for name, value in (("seed", seed), ("epoch", epoch)):
         if not 0 <= value < 2**64:
-            raise InputError(f"{name} {value}: allowed are whole numbers from 0 to 2^64 - 1")
+            raise InputError(f"{name} is {value}; expected a whole number from 0 to 2^64 - 1")
     block, skipped = divmod(first, _WORDS_PER_BLOCK)
     philox = np.random.Philox(
         key=np.array([seed, stream], dtype=np.uint64),
@@ -39,6 +43,6 @@ def words(seed: int, stream: Stream, first: int, stop: int, epoch: int = 0) -> N
     return philox.random_raw(stop - first + skipped)[skipped:]
 
 
-def shuffled(n: int, seed: int, stream: Stream, epoch: int = 0) -> NDArray[np.int64]:
-    """The positions 0 to n - 1 in random order."""
-    return np.argsort(words(seed, stream, 0, n, epoch), kind="stable").astype(np.int64, copy=False)
+def shuffled(n: int, seed: int, stream: RandomStream, epoch: int = 0) -> NDArray[np.int64]:
+    """The indices 0 to n - 1 in random order."""
+    return np.argsort(random_words(seed, stream, 0, n, epoch), kind="stable").astype(np.int64, copy=False)

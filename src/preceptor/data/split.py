@@ -2,70 +2,86 @@
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from numpy.typing import NDArray
 from torch import LongTensor, Tensor
 
-from preceptor.data.randomness import Stream, shuffled, words
+from preceptor.data.dataset import pixel_digests
+from preceptor.data.randomness import RandomStream, random_words, shuffled
 from preceptor.errors import InputError
 
 
-def hold_out(labels: Int[Tensor, " n"], share: float, seed: int) -> tuple[LongTensor, LongTensor]:
+def hold_out(
+    labels: Int[Tensor, " n"],
+    share: float,
+    seed: int,
+    images: UInt8[Tensor, "n channels height width"] | None = None,
+) -> tuple[LongTensor, LongTensor]:
     """Set a share of the training data aside for validation, drawn class by class.
 
-    Exactly ``round(share * n)`` images are set aside, each class giving its share to within about one image. As long as
-    the numbers allow it, every class keeps at least one training image. Unlabeled images (-1) count as a class.
+    Exactly ``round(share * n)`` samples are set aside, each class giving its share to within about one sample. As long
+    as the numbers allow it, every class keeps at least one training sample. Unlabeled samples (-1) count as a class.
+
+    Copies of one image would make the held-out accuracy a measure of memory. Where ``images`` are passed, those with
+    the same pixels stay together: the draw is among the different images, and the share is one of these.
 
     Args:
         labels: integers, shape [n].
-        share: of the images to set aside, from 0 to below 1; at 0 the validation part is empty.
+        share: of the samples to set aside, from 0 to below 1; at 0 the validation part is empty.
         seed: the same seed gives the same split.
+        images: of the samples. Default None: every sample counts as different.
 
     Returns:
-        positions for training and positions for validation, int64, each sorted; together they are 0 to n - 1.
+        indices for training and indices for validation, int64, each sorted; together they are 0 to n - 1.
 
     Raises:
-        InputError: for a share outside [0, 1), or one that leaves no training image.
+        InputError: a share outside [0, 1), or one that leaves no training sample.
     """
     if not 0 <= share < 1:
-        raise InputError(f"validation share {share}: allowed is 0 up to, but not including, 1")
-    held = round(share * len(labels))
-    if len(labels) and held == len(labels):
-        raise InputError(f"validation share {share} of {len(labels)} images leaves none for training")
-    aside = _set_aside(labels, held, seed, Stream.HOLD_OUT)
-    return _positions(~aside), _positions(aside)
+        raise InputError(f"validation share is {share}; expected 0 up to, but not including, 1")
+    group = np.arange(len(labels)) if images is None else _copies(images)
+    first = np.unique(group, return_index=True)[1]
+    held = round(share * len(first))
+    if len(first) and held == len(first):
+        raise InputError(f"validation share {share} of {len(first)} different images leaves none for training")
+    aside = _draw(labels[torch.from_numpy(first).to(labels.device)], held, seed, RandomStream.HOLD_OUT)[group]
+    return _index(~aside), _index(aside)
 
 
 def subset(labels: Int[Tensor, " n"], size: int, seed: int) -> LongTensor:
-    """Positions of a smaller, stratified set: sorted, int64, shape [size]; every class is in it if ``size`` allows.
+    """Indices of a smaller, stratified set: sorted, int64, shape [size]; every class is in it if ``size`` allows.
 
     Raises:
-        InputError: for a size outside 0 to n.
+        InputError: a size outside 0 to n.
     """
     if not 0 <= size <= len(labels):
-        raise InputError(f"subset of {size} images: allowed is 0 to {len(labels)}, the number there is")
-    return _positions(~_set_aside(labels, len(labels) - size, seed, Stream.SUBSET))
+        raise InputError(f"subset of {size} images; expected 0 to {len(labels)}, the number of images")
+    return _index(~_draw(labels, len(labels) - size, seed, RandomStream.SUBSET))
 
 
-def _set_aside(labels: Int[Tensor, " n"], count: int, seed: int, stream: Stream) -> NDArray[np.bool_]:
-    """Marks ``count`` samples: one in so many of them, walking through the classes in random order within each."""
+def _copies(images: UInt8[Tensor, "n channels height width"]) -> NDArray[np.int64]:
+    """The number of each image's group, from 0 in the order of the groups' first images; copies share a group."""
+    group_of: dict[bytes, int] = {}
+    return np.array([group_of.setdefault(digest, len(group_of)) for digest in pixel_digests(images)], dtype=np.int64)
+
+
+def _draw(labels: Int[Tensor, " n"], count: int, seed: int, stream: RandomStream) -> NDArray[np.bool_]:
+    """A mask of ``count`` samples, evenly spaced over the samples sorted by class and shuffled within each class."""
     order = shuffled(len(labels), seed, stream)
     by_class = labels.cpu().numpy()[order]
     grouped = np.argsort(by_class, kind="stable")
     order, by_class = order[grouped], by_class[grouped]
-    keeps = np.diff(by_class, prepend=by_class[:1] - 1) != 0
-    spare = order[~keeps]
+    # The first of each class is drawn only if nothing else is left, so that no class loses its last sample.
+    is_first = np.diff(by_class, prepend=by_class[:1] - 1) != 0
+    spare = order[~is_first]
     pool = spare if count <= len(spare) else order
-    start = int(words(seed, stream, len(labels), len(labels) + 1)[0])
-    marked = np.zeros(len(labels), dtype=bool)
-    marked[pool[_every_so_many(len(pool), count, start)]] = True
-    return marked
+    start = int(random_words(seed, stream, len(labels), len(labels) + 1)[0])
+    # Systematic sampling: ``count`` different places in the pool, evenly spaced, from a random start.
+    places = (np.arange(count, dtype=np.int64) * len(pool) + start % max(len(pool), 1)) // max(count, 1)
+    mask = np.zeros(len(labels), dtype=bool)
+    mask[pool[places]] = True
+    return mask
 
 
-def _every_so_many(n: int, count: int, start: int) -> NDArray[np.int64]:
-    """Systematic sampling: ``count`` different positions below ``n``, evenly spaced, from a random start."""
-    return (np.arange(count, dtype=np.int64) * n + start % max(n, 1)) // max(count, 1)
-
-
-def _positions(marked: NDArray[np.bool_]) -> LongTensor:
-    return torch.from_numpy(np.flatnonzero(marked).astype(np.int64))  # type: ignore[return-value]
+def _index(mask: NDArray[np.bool_]) -> LongTensor:
+    return torch.from_numpy(np.flatnonzero(mask).astype(np.int64))  # type: ignore[return-value]

@@ -1,30 +1,34 @@
-"""Students as files to deploy: written, run, and held against the original before anybody sees them."""
+"""Students as files to deploy, each compared with the original before it is put in place."""
 
-from preceptor.export.costs import Cost, latencies, multiply_adds, parameters
-from preceptor.export.int8 import Mode, Standing, quantized, standing
-from preceptor.export.make import FILES, Export, check_formats, check_places, export_student, put_in_place
+from preceptor.export.costs import Cost, SavedNetwork, cost_table, latencies, multiply_adds
+from preceptor.export.formats import FILES, Export, check_formats, check_places, export_student, put_in_place
+from preceptor.export.int8 import AnswerQuality, Mode, QuantizationResult, answer_quality, measure_int8, quantize
 from preceptor.export.module import ExportModule, ExportOutput
-from preceptor.export.verify import Agreement, check, expected, some_of
+from preceptor.export.verify import Agreement, check, expected, random_images, some_of
 
 __all__ = [
     "FILES",
     "Agreement",
+    "AnswerQuality",
     "Cost",
     "Export",
     "ExportModule",
     "ExportOutput",
     "Mode",
-    "Standing",
+    "QuantizationResult",
+    "SavedNetwork",
+    "answer_quality",
     "check",
     "check_formats",
     "check_places",
+    "cost_table",
     "expected",
     "export_student",
     "latencies",
+    "measure_int8",
     "multiply_adds",
-    "parameters",
     "put_in_place",
-    "quantized",
+    "quantize",
+    "random_images",
     "some_of",
-    "standing",
 ]

@@ -1,38 +1,39 @@
-"""What a student costs beside its teacher: bytes, weights, operations, and time on this CPU."""
+"""The cost of a student beside its teacher: bytes, parameters, multiply-adds, and latency on this CPU."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
-from statistics import median
+from pathlib import Path
+from typing import Self
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
 
-from preceptor.models import ModelCard
-from preceptor.training.compile import forward_flops
-from preceptor.training.device import one_thread
+from preceptor.export.formats import Export
+from preceptor.export.module import ExportModule
+from preceptor.export.verify import Run
+from preceptor.models import ModelCard, load_student
+from preceptor.models.layout import to_memory_format
+from preceptor.models.store import WEIGHTS_FILE
 
 LATENCY_BATCHES = (1, 64)
-WARM_UP_ROUNDS = 3
-FEWEST_ROUNDS = 5
-MOST_ROUNDS = 200
-SECONDS = 3.0
-"""For each size of batch, all that take part together; the fewest rounds may take longer."""
-
-Work = Callable[[UInt8[Tensor, "batch channels height width"]], object]
+SECONDS = 0.5
+"""For each contender and batch size."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one form of a classifier costs.
+    """The cost of one form of a classifier.
 
     Attributes:
-        name: what it is.
+        name: of the form.
         file_bytes: of its file.
-        parameters: weights that were trained; None for what is another form of the network above it.
-        multiply_adds: of convolutions and matrix products for one image; likewise.
-        milliseconds: median time for a batch on one thread of the CPU, by its size, as text so that JSON keeps it.
+        parameters: trained weights; None for another form of a network that is listed too.
+        multiply_adds: of convolutions and matrix products for one image; None likewise.
+        milliseconds: median latency of a batch on one thread of the CPU, by its size, a string so that JSON keeps it.
     """
 
     name: str
@@ -42,49 +43,88 @@ class Cost:
     milliseconds: dict[str, float]
 
 
-def parameters(network: nn.Module) -> int:
-    """How many weights were trained."""
-    return sum(weight.numel() for weight in network.parameters())
+@dataclass(frozen=True)
+class SavedNetwork:
+    """A student or teacher with the run folder it was read from.
+
+    Attributes:
+        folder: of its run.
+        network: on the CPU, in eval mode.
+        card: how to use it.
+    """
+
+    folder: Path
+    network: nn.Module
+    card: ModelCard
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read it from its run folder.
+
+        Raises:
+            InputError: no complete student in the folder.
+        """
+        return cls(folder, *load_student(folder))
 
 
+def cost_table(
+    networks: Mapping[str, SavedNetwork], exports: Sequence[Export], images: UInt8[Tensor, "n channels height width"]
+) -> list[Cost]:
+    """The cost of each network in PyTorch, and of each exported file that holds a program.
+
+    Args:
+        networks: by name; all take images of one size.
+        exports: of one of them.
+        images: to measure latencies on.
+    """
+    # From pixels to probabilities, as in the files; the decision takes no time to speak of.
+    runs: dict[str, Run] = {
+        f"{name}, PyTorch": ExportModule(saved.network, saved.card.model_copy(update={"decision": None})).run
+        for name, saved in networks.items()
+    }
+    files = {
+        f"{export.name}, {'PyTorch' if export.format == 'pt2' else 'ONNX Runtime'}": export
+        for export in exports
+        if export.format != "state-dict"
+    }
+    times = latencies({**runs, **{name: export.run for name, export in files.items()}}, images)
+    costs = [
+        Cost(
+            name,
+            file_bytes=(saved.folder / WEIGHTS_FILE).stat().st_size,
+            parameters=sum(parameter.numel() for parameter in saved.network.parameters()),
+            multiply_adds=multiply_adds(saved.network, saved.card),
+            milliseconds=times[name],
+        )
+        for name, saved in zip(runs, networks.values(), strict=True)
+    ]
+    sizes = {name: len(export.contents[export.name]) for name, export in files.items()}
+    return costs + [Cost(name, sizes[name], None, None, times[name]) for name in files]
+
+
+@torch.no_grad()
 def multiply_adds(network: nn.Module, card: ModelCard) -> int:
-    """Of convolutions and matrix products for one image, counted by torch; each is two operations."""
-    return forward_flops(network, torch.zeros(1, card.channels, *card.image_size)) // 2
+    """Multiply-adds of convolutions and matrix products for one image; torch counts each as two operations."""
+    with FlopCounterMode(display=False) as counter:
+        deepcopy(network).eval()(to_memory_format(torch.zeros(1, card.channels, *card.image_size)))
+    return int(counter.get_total_flops()) // 2
 
 
 def latencies(
-    runs: Mapping[str, Work], images: UInt8[Tensor, "n channels height width"], seconds: float = SECONDS
+    runs: Mapping[str, Run], images: UInt8[Tensor, "n channels height width"], seconds: float = SECONDS
 ) -> dict[str, dict[str, float]]:
-    """Median milliseconds from pixels to answer, by name and size of batch, on one thread of the CPU.
-
-    All take turns in every round, and who begins changes from round to round, so that whatever else the machine does
-    meets all alike.
+    """Median milliseconds from pixels to output, by name and batch size, on one thread of the CPU.
 
     Args:
-        runs: what takes part, by name.
-        images: real ones, given again where a batch wants more.
-        seconds: for each size of batch.
+        runs: what to time, by name.
+        images: to run it on, repeated where a batch wants more.
+        seconds: for each name and batch size, at least. Default 0.5.
     """
-    found: dict[str, dict[str, float]] = {name: {} for name in runs}
-    with one_thread(), torch.inference_mode():
+    milliseconds: dict[str, dict[str, float]] = {name: {} for name in runs}
+    with torch.inference_mode():
         for size in LATENCY_BATCHES:
             batch = images[torch.arange(size) % len(images)]
-            for name, times in _in_turns(runs, batch, seconds).items():
-                found[name][str(size)] = 1000 * median(times)
-    return found
-
-
-def _in_turns(runs: Mapping[str, Work], batch: Tensor, seconds: float) -> dict[str, list[float]]:
-    """Seconds of every round that counts."""
-    names = list(runs)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    end = time.perf_counter() + seconds
-    for number in range(WARM_UP_ROUNDS + MOST_ROUNDS):
-        if number >= WARM_UP_ROUNDS + FEWEST_ROUNDS and time.perf_counter() > end:
-            break
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            started = time.perf_counter()
-            runs[name](batch)
-            times[name].append(time.perf_counter() - started)
-    return {name: each[WARM_UP_ROUNDS:] for name, each in times.items()}
+            for name, run in runs.items():
+                timer = Timer("run(batch)", globals={"run": run, "batch": batch}, num_threads=1)
+                milliseconds[name][str(size)] = 1000 * timer.blocked_autorange(min_run_time=seconds).median
+    return milliseconds

@@ -1,41 +1,41 @@
-"""A student's ONNX file in int8, and what that does to its answers."""
+"""A student's ONNX file in int8, and the quality of its answers before and after."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
+import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from preceptor.context import UNLABELED
+from preceptor.data import ImageSet
 from preceptor.errors import MachineError, first_line, unknown_name
-from preceptor.export.make import Export
-from preceptor.export.onnx_file import INPUT, NETWORK, describe, open_session, run_session
-from preceptor.export.packages import silence
-from preceptor.export.verify import Run, replies
+from preceptor.export.formats import Export
+from preceptor.export.module import DEFAULT_SCORE
+from preceptor.export.onnx_file import INPUT, NETWORK, OnnxFile, describe, silence
+from preceptor.export.verify import Run, run_in_batches
 from preceptor.metrics import SelectiveMetrics, selective_metrics
 from preceptor.models import ModelCard
 from preceptor.teachers.onnx_runtime import package
 
 Mode = Literal["dynamic", "static"]
-"""Ranges of activations taken anew from each batch, or once from training images."""
+"""Ranges of activations taken from each batch anew, or once from training images."""
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 INT8_FILE = "student.int8.onnx"
 CALIBRATION_IMAGES = 256
-_AT_A_TIME = 32
-_MEASURED_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How good a file's answers are on labeled images.
+class AnswerQuality:
+    """The quality of a file's answers on labeled images.
 
     Attributes:
         images: how many.
-        accuracy: share of right labels, declined or not.
+        accuracy: share of right labels, abstained or not.
         selective: risk against coverage, by the file's own score.
         coverage: share that it answers.
         risk: share of errors among these; None where it answers none.
@@ -48,32 +48,47 @@ class Standing:
     risk: float | None
 
 
-def quantized(whole: Export, mode: Mode, card: ModelCard, images: UInt8[Tensor, "n channels height width"]) -> Export:
-    """An ONNX export with its network's weights, and what flows between, in int8; what is around it stays fp32.
+@dataclass(frozen=True)
+class QuantizationResult:
+    """The effect of int8 on the answers.
 
-    Weights are held per channel in the static mode, in seven bits, so that sums of products fit the registers of
-    every processor and the file says the same on each.
+    Attributes:
+        mode: "dynamic" or "static".
+        before: of the fp32 file.
+        after: of the int8 file.
+    """
+
+    mode: Mode
+    before: AnswerQuality
+    after: AnswerQuality
+
+
+def quantize(export: Export, mode: Mode, card: ModelCard, train: UInt8[Tensor, "n channels height width"]) -> Export:
+    """An ONNX export with the network's weights and activations in int8; what is around the network stays fp32.
+
+    In the static mode weights have a scale per channel and keep to seven bits, so that sums of products fit the
+    registers of every processor and the file's outputs are the same on each.
 
     Args:
-        whole: of format "onnx".
+        export: of format "onnx".
         mode: "dynamic" or "static".
         card: of the student.
-        images: of the training set; what "static" takes the ranges from.
+        train: training images; "static" takes its ranges from some, always the same of the same set.
 
     Raises:
         InputError: an unknown mode.
-        MachineError: ONNX Runtime cannot quantize it, or cannot run what came of it.
+        MachineError: ONNX Runtime cannot quantize the file, or cannot run the result.
     """
     if mode not in MODES:
         raise unknown_name("int8 mode", mode, MODES)
     onnx = package("onnx")
     with TemporaryDirectory(prefix="preceptor-int8-") as folder:
-        source, target = Path(folder) / whole.name, Path(folder) / INT8_FILE
-        source.write_bytes(whole.contents[whole.name])
+        source, target = Path(folder) / export.name, Path(folder) / INT8_FILE
+        source.write_bytes(export.contents[export.name])
         around = [node.name for node in onnx.load(source).graph.node if not node.name.startswith(NETWORK)]
         try:
             with silence():
-                _quantize(source, target, mode, around, images)
+                _quantize(source, target, mode, around, train)
         except MemoryError:
             raise
         except Exception as error:  # the quantizer's errors have no base of their own
@@ -81,75 +96,87 @@ def quantized(whole: Export, mode: Mode, card: ModelCard, images: UInt8[Tensor, 
                 f"int8: onnxruntime cannot quantize {card.architecture!r} ({first_line(error)}): try the other mode"
             ) from error
         model = onnx.load(target)
-        describe(model, without_promise(card, mode))
+        describe(model, without_guarantee(card, mode))
         target.write_bytes(model.SerializeToString())
-        run = partial(run_session, open_session(target))
-        return Export("int8", {INT8_FILE: target.read_bytes()}, run, None)
+        return Export("int8", {INT8_FILE: target.read_bytes()}, OnnxFile(target), None)
 
 
-def without_promise(card: ModelCard, mode: Mode) -> ModelCard:
-    """The card of the int8 student: what was guaranteed of the fp32 student is guaranteed no more, and it says so."""
+def without_guarantee(card: ModelCard, mode: Mode) -> ModelCard:
+    """The card of the int8 student, without the guarantees of the fp32 student, and a note about it."""
     note = f"quantized to int8 ({mode})"
     if card.decision is not None:
         note += (
-            f"; it declines by {card.decision.score} where the fp32 student would, at a threshold calibrated for that "
-            "one: the risk guaranteed there is not guaranteed here"
+            f"; it abstains by {card.decision.score} at the threshold calibrated for the fp32 student: the risk "
+            "guaranteed for that one is not guaranteed for this one"
         )
     return card.model_copy(update={"decision": None, "sets": None, "notes": {**card.notes, "int8": note}})
 
 
-def standing(
-    run: Run, images: UInt8[Tensor, "n channels height width"], labels: Int[Tensor, " n"], score: str
-) -> Standing:
-    """Measure a file's answers.
-
-    Args:
-        run: it.
-        images: to show it.
-        labels: all known.
-        score: what the file's score is called.
-    """
-    found = replies(run, images, _MEASURED_AT_A_TIME)
-    wrong = found.label != labels
-    answered = found.answered
-    return Standing(
-        images=len(images),
-        accuracy=float((~wrong).double().mean()),
-        selective=selective_metrics(found.score, wrong, score),
-        coverage=float(answered.double().mean()),
-        risk=float(wrong[answered].double().mean()) if answered.any() else None,
-    )
-
-
-def _quantize(source: Path, target: Path, mode: Mode, around: list[str], images: Tensor) -> None:
+def _quantize(source: Path, target: Path, mode: Mode, around: list[str], train: Tensor) -> None:
     library = package("onnxruntime.quantization")
     unsigned = library.QuantType.QUInt8
     if mode == "dynamic":
         library.quantize_dynamic(source, target, weight_type=unsigned, nodes_to_exclude=around)
         return
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    batches: Iterator[Tensor] = iter(train[order[:CALIBRATION_IMAGES]].split(32))
+
+    base: Any = library.CalibrationDataReader
+
+    class Reader(base):  # type: ignore[misc]
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(batches, None)
+            return None if batch is None else {INPUT: batch.contiguous().numpy()}
+
     library.quantize_static(
         source,
         target,
-        _reader(library, images),
+        Reader(),
         quant_format=library.QuantFormat.QDQ,
         per_channel=True,
         reduce_range=True,
         activation_type=unsigned,
         weight_type=library.QuantType.QInt8,
         nodes_to_exclude=around,
-        extra_options={
-            "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]
-        },  # 256 levels of logits would tie scores
+        # Logits on 256 levels would tie scores.
+        extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
     )
 
 
-def _reader(library: Any, images: Tensor) -> Any:
-    """Images in ONNX Runtime's own form; its base class is known only once it is imported."""
-    batches: Iterator[Tensor] = iter(images[:CALIBRATION_IMAGES].split(_AT_A_TIME))
+def measure_int8(mode: Mode, before: Export, after: Export, card: ModelCard, images: ImageSet) -> QuantizationResult:
+    """Measure the fp32 and the int8 file on the labeled ones of some images.
 
-    class Reader(library.CalibrationDataReader):  # type: ignore[misc]
-        def get_next(self) -> dict[str, Any] | None:
-            batch = next(batches, None)
-            return None if batch is None else {INPUT: batch.contiguous().numpy()}
+    Args:
+        mode: of the int8 file.
+        before, after: the fp32 and the int8 file.
+        card: of the student.
+        images: with labels; unlabeled ones are left out.
+    """
+    labeled = images.labels != UNLABELED
+    score = DEFAULT_SCORE if card.decision is None else card.decision.score
+    return QuantizationResult(
+        mode,
+        *(answer_quality(each.run, images.images[labeled], images.labels[labeled], score) for each in (before, after)),
+    )
 
-    return Reader()
+
+def answer_quality(
+    run: Run, images: UInt8[Tensor, "n channels height width"], labels: Int[Tensor, " n"], score: str
+) -> AnswerQuality:
+    """Measure a file's answers.
+
+    Args:
+        run: runs the file.
+        images: to classify.
+        labels: of the images; none is missing.
+        score: name of the file's score.
+    """
+    output = run_in_batches(run, images, 64)
+    wrong, answered = output.label != labels, output.answered
+    return AnswerQuality(
+        images=len(images),
+        accuracy=float((~wrong).double().mean()),
+        selective=selective_metrics(output.score, wrong, score),
+        coverage=float(answered.double().mean()),
+        risk=float(wrong[answered].double().mean()) if answered.any() else None,
+    )

@@ -1,4 +1,4 @@
-"""What is deployed of a student: from pixels to an answer, or to declining it, as one module of torch alone."""
+"""The exported student as one module: from pixels to class, probabilities, score and decision."""
 
 from copy import deepcopy
 from typing import NamedTuple
@@ -15,17 +15,17 @@ from preceptor.models import ModelCard
 from preceptor.models.layout import to_memory_format
 
 DEFAULT_SCORE = "softmax_response"
-"""What is told of a student that was never calibrated."""
+"""The score of a student that was never calibrated."""
 
 
 class ExportOutput(NamedTuple):
-    """What a deployed student says of images, in the order of its outputs.
+    """The outputs of an exported student, in their order in the file.
 
     Attributes:
-        label: the class of the largest logit, the first of equals; to decline is never predicted.
-        probabilities: softmax over the real classes.
-        score: the confidence of the decision; softmax response where there is none.
-        answered: whether the score reaches the threshold; always where there is none.
+        label: the class of the largest logit, the first of equals; the reservation is never predicted.
+        probabilities: softmax over the classes, without the reservation.
+        score: the confidence of the decision; softmax response where there is no decision.
+        answered: whether the score reaches the threshold; always where there is no decision.
     """
 
     label: Int[Tensor, " batch"]
@@ -38,16 +38,15 @@ class ExportModule(nn.Module):
     """Normalization, network, softmax, score and decision; a copy of the student on the CPU, in eval mode and fp32.
 
     Args:
-        network: the student; left as it is.
+        network: the student; not changed.
         card: of the student.
 
     Attributes:
         score: name of the score.
-        has_decision: whether it may decline.
         limits: by predicted class, the largest uncertainty that is answered.
 
     Raises:
-        InputError: the decision's score is not known, lacks an option, or needs more than the student's outputs.
+        InputError: the decision's score is unknown, lacks an option, or needs more than the student's outputs.
     """
 
     gain: Tensor
@@ -58,20 +57,29 @@ class ExportModule(nn.Module):
         super().__init__()
         self.network = deepcopy(network).cpu().float()
         self.classes = card.classes
-        self.has_decision = card.decision is not None
-        self.score, self.options = _score(card)
+        decision = card.decision
+        self.score = DEFAULT_SCORE if decision is None else decision.score
+        options = {} if decision is None else decision.options
+        check_servable(self.score)
+        confidence(self.score, Answers(torch.zeros(1, card.outputs), card.abstains), **options)  # checks the options
+        defaults = {name: value for name, value in SCORES[self.score].options.items() if value is not None}
+        self.options = {**defaults, **options}
         self.uncertainty = UNCERTAINTIES[self.score]
+        thresholds: tuple[float | None, ...] = (-torch.inf,) * card.classes
+        if decision is not None:
+            thresholds = decision.class_thresholds or (decision.threshold,) * card.classes
+        limits = [-torch.inf if each is None else self.uncertainty.limit(each) for each in thresholds]
+        self.register_buffer("limits", torch.tensor(limits, dtype=torch.float32))
+        # (pixel / 255 - mean) / std as one multiply-add, the arithmetic of data.Normalization
         normalize = card.normalization()
         gain = [1 / (255.0 * std) for std in normalize.std]
         shift = [-mean / std for mean, std in zip(normalize.mean, normalize.std, strict=True)]
         self.register_buffer("gain", torch.tensor(gain).reshape(1, -1, 1, 1))
         self.register_buffer("shift", torch.tensor(shift).reshape(1, -1, 1, 1))
-        limits = [-torch.inf if each is None else self.uncertainty.limit(each) for each in thresholds(card)]
-        self.register_buffer("limits", torch.tensor(limits, dtype=torch.float32))
         self.eval().requires_grad_(False)
 
     def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The fields of a :class:`ExportOutput`, as a plain tuple, which every format can write.
+        """The fields of :class:`ExportOutput` as a plain tuple, which every format can write.
 
         Args:
             images: 0 to 255, of the size on the card.
@@ -81,29 +89,9 @@ class ExportModule(nn.Module):
         logits = outputs[:, : self.classes]
         label = predicted_class(logits)
         uncertainty = self.uncertainty.function(outputs, self.classes, **self.options)
-        return label, logits.softmax(dim=1), self.uncertainty.most - uncertainty, uncertainty <= self.limits[label]
+        return label, logits.softmax(dim=1), self.uncertainty.maximum - uncertainty, uncertainty <= self.limits[label]
 
     @torch.no_grad()
-    def reply(self, images: UInt8[Tensor, "batch channels height width"]) -> ExportOutput:
-        """What it says, by name."""
+    def run(self, images: UInt8[Tensor, "batch channels height width"]) -> ExportOutput:
+        """The outputs by name."""
         return ExportOutput(*self(images))
-
-
-def thresholds(card: ModelCard) -> tuple[float | None, ...]:
-    """The least confidence that is answered, by predicted class; None where nothing is."""
-    decision = card.decision
-    if decision is None:
-        return (-torch.inf,) * card.classes
-    return decision.class_thresholds or (decision.threshold,) * card.classes
-
-
-def _score(card: ModelCard) -> tuple[str, dict[str, float]]:
-    """The score's name, and its options with their defaults."""
-    decision = card.decision
-    if decision is None:
-        return DEFAULT_SCORE, {}
-    check_servable(decision.score)
-    nothing = Answers(torch.zeros(1, card.outputs), card.abstains)
-    confidence(decision.score, nothing, **decision.options)  # it knows what is wrong with options
-    defaults = {name: value for name, value in SCORES[decision.score].options.items() if value is not None}
-    return decision.score, {**defaults, **decision.options}

@@ -1,6 +1,10 @@
-"""A deployed student as an ONNX file: pixels in; label, probabilities, score and decision out."""
+"""ONNX files of exported students: pixels in; label, probabilities, score and decision out."""
 
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +16,38 @@ from torch.export import ExportedProgram
 from preceptor import __version__
 from preceptor.errors import InputError, MachineError, first_line
 from preceptor.export.module import ExportOutput
-from preceptor.export.packages import silence
 from preceptor.models import ModelCard
 from preceptor.teachers.onnx_runtime import cpu_session, package
 
 OPSET = 18
-"""The one torch's exporter writes in; for any other it goes through a converter. ONNX Runtime has it since 1.14."""
+"""The one that torch's exporter writes without a converter. ONNX Runtime has it since 1.14."""
 
 INPUT = "images"
 BATCH = "batch"
 
 NETWORK = "network/"
-"""How the names of the nodes begin that come from the network itself, not from what was put around it."""
+"""Prefix of the names of the nodes inside the network; the others are what :class:`ExportModule` adds around it."""
 
 MOST_BYTES = 2**31 - 2**24
 """Of weights: an ONNX file in one piece ends at 2 GiB."""
 
-_SCOPE = "namespace"  # torch's exporter says in a node's metadata which module it comes from
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Silences exporters and quantizers, whose warnings a user can do nothing about; errors are raised as ever."""
+    disabled, handlers = logging.root.manager.disable, logging.root.handlers[:]
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        logging.root.handlers[:] = handlers  # logging.warning() adds one where there is none
 
 
-def onnx_model(program: ExportedProgram, card: ModelCard) -> Any:
-    """The program as an ONNX ``ModelProto``, weights inside, the card in its ``metadata_props``.
+def write_onnx(program: ExportedProgram, card: ModelCard, path: Path) -> None:
+    """Write the program with its weights, the card in ``metadata_props``; ONNX's own checker has passed it.
 
     Raises:
         MachineError: a package is missing, or the exporter fails.
@@ -44,7 +59,7 @@ def onnx_model(program: ExportedProgram, card: ModelCard) -> Any:
     package("onnxscript")
     try:
         with silence():
-            made = torch.onnx.export(
+            exported = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=OPSET,
@@ -60,15 +75,34 @@ def onnx_model(program: ExportedProgram, card: ModelCard) -> Any:
             f"architecture {card.architecture!r}: torch {torch.__version__} cannot write it as ONNX "
             f"({first_line(error)}): export it as pt2, or choose another architecture"
         ) from error
-    assert made is not None
-    model = made.model_proto
-    _name_nodes_and_batch(model)
+    assert exported is not None
+    model = exported.model_proto
+    _clean(model.graph)
     describe(model, card)
-    return model
+    package("onnx").checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def _clean(graph: Any) -> None:
+    """Name the nodes and the batch dimension, and remove paths of this machine's source code."""
+    for node in graph.node:
+        scopes = next((entry.value for entry in node.metadata_props if entry.key == "namespace"), "")
+        inside = any(part.startswith("network:") for part in scopes.split("/"))
+        node.name = f"{NETWORK if inside else ''}{node.name}"
+        node.doc_string = ""
+        del node.metadata_props[:]
+    anonymous = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    del graph.value_info[:]  # shapes in between, which trip quantizers
+    del graph.metadata_props[:]
+    for value in (*graph.input, *graph.output):
+        del value.metadata_props[:]
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param == anonymous:
+                dimension.dim_param = BATCH
 
 
 def describe(model: Any, card: ModelCard) -> None:
-    """State in the model's metadata what it takes to use it; what was there is replaced."""
+    """Replace the model's metadata with the card and the class names."""
     values = {
         "class_names": json.dumps(card.class_names),
         "card": card.model_dump_json(),
@@ -79,41 +113,23 @@ def describe(model: Any, card: ModelCard) -> None:
         model.metadata_props.add(key=key, value=value)
 
 
-def open_session(path: Path, threads: int = 1) -> Any:
-    """An ONNX file in ONNX Runtime, on the CPU.
+class OnnxFile:
+    """An ONNX file in ONNX Runtime, on one thread of the CPU. Called with images, it returns its outputs.
 
     Raises:
-        MachineError: onnxruntime is missing, or cannot open it.
+        MachineError: onnxruntime is missing, or cannot open the file.
     """
-    version = package("onnxruntime").__version__
-    try:
-        return cpu_session(path, threads)
-    except Exception as error:  # ONNX Runtime's errors have no base of their own
-        raise MachineError(
-            f"{path.name}: onnxruntime {version} cannot open it ({first_line(error)}): install a newer one"
-        ) from error
 
+    def __init__(self, path: Path) -> None:
+        version = package("onnxruntime").__version__
+        try:
+            self._session = cpu_session(path, threads=1)
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            raise MachineError(
+                f"{path.name}: onnxruntime {version} cannot open it ({first_line(error)}): install a newer one"
+            ) from error
 
-def run_session(session: Any, images: UInt8[Tensor, "batch channels height width"]) -> ExportOutput:
-    """What an ONNX file says of images."""
-    found = session.run(list(ExportOutput._fields), {INPUT: images.contiguous().numpy()})
-    return ExportOutput(*(torch.from_numpy(output) for output in found))
-
-
-def _name_nodes_and_batch(model: Any) -> None:
-    """Name what people look at, and leave out where on this machine each node's code stands."""
-    graph = model.graph
-    for node in graph.node:
-        scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPE), "")
-        inside = any(part.startswith("network:") for part in scopes.split("/"))
-        node.name = f"{NETWORK if inside else ''}{node.name}"
-        node.doc_string = ""
-        del node.metadata_props[:]
-    anonymous = graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    del graph.value_info[:]  # what lies between; quantizers trip over what it says of weights
-    del graph.metadata_props[:]
-    for value in (*graph.input, *graph.output):
-        del value.metadata_props[:]
-        for side in value.type.tensor_type.shape.dim:
-            if side.dim_param == anonymous:
-                side.dim_param = BATCH
+    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> ExportOutput:
+        """The outputs for images of 0 to 255."""
+        outputs = self._session.run(list(ExportOutput._fields), {INPUT: images.contiguous().numpy()})
+        return ExportOutput(*(torch.from_numpy(output) for output in outputs))

@@ -1,4 +1,4 @@
-"""Ground truth: what the label itself teaches."""
+"""Label losses: per-sample losses of the student against the label."""
 
 from preceptor.label_losses.cross_entropy import CrossEntropy, LabelSmoothedCrossEntropy
 from preceptor.label_losses.entropy import Entropy

@@ -28,14 +28,14 @@ class LabelSmoothedCrossEntropy:
     """Cross-entropy with the target ``(1 - eps) onehot(y) + eps / C``.
 
     Args:
-        eps: how much of the mass is spread evenly, 0 to 1. Default 0.1 (Szegedy et al.).
+        eps: share of the probability that is spread evenly over the classes, 0 to 1. Default 0.1 (Szegedy et al.).
     """
 
     eps: float = 0.1
 
     def __post_init__(self) -> None:
         if not 0 <= self.eps <= 1:
-            raise InputError(f"label_smoothing: eps = {self.eps}: must be between 0 and 1")
+            raise InputError(f"label_smoothing: eps = {self.eps}: expected 0 to 1")
 
     def __call__(
         self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]

@@ -1,4 +1,4 @@
-"""The student's own entropy, to be made small."""
+"""Entropy of the student's own probabilities, to be minimized."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ def entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
 
 
 def raw_logit_entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-    """``-sum_c p_c z_c`` per sample: what the public code of Feng et al. minimizes under the name of entropy.
+    """``-sum_c p_c z_c`` per sample: what the public code of Feng et al. minimizes as the entropy.
 
-    It is the entropy less ``ln sum exp z``, so that a constant added to all logits changes it.
+    It is the entropy minus ``ln sum exp z``, so a constant added to all logits changes it.
     """
     return -(logits.softmax(dim=1) * logits).sum(dim=1)
 
@@ -27,13 +27,13 @@ def raw_logit_entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "
 )
 @dataclass(frozen=True)
 class Entropy:
-    """Entropy of the student's own word over the real classes, whatever the label: a regularizer for abstention.
+    """Entropy of the student's own probabilities of the classes, whatever the label: a regularizer for abstention.
 
     Meant to be added to a gambler's or self-adaptive loss with a weight of 0.001 (CIFAR-10) or 0.01 (ImageNet-100).
 
     Args:
-        paper_faithful: minimize what the public code does, :func:`raw_logit_entropy`, which is no entropy and can fall
-            without end. Default False.
+        paper_faithful: minimize what the public code does, :func:`raw_logit_entropy`, which is not an entropy and is
+            unbounded below. Default False.
     """
 
     paper_faithful: bool = False
@@ -41,5 +41,5 @@ class Entropy:
     def __call__(
         self, student_logits: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Per-sample entropy; the label is not looked at."""
+        """Per-sample entropy; the label is not used."""
         return raw_logit_entropy(student_logits) if self.paper_faithful else entropy(student_logits)

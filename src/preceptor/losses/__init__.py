@@ -1,4 +1,4 @@
-"""Matches: how far the student is from the teacher's word."""
+"""Losses: distances of the student's logits from the teacher's corrected output."""
 
 from preceptor.losses.correlation import (
     CMKD,

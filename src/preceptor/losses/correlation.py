@@ -1,4 +1,4 @@
-"""Correlation of the student's row with the teacher's: of values (Pearson), of ranks (Spearman), and both (CMKD)."""
+"""Losses by correlation of student and teacher rows: of values (Pearson), of ranks (Spearman), and both (CMKD)."""
 
 import math
 import warnings
@@ -15,14 +15,17 @@ from preceptor.losses.soft_rank import permutahedron_soft_rank, window_soft_rank
 from preceptor.registry import TargetSpace, register, registered_name
 
 On = Literal["prob", "z", "plain_prob"]
-"""Pearson on probabilities, softmax of the z-scores over T; on the z-scores (the same as on the logits); or, as in
-DIST, on the softmax of the logits over T as they are."""
+"""Input of Pearson: ``prob``, the softmax of z-scores over T; ``z``, the z-scores (the same as the logits); or, as in
+DIST, ``plain_prob``, the softmax of the logits over T."""
 
 Rank = Literal["window", "permutahedron"]
 """Which soft rank: see :mod:`preceptor.losses.soft_rank`."""
 
+MIN_NORM = 1e-4
+"""Floor under the norm of a centered row: the square root of the 1e-8 under a product of two norms in DIST's code."""
+
 Weighting = Literal["ranks_when_hard", "values_when_hard", "static"]
-"""Which of the two losses counts for a hard sample; or half and half for every sample."""
+"""Which of the two losses weighs more for a hard sample; ``static`` is half and half for every sample."""
 
 
 def z_score(logits: Float[Tensor, "batch classes"], eps: float = 1e-7) -> Float[Tensor, "batch classes"]:
@@ -30,25 +33,27 @@ def z_score(logits: Float[Tensor, "batch classes"], eps: float = 1e-7) -> Float[
 
     Sun et al., "Logit Standardization in Knowledge Distillation", 2024, arXiv:2403.01427 (the form of their code).
     """
-    centerd = logits - logits.mean(dim=1, keepdim=True)
-    variance = centerd.square().sum(dim=1, keepdim=True) / (logits.shape[1] - 1)
+    centered = logits - logits.mean(dim=1, keepdim=True)
+    variance = centered.square().sum(dim=1, keepdim=True) / (logits.shape[1] - 1)
     varies = variance > 0
     deviation = torch.where(varies, variance, 1).sqrt()  # the root has no gradient at 0
-    return torch.where(varies, centerd / (deviation + eps), 0)
+    return torch.where(varies, centered / (deviation + eps), 0)
 
 
 def pearson(
-    first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"], eps: float = 1e-8
+    first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"], eps: float = MIN_NORM
 ) -> Float[Tensor, " batch"]:
-    """``<a - mean a, b - mean b> / max(|a - mean a| |b - mean b|, eps)`` per row, from -1 to 1; 0 for a constant row.
+    """``<a - mean a, b - mean b> / (max(|a - mean a|, eps) max(|b - mean b|, eps))`` per row, -1 to 1.
 
-    DIST adds eps to the denominator; a floor does the same for constant rows and keeps a row's correlation with
-    itself at 1. Huang et al., "Knowledge Distillation from A Stronger Teacher" (DIST), 2022, arXiv:2205.10536.
+    A constant row correlates 0. The gradient on a row is at most 1 / eps. With 1e-8 under the product of the norms, as
+    in the paper's code, a student of constant logits (a last layer that starts at zero) would get gradients of 1e6.
+
+    Huang et al., "Knowledge Distillation from A Stronger Teacher" (DIST), 2022, arXiv:2205.10536.
     """
     first = first - first.mean(dim=1, keepdim=True)
     second = second - second.mean(dim=1, keepdim=True)
-    lengths: Tensor = first.norm(dim=1) * second.norm(dim=1)
-    return (first * second).sum(dim=1) / lengths.clamp(min=eps)
+    norms: Tensor = first.norm(dim=1).clamp(min=eps) * second.norm(dim=1).clamp(min=eps)
+    return (first * second).sum(dim=1) / norms
 
 
 def pearson_loss(
@@ -57,7 +62,7 @@ def pearson_loss(
     temperature: float | Float[Tensor, " batch"] = 1.0,
     on: On = "prob",
 ) -> Float[Tensor, " batch"]:
-    """``1 - rho`` of z-scores, or of probabilities: softmax of these, or of the plain logits, over T; from 0 to 2."""
+    """``1 - rho``, 0 to 2, of the z-scores or of a softmax over T of the z-scores or the plain logits; see ``On``."""
     student, teacher = student_logits, target_logits
     if on != "plain_prob":
         student, teacher = z_score(student), z_score(teacher)
@@ -73,21 +78,21 @@ def spearman_loss(
     rank: Rank = "window",
     strength: float | None = None,
 ) -> Float[Tensor, " batch"]:
-    """``1 - rho`` of the soft ranks of z-scored logits; from 0 to 2. The strength defaults to 1 / classes."""
+    """``1 - rho`` of the soft ranks of z-scored logits; 0 to 2. The strength defaults to 1 / classes."""
     chosen = 1 / student_logits.shape[1] if strength is None else strength
     soft_rank = window_soft_rank if rank == "window" else permutahedron_soft_rank
     return 1 - pearson(soft_rank(z_score(student_logits), chosen), soft_rank(z_score(target_logits), chosen))
 
 
 def difficulty(target_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-    """The teacher's entropy at temperature 1 over ln C, from 0 (sure) to 1 (uniform)."""
+    """The teacher's entropy at temperature 1 over ln C, 0 (certain) to 1 (uniform)."""
     log_probs = target_logits.log_softmax(dim=1)
     entropy = -(log_probs.exp() * log_probs).sum(dim=1)
     return (entropy / math.log(target_logits.shape[1])).clamp(max=1)  # rounding alone exceeds it
 
 
 def is_degenerate(rank: Rank, strength: float, classes: int) -> bool:
-    """Whether so strong a soft rank of z-scores is (nearly) linear in them, so that Spearman becomes Pearson.
+    """Whether the strength makes the soft rank of z-scores (nearly) linear, so that Spearman becomes Pearson.
 
     The projection pools every class of a normal row from about 1 on with 4 classes, 6 / C with 10 and 8 / C with 100;
     the window reaches across the whole row from about 5 on.
@@ -95,8 +100,8 @@ def is_degenerate(rank: Rank, strength: float, classes: int) -> bool:
     return strength * classes >= min(classes, 6) if rank == "permutahedron" else strength >= 5
 
 
-class _AmongThreeOrMore:
-    """What correlates the classes of a row."""
+class _NeedsThreeClasses:
+    """Mixin of the losses that correlate the classes of a row."""
 
     def check_classes(self, classes: int) -> None:
         """Refuse fewer than 3 classes.
@@ -106,8 +111,8 @@ class _AmongThreeOrMore:
         """
         if classes < 3:
             raise InputError(
-                f"{registered_name(self)}: {classes} classes: two values always correlate fully, so it would teach "
-                "nothing: use kl"
+                f"{registered_name(self)}: {classes} classes: two values always correlate fully, so its gradient "
+                "is 0: use kl"
             )
 
 
@@ -123,18 +128,20 @@ def _warn_if_degenerate(component: str, rank: Rank, strength: float | None, clas
 
 def _check_strength(component: str, strength: float | None) -> None:
     if strength is not None and not 0 < strength < float("inf"):
-        raise InputError(f"{component}: strength = {strength}: must be above 0 and finite, or null for 1 / classes")
+        raise InputError(
+            f"{component}: strength = {strength}: expected a finite number above 0, or null for 1 / classes"
+        )
 
 
 @register(
     "loss", "pearson", paper="Huang et al., 2022, arXiv:2205.10536 (DIST, the inter-class term), on z-scored logits"
 )
 @dataclass(frozen=True)
-class Pearson(_AmongThreeOrMore):
+class Pearson(_NeedsThreeClasses):
     """One minus the Pearson correlation of the student's row with the teacher's.
 
     Args:
-        on: "prob" (default), "z" or "plain_prob".
+        on: "prob" (default), "z" or "plain_prob": the rows that are correlated, see ``On``.
     """
 
     on: On = "prob"
@@ -154,7 +161,7 @@ class Pearson(_AmongThreeOrMore):
 
 @register("loss", "spearman", paper="Niu et al., 2024, arXiv:2410.06561 (CMKD's rank loss); reconstruction")
 @dataclass(frozen=True)
-class Spearman(_AmongThreeOrMore):
+class Spearman(_NeedsThreeClasses):
     """One minus the correlation of the student's soft ranks of the classes with the teacher's.
 
     Args:
@@ -185,17 +192,17 @@ class Spearman(_AmongThreeOrMore):
 
 @register("loss", "cmkd", paper="Niu et al., 2024, arXiv:2410.06561 (CMKD); reconstruction: weights and rank are ours")
 @dataclass(frozen=True)
-class CMKD(_AmongThreeOrMore):
-    """Pearson and Spearman correlation, weighted for each sample by how hard it is for the teacher.
+class CMKD(_NeedsThreeClasses):
+    """Pearson and Spearman correlation, weighted per sample by how hard it is for the teacher.
 
-    ``beta (1 - w) L_Pearson + gamma w L_Spearman`` with w the teacher's normalized entropy. What the paper calls
+    ``beta (1 - w) L_Pearson + gamma w L_Spearman`` with w the teacher's normalized entropy. The paper's measure of
     difficulty, its weights and its rank operator are not known.
 
     Args:
         weighting: "ranks_when_hard" (default), "values_when_hard", or "static", w = 1/2.
-        beta, gamma: default 2, taken over from DIST.
-        on: see :class:`Pearson`.
-        rank, strength: see :class:`Spearman`.
+        beta, gamma: factors of the two losses. Default 2, as in DIST.
+        on: see :class:`Pearson`. Default "prob".
+        rank, strength: see :class:`Spearman`. Default "window" and None.
     """
 
     weighting: Weighting = "ranks_when_hard"
@@ -210,10 +217,10 @@ class CMKD(_AmongThreeOrMore):
     def __post_init__(self) -> None:
         _check_strength("cmkd", self.strength)
         if not (abs(self.beta) < float("inf") and abs(self.gamma) < float("inf")):
-            raise InputError(f"cmkd: beta = {self.beta}, gamma = {self.gamma}: must be finite")
+            raise InputError(f"cmkd: beta = {self.beta}, gamma = {self.gamma}: expected finite numbers")
 
     def rank_weight(self, target: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-        """w: the share of the rank loss."""
+        """The share w of the rank loss."""
         if self.weighting == "static":
             return torch.full_like(target[:, 0], 0.5)
         hard = difficulty(target)

@@ -1,4 +1,4 @@
-"""DIST's intra-class term: how each class's probability varies over the batch, held to the teacher's."""
+"""DIST's intra-class loss: correlation, over the batch, of each class's probability with the teacher's."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from preceptor.context import column
+from preceptor.losses.correlation import MIN_NORM
 from preceptor.registry import TargetSpace, register
 
 
@@ -15,12 +16,13 @@ def weighted_pearson(
     first: Float[Tensor, "batch classes"],
     second: Float[Tensor, "batch classes"],
     weight: Float[Tensor, " batch"],
-    eps: float = 1e-8,
+    eps: float = MIN_NORM,
 ) -> Float[Tensor, " classes"]:
-    """Pearson correlation of each column of one with the same column of the other, rows weighted; 0 for a constant one.
+    """Pearson correlation of each column with the same column of the other tensor, rows weighted; 0 for a constant one.
 
-    With weights of 0 and 1 it is the correlation over the rows of weight 1, bit for bit whatever stands in the others.
-    ``eps`` is a floor under the product of the lengths of the two centerd columns, as sums over the rows (as in DIST).
+    With weights of 0 and 1 it is the correlation over the rows of weight 1, bit for bit, whatever the other rows hold.
+    ``eps`` is a floor under the norm of each centered column, as in :func:`~preceptor.losses.pearson`: it bounds the
+    gradient where a class has the same probability in every row.
     """
     total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
     share = (weight / total).unsqueeze(1)
@@ -28,10 +30,10 @@ def weighted_pearson(
     first = first - (share * first).sum(dim=0)
     second = second - (share * second).sum(dim=0)
     products = (share * first * second).sum(dim=0)
-    squares = (share * first.square()).sum(dim=0) * (share * second.square()).sum(dim=0)
-    varies = squares > 0
-    lengths = torch.where(varies, squares, 1).sqrt()  # the root has no gradient at 0
-    return torch.where(varies, products / torch.maximum(lengths, eps / total), 0)
+    # Shares sum to 1, so these are norms over sqrt(total); clamped before the root, which has no gradient at 0.
+    floor = eps**2 / total
+    norms = [(share * rows.square()).sum(dim=0).clamp(min=floor).sqrt() for rows in (first, second)]
+    return products / (norms[0] * norms[1])
 
 
 def intra_class_loss(
@@ -42,8 +44,8 @@ def intra_class_loss(
 ) -> Float[Tensor, ""]:
     """``1 - mean over classes of rho(p_T[:, c], q_T[:, c])``, from 0 to 2; 0 when no row has weight.
 
-    Huang et al., "Knowledge Distillation from A Stronger Teacher" (DIST), 2022, arXiv:2205.10536, equation 10, without
-    the factor T squared of its code: with a correlation that is a plain weight, so the term's weight holds it.
+    Huang et al., "Knowledge Distillation from A Stronger Teacher" (DIST), 2022, arXiv:2205.10536, equation 10. Its code
+    multiplies by T squared; a correlation does not shrink with T, so the factor belongs into the term's weight.
     """
     student = (student_logits / column(temperature)).softmax(dim=1)
     rho = weighted_pearson(student, target_log_probs.exp(), weight)
@@ -55,7 +57,7 @@ def intra_class_loss(
 class IntraClass:
     """One minus the correlation, over the batch, of each class's probability with the teacher's; mean over classes.
 
-    A statistic of the batch: the samples' weights are the weights of its rows.
+    It is a statistic of the batch: a sample's weight is the weight of its row.
     """
 
     target_space: ClassVar[TargetSpace] = "log_probs"

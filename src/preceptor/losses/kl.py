@@ -15,7 +15,7 @@ def kl_divergence(
     target_log_probs: Float[Tensor, "batch classes"],
     temperature: float | Float[Tensor, " batch"] = 1.0,
 ) -> Float[Tensor, " batch"]:
-    """``sum_i p_i (ln p_i - ln q_i)`` per sample, with ``q = softmax(z / T)`` and ``p`` given in log-space.
+    """``sum_i p_i (ln p_i - ln q_i)`` per sample, with ``q = softmax(z / T)`` and ``p`` in log-space.
 
     The target's log-probabilities must be finite (every correction here keeps them so).
     """
@@ -26,7 +26,7 @@ def kl_divergence(
 @register("loss", "kl", paper="Hinton, Vinyals, Dean, 2015, arXiv:1503.02531")
 @dataclass(frozen=True)
 class KL:
-    """Kullback-Leibler divergence at the chain's temperature, times T squared.
+    """Kullback-Leibler divergence at the loss's temperature, times T squared.
 
     Args:
         temperature_squared: multiply each sample's loss by its own T^2, which keeps the size of the gradient

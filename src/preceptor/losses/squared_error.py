@@ -13,7 +13,7 @@ from preceptor.registry import TargetSpace, register
 def squared_error_logits(
     student_logits: Float[Tensor, "batch classes"], target_logits: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:
-    """``mean_i (z_i - t_i)^2`` per sample, over classes. Not blind to a constant added to either row."""
+    """``mean_i (z_i - t_i)^2`` per sample, over classes. A constant added to either row changes it."""
     return (student_logits - target_logits).square().mean(dim=1)
 
 
@@ -34,10 +34,10 @@ def squared_error_probs(
 )
 @dataclass(frozen=True)
 class SquaredErrorLogits:
-    """Squared error on logits, mean over classes; the temperature plays no part.
+    """Squared error on logits, mean over classes; the temperature has no effect on uncorrected samples.
 
-    A corrected sample's target is ``t + T (ln p' - ln p)``: the raw logits where nothing was corrected, the
-    swapped ones under probability shift.
+    A corrected sample's target is ``t + T (ln p' - ln p)``: the raw logits where nothing was corrected, the swapped
+    logits under probability shift.
     """
 
     target_space: ClassVar[TargetSpace] = "logits"
@@ -57,7 +57,7 @@ class SquaredErrorLogits:
 @register("loss", "squared_error_probs", paper="Lan et al., 2024, arXiv:2404.03693, as re-implemented in RLD")
 @dataclass(frozen=True)
 class SquaredErrorProbs:
-    """Squared error on probabilities at the chain's temperature, mean over classes, without a factor T^2."""
+    """Squared error on probabilities at the loss's temperature, mean over classes, without a factor T^2."""
 
     target_space: ClassVar[TargetSpace] = "log_probs"
     zero_at_teacher: ClassVar[bool] = True

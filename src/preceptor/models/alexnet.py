@@ -35,10 +35,10 @@ class AlexNet(nn.Module):
     are 3x3; one tower of 64, 192, 384, 256 and 256 channels, as in torchvision and the customary AlexNets for
     CIFAR; the fully connected layers read maps of 2x2 and are 512 wide instead of 4096; no local response
     normalization; initial weights by Kaiming's rule, also in the hidden layers, without which it starts slowly for
-    want of batch norm. With 100 classes and 3 channels it has 3.1 million weights, the paper's some 60 million.
+    lack of batch norm. With 100 classes and 3 channels it has 3.1 million weights, the paper's some 60 million.
 
-    Xu, Pu and Zhao (ICPR 2020) train an AlexNet to decline on small images and do not say how they adapted it: this
-    is our reconstruction.
+    Xu, Pu and Zhao (ICPR 2020) train an AlexNet to abstain on small images and do not state how they adapted it: this
+    is a reconstruction.
 
     Both 28x28 and 32x32 arrive at the fully connected layers as maps of 2x2; those of other sizes are averaged or
     repeated to 2x2, so that any size works. Meant for 16x16 and more.
@@ -67,7 +67,7 @@ class AlexNet(nn.Module):
         _initialize_hidden(self.hidden)
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The activations of the last hidden layer: 512 per image. In training, dropout has struck them."""
+        """The activations of the last hidden layer: 512 per image. In training, after dropout."""
         hidden: Tensor = self.hidden(self.layers(images).flatten(1))
         return hidden
 

@@ -1,4 +1,4 @@
-"""Classifiers from timm and torchvision (extra ``vision``), imported only when one is asked for."""
+"""Classifiers from timm and torchvision (extra ``vision``), imported when one is built."""
 
 import importlib
 import importlib.util
@@ -21,10 +21,16 @@ def timm_model(name: str, channels: int, classes: int) -> nn.Module:
     """A classifier of timm, with random weights.
 
     Raises:
-        InputError: timm has no such model.
+        InputError: timm has no such model, or the name is one of pretrained weights.
         MachineError: timm is not installed, or cannot be loaded.
     """
     timm = _library("timm")
+    architecture, _, weights = name.partition(".")
+    if weights and timm.is_model(architecture):
+        raise InputError(
+            f"model 'timm:{name}': {weights!r} names pretrained weights, and training starts from random ones; "
+            f"use timm:{architecture}"
+        )
     if not timm.is_model(name):
         raise _unknown("timm", name, timm.list_models())
     model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
@@ -68,7 +74,7 @@ def _library(name: str) -> ModuleType:
 
 
 def _unknown(library: str, name: str, known: Iterable[str]) -> InputError:
-    """Like ``errors.unknown_name``, without the list of a thousand names."""
+    # Unlike errors.unknown_name it does not list the thousand known names.
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else f"{library}.list_models() lists them"
     return InputError(f"unknown model '{library}:{name}': {hint}")

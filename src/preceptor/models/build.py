@@ -1,4 +1,4 @@
-"""Builds an architecture from its name, whichever family it belongs to."""
+"""Architectures by name, of whichever family."""
 
 import pkgutil
 from importlib import import_module
@@ -11,7 +11,7 @@ from preceptor.models.family import Family, registered_families
 
 
 def seeded_model(name: str, *, channels: int, classes: int, seed: int) -> nn.Module:
-    """``build_model`` with weights drawn from a seed; the caller's generator goes on untouched.
+    """``build_model`` with weights drawn from a seed; the caller's random generator is left as it was.
 
     Raises:
         InputError: see :func:`build_model`.
@@ -34,7 +34,7 @@ def build_model(name: str, *, channels: int, classes: int) -> nn.Module:
         MachineError: the model comes from timm or torchvision, which is missing or cannot be loaded.
     """
     if min(channels, classes) < 1:
-        raise InputError(f"model {name!r}: needs at least 1 channel and 1 class, got {channels} and {classes}")
+        raise InputError(f"model {name!r}: channels is {channels} and classes {classes}; expected 1 or more of each")
     for family in model_families():
         fields = family.parse(name)
         if fields is not None:
@@ -48,7 +48,7 @@ def known_models() -> list[str]:
 
 
 def model_families() -> list[Family]:
-    """Every family, after importing the modules of this package: a new file is all that a new family costs."""
+    """Every family. The modules of this package are imported first, so that a new family needs no entry elsewhere."""
     package = import_module("preceptor.models")
     for module in pkgutil.iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")

@@ -1,4 +1,4 @@
-"""Moments of a network's training, kept beside it as students of their own."""
+"""A network after some epochs of its training, saved beside it as students of their own."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ FOLDER = "checkpoints"
 
 
 def kept_epochs(epochs: int, checkpoints: int) -> set[int]:
-    """So many epochs, counted from 1 and evenly spaced, of which the last is the last of training."""
+    """Epochs, counted from 1, after which a checkpoint is saved: evenly spaced, the last of training among them."""
     return {max(1, round(epochs * number / checkpoints)) for number in range(1, checkpoints + 1)}
 
 
 def save_checkpoint(run: Path, model: nn.Module, card: ModelCard, *, epoch: int, learning_rate: float) -> None:
-    """Keep a network as it is after an epoch, under the folder of its run.
+    """Save a network as it is after an epoch, under the folder of its run.
 
     Raises:
         MachineError: the folder cannot be written.
@@ -26,18 +26,18 @@ def save_checkpoint(run: Path, model: nn.Module, card: ModelCard, *, epoch: int,
 
 
 def load_checkpoints(run: Path) -> list[tuple[float, Path]]:
-    """The learning rate and the folder of each checkpoint of a run, oldest first; empty when it kept none.
+    """The learning rate and the folder of each checkpoint of a run, oldest first; empty without any.
 
     Raises:
-        InputError: a checkpoint that does not say its learning rate.
+        InputError: a checkpoint that does not state its learning rate.
     """
-    found = []
+    checkpoints = []
     for folder in sorted((run / FOLDER).glob("epoch-*")):
         notes = read_card(folder / CARD_FILE).notes
         try:
-            found.append((float(notes["learning_rate"]), folder))
+            checkpoints.append((float(notes["learning_rate"]), folder))
         except (KeyError, ValueError) as error:
             raise InputError(
-                f"{folder / CARD_FILE}: does not say its learning rate: train the teacher again"
+                f"{folder / CARD_FILE}: does not state its learning rate; train the teacher again"
             ) from error
-    return found
+    return checkpoints

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 MOST_GRAPHS = 256
-"""Graphs that one forward method may have. Every network of a class has its own, and torch's usual limit is 8 for all
-of them together: from the ninth on it would, with a warning alone, leave networks uncompiled."""
+"""Most compiled graphs of one forward method. Every network of a class has its own, and torch's default limit is 8 for
+all of them together: the ninth would stay uncompiled, with no more than a warning."""
 
 _TAKES_A_LIMIT = "recompile_limit" in inspect.signature(torch.compile).parameters
 

@@ -36,7 +36,7 @@ class ConvNet(nn.Module):
     def __init__(self, width: int, channels: int = 1, classes: int = 10) -> None:
         super().__init__()
         if width < 1:
-            raise InputError(f"ConvNet width {width}: give a whole number from 1 on, for example convnet8")
+            raise InputError(f"ConvNet width is {width}; expected 1 or more, for example convnet8")
         self.layers = nn.Sequential(
             _layer(channels, width),
             nn.MaxPool2d(2),

@@ -1,4 +1,4 @@
-"""What a student has been calibrated to do: decline below a threshold, or answer with a set; and what that guarantees."""
+"""Calibrated decisions of a student: to abstain below a threshold, or to answer with a set; and their guarantees."""
 
 from typing import Annotated, Literal
 
@@ -13,8 +13,8 @@ class CalibrationSet(BaseModel):
     """The images a guarantee rests on: drawn like those to come, and used for nothing else.
 
     Attributes:
-        data: the data set, as it was given.
-        part: which of its images: "held_out", those a run kept apart; "test"; or "all".
+        data: the data set, as the user stated it.
+        part: which of its images: "held_out", those a run held out; "test"; or "all".
         samples: how many labeled ones.
         fingerprint: SHA-256 of their pixels and labels, in order.
     """
@@ -31,11 +31,11 @@ class Decision(BaseModel):
     """When the student answers: its score reaches a threshold, one for all or one for each predicted class.
 
     Attributes:
-        score: the confidence it looks at, a name of ``evaluation.SCORES``.
+        score: the confidence it looks at, a name of ``metrics.SCORES``.
         options: of the score.
         threshold: the least confidence that is answered; None where each class has its own.
-        class_thresholds: the same by predicted class, None for one that is never answered; None where there is one
-            threshold for all.
+        class_thresholds: the same by predicted class, None for one that is never answered; None with one threshold for
+            all.
         max_risk: share of errors among the answers that is guaranteed not to be exceeded.
         confidence: probability, over calibration sets, that the guarantee holds.
         joint: whether guarantees for single classes hold all at once; None for one threshold.
@@ -60,9 +60,9 @@ class Decision(BaseModel):
     @model_validator(mode="after")
     def _one_rule(self) -> "Decision":
         if (self.threshold is None) == (self.class_thresholds is None):
-            raise ValueError("give threshold or class_thresholds, and not both")
+            raise ValueError("expected either threshold or class_thresholds")
         if self.threshold is not None and self.joint is not None:
-            raise ValueError("joint goes with class_thresholds: leave it away beside a threshold for all")
+            raise ValueError("joint goes with class_thresholds; leave it away beside a threshold for all")
         return self
 
 
@@ -74,7 +74,7 @@ class SetDecision(BaseModel):
         alpha: share of new samples whose class a set may miss.
         threshold: the largest nonconformity let in; None lets in every class.
         penalty: for each rank beyond the free ones, raps only.
-        free_ranks: how many classes go unpenalised, raps only.
+        free_ranks: number of classes without a penalty, raps only.
         calibrated_on: the calibration set.
     """
 

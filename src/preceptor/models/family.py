@@ -1,4 +1,4 @@
-"""What a family of architectures guarantees, and the decorator that names one."""
+"""Families of architectures, and the decorator that registers one."""
 
 import re
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from torch import nn
 Builder = Callable[..., nn.Module]
 BuilderT = TypeVar("BuilderT", bound=Builder)
 
-_WHOLE_NUMBER = "(0|[1-9][0-9]{0,3})"  # ten times the depth of the deepest ever trained; a card may say anything
+_WHOLE_NUMBER = "(0|[1-9][0-9]{0,3})"  # up to 9999, since a card may state anything
 _ANY_TEXT = "(.+)"
 
 
 @dataclass(frozen=True)
 class Family:
-    """Architectures that share a builder and differ by what their names say.
+    """Architectures that share a builder and differ by the fields of their names.
 
     Args:
         templates: how names are written, most usual first; ``{depth}`` stands for a whole number, a field in

@@ -66,7 +66,7 @@ class ImagenetResNet(nn.Module):
 def _blocks_per_stage(depth: int) -> tuple[int, int, int, int]:
     if depth not in _BLOCKS_PER_STAGE:
         raise InputError(
-            f"ImageNet ResNet depth {depth}: the depth is one of {', '.join(map(str, _BLOCKS_PER_STAGE))}; "
+            f"ImageNet ResNet depth is {depth}; expected one of {', '.join(map(str, _BLOCKS_PER_STAGE))}; "
             f"depths 6n+2 belong to the smaller resnet{{depth}}, for example resnet20"
         )
     return _BLOCKS_PER_STAGE[depth]

@@ -39,7 +39,7 @@ class CifarResNet(nn.Module):
         super().__init__()
         blocks = _blocks_per_stage(depth)
         if width < 1:
-            raise InputError(f"ResNet width {width}: give a whole number from 1 on, for example resnet8x4")
+            raise InputError(f"ResNet width is {width}; expected 1 or more, for example resnet8x4")
         stem = 16 if width < 4 else 32
         self.stem = nn.Sequential(
             nn.Conv2d(channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.ReLU(inplace=True)

@@ -1,5 +1,7 @@
-"""A student as two files: its weights, and a card that says how to use them. Nothing is ever unpickled."""
+"""A student as two files: its weights, and a card with what it takes to use them. Nothing is ever unpickled."""
 
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +11,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from preceptor.config import validated
-from preceptor.data.class_names import check_printable
-from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, Normalization
+from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, Normalization, check_class_names
 from preceptor.data.images import MOST_PIXELS
-from preceptor.errors import InputError
+from preceptor.errors import InputError, few, first_line
 from preceptor.files import read_json, write_whole
 from preceptor.models.build import build_model
 from preceptor.models.decision import Decision, SetDecision
@@ -22,7 +23,8 @@ CARD_FILE = "student.json"
 
 # How files of torch.save begin: a zip of pickles, or a bare pickle of protocol 2 to 5.
 _PICKLE_OR_ZIP = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_NAMED_AT_MOST = 3
+# What torch's wrappers put before the name of every weight: DataParallel and DDP, and torch.compile.
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 
 Count = Annotated[int, Field(ge=1)]
 Mean = Annotated[float, Field(ge=-LARGEST_MEAN, le=LARGEST_MEAN)]
@@ -40,12 +42,13 @@ class ModelCard(BaseModel):
         image_size: height and width in pixels.
         mean: subtracted per channel from pixels scaled to [0, 1].
         std: divides per channel after that.
-        data: the data set it was trained on, as given by the user.
+        data: the data set it was trained on, as the user stated it.
         preceptor: version that trained it.
         abstains: whether one more output follows the classes', the reservation. Default False.
-        decision: when it answers, with what that guarantees; ``preceptor calibrate`` writes it. Default None: always.
-        sets: which classes it answers with, with what that guarantees; likewise. Default None.
-        notes: anything else worth telling. Default none.
+        decision: when it answers and when it abstains, with the guarantee; ``preceptor calibrate`` writes it. Default
+            None: it always answers.
+        sets: which classes its prediction sets hold, with the guarantee; likewise. Default None.
+        notes: anything else. Default none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,7 +79,7 @@ class ModelCard(BaseModel):
     @classmethod
     def _printable(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            check_printable(names, "class_names")
+            check_class_names(names, "class_names")
         except InputError as error:
             raise ValueError(str(error)) from error
         return names
@@ -97,7 +100,7 @@ class ModelCard(BaseModel):
         return values
 
     def normalization(self) -> Normalization:
-        """What to apply to images before the student sees them."""
+        """The normalization of its input images."""
         return Normalization(self.mean, self.std)
 
     @field_validator("decision")
@@ -111,7 +114,7 @@ class ModelCard(BaseModel):
 
     @property
     def outputs(self) -> int:
-        """How many outputs the network has: the classes, and the reservation where it may abstain."""
+        """Number of outputs of the network: the classes, and the reservation where it may abstain."""
         return self.classes + self.abstains
 
     def build(self) -> nn.Module:
@@ -120,10 +123,10 @@ class ModelCard(BaseModel):
             return build_model(self.architecture, channels=self.channels, classes=self.outputs)
 
     def outline(self) -> dict[str, Tensor]:
-        """Names, shapes and types of the weights; no memory is taken for them where the architecture is our own.
+        """Names, shapes and types of the weights, without memory for them where the architecture is Preceptor's own.
 
-        A card may ask for a network that no memory holds; whether its weights are there is to be seen first. timm and
-        torchvision build what they know by name, in sizes of their own, and not everything without memory.
+        A card may state a network that no memory holds, so its weights are compared before it is built. timm and
+        torchvision build their own sizes by name, and not every model of theirs can be built without memory.
         """
         if ":" in self.architecture:
             return self.build().state_dict()
@@ -134,14 +137,19 @@ class ModelCard(BaseModel):
 def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
     """Write ``student.safetensors``, then ``student.json``, into a folder, which is made if need be.
 
-    Each file is written beside its place, synced and renamed, so that a reader never sees half of one, and a
-    student already there survives a full disk.
+    Each file is written beside its place, synced and renamed: a reader never sees half of one, and a student already
+    in the folder survives a full disk. The prefix that DataParallel, DDP or ``torch.compile`` put before every name is
+    taken off.
 
     Raises:
         InputError: the weights do not fit the architecture on the card, so nobody could load them.
         MachineError: the folder cannot be written.
     """
-    weights = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
+    weights, _ = _without_wrapper(model.state_dict())
+    # safetensors asks for tensors on the CPU with memory of their own and rows in order.
+    weights = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+    }
     misfit = _misfit(weights, card.build().state_dict())
     if misfit:
         raise InputError(f"the student does not fit architecture {card.architecture!r} of its card: {misfit}")
@@ -160,13 +168,16 @@ def save_card(folder: Path, card: ModelCard) -> None:
 def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
     """The student in a folder, in eval mode on the CPU, and its card. torch's generator is left as it was.
 
+    Where every weight's name begins with ``module.`` or ``_orig_mod.``, as DDP and ``torch.compile`` name them, the
+    prefix is taken off, and a warning says so.
+
     Raises:
         InputError: the folder or a file is missing or damaged, the card has an unknown or mistyped key, or the
             weights do not fit the architecture. The message names the file.
         MachineError: the architecture comes from timm or torchvision, which is missing or cannot be loaded.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: give the folder of a run, which holds {WEIGHTS_FILE}")
+        raise InputError(f"{folder}: no such folder; give the folder of a run, which holds {WEIGHTS_FILE}")
     for name in (CARD_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             if (folder / "run.yaml").is_file():  # of a run; the student is written after the last epoch
@@ -175,7 +186,9 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
                 )
             raise InputError(f"{folder / name}: no such file: the folder holds no complete student")
     card = read_card(folder / CARD_FILE)
-    weights = _read_weights(folder / WEIGHTS_FILE)
+    weights, prefix = _without_wrapper(_read_weights(folder / WEIGHTS_FILE))
+    if prefix:
+        warnings.warn(f"{folder / WEIGHTS_FILE}: took {prefix!r} off the name of every weight", stacklevel=2)
     try:
         misfit = _misfit(weights, card.outline())
     except (InputError, RuntimeError) as error:  # torch refuses to count the elements of some
@@ -191,11 +204,6 @@ def _card_text(card: ModelCard) -> bytes:
     return (card.model_dump_json(indent=2) + "\n").encode()
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """A copy on the CPU with memory of its own and rows in order, as safetensors asks for."""
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
 def read_card(path: Path) -> ModelCard:
     """The card in a file.
 
@@ -204,7 +212,7 @@ def read_card(path: Path) -> ModelCard:
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
+        raise InputError(f"{path}: is a JSON {type(content).__name__}; expected an object")
     return validated(ModelCard, content, str(path))
 
 
@@ -213,38 +221,49 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             head = file.read(9)
         if head.startswith(_PICKLE_OR_ZIP) and not head.endswith(b"{"):  # safetensors: length in 8 bytes, then "{"
-            raise InputError(f"{path}: a pickle, not safetensors: it is not opened, as a pickle can run any code")
+            raise InputError(f"{path}: a pickle, not safetensors; not opened, since a pickle can run any code")
         return load_file(path)
     except InputError:
         raise
     except Exception as error:  # a damaged header makes the library raise nearly anything
-        raise InputError(f"{path}: not a whole safetensors file: {error}: copy or train it again") from error
+        raise InputError(
+            f"{path}: not a whole safetensors file ({first_line(error)}); copy or train it again"
+        ) from error
 
 
-def _misfit(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
-    """What keeps tensors from filling a network, briefly; empty when they fit."""
-    shared = sorted(given.keys() & wanted.keys())
+def _without_wrapper(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """The weights without the prefix that wrappers put before every name, and that prefix, empty where none is."""
+    taken = ""
+    # A network may be wrapped twice: compiled, then distributed.
+    while weights and (prefix := _common_prefix(weights)):
+        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+        taken += prefix
+    return weights, taken
+
+
+def _common_prefix(names: Iterable[str]) -> str:
+    return next((prefix for prefix in _WRAPPER_PREFIXES if all(name.startswith(prefix) for name in names)), "")
+
+
+def _misfit(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """What keeps weights from filling a network, briefly; empty when they fit."""
+    shared = sorted(weights.keys() & expected.keys())
     problems = {
-        "missing": sorted(wanted.keys() - given.keys()),
-        "unexpected": sorted(given.keys() - wanted.keys()),
+        "missing": sorted(expected.keys() - weights.keys()),
+        "unexpected": sorted(weights.keys() - expected.keys()),
         "of another shape": [
-            f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
+            f"{name} {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
             for name in shared
-            if given[name].shape != wanted[name].shape
+            if weights[name].shape != expected[name].shape
         ],
         "of another type": [
-            f"{name} {given[name].dtype} instead of {wanted[name].dtype}"
+            f"{name} {weights[name].dtype} instead of {expected[name].dtype}"
             for name in shared
-            if _sort_of(given[name]) != _sort_of(wanted[name])
+            if _dtype_kind(weights[name]) != _dtype_kind(expected[name])
         ],
     }
-    return "; ".join(f"{problem}: {_few(names)}" for problem, names in problems.items() if names)
+    return "; ".join(f"{problem}: {few(names)}" for problem, names in problems.items() if names)
 
 
-def _sort_of(tensor: Tensor) -> tuple[bool, bool]:
+def _dtype_kind(tensor: Tensor) -> tuple[bool, bool]:
     return tensor.dtype.is_floating_point, tensor.dtype.is_complex
-
-
-def _few(names: list[str]) -> str:
-    rest = len(names) - _NAMED_AT_MOST
-    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""Recipes: named chains, one short YAML file each, with its source."""
+"""Recipes: named losses, one short YAML file each, with its source."""
 
 from preceptor.recipes.reader import Recipe, build_recipe_parts, read_recipe, recipe, recipe_names
 

@@ -1,4 +1,4 @@
-"""Reads a recipe, a named chain in YAML, and builds its components."""
+"""Recipes in YAML: reading one by name or path, and building its components."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -14,26 +14,24 @@ from preceptor.registry import ComponentType, Correction, Selection, Temperature
 
 
 class ComponentConfig(BaseModel):
-    """A component by name, with its options beside: ``{name: label_revision, eta: 0.8}`` or just the name."""
+    """A component by name with its options: ``{name: label_revision, eta: 0.8}``, or just the name."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
 
     def build(self, kind: ComponentType) -> Any:
-        """The component itself, its options checked."""
+        """Build the component; its options are checked."""
         return build_component(kind, self.name, self.model_extra)
 
 
-def _named(choice: object) -> object:
-    return {"name": choice} if isinstance(choice, str) else choice
-
-
-Choice = Annotated[ComponentConfig, BeforeValidator(_named)]
+Choice = Annotated[
+    ComponentConfig, BeforeValidator(lambda choice: {"name": choice} if isinstance(choice, str) else choice)
+]
 
 
 class LossTermConfig(BaseModel):
-    """One named loss: a match or a truth, its weight, the samples it is for, and the share of training it is for."""
+    """One named term: its loss or label loss, its weight, its samples, and its share of training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,7 +69,7 @@ class LossTermConfig(BaseModel):
 
 
 class Recipe(BaseModel):
-    """What a recipe file holds."""
+    """The content of a recipe file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,13 +90,12 @@ class RecipeParts(TypedDict):
     terms: dict[str, LossTerm]
 
 
-def _folder() -> Path:
-    return Path(str(files("preceptor.recipes")))
+FOLDER = Path(str(files("preceptor.recipes")))
 
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -109,13 +106,13 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
         overrides: for example ``{"correction.eta": 0.5, "terms.kl.weight": 1.0}``.
 
     Raises:
-        InputError: unknown recipe or key (nearest offered), or a value that does not fit.
+        InputError: unknown recipe or key (the nearest is named), or a value that does not fit.
     """
     text = str(name)
     if text.endswith((".yaml", ".yml")):
         path = Path(text)
     elif text in recipe_names():
-        path = _folder() / f"{text}.yaml"
+        path = FOLDER / f"{text}.yaml"
     else:
         raise unknown_name("recipe", text, recipe_names())
     content = with_overrides(read_yaml(path), (overrides or {}).items())
@@ -137,5 +134,5 @@ def build_recipe_parts(content: Recipe) -> RecipeParts:
 
 
 def recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> RecipeParts:
-    """The arguments of a chain for a named recipe: ``DistillationLoss(**recipe("kd"))``. See :func:`read_recipe`."""
+    """Arguments of the loss for a named recipe: ``DistillationLoss(**recipe("kd"))``. See :func:`read_recipe`."""
     return build_recipe_parts(read_recipe(name, overrides))

@@ -1,4 +1,4 @@
-"""The card of a network: made from the data set it is trained on, held against the one it is shown."""
+"""Model cards and data sets: the card of a network to be trained, and whether an existing one fits the data."""
 
 from preceptor import __version__
 from preceptor.data import Dataset
@@ -7,14 +7,19 @@ from preceptor.models import ModelCard
 
 
 def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
-    """Make sure that a network fits a data set: channels, image size, number of classes, and their names in order.
+    """Refuse a network that does not fit a data set in channels, image size, number of classes or names in order.
+
+    Args:
+        who: how messages call the network.
+        card: of the network.
+        dataset: that it is to see.
 
     Raises:
-        InputError: it does not; both sides are named.
+        InputError: it does not fit; both sides are named.
     """
     if card.channels != dataset.channels:
         raise InputError(
-            f"{who} wants images of {card.channels} channels, {dataset.name} has {dataset.channels}: "
+            f"{who} takes images of {card.channels} channels, {dataset.name} has {dataset.channels}: "
             "give images of the kind it was trained on"
         )
     if card.image_size != dataset.size:
@@ -57,6 +62,6 @@ def size_in_words(size: tuple[int, int]) -> str:
 
 
 def _only_one_named(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Whether one side has real names and the other just numbers in order, as of arrays that bring none."""
+    """Whether one side has real names and the other plain numbers in order, as arrays do, which bring none."""
     numbers = tuple(str(number) for number in range(len(first)))
     return numbers in (first, second) and set(first) != set(second)

@@ -176,10 +176,10 @@ def _config_of(shown: Shown) -> RunConfig | None:
 
 def _held_out(config: RunConfig | None, shown: Shown) -> ImageSet | None:
     """The training images that the run kept apart, where they are of this data set and not measured themselves."""
-    if config is None or shown.whole or shown.spec != config.data or config.validation == 0:
+    if config is None or shown.whole or shown.spec != config.data:
         return None
     _, positions = split(config, shown.dataset)
-    return shown.dataset.train.take(positions) if len(positions) else None
+    return shown.dataset.train_and_validation().take(positions) if len(positions) else None
 
 
 def _teacher(
@@ -199,7 +199,7 @@ def _teacher(
     gone = [path for path in config.teachers if not path.exists()]
     if gone and given is None:
         return None, f"{gone[0]} is not there any more"
-    members = [member.signal for member in load_members(config, shown.dataset, choose_device(device))]
+    members = [member.teacher for member in load_members(config, shown.dataset, choose_device(device))]
     named = ", ".join(str(path) for path in config.teachers)
     if len(members) == 1:
         return (named, members[0]), None

@@ -95,13 +95,13 @@ class DatasetCache:
         return self._read[key]
 
     def held_out(self, run: SavedRun) -> ImageSet:
-        """The training images that a run only measured, if even that.
+        """The images that a run held out.
 
         Raises:
             InputError: as :meth:`dataset`.
         """
         _, held_out = split(run.config, self.dataset(run))
-        return self.dataset(run).train.take(held_out)
+        return self.dataset(run).train_and_validation().take(held_out)
 
     def learned_from(self, run: SavedRun) -> UInt8[Tensor, "n channels height width"]:
         """The images that a run learned from, those among them that only its selection was fitted against.
@@ -111,7 +111,8 @@ class DatasetCache:
         """
         dataset = self.dataset(run)
         positions, held_out = split(run.config, dataset)
-        return dataset.train.images[torch.cat([positions, held_out]) if run.selected_by_held_out else positions]
+        images = dataset.train_and_validation().images
+        return images[torch.cat([positions, held_out]) if run.selected_by_held_out else positions]
 
 
 def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:

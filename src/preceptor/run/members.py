@@ -1,6 +1,7 @@
 """One teacher as it lies on the disk: a run folder, an ONNX file, or a file of logits or probabilities."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,38 +16,37 @@ from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
+from preceptor.teachers.cache.metadata import METADATA_FILE
 from preceptor.teachers.file import FileTeacher
 from preceptor.teachers.onnx import OnnxTeacher, weights_beside
-from preceptor.teachers.rows import OutputKind
 
 Kind = Literal["network", "ONNX file", "file"]
 
 _KINDS: dict[str, Kind] = {".onnx": "ONNX file", ".npy": "file", ".parquet": "file", ".pq": "file"}
-_KNOWN = "a run folder, FILE.onnx, FILE.npy or FILE.parquet"
 
 
 @dataclass(frozen=True)
 class Member:
-    """One teacher, alone or in an ensemble.
+    """One teacher, alone or in an ensemble, as it lies on the disk.
 
     Attributes:
-        path: where it lies.
+        path: a run folder or a file.
         kind: what it is.
-        fingerprint: a SHA-256 of what decides its word, but for the normalization: of a network's weights, or of a
-            file and of what its numbers are.
-        normalization: what its images go through first; None where it takes pixels, or looks at none.
-        signal: what it says; of a network as it came, in fp32.
+        fingerprint: a SHA-256 of all that its outputs follow from, but for the normalization: of a network's weights,
+            or of a file and of what its numbers are.
+        normalization: of its images; None where it takes pixels, or no images at all.
+        teacher: a network as it came, in fp32.
     """
 
     path: Path
     kind: Kind
     fingerprint: str
     normalization: Normalization | None
-    signal: Teacher
+    teacher: Teacher
 
 
 def kind_of(path: Path) -> Kind:
-    """What a teacher is, by its name. A folder is a network's, whatever it is called.
+    """The kind of a teacher, by its name. A folder is a network's, whatever it is called.
 
     Raises:
         InputError: a file of another kind.
@@ -56,22 +56,36 @@ def kind_of(path: Path) -> Kind:
     if path.suffix == ".npz":
         raise InputError(f"teacher {path}: an .npz archive cannot teach: save its one array of outputs with numpy.save")
     if path.suffix not in _KINDS:
-        raise InputError(f"teacher {path}: a file of a kind that cannot teach: give {_KNOWN}")
+        raise InputError(
+            f"teacher {path}: not a kind of file that can teach; expected a run folder, FILE.onnx, FILE.npy or "
+            "FILE.parquet"
+        )
     return _KINDS[path.suffix]
 
 
 def load_members(config: RunConfig, dataset: Dataset, device: torch.device) -> tuple[Member, ...]:
-    """The teachers of a configuration, each checked against the data set as far as it tells before it speaks.
+    """The teachers of a configuration, each checked against the data set as far as possible without a query.
 
     Raises:
-        InputError: one cannot be read or does not fit; or what the numbers of a file are is not said, or is said
-            where there is no such file.
+        InputError: one cannot be read or does not fit; ``teacher_output`` or ``teacher_normalization`` is missing, or
+            set where there is nothing that it applies to.
         MachineError: a package that a kind of file needs is not installed.
     """
     kinds = [kind_of(path) for path in config.teachers]
-    _check_stated(config, kinds)
+    files = [path for path, kind in zip(config.teachers, kinds, strict=True) if kind != "network"]
+    if files and config.teacher_output is None:
+        raise InputError(
+            f"{files[0]}: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell"
+        )
+    if not files and config.teacher_output is not None:
+        raise InputError(
+            f"teacher_output = {config.teacher_output}: is for .onnx, .npy and .parquet files; a run folder's outputs "
+            "are logits: leave it away"
+        )
+    if config.teacher_normalization is not None and "ONNX file" not in kinds:
+        raise InputError("teacher_normalization: is for .onnx files alone: leave it away")
     return tuple(
-        _member(kind, path, config, dataset, device) for kind, path in zip(kinds, config.teachers, strict=True)
+        _load_member(path, kind, config, dataset, device) for path, kind in zip(config.teachers, kinds, strict=True)
     )
 
 
@@ -81,61 +95,41 @@ def load_network(folder: Path, dataset: Dataset, device: torch.device) -> tuple[
     Raises:
         InputError: no whole network in the folder, or one that does not fit the data set.
     """
-    if (folder / "cache.json").is_file():
+    if (folder / METADATA_FILE).is_file():
         raise InputError(f"teacher {folder}: holds a cache: give it as --cache, with or without the teacher it is of")
     network, card = load_student(folder)
     check_card(f"teacher {folder}", card, dataset)
     return NetworkTeacher(network, card.normalization(), device, card.classes), fingerprint(network.state_dict())
 
 
-def _check_stated(config: RunConfig, kinds: list[Kind]) -> None:
-    files = [path for path, kind in zip(config.teachers, kinds, strict=True) if kind != "network"]
-    if files and config.teacher_output is None:
-        raise InputError(
-            f"{files[0]}: say what its numbers are: --teacher-output logits or --teacher-output probabilities"
-        )
-    if not files and config.teacher_output is not None:
-        raise InputError(
-            f"teacher_output = {config.teacher_output}: is for .onnx, .npy and .parquet files; the outputs of a run folder "
-            "are logits: leave it away"
-        )
-    if config.teacher_normalization is not None and "ONNX file" not in kinds:
-        raise InputError(
-            "teacher_normalization: is for .onnx files, others bring their own or need none: leave it away"
-        )
-
-
-def _member(kind: Kind, path: Path, config: RunConfig, dataset: Dataset, device: torch.device) -> Member:
+def _load_member(path: Path, kind: Kind, config: RunConfig, dataset: Dataset, device: torch.device) -> Member:
     if kind == "network":
         network, weights = load_network(path, dataset, device)
         return Member(path, kind, weights, network.normalize, network)
-    assert config.teacher_output is not None, "checked beforehand"
-    if kind == "ONNX file":
-        return _onnx(path, config, config.teacher_output, dataset)
-    rows = FileTeacher(path, says=config.teacher_output, images=len(dataset.train), class_names=dataset.class_names)
-    return Member(path, kind, _of_file(path, config.teacher_output, []), None, rows)
-
-
-def _onnx(path: Path, config: RunConfig, says: OutputKind, dataset: Dataset) -> Member:
-    stated = config.teacher_normalization
+    output = config.teacher_output
+    assert output is not None, "checked by load_members"
+    if kind == "file":
+        rows = FileTeacher(path, output_kind=output, images=len(dataset.train), class_names=dataset.class_names)
+        return Member(path, kind, _file_fingerprint(output, [path]), None, rows)
+    normalization = config.teacher_normalization
     teacher = OnnxTeacher(
         path,
-        says=says,
+        output_kind=output,
         image_shape=(dataset.channels, *dataset.size),
-        normalize=None if stated is None else stated.normalization(),
-        otherwise=dataset.normalization,
+        normalize=None if normalization is None else normalization.normalization(),
+        default_normalize=dataset.normalization,
     )
     if teacher.classes != dataset.classes:
         raise InputError(
             f"teacher {path} has {teacher.classes} classes, {dataset.name} has {dataset.classes}: "
             "the classes must be the same, in the same order"
         )
-    return Member(path, "ONNX file", _of_file(path, says, weights_beside(path)), teacher.normalize, teacher)
+    return Member(path, kind, _file_fingerprint(output, [path, *weights_beside(path)]), teacher.normalize, teacher)
 
 
-def _of_file(path: Path, says: OutputKind, beside: list[Path]) -> str:
-    digest = hashlib.sha256(says.encode())
-    for part in (path, *beside):
-        with part.open("rb") as file:
+def _file_fingerprint(output: str, paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256(output.encode())
+    for path in paths:
+        with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from preceptor.data.images import MOST_PIXELS, Form
+from preceptor.data.images import MOST_PIXELS, ImageSpec
 from preceptor.data.sources import ImageItem, open_image_source
 from preceptor.errors import InputError
 from preceptor.metrics import Answers, confidence, which_classes
@@ -103,9 +103,9 @@ class Predictor:
         self._check_score(folder)
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ImageSpec:
         """What images are brought to."""
-        return Form(self.card.channels, *self.card.image_size)
+        return ImageSpec(self.card.channels, *self.card.image_size)
 
     def predictions(self, pictures: Iterable[ImageItem], batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """What it says of each, in order; so many are in memory at a time, fewer of large ones.
@@ -201,5 +201,5 @@ def predict(
     """
     predictor = Predictor(folder, score=score, options=options, top_k=top_k, device=device)
     sources = [open_image_source(path) for path in inputs]
-    pictures = (picture for source in sources for picture in source.pictures(predictor.form))
+    pictures = (picture for source in sources for picture in source.images(predictor.form))
     return predictor.predictions(pictures, batch_size)

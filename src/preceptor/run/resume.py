@@ -12,6 +12,7 @@ from typing import Any
 from preceptor.config import read_yaml
 from preceptor.errors import InputError
 from preceptor.files import write_whole
+from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, versions
 from preceptor.run.identity import fingerprints, settings_digest
@@ -19,7 +20,6 @@ from preceptor.run.lock import held
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.teaching import resolve_teacher
 from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete
 from preceptor.training import Callback, IncompatibleCheckpoint
 from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, load_newest

@@ -52,7 +52,7 @@ def resolve_selection(config: RunConfig, material: RunContext) -> Scores | None:
         network = material.teacher.network
         loss.fit(
             collect_selection_data(
-                network or material.teacher.signal,
+                network or material.teacher.teacher,
                 material.train,
                 material.positions,
                 material.held_out,
@@ -94,7 +94,7 @@ def _fitted(config: RunConfig, select: RankedSelection, material: RunContext) ->
         )
     history = _history(config, material, select)
     selection_data = collect_selection_data(
-        teacher.network or teacher.signal,
+        teacher.network or teacher.teacher,
         material.train,
         material.positions,
         material.held_out if select.needs_held_out else material.held_out[:0],
@@ -161,7 +161,7 @@ def _options(select: RankedSelection) -> dict[str, Any]:
 def _check_options(path: Path, origin: ScoreOrigin, select: RankedSelection) -> None:
     """What is kept of ready scores may differ; what made them may not."""
     for name, value in _options(select).items():
-        if name not in ("keep", "lowest") and origin.options.get(name) != value:
+        if name not in ("keep", "ascending") and origin.options.get(name) != value:
             raise InputError(
                 f"{path}: scores made with {name} = {origin.options.get(name)}, the recipe says {value}: "
                 "write new scores with preceptor select, or leave that option as it was"
@@ -197,5 +197,6 @@ def _teacher(material: RunContext) -> LoadedTeacher:
 
 
 def data_fingerprint(dataset: Dataset) -> str:
-    """Of the training images and the labels given."""
-    return fingerprint({"images": dataset.train.images, "labels": dataset.train.labels})
+    """Of the training images, those of an own validation set, and their labels."""
+    images = dataset.train_and_validation()
+    return fingerprint({"images": images.images, "labels": images.labels})

@@ -15,9 +15,9 @@ from preceptor.models import ModelCard, seeded_model
 from preceptor.recipes import build_recipe_parts
 from preceptor.run.cards import size_in_words, student_card
 from preceptor.run.config import RunConfig
-from preceptor.run.teachers import LoadedTeacher, load_teacher
+from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.teachers import TeacherCheck
-from preceptor.teachers.network import Answers, answers_of
+from preceptor.teachers.network import Answers
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RunContext:
     Attributes:
         dataset: as loaded, on the CPU, with the labels it is trained on.
         rule: of the views that are shown.
-        train: the training images and labels on the device.
+        train: the training images and labels on the device, those of an own validation set behind them.
         positions: which of them are trained on.
         held_out: which of them are only measured.
         teacher: None when the recipe needs none.
@@ -78,11 +78,12 @@ def prepare(config: RunConfig, device: torch.device) -> RunContext:
     card = student_card(config.student, config.data, dataset, abstains=loss.abstains)
     student = seeded_model(config.student, channels=dataset.channels, classes=card.outputs, seed=config.seed)
     _try_student(config.student, student, dataset)
-    train = ImageSet(dataset.train.images.to(device), dataset.train.labels.to(device))
+    images = dataset.train_and_validation()
+    train = ImageSet(images.images.to(device), images.labels.to(device))
     rule, teacher, answers = augmentation(config, dataset), None, None
     if loss.uses_teacher:
         teacher = load_teacher(config, dataset, rule, device)
-        answers = _asked(teacher, train, positions, dataset.classes, rule)
+        answers = check_teacher(teacher, train, positions, dataset.classes, rule)
     return RunContext(dataset, rule, train, positions, held_out, teacher, answers, student, card, loss)
 
 
@@ -105,15 +106,27 @@ def training_data(config: RunConfig) -> Dataset:
         skip_bad_images=config.skip_bad_images,
     )
     if config.train_labels is not None:
-        labels = read_labels(config.train_labels, len(dataset.train))
+        labels = read_labels(config.train_labels, len(dataset.train), dataset.class_names)
         dataset = dataclasses.replace(dataset, train=ImageSet(dataset.train.images, labels))
     check_dataset(dataset)
     return dataset
 
 
 def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Positions to train on and positions held out; a subset is drawn from the former."""
-    positions, held_out = hold_out(dataset.train.labels, config.validation, config.split_seed)
+    """Indices to train on and indices held out, of ``dataset.train_and_validation()``.
+
+    A data set's own validation images are what is held out. Without them it is a share of the training images, in
+    which copies of one image stay together. A subset is drawn from the others.
+    """
+    positions: Tensor
+    held_out: Tensor
+    if dataset.validation is None:
+        positions, held_out = hold_out(
+            dataset.train.labels, config.validation, config.split_seed, images=dataset.train.images
+        )
+    else:
+        count = len(dataset.train)
+        positions, held_out = torch.arange(count), torch.arange(count, count + len(dataset.validation))
     if config.train_images is None:
         return positions, held_out
     if config.train_images > len(positions):
@@ -122,19 +135,6 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
             f"{len(held_out)} were held out: ask for fewer, or lower validation"
         )
     return positions[subset(dataset.train.labels[positions], config.train_images, config.split_seed)], held_out
-
-
-def _asked(teacher: LoadedTeacher, train: ImageSet, positions: Tensor, classes: int, rule: CropFlip) -> Answers | None:
-    """What the teacher answers of the images as they are; of a cache alone, of those that it holds in this view."""
-    if teacher.cache is not None and not teacher.members:
-        seen = positions * rule.count + rule.identity
-        positions = positions[torch.from_numpy(teacher.cache.store.known(seen.numpy()))]
-        if len(positions) == 0:
-            return None
-    training_images = train.take(positions.to(train.images.device))
-    return answers_of(
-        teacher.signal, training_images.images, training_images.labels, classes, positions=positions, view=rule.identity
-    )
 
 
 def _try_student(name: str, student: nn.Module, dataset: Dataset) -> None:

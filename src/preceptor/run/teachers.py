@@ -1,4 +1,4 @@
-"""The teacher of a run, of whatever kind: what it says, what can be told of it, and the cache it speaks through."""
+"""The teacher of a run: loaded, checked against the data, optimized for inference, and put behind its cache."""
 
 import dataclasses
 import hashlib
@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
-from preceptor.data import CropFlip, Dataset
+from preceptor.config import validated
+from preceptor.data import Augmentation, Dataset, ImageSet
 from preceptor.errors import InputError
-from preceptor.run.caches import card_there, check_bank, layout_of, setting_of
 from preceptor.run.config import RunConfig
+from preceptor.run.folder import fingerprint
 from preceptor.run.members import Member, load_members
-from preceptor.teachers import NetworkTeacher, check_teacher
+from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
-from preceptor.teachers.cache import CacheKey, LogitCache, PooledTeacher, open_cache
-from preceptor.teachers.cache.metadata import DatasetKey, check_fingerprint, check_layout
+from preceptor.teachers.cache import CacheKey, CacheMetadata, Layout, LogitCache, PooledTeacher, open_cache
+from preceptor.teachers.cache.metadata import METADATA_FILE, DatasetKey, check_key, check_layout, read_metadata
 from preceptor.teachers.ensemble import Ensemble
+from preceptor.teachers.network import Answers, answers_of
 from preceptor.training.precision import resolve_precision
 
-Computes = Literal["fp32", "bf16"]
-
-Stated = dict[str, tuple[float, ...]]
-"""Mean and std by name, of each of several teachers; nothing where they take pixels, or look at none."""
+ComputePrecision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -33,45 +34,44 @@ class LoadedTeacher:
     """What teaches in a run.
 
     Attributes:
-        members: the teachers as they came, several of an ensemble; none where a cache speaks alone.
-        kind: what it is, in words.
+        members: the teachers as they came, several of an ensemble; none where a cache teaches alone.
+        kind: for messages and ``run.yaml``.
         fingerprint: a SHA-256 that tells it from others.
-        precision: what its networks compute in, and a cache's did; "fp32" too where they are none, since every signal
-            hands over fp32.
-        optimize_for_inference: what was done to its networks, a line each.
-        signal: what it says, through its cache where it has one.
+        precision: what its networks compute in, or its cache was filled in; "fp32" where there are no networks.
+        optimizations: what was done to its networks, a line each.
+        teacher: to be queried; its cache, where it has one.
         cache: that cache.
-        held: how many cells it held when it was opened.
+        held: how many entries the cache held when it was opened.
         compiled: whether its networks are.
     """
 
     members: tuple[Member, ...]
     kind: str
     fingerprint: str
-    precision: Computes
-    optimize_for_inference: tuple[str, ...]
-    signal: Teacher
+    precision: ComputePrecision
+    optimizations: tuple[str, ...]
+    teacher: Teacher
     cache: LogitCache | None = None
     held: int = 0
     compiled: bool = False
 
     @property
     def network(self) -> NetworkTeacher | None:
-        """The one network it is, as it came and in fp32, for what looks inside; None for every other kind."""
-        first = self.members[0].signal if len(self.members) == 1 else None
+        """The one network it consists of, as it came and in fp32, to look inside; None for every other kind."""
+        first = self.members[0].teacher if len(self.members) == 1 else None
         return first if isinstance(first, NetworkTeacher) else None
 
     @property
     def networks(self) -> tuple[NetworkTeacher, ...]:
         """All networks among its members, as they came."""
-        return tuple(member.signal for member in self.members if isinstance(member.signal, NetworkTeacher))
+        return tuple(member.teacher for member in self.members if isinstance(member.teacher, NetworkTeacher))
 
     @property
-    def normalization(self) -> Stated:
-        """What its images go through first; of a cache that speaks alone, what they went through."""
+    def normalization(self) -> dict[str, tuple[float, ...]]:
+        """Mean and std of its images; of a cache that teaches alone, of the images it was filled with."""
         if self.members or self.cache is None:
-            return _stated(self.members)
-        return self.cache.card.fingerprint.normalization
+            return _normalization(self.members)
+        return self.cache.metadata.key.normalization
 
     @property
     def keeps_features(self) -> bool:
@@ -79,185 +79,259 @@ class LoadedTeacher:
         return self.cache is not None and self.cache.layout.features > 0
 
     def record(self) -> dict[str, Any]:
-        """What ``run.yaml`` says of it."""
+        """Its part of ``run.yaml``."""
+        cache = None
+        if self.cache is not None:
+            # Without the class names, perhaps a thousand: they stand on the student's card.
+            key = self.cache.metadata.key.model_dump(mode="json", exclude={"class_names"})
+            cache = {"path": str(self.cache.folder), "top_k": self.cache.layout.top_k, "key": key, "held": self.held}
         return {
             "kind": self.kind,
             "precision": self.precision,
-            "optimize_for_inference": list(self.optimize_for_inference),
+            "optimizations": list(self.optimizations),
             "compiled": self.compiled,
-            "cache": None if self.cache is None else {**_bank_record(self.cache), "held": self.held},
+            "cache": cache,
         }
 
     def cached(self) -> int | None:
-        """How many cells its cache was given since it was opened; None without one."""
-        return None if self.cache is None else self.cache.store.count() - self.held
+        """How many entries were added to its cache since it was opened; None without one."""
+        return None if self.cache is None else self.cache.count - self.held
 
     def close(self) -> None:
-        """Let go of the cache, everything written."""
+        """Close the cache, everything written."""
         if self.cache is not None:
             self.cache.close()
 
 
-def _bank_record(cache: LogitCache) -> dict[str, Any]:
-    """What tells it from others; the class names, perhaps a thousand, stand on the student's card."""
-    of = cache.card.fingerprint.model_dump(mode="json", exclude={"class_names"})
-    return {"path": str(cache.folder), "top_k": cache.layout.top_k, "fingerprint": of}
-
-
 def load_teacher(
-    config: RunConfig, dataset: Dataset, rule: CropFlip, device: torch.device, *, features: bool = False
+    config: RunConfig,
+    dataset: Dataset,
+    augmentation: Augmentation,
+    device: torch.device,
+    *,
+    features: bool = False,
+    batch_size: int | None = None,
 ) -> LoadedTeacher:
-    """The teacher of a configuration, made fast but not compiled, and its cache, opened or made.
+    """The teacher of a configuration: loaded, checked, optimized but not compiled, its cache opened or made.
 
     Args:
         config: names at least one teacher or a cache.
         dataset: what it is to teach on.
-        rule: of the views.
+        augmentation: whose views it is shown.
         device: where its networks run.
-        features: whether a cache to be made keeps pooled features. One that is there keeps what it keeps.
+        features: whether a cache to be made keeps pooled features. An existing one keeps what it keeps.
+        batch_size: in which the teacher behind a cache is queried. Default that of the training.
 
     Raises:
-        InputError: no teacher and no cache; a teacher that cannot be read or does not fit the data; a cache of something
-            else, of a precision below the one insisted on, or in front of files alone.
+        InputError: no teacher and no cache; a teacher that cannot be read or does not fit the data; a cache of
+            something else, of another precision than the one insisted on, or in front of files alone.
         MachineError: a package is missing, or the cache cannot be written.
     """
     members = load_members(config, dataset, device)
-    _check_several(config, members)
-    if config.cache is None:
-        precision = _precision(config, members, device, None)
-        signal, optimize_for_inference = _voice(config, members, dataset, precision)
-        return LoadedTeacher(
-            members, _in_words(config, members), _digest(config, members), precision, optimize_for_inference, signal
-        )
+    _check_settings(config, members)
+    kind = _kind(config, members)
+    folder = config.cache
+    if folder is None:
+        precision = _precision(config, members, device)
+        teacher, optimizations = _optimize(config, members, dataset, precision)
+        return LoadedTeacher(members, kind, _fingerprint(config, members), precision, optimizations, teacher)
+
+    # An existing cache first: it must be of these things, and its precision decides that of the networks.
+    metadata = existing_metadata(folder) if members else read_metadata(folder)
+    data_key = dataset_key(dataset, augmentation)
+    cached_precision = None if metadata is None else metadata.key.precision
+    if metadata is not None:
+        key = _cache_key(config, members, data_key, metadata.key.precision) if members else data_key
+        check_key(folder, metadata.key, key)
+    precision = _precision(config, members, device, cached_precision)
     if not members:
-        return _bank_alone(config, config.cache, dataset, rule)
-    return _behind_bank(config, config.cache, members, dataset, rule, device, features)
+        assert metadata is not None, "read_metadata raises where there is none"
+        check_layout(folder, metadata.layout, cache_layout(config, dataset, augmentation, metadata))
+        cache = LogitCache(folder, metadata)
+        return LoadedTeacher((), kind, metadata.key.teacher, precision, (), cache, cache, cache.count)
+
+    teacher, optimizations = _optimize(config, members, dataset, precision)
+    dims = None
+    if features or (metadata is not None and metadata.layout.features):
+        teacher = _with_features(config, members, teacher, dataset)
+        dims = teacher.features
+    layout = cache_layout(config, dataset, augmentation, metadata, features=dims)
+    if metadata is None:  # a teacher that cannot teach leaves no folder behind
+        images, labels = dataset.train.images[:2].to(device), dataset.train.labels[:2].to(device)
+        answers_of(teacher, images, labels, dataset.classes, view=augmentation.identity)
+    cache_key = _cache_key(config, members, data_key, precision)
+    cache = open_cache(folder, cache_key, layout, teacher, batch_size or config.training.batch_size)
+    return LoadedTeacher(members, kind, cache_key.teacher, precision, optimizations, cache, cache, cache.count)
 
 
-def _bank_alone(config: RunConfig, folder: Path, dataset: Dataset, rule: CropFlip) -> LoadedTeacher:
-    card = check_bank(folder, setting_of(dataset, rule))
-    wanted = layout_of(dataset, rule, card, top_k=config.cache_top_k)
-    check_layout(folder, card.layout, wanted)
-    cache = LogitCache(folder, card, None)
-    precision = _precision(config, (), torch.device("cpu"), card.fingerprint.precision)
-    return LoadedTeacher((), "cache alone", card.fingerprint.teacher, precision, (), cache, cache, cache.store.count())
+def check_teacher(
+    loaded: LoadedTeacher, train: ImageSet, index: Int[Tensor, " n"], classes: int, augmentation: Augmentation
+) -> Answers | None:
+    """Query the teacher once about training images as they are, before the first step of training.
+
+    Args:
+        loaded: the teacher. A cache that teaches alone is queried only about what it holds in this view.
+        train: all training images, on the teacher's device.
+        index: positions of the images to look at, on the CPU.
+        classes: how many the data set has.
+        augmentation: whose identity view is shown.
+
+    Returns:
+        its answers; None where a cache alone holds none of the images as they are.
+
+    Raises:
+        InputError: as by ``teachers.network.answers_of``.
+    """
+    if loaded.cache is not None and not loaded.members:
+        index = index[loaded.cache.is_filled(index, torch.full_like(index, augmentation.identity))]
+        if len(index) == 0:
+            return None
+    shown = train.take(index.to(train.images.device))
+    return answers_of(loaded.teacher, shown.images, shown.labels, classes, positions=index, view=augmentation.identity)
 
 
-def _behind_bank(
-    config: RunConfig,
-    folder: Path,
-    members: tuple[Member, ...],
-    dataset: Dataset,
-    rule: CropFlip,
-    device: torch.device,
-    features: bool,
-) -> LoadedTeacher:
-    setting, card = setting_of(dataset, rule), card_there(folder)
-    if card is not None:
-        check_fingerprint(
-            folder, card.fingerprint, fingerprint_of(config, members, setting, card.fingerprint.precision)
-        )
-    precision = _precision(config, members, device, None if card is None else card.fingerprint.precision)
-    live, optimize_for_inference = _voice(config, members, dataset, precision)
-    if features or (card is not None and card.layout.features):
-        live = _pooled(config, members, live, dataset)
-    dims = live.features if isinstance(live, PooledTeacher) else None
-    layout = layout_of(dataset, rule, card, top_k=config.cache_top_k, features=dims)
-    if card is None:
-        check_teacher(live, *_two(dataset, device), dataset.classes, view=rule.identity)  # before anything is made
-    given = fingerprint_of(config, members, setting, precision)
-    cache = open_cache(folder, given, layout, live)
-    kind, held = _in_words(config, members), cache.store.count()
-    return LoadedTeacher(members, kind, given.teacher, precision, optimize_for_inference, cache, cache, held)
+def compile_teacher(loaded: LoadedTeacher, config: RunConfig, dataset: Dataset, batch_size: int) -> LoadedTeacher:
+    """The same teacher with its networks compiled for batches of this size."""
+    teacher, optimizations = _optimize(config, loaded.members, dataset, loaded.precision, compile_for=batch_size)
+    if loaded.cache is None:
+        return dataclasses.replace(loaded, teacher=teacher, optimizations=optimizations, compiled=True)
+    loaded.cache.teacher = teacher
+    return dataclasses.replace(loaded, optimizations=optimizations, compiled=True)
 
 
-def compiled(teacher: LoadedTeacher, config: RunConfig, dataset: Dataset, batch_size: int) -> LoadedTeacher:
-    """The same teacher with its networks compiled for questions of so many images at a time."""
-    live, optimize_for_inference = _voice(config, teacher.members, dataset, teacher.precision, batch_size)
-    if teacher.cache is None:
-        return dataclasses.replace(teacher, signal=live, optimize_for_inference=optimize_for_inference, compiled=True)
-    teacher.cache.live = live
-    return dataclasses.replace(teacher, optimize_for_inference=optimize_for_inference, compiled=True)
-
-
-def fingerprint_of(config: RunConfig, members: Sequence[Member], setting: DatasetKey, precision: str) -> CacheKey:
-    """What the word of these teachers follows from."""
-    return CacheKey(
-        **setting.model_dump(),
-        teacher=_digest(config, members),
-        normalization=_stated(members),
-        precision=precision,
-    )
-
-
-def _stated(members: Sequence[Member]) -> Stated:
-    stated = [{} if one.normalization is None else asdict(one.normalization) for one in members]
-    several = {f"{part} of member {n}": values for n, parts in enumerate(stated) for part, values in parts.items()}
-    return stated[0] if len(members) == 1 else several
-
-
-def _digest(config: RunConfig, members: Sequence[Member]) -> str:
-    if len(members) == 1:
-        return members[0].fingerprint
-    together = Ensemble([member.signal for member in members], config.ensemble_weights, config.ensemble_mean)
-    content = [together.mean, together.weights, [member.fingerprint for member in members]]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _check_several(config: RunConfig, members: Sequence[Member]) -> None:
+def _check_settings(config: RunConfig, members: Sequence[Member]) -> None:
+    """Refuse settings of ensemble and cache that do not fit each other."""
     if len(members) == 1 and config.ensemble_weights is not None:
-        raise InputError("ensemble_weights: are for several teachers, and one is given: leave them away")
+        raise InputError("ensemble_weights: are for several teachers, and there is one: leave them away")
     if config.cache is None and not members:
         raise InputError("no teacher: give --teacher RUN_FOLDER, or --cache DIR of a cache that is filled")
     if config.cache is None and config.cache_top_k is not None:
         raise InputError(f"cache_top_k = {config.cache_top_k}: there is no cache: give --cache DIR with it")
     if config.cache is not None and members and all(member.kind == "file" for member in members):
         raise InputError(
-            f"cache {config.cache}: {members[0].path} already holds all that is said: a cache in front of it would only "
-            "keep it twice: leave --cache away"
+            f"cache {config.cache}: {members[0].path} already holds all outputs: a cache in front of it would only "
+            "keep them twice: leave --cache away"
         )
 
 
-def _precision(config: RunConfig, members: Sequence[Member], device: torch.device, kept: str | None) -> Computes:
-    """What networks compute in: what the cache that is there was filled in, or else what is asked for."""
-    if kept == "bf16" and config.precision == "fp32":
+def _kind(config: RunConfig, members: Sequence[Member]) -> str:
+    if not members:
+        return "cache alone"
+    if len(members) == 1:
+        return members[0].kind
+    kinds = ", ".join(member.kind for member in members)
+    return f"ensemble of {len(members)} ({kinds}), mean of {config.ensemble_mean}"
+
+
+def _precision(
+    config: RunConfig, members: Sequence[Member], device: torch.device, cached: str | None = None
+) -> ComputePrecision:
+    """What networks compute in: what the existing cache was filled in, or else what the configuration says."""
+    if cached == "bf16" and config.precision == "fp32":
         raise InputError(
-            f"cache {config.cache}: was filled in bf16, and precision is fp32: give --precision auto or bf16 to use it, "
-            "or a cache in another folder"
+            f"cache {config.cache}: was filled in bf16, and precision is fp32: give --precision auto or bf16 to use "
+            "it, or a cache in another folder"
         )
-    if kept is not None:
-        return "bf16" if kept == "bf16" else "fp32"
-    computing = any(isinstance(member.signal, NetworkTeacher) for member in members)
-    return resolve_precision(config.precision, device) if computing else "fp32"
+    if cached is not None:
+        return "bf16" if cached == "bf16" else "fp32"
+    has_networks = any(isinstance(member.teacher, NetworkTeacher) for member in members)
+    return resolve_precision(config.precision, device) if has_networks else "fp32"
 
 
-def _voice(
+def _optimize(
     config: RunConfig,
     members: Sequence[Member],
     dataset: Dataset,
-    precision: Computes,
+    precision: ComputePrecision,
     compile_for: int | None = None,
 ) -> tuple[Teacher, tuple[str, ...]]:
-    """What members say together, their networks made fast and perhaps compiled; and what was done to these."""
-    signals = [
-        member.signal.optimize_for_inference(
+    """The members as one teacher, its networks optimized and, for a batch size, compiled; and what was done to them."""
+    teachers = [
+        member.teacher.optimize_for_inference(
             bf16=precision == "bf16",
             compile=compile_for is not None,
             batch_size=compile_for or 1,
             image_size=dataset.size,
         )
-        if isinstance(member.signal, NetworkTeacher)
-        else member.signal
+        if isinstance(member.teacher, NetworkTeacher)
+        else member.teacher
         for member in members
     ]
-    optimize_for_inference = tuple(str(signal.report) for signal in signals if isinstance(signal, NetworkTeacher))
-    if len(signals) == 1:
-        return signals[0], optimize_for_inference
-    return Ensemble(signals, config.ensemble_weights, config.ensemble_mean), optimize_for_inference
+    optimizations = tuple(str(teacher.report) for teacher in teachers if isinstance(teacher, NetworkTeacher))
+    if len(teachers) == 1:
+        return teachers[0], optimizations
+    return Ensemble(teachers, config.ensemble_weights, config.ensemble_mean), optimizations
+
+
+def _normalization(members: Sequence[Member]) -> dict[str, tuple[float, ...]]:
+    """Mean and std by name, of several teachers of each; nothing where they take pixels, or no images."""
+    parts = [{} if one.normalization is None else asdict(one.normalization) for one in members]
+    if len(parts) == 1:
+        return parts[0]
+    return {f"{name} of member {n}": values for n, part in enumerate(parts) for name, values in part.items()}
+
+
+def _fingerprint(config: RunConfig, members: Sequence[Member]) -> str:
+    if len(members) == 1:
+        return members[0].fingerprint
+    ensemble = Ensemble([member.teacher for member in members], config.ensemble_weights, config.ensemble_mean)
+    content = [ensemble.mean, ensemble.weights, [member.fingerprint for member in members]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def existing_metadata(folder: Path) -> CacheMetadata | None:
+    """The metadata of the cache in a folder; None where there is none yet.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    return read_metadata(folder) if (folder / METADATA_FILE).exists() else None
+
+
+def dataset_key(dataset: Dataset, augmentation: Augmentation) -> DatasetKey:
+    """The part of a cache's key that follows from the data; reads every training image."""
+    digest = fingerprint({"images": dataset.train.images})
+    return DatasetKey.without_teacher(digest, augmentation, dataset.class_names)
+
+
+def _cache_key(config: RunConfig, members: Sequence[Member], data: DatasetKey, precision: str) -> CacheKey:
+    teacher, normalization = _fingerprint(config, members), _normalization(members)
+    return CacheKey(**data.model_dump(), teacher=teacher, normalization=normalization, precision=precision)
+
+
+def cache_layout(
+    config: RunConfig,
+    dataset: Dataset,
+    augmentation: Augmentation,
+    existing: CacheMetadata | None = None,
+    *,
+    features: int | None = None,
+) -> Layout:
+    """The layout of a cache for a data set. What the configuration leaves open is as in the existing cache.
+
+    Args:
+        config: its ``cache_top_k`` is how many logits to keep; None is what the existing cache keeps, or else all.
+        dataset: whose training images are cached.
+        augmentation: whose views are.
+        existing: metadata of the cache in that folder.
+        features: dimensions to keep; None is what the existing cache keeps, or else 0.
+
+    Raises:
+        InputError: as many classes are to be kept as there are, or more.
+    """
+    kept = None if existing is None else existing.layout
+    content = {
+        "samples": len(dataset.train),
+        "views": augmentation.count,
+        "classes": dataset.classes,
+        "top_k": kept.top_k if kept is not None and config.cache_top_k is None else config.cache_top_k,
+        "features": (kept.features if kept is not None else 0) if features is None else features,
+    }
+    return validated(Layout, content, "the cache")
 
 
 def pooled_features(config: RunConfig, dataset: Dataset, device: torch.device) -> int:
-    """How many pooled features the teacher of a configuration gives.
+    """How many pooled features the teacher of a configuration has.
 
     Raises:
         InputError: it is no single network, or does not end in a linear layer.
@@ -265,24 +339,13 @@ def pooled_features(config: RunConfig, dataset: Dataset, device: torch.device) -
     members = load_members(config, dataset, device)
     if not members:
         raise InputError("features: only a network tells how many it has: give --teacher RUN_FOLDER")
-    return _pooled(config, members, members[0].signal, dataset).features
+    return _with_features(config, members, members[0].teacher, dataset).features
 
 
-def _pooled(config: RunConfig, members: Sequence[Member], live: Teacher, dataset: Dataset) -> PooledTeacher:
-    if len(members) > 1 or not isinstance(live, NetworkTeacher):
+def _with_features(config: RunConfig, members: Sequence[Member], teacher: Teacher, dataset: Dataset) -> PooledTeacher:
+    if len(members) > 1 or not isinstance(teacher, NetworkTeacher):
         raise InputError(
             f"cache {config.cache}: a cache of features takes a single network, and this teacher is "
-            f"{_in_words(config, members)}: give a run folder, or keep the logits alone, in another folder"
+            f"{_kind(config, members)}: give a run folder, or cache the logits alone, in another folder"
         )
-    return PooledTeacher(live, dataset.train.images[:2].to(live.device))
-
-
-def _two(dataset: Dataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return dataset.train.images[:2].to(device), dataset.train.labels[:2].to(device)
-
-
-def _in_words(config: RunConfig, members: Sequence[Member]) -> str:
-    if len(members) == 1:
-        return members[0].kind
-    kinds = ", ".join(member.kind for member in members)
-    return f"ensemble of {len(members)} ({kinds}), mean of {config.ensemble_mean}"
+    return PooledTeacher(teacher, dataset.train.images[:2].to(teacher.device))

@@ -20,6 +20,7 @@ from preceptor.metrics.logits import network_logits
 from preceptor.models import save_checkpoint, save_student
 from preceptor.models.checkpoints import kept_epochs
 from preceptor.models.features import ImageModel
+from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Diagnosis, Finding, quick_look
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, SKIPPED_FILE, RunFolder, check_free, versions
@@ -29,7 +30,6 @@ from preceptor.run.scores import Scores, save_scores
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.teaching import resolve_teacher
 from preceptor.teachers import TeacherCheck
 from preceptor.training import (
     Callback,
@@ -209,7 +209,7 @@ def build_trainer(
     network = ImageModel(material.student, material.dataset.normalization)
     return Trainer(
         [Student("student", network, material.loss)],
-        None if teacher is None else teacher.signal,
+        None if teacher is None else teacher.teacher,
         TrainingData.of_images(material.train, material.positions, material.rule),
         config.training,
         callbacks,

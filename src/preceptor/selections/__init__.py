@@ -1,4 +1,4 @@
-"""Selections: which samples the teacher teaches."""
+"""Selections: which samples are distilled."""
 
 from preceptor.selections.drop_wrong import DropWrong
 from preceptor.selections.first_order import GradientCosine, TracIn

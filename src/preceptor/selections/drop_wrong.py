@@ -1,4 +1,4 @@
-"""The control for every correction: do not correct the teacher where it is wrong, just don't listen."""
+"""DropWrong, the control for every correction: no distillation where the teacher is wrong."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,11 @@ from preceptor.registry import register
 )
 @dataclass(frozen=True)
 class DropWrong:
-    """Ignore the teacher on the labeled samples it gets wrong; keep it on all others."""
+    """Ignore the teacher on the labeled samples it gets wrong; use it on all others.
+
+    Teacher logits that hold a NaN count as a prediction of the last class, so most such samples are dropped like wrong
+    ones, without an error. ``preceptor doctor`` looks for them.
+    """
 
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
         """Weight 0 where the teacher is wrong, else 1."""

@@ -1,4 +1,4 @@
-"""Influence to first order: does a step on this sample go the way a step on the held-out samples would?"""
+"""First-order influence: alignment of a sample's gradient with the gradient of the held-out samples."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from preceptor.selections.ranked import RankedSelection
 
 @register("selection", "tracin", paper="Pruthi et al., 2020, arXiv:2002.08484 (TracInCP, last layer)")
 class TracIn(RankedSelection):
-    """Teach the samples whose training steps lowered the held-out loss, summed over checkpoints of the teacher.
+    """Distill the samples whose training steps lowered the held-out loss, summed over checkpoints of the teacher.
 
     ``score_i = sum over checkpoints of learning_rate * g_val . g_i``, gradients of the last layer at that checkpoint.
     With the teacher as the only checkpoint it ranks by one product of gradients.
@@ -25,7 +25,7 @@ class TracIn(RankedSelection):
     needs_checkpoints: ClassVar[bool] = True
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """The weighted products of the gradients."""
+        """Gradient products weighted by the learning rate, summed over checkpoints."""
         products = []
         for checkpoint in selection_data.checkpoints:
             train = LastLayer(checkpoint.train, selection_data.label, selection_data.has_bias)
@@ -40,7 +40,7 @@ class TracIn(RankedSelection):
     paper="control: TracIn (Pruthi et al., 2020, arXiv:2002.08484) at the last checkpoint, without the lengths",
 )
 class GradientCosine(RankedSelection):
-    """Teach the samples whose gradient points the way of the held-out gradient, whatever its length.
+    """Distill the samples whose gradient points in the direction of the held-out gradient, whatever its length.
 
     ``score_i = g_val . g_i / (|g_val| |g_i|)``, from -1 to 1, in the teacher's last layer; 0 where a gradient is 0.
     """
@@ -49,7 +49,7 @@ class GradientCosine(RankedSelection):
     needs_held_out: ClassVar[bool] = True
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """The cosine of the gradients."""
+        """Cosine of the angle between the gradients."""
         train = LastLayer(selection_data.teacher.train, selection_data.label, selection_data.has_bias)
         direction = held_out_gradient(selection_data, selection_data.teacher)
         lengths = gradient_norms(train) * direction.norm()

@@ -1,4 +1,4 @@
-"""Influence functions: would the teacher do worse on held-out samples without this one?"""
+"""Influence functions: the effect of each training sample on the teacher's held-out loss, in its last layer."""
 
 from typing import ClassVar
 
@@ -18,9 +18,9 @@ from preceptor.selections.last_layer import (
 from preceptor.selections.ranked import RankedSelection
 
 EXACT_UP_TO = 4096
-"""Classes x dimensions up to which the curvature is inverted exactly, unless told otherwise."""
+"""Default limit of classes x dimensions up to which the curvature is inverted exactly."""
 STEPS = 20
-"""Steps of conjugate gradients beyond that, unless told otherwise."""
+"""Default number of conjugate-gradient steps beyond that limit."""
 
 
 def influence_scores(
@@ -32,8 +32,8 @@ def influence_scores(
     H is the Gauss-Newton matrix of the teacher's last layer over the training samples.
 
     Args:
-        evidence: with features and held-out samples; every sample has a label.
-        damping: added to the diagonal of H.
+        selection_data: with features and held-out samples; every sample has a label.
+        damping: added to the diagonal of H. Default 5e-4.
         exact_up_to: the most classes x dimensions (one of them the bias) for which H is inverted exactly; beyond,
             the system is solved by :func:`~preceptor.selections.last_layer.solve_kronecker`.
         steps: of conjugate gradients at most that refine the Kronecker-factored inverse; 0 is that inverse alone.
@@ -59,21 +59,21 @@ def influence_scores(
     "arXiv:1703.04730; reconstruction: which estimator, network and ratio the paper uses is not known",
 )
 class Influence(RankedSelection):
-    """Teach the samples without which the teacher would do worse on held-out samples.
+    """Distill the samples without which the teacher would do worse on held-out samples.
 
     The score is :func:`influence_scores`: Koh and Liang's influence on the held-out loss, in the last layer of the
-    teacher. Lan et al. name influence; all the rest is our reconstruction.
+    teacher. Lan et al. name influence; everything else is this project's reconstruction.
 
     Args:
-        keep: share of the labeled samples that the teacher teaches. Default 0.7.
-        lowest: teach the samples that score lowest instead. Default False.
+        keep: share of the labeled samples to distill. Default 0.7.
+        ascending: keep the samples that score lowest instead. Default False.
         damping: above 0. Default 5e-4, the weight decay of the usual CIFAR-100 protocol: a teacher trained with it
             has minimized its loss plus damping / 2 |W|^2, whose Hessian this is.
         exact_up_to: the most classes x dimensions (one of them the bias) for which the curvature is inverted exactly,
             8 (classes x dimensions)^2 bytes a matrix. Default 4096: 10 classes with 408 features and a bias are exact,
             100 classes with 256 are solved by conjugate gradients, preconditioned by the Kronecker-factored inverse.
         steps: of conjugate gradients at most, each a pass over the samples; 0 is the Kronecker-factored inverse alone,
-            whose ranking can be far off. Default 20: on made-up samples of CIFAR-100's number and classes, Spearman's
+            whose ranking can be far off. Default 20: on synthetic samples of CIFAR-100's number and classes, Spearman's
             correlation with the scores of the converged solution is 0.996, against 0.38 without a step
             (``results/bench/influence.json``). With fewer samples it takes more: of 2,000 with as many classes 20 steps
             reach 0.87 and 50 reach 0.997.
@@ -85,18 +85,20 @@ class Influence(RankedSelection):
     def __init__(
         self,
         keep: float = 0.7,
-        lowest: bool = False,
+        ascending: bool = False,
         damping: float = 5e-4,
         exact_up_to: int = EXACT_UP_TO,
         steps: int = STEPS,
     ) -> None:
-        super().__init__(keep, lowest)
+        super().__init__(keep, ascending)
         if not 0 < damping < float("inf"):
-            raise InputError(f"influence: damping = {damping}: must be above 0 and finite (the teacher's weight decay)")
+            raise InputError(
+                f"influence: damping = {damping}: expected a finite number above 0, such as the teacher's weight decay"
+            )
         if exact_up_to < 0:
-            raise InputError(f"influence: exact_up_to = {exact_up_to}: must be 0 (never) or more")
+            raise InputError(f"influence: exact_up_to = {exact_up_to}: expected 0 (never) or more")
         if steps < 0:
-            raise InputError(f"influence: steps = {steps}: must be 0 (the Kronecker-factored inverse alone) or more")
+            raise InputError(f"influence: steps = {steps}: expected 0 (the Kronecker-factored inverse alone) or more")
         self.damping = damping
         self.exact_up_to = exact_up_to
         self.steps = steps

@@ -2,7 +2,7 @@
 
 With features ``h_i`` (a trailing 1 stands for the bias), logits ``W h_i``, probabilities ``p_i`` and the one-hot label
 ``y_i``, sample i has the gradient ``g_i = (p_i - y_i) (x) h_i`` and the Gauss-Newton (here also Fisher and Hessian)
-matrix ``(diag p_i - p_i p_i^T) (x) h_i h_i^T``. Everything is summed in float64, some thousand samples at a time.
+matrix ``(diag p_i - p_i p_i^T) (x) h_i h_i^T``. All sums are in float64, in chunks of some thousand samples.
 """
 
 import warnings
@@ -20,24 +20,24 @@ from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.errors import InputError
 
 CHUNK = 4096
-"""Samples that are in float64 at a time; fewer of more than 512 classes."""
-ENOUGH = 1e-6
-"""Share of the target's norm that conjugate gradients may leave unsolved."""
-ROUGH = 0.1
-"""Share from which on what they leave unsolved is worth a warning."""
+"""Samples per chunk; fewer with more than 512 classes."""
+TOLERANCE = 1e-6
+"""Relative residual at which conjugate gradients stop."""
+WARN_ABOVE = 0.1
+"""Relative residual above which a warning says that the scores are rough."""
 
 
-class Part(NamedTuple):
-    """Some samples in float64: what the layer is given, the probabilities it leads to, and these minus the label."""
+class Chunk(NamedTuple):
+    """Some samples in float64: the layer's inputs, the probabilities, and the probabilities minus the one-hot label."""
 
-    inputs: Float[Tensor, "part dimensions"]
-    probs: Float[Tensor, "part classes"]
-    residual: Float[Tensor, "part classes"]
+    inputs: Float[Tensor, "chunk dimensions"]
+    probs: Float[Tensor, "chunk classes"]
+    residual: Float[Tensor, "chunk classes"]
 
 
 @dataclass(frozen=True)
 class LastLayer:
-    """LabeledData samples as the last linear layer meets them.
+    """Labeled samples and what the last linear layer computes from them.
 
     Args:
         outputs: with features.
@@ -55,7 +55,7 @@ class LastLayer:
     def __post_init__(self) -> None:
         classes = self.outputs.logits.shape[1]
         if self.outputs.features is None:
-            raise InputError("the last layer's gradients need its inputs: gather the evidence with features")
+            raise InputError("the last layer's gradients need its inputs: collect the selection data with features")
         if not len(self.label):
             raise InputError("the last layer's gradients need labeled samples, there are none")
         outside = (self.label < 0) | (self.label >= classes)
@@ -68,33 +68,33 @@ class LastLayer:
         assert self.outputs.features is not None
         return self.outputs.logits.shape[1], self.outputs.features.shape[1] + self.has_bias
 
-    def parts(self) -> Iterator[Part]:
-        """All samples, in their order."""
+    def chunks(self) -> Iterator[Chunk]:
+        """All samples in order."""
         assert self.outputs.features is not None
         rows = min(CHUNK, max(1, ELEMENTS // self.shape[0]))
         pieces = (values.split(rows) for values in (self.outputs.logits, self.outputs.features, self.label))
         for logits, features, label in zip(*pieces, strict=True):
             probs = logits.double().softmax(dim=1)
             inputs = F.pad(features.double(), (0, int(self.has_bias)), value=1.0)
-            yield Part(inputs, probs, probs - F.one_hot(label.long(), probs.shape[1]))
+            yield Chunk(inputs, probs, probs - F.one_hot(label.long(), probs.shape[1]))
 
     def zeros(self, *shape: int) -> Float[Tensor, "..."]:
-        """Float64 where the samples are."""
+        """Float64 zeros on the samples' device."""
         return torch.zeros(shape, dtype=torch.float64, device=self.outputs.logits.device)
 
 
 def mean_gradient(samples: LastLayer) -> Float[Tensor, "classes dimensions"]:
     """``mean_i g_i``, the gradient of the samples' mean cross-entropy."""
     total = samples.zeros(*samples.shape)
-    for part in samples.parts():
-        total += part.residual.mT @ part.inputs
+    for chunk in samples.chunks():
+        total += chunk.residual.mT @ chunk.inputs
     return total / len(samples.label)
 
 
 def held_out_gradient(
     selection_data: SelectionData, checkpoint: TeacherSnapshot
 ) -> Float[Tensor, "classes dimensions"]:
-    """``g_val``: the :func:`mean_gradient` of the held-out samples at one of the evidence's checkpoints.
+    """``g_val``: the :func:`mean_gradient` of the held-out samples at one checkpoint of the teacher.
 
     Raises:
         InputError: there are no held-out samples.
@@ -106,29 +106,30 @@ def held_out_gradient(
 
 def gradient_products(samples: LastLayer, direction: Float[Tensor, "classes dimensions"]) -> Float[Tensor, " n"]:
     """``<direction, g_i> = (p_i - y_i)^T direction h_i``."""
-    products = (((part.inputs @ direction.mT) * part.residual).sum(dim=1) for part in samples.parts())
+    products = (((chunk.inputs @ direction.mT) * chunk.residual).sum(dim=1) for chunk in samples.chunks())
     return concat_rows(products, len(samples.label))
 
 
 def gradient_norms(samples: LastLayer) -> Float[Tensor, " n"]:
     """``|g_i| = |p_i - y_i| |h_i|``."""
-    norms = (part.residual.norm(dim=1) * part.inputs.norm(dim=1) for part in samples.parts())
+    norms = (chunk.residual.norm(dim=1) * chunk.inputs.norm(dim=1) for chunk in samples.chunks())
     return concat_rows(norms, len(samples.label))
 
 
 def gauss_newton(samples: LastLayer) -> Float[Tensor, "weights weights"]:
-    """``mean_i (diag p_i - p_i p_i^T) (x) h_i h_i^T``, dense; a class's weights stand together.
+    """``mean_i (diag p_i - p_i p_i^T) (x) h_i h_i^T``, dense, the weights of a class adjacent.
 
-    It is built block by pair of classes: no sample's gradient is ever written down.
+    It is computed one pair of classes at a time: the gradients of single samples, [n, classes x dimensions], are never
+    stored.
     """
     classes, dimensions = samples.shape
     total = samples.zeros(classes, dimensions, classes, dimensions)
-    for part in samples.parts():
+    for chunk in samples.chunks():
         for row in range(classes):
-            of_row = part.inputs * part.probs[:, row, None]
-            total[row, :, row] += of_row.mT @ part.inputs
-            for column in range(row + 1):
-                total[row, :, column] -= of_row.mT @ (part.inputs * part.probs[:, column, None])
+            weighted = chunk.inputs * chunk.probs[:, row, None]
+            total[row, :, row] += weighted.mT @ chunk.inputs
+            for column in range(row + 1):  # the matrix is symmetric: the lower half is enough
+                total[row, :, column] -= weighted.mT @ (chunk.inputs * chunk.probs[:, column, None])
     lower = total.view(classes * dimensions, -1).div_(len(samples.label)).tril_()
     return lower + lower.tril(-1).mT
 
@@ -138,16 +139,16 @@ def curvature_product(
 ) -> Float[Tensor, "classes dimensions"]:
     """``H direction = mean_i (diag p_i - p_i p_i^T) direction h_i h_i^T``, without :func:`gauss_newton`'s matrix H."""
     total = samples.zeros(*samples.shape)
-    for part in samples.parts():
-        weighed = part.probs * (part.inputs @ direction.mT)
-        total += (weighed - part.probs * weighed.sum(dim=1, keepdim=True)).mT @ part.inputs
+    for chunk in samples.chunks():
+        weighted = chunk.probs * (chunk.inputs @ direction.mT)
+        total += (weighted - chunk.probs * weighted.sum(dim=1, keepdim=True)).mT @ chunk.inputs
     return total / len(samples.label)
 
 
 def solve_exact(
     samples: LastLayer, target: Float[Tensor, "classes dimensions"], damping: float
 ) -> Float[Tensor, "classes dimensions"]:
-    """``(H + damping I)^-1 target`` with the dense :func:`gauss_newton` matrix H, by Cholesky's factors in float64.
+    """``(H + damping I)^-1 target`` with the dense :func:`gauss_newton` matrix H, by Cholesky factorization in float64.
 
     Raises:
         InputError: the damped matrix is not positive definite in float64.
@@ -156,7 +157,7 @@ def solve_exact(
     curvature.diagonal().add_(damping)
     factor, failed = torch.linalg.cholesky_ex(curvature)
     if failed.any():
-        raise _too_little(damping)
+        raise _too_little_damping(damping)
     return torch.cholesky_solve(target.reshape(-1, 1), factor).view_as(target)
 
 
@@ -184,12 +185,12 @@ class KroneckerInverse:
 
     @classmethod
     def of(cls, samples: LastLayer, damping: float) -> "KroneckerInverse":
-        """That of some samples, in two passes over them."""
+        """The inverse for these samples, in two passes over them."""
         of_classes, of_inputs = _kronecker_basis(samples)
         diagonal = samples.zeros(*samples.shape)
-        for part in samples.parts():
-            variance = part.probs @ of_classes.square() - (part.probs @ of_classes).square()
-            diagonal += variance.clamp(min=0).mT @ (part.inputs @ of_inputs).square()
+        for chunk in samples.chunks():
+            variance = chunk.probs @ of_classes.square() - (chunk.probs @ of_classes).square()
+            diagonal += variance.clamp(min=0).mT @ (chunk.inputs @ of_inputs).square()
         return cls(of_classes, of_inputs, diagonal / len(samples.label) + damping)
 
     def __call__(self, target: Float[Tensor, "classes dimensions"]) -> Float[Tensor, "classes dimensions"]:
@@ -204,18 +205,18 @@ def solve_kronecker(
 ) -> Float[Tensor, "classes dimensions"]:
     """``(H + damping I)^-1 target`` by :class:`KroneckerInverse`, then refined with H itself.
 
-    The refinement is by conjugate gradients, preconditioned by the Kronecker-factored inverse. It needs one
-    :func:`curvature_product` a step, and one to begin with.
+    The refinement is by conjugate gradients, preconditioned by the Kronecker-factored inverse. It takes one
+    :func:`curvature_product` a step, and one at the start.
 
     Args:
-        samples: that H is the mean over.
+        samples: H is the mean over these.
         target: what the inverse is applied to.
-        damping: above 0.
-        steps: of conjugate gradients at most; 0 leaves the Kronecker-factored solution as it is. They end once the
-            residual has fallen to ``ENOUGH`` of the target's norm.
+        damping: added to the diagonal of H, above 0.
+        steps: of conjugate gradients at most; 0 returns the Kronecker-factored solution. They end once the residual is
+            at most ``TOLERANCE`` of the target's norm.
 
     Raises:
-        InputError: the damped matrix is not positive definite in float64, as far as the steps have seen it.
+        InputError: a step shows that the damped matrix is not positive definite in float64.
 
     Hestenes and Stiefel, "Methods of Conjugate Gradients for Solving Linear Systems", 1952.
     """
@@ -235,33 +236,33 @@ def _refined(
     residual = target - curvature_product(samples, solution) - damping * solution
     direction, gain = torch.zeros_like(target), target.new_tensor(torch.inf)
     for _ in range(steps):
-        if residual.norm() <= ENOUGH * target.norm():
+        if residual.norm() <= TOLERANCE * target.norm():
             break
-        ahead = inverse(residual)
-        before, gain = gain, (residual * ahead).sum()
-        direction = ahead + gain / before * direction
+        preconditioned = inverse(residual)
+        previous, gain = gain, (residual * preconditioned).sum()
+        direction = preconditioned + gain / previous * direction
         change = curvature_product(samples, direction) + damping * direction
-        bend = (direction * change).sum()
-        if not 0 < bend < torch.inf:
-            raise _too_little(damping)
-        solution = solution + gain / bend * direction
-        residual = residual - gain / bend * change
+        curvature = (direction * change).sum()
+        if not 0 < curvature < torch.inf:
+            raise _too_little_damping(damping)
+        solution = solution + gain / curvature * direction
+        residual = residual - gain / curvature * change
     _warn_if_rough(float(residual.norm() / target.norm()), steps)
     return solution
 
 
 def _warn_if_rough(residual: float, steps: int) -> None:
-    """Scores far from the curvature's inverse would rank samples wrongly, and nobody would notice."""
-    if residual > ROUGH:
+    """Warn that the scores are far from those of the exact inverse: they may rank samples wrongly."""
+    if residual > WARN_ABOVE:
         warnings.warn(
             f"influence: after {steps} steps the residual is {residual:.2g} of the target's norm, so the scores are "
-            "rough: give the selection more steps (select.steps), or more damping",
+            "rough: raise selection.steps or selection.damping",
             stacklevel=2,
         )
 
 
-def _too_little(damping: float) -> InputError:
-    return InputError(f"damping = {damping}: too small for these features, the curvature cannot be inverted")
+def _too_little_damping(damping: float) -> InputError:
+    return InputError(f"damping = {damping}: too small for these features, the curvature cannot be inverted: raise it")
 
 
 def _kronecker_basis(
@@ -270,7 +271,7 @@ def _kronecker_basis(
     """Eigenvectors, in columns, of the mean curvature in the logits and of the mean square of the inputs."""
     classes, dimensions = samples.shape
     of_classes, of_inputs = samples.zeros(classes, classes), samples.zeros(dimensions, dimensions)
-    for part in samples.parts():
-        of_classes += part.probs.sum(dim=0).diag() - part.probs.mT @ part.probs
-        of_inputs += part.inputs.mT @ part.inputs
+    for chunk in samples.chunks():
+        of_classes += chunk.probs.sum(dim=0).diag() - chunk.probs.mT @ chunk.probs
+        of_inputs += chunk.inputs.mT @ chunk.inputs
     return torch.linalg.eigh(of_classes)[1], torch.linalg.eigh(of_inputs)[1]

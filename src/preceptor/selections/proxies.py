@@ -1,4 +1,4 @@
-"""Scores that need no gradient: the teacher's error on a sample, and chance, the control of every other score."""
+"""Selections whose score needs no gradient: the teacher's error on a sample, and a random control."""
 
 import torch
 from jaxtyping import Float, Int
@@ -13,22 +13,22 @@ from preceptor.selections.ranked import RankedSelection
 
 @register("selection", "el2n", paper="Paul, Ganguli, Dziugaite, 2021, arXiv:2107.07075 (EL2N), of the teacher")
 class EL2N(RankedSelection):
-    """Teach the samples on which the teacher errs most (EL2N).
+    """Distill the samples on which the teacher errs most (EL2N).
 
     ``score_i = |p_i - y_i|``, from 0 to sqrt 2. The larger it is, the more its authors expect training to gain from the
-    sample, and that direction is kept here; ``lowest`` teaches those the teacher finds easy.
+    sample, and that is the direction here; ``ascending`` selects the samples that the teacher finds easy.
     """
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """The length of the error vector."""
+        """Norm of the error vector."""
         return _error_length(selection_data.teacher.train.logits, selection_data.label)
 
 
 @register("selection", "teacher_loss", paper="control: the teacher's cross-entropy, which needs no gradient")
 class TeacherLoss(RankedSelection):
-    """Teach the samples on which the teacher has the smallest loss.
+    """Distill the samples on which the teacher has the smallest loss.
 
-    ``score_i = -CE(t_i, y_i)``: the surer the teacher is of the truth, the sooner it is heard.
+    ``score_i = -CE(t_i, y_i)``: the surer the teacher is of the label, the sooner the sample is selected.
     """
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
@@ -38,10 +38,10 @@ class TeacherLoss(RankedSelection):
 
 @register("selection", "correctness", paper="control: whether the teacher is right")
 class Correctness(RankedSelection):
-    """Teach the samples the teacher gets right first.
+    """Distill the samples that the teacher gets right first.
 
-    ``score_i`` is 1 where the teacher predicts the label, else 0. Among equals the smaller position is taught, so
-    that in a training set sorted by class it favors the first classes.
+    ``score_i`` is 1 where the teacher predicts the label, else 0. Among equal scores the smaller index comes first, so
+    in a training set sorted by class it favors the first classes.
     """
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
@@ -52,9 +52,9 @@ class Correctness(RankedSelection):
 
 @register("selection", "random", paper="control: what any choice of as many samples would do")
 class Random(RankedSelection):
-    """Teach samples drawn by chance: any score must beat this one at the same ``keep``.
+    """Distill samples drawn at random: any score must beat this one at the same ``keep``.
 
-    The draw depends on the evidence's seed and on how many samples have a label, on nothing else, and is the same on
+    The draw depends only on the seed of the selection data and on the number of labeled samples; it is the same on
     every device.
     """
 

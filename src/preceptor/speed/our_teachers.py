@@ -91,5 +91,5 @@ def filled_bank(bench: Bench, folder: Path) -> LogitCache:
     for some in bench.material.positions[: case.images].split(_SAMPLES_AT_A_TIME):
         index = some.repeat_interleave(RULE.count)
         unseen = train.images[:1].expand(len(index), -1, -1, -1)
-        cache.learn(unseen, index, views.repeat(len(some)))
+        cache.query_and_store(unseen, index, views.repeat(len(some)))
     return cache

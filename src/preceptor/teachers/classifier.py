@@ -1,4 +1,4 @@
-"""A classifier of scikit-learn, or anything like one, as teacher."""
+"""A classifier of scikit-learn, or one with its interface, as teacher."""
 
 from typing import Any, Protocol
 
@@ -22,24 +22,24 @@ class ProbabilisticClassifier(Protocol):
 
 
 class ClassifierTeacher:
-    """A fitted classifier whose probabilities teach; its logits are their logarithms.
+    """A fitted classifier as teacher; its logits are the logarithms of its probabilities.
 
     It is shown each view as one row: pixels scaled to [0, 1] in float64, channel by channel, row by row, which is
     ``images.reshape(len(images), -1) / 255`` in NumPy. Fit it on the same.
 
-    It is handed over in Python only. The files that scikit-learn's users keep (pickle, joblib) run code when they are
-    opened, so Preceptor opens none: load a file you trust yourself, or save ``predict_proba`` with ``numpy.save`` and
-    use ``FileTeacher``.
+    It is passed in Python only. The files of scikit-learn (pickle, joblib) run code when they are opened, so Preceptor
+    opens none: load a file that you trust yourself, or save ``predict_proba`` with ``numpy.save`` and use
+    ``FileTeacher``.
 
     Args:
         classifier: has ``predict_proba`` and ``classes_``; a pipeline will do.
 
     Attributes:
-        classes: how many classes it knows.
+        classes: number of classes.
 
     Raises:
         InputError: it gives no probabilities, is not fitted, or its classes are not 0 to C - 1. In another order they
-            are put right.
+            are sorted.
     """
 
     def __init__(self, classifier: ProbabilisticClassifier) -> None:
@@ -50,7 +50,7 @@ class ClassifierTeacher:
                 "use a classifier that has it, or wrap this one in sklearn.calibration.CalibratedClassifierCV"
             )
         self._classifier = classifier
-        self._order = _places(self._name, getattr(classifier, "classes_", None))
+        self._order = _columns(self._name, getattr(classifier, "classes_", None))
         self.classes = len(self._order)
 
     def outputs(
@@ -64,31 +64,31 @@ class ClassifierTeacher:
         Raises:
             InputError: images of another size than it was fitted on, or probabilities that are none.
         """
-        given = self._probabilities(images.flatten(1).cpu().numpy() / 255)
-        check_rows(given, "probabilities", lambda row: f"teacher {self._name}: training image {int(index[row])}")
-        return TeacherOutput(as_logits(given[:, self._order], "probabilities").to(images.device))
+        probs = self._probabilities(images.flatten(1).cpu().numpy() / 255)
+        check_rows(probs, "probabilities", lambda row: f"teacher {self._name}: training image {int(index[row])}")
+        return TeacherOutput(as_logits(probs[:, self._order], "probabilities").to(images.device))
 
     def _probabilities(self, pixels: Float[ndarray, "batch pixels"]) -> Shaped[ndarray, "batch classes"]:
         try:
-            given = np.asarray(self._classifier.predict_proba(pixels))
+            probs = np.asarray(self._classifier.predict_proba(pixels))
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"teacher {self._name}: cannot take images of {pixels.shape[1]} values in [0, 1] ({reason}): "
                 "fit it on images / 255, one flattened image a row"
             ) from error
-        if given.shape != (len(pixels), self.classes):
+        if probs.shape != (len(pixels), self.classes):
             raise InputError(
-                f"teacher {self._name}: predict_proba gave an array of shape {given.shape} for {len(pixels)} images "
+                f"teacher {self._name}: predict_proba gave an array of shape {probs.shape} for {len(pixels)} images "
                 f"and {self.classes} classes: expected one row an image and one column a class"
             )
-        return given
+        return probs
 
 
-def _places(name: str, classes: Any) -> Int[ndarray, " classes"]:
-    """In which column of ``predict_proba`` each of the classes 0 to C - 1 stands."""
+def _columns(name: str, classes: Any) -> Int[ndarray, " classes"]:
+    """For each of the classes 0 to C - 1 its column in ``predict_proba``."""
     if classes is None:
-        raise InputError(f"teacher {name}: no classes_: fit it before it teaches")
+        raise InputError(f"teacher {name}: no classes_: fit it first")
     labels = np.asarray(classes)
     if labels.ndim != 1 or labels.dtype.kind not in "iuf" or not np.array_equal(np.sort(labels), range(len(labels))):
         raise InputError(

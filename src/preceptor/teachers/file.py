@@ -8,44 +8,45 @@ from jaxtyping import Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from preceptor.data.arrays import unreadable
+from preceptor.data.arrays import not_readable
 from preceptor.errors import InputError
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.parquet import Table, read_parquet
-from preceptor.teachers.rows import OutputKind, as_logits, check_rows, check_says
+from preceptor.teachers.rows import OutputKind, as_logits, check_output_kind, check_rows
 
 _CHUNK = 8192
 
 
 class FileTeacher:
-    """One word an image from a file, whichever view of the image the student is shown.
+    """One row an image from a file, whichever view of the image the student is shown.
 
     That is not consistent with augmentation: the teacher never saw the crop or the flip that the student learns from,
-    which costs accuracy where views differ much (Beyer et al. 2022, arXiv:2106.05237, section 3.1). A live teacher or a
+    which costs accuracy where views differ much (Beyer et al. 2022, arXiv:2106.05237, section 3.1). A network or a
     cache has no such flaw; with a file, training without augmentation is the consistent choice.
 
     Args:
         path: ``.npy``, real numbers of shape [images, classes], or ``.parquet`` (extra ``parquet``), a column a class
             by the name or the number of the class, and optionally a column ``index``, the position of the row's image.
-            A ``.npy`` file is mapped into memory, not read: leave it alone while it is in use.
-        says: whether the numbers are "logits" or "probabilities".
-        images: how many images the training set has, held-out ones among them.
+            A ``.npy`` file is mapped into memory, not read: do not change it while it is in use.
+        output_kind: whether the numbers are "logits" or "probabilities".
+        images: size of the training set, held-out images included.
         class_names: of the data set, in order.
 
     Attributes:
-        classes: how many classes it knows.
+        classes: number of classes.
 
     Raises:
         InputError: the file cannot be read, or its rows, classes or numbers do not fit: file and row are named.
         MachineError: a Parquet file, and pyarrow is not installed.
     """
 
-    def __init__(self, path: Path, *, says: OutputKind, images: int, class_names: Sequence[str]) -> None:
-        check_says(says)
-        self.path, self.says, self.classes = path, says, len(class_names)
+    def __init__(self, path: Path, *, output_kind: OutputKind, images: int, class_names: Sequence[str]) -> None:
+        check_output_kind(output_kind)
+        self.path, self.output_kind, self.classes = path, output_kind, len(class_names)
         self._rows, self._row_of = _read(path, images, class_names)
         for start in range(0, images, _CHUNK):
-            self._check(start)
+            rows = self._rows[start : start + _CHUNK]
+            check_rows(rows, output_kind, lambda row: f"{path}: row {start + row}")  # noqa: B023 - called at once
 
     def outputs(
         self,
@@ -54,11 +55,7 @@ class FileTeacher:
         view: Int[Tensor, " batch"],
     ) -> TeacherOutput:
         """Logits in float32 on the images' device, the same for every view; see ``Teacher``."""
-        return TeacherOutput(as_logits(self._rows[self._row_of[index.numpy()]], self.says).to(images.device))
-
-    def _check(self, start: int) -> None:
-        rows = self._rows[start : start + _CHUNK]
-        check_rows(rows, self.says, lambda row: f"{self.path}: row {start + row}")
+        return TeacherOutput(as_logits(self._rows[self._row_of[index.numpy()]], self.output_kind).to(images.device))
 
 
 def _read(path: Path, images: int, class_names: Sequence[str]) -> Table:
@@ -75,7 +72,7 @@ def _read_npy(path: Path, images: int, classes: int) -> Shaped[ndarray, "images 
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
-        raise unreadable(path, error) from error
+        raise not_readable(path, error) from error
     if not isinstance(rows, ndarray):
         raise InputError(f"{path}: an archive of several arrays: expected one array saved by numpy.save")
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":

@@ -1,4 +1,4 @@
-"""Whether a teacher's classes stand in another order than the labels: the permutation that would suit it best."""
+"""Detection of a teacher whose classes are in another order than the labels, by the best permutation."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ class LabelOrder:
 
 
 def convincing(classes: int) -> float:
-    """The accuracy that no order of the classes gives a network that knows nothing: 0.5 of up to 20 classes, less of
+    """The accuracy that no order of the classes gives an untrained network: 0.5 of up to 20 classes, less of
     more (10 times chance), but at least 0.2."""
     return min(0.5, max(0.2, 10 / classes))
 

@@ -1,4 +1,4 @@
-"""An ONNX file as teacher, through ONNX Runtime (extra ``onnx``), imported when one is asked for."""
+"""An ONNX file as teacher, through ONNX Runtime (extra ``onnx``), imported when it is needed."""
 
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -14,7 +14,7 @@ from preceptor.data import Normalization
 from preceptor.errors import InputError, first_line
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.onnx_runtime import cpu_session, package
-from preceptor.teachers.rows import OutputKind, as_logits, check_rows, check_says
+from preceptor.teachers.rows import OutputKind, as_logits, check_output_kind, check_rows
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -23,26 +23,26 @@ _TYPES = {
     "tensor(double)": np.float64,
 }
 _TRIED = 2
-"""Images in a trial: with one, a graph that takes a single image whatever its signature says would pass."""
+"""Images in a trial: a graph that takes a single image, against its own signature, would pass with one."""
 
 
 class OnnxTeacher:
     """A classifier in an ONNX file, run on the CPU with as many threads as torch has when it is opened.
 
     The graph has one input, images [batch, channels, height, width] in floating point or uint8, and an output
-    [batch, classes]. A graph with a fixed batch is given that many at a time, black images making up the last ones.
+    [batch, classes]. A graph with a fixed batch gets that many at a time, black images making up the last batch.
 
     Args:
         path: of the file; weights kept beside it are found.
-        says: whether its output is "logits" or "probabilities"; nothing is guessed.
+        output_kind: whether its output is "logits" or "probabilities"; never guessed.
         image_shape: channels, height and width of the images it will be shown.
-        normalize: what its images go through first. A graph that takes uint8 is given pixels of 0 to 255 as they are,
+        normalize: what its images go through first. A graph that takes uint8 gets pixels of 0 to 255 as they are,
             and must have none.
-        otherwise: what they go through where ``normalize`` is None and the graph takes floating point.
-        output: which output to listen to, by name; None takes the only one.
+        default_normalize: what they go through where ``normalize`` is None and the graph takes floating point.
+        output: name of the output to use; None takes the only one.
 
     Attributes:
-        classes: how many classes it has, found in a trial on black images.
+        classes: number of classes, from a trial on black images.
         normalize: what its images go through; None for pixels as they are.
 
     Raises:
@@ -54,20 +54,20 @@ class OnnxTeacher:
         self,
         path: Path,
         *,
-        says: OutputKind,
+        output_kind: OutputKind,
         image_shape: tuple[int, int, int],
         normalize: Normalization | None = None,
-        otherwise: Normalization | None = None,
+        default_normalize: Normalization | None = None,
         output: str | None = None,
     ) -> None:
-        check_says(says)
-        self.path, self.says = path, says
+        check_output_kind(output_kind)
+        self.path, self.output_kind = path, output_kind
         self._session = _open(path)
         inputs, outputs = _signature(path, self._session)
         self._input = _image_input(path, inputs, image_shape)
         self._output = _class_output(path, outputs, output)
         takes_pixels = self._input.type == "tensor(uint8)"
-        self.normalize = normalize if normalize is not None or takes_pixels else otherwise
+        self.normalize = normalize if normalize is not None or takes_pixels else default_normalize
         _check_normalization(path, self._input.type, self.normalize)
         self._batch: int | None = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
         self.classes = self._try(image_shape)
@@ -82,19 +82,20 @@ class OnnxTeacher:
         """Logits in float32 on the images' device; see ``Teacher``.
 
         Raises:
-            InputError: ONNX Runtime cannot run it on these images, or what it says is not finite, or no probabilities
-                where they were guaranteed.
+            InputError: ONNX Runtime cannot run it on these images, or its outputs are not finite, or not probabilities
+                where they should be.
         """
         rows = self._rows(images)
-        check_rows(rows, self.says, lambda row: f"{self.path}: training image {int(index[row])}")
-        return TeacherOutput(as_logits(rows, self.says).to(images.device))
+        check_rows(rows, self.output_kind, lambda row: f"{self.path}: training image {int(index[row])}")
+        return TeacherOutput(as_logits(rows, self.output_kind).to(images.device))
 
     def _rows(self, images: UInt8[Tensor, "batch channels height width"]) -> Shaped[ndarray, "batch outputs"]:
-        given = images if self.normalize is None else self.normalize(images)
-        pixels = given.cpu().contiguous().numpy().astype(_TYPES[self._input.type], copy=False)
+        pixels = (images if self.normalize is None else self.normalize(images)).cpu()
+        array = pixels.contiguous().numpy().astype(_TYPES[self._input.type], copy=False)
         if self._batch is None:
-            return self._run(pixels)
-        return np.concatenate([self._run_fixed(part, self._batch) for part in _parts(pixels, self._batch)])
+            return self._run(array)
+        starts = range(0, len(array), self._batch)
+        return np.concatenate([self._run_fixed(array[at : at + self._batch], self._batch) for at in starts])
 
     def _run_fixed(
         self, pixels: Shaped[ndarray, "few channels height width"], batch: int
@@ -121,7 +122,7 @@ class OnnxTeacher:
     def _try(self, image_shape: tuple[int, int, int]) -> int:
         """The number of classes."""
         rows = self._rows(torch.zeros(_TRIED, *image_shape, dtype=torch.uint8))
-        check_rows(rows, self.says, lambda _: f"{self.path}: a black image")
+        check_rows(rows, self.output_kind, lambda _: f"{self.path}: a black image")
         classes: int = rows.shape[1]
         return classes
 
@@ -152,9 +153,9 @@ def weights_beside(path: Path) -> list[Path]:
     """
     content = path.read_bytes()
     names = set()
-    for found in _EXTERNAL.finditer(content):
-        length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(found[1]))
-        names.add(content[found.end() : found.end() + length].decode(errors="replace").split("\0")[0])
+    for match in _EXTERNAL.finditer(content):
+        length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(match[1]))
+        names.add(content[match.end() : match.end() + length].decode(errors="replace").split("\0")[0])
     for name in sorted(names):
         if _leads_out(name):
             raise InputError(
@@ -164,10 +165,10 @@ def weights_beside(path: Path) -> list[Path]:
 
 
 def _leads_out(name: str) -> bool:
-    """Whether a name is no path downwards, on whichever system."""
+    """Whether a name may lead out of the folder, on any system."""
     return any(
-        given.is_absolute() or given.drive or given.root or ".." in given.parts
-        for given in (PurePosixPath(name), PureWindowsPath(name))
+        path.is_absolute() or path.drive or path.root or ".." in path.parts
+        for path in (PurePosixPath(name), PureWindowsPath(name))
     )
 
 
@@ -183,8 +184,8 @@ def _signature(path: Path, session: Any) -> tuple[list[_Value], list[_Value]]:
     """The inputs and the outputs of a graph."""
     try:
         inputs, outputs = (
-            [_Value(one.name, one.type, one.shape) for one in given]
-            for given in (session.get_inputs(), session.get_outputs())
+            [_Value(one.name, one.type, one.shape) for one in values]
+            for values in (session.get_inputs(), session.get_outputs())
         )
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: a name in it is not UTF-8: damaged, or no ONNX model: export it again") from error
@@ -215,7 +216,7 @@ def _class_output(path: Path, outputs: list[_Value], name: str | None) -> str:
     if not names:
         raise InputError(f"{path}: no output: expected one, [batch, classes]")
     if name is None and len(names) > 1:
-        raise InputError(f"{path}: {len(names)} outputs ({', '.join(names)}): say which one holds the classes")
+        raise InputError(f"{path}: {len(names)} outputs ({', '.join(names)}): name the one that holds the classes")
     if name is not None and name not in names:
         raise InputError(f"{path}: no output {name!r}: known are {', '.join(names)}")
     chosen = outputs[names.index(name) if name else 0]
@@ -233,14 +234,8 @@ def _check_normalization(path: Path, input_type: str, normalize: Normalization |
         raise InputError(f"{path}: takes {input_type}: give the mean and deviation that it was trained with")
 
 
-def _parts(
-    pixels: Shaped[ndarray, "batch channels height width"], size: int
-) -> list[Shaped[ndarray, "few channels height width"]]:
-    return [pixels[start : start + size] for start in range(0, len(pixels), size)]
-
-
-def _described(given: Any) -> str:
-    return f"an array of shape {list(given.shape)}" if isinstance(given, ndarray) else type(given).__name__
+def _described(value: Any) -> str:
+    return f"an array of shape {list(value.shape)}" if isinstance(value, ndarray) else type(value).__name__
 
 
 def _size(shape: Any) -> str:

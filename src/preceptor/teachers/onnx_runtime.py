@@ -1,4 +1,4 @@
-"""ONNX's packages (extra ``onnx``), imported when they are needed, and a file of theirs opened on the CPU."""
+"""The packages of the extra ``onnx``, imported when they are needed, and ONNX Runtime sessions on the CPU."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +8,7 @@ from preceptor.errors import MachineError
 
 
 def package(name: str) -> Any:
-    """One of onnx, onnxscript and onnxruntime, or a module of theirs.
+    """Import onnx, onnxscript or onnxruntime, or one of their modules.
 
     Raises:
         MachineError: it is not installed, or cannot be imported.
@@ -22,18 +22,18 @@ def package(name: str) -> Any:
 
 
 def cpu_session(path: Path, threads: int) -> Any:
-    """An ONNX file in ONNX Runtime, on the CPU.
+    """A session of ONNX Runtime on the CPU for an ONNX file.
 
     Raises:
         MachineError: onnxruntime is missing.
-        Exception: as ONNX Runtime raises where it cannot open the file; its errors have no base of their own.
+        Exception: where ONNX Runtime cannot open the file; its errors have no common base class.
     """
     runtime = package("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Its threads would otherwise spin while they wait, on the cores that torch's need.
+    # Otherwise its threads spin while they wait, on the cores that torch needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what goes wrong is raised as well
-    # There is nothing to fall back to: it would try again, and print that it does.
+    options.log_severity_level = 4  # errors are raised as well
+    # There is nothing to fall back to; it would only try again, and print so.
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)

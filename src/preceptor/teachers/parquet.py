@@ -1,4 +1,4 @@
-"""Reads a table of classes from a Parquet file (extra ``parquet``), with pyarrow, imported when it is needed."""
+"""Logits or probabilities from a Parquet file (extra ``parquet``); pyarrow is imported when it is needed."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,42 +12,42 @@ from numpy import ndarray
 from preceptor.errors import InputError, MachineError
 
 INDEX = "index"
-"""The column that says which image a row is about."""
+"""Optional column: the position of the row's image."""
 
 Table = tuple[Shaped[ndarray, "images classes"], Int[ndarray, " images"]]
-"""Rows as they stand in a file, and in which of them each image is."""
+"""Rows in the order of the file, and for each image the number of its row."""
 
 
 def read_parquet(path: Path, images: int, class_names: Sequence[str]) -> Table:
     """One row an image, in the order of the file, and one column a class, in the order of the classes.
 
     Args:
-        path: of the file. Its columns bear the names of the classes, or their numbers, in any order. A column ``index``
-            tells which image each row is about; without one they are in the order of the images.
+        path: of the file. Its columns have the names of the classes, or their numbers, in any order. A column ``index``
+            holds the position of each row's image; without one, rows are in the order of the images.
         images: how many rows there must be.
         class_names: in order.
 
     Raises:
-        InputError: it cannot be read, or its rows or columns are not these.
+        InputError: it cannot be read, or has other rows or columns.
         MachineError: pyarrow is not installed, or cannot be imported.
     """
     library = _pyarrow_parquet()
     try:
         with library.ParquetFile(path) as file:
-            columns, placed = _columns(path, file.schema_arrow.names, class_names)
+            columns, has_index = _columns(path, file.schema_arrow.names, class_names)
             _check_count(path, file.metadata.num_rows, images)
             _check_types(path, file.schema_arrow)
             table = file.read()
-            _check_count(path, table.num_rows, images)  # the file's own word may be another
+            _check_count(path, table.num_rows, images)  # its own metadata may be wrong
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # pyarrow's own errors are of many kinds, and what it binds raises its own
+    except Exception as error:  # pyarrow raises errors of many classes, and so do the libraries below it
         raise InputError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from error
     rows = np.empty((images, len(columns)), dtype=np.float32)
     for number, name in enumerate(columns):
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is for others to refuse
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which check_rows refuses
             rows[:, number] = _numbers(path, name, table.column(name), "fiu")
-    if not placed:
+    if not has_index:
         return rows, np.arange(images)
     return rows, _row_of_each(path, _numbers(path, INDEX, table.column(INDEX), "iu"))
 
@@ -61,19 +61,19 @@ def _pyarrow_parquet() -> Any:
         ) from error
 
 
-def _columns(path: Path, found: list[str], class_names: Sequence[str]) -> tuple[list[str], bool]:
-    """The columns of the classes in order, and whether there is one of positions."""
-    placed = found.count(INDEX) == 1 and INDEX not in class_names
-    given = [name for name in found if not (placed and name == INDEX)]
+def _columns(path: Path, columns: list[str], class_names: Sequence[str]) -> tuple[list[str], bool]:
+    """The columns of the classes in their order, and whether there is an index column."""
+    has_index = columns.count(INDEX) == 1 and INDEX not in class_names
+    of_classes = [name for name in columns if not (has_index and name == INDEX)]
     numbers = [str(number) for number in range(len(class_names))]
     for names in (list(class_names), numbers):
-        if sorted(given) == sorted(names):
-            return names, placed
-    missing = _few([name for name in class_names if name not in given])
-    unknown = _few([name for name in given if name not in class_names])
+        if sorted(of_classes) == sorted(names):
+            return names, has_index
+    missing = _few([name for name in class_names if name not in of_classes])
+    unknown = _few([name for name in of_classes if name not in class_names])
     raise InputError(
-        f"{path}: {len(given)} columns for {len(class_names)} classes (missing: {missing}; unknown: {unknown}): "
-        f"give one column a class, called as the class or by its number, and if need be {INDEX!r}"
+        f"{path}: {len(of_classes)} columns for {len(class_names)} classes (missing: {missing}; unknown: {unknown}): "
+        f"give one column a class, named as the class or by its number, and optionally {INDEX!r}"
     )
 
 
@@ -88,7 +88,7 @@ def _check_count(path: Path, rows: int, images: int) -> None:
 
 
 def _check_types(path: Path, schema: Any) -> None:
-    """Before anything is decoded: a column of another type may come to anything."""
+    """Before anything is decoded, since a column of another type may decode to anything."""
     types = import_module("pyarrow.types")
     for field in schema:
         if not (types.is_integer(field.type) or types.is_floating(field.type)):
@@ -107,7 +107,7 @@ def _numbers(path: Path, name: str, column: Any, kinds: str) -> Any:
 
 
 def _row_of_each(path: Path, index: Int[ndarray, " images"]) -> Int[ndarray, " images"]:
-    """Which row is about each image."""
+    """For each image the number of its row."""
     order = np.argsort(index, kind="stable")
     wrong = (index[order] != np.arange(len(index))).nonzero()[0]
     if len(wrong):
@@ -119,7 +119,7 @@ def _refuse_index(path: Path, index: Int[ndarray, " images"], order: Int[ndarray
     outside = ((index < 0) | (index >= len(index))).nonzero()[0]
     if len(outside):
         row = int(outside[0])
-        raise InputError(f"{path}: row {row}: index {index[row]}, allowed are 0 to {len(index) - 1}")
+        raise InputError(f"{path}: row {row}: index is {index[row]}; expected 0 to {len(index) - 1}")
     twice = int((np.diff(index[order]) == 0).argmax())
     first, second = int(order[twice]), int(order[twice + 1])
     raise InputError(f"{path}: row {second}: index {index[second]}, which row {first} has too: give each image once")

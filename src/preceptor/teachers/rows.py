@@ -1,4 +1,4 @@
-"""Rows of logits or probabilities that come from outside: checked, and turned into logits."""
+"""Checks of logits and probabilities that come from outside, and their conversion to logits."""
 
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -12,31 +12,31 @@ from torch import Tensor
 from preceptor.errors import InputError, unknown_name
 
 OutputKind = Literal["logits", "probabilities"]
-"""What the numbers of a row are. It is never guessed."""
+"""The meaning of a row's numbers. It is never guessed."""
 
 SUM_TOLERANCE = 1e-3
-"""How far the probabilities of a row may be from 1 in sum: the rounding of 1,000 classes in float16."""
+"""How far a row of probabilities may be from 1 in sum: the rounding of 1,000 classes in float16."""
 
 _SMALLEST = torch.finfo(torch.float32).tiny
 
 
-def check_says(says: str) -> None:
-    """Make sure that it is one of ``OutputKind``.
+def check_output_kind(output_kind: str) -> None:
+    """Refuse what is not one of ``OutputKind``.
 
     Raises:
-        InputError: it is not.
+        InputError: an unknown kind.
     """
-    if says not in get_args(OutputKind):
-        raise unknown_name("kind of output", says, get_args(OutputKind))
+    if output_kind not in get_args(OutputKind):
+        raise unknown_name("kind of output", output_kind, get_args(OutputKind))
 
 
-def check_rows(rows: Shaped[ndarray, "n classes"], says: OutputKind, name: Callable[[int], str]) -> None:
-    """Make sure that numbers can be a teacher's word.
+def check_rows(rows: Shaped[ndarray, "n classes"], output_kind: OutputKind, name: Callable[[int], str]) -> None:
+    """Refuse numbers that cannot be a teacher's outputs.
 
     Args:
         rows: real numbers.
-        says: what they are.
-        name: what an error calls the row at a place in ``rows``, file included.
+        output_kind: of the numbers.
+        name: how an error calls a row of ``rows``, by its number; includes the file.
 
     Raises:
         InputError: a value that is not finite in float32; a negative probability; probabilities whose sum is further
@@ -45,25 +45,25 @@ def check_rows(rows: Shaped[ndarray, "n classes"], says: OutputKind, name: Calla
     with np.errstate(over="ignore"):
         infinite = ~np.isfinite(rows.astype(np.float32))
     _refuse(infinite, rows, name, "finite numbers")
-    if says == "probabilities":
-        _refuse(rows < 0, rows, name, "probabilities, which are at least 0; if these are logits, say so")
+    if output_kind == "probabilities":
+        _refuse(rows < 0, rows, name, "probabilities, which are at least 0: if these are logits, give them as logits")
         _check_sums(rows, name)
 
 
-def as_logits(rows: Shaped[ndarray, "n classes"], says: OutputKind) -> Float[Tensor, "n classes"]:
-    """Float32 logits on the CPU, in memory of their own: those given, or the logarithms of probabilities.
+def as_logits(rows: Shaped[ndarray, "n classes"], output_kind: OutputKind) -> Float[Tensor, "n classes"]:
+    """Float32 logits on the CPU, in their own memory: a copy, or the logarithms of probabilities.
 
     A probability below the smallest normal float32 (1.2e-38) counts as that one: logits are finite.
     """
     values = torch.from_numpy(rows.astype(np.float32))
-    return values.clamp_min(_SMALLEST).log() if says == "probabilities" else values
+    return values.clamp_min(_SMALLEST).log() if output_kind == "probabilities" else values
 
 
 def _refuse(
     bad: Bool[ndarray, "n classes"], rows: Shaped[ndarray, "n classes"], name: Callable[[int], str], expected: str
 ) -> None:
     if bad.any():
-        row, column = (int(place) for place in np.argwhere(bad)[0])
+        row, column = (int(number) for number in np.argwhere(bad)[0])
         raise InputError(f"{name(row)}: {_shown(rows[row, column])} for class {column}: expected {expected}")
 
 
@@ -74,7 +74,7 @@ def _check_sums(rows: Shaped[ndarray, "n classes"], name: Callable[[int], str]) 
         row = int(bad.argmax())
         raise InputError(
             f"{name(row)}: sums to {_shown(sums[row])}: expected probabilities, which sum to 1 within "
-            f"{SUM_TOLERANCE:g}; if these are logits, say so"
+            f"{SUM_TOLERANCE:g}: if these are logits, give them as logits"
         )
 
 

@@ -1,4 +1,4 @@
-"""Asks a teacher, once and before training, what a selection is fitted on."""
+"""Teacher outputs that a selection is fitted on, collected once before training."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,7 +17,7 @@ from preceptor.teachers.network import NetworkTeacher
 def collect_selection_data(
     teacher: Teacher,
     train: ImageSet,
-    positions: Int[Tensor, " n"],
+    index: Int[Tensor, " n"],
     held_out: Int[Tensor, " m"],
     *,
     seed: int,
@@ -25,134 +25,125 @@ def collect_selection_data(
     history: Sequence[tuple[float, NetworkTeacher]] = (),
     view: int = 0,
 ) -> SelectionData:
-    """What the teacher makes of the training and the held-out images, as they are, without augmentation.
+    """The teacher's outputs for the training and the held-out images, as they are, without augmentation.
 
-    What it holds is what it returns, and some hundred images besides: in float32, a number a class and, with features,
-    one a dimension, for each sample and each moment of the history.
+    Memory is that of the result and of some hundred images: in float32, a number a class and, with features, one a
+    dimension, for each sample and each snapshot of the history.
 
     Args:
         teacher: as it teaches.
         train: all training images and labels, on the teacher's device.
-        positions: of the samples the teacher may teach.
-        held_out: of samples nobody is trained on; may be empty.
-        seed: of whatever the selection draws.
-        features: whether to keep what the last linear layer is given, which a live network alone can tell.
-        history: moments of the teacher's training, oldest first, each with its learning rate; the last is the teacher
+        index: positions of the samples that the teacher may teach.
+        held_out: positions of samples that are not trained on; may be empty.
+        seed: of the selection's random draws.
+        features: whether to keep the inputs of the last linear layer, which only a network has.
+        history: snapshots of the teacher's training, oldest first, each with its learning rate; the last is the teacher
             itself. Empty is the teacher alone, with a learning rate of 1.
-        view: the number of the view that leaves images as they are (``CropFlip.identity``), for a signal that asks.
+        view: number of the identity view (``CropFlip.identity``).
 
     Raises:
-        InputError: features are asked for and the teacher is no live network, or does not end in a linear layer.
+        InputError: features of a teacher that is no network, or does not end in a linear layer.
     """
-    live = _looked_into(teacher) if features else None
-    moments: Sequence[tuple[float, Teacher]] = history or [(1.0, teacher)]
-    index, of_held_out = (where.to(train.labels.device) for where in (positions, held_out))
+    snapshots: Sequence[tuple[float, Teacher]] = history or [(1.0, teacher)]
+    on_device, held_out_on_device = (where.to(train.labels.device) for where in (index, held_out))
 
-    def made_of(network: Teacher, places: Tensor) -> ModelOutputs:
+    def collect(snapshot: Teacher, where: Tensor) -> ModelOutputs:
         if features:
-            return outputs(_looked_into(network), train.images, places)
-        return said_of(network, train.images, places, view)
+            return outputs_with_features(_as_network(snapshot), train.images, where)
+        return outputs(snapshot, train.images, where, view)
 
     return SelectionData(
-        index=index,
-        label=train.labels[index].long(),
-        held_out_label=train.labels[of_held_out].long() if len(held_out) else None,
+        index=on_device,
+        label=train.labels[on_device].long(),
+        held_out_label=train.labels[held_out_on_device].long() if len(held_out) else None,
         checkpoints=tuple(
-            TeacherSnapshot(
-                rate,
-                made_of(network, positions),
-                made_of(network, held_out) if len(held_out) else None,
-            )
-            for rate, network in moments
+            TeacherSnapshot(rate, collect(snapshot, index), collect(snapshot, held_out) if len(held_out) else None)
+            for rate, snapshot in snapshots
         ),
-        has_bias=live is not None and last_linear_layer(live, train.images[:2]).bias is not None,
+        has_bias=features and last_linear_layer(_as_network(teacher), train.images[:2]).bias is not None,
         size=len(train),
         seed=seed,
     )
 
 
-def _looked_into(teacher: Teacher) -> NetworkTeacher:
+def _as_network(teacher: Teacher) -> NetworkTeacher:
     if not isinstance(teacher, NetworkTeacher):
         raise InputError(
-            f"a selection by last-layer gradients looks inside the teacher, which {type(teacher).__name__} does not "
-            "show: give a network, or select by el2n, teacher_loss, correctness or random"
+            f"a selection by last-layer gradients needs the layers of the teacher, and {type(teacher).__name__} has "
+            "none: give a network, or select by el2n, teacher_loss, correctness or random"
         )
     return teacher
 
 
-def said_of(
+def outputs(
     teacher: Teacher,
     images: UInt8[Tensor, "all channels height width"],
-    positions: Int[Tensor, " n"],
+    index: Int[Tensor, " n"],
     view: int,
     batch_size: int = 512,
 ) -> ModelOutputs:
-    """Logits alone, of any signal, for the images at these positions, in one view."""
-    parts = _batches(images, positions, batch_size)
-    said = (teacher.outputs(part, where, torch.full_like(where, view)).logits for part, where in parts)
-    return ModelOutputs(concat_rows(said, len(positions)))
+    """Logits alone, of any teacher, for the images at these positions, in one view."""
+    batches = _batches(images, index, batch_size)
+    logits = (teacher.outputs(batch, where, torch.full_like(where, view)).logits for batch, where in batches)
+    return ModelOutputs(concat_rows(logits, len(index)))
 
 
-def outputs(
+def outputs_with_features(
     teacher: NetworkTeacher,
     images: UInt8[Tensor, "all channels height width"],
-    positions: Int[Tensor, " n"],
+    index: Int[Tensor, " n"],
     batch_size: int = 512,
 ) -> ModelOutputs:
-    """Logits of the images at these positions, and the inputs of the last linear layer.
+    """Logits for the images at these positions, and the inputs of the last linear layer.
 
     Raises:
         InputError: there is no such layer, or it runs more than once an image.
     """
-    layer = last_linear_layer(teacher, images[positions[:2].to(images.device)])
-    logits, inputs = Table(len(positions)), Table(len(positions))
-    kept: list[Tensor] = []
+    layer = last_linear_layer(teacher, images[index[:2].to(images.device)])
+    logits, inputs = Table(len(index)), Table(len(index))
+    seen: list[Tensor] = []
 
-    def keep(_: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        # A copy: a network may go on to write over what it handed its head.
-        kept.append((given[0] if given else named["input"]).detach().float().clone())
+    def keep(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        # A copy, since a network may go on to overwrite what it passed to its head.
+        seen.append((args[0] if args else kwargs["input"]).detach().float().clone())
 
     hook = layer.register_forward_pre_hook(keep, with_kwargs=True)
     try:
-        for part, _ in _batches(images, positions, batch_size):
-            kept.clear()
-            logits.add(teacher(part))
-            _check_once(teacher, kept, len(part))
-            inputs.add(kept[0])
+        for batch, _ in _batches(images, index, batch_size):
+            seen.clear()
+            logits.add(teacher(batch))
+            if [len(one) for one in seen] != [len(batch)]:
+                raise InputError(
+                    f"the teacher ({type(teacher.network).__name__}) runs its last linear layer more than once an "
+                    "image: the inputs of its logits are unknown; select by el2n, teacher_loss, correctness or random"
+                )
+            inputs.add(seen[0])
     finally:
         hook.remove()
     return ModelOutputs(logits.rows, inputs.rows)
 
 
-def _batches(images: Tensor, positions: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images at some positions, and these positions on the CPU; once, without any, where there are none."""
-    for where in positions.cpu().split(batch_size):
+def _batches(images: Tensor, index: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and their positions on the CPU; one empty batch where there are none."""
+    for where in index.cpu().split(batch_size):
         yield images[where.to(images.device)], where
 
 
-def _check_once(teacher: NetworkTeacher, inputs: Sequence[Tensor], images: int) -> None:
-    if [len(given) for given in inputs] != [images]:
-        raise InputError(
-            f"the teacher ({type(teacher.network).__name__}) runs its last linear layer more than once an image: what "
-            "its logits are made from cannot be told; select by el2n, teacher_loss, correctness or random"
-        )
-
-
 def last_linear_layer(teacher: NetworkTeacher, images: UInt8[Tensor, "n channels height width"]) -> nn.Linear:
-    """The linear layer whose output the logits are, whatever it is called in the network.
+    """The linear layer whose output the logits are, whatever its name.
 
     Raises:
         InputError: there is none.
     """
-    made: list[tuple[nn.Linear, Tensor]] = []
+    calls: list[tuple[nn.Linear, Tensor]] = []
     layers = [layer for layer in teacher.network.modules() if isinstance(layer, nn.Linear)]
-    hooks = [layer.register_forward_hook(lambda layer, _, out: made.append((layer, out))) for layer in layers]
+    hooks = [layer.register_forward_hook(lambda layer, _, out: calls.append((layer, out))) for layer in layers]
     try:
         logits = teacher(images)
     finally:
         for hook in hooks:
             hook.remove()
-    for layer, out in reversed(made):
+    for layer, out in reversed(calls):
         if out.dim() == 2 and torch.equal(out[:, : teacher.classes].float(), logits):
             return layer
     raise InputError(

@@ -1,4 +1,4 @@
-"""Temperatures: how softly the teacher speaks."""
+"""Temperatures of the softmax: one for all samples, or one per sample."""
 
 from preceptor.temperatures.cwsm import CWSM, cwsm_weight
 from preceptor.temperatures.dynamic import dynamic_temperature

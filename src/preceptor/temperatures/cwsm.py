@@ -1,4 +1,4 @@
-"""CWSM: a sample is confusing where the student is not confident."""
+"""CWSM: a temperature per sample, lower where the student is not confident."""
 
 from dataclasses import dataclass
 
@@ -22,14 +22,14 @@ def cwsm_weight(student_logits: Float[Tensor, "batch classes"], eps: float = 1e-
 @register("temperature", "cwsm", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Dynamic Temperature, CWSM)")
 @dataclass(frozen=True)
 class CWSM:
-    """A lower temperature where the student is not confident (confidence weighted by student max).
+    """A temperature per sample, lower where the student is not confident (confidence weighted by student max).
 
     Args:
-        temperature: T_0, which the batch averages to before the clamp. Default 4, as for ``fixed``.
-        beta: how far a weight moves it. Default 1 (TextBrewer's example; the paper's value is not known).
+        temperature: T_0, the mean over the batch before the clamp. Default 4, as for ``fixed``.
+        beta: change of the temperature per unit of weight. Default 1 (TextBrewer's example; the paper's is not known).
         normalize: "none" or "sum"; see :func:`dynamic_temperature`. Raw weights reach the number of classes, so one
-            unsure sample among confident ones is clamped.
-        minimum: no temperature goes below it. Default 1 (this project's addition).
+            unsure sample among confident ones is clamped. Default "none".
+        minimum: lower limit of the temperature. Default 1 (this project's addition).
         eps: added to the student's confidence. Default 1e-3 (TextBrewer).
     """
 
@@ -42,7 +42,7 @@ class CWSM:
     def __post_init__(self) -> None:
         check_dynamic("cwsm", self.temperature, self.beta, self.minimum)
         if not 0 <= self.eps < float("inf"):
-            raise InputError(f"cwsm: eps = {self.eps}: must be 0 or more, and finite")
+            raise InputError(f"cwsm: eps = {self.eps}: expected a finite number, 0 or more")
 
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
         """Apply :func:`cwsm_weight`, then :func:`dynamic_temperature`."""

@@ -1,4 +1,4 @@
-"""The rule both dynamic temperatures share: the more confusing a sample, the sharper the teacher speaks about it."""
+"""The formula that the dynamic temperatures share: the more confusing a sample, the lower its temperature."""
 
 from typing import Literal
 
@@ -18,40 +18,46 @@ def dynamic_temperature(
     beta: float,
     normalize: Normalize = "none",
     minimum: float = 1.0,
-    asked: Bool[Tensor, " batch"] | None = None,
+    queried: Bool[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, " batch"]:
     """``T_x = T_0 + (mean(w) - w_x) beta``, at least ``minimum``.
 
-    The batch mean is T_0 before the clamp: softness is redistributed, not changed on average. With weights normalized
-    by their sum, T stays in ``[T_0 - beta (1 - 1/N), T_0 + beta / N]``; raw ones can ask for temperatures below zero.
+    The batch mean is T_0 before the clamp. With weights normalized by their sum, T stays in
+    ``[T_0 - beta (1 - 1/N), T_0 + beta / N]``; raw weights can lead below zero, which the clamp prevents.
+
+    A temperature that equals ``minimum`` was raised to it: one that would be equal without the clamp is returned a
+    rounding step above it, so that the audit can tell the two apart.
 
     Args:
         weight: how confusing each sample is, 0 or more.
         temperature: T_0.
-        beta: how far a weight moves it.
+        beta: change of the temperature per unit of weight.
         normalize: "none" or "sum" (over the batch); which one the paper uses is not known.
-        minimum: the clamp (this project's addition).
-        asked: the samples the teacher is listened to on, over which sum and mean go; None is all of them.
+        minimum: lower limit of the temperature, above 0 (this project's addition).
+        queried: the samples on which the teacher is queried; sum and mean are over these. None is all of them.
 
     Wen, Lai and Qian, arXiv:1911.07471 (Dynamic Temperature Distillation), as published in TextBrewer.
     """
-    if asked is not None:
-        weight = torch.where(asked, weight, 0)
+    if queried is not None:
+        weight = torch.where(queried, weight, 0)
     if normalize == "sum":
         weight = weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-    mean = weight.mean() if asked is None else weight.sum() / asked.sum().clamp(min=1)
-    return (temperature + (mean - weight) * beta).clamp(min=minimum)
+    mean = weight.mean() if queried is None else weight.sum() / queried.sum().clamp(min=1)
+    unclamped = temperature + (mean - weight) * beta
+    just_above = minimum * (1 + 2 * torch.finfo(weight.dtype).eps)  # 2 eps: survives the rounding to the weight's type
+    return torch.where(unclamped < minimum, minimum, unclamped.clamp(min=just_above))
 
 
 def check_dynamic(name: str, temperature: float, beta: float, minimum: float) -> None:
-    """Refuse settings that cannot give a temperature.
+    """Check the settings of a dynamic temperature.
 
     Raises:
-        InputError: a minimum that is not above 0, a temperature below it, or a value that is not finite.
+        InputError: ``minimum`` is not above 0, ``temperature`` is below it, ``beta`` is negative, or a value is not
+            finite.
     """
     if not 0 < minimum <= temperature < float("inf"):
         raise InputError(
-            f"{name}: temperature = {temperature}, minimum = {minimum}: needs 0 < minimum <= temperature, both finite"
+            f"{name}: temperature = {temperature}, minimum = {minimum}: expected 0 < minimum <= temperature < inf"
         )
     if not 0 <= beta < float("inf"):
         raise InputError(f"{name}: beta = {beta}: must be 0 (a fixed temperature) or more, and finite")

@@ -20,7 +20,7 @@ class Fixed:
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
-            raise InputError(f"fixed: temperature = {self.temperature}: must be above 0 and finite (4 is usual)")
+            raise InputError(f"fixed: temperature = {self.temperature}: expected a finite number above 0 (4 is usual)")
 
     def __call__(self, context: BatchContext) -> float:
         """The temperature, whatever the batch."""

@@ -1,4 +1,4 @@
-"""FLSW: a sample is confusing where the student's logits point another way than the teacher's."""
+"""FLSW: a temperature per sample, lower where student and teacher logits differ in direction."""
 
 from dataclasses import dataclass
 
@@ -19,8 +19,9 @@ def flsw_weight(
 ) -> Float[Tensor, " batch"]:
     """``w = (1 - cos(z, t))^gamma``, from 0 to 2^gamma; ``eps`` is added to each norm.
 
-    Blind to a positive factor on either row (but for eps), not to an added constant. Wen, Lai and Qian,
-    arXiv:1911.07471 (focal-loss style weights), as published in TextBrewer.
+    A positive factor on either row changes nothing (but for eps); an added constant does.
+
+    Wen, Lai and Qian, arXiv:1911.07471 (focal-loss style weights), as published in TextBrewer.
     """
     student = student_logits / (student_logits.norm(dim=1, keepdim=True) + eps)
     teacher = teacher_logits / (teacher_logits.norm(dim=1, keepdim=True) + eps)
@@ -31,14 +32,14 @@ def flsw_weight(
 @register("temperature", "flsw", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Dynamic Temperature, FLSW)")
 @dataclass(frozen=True)
 class FLSW:
-    """A lower temperature where student and teacher logits point different ways (focal-loss style weights).
+    """A temperature per sample, lower where student and teacher logits differ in direction (focal-loss style weights).
 
     Args:
-        temperature: T_0, which the batch averages to before the clamp. Default 4, as for ``fixed``.
-        beta: how far a weight moves it. Default 1 (TextBrewer's example; the paper's value is not known).
+        temperature: T_0, the mean over the batch before the clamp. Default 4, as for ``fixed``.
+        beta: change of the temperature per unit of weight. Default 1 (TextBrewer's example; the paper's is not known).
         gamma: power of the weight, above 0. Default 2 (the same example).
-        normalize: "none" or "sum"; see :func:`dynamic_temperature`.
-        minimum: no temperature goes below it. Default 1 (this project's addition).
+        normalize: "none" (default) or "sum"; see :func:`dynamic_temperature`.
+        minimum: lower limit of the temperature. Default 1 (this project's addition).
         eps: added to each norm. Default 1e-4 (TextBrewer).
     """
 
@@ -52,7 +53,7 @@ class FLSW:
     def __post_init__(self) -> None:
         check_dynamic("flsw", self.temperature, self.beta, self.minimum)
         if not 0 < self.gamma < float("inf") or not 0 <= self.eps < float("inf"):
-            raise InputError(f"flsw: gamma = {self.gamma}, eps = {self.eps}: gamma must be above 0, eps 0 or more")
+            raise InputError(f"flsw: gamma = {self.gamma}, eps = {self.eps}: expected gamma above 0 and eps 0 or more")
 
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
         """Apply :func:`flsw_weight`, then :func:`dynamic_temperature`."""

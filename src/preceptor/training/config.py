@@ -155,7 +155,7 @@ def scale_learning_rate(optimizer: Optimizer, schedule: LRScheduler, factor: flo
     for group in optimizer.param_groups:
         group["lr"] *= factor
         group["initial_lr"] *= factor
-    for one in getattr(schedule, "_schedulers", [schedule]) + [schedule]:
+    for one in [*getattr(schedule, "_schedulers", []), schedule]:
         if hasattr(one, "base_lrs"):
             one.base_lrs = [rate * factor for rate in one.base_lrs]
 

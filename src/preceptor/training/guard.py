@@ -137,6 +137,8 @@ class NonFiniteGuard(Callback):
         student.load_state_dict(copied(before, student.device))
         if action == "skip":
             student.metrics.skipped += 1
+            if step.number % student.config.accumulate == 0:
+                student.optimizer.zero_grad()  # as the first of its group would have, which no other step does
             # A step left out must not be met again when a later one of this epoch fails.
             self._keep(student, step.number + 1)
             warnings.warn(f"step left out: {report.line()}", stacklevel=2)

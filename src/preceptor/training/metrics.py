@@ -92,7 +92,9 @@ class EpochMetrics:
         self.skipped, self.losses, self.counts = state["skipped"], dict(state["losses"]), dict(state["counts"])
 
     def mean_losses(self) -> dict[str, float]:
-        """Mean of every term, and of the total under that name; one transfer from the device."""
+        """Mean of every term, and of the total under that name; one transfer from the device. Empty before any step."""
+        if not self.losses:  # the only steps so far were left out
+            return {}
         values = torch.stack(list(self.losses.values())).tolist()
         return {name: value / self.samples for name, value in zip(self.losses, values, strict=True)}
 

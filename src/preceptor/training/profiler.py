@@ -52,6 +52,7 @@ class Profiler(Callback):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._profile: profile | None = None
+        self._recorded = 0
         self._left = 0
 
     def on_train_start(self, trainer: "Trainer") -> None:
@@ -59,7 +60,7 @@ class Profiler(Callback):
         steps = trainer.config.epochs * trainer.steps
         skipped = min(SKIPPED, max(1, steps // 3))
         recorded = max(1, min(RECORDED, steps - skipped))
-        self._left = skipped + recorded
+        self._recorded, self._left = recorded, skipped + recorded
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (trainer.device.type == "cuda")
         # torch sets up its recording during a warm-up step, the last of those skipped.
         plan = schedule(wait=skipped - 1, warmup=1, active=recorded, repeat=1)
@@ -83,16 +84,16 @@ class Profiler(Callback):
         assert self._profile is not None
         recording, self._profile = self._profile, None
         recording.stop()
+        if self._left >= self._recorded:
+            write_whole({self._folder / TABLE_FILE: b"no step was recorded: training ended too early\n"})
+            return
         sort = "self_cuda_time_total" if ProfilerActivity.CUDA in recording.activities else "self_cpu_time_total"
+        table = recording.key_averages().table(sort_by=sort, row_limit=ROWS, max_name_column_width=60)
         try:
-            table = recording.key_averages().table(sort_by=sort, row_limit=ROWS, max_name_column_width=60)
             with TemporaryDirectory() as folder:
                 trace = Path(folder) / "trace.json"
                 recording.export_chrome_trace(str(trace))
                 content = trace.read_bytes()
-        except (AssertionError, RuntimeError):  # torch's way to say that no step was recorded
-            write_whole({self._folder / TABLE_FILE: b"no step was recorded: training ended too early\n"})
-            return
         except OSError as error:
             raise MachineError(
                 f"the profiler's trace cannot be written to {gettempdir()}: {error.strerror}: set TMPDIR to another place"

@@ -218,11 +218,14 @@ class StudentTrainer:
 
     @torch.no_grad()
     def is_finite(self) -> Bool[Tensor, ""]:
-        """Whether the epoch's losses and everything trained are finite; stays on the device.
+        """Whether the epoch's losses, everything trained and accumulated gradients are finite; stays on the device.
 
         Non-finite values stay non-finite, so this check may run many steps later.
         """
         values = [*self.metrics.losses.values(), *self._trained_tensors().values()]
+        if self.config.accumulate > 1:  # else the group's last step would be blamed, and a checkpoint hold them
+            gradients = [parameter.grad for group in self.optimizer.param_groups for parameter in group["params"]]
+            values += [gradient for gradient in gradients if gradient is not None]
         return torch.nn.utils.get_total_norm(values, torch.inf).isfinite()
 
     def non_finite(self) -> list[str]:

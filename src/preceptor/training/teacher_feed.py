@@ -93,19 +93,24 @@ def _queried(losses: Sequence[DistillationLoss], size: int) -> Tensor | None:
     return None if bool(masks.all(dim=1).any()) else masks.any(dim=0)
 
 
-def teacher_with_features(teacher: Teacher | None, losses: Sequence[DistillationLoss]) -> Teacher | None:
-    """The teacher, set up to return the features that the losses compare; the teacher itself when none does.
+def check_gives_features(teacher: Teacher | None, losses: Sequence[DistillationLoss]) -> None:
+    """Refuse a feature loss with a teacher of logits alone.
 
     Raises:
-        InputError: it cannot give features.
+        InputError: the teacher cannot give features.
     """
+    compared = [name for loss in losses for name in loss.feature_losses]
+    if compared and teacher is not None and not hasattr(teacher, "with_features"):
+        raise InputError(
+            f"term {compared[0]!r} compares features, and this teacher ({type(teacher).__name__}) gives logits alone: "
+            "give a single network, without a cache"
+        )
+
+
+def teacher_with_features(teacher: Teacher | None, losses: Sequence[DistillationLoss]) -> Teacher | None:
+    """The teacher, set up to return the features that the losses compare; the teacher itself when none does."""
     layers = tuple(dict.fromkeys(layer for loss in losses for layer in loss.teacher_layers))
     if not layers or teacher is None:
         return teacher
-    if not hasattr(teacher, "with_features"):
-        raise InputError(
-            f"a feature loss compares the teacher's layer {layers[0]!r}, and this teacher ({type(teacher).__name__}) "
-            "gives logits alone: give a single network, without a cache"
-        )
-    with_features: Teacher = teacher.with_features(layers)
+    with_features: Teacher = teacher.with_features(layers)  # type: ignore[attr-defined] # checked beforehand
     return with_features

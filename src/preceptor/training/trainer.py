@@ -26,7 +26,7 @@ from preceptor.training.metrics import EpochRecord
 from preceptor.training.precision import Precision, resolve_precision
 from preceptor.training.profiler import profiled
 from preceptor.training.student import Step, Student, StudentTrainer, rng_seed
-from preceptor.training.teacher_feed import TeacherFeed, teacher_with_features
+from preceptor.training.teacher_feed import TeacherFeed, check_gives_features, teacher_with_features
 
 LOGS_PER_EPOCH = 8
 """How often an epoch losses are read and logged; each reading waits for the device."""
@@ -191,6 +191,7 @@ class Trainer:
         self, students: Sequence[Student], teacher: Teacher | None
     ) -> tuple[list[FeatureModel], Teacher | None]:
         """Resolve the layers of feature losses, hook the networks, and build the adapters from a probe batch."""
+        check_gives_features(teacher, [student.loss for student in students])
         listed = getattr(teacher, "feature_layers", ())
         for student in students:
             for loss in student.loss.feature_losses.values():

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from torch.export import Dim
 
-from preceptor.models import save_student
+from preceptor.export.onnx_file import silence
+from preceptor.models import load_student, save_student
 from preceptor.run import run
 from preceptor.run.cards import student_card
 from preceptor.run.doctor import Diagnosis, Finding, examine
@@ -13,24 +16,15 @@ from tests.classroom import digits, network
 from tests.run.doctor.conftest import about
 
 SHIFTED = [*range(1, 10), 0]
-QUICK = {"shapes", "labels", "capacity", "teacher accuracy", "label order", "teacher answers"}
-THOROUGH = {
-    "duplicates",
-    "teacher at rest",
-    "teacher logits",
-    "normalization",
-    "correction",
-    "loss scale",
-    "memory",
-    "time",
-}
+QUICK = {"shapes", "labels", "teacher accuracy", "label order", "teacher logits"}
+SLOW = {"duplicates", "determinism", "normalization", "correction", "loss scale"}
 
 
 def by_name(diagnosis: Diagnosis) -> dict[str, Finding]:
-    found = {finding.name: finding for finding in diagnosis.findings}
-    assert len(found) == len(diagnosis.findings)
+    findings = {finding.name: finding for finding in diagnosis.findings}
+    assert len(findings) == len(diagnosis.findings)
     json.dumps(diagnosis.plain(), allow_nan=False)
-    return found
+    return findings
 
 
 def unwell(diagnosis: Diagnosis) -> dict[str, str]:
@@ -39,12 +33,14 @@ def unwell(diagnosis: Diagnosis) -> dict[str, str]:
 
 def test_a_run_that_is_in_order(able_teacher):
     diagnosis = examine(about(able_teacher))
-    found = by_name(diagnosis)
-    assert set(found) == QUICK | THOROUGH
+    findings = by_name(diagnosis)
+    assert set(findings) == QUICK | SLOW
     assert unwell(diagnosis) == {}
-    assert found["teacher accuracy"].numbers["accuracy"] > 0.8
-    wrong = round(found["teacher accuracy"].numbers["images"] * (1 - found["teacher accuracy"].numbers["accuracy"]))
-    assert found["correction"].numbers["affected"] == wrong
+    assert findings["teacher accuracy"].numbers["accuracy"] > 0.8
+    wrong = round(
+        findings["teacher accuracy"].numbers["images"] * (1 - findings["teacher accuracy"].numbers["accuracy"])
+    )
+    assert findings["correction"].numbers["affected"] == wrong
 
 
 def test_the_quick_form_looks_at_less(able_teacher):
@@ -55,82 +51,110 @@ def test_the_quick_form_looks_at_less(able_teacher):
 
 def test_without_a_teacher(tmp_path):
     diagnosis = examine(about(None, train_images=200))
-    assert set(by_name(diagnosis)) == {"shapes", "labels", "capacity", "duplicates", "loss scale", "memory", "time"}
+    assert set(by_name(diagnosis)) == {"shapes", "labels", "duplicates", "loss scale"}
     assert unwell(diagnosis) == {}
 
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_a_teacher_whose_classes_are_in_another_order(changed, quick):
     diagnosis = examine(about(changed(order=SHIFTED)), quick=quick)
-    found = by_name(diagnosis)["label order"]
-    assert found.status == "problem"
-    assert found.numbers["best_accuracy"] > 0.8 > 0.2 > found.numbers["accuracy"]
-    assert {(entry["class"], entry["output"]) for entry in found.numbers["moved"]} >= {("0", 9), ("1", 0)}
+    finding = by_name(diagnosis)["label order"]
+    assert finding.status == "problem"
+    assert finding.numbers["best_accuracy"] > 0.8 > 0.2 > finding.numbers["accuracy"]
+    assert {(entry["class"], entry["output"]) for entry in finding.numbers["moved"]} >= {("0", 9), ("1", 0)}
     assert unwell(diagnosis).get("normalization") is None
 
 
 def test_a_teacher_with_another_normalization_on_its_card(changed):
     diagnosis = examine(about(changed(mean=[0.0], std=[1 / 255])))
-    found = by_name(diagnosis)["normalization"]
-    assert found.status == "problem"
-    assert "the data set's own" in found.found
-    assert found.numbers["others"]["the data set's own"] > found.numbers["stated"] + 0.05
+    finding = by_name(diagnosis)["normalization"]
+    assert finding.status == "problem"
+    assert "the data set's own" in finding.message
+    assert finding.numbers["others"]["the data set's own"] > finding.numbers["stated"] + 0.05
 
 
-def test_a_larger_student(able_teacher):
-    assert by_name(examine(about(able_teacher, student="convnet16"), quick=True))["capacity"].status == "warning"
+def test_an_onnx_teacher_with_another_normalization_than_stated(able_teacher, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
+    pytest.importorskip("onnxscript", reason="needs onnxscript (extra onnx)")
+    model, card = load_student(able_teacher)
+    path, own = tmp_path / "teacher.onnx", card.normalization()
+    example = (own(digits().train.images[:2]),)
+    with silence():
+        torch.onnx.export(model, example, path, dynamo=True, dynamic_shapes=({0: Dim("batch")},), verbose=False)
+    stated = {"mean": [0.0], "std": [1 / 255]}
+    wrong = about(path, teacher_output="logits", teacher_normalization=stated)
+    finding = by_name(examine(wrong))["normalization"]
+    assert finding.status == "problem"
+    assert "the data set's own" in finding.message
+    assert by_name(examine(about(path, teacher_output="logits")))["normalization"].status == "ok"
 
 
 def test_a_teacher_that_knows_nothing(tmp_path):
     save_student(tmp_path / "new", network(5), student_card("convnet8", "digits", digits()))
-    found = unwell(examine(about(tmp_path / "new"), quick=True))
-    assert found["teacher accuracy"] == "problem"
-    assert "label order" not in found
+    findings = unwell(examine(about(tmp_path / "new"), quick=True))
+    assert findings["teacher accuracy"] == "problem"
+    assert "label order" not in findings
 
 
 def test_what_would_stop_the_run_is_a_finding(able_teacher, tmp_path):
     (missing,) = examine(about(tmp_path / "nowhere")).findings
     assert (missing.name, missing.status) == ("set-up", "problem")
-    assert "nowhere: no such folder" in missing.found
+    assert "nowhere: no such folder" in missing.message
     unscored = examine(about(able_teacher, recipe="lr-ds", validation=0))
     assert by_name(unscored)["set-up"].status == "problem"
-    assert "time" not in by_name(unscored)
+    assert "loss scale" not in by_name(unscored)
 
 
-def test_a_selection_limits_what_a_correction_touches(able_teacher):
-    found = by_name(examine(about(able_teacher, recipe="lr-ds")))
-    taught = found["selection"].numbers
-    assert taught["share"] == pytest.approx(0.7, abs=0.01)
-    assert found["correction"].numbers["affected"] <= taught["taught"]
+def test_a_selection_limits_what_a_correction_changes(able_teacher):
+    findings = by_name(examine(about(able_teacher, recipe="lr-ds")))
+    selection = findings["selection"].numbers
+    assert selection["share"] == pytest.approx(0.7, abs=0.01)
+    assert findings["correction"].numbers["affected"] <= selection["selected"]
 
 
-def test_no_bank_is_made_for_it(able_teacher, tmp_path):
-    found = by_name(examine(about(able_teacher, cache=tmp_path / "cache")))
-    assert "before a cache is filled" in found["time"].found
+def test_no_cache_is_made_for_it(able_teacher, tmp_path):
+    examine(about(able_teacher, cache=tmp_path / "cache"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_logits_teaches_too(tmp_path):
-    labels = digits().train.labels
-    np.save(tmp_path / "said.npy", 5 * np.eye(10, dtype=np.float32)[labels.numpy()])
-    found = by_name(examine(about(tmp_path / "said.npy", teacher_output="logits", augment=False)))
-    assert found["teacher at rest"].status == "ok"
-    assert found["correction"].status == "warning"
-    assert "normalization" not in found
+def npy_teacher(folder: Path, rows: np.ndarray, **settings):
+    np.save(folder / "rows.npy", rows.astype(np.float32))
+    return about(folder / "rows.npy", teacher_output="logits", augment=False, **settings)
+
+
+def test_a_file_of_logits_is_a_teacher_too(tmp_path):
+    findings = by_name(examine(npy_teacher(tmp_path, 5 * np.eye(10)[digits().train.labels.numpy()])))
+    assert findings["determinism"].status == "ok"
+    assert findings["correction"].status == "warning"
+    assert "normalization" not in findings
+
+
+@pytest.mark.parametrize("whole", [1, 100])
+def test_probabilities_called_logits_are_noticed(tmp_path, whole):
+    rows = whole * np.full((len(digits().train), 10), 0.01) + whole * 0.9 * np.eye(10)[digits().train.labels.numpy()]
+    finding = by_name(examine(npy_teacher(tmp_path, rows), quick=True))["teacher logits"]
+    assert finding.status == "warning"
+    assert f"each row sums to {whole}" in finding.message
+    assert "--teacher-output probabilities" in finding.remedy
+
+
+def test_a_loss_that_is_not_finite_is_a_problem(able_teacher):
+    config = about(able_teacher, training={"epochs": 1, "batch_size": 64, "learning_rate": 1e30})
+    assert unwell(examine(config))["loss scale"] == "problem"
 
 
 def test_a_run_tells_what_it_noticed_and_goes_on(changed, tmp_path):
-    told: list[Finding] = []
+    findings: list[Finding] = []
     config = about(changed(order=SHIFTED), training={"epochs": 1, "batch_size": 64})
-    run(config, tmp_path / "run", tell=told.append)
-    assert "label order" in [finding.name for finding in told]
+    run(config, tmp_path / "run", tell=findings.append)
+    assert "label order" in [finding.name for finding in findings]
     kept = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["record"]["doctor"]
-    assert [finding["name"] for finding in kept] == [finding.name for finding in told]
+    assert [finding["name"] for finding in kept] == [finding.name for finding in findings]
 
 
 def test_a_run_in_order_keeps_quiet(able_teacher, tmp_path):
-    told: list[Finding] = []
-    run(about(able_teacher, training={"epochs": 1, "batch_size": 64}), tmp_path / "run", tell=told.append)
-    assert told == []
+    findings: list[Finding] = []
+    run(about(able_teacher, training={"epochs": 1, "batch_size": 64}), tmp_path / "run", tell=findings.append)
+    assert findings == []
     content = yaml.safe_load(Path(tmp_path / "run" / "run.yaml").read_text())
     assert content["record"]["doctor"] == []

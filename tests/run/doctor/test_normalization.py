@@ -3,7 +3,12 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data import Normalization
-from preceptor.run.doctor.normalization import Rival, common_normalizations, normalization_finding, rivals
+from preceptor.run.doctor.normalization import (
+    AlternativeNormalization,
+    alternative_normalizations,
+    common_normalizations,
+    normalization_finding,
+)
 from preceptor.teachers import NetworkTeacher
 
 OWN = Normalization((0.3,), (0.2,))
@@ -23,42 +28,47 @@ def shades(count: int = 200) -> tuple[Tensor, Tensor]:
     return values.reshape(-1, 1, 1, 1), (values > 127).long()
 
 
-def test_the_one_it_was_made_for_is_found_and_clearly_better():
-    accuracy, others = rivals(NetworkTeacher(Halves(), OWN), *shades(), common_normalizations(1, OWN))
+def test_the_normalization_a_network_was_made_for_is_clearly_better():
+    stated, others = alternative_normalizations(NetworkTeacher(Halves(), OWN), *shades(), common_normalizations(1, OWN))
     names = {other.name: other for other in others}
     assert set(names) == {"none (0 to 1)", "none (0 to 255)", "mean 0.5, std 0.5"}
     assert names["none (0 to 1)"].accuracy == 1.0
-    assert names["none (0 to 1)"].gain == pytest.approx(1 - accuracy)
-    found = normalization_finding("the teacher", accuracy, others, 200)
-    assert found.status == "problem"
-    assert "none (0 to 1)" in found.found
-    assert "mean [0] and std [1]" in found.remedy
+    assert names["none (0 to 1)"].gain == pytest.approx(1 - stated)
+    finding = normalization_finding("the teacher", stated, others, 200)
+    assert finding.status == "problem"
+    assert "none (0 to 1)" in finding.message
+    assert "mean [0] and std [1]" in finding.remedy
+    assert "teacher_normalization.mean=[0] teacher_normalization.std=[1]" in finding.remedy
 
 
-def test_a_right_one_stands():
-    accuracy, others = rivals(NetworkTeacher(Halves(), NONE), *shades(), common_normalizations(1, OWN))
-    assert accuracy == 1.0
+def test_a_right_normalization_stands():
+    stated, others = alternative_normalizations(
+        NetworkTeacher(Halves(), NONE), *shades(), common_normalizations(1, OWN)
+    )
+    assert stated == 1.0
     assert "none (0 to 1)" not in {other.name for other in others}
-    assert normalization_finding("the teacher", accuracy, others, 200).status == "ok"
+    assert normalization_finding("the teacher", stated, others, 200).status == "ok"
 
 
-def test_logits_that_overflow_under_another_are_no_rival():
+def test_logits_that_overflow_under_another_normalization_are_wrong_predictions():
     class Narrow(Halves):
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images) if images.amax() <= 1 else images.new_full((len(images), 2), torch.nan)
 
-    accuracy, others = rivals(NetworkTeacher(Narrow(), NONE), *shades(), {"wide": Normalization((0.0,), (0.1,))})
-    assert accuracy == 1.0
-    assert others[0].accuracy < 0.6
+    stated, (wide,) = alternative_normalizations(
+        NetworkTeacher(Narrow(), NONE), *shades(), {"wide": Normalization((0.0,), (0.1,))}
+    )
+    assert stated == 1.0
+    assert wide.accuracy < 0.6
 
 
 @pytest.mark.parametrize(
     ("gain", "error", "better"), [(0.04, 0.0, False), (0.06, 0.0, True), (0.06, 0.01, False), (0.2, 0.05, True)]
 )
 def test_clearly_better_is_beyond_five_points_and_noise(gain, error, better):
-    assert Rival("other", NONE, 0.5 + gain, gain, error).clearly_better == better
+    assert AlternativeNormalization("other", NONE, 0.5 + gain, gain, error).clearly_better == better
 
 
-def test_imagenets_is_for_colour():
+def test_imagenets_normalization_is_for_color():
     assert "ImageNet's" not in common_normalizations(1, OWN)
     assert "ImageNet's" in common_normalizations(3, Normalization((0.5,) * 3, (0.2,) * 3))

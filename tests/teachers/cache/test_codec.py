@@ -9,7 +9,7 @@ from torch import Tensor
 from preceptor.context import predicted_class
 from preceptor.teachers.cache import Layout
 from preceptor.teachers.cache.codec import LOWEST, Codec
-from tests.teachers.cache.vault import agree, generator
+from tests.teachers.cache.samples import agree, generator
 
 
 def codec(classes: int, top_k: int | None = None, features: int = 0) -> Codec:

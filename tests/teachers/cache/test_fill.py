@@ -1,133 +1,121 @@
-import resource
-import shutil
-from collections import namedtuple
+"""Filling a cache ahead of training, and looking after it."""
+
+from importlib import import_module
 
 import pytest
 import torch
 
 from preceptor.data import CropFlip
-from preceptor.errors import InputError, MachineError
-from preceptor.teachers.cache import Layout, fill, info, verify
-from tests.teachers.cache.vault import (
+from preceptor.errors import InputError
+from preceptor.teachers.cache import Layout, count_missing, fill, info, open_readonly, verify
+from tests.teachers.cache.samples import (
     FEW,
-    RULE,
-    SAMPLES,
-    Featured,
-    Weighing,
+    VIEWS,
+    Linear,
     agree,
     cache_in,
-    every_cell,
+    every_entry,
+    key,
+    logits_of,
     pictures,
     shown,
 )
 
 
-def right() -> torch.Tensor:
-    return Weighing().outputs(shown(*every_cell()), *every_cell()).logits
+@pytest.fixture(params=[7, 2**14], ids=["many chunks", "one chunk"])
+def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many entries are looked at together."""
+    set_chunk(monkeypatch, request.param)
+    return int(request.param)
 
 
-@pytest.mark.parametrize("layout", [FEW, Layout(samples=12, views=9, classes=5, shard_bytes=700)], ids=["one", "many"])
+def set_chunk(monkeypatch: pytest.MonkeyPatch, entries: int) -> None:
+    for name in ("fill", "store", "verify"):  # modules, two of which share their names with functions
+        monkeypatch.setattr(import_module(f"preceptor.teachers.cache.{name}"), "CHUNK", entries)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_every_cell_is_asked_once_in_its_own_view(tmp_path, layout, batch_size):
-    cache = cache_in(tmp_path / "cache", Weighing(), layout)
-    assert fill(cache, pictures(), RULE, batch_size=batch_size) == 108
-    assert sorted(cache.live.asked) == [(sample, view) for sample in range(12) for view in range(9)]
-    assert agree(cache.lookup(*every_cell()).logits, right())
+def test_every_entry_is_queried_once_in_its_own_view(tmp_path, chunk, batch_size):
+    cache = cache_in(tmp_path / "cache", Linear(), batch_size=batch_size)
+    assert fill(cache, pictures(), VIEWS) == 108
+    assert sorted(cache.teacher.queried) == [(sample, view) for sample in range(12) for view in range(9)]
+    assert set(cache.teacher.batch_sizes) == {batch_size}
+    assert agree(cache.lookup(*every_entry()).logits, logits_of(Linear(), *every_entry()))
 
 
-def test_one_that_was_stopped_goes_on_where_it_was(tmp_path):
-    class Enough(Exception):
-        """Somebody has pressed a key."""
-
+def test_one_that_was_stopped_goes_on_where_it_was(tmp_path, chunk):
     def stop_at_60(done: int, total: int) -> None:
         if done >= 60:
-            raise Enough
+            raise KeyboardInterrupt
 
-    cache = cache_in(tmp_path / "cache", Weighing())
-    with pytest.raises(Enough):
-        fill(cache, pictures(), RULE, batch_size=12, progress=stop_at_60)
-    kept = cache.live.asked
-    assert len(kept) == 60
-    again = cache_in(tmp_path / "cache", Weighing())
-    assert fill(again, pictures(), RULE, batch_size=12) == 48
-    assert not set(kept) & set(again.live.asked)
-    assert agree(again.lookup(*every_cell()).logits, right())
-    assert fill(again, pictures(), RULE) == 0
-
-
-def test_some_samples_only(tmp_path):
-    cache = cache_in(tmp_path / "cache", Weighing())
-    assert fill(cache, pictures(), RULE, positions=torch.tensor([8, 2])) == 18
-    index, _ = every_cell()
-    assert torch.equal(cache.lookup(*every_cell()).known, (index == 2) | (index == 8))
+    cache = cache_in(tmp_path / "cache", Linear(), batch_size=12)
+    with pytest.raises(KeyboardInterrupt):
+        fill(cache, pictures(), VIEWS, progress=stop_at_60)
+    before = cache.teacher.queried
+    assert 60 <= len(before) < 72
+    again = cache_in(tmp_path / "cache", Linear())
+    assert count_missing(again) == 108 - len(before)
+    assert fill(again, pictures(), VIEWS) == 108 - len(before)
+    assert not set(before) & set(again.teacher.queried)
+    assert agree(again.lookup(*every_entry()).logits, logits_of(Linear(), *every_entry()))
+    assert fill(again, pictures(), VIEWS) == 0
 
 
-def test_progress_counts_up_to_what_there_was_to_do(tmp_path):
-    cache = cache_in(tmp_path / "cache", Weighing())
-    cache.learn(shown(torch.arange(8), torch.arange(8)), torch.arange(8), torch.arange(8))
-    told = []
-    fill(cache, pictures(), RULE, batch_size=30, progress=lambda done, total: told.append((done, total)))
-    assert [total for _, total in told] == [100] * 4
-    assert told[-1] == (100, 100)
-    assert sorted(told) == told
+def test_some_samples_only(tmp_path, chunk):
+    cache = cache_in(tmp_path / "cache", Linear())
+    assert fill(cache, pictures(), VIEWS, samples=torch.tensor([8, 2])) == 18
+    index, _ = every_entry()
+    assert torch.equal(cache.lookup(*every_entry()).known, (index == 2) | (index == 8))
+    assert count_missing(cache, torch.tensor([8, 3])) == 9
 
 
-@pytest.mark.parametrize(("samples", "rule"), [(11, RULE), (12, CropFlip(1, True))])
-def test_images_and_rule_must_be_those_of_the_bank(tmp_path, samples, rule):
-    with pytest.raises(InputError, match=rf"12 samples of 9 views, given are {samples} of {rule.count}"):
-        fill(cache_in(tmp_path / "cache", Weighing()), pictures(samples), rule)
+def test_progress_counts_up_to_what_was_missing(tmp_path):
+    cache = cache_in(tmp_path / "cache", Linear(), batch_size=30)
+    cache.query_and_store(shown(torch.arange(8), torch.arange(8)), torch.arange(8), torch.arange(8))
+    steps = []
+    fill(cache, pictures(), VIEWS, progress=lambda done, total: steps.append((done, total)))
+    assert [total for _, total in steps] == [100] * 4
+    assert steps[-1] == (100, 100)
+    assert sorted(steps) == steps
 
 
-def test_a_lazily_filled_bank_takes_only_what_is_filled(tmp_path):
-    layout = Layout(samples=200_000, views=9, classes=100)
-    cache = cache_in(tmp_path / "cache", Weighing(100), layout)
-    assert info(cache).bytes_used == 0
-    index = torch.arange(0, 200_000, 2000)
-    images = pictures(100)
-    cache.learn(images, index, torch.zeros(100, dtype=torch.int64))
-    now = info(cache)
-    assert now.filled == 100
-    assert now.share == 100 / 1_800_000
-    assert now.bytes_full == 1_800_000 * 208
-    assert now.bytes_used <= 100 * 3 * 4096  # blocks: of its mark, and of a record that may lie across two
+@pytest.mark.parametrize(("samples", "views"), [(11, VIEWS), (12, CropFlip(1, True))])
+def test_images_and_augmentation_must_be_those_of_the_cache(tmp_path, samples, views):
+    with pytest.raises(InputError, match=rf"12 samples of 9 views; got {samples} of {views.count}"):
+        fill(cache_in(tmp_path / "cache", Linear()), pictures(samples), views)
 
 
-def test_a_disk_without_room_is_told_before_any_work(tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 108 * FEW.cell_bytes - 1))
-    cache = cache_in(tmp_path / "cache", Weighing())
-    with pytest.raises(MachineError, match=r"0.0 GB are to be written and 0.0 GB are free: make room"):
-        fill(cache, pictures(), RULE)
-    assert cache.live.asked == []
-    fill(cache, pictures(), RULE, positions=torch.arange(11))
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout(samples=12, views=9, classes=100),
+        Layout(samples=12, views=9, classes=300, top_k=7),
+        Layout(samples=12, views=9, classes=30, top_k=1),
+    ],
+    ids=str,
+)
+def test_the_files_are_as_large_as_planned(tmp_path, layout):
+    with cache_in(tmp_path / "cache", Linear(layout.classes), layout) as cache:
+        fill(cache, pictures(), VIEWS)
+        files = [path for path in cache.folder.iterdir() if path.suffix == ".bin"]
+        assert sum(path.stat().st_size for path in files) == layout.bytes
+        blocks = 4096 * len(files)  # a file ends within a block
+        assert layout.bytes <= info(cache).bytes_used <= layout.bytes + blocks
 
 
-@pytest.fixture
-def files_end_at():
-    """Sets how long this process may make a file: a write beyond fails as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def test_info_of_an_empty_a_half_filled_and_a_full_cache(tmp_path):
+    cache = cache_in(tmp_path / "cache", Linear())
+    assert (info(cache).filled, info(cache).share, info(cache).bytes_used) == (0, 0.0, 0)
+    half = tuple(numbers[:54] for numbers in every_entry())
+    cache.query_and_store(shown(*half), *half)
+    assert (info(cache).filled, info(cache).share) == (54, 0.5)
+    fill(cache, pictures(), VIEWS)
+    full = info(open_readonly(tmp_path / "cache"))
+    assert (full.filled, full.layout, full.key) == (FEW.entries, FEW, key())
 
 
-def test_a_disk_that_is_full_is_an_error_that_loses_nothing(tmp_path, files_end_at):
-    cache = cache_in(tmp_path / "cache", Featured(), Layout(samples=12, views=9, classes=5, features=4))
-    first, last = (torch.full((9,), sample) for sample in (0, 11))
-    views = torch.arange(9)
-    cache.learn(shown(first, views), first, views)
-    files_end_at(cache.store.shards[0].bytes - 100)
-    with pytest.raises(MachineError, match=r"shard-00000.bin: cannot be written: .*: make room"):
-        cache.learn(shown(last, views), last, views)
-    assert verify(cache).filled == 9
-    files_end_at(resource.RLIM_INFINITY)
-    assert fill(cache, pictures(), RULE) == 108 - 9
-    assert verify(cache).filled == 108
-
-
-def test_a_disk_without_room_for_a_new_file_is_an_error(tmp_path, files_end_at):
-    cache = cache_in(tmp_path / "cache", Weighing())
-    files_end_at(1000)
-    with pytest.raises(MachineError, match=r"(shard-00000.bin|\.adding): cannot be written"):
-        fill(cache, pictures(), RULE)
-    files_end_at(resource.RLIM_INFINITY)
-    assert fill(cache, pictures(), RULE) == SAMPLES * 9
+def test_verify_shows_its_progress(tmp_path, monkeypatch):
+    set_chunk(monkeypatch, 50)
+    cache, steps = cache_in(tmp_path / "cache", Linear()), []
+    assert verify(cache, progress=lambda *step: steps.append(step)) == 0
+    assert steps == [(50, 108), (100, 108), (108, 108)]

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with a run, told before it is run."""
+"""The doctor: checks of a run's data, teacher, student and recipe before it is trained."""
 
 from preceptor.run.doctor.examine import examine, quick_look
 from preceptor.run.doctor.finding import Diagnosis, Finding, Status

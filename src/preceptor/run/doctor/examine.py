@@ -1,4 +1,4 @@
-"""The examination: everything that is to be known before a run, found without training and without writing."""
+"""The examination of a run: every check in order, without training it and without writing anything."""
 
 from contextlib import closing
 
@@ -8,187 +8,149 @@ from torch import Tensor
 from preceptor.context import UNLABELED
 from preceptor.data import subset
 from preceptor.errors import InputError
+from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks
-from preceptor.run.doctor.cost import (
-    Size,
-    capacity_finding,
-    duration,
-    memory,
-    memory_finding,
-    size_of,
-    time_finding,
-)
-from preceptor.run.doctor.data_checks import duplicates, duplicates_finding, labels_finding
+from preceptor.run.doctor.data_checks import duplicates_finding, labels_finding, shapes_finding
 from preceptor.run.doctor.finding import Diagnosis, Finding
-from preceptor.run.doctor.first_steps import FirstSteps, loss_finding
-from preceptor.run.doctor.normalization import LOOKED_AT, common_normalizations, normalization_finding, rivals
+from preceptor.run.doctor.normalization import (
+    alternative_normalizations,
+    common_normalizations,
+    normalization_finding,
+)
+from preceptor.run.doctor.probe import loss_finding, probe_losses
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.teaching import resolve_teacher
+from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.label_order import LabelOrder, label_order
-from preceptor.training import Student
+from preceptor.teachers.onnx import OnnxTeacher
+from preceptor.training import NotFinite, Student, steps_in_epoch
+from preceptor.training.checks import check_students
+from preceptor.training.compile import check_compile
 from preceptor.training.device import choose_device, deterministic
-from preceptor.training.trainer import check_fit
 
-ASKED_TWICE = 64
-"""Images that the teacher is asked about twice."""
+QUERIED = 64
+"""Images whose logits are looked at."""
+
+CLASSIFIED = 1000
+"""Labeled images that are classified under each normalization, at most."""
 
 
 def examine(config: RunConfig, quick: bool = False) -> Diagnosis:
-    """Look at a run before it is run: data, teacher, student and recipe.
+    """Check data, teacher, student and recipe of a run.
 
-    Nothing is written: a cache in front of a teacher is left aside, and the teacher asked itself. What would keep the
-    run from starting is a finding too, the last one then. A selection by score is fitted as the run would fit it.
+    Nothing is written: the teacher is queried without its cache. Whatever would keep the run from starting is a
+    finding too, and the last one. A selection by score is fitted as in the run.
 
     Args:
         config: of the run.
-        quick: only what costs nothing beside loading everything, as at the start of a run; default False.
+        quick: only the checks of :func:`quick_look`; default False.
 
     Raises:
         MachineError: no such device, or a package is missing.
     """
-    device, asks_itself = choose_device(config.device), config.cache is not None and bool(config.teachers)
-    if asks_itself:
+    device = choose_device(config.device)
+    if config.teachers:
         config = config.model_copy(update={"cache": None, "cache_top_k": None})
     with deterministic():
         try:
-            material = prepare(config, device)
+            context = prepare(config, device)
         except InputError as error:
-            return Diagnosis((_obstacle(error),), quick)
-        with closing(material):
-            found = quick_findings(material)
-            return Diagnosis(tuple(found if quick else [*found, *_thorough(config, material, asks_itself)]), quick)
+            return Diagnosis((_set_up_problem(error),), quick)
+        with closing(context):
+            findings = _quick_findings(context)
+            return Diagnosis(tuple(findings if quick else [*findings, *_slow_findings(config, context)]), quick)
 
 
-def quick_look(material: RunContext) -> Diagnosis:
-    """What can be told at the start of a run from what was loaded and asked anyway."""
-    return Diagnosis(tuple(quick_findings(material)), quick=True)
+def quick_look(context: RunContext) -> Diagnosis:
+    """The checks that cost next to nothing once a run is set up."""
+    return Diagnosis(tuple(_quick_findings(context)), quick=True)
 
 
-def quick_findings(material: RunContext) -> list[Finding]:
-    """Shapes, labels, capacity, and what the teacher answered about the training images."""
-    data, kind = material.dataset, None if material.teacher is None else material.teacher.kind
-    labels = data.train.labels[material.positions]
-    found = [
-        teacher_checks.shapes_finding(data.classes, data.channels, data.size, kind),
-        labels_finding(labels, data.class_names),
-        _capacity(material),
+def _quick_findings(context: RunContext) -> list[Finding]:
+    data, teacher = context.dataset, context.teacher
+    findings = [
+        shapes_finding(data, context.student, None if teacher is None else teacher.kind),
+        labels_finding(data.train.labels[context.positions], data.class_names),
     ]
-    order = _order(material)
-    if order is None or material.answers is None:
-        return found
-    confusion = material.answers.confusion(data.classes)
-    return [
-        *found,
-        teacher_checks.accuracy_finding(order, confusion),
-        teacher_checks.order_finding(order, data.class_names),
-        teacher_checks.variety_finding(confusion, data.class_names),
-    ]
+    order = _label_order(context)
+    if order is not None and context.answers is not None:
+        confusion = context.answers.confusion(data.classes)
+        findings.append(teacher_checks.accuracy_finding(order, confusion, data.class_names))
+        findings.append(teacher_checks.order_finding(order, data.class_names))
+    if teacher is not None and context.answers is not None:
+        images, index = _queried(context)
+        logits = teacher.teacher.outputs(images, index, torch.full_like(index, context.rule.identity)).logits
+        findings.append(teacher_checks.logits_finding(logits))
+    return findings
 
 
-def _thorough(config: RunConfig, material: RunContext, asks_itself: bool) -> list[Finding]:
-    data = material.dataset
-    found = [duplicates_finding(duplicates(data.train, data.test, material.held_out))]
-    if material.teacher is not None:
-        found += [*_about(material.teacher, material), *_normalizations(material.teacher, material)]
+def _slow_findings(config: RunConfig, context: RunContext) -> list[Finding]:
+    data, teacher, answers = context.dataset, context.teacher, context.answers
+    findings = [duplicates_finding(data.train_and_validation(), data.test, context.held_out)]
+    if teacher is not None and answers is not None:
+        view = context.rule.identity
+        findings.append(teacher_checks.determinism_finding(teacher.networks, teacher.teacher, *_queried(context), view))
+        findings += _normalization_findings(teacher, context)
     try:
-        pupil = Student("student", material.student, material.loss)
-        check_fit([pupil], material.positions, config.training, config.compile, material.train.images.device)
-        resolve_selection(config, material)
-        teacher = resolve_teacher(config, material, compiles_it=False)
+        steps = config.training.epochs * steps_in_epoch(len(context.positions), config.training.batch_size)
+        check_students([Student("student", context.student, context.loss)], steps)
+        check_compile(config.compile, context.train.images.device)
+        resolve_selection(config, context)
+        teacher = resolve_teacher(config, context, compiled=False)
     except InputError as error:
-        return [*found, _obstacle(error)]
-    if material.teacher is not None:
-        found += _corrections(material)
-    return [*found, *_first_steps(config, material, teacher, asks_itself)]
+        return [*findings, _set_up_problem(error)]
+    if answers is not None:
+        distilled = context.loss.teacher_mask(answers.position).cpu()
+        if context.loss.selection is not None and not bool(distilled.all()):
+            findings.append(teacher_checks.selection_finding(distilled))
+        correction = context.loss.correction
+        corrected = answers.labeled if correction is not None and correction.apply_to == "all" else answers.wrong
+        apply_to = None if correction is None else correction.apply_to
+        findings.append(teacher_checks.correction_finding(apply_to, corrected & distilled))
+    try:
+        scales = probe_losses(config, context, None if teacher is None else teacher.teacher)
+    except NotFinite as error:
+        remedy = "check the teacher's logits and the options of the loss"
+        return [*findings, Finding("loss scale", "problem", str(error), remedy)]
+    return [*findings, loss_finding(scales)]
 
 
-def _obstacle(error: InputError) -> Finding:
-    return Finding("set-up", "problem", str(error), "nothing further was looked at; mend this first")
+def _set_up_problem(error: InputError) -> Finding:
+    return Finding("set-up", "problem", str(error), "no further check was made; correct this first")
 
 
-def _order(material: RunContext) -> LabelOrder | None:
-    if material.answers is None or not bool(material.answers.labeled.any()):
+def _label_order(context: RunContext) -> LabelOrder | None:
+    """The order of the teacher's classes; None without a teacher or without a label."""
+    if context.answers is None or not bool(context.answers.labeled.any()):
         return None
-    return label_order(material.answers.confusion(material.dataset.classes))
+    return label_order(context.answers.confusion(context.dataset.classes))
 
 
-def _about(teacher: LoadedTeacher, material: RunContext) -> list[Finding]:
-    """Whether the teacher is at rest, and its logits on some images."""
-    if material.answers is None:
-        return []
-    some = material.answers.position[:ASKED_TWICE]
-    images = material.train.images[some.to(material.train.images.device)]
-    identity = material.rule.identity
-    said = teacher.signal.outputs(images, some, torch.full_like(some, identity)).logits
-    rest = teacher_checks.rest_finding(teacher.networks, teacher.signal, images, some, identity)
-    return [rest, teacher_checks.constant_finding(said)]
+def _queried(context: RunContext) -> tuple[Tensor, Tensor]:
+    """Some training images on the device, and their index on the CPU."""
+    assert context.answers is not None
+    index = context.answers.position[:QUERIED]
+    return context.train.images[index.to(context.train.images.device)], index
 
 
-def _normalizations(teacher: LoadedTeacher, material: RunContext) -> list[Finding]:
-    """Of each network that the teacher consists of. Where its classes are in another order, it is held to that one."""
-    order = _order(material)
+def _normalization_findings(teacher: LoadedTeacher, context: RunContext) -> list[Finding]:
+    """One finding for each teacher with a normalization: networks and ONNX files."""
+    order, data = _label_order(context), context.dataset
     if order is None:
         return []
-    images, labels = _labeled_sample(material)
-    meant = torch.tensor(order.order)[labels] if order.is_another else labels
-    others = common_normalizations(material.dataset.channels, material.dataset.normalization)
-    found = []
-    for number, network in enumerate(teacher.networks, start=1):
-        whose = "the teacher" if len(teacher.members) == 1 else f"network {number} of the teacher"
-        found.append(normalization_finding(whose, *rivals(network, images, meant, others), len(labels)))
-    return found
-
-
-def _labeled_sample(material: RunContext) -> tuple[Tensor, Tensor]:
-    """Images on the device and labels of a stratified sample of what is trained on."""
-    labels = material.dataset.train.labels[material.positions]
-    known = material.positions[labels != UNLABELED]
-    chosen = known[subset(material.dataset.train.labels[known], min(LOOKED_AT, len(known)), seed=0)]
-    return material.train.images[chosen.to(material.train.images.device)], material.dataset.train.labels[chosen]
-
-
-def _capacity(material: RunContext) -> Finding:
-    image = material.dataset.train.images[:1]
-    student = size_of(material.student, material.dataset.normalization(image))
-    teacher = material.teacher
-    if teacher is None or not teacher.networks or len(teacher.networks) < len(teacher.members):
-        return capacity_finding(student, None)
-    sizes = [size_of(net.network, net.normalize(image.to(net.device))) for net in teacher.networks]
-    return capacity_finding(student, Size(sum(s.parameters for s in sizes), sum(s.flops for s in sizes)))
-
-
-def _corrections(material: RunContext) -> list[Finding]:
-    """How many samples the correction will touch, the selection being settled."""
-    if material.answers is None:
-        return []
-    answers, correct = material.answers, material.loss.correction
-    touches = answers.wrong if correct is None or correct.apply_to == "wrong" else answers.labeled
-    heard = material.loss.cpu().teacher_mask(answers.position)
-    found = [teacher_checks.correction_finding(None if correct is None else correct.apply_to, touches & heard)]
-    if material.loss.selection is not None and not bool(heard.all()):
-        share = float(heard.double().mean())
-        numbers = {"images": len(heard), "taught": int(heard.sum()), "share": share}
-        sentence = f"the teacher will teach {int(heard.sum()):,} of {len(heard):,} images ({share:.2%})"
-        found.append(Finding("selection", "ok", sentence, "", numbers))
-    return found
-
-
-def _first_steps(
-    config: RunConfig, material: RunContext, teacher: LoadedTeacher | None, asks_itself: bool
-) -> list[Finding]:
-    """What the first steps of the run are like, taken on a copy."""
-    first = FirstSteps(config, material, None if teacher is None else teacher.signal)
-    device = first.device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    scales = loss_finding(first.scales())
-    taken = duration(config, material, first)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    return [
-        scales,
-        memory_finding(memory(config, material, peak)),
-        time_finding(taken, min(config.training.batch_size, len(material.positions)), asks_itself),
-    ]
+    labels = data.train.labels[context.positions]
+    labeled = context.positions[labels != UNLABELED]
+    index = labeled[subset(data.train.labels[labeled], min(CLASSIFIED, len(labeled)), seed=0)]
+    images, labels = context.train.images[index.to(context.train.images.device)], data.train.labels[index]
+    # A teacher whose classes are in another order is judged in that order, so that one fault is not reported as two.
+    outputs = torch.tensor(order.order)[labels] if order.is_another else labels
+    others = common_normalizations(data.channels, data.normalization)
+    findings = []
+    for number, member in enumerate(teacher.members, start=1):
+        if isinstance(member.teacher, NetworkTeacher | OnnxTeacher) and member.teacher.normalize is not None:
+            name = "the teacher" if len(teacher.members) == 1 else f"teacher {number}"
+            stated, alternatives = alternative_normalizations(member.teacher, images, outputs, others)
+            findings.append(normalization_finding(name, stated, alternatives, len(index)))
+    return findings

@@ -1,34 +1,36 @@
-"""What the doctor says: findings, and the diagnosis they make up."""
+"""Findings of the doctor, and the diagnosis they add up to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Status = Literal["ok", "warning", "problem"]
-"""A problem spoils the run or makes it meaningless; a warning is worth a look, and may be meant."""
+"""A problem spoils the run or makes it meaningless; a warning is worth a look and may be intended."""
+
+NAMED_AT_MOST = 3
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what, in a word or two.
-        status: how it stands.
-        found: what was found.
-        remedy: what to do; empty when nothing is to be done.
-        numbers: what it rests on, ready for JSON.
+        name: of the check, such as "label order".
+        status: "ok", "warning" or "problem".
+        message: what the check saw.
+        remedy: what to do; empty where there is nothing to do.
+        numbers: the evidence, ready for JSON.
     """
 
     name: str
     status: Status
-    found: str
+    message: str
     remedy: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
     def line(self) -> str:
-        """On one line: what was found and what to do."""
-        return f"{self.name}: {self.found}" + (f": {self.remedy}" if self.remedy else "")
+        """Name, message and remedy on one line."""
+        return f"{self.name}: {self.message}" + (f": {self.remedy}" if self.remedy else "")
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,15 @@ class Diagnosis:
     """All findings.
 
     Attributes:
-        findings: in the order in which they were made.
-        quick: whether only that was looked at which costs nothing at the start of a run.
+        findings: in the order of the checks.
+        quick: whether only the checks were made that cost next to nothing at the start of a run.
     """
 
     findings: tuple[Finding, ...]
     quick: bool
 
     def of(self, status: Status) -> tuple[Finding, ...]:
-        """The findings of a status."""
+        """The findings of one status."""
         return tuple(finding for finding in self.findings if finding.status == status)
 
     @property
@@ -53,6 +55,12 @@ class Diagnosis:
         return tuple(finding for finding in self.findings if finding.status != "ok")
 
     def plain(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """The diagnosis, ready for JSON."""
         counts = {"problems": len(self.of("problem")), "warnings": len(self.of("warning"))}
         return {**counts, "quick": self.quick, "findings": [asdict(finding) for finding in self.findings]}
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    rest = len(names) - NAMED_AT_MOST
+    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -28,7 +28,7 @@ def _arms_at(keep: int) -> tuple[Arm, ...]:
         Arm(
             name=f"harmful-{keep}",
             recipe="lr-ds",
-            overrides={"selection.keep": share, "selection.lowest": True},
+            overrides={"selection.keep": share, "selection.ascending": True},
             about=f"taught on the {keep} % that help it least: the score the other way round",
             against=control,
         ),

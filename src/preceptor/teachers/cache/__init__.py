@@ -1,27 +1,25 @@
-"""The cache: what a teacher says of every sample in every view, asked once and kept on the disk (DESIGN section 6)."""
+"""The logit cache: teacher outputs of every sample in every view, queried once and kept on the disk."""
 
 from preceptor.teachers.cache.cache import LogitCache, LookupResult, open_cache, open_readonly
-from preceptor.teachers.cache.features import FeatureSignal, PooledTeacher
-from preceptor.teachers.cache.fill import fill
-from preceptor.teachers.cache.layout import Layout, Plan, plan
-from preceptor.teachers.cache.metadata import CacheKey
-from preceptor.teachers.cache.verify import Info, Verified, info, spot_check, verify
+from preceptor.teachers.cache.features import POOLED, PooledTeacher
+from preceptor.teachers.cache.fill import count_missing, fill
+from preceptor.teachers.cache.layout import Layout
+from preceptor.teachers.cache.metadata import CacheKey, CacheMetadata
+from preceptor.teachers.cache.verify import Info, info, verify
 
 __all__ = [
+    "POOLED",
     "CacheKey",
-    "FeatureSignal",
+    "CacheMetadata",
     "Info",
     "Layout",
     "LogitCache",
     "LookupResult",
-    "Plan",
     "PooledTeacher",
-    "Verified",
+    "count_missing",
     "fill",
     "info",
     "open_cache",
     "open_readonly",
-    "plan",
-    "spot_check",
     "verify",
 ]

@@ -1,156 +1,149 @@
-"""The cache: a teacher's logits by sample and view, asked for once and kept on the disk."""
+"""The logit cache: a teacher's outputs by sample and view, queried once and kept on the disk."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int64, UInt8
+from jaxtyping import Bool, Float, Int, Int64
 from numpy import ndarray
 from torch import Tensor
 
 from preceptor.errors import InputError, MachineError
-from preceptor.teachers.base import Teacher, TeacherOutput
-from preceptor.teachers.cache.codec import LOWEST, Codec, Records
-from preceptor.teachers.cache.features import FeatureSignal
+from preceptor.files import write_whole
+from preceptor.teachers.base import NO_FEATURES, Teacher, TeacherOutput
+from preceptor.teachers.cache.codec import LOWEST, Codec
+from preceptor.teachers.cache.features import POOLED
 from preceptor.teachers.cache.layout import Layout
-from preceptor.teachers.cache.lock import LOCK_FILE, locked
 from preceptor.teachers.cache.metadata import (
-    CARD_FILE,
+    METADATA_FILE,
     CacheKey,
     CacheMetadata,
-    check_fingerprint,
+    check_key,
     check_layout,
-    read_card,
-    write_card,
+    read_metadata,
 )
-from preceptor.teachers.cache.store import Store
+from preceptor.teachers.cache.store import CHECKSUMS_FILE, ENTRIES_FILE, LOCK_FILE, EntryStore, create_files, locked
+
+Index = Int[Tensor, " n"]
 
 
-@dataclass(frozen=True)
-class LookupResult:
-    """What a cache holds of some cells, on the CPU; rows of empty cells mean nothing.
+class LookupResult(NamedTuple):
+    """What a cache holds of some entries, on the CPU. Rows that are not known mean nothing.
 
     Attributes:
-        known: which cells are filled.
         logits: in float32.
-        features: in float32; None when the cache keeps none.
+        known: which entries are filled.
+        features: in float32; None where the cache keeps none.
     """
 
-    known: Bool[Tensor, " n"]
     logits: Float[Tensor, "n classes"]
-    features: Float[Tensor, "n dims"] | None
+    known: Bool[Tensor, " n"]
+    features: Float[Tensor, "n dims"] | None = None
 
 
 class LogitCache:
-    """A signal that remembers; made by :func:`open_cache`.
+    """A teacher that remembers its outputs; made by :func:`open_cache`.
 
-    What it says is what the disk holds, rounded as :class:`Codec` does, also in the batch that asks the teacher: a run
-    that fills the cache and one that finds it filled see the same bits, also where a process was killed while it filled
-    the cache: of what the teacher was asked about at a time everything is kept, or nothing. Any number of processes of
-    one machine may use and fill the same cache.
+    It returns what the disk holds, rounded as :class:`Codec` does, also for the batch that queries the teacher: a run
+    that fills the cache and a run that finds it filled see the same bits. The teacher is queried in batches of one
+    fixed size, so that the output for a sample does not depend on the others of its batch: a run that goes on from a
+    half-filled cache ends in the same bits too. Any number of processes of one machine may use and fill one cache.
 
     Args:
         folder: of the cache.
-        card: its content.
-        live: asked for what is missing; None makes a missing cell an error.
+        metadata: content of its ``cache.json``.
+        teacher: queried for what is missing; None makes a missing entry an error.
+        batch_size: of the queries, best that of the training. Default 64.
 
     Raises:
-        InputError: a file of the cache is damaged, or it keeps features and the live signal gives none.
-        MachineError: a killed process left a batch half kept, and the rest cannot be written.
+        InputError: a file of the cache is damaged.
     """
 
-    def __init__(self, folder: Path, card: CacheMetadata, live: Teacher | None) -> None:
-        self.folder, self.card, self.live = folder, card, live
-        self.layout = card.layout
-        if live is not None and self.layout.features and not isinstance(live, FeatureSignal):
-            raise InputError(f"cache {folder}: keeps features, which this teacher does not give: use one that does")
+    def __init__(
+        self, folder: Path, metadata: CacheMetadata, teacher: Teacher | None = None, batch_size: int = 64
+    ) -> None:
+        self.folder, self.metadata, self.teacher, self.batch_size = folder, metadata, teacher, batch_size
+        self.layout = metadata.layout
         self.codec = Codec(self.layout)
-        self.store = Store(folder, self.layout, card.seed)
-        if live is not None:
-            self.store.finish()
+        self.store = EntryStore(folder, self.layout, metadata.checksum_seed)
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return self.layout.classes
 
-    @torch.no_grad()
-    def outputs(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> TeacherOutput:
-        """Logits in float32 on the images' device; see ``Teacher``. The live signal is asked for missing rows only.
+    @property
+    def count(self) -> int:
+        """Number of filled entries."""
+        return self.store.count
+
+    def is_filled(self, index: Index, view: Index) -> Bool[Tensor, " n"]:
+        """Which entries are filled, without reading them.
 
         Raises:
-            InputError: a missing cell and no live signal; a damaged record; logits that are not finite; an index or
-                view the cache has not. Sample and view are named.
-            MachineError: what the teacher said cannot be written.
+            InputError: an index or view that the cache does not have.
         """
-        return TeacherOutput(_moved(self.codec.logits(self._fetched(images, index, view)), images.device))
+        return torch.from_numpy(self.store.is_filled(self._entries(index, view)))
 
-    @torch.no_grad()
-    def said_with_features(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch dims"]]:
-        """Logits as by :meth:`said`, and the pooled features beside them.
+    def lookup(self, index: Index, view: Index) -> LookupResult:
+        """What is cached of any number of entries, a whole epoch's for example; the teacher is not queried.
 
         Raises:
-            InputError: as by :meth:`said`, or the cache keeps no features.
+            InputError: a damaged record, or an index or view that the cache does not have.
         """
-        if not self.layout.features:
-            raise InputError(f"cache {self.folder}: keeps no features: fill one that does in another folder")
-        records = self._fetched(images, index, view)
-        logits, features = self.codec.logits(records), self.codec.features(records)
-        return _moved(logits, images.device), _moved(features, images.device)
-
-    def lookup(self, index: Int[Tensor, " n"], view: Int[Tensor, " n"]) -> LookupResult:
-        """What is there of any number of cells, a whole epoch's for example, without asking anybody.
-
-        Raises:
-            InputError: a damaged record, or an index or view the cache has not.
-        """
-        known, records = self.store.read(self._cells(index, view))
+        known, records = self.store.read(self._entries(index, view))
         features = self.codec.features(records) if self.layout.features else None
-        return LookupResult(torch.from_numpy(known), self.codec.logits(records), features)
+        return LookupResult(self.codec.logits(records), torch.from_numpy(known), features)
 
     @torch.no_grad()
-    def learn(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> None:
-        """Ask the live signal about all of these and keep what it says, where nothing is kept yet.
+    def outputs(self, inputs: Any, index: Index, view: Index) -> TeacherOutput:
+        """Logits, and pooled features where the cache keeps them, in float32 on the inputs' device; see ``Teacher``.
+
+        The teacher is queried for missing rows only.
 
         Raises:
-            InputError: no live signal, or one that gives something else than finite logits of this cache's classes.
-            MachineError: it cannot be written.
+            InputError: a missing entry and no teacher; a damaged record; logits that are not finite; an index or view
+                that the cache does not have. Sample and view are named.
+            MachineError: the teacher's outputs cannot be written.
         """
-        if self.live is None:
-            raise InputError(f"cache {self.folder}: no teacher to fill it from: give one")
-        features = None
-        if self.layout.features and isinstance(self.live, FeatureSignal):
-            logits, features = self.live.said_with_features(images, index, view)
-        else:
-            logits = self.live.outputs(images, index, view).logits
-        self._check(logits, features, index, view)
-        self.store.add(self._cells(index, view), self.codec.encode(logits, features))
+        missing = ~self.is_filled(index, view)
+        if self.teacher is not None and missing.any():
+            rows = missing.nonzero().flatten()
+            self.query_and_store(_rows(inputs, rows), index[rows], view[rows])
+        cached = self.lookup(index, view)
+        if not cached.known.all():
+            raise self._missing(index[~cached.known], view[~cached.known])
+        device = _device(inputs)
+        if cached.features is None:
+            return TeacherOutput(_moved(cached.logits, device), NO_FEATURES)
+        return TeacherOutput(_moved(cached.logits, device), {POOLED: _moved(cached.features, device)})
 
-    def flush(self) -> None:
-        """Bring what was written to the disk; what is written survives the process in any case.
+    @torch.no_grad()
+    def query_and_store(self, inputs: Any, index: Index, view: Index) -> None:
+        """Query the teacher about all of these, and keep its outputs where nothing is kept yet.
 
         Raises:
-            MachineError: the disk refuses.
+            InputError: no teacher, or one that returns something else than finite logits of this cache's classes, or
+                no pooled features where the cache keeps them.
+            MachineError: the outputs cannot be written.
         """
-        self.store.flush()
+        if self.teacher is None:
+            raise InputError(f"cache {self.folder}: no teacher to query: give --teacher with it")
+        entries = self._entries(index, view)
+        # One fixed size, since a processor may sum in another order in a batch of another size. The first sample makes
+        # up the last batch: any teacher takes it.
+        for rows in torch.arange(len(index)).split(self.batch_size):
+            padded = torch.cat([rows, rows[:1].expand(self.batch_size - len(rows))]) if len(rows) else rows
+            output = self.teacher.outputs(_rows(inputs, padded), index[padded], view[padded])
+            logits, features = output.logits[: len(rows)], None
+            self._check("logits", logits, self.layout.classes, index[rows], view[rows])
+            if self.layout.features:
+                features = output.features.get(POOLED, logits[:, :0])[: len(rows)]
+                self._check("features", features, self.layout.features, index[rows], view[rows])
+            self.store.add(entries[rows.numpy()], self.codec.encode(logits, features))
 
     def close(self) -> None:
         """Flush, and let go of the files."""
@@ -164,124 +157,105 @@ class LogitCache:
     ) -> None:
         self.close()
 
-    def _fetched(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> Records:
-        cells = self._cells(index, view)
-        known, records = self.store.read(cells)
-        if known.all():
-            return records
-        if self.live is None:
-            raise self._missing(cells[~known])
-        if known.any():
-            places = torch.from_numpy(np.flatnonzero(~known))
-            self.learn(images[places.to(images.device)], index[places], view[places])
-        else:
-            self.learn(images, index, view)
-        return self.store.read(cells)[1]
+    def _entries(self, index: Index, view: Index) -> Int64[ndarray, " n"]:
+        """Numbers of the entries, within range: a negative one would quietly be that of another sample."""
+        columns = []
+        for name, numbers, count in (("sample", index, self.layout.samples), ("view", view, self.layout.views)):
+            column = numbers.cpu().numpy().astype(np.int64, copy=False)
+            if len(column) and not (column.min() >= 0 and column.max() < count):
+                wrong = int(column[(column < 0) | (column >= count)][0])
+                raise InputError(f"cache {self.folder}: {name} is {wrong}; expected 0 to {count - 1}")
+            columns.append(column)
+        return columns[0] * self.layout.views + columns[1]
 
-    def _cells(self, index: Int[Tensor, " n"], view: Int[Tensor, " n"]) -> Int64[ndarray, " n"]:
-        samples, views = (numbers.cpu().numpy().astype(np.int64, copy=False) for numbers in (index, view))
-        self._check_range("sample", samples, self.layout.samples)
-        self._check_range("view", views, self.layout.views)
-        return samples * self.layout.views + views
-
-    def _check_range(self, name: str, numbers: Int64[ndarray, " n"], count: int) -> None:
-        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < count):
-            wrong = int(numbers[(numbers < 0) | (numbers >= count)][0])
-            raise InputError(f"cache {self.folder}: {name} {wrong}: it has {name}s 0 to {count - 1}")
-
-    def _missing(self, cells: Int64[ndarray, " n"]) -> InputError:
-        more = f" and {len(cells) - 1} more of this batch" if len(cells) > 1 else ""
+    def _missing(self, index: Index, view: Index) -> InputError:
+        more = f" and {len(index) - 1} more of this batch" if len(index) > 1 else ""
         return InputError(
-            f"cache {self.folder}: nothing kept for {self._named(int(cells[0]))}{more}: "
-            "fill it ahead, or give the teacher with it"
+            f"cache {self.folder}: nothing cached for sample {int(index[0])}, view {int(view[0])}{more}: fill it ahead "
+            "by preceptor cache --fill, or give --teacher with it"
         )
 
-    def _named(self, cell: int) -> str:
-        sample, view = divmod(cell, self.layout.views)
-        return f"sample {sample}, view {view}"
-
-    def _check(
-        self, logits: Tensor, features: Tensor | None, index: Int[Tensor, " n"], view: Int[Tensor, " n"]
-    ) -> None:
-        """Refuse what must not be kept."""
-        if logits.shape != (len(index), self.layout.classes):
+    def _check(self, name: str, values: Tensor, width: int, index: Index, view: Index) -> None:
+        """Refuse what must not be kept: another shape, or numbers that do not survive the encoding."""
+        if values.shape != (len(index), width):
+            raise InputError(f"cache {self.folder}: the teacher returned {values.shape[-1]} {name}; expected {width}")
+        # Logits are stored relative to their largest, features as they are.
+        limit = -LOWEST if name == "features" else float(np.finfo(np.float32).max)
+        bad = (~(values.abs() <= limit).all(dim=1)).nonzero().flatten().tolist()
+        if bad:
+            what = "not finite" if name == "logits" else f"not within float16's {limit:.0f}"
             raise InputError(
-                f"cache {self.folder}: is for {self.layout.classes} classes, the teacher gave {logits.shape[-1]}"
-            )
-        bad = ~logits.isfinite().all(dim=1)
-        self._refuse(bad, "logits that are not finite", index, view)
-        if features is not None:
-            if features.shape != (len(index), self.layout.features):
-                raise InputError(
-                    f"cache {self.folder}: is for {self.layout.features} features, the teacher gave {features.shape[-1]}"
-                )
-            bad = ~(features.abs() <= -LOWEST).all(dim=1)
-            self._refuse(bad, f"features that float16 cannot hold (up to {-LOWEST:.0f})", index, view)
-
-    def _refuse(self, bad: Bool[Tensor, " n"], what: str, index: Int[Tensor, " n"], view: Int[Tensor, " n"]) -> None:
-        places = bad.nonzero().flatten().tolist()
-        if places:
-            first = int(index[places[0]]), int(view[places[0]])
-            raise InputError(
-                f"cache {self.folder}: the teacher gave {what} for {len(places)} of {len(bad)} images, the first "
-                f"sample {first[0]}, view {first[1]}: nothing of this batch is kept; check its weights and its input"
+                f"cache {self.folder}: the teacher's {name} are {what} for {len(bad)} of {len(values)} images, the "
+                f"first sample {int(index[bad[0]])}, view {int(view[bad[0]])}: nothing of this batch is kept; check "
+                "its weights and its input"
             )
 
 
 def open_cache(
-    folder: Path, fingerprint: CacheKey, layout: Layout | None = None, live: Teacher | None = None
+    folder: Path, key: CacheKey, layout: Layout | None = None, teacher: Teacher | None = None, batch_size: int = 64
 ) -> LogitCache:
     """The cache in a folder, made if there is none.
 
     Args:
-        folder: absent, empty, or holding a cache.
-        fingerprint: of what the cache is to be used for.
-        layout: of the cache to be made, which one that is there must have too, but for the size of its files. None
-            takes the one that is there.
-        live: says what the cache does not hold yet.
+        folder: absent, empty, or of a cache.
+        key: of what the cache is to be used for.
+        layout: of the cache to be made, which an existing one must have too. None takes the existing one's.
+        teacher: queried for what the cache does not hold yet.
+        batch_size: of the queries, best that of the training. Default 64.
 
     Raises:
-        InputError: the cache is of something else (every part is named) or has another layout; it is damaged; there is
-            none and no layout; the folder holds something else; ``layout`` and ``fingerprint`` differ in classes.
+        InputError: the cache is of something else (every part of the key that differs is named) or has another layout;
+            it is damaged; there is none and no layout; the folder holds something else; ``layout`` and ``key`` differ
+            in classes.
         MachineError: the folder cannot be written.
     """
-    if layout is not None and layout.classes != len(fingerprint.class_names):
-        raise InputError(f"cache {folder}: {layout.classes} classes but {len(fingerprint.class_names)} class names")
-    if layout is not None and not (folder / CARD_FILE).exists():
-        _make(folder, CacheMetadata(layout=layout, fingerprint=fingerprint))
-    card = read_card(folder)
-    check_fingerprint(folder, card.fingerprint, fingerprint)
+    if layout is not None and layout.classes != len(key.class_names):
+        raise InputError(f"cache {folder}: {layout.classes} classes but {len(key.class_names)} class names")
+    if layout is not None and not (folder / METADATA_FILE).exists():
+        _create(folder, CacheMetadata(layout=layout, key=key))
+    metadata = read_metadata(folder)
+    check_key(folder, metadata.key, key)
     if layout is not None:
-        check_layout(folder, card.layout, layout)
-    return LogitCache(folder, card, live)
+        check_layout(folder, metadata.layout, layout)
+    return LogitCache(folder, metadata, teacher, batch_size)
 
 
 def open_readonly(folder: Path) -> LogitCache:
-    """The cache in a folder whatever it is of, to look at and to verify; not to train with.
+    """The cache in a folder, whatever its key, to inspect and to verify; not to train with.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    return LogitCache(folder, read_card(folder), None)
+    return LogitCache(folder, read_metadata(folder))
 
 
-def _make(folder: Path, card: CacheMetadata) -> None:
-    """Write the card, unless another process is first."""
+def _create(folder: Path, metadata: CacheMetadata) -> None:
+    """Make the files of an empty cache, unless another process is first; ``cache.json`` last."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MachineError(f"{folder}: cannot be made: {error.strerror}: choose another folder") from error
-    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith((LOCK_FILE, f".{CARD_FILE}")))
-    if others and not (folder / CARD_FILE).exists():  # asked last: another process may be making it
+    # Another process may be making the cache: its files, unfinished ones by their dot, are no others.
+    own = (LOCK_FILE, ENTRIES_FILE, CHECKSUMS_FILE, f".{METADATA_FILE}")
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith(own))
+    if others and not (folder / METADATA_FILE).exists():  # looked for last
         raise InputError(f"{folder}: holds {others[0]!r} but no cache: choose a folder that is new or empty")
     with locked(folder):
-        if not (folder / CARD_FILE).exists():
-            write_card(folder, card)
+        if not (folder / METADATA_FILE).exists():
+            create_files(folder, metadata.layout)
+            write_whole({folder / METADATA_FILE: (metadata.model_dump_json(indent=2) + "\n").encode()})
+
+
+def _rows(inputs: Any, rows: Index) -> Any:
+    """Some rows of a batch: of a tensor, or of each tensor by name."""
+    if isinstance(inputs, Mapping):
+        return {name: tensor[rows.to(tensor.device)] for name, tensor in inputs.items()}
+    return inputs[rows.to(inputs.device)]
+
+
+def _device(inputs: Any) -> torch.device:
+    first: Tensor = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
+    return first.device
 
 
 def _moved(values: Tensor, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""Logits and features as the records of a cache, and back."""
+"""Encoding of logits and features as the records of a cache, in float16."""
 
 import math
 from typing import Any
@@ -12,12 +12,12 @@ from torch import Tensor
 from preceptor.teachers.cache.layout import Layout
 
 LOWEST = float(torch.finfo(torch.float16).min)
-"""A logit further below the largest of its row than this, -65504, is brought up to it."""
+"""A logit further below the largest of its row than this, -65504, is raised to it."""
 
 _SMALLEST = 2.0**-24  # of the float16 above zero
 
 Records = Shaped[ndarray, " n"]
-"""Structured, of type ``Layout.record``."""
+"""A structured array of type ``Layout.record``."""
 
 
 class Codec:
@@ -42,7 +42,7 @@ class Codec:
         self._record: np.dtype[Any] = layout.record
 
     def encode(self, logits: Float[Tensor, "n classes"], features: Float[Tensor, "n dims"] | None = None) -> Records:
-        """The records of finite logits, and of features within float16's range when the cache keeps them."""
+        """The records of finite logits, and of features within float16's range where the cache keeps them."""
         top = logits.float().amax(dim=1, keepdim=True)
         below = logits.float() - top
         fields = {"top": top.squeeze(1), **self._kept(below)}
@@ -58,17 +58,17 @@ class Codec:
         if k is None:
             return {"values": _rounded(below)}
         values, ids = below.sort(dim=1, descending=True, stable=True)  # stable: of equals, the smallest indices stay
-        share = values[:, k:].logsumexp(dim=1) - math.log(self.layout.classes - k)
-        # A mean exceeds the largest by rounding only. Among ties with the top, what is truly below it stays below: it
-        # may be the class of the smallest index.
         others = values[:, k:]
+        share = others.logsumexp(dim=1) - math.log(self.layout.classes - k)
+        # Rounding alone could lift the mean above the largest of the others. A class just below a tie at the top must
+        # stay below it: with the smallest index of all it would become the predicted one.
         largest_below = torch.where(others < 0, others, -torch.inf).amax(dim=1)
         most = torch.where(largest_below > -torch.inf, largest_below, 0)
         rest = torch.minimum(share, torch.minimum(values[:, k], most)).clamp_min(LOWEST)
         return {"values": _rounded(values[:, :k]), "ids": ids[:, :k], "rest": rest}
 
     def logits(self, records: Records) -> Float[Tensor, "n classes"]:
-        """Float32 logits on the CPU, in memory of their own."""
+        """Float32 logits on the CPU, in their own memory."""
         top = torch.from_numpy(records["top"])
         values = torch.from_numpy(records["values"]).float()
         if self.layout.top_k is not None:
@@ -78,10 +78,10 @@ class Codec:
         return values.add_(top[:, None])
 
     def features(self, records: Records) -> Float[Tensor, "n dims"]:
-        """Float32 features on the CPU; of a cache that keeps them."""
+        """Float32 features on the CPU, of a cache that keeps them."""
         return torch.from_numpy(records["features"]).float()
 
 
 def _rounded(below: Float[Tensor, "n kept"]) -> Tensor:
-    """In float16, what is below zero staying below it."""
+    """To float16, where what is below zero stays below it."""
     return torch.where(below < 0, below.clamp(LOWEST, -_SMALLEST), below).half()

@@ -1,36 +1,26 @@
-"""Teachers that give their pooled features beside their logits."""
+"""A teacher that returns its pooled features beside its logits."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from preceptor.errors import InputError
-from preceptor.teachers.base import Teacher, TeacherOutput
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.network import NetworkTeacher
 from preceptor.teachers.selection_data import last_linear_layer
 
-
-@runtime_checkable
-class FeatureSignal(Teacher, Protocol):
-    """A signal that also says what its logits are made of."""
-
-    def said_with_features(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch dims"]]:
-        """Logits in float32, and pooled features, both on the device of the images, without gradient."""
+POOLED = "pooled"
+"""Name of the pooled features in ``TeacherOutput.features``."""
 
 
 class PooledTeacher:
-    """A live teacher that also gives what its last linear layer is given.
+    """A network teacher that also returns the input of its last linear layer, under the name ``pooled``.
 
     Args:
         teacher: whose network ends in a linear layer.
-        images: one image or more of the kind it is shown, to find that layer with.
+        images: at least one image of the kind it is shown, to find that layer with.
 
     Attributes:
         features: how many dimensions they have.
@@ -46,7 +36,7 @@ class PooledTeacher:
         except InputError as error:
             raise InputError(
                 f"the teacher ({type(teacher.network).__name__}) does not end in a linear layer whose output the "
-                "logits are, unchanged: its pooled features cannot be told; keep the logits alone"
+                "logits are, unchanged, so it has no pooled features: cache the logits alone"
             ) from error
         self.features = self._layer.in_features
 
@@ -55,32 +45,23 @@ class PooledTeacher:
         """Of the teacher."""
         return self.teacher.classes
 
+    @torch.no_grad()
     def outputs(
         self,
-        images: UInt8[Tensor, "batch channels height width"],
+        inputs: UInt8[Tensor, "batch channels height width"],
         index: Int[Tensor, " batch"],
         view: Int[Tensor, " batch"],
     ) -> TeacherOutput:
-        """Logits in float32; see ``Teacher``."""
-        return TeacherOutput(self.said_with_features(images, index, view)[0])
+        """Logits and pooled features in float32; see ``Teacher``."""
+        seen: list[Tensor] = []
 
-    @torch.no_grad()
-    def said_with_features(
-        self,
-        images: UInt8[Tensor, "batch channels height width"],
-        index: Int[Tensor, " batch"],
-        view: Int[Tensor, " batch"],
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch dims"]]:
-        """Logits and pooled features in float32."""
-        kept: list[Tensor] = []
-
-        def keep(_: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-            # A copy: a network may go on to write over what it handed its head.
-            kept.append((given[0] if given else named["input"]).float().clone())
+        def keep(_: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
+            # A copy, since a network may go on to overwrite what it passed to its head.
+            seen.append((args[0] if args else kwargs["input"]).float().clone())
 
         hook = self._layer.register_forward_pre_hook(keep, with_kwargs=True)
         try:
-            logits = self.teacher(images)
+            logits = self.teacher(inputs)
         finally:
             hook.remove()
-        return logits, kept[-1]
+        return TeacherOutput(logits, {POOLED: seen[-1]})

@@ -1,6 +1,5 @@
 """Filling a cache ahead of training."""
 
-import shutil
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -10,98 +9,88 @@ from numpy import ndarray
 from torch import Tensor
 
 from preceptor.data import Augmentation
-from preceptor.errors import InputError, MachineError
+from preceptor.errors import InputError
 from preceptor.teachers.cache.cache import LogitCache
+from preceptor.teachers.cache.store import CHUNK
+
+Entries = Int64[ndarray, " n"]
 
 
 def fill(
     cache: LogitCache,
     images: UInt8[Tensor, "samples channels height width"],
-    rule: Augmentation,
+    augmentation: Augmentation,
     *,
-    positions: Int[Tensor, " some"] | None = None,
-    batch_size: int = 256,
+    samples: Int[Tensor, " some"] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Ask the cache's live signal for every cell that is still empty. It may be stopped at any time and called again.
+    """Query the cache's teacher for every entry that is still empty. It may be stopped at any time and called again.
 
-    Several processes may fill one cache: each goes through it in an order of its own and passes over what another has
-    filled meanwhile, so they hardly ever do the same work.
+    Several processes may fill one cache: each goes through it in its own order and passes over what another has filled
+    meanwhile, so they hardly ever do the same work.
 
     Args:
-        cache: with a live signal.
+        cache: with a teacher.
         images: all training images, 0 to 255, on the device where the teacher runs.
-        rule: of the views.
-        positions: fill the views of these samples only; None is all.
-        batch_size: images the teacher is asked about at a time. Default 256.
-        progress: called after each batch with the cells done so far and those there were to do.
+        augmentation: whose views are shown.
+        samples: fill the views of these samples only; None is all.
+        progress: called after each batch with the entries done so far and those that were missing.
 
     Returns:
-        how many cells it filled itself.
+        how many entries it filled itself.
 
     Raises:
-        InputError: images or rule do not fit the cache, or as by :meth:`LogitCache.learn`.
-        MachineError: the disk has less room than what is missing takes (said before any work), or is full.
+        InputError: images or augmentation do not fit the cache, or as by :meth:`LogitCache.query_and_store`.
+        MachineError: the disk has less room than what is missing takes (raised before any work), or is full.
     """
-    _check_fit(cache, images, rule)
-    wanted = _wanted(cache, positions)
-    total = sum(len(_empty(cache, wanted, shard)) for shard in range(cache.layout.shards))
-    _check_room(cache, total)
-    done = asked = 0
-    for cells in _batches(cache, wanted, batch_size):
-        empty = cells[~cache.store.known(cells)]
+    if len(images) != cache.layout.samples or augmentation.count != cache.layout.views:
+        raise InputError(
+            f"cache {cache.folder}: holds {cache.layout.samples} samples of {cache.layout.views} views; got "
+            f"{len(images)} of {augmentation.count}: give all training images and the augmentation it was made for"
+        )
+    total = count_missing(cache, samples)
+    cache.store.check_room(total)
+    done = filled = 0
+    for batch in _batches(cache, samples):
+        empty = batch[~cache.store.is_filled(batch)]  # another process may have been here
         if len(empty):
-            _ask(cache, images, rule, empty)
-        asked += len(empty)
-        done += len(cells)
+            index, view = (torch.from_numpy(numbers) for numbers in np.divmod(empty, cache.layout.views))
+            shown = augmentation.apply(images[index.to(images.device)], view.to(images.device))
+            cache.query_and_store(shown, index, view)
+        filled += len(empty)
+        done += len(batch)
         if progress is not None:
             progress(min(done, total), total)
-    cache.flush()
-    return asked
+    cache.store.flush()
+    return filled
 
 
-def _ask(cache: LogitCache, images: Tensor, rule: Augmentation, cells: Int64[ndarray, " n"]) -> None:
-    index, view = (torch.from_numpy(numbers) for numbers in np.divmod(cells, cache.layout.views))
-    shown = rule.apply(images[index.to(images.device)], view.to(images.device))
-    cache.learn(shown, index, view)
+def count_missing(cache: LogitCache, samples: Int[Tensor, " some"] | None = None) -> int:
+    """Number of empty entries, of some samples or of all."""
+    wanted = _wanted(cache, samples)
+    return sum(len(_empty(cache, wanted, start)) for start in range(0, cache.layout.entries, CHUNK))
 
 
-def _batches(cache: LogitCache, wanted: Bool[ndarray, " samples"], batch_size: int) -> Iterator[Int64[ndarray, " n"]]:
-    """The empty cells in batches of neighbours, the batches in an order that no other process has.
+def _batches(cache: LogitCache, samples: Int[Tensor, " some"] | None) -> Iterator[Entries]:
+    """The empty entries in batches of neighbors, in an order that no other process has.
 
     The order changes no number, so it needs no seed.
     """
-    order = np.random.default_rng()
-    for shard in order.permutation(cache.layout.shards).tolist():
-        cells = _empty(cache, wanted, shard)
-        for start in order.permutation(np.arange(0, len(cells), batch_size)).tolist():
-            yield cells[start : start + batch_size]
+    wanted, order = _wanted(cache, samples), np.random.default_rng()
+    for start in order.permutation(np.arange(0, cache.layout.entries, CHUNK)).tolist():
+        entries = _empty(cache, wanted, start)
+        for first in order.permutation(np.arange(0, len(entries), cache.batch_size)).tolist():
+            yield entries[first : first + cache.batch_size]
 
 
-def _empty(cache: LogitCache, wanted: Bool[ndarray, " samples"], shard: int) -> Int64[ndarray, " n"]:
-    cells = cache.store.empty(shard)
-    return cells if wanted.all() else cells[wanted[cells // cache.layout.views]]
+def _empty(cache: LogitCache, wanted: Bool[ndarray, " samples"], start: int) -> Entries:
+    entries = cache.store.empty(start)
+    empty: Entries = entries[wanted[entries // cache.layout.views]]
+    return empty
 
 
-def _wanted(cache: LogitCache, positions: Int[Tensor, " some"] | None) -> Bool[ndarray, " samples"]:
-    wanted = np.full(cache.layout.samples, positions is None)
-    if positions is not None:
-        wanted[positions.cpu().numpy()] = True
+def _wanted(cache: LogitCache, samples: Int[Tensor, " some"] | None) -> Bool[ndarray, " samples"]:
+    wanted = np.full(cache.layout.samples, samples is None)
+    if samples is not None:
+        wanted[samples.cpu().numpy()] = True
     return wanted
-
-
-def _check_fit(cache: LogitCache, images: Tensor, rule: Augmentation) -> None:
-    if len(images) != cache.layout.samples or rule.count != cache.layout.views:
-        raise InputError(
-            f"cache {cache.folder}: is for {cache.layout.samples} samples of {cache.layout.views} views, given are "
-            f"{len(images)} of {rule.count}: give all training images and the rule the cache was made for"
-        )
-
-
-def _check_room(cache: LogitCache, cells: int) -> None:
-    needed, free = cells * cache.layout.cell_bytes, shutil.disk_usage(cache.folder).free
-    if needed > free:
-        raise MachineError(
-            f"{cache.folder}: {needed / 1e9:.1f} GB are to be written and {free / 1e9:.1f} GB are free: make room, "
-            "use a disk with more, or keep the top classes only"
-        )

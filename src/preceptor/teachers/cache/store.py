@@ -1,184 +1,256 @@
-"""The files of a cache together: cells in, cells out, safe against other processes."""
+"""The entries of a cache in two mapped files: the records, and a checksum for each, zero while it is empty."""
 
+import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import disk_usage
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64, Shaped
+from filelock import FileLock, Timeout
+from jaxtyping import Bool, Int64, Shaped, UInt32
 from numpy import ndarray
 
-from preceptor.errors import InputError
-from preceptor.teachers.cache.checksum import Checksum
-from preceptor.teachers.cache.journal import Journal
+from preceptor.errors import InputError, MachineError
 from preceptor.teachers.cache.layout import Layout
-from preceptor.teachers.cache.lock import locked
-from preceptor.teachers.cache.shard import Shard
 
-Cells = Int64[ndarray, " n"]
+ENTRIES_FILE = "entries.bin"
+CHECKSUMS_FILE = "checksums.bin"
+LOCK_FILE = ".lock"
+
+CHUNK = 2**14
+"""Entries looked at together where all of a cache is gone through, so that memory stays bounded."""
+
+LOCK_SECONDS = 60.0
+"""How long a writer waits. Nobody holds the lock for longer than it takes to write one batch."""
+
+SPARE_BYTES = 2**24
+"""Left free on the disk: a write into a mapped file that finds no room would end the process."""
+
+Entries = Int64[ndarray, " n"]
 Records = Shaped[ndarray, " n"]
 
-_BLOCK = 16384
-_PAUSES = (0.001, 0.1)
 
+class EntryStore:
+    """Records by entry number, safe against other processes of the same machine.
 
-class Store:
-    """Records by cell, in a folder.
-
-    Writers take turns and never write a cell twice, so a mark always belongs to the record beside it. Readers take no
-    lock: they compare each record with its mark. Of a batch that is added all cells are kept, or none, wherever the
-    process is killed (:class:`Journal`).
+    Writers take turns under a file lock and never change a filled entry. A record is written before its checksum: a
+    process killed in between leaves the entry empty. What a power failure tears, the checksum finds. Readers take no
+    lock.
 
     Args:
-        folder: which exists.
+        folder: holds the files made by :func:`create_files`.
         layout: of the cache.
         seed: of the checksums.
 
     Raises:
-        InputError: a file has the wrong size.
+        InputError: a file is missing, a link, or of another size than the layout says.
     """
 
     def __init__(self, folder: Path, layout: Layout, seed: bytes) -> None:
         self.folder, self.layout = folder, layout
-        self._record = layout.record
-        self._checksum = Checksum(seed, self._record.itemsize)
-        self._per_shard = layout.cells_per_shard
-        self._journal = Journal(folder, layout.cells, self._record)
-        self.shards = [
-            Shard(folder / f"shard-{number:05d}.bin", layout.cells_in(number), self._record)
-            for number in range(layout.shards)
-        ]
+        words = layout.record.itemsize // 4
+        self._keys = np.frombuffer(hashlib.shake_256(seed).digest(8 * (words + 2)), "<u8").astype(np.uint64)
+        self._writable = False
+        self._map("r")
 
-    def known(self, cells: Cells) -> Bool[ndarray, " n"]:
-        """Which cells are filled; their records are not looked at."""
-        result = np.zeros(len(cells), bool)
-        for shard, where, inside in self._by_shard(cells):
-            if shard.marks is not None:
-                result[where] = shard.marks.take(inside) != 0
-        return result
+    @property
+    def count(self) -> int:
+        """Number of filled entries."""
+        return int(np.count_nonzero(self._checksums))
 
-    def read(self, cells: Cells) -> tuple[Bool[ndarray, " n"], Records]:
-        """Which cells are filled, and the records of all; those of empty cells mean nothing.
+    def is_filled(self, entries: Entries) -> Bool[ndarray, " n"]:
+        """Which entries are filled; their records are not read."""
+        filled: Bool[ndarray, " n"] = self._checksums[entries] != 0
+        return filled
+
+    def filled(self, start: int) -> Entries:
+        """The filled entries of the chunk that begins at ``start``, ascending."""
+        return np.flatnonzero(self._checksums[start : start + CHUNK]) + start
+
+    def empty(self, start: int) -> Entries:
+        """The empty entries of the chunk that begins at ``start``, ascending."""
+        return np.flatnonzero(self._checksums[start : start + CHUNK] == 0) + start
+
+    def read(self, entries: Entries) -> tuple[Bool[ndarray, " n"], Records]:
+        """Which entries are filled, and the records of all; those of empty entries mean nothing.
 
         Raises:
-            InputError: a record does not match its checksum; file, sample and view are named.
+            InputError: a record does not match its checksum; sample and view are named.
         """
-        known, wrong, records = self._read(cells)
-        for pause in _PAUSES:
-            if not wrong.any():
-                return known, records
-            time.sleep(pause)  # a record may be met while it is written
-            known, wrong, records = self._read(cells)
-        raise self.damage(cells[wrong])
+        known, wrong, records = self._compare(entries)
+        if wrong.any():
+            # Another core may show a checksum before the record it follows: look again before calling it damage.
+            time.sleep(0.01)
+            known, wrong, records = self._compare(entries)
+        if wrong.any():
+            raise self.damage(entries[wrong])
+        return known, records
 
-    def _read(self, cells: Cells) -> tuple[Bool[ndarray, " n"], Bool[ndarray, " n"], Records]:
-        parts = [(where, *shard.read(inside)) for shard, where, inside in self._by_shard(cells)]
-        if len(parts) == 1:
-            _, marks, records = parts[0]
-        else:
-            marks, records = np.zeros(len(cells), np.uint32), np.zeros(len(cells), self._record)
-            for where, some_marks, some_records in parts:
-                marks[where], records[where] = some_marks, some_records
-        known = marks != 0
-        return known, known & (self._checksum(cells, records) != marks), records
+    def damaged(self, start: int) -> Entries:
+        """The entries of a chunk whose records do not match their checksums."""
+        entries = self.filled(start)
+        damaged: Entries = entries[self._compare(entries)[1]]
+        return damaged
 
-    def add(self, cells: Cells, records: Records) -> None:
-        """Fill cells; one that is filled already, by whomever, stays as it is.
+    def add(self, entries: Entries, records: Records) -> None:
+        """Fill entries; one that is filled already, by whichever process, stays as it is.
 
         Raises:
             MachineError: the disk is full, the folder cannot be written, or its lock cannot be had.
         """
-        cells, first = np.unique(cells, return_index=True)
-        records = records[first]
-        with locked(self.folder):
-            self._finish()
-            self._journal.note(cells, records)
-            self._write(cells, records)
-            self._journal.clear()
+        entries, first = np.unique(entries, return_index=True)
+        with self._writing():
+            self.check_room(len(entries))
+            is_empty = self._checksums[entries] == 0
+            entries, records = entries[is_empty], records[first][is_empty]
+            self._records[entries] = records
+            # Last, for this marks them as filled.
+            self._checksums[entries] = self._checksum(entries, records)
 
-    def finish(self) -> None:
-        """Keep the rest of a batch in the midst of which a process was killed; nothing where none was.
+    def check_room(self, entries: int) -> None:
+        """Make sure that the disk has room for so many more entries.
 
         Raises:
-            MachineError: there is a rest, and it cannot be written.
+            MachineError: it has not.
         """
-        if not self._journal.is_empty:
-            with locked(self.folder):
-                self._finish()
+        needed, free = entries * self.layout.entry_bytes + SPARE_BYTES, disk_usage(self.folder).free
+        if entries and needed > free:
+            raise MachineError(
+                f"{self.folder}: {needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free: make room, use "
+                "another disk, or keep the largest logits only (--top-k); what the cache holds stays"
+            )
 
-    def _finish(self) -> None:
-        begun = self._journal.noted()
-        if begun is not None:
-            self._write(*begun)
-        self._journal.clear()
+    def clear(self, entries: Entries) -> None:
+        """Empty those of the entries that still do not match their checksums.
 
-    def _write(self, cells: Cells, records: Records) -> None:
-        marks = self._checksum(cells, records)
-        for shard, where, inside in self._by_shard(cells):
-            shard.write(inside, records[where], marks[where])
+        Raises:
+            MachineError: the folder cannot be written, or its lock cannot be had.
+        """
+        with self._writing():
+            self._checksums[entries[self._compare(entries)[1]]] = 0
 
-    def forget(self, cells: Cells) -> None:
-        """Empty those of the cells, given in rising order, whose record still does not match its mark."""
-        with locked(self.folder):
-            _, wrong, _ = self._read(cells)
-            for shard, _, inside in self._by_shard(cells[wrong]):
-                shard.forget(inside)
-
-    def damaged(self, shard: int) -> Iterator[tuple[int, Cells]]:
-        """Goes through a shard: how many cells it looked at, and which of these do not match their checksums."""
-        if not self.shards[shard].path.exists():  # then nothing was ever written
-            yield self.shards[shard].cells, np.empty(0, np.int64)
-            return
-        for start in range(0, self.shards[shard].cells, _BLOCK):
-            stop = min(start + _BLOCK, self.shards[shard].cells)
-            cells = np.arange(start, stop, dtype=np.int64) + shard * self._per_shard
-            _, wrong, _ = self._read(cells)
-            yield stop - start, cells[wrong]
-
-    def filled(self, shard: int) -> Cells:
-        """The filled cells of a shard, rising."""
-        return self._where(shard, filled=True)
-
-    def empty(self, shard: int) -> Cells:
-        """The empty cells of a shard, rising."""
-        return self._where(shard, filled=False)
-
-    def count(self) -> int:
-        """How many cells are filled."""
-        return sum(shard.filled for shard in self.shards)
-
-    def damage(self, cells: Cells) -> InputError:
-        """The error for cells whose records do not match their checksums."""
-        sample, view = divmod(int(cells[0]), self.layout.views)
-        path = self.shards[int(cells[0]) // self._per_shard].path
-        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+    def damage(self, entries: Entries) -> InputError:
+        """The error for entries whose records do not match their checksums."""
+        sample, view = divmod(int(entries[0]), self.layout.views)
+        more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
         return InputError(
-            f"{path}: damaged: the record of sample {sample}, view {view}{more} does not match its checksum: "
-            "verify the cache with repair, which empties such records, or remove this file; the teacher is asked again"
+            f"{self.folder / ENTRIES_FILE}: damaged: the record of sample {sample}, view {view}{more} does not match "
+            "its checksum: run preceptor cache --verify --repair, which empties such entries, or remove the cache"
         )
 
     def flush(self) -> None:
-        """Bring what was written to the disk."""
-        for shard in self.shards:
-            shard.flush()
+        """Bring what was written to the disk; what is written survives the end of this process in any case.
+
+        Raises:
+            MachineError: the disk refuses.
+        """
+        if self._writable:
+            try:
+                for mapped in self._mapped:
+                    mapped.flush()
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
 
     def close(self) -> None:
-        """Flush, and let go of the files."""
-        for shard in self.shards:
-            shard.close()
+        """Flush, and let go of the files; the store cannot be used after that, only closed once more."""
+        if self._mapped:
+            self.flush()
+            self._mapped, self._writable = [], False
+            del self._records, self._checksums
 
-    def _where(self, shard: int, filled: bool) -> Cells:
-        marks = self.shards[shard].marks
-        if marks is None:
-            marks = np.zeros(self.shards[shard].cells, np.uint32)
-        return np.flatnonzero((marks != 0) == filled) + shard * self._per_shard
+    def _map(self, mode: Any) -> None:
+        self._mapped: list[np.memmap[Any, Any]] = [
+            _mapped(self.folder / name, dtype, self.layout.entries, mode) for name, dtype in _files(self.layout)
+        ]
+        # Plain views: indexing np.memmap itself pays for a subclass at every call.
+        records, checksums = self._mapped
+        self._records, self._checksums = np.asarray(records), np.asarray(checksums)
 
-    def _by_shard(self, cells: Cells) -> Iterator[tuple[Shard, slice | Cells, Cells]]:
-        """For each shard that holds some of the cells: which ones, and their numbers within it."""
-        if len(self.shards) == 1:
-            yield self.shards[0], slice(None), cells
-            return
-        numbers, inside = np.divmod(cells, self._per_shard)
-        for number in np.unique(numbers).tolist():
-            where = np.flatnonzero(numbers == number)
-            yield self.shards[number], where, inside[where]
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the folder's lock, with the files mapped for writing."""
+        with locked(self.folder):
+            if not self._writable:
+                self._map("r+")
+                self._writable = True
+            yield
+
+    def _compare(self, entries: Entries) -> tuple[Bool[ndarray, " n"], Bool[ndarray, " n"], Records]:
+        """Which entries are filled, which of these are damaged, and the records."""
+        checksums = self._checksums[entries]  # before the records, which are written first
+        records = self._records[entries]
+        known = checksums != 0
+        return known, known & (self._checksum(entries, records) != checksums), records
+
+    def _checksum(self, entries: Entries, records: Records) -> UInt32[ndarray, " n"]:
+        """Multilinear hashing of an entry's number n and the 32-bit words w of its record; never 0, which is "empty".
+
+        ``(a_0 + a_1 n + sum_i a_(i+2) w_i mod 2^64) >> 32``, which two different records share with a probability of
+        2^-32 (Lemire & Kaser 2014, "Strongly universal string hashing is fast", section 3). One matrix product, where
+        ``zlib.crc32`` in a loop takes four times as long. The number n makes a record in another's place stand out.
+        """
+        words = records.view("<u4").reshape(len(records), -1) if len(records) else np.zeros((0, len(self._keys) - 2))
+        total = words.astype(np.uint64) @ self._keys[2:] + self._keys[1] * entries.astype(np.uint64) + self._keys[0]
+        checksums: UInt32[ndarray, " n"] = np.maximum(total >> np.uint64(32), 1).astype(np.uint32)
+        return checksums
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a cache's lock; the system lets go of it when the process ends, however it ends.
+
+    Raises:
+        MachineError: the folder cannot be written, or another process does not let go.
+    """
+    try:
+        # A lock made anew also keeps out other threads, and forked processes.
+        with FileLock(folder / LOCK_FILE, timeout=LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise MachineError(
+            f"{folder}: another process has held the cache's lock for {LOCK_SECONDS:.0f} s: end it, try again"
+        ) from error
+    except (OSError, NotImplementedError) as error:  # the latter where a file system knows no locks
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: Exception) -> MachineError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return MachineError(f"{folder}: cannot be written: {reason}: make it writable, or give a cache in another folder")
+
+
+def create_files(folder: Path, layout: Layout) -> None:
+    """Make the files of an empty cache. Where the file system knows holes, they take no room until they are filled.
+
+    Raises:
+        MachineError: they cannot be made.
+    """
+    for name, dtype in _files(layout):
+        path = folder / name
+        try:
+            with path.open("xb") as file:  # never over a file of somebody else, nor through a link
+                file.truncate(layout.entries * dtype.itemsize)
+        except OSError as error:
+            raise MachineError(
+                f"{path}: cannot be made: {error.strerror}: choose another folder, or remove it"
+            ) from error
+
+
+def _files(layout: Layout) -> list[tuple[str, np.dtype[Any]]]:
+    return [(ENTRIES_FILE, layout.record), (CHECKSUMS_FILE, np.dtype("<u4"))]
+
+
+def _mapped(path: Path, dtype: np.dtype[Any], entries: int, mode: Any) -> "np.memmap[Any, Any]":
+    expected = entries * dtype.itemsize
+    if path.is_symlink():  # in a cache from somebody else it may lead anywhere
+        raise InputError(f"{path}: is a link; expected a file of {expected} bytes: remove the cache and fill it again")
+    size = path.stat().st_size if path.is_file() else 0
+    if size != expected:
+        raise InputError(f"{path}: damaged: {size} bytes, expected {expected}: remove the cache and fill it again")
+    try:
+        return np.memmap(path, dtype, mode=mode, shape=(entries,))
+    except OSError as error:
+        raise MachineError(f"{path}: cannot be opened: {error.strerror}: make it readable and writable") from error

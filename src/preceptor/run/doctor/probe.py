@@ -1,0 +1,108 @@
+"""The probe: the first steps of a run on a copy of its student, to see the size of each loss term."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from itertools import permutations
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import nn
+
+from preceptor.audit import LossOutput
+from preceptor.data import epoch_order
+from preceptor.models.features import ImageModel
+from preceptor.run.config import RunConfig
+from preceptor.run.doctor.finding import Finding, few
+from preceptor.run.set_up import RunContext
+from preceptor.teachers.base import Teacher
+from preceptor.training import Student, Trainer, TrainingData
+
+PROBE_STEPS = 8
+"""A term limited by its 'where' may have few samples in one batch, or none: its largest gradient of these counts."""
+
+FAR_APART = 100
+"""Gradients of terms that are active together are far apart from this ratio on."""
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """The size of a loss term in the probed step in which its gradient is largest.
+
+    Attributes:
+        loss: its value, as weighted in the total.
+        gradient: Euclidean norm of its gradient with respect to the student's logits of the batch.
+        since, until: the shares of training between which the term is active in the run.
+    """
+
+    loss: float
+    gradient: float
+    since: float
+    until: float
+
+
+def probe_losses(
+    config: RunConfig, context: RunContext, teacher: Teacher | None, steps: int = PROBE_STEPS
+) -> dict[str, LossScale]:
+    """The scale of each loss term over the first steps of training; the student and loss of the run are not changed.
+
+    Args:
+        config: of the run.
+        context: of the run, its selection fitted.
+        teacher: None when the recipe needs none.
+        steps: at most; fewer where there are fewer batches. Default 8.
+
+    Raises:
+        NotFinite: a step is not finite.
+    """
+    network = ImageModel(deepcopy(context.student), context.dataset.normalization)
+    student = Student("probe", network, deepcopy(context.loss))
+    times = {name: (term.since, term.until) for name, term in student.loss.terms.items()}
+    for term in student.loss.terms.values():
+        term.since, term.until = 0.0, 1.0  # a term that starts late in the run is probed too
+    scales: dict[str, LossScale] = {}
+
+    def record(_module: nn.Module, inputs: tuple[Any, ...], output: LossOutput) -> None:
+        for name, loss in output.losses.items():
+            gradient = None
+            if loss.requires_grad:  # the graph is kept for the step's own backward pass
+                (gradient,) = torch.autograd.grad(loss, inputs[0], retain_graph=True, allow_unused=True)
+            norm = 0.0 if gradient is None else float(gradient.double().norm())
+            if name not in scales or norm > scales[name].gradient or not isfinite(norm):
+                scales[name] = LossScale(float(loss.detach()), norm, *times[name])
+
+    student.loss.register_forward_hook(record)
+    order = context.positions[epoch_order(config.seed, 0, len(context.positions))]
+    Trainer(
+        [student],
+        teacher,
+        TrainingData.of_images(context.train, order[: steps * config.training.batch_size], context.rule),
+        config.training.model_copy(update={"epochs": 1}),
+        seed=config.seed,
+        precision=config.precision,
+        compile="never",
+    ).fit()
+    return scales
+
+
+def loss_finding(scales: Mapping[str, LossScale]) -> Finding:
+    """Whether every term has a gradient, and none outweighs another that is active at the same time."""
+    finite = {name: scale for name, scale in scales.items() if isfinite(scale.loss) and isfinite(scale.gradient)}
+    numbers = {"terms": {name: asdict(scale) for name, scale in finite.items()}}
+    if len(finite) < len(scales):
+        message = f"not finite in the first {PROBE_STEPS} steps: {few([name for name in scales if name not in finite])}"
+        return Finding("loss scale", "problem", message, "check the teacher's logits and the term's options", numbers)
+    shown = ", ".join(f"{name} {scale.loss:.4g} (gradient {scale.gradient:.3g})" for name, scale in scales.items())
+    zero = [name for name, scale in scales.items() if scale.gradient == 0]
+    if zero:
+        message = f"the gradient of {few(zero)} is 0 in the first {PROBE_STEPS} steps: {shown}"
+        remedy = "check that some samples match its 'where', and that its weight is intended"
+        return Finding("loss scale", "warning", message, remedy, numbers)
+    for (large, most), (small, least) in permutations(scales.items(), 2):
+        together = max(most.since, least.since) < min(most.until, least.until)
+        if together and most.gradient > FAR_APART * least.gradient:
+            message = f"the gradient of {large} is {most.gradient / least.gradient:,.0f} times that of {small}: {shown}"
+            remedy = f"if this is not intended, change their weights (recipe.terms.{small}.weight=...)"
+            return Finding("loss scale", "warning", message, remedy, numbers)
+    return Finding("loss scale", "ok", f"in the first steps: {shown}", "", numbers)
