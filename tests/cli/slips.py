@@ -228,7 +228,7 @@ TEACHERS = [
         ("student.safetensors", "pickle", "not opened"),
     ),
     Slip("card cut short", lambda b: b.distill(teacher=b.card('{"architecture": "conv')), ("student.json", "JSON")),
-    Slip("card of a list", lambda b: b.distill(teacher=b.card("[]")), ("student.json", "JSON object", "list")),
+    Slip("card of a list", lambda b: b.distill(teacher=b.card("[]")), ("student.json", "JSON list", "expected an object")),
     Slip("card key", lambda b: b.distill(teacher=b.changed_card(clases=3)), ("student.json", "did you mean 'classes'")),
     Slip(
         "card of another network",
@@ -328,7 +328,7 @@ DATA = [
     Slip(
         "labels of another set",
         lambda b: b.train("--data", b.npz(), "--train-labels", b.sound_teacher / "run.yaml"),
-        ("run.yaml", "not a readable .npy file"),
+        ("run.yaml", "not a .npy file"),
     ),
 ]
 
