@@ -113,7 +113,7 @@ ROWS = [
     Row(
         "a number where a mapping belongs",
         lambda b: b.config("training: 3\n"),
-        "training is 3; expected short, standard, or the training settings themselves",
+        "training is 3; expected short, standard, finetune, or the training settings themselves",
     ),
     Row(
         "a list where a mapping belongs",

@@ -209,7 +209,7 @@ def no_memory_for_a_step(bench: Workbench) -> Iterator[None]:
     import pytest
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("preceptor.training.trainer.take", lambda *_: torch.empty(2**58))
+        patch.setattr("preceptor.training.student.StudentTrainer.train_step", lambda *_: torch.empty(2**58))
         yield
 
 

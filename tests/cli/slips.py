@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,10 +83,24 @@ class Bench:
         return self.teacher()
 
     def distill(self, *arguments: object, teacher: Path | None = None) -> list[object]:
-        return ["distill", "--teacher", teacher or self.sound_teacher, *SMALL, "--out", self.out, *arguments]
+        usual = unless_set(SMALL, arguments)
+        return ["distill", "--teacher", teacher or self.sound_teacher, *usual, "--out", self.out, *arguments]
 
     def train(self, *arguments: object) -> list[object]:
-        return ["train", "--epochs", "1", "--device", "cpu", "--out", self.out, *arguments]
+        usual = unless_set(["--epochs", "1", "--device", "cpu"], arguments)
+        return ["train", *usual, "--out", self.out, *arguments]
+
+
+def unless_set(usual: list[str], arguments: Sequence[object]) -> list[str]:
+    """The usual options and values, but for those that the arguments set: a setting is given once."""
+    text = " ".join(str(argument) for argument in arguments)
+    pairs = zip(usual[::2], usual[1::2], strict=True)
+    return [
+        part
+        for option, value in pairs
+        if f"{option} " not in f"{text} " and f"training.{option[2:]}=" not in text
+        for part in (option, value)
+    ]
 
 
 @dataclass(frozen=True)
@@ -214,7 +228,7 @@ TEACHERS = [
         ("student.safetensors", "pickle", "not opened"),
     ),
     Slip("card cut short", lambda b: b.distill(teacher=b.card('{"architecture": "conv')), ("student.json", "JSON")),
-    Slip("card of a list", lambda b: b.distill(teacher=b.card("[]")), ("student.json", "JSON object", "list")),
+    Slip("card of a list", lambda b: b.distill(teacher=b.card("[]")), ("student.json", "JSON list", "expected an object")),
     Slip("card key", lambda b: b.distill(teacher=b.changed_card(clases=3)), ("student.json", "did you mean 'classes'")),
     Slip(
         "card of another network",
@@ -314,7 +328,7 @@ DATA = [
     Slip(
         "labels of another set",
         lambda b: b.train("--data", b.npz(), "--train-labels", b.sound_teacher / "run.yaml"),
-        ("run.yaml", "not a readable .npy file"),
+        ("run.yaml", "not a .npy file"),
     ),
 ]
 
@@ -329,8 +343,6 @@ FILES = [
     ),
     Slip("not UTF-8", lambda b: b.train("--config", b.file("a.yaml", b"data: \xff\xfe\n")), ("a.yaml", "UTF-8")),
     Slip("a list", lambda b: b.train("--config", b.file("a.yaml", b"- seed\n")), ("a.yaml", "mapping")),
-    Slip(
-        "config key", lambda b: b.train("--config", b.file("a.yaml", b"sead: 1\n")), ("'sead'", "did you mean 'seed'")
-    ),
+    Slip("config key", lambda b: b.train("--config", b.file("a.yaml", b"sead: 1\n")), ("'sead'", "did you mean seed?")),
     Slip("no object", lambda b: b.train("--config", b.file("a.yaml", b"seed: !!python/name:os.system\n")), ("a.yaml",)),
 ]

@@ -135,15 +135,6 @@ def test_a_student_that_learned_is_not_warned_of(preceptor, tmp_path):
     assert only_json(preceptor(*run))["warnings"] == []
 
 
-@pytest.mark.usefixtures("torchvision_ops")
-def test_a_name_of_pretrained_weights_is_not_taken_in_silence(preceptor, tmp_path):
-    pytest.importorskip("timm")
-    model = "timm:resnet18.a1_in1k"
-    run = preceptor("train", "--model", model, "--train-images", "20", "--epochs", "1", "--out", tmp_path / "run")
-    assert run.code == 0
-    assert f"warning: {model} names pretrained weights, which are not used" in run.err
-
-
 def settings(folder) -> dict:
     return yaml.safe_load((folder / "run.yaml").read_text())["config"]
 

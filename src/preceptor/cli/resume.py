@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = EXAMPLES
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
-    add_settings(parser.add_argument_group("where things are now (default: where the run found them)"), PLACES)
+    group = parser.add_argument_group("where things are now")
+    add_settings(group, PLACES, defaults=dict.fromkeys(PLACES, "the run's"))
     add_checkpoint_option(parser)
     add_output_options(parser)
 

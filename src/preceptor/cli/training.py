@@ -35,8 +35,6 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     tune_malloc()
     config = resolve_settings(arguments, defaults)
     silent = arguments.quiet or arguments.json
-    if not silent:
-        _note_warnings(_warnings_before(config))
     findings: list[Finding] = []
 
     def on_finding(finding: Finding) -> None:
@@ -63,34 +61,23 @@ def show_result(
 ) -> None:
     """The result of a run, for people or for scripts; for these with the doctor's findings too."""
     measured = result.test or result.validation
-    warnings = [] if measured is None else _warnings_after(measured)
+    warnings = [] if measured is None else _warnings(measured)
     if not (arguments.json or arguments.quiet):
-        _note_warnings(warnings)
+        for warning in warnings:
+            note(f"warning: {warning}")
     show(
         arguments,
         lambda: {
             **asdict(result),
             "folder": str(result.folder),
-            "warnings": [*_warnings_before(config), *warnings],
+            "warnings": warnings,
             "doctor": [asdict(finding) for finding in findings],
         },
         lambda: _lines(result, config),
     )
 
 
-def _note_warnings(warnings: list[str]) -> None:
-    for warning in warnings:
-        note(f"warning: {warning}")
-
-
-def _warnings_before(config: "RunConfig") -> list[str]:
-    # timm calls weights NAME.TAG; build_model takes the architecture alone.
-    if config.student.startswith("timm:") and "." in config.student:
-        return [f"{config.student} names pretrained weights, which are not used: the student starts from random ones"]
-    return []
-
-
-def _warnings_after(measured: "Metrics") -> list[str]:
+def _warnings(measured: "Metrics") -> list[str]:
     """A warning about a student no better than chance, which may hide behind exit code 0: the run is complete."""
     by_class = [accuracy for accuracy in measured.per_class_accuracy if accuracy is not None]
     # The mean over classes is at chance for a network that always gives one class, whatever that class's share is.
