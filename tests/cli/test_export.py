@@ -12,10 +12,10 @@ import yaml
 
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student, save_card
-from preceptor.run.measure import measure_student
 from tests.classroom import digits
 from tests.cli.conftest import SMALL
 from tests.export.students import decision
+from tests.measured import measure_student
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
 pytest.importorskip("onnxscript", reason="needs onnxscript (extra onnx)")

@@ -7,9 +7,9 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from preceptor.run.measure import measure_student
 from tests.classroom import digits
 from tests.cli.conftest import SMALL
+from tests.measured import measure_student
 
 
 def only_json(outcome) -> dict:

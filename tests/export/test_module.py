@@ -5,7 +5,8 @@ from preceptor.data import Normalization
 from preceptor.errors import InputError
 from preceptor.export import ExportModule
 from preceptor.export.uncertainty import UNCERTAINTIES
-from preceptor.metrics import SCORES, confidence, which_answered
+from preceptor.metrics import SCORES, confidence
+from preceptor.metrics.decisions import which_answered
 from tests.export.students import answers, decision, images, median_threshold, student
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preceptor.errors import InputError
-from preceptor.metrics import NoGuarantee, RiskGuarantee, at_thresholds, select_class_thresholds, select_threshold
+from preceptor.metrics import NoGuarantee, RiskGuarantee, select_class_thresholds, select_threshold
+from preceptor.metrics.class_thresholds import at_thresholds
 
 CLASSES = 3
 SLOPES = np.array([0.2, 0.5, 1.0])
@@ -109,7 +110,7 @@ def test_joint_promises_are_broken_together_no_more_often_than_stated():
         ({"confidence": torch.full((90,), float("inf"))}, "sample 0: its confidence is infinite"),
     ],
 )
-def test_what_cannot_be_promised_on_is_refused(changes, message):
+def test_what_cannot_be_guaranteed_on_is_refused(changes, message):
     confidence, wrong, prediction = population(90, seed=0)
     arguments = {"confidence": confidence, "wrong": wrong, "prediction": prediction, "max_risk": 0.1, **changes}
     with pytest.raises(InputError, match=message):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from preceptor.errors import InputError, MachineError
-from preceptor.metrics import Answers, NoGuarantee, RiskGuarantee, RiskTarget, decide, decide_sets, which_answered
+from preceptor.metrics import NoGuarantee, Predictions, RiskGuarantee, RiskTarget
+from preceptor.metrics.decisions import decide, decide_sets, which_answered
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student
 from preceptor.run import calibration, resolve, run
@@ -30,7 +31,7 @@ def student(trained, tmp_path):
 
 def outputs(folder, images):
     network, card = load_student(folder)
-    return TeacherOutput(Answers(network_logits(network, card.normalization(), images), card.abstains))
+    return TeacherOutput(Predictions(network_logits(network, card.normalization(), images), card.abstains))
 
 
 def test_the_card_holds_what_was_found_on_the_held_out_images(student):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from preceptor.errors import InputError
 from preceptor.models import load_student
-from preceptor.run import resolve, run, calibration_data
+from preceptor.run import calibration_data, resolve, run
 from preceptor.run.calibration_data import Given, calibration_images
 from preceptor.run.history import DatasetCache, saved_run
 from tests.classroom import SMALL_RUN, digits

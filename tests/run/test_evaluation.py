@@ -5,9 +5,10 @@ import torch
 
 from preceptor.data import ImageSet, hold_out
 from preceptor.errors import InputError
-from preceptor.metrics import Answers, Estimate, TemperatureFit, fit_temperature, softmax_response
+from preceptor.metrics import Estimate, Predictions, TemperatureFit, fit_temperature
 from preceptor.metrics.decisions import which_answered, which_classes
 from preceptor.metrics.logits import network_logits
+from preceptor.metrics.scores import softmax_response
 from preceptor.models import CalibrationSet, Decision, SetDecision, load_student, save_card
 from preceptor.run import resolve, run
 from preceptor.run.evaluation import Decided, Evaluation, evaluate_run
@@ -129,7 +130,7 @@ def test_a_decision_by_hand(shown):
 def test_thresholds_of_single_classes_and_a_class_never_answered(shown):
     limits = (None, *(0.0 for _ in range(9)))
     decision = Decision(score="margin", class_thresholds=limits, joint=True, **PROMISE)
-    answers = Answers(shown.outputs(shown.images.images))
+    answers = Predictions(shown.outputs(shown.images.images))
     assert torch.equal(which_answered(decision, answers), answers.prediction != 0)
 
 

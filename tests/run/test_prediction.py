@@ -8,7 +8,8 @@ from PIL import Image
 
 from preceptor.data.sources import ImageItem
 from preceptor.errors import InputError, MachineError
-from preceptor.metrics import Answers, confidence, which_answered, which_classes
+from preceptor.metrics import Predictions, confidence
+from preceptor.metrics.decisions import which_answered, which_classes
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, ModelCard, SetDecision, load_student, save_card, save_student
 from preceptor.run.prediction import Predictor, predict
@@ -43,9 +44,9 @@ def calibrated(folder, **changes) -> ModelCard:
     return card
 
 
-def answers_of(folder) -> Answers:
+def answers_of(folder) -> Predictions:
     net, card = load_student(folder)
-    return Answers(network_logits(net, card.normalization(), ROWS), card.abstains)
+    return Predictions(network_logits(net, card.normalization(), ROWS), card.abstains)
 
 
 def test_labels_and_probabilities_are_those_of_the_students_logits(student, images):

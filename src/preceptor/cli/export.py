@@ -103,12 +103,12 @@ def _plain(found: "Exported", arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show(found: "Exported", out: Path) -> None:
-    from preceptor.cli.guarantees import promises_of
+    from preceptor.cli.guarantees import guarantees_of
     from preceptor.cli.printing import printable
 
     for export in found.exports:
         print(printable(f"{out / export.name}: {_agreement_words(export, found)}"))
-    guarantees = promises_of(found.card) or [
+    guarantees = guarantees_of(found.card) or [
         "no decision on the student's card: it answers always (preceptor calibrate)"
     ]
     print("\n".join(guarantees))

@@ -34,8 +34,8 @@ from preceptor.export.int8 import CALIBRATION_IMAGES, INT8_FILE
 from preceptor.models import ModelCard, load_student
 from preceptor.models.store import WEIGHTS_FILE
 from preceptor.run.cards import check_card
+from preceptor.run.evaluation import EvaluationData
 from preceptor.run.history import saved_run
-from preceptor.run.measure import Shown
 from preceptor.run.members import kind_of
 
 
@@ -105,7 +105,7 @@ def check_order(out: Path, formats: Sequence[str], int8: Mode | None) -> None:
 
 
 def export_shown(
-    shown: Shown,
+    shown: EvaluationData,
     out: Path,
     formats: Sequence[str],
     *,
@@ -170,7 +170,7 @@ def _loaded_teacher(folder: Path, dataset: Dataset) -> _Named:
     return _Named(folder, network, card)
 
 
-def _in_int8(mode: Mode, made: Sequence[Export], shown: Shown) -> tuple[Quantized, Export]:
+def _in_int8(mode: Mode, made: Sequence[Export], shown: EvaluationData) -> tuple[Quantized, Export]:
     whole = next(export for export in made if export.format == "onnx")
     train = shown.dataset.train.images
     calibration = _drawn(train) if mode == "static" else train[:0]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.run.measure import Shown
+    from preceptor.run.evaluation import EvaluationData
 
 FLAGS = {
     "data": "data",
@@ -63,11 +63,11 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def shown_student(arguments: argparse.Namespace) -> "Shown":
+def shown_student(arguments: argparse.Namespace) -> "EvaluationData":
     """The student ``run``, and the ``split`` of the data set that :func:`add_data_options` names."""
-    from preceptor.run.measure import show_student
+    from preceptor.run.evaluation import load_evaluation_data
 
-    return show_student(
+    return load_evaluation_data(
         arguments.run,
         data=arguments.data,
         data_root=Path(arguments.data_root) if arguments.data_root else None,

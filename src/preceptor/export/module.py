@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preceptor.context import predicted_class
 from preceptor.export.uncertainty import UNCERTAINTIES
-from preceptor.metrics import SCORES, Answers, confidence
+from preceptor.metrics import SCORES, Predictions, confidence
 from preceptor.metrics.decisions import check_servable
 from preceptor.models import ModelCard
 from preceptor.models.layout import to_memory_format
@@ -103,7 +103,7 @@ def _score(card: ModelCard) -> tuple[str, dict[str, float]]:
     if decision is None:
         return DEFAULT_SCORE, {}
     check_servable(decision.score)
-    nothing = Answers(torch.zeros(1, card.outputs), card.abstains)
+    nothing = Predictions(torch.zeros(1, card.outputs), card.abstains)
     confidence(decision.score, nothing, **decision.options)  # it knows what is wrong with options
     defaults = {name: value for name, value in SCORES[decision.score].options.items() if value is not None}
     return decision.score, {**defaults, **decision.options}
