@@ -179,7 +179,7 @@ LOGITS, LABELS = answered(20, 4)
         ({"method": "raps", "penalty": -1.0}, "penalty is -1.0"),
         ({"labels": LABELS[:-1]}, "19 labels for 20 rows of logits"),
         ({"labels": LABELS.where(torch.arange(20) != 7, -1)}, "sample 7: label -1 is out of range; expected 0 to 3"),
-        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "no labeled sample; expected at least one"),
+        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "no labeled sample among 0; expected at least one"),
     ],
 )
 def test_what_cannot_be_calibrated_on_is_refused(options, message):

@@ -127,7 +127,8 @@ def bootstrap_intervals(
     drawn = {name: torch.empty(resamples, *value.shape, dtype=torch.float64) for name, value in values.items()}
     generator = torch.Generator().manual_seed(seed)
     for row in range(resamples):
-        metrics = measure(torch.randint(n, (n,), generator=generator))
+        # In rising order, so that the samples are read in order, which is several times as fast.
+        metrics = measure(torch.randint(n, (n,), generator=generator).sort().values)
         _check_like(metrics, values)
         for name, value in metrics.items():
             drawn[name][row] = value

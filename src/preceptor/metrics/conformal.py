@@ -150,8 +150,6 @@ def calibrate_sets(
         check_number("free_ranks", free_ranks, at_least=0, at_most=MOST, whole=True, example=5)
     labels = check_inputs(class_logits, labels, known="all")
     check_finite(class_logits)
-    if len(labels) == 0:
-        raise InputError("no labeled sample; expected at least one to calibrate on")
     numbers = (float(penalty), int(free_ranks)) if method == "raps" else (0.0, 0)
     rule = SetRule(method, alpha, None, len(labels), randomized and method != "lac", *numbers)
     share = draw_shares(len(labels), seed) if rule.randomized else None

@@ -12,7 +12,7 @@ from preceptor.context import UNLABELED
 from preceptor.errors import InputError
 from preceptor.metrics.accuracy import brier_score, negative_log_likelihood, right_by_class, topk_correct
 from preceptor.metrics.agreement import copied_error, divergence_from_teacher, rank_correlation, same_answer
-from preceptor.metrics.bootstrap import Estimate, Interval, bootstrap_intervals, share_estimate, share_interval
+from preceptor.metrics.bootstrap import Estimate, Interval, Measure, bootstrap_intervals, share_estimate, share_interval
 from preceptor.metrics.calibration import (
     ClassBins,
     calibration_error,
@@ -56,6 +56,7 @@ MOST_CLASSES = 100
 """Up to so many classes the class-wise ECE gets an interval; with more its draws would cost more than all else."""
 
 CALIBRATION_ERRORS = ("ece", "adaptive_ece", "classwise_ece")
+PART_MEANS = ("mean_confidence", "nll", "brier", "same_answer", "divergence")
 AREAS = ("aurc", "excess_aurc", "excess_aurc_asymptotic", "augrc", "auroc")
 
 
@@ -112,60 +113,31 @@ def full_report(
     options = _chosen_scores(known, main_score, scores, held_out)
     confidences = {name: confidence(name, known, **chosen) for name, chosen in options.items()}
     rankings = {name: Ranking.of(own, wrong) for name, own in confidences.items()}
-    curve = sorted({samples_kept(n, percent / 100) for percent in range(max(1, -(-50 // n)), 101)})
-    kept = torch.tensor([*(samples_kept(n, percent / 100) for percent in COVERAGES), *curve])
     probabilities = {"calibration": _Probabilities.of(logits, truth)}
+    fit = None
     if held_out is not None:
         fit = fit_temperature(held_out[0].class_logits, held_out[1])
         probabilities["scaled"] = _Probabilities.of(logits, truth, fit.temperature)
         rankings["scaled"] = Ranking.of(probabilities["scaled"].confidence, wrong)
-
-    means = {"mean_confidence": softmax_response(logits)}
-    for name, own in probabilities.items():
-        means |= {f"{name}/nll": own.nll, f"{name}/brier": own.brier}
-    if known.teacher is not None:
-        teacher_right = answered_class(known.teacher) == truth
-        means["divergence"] = divergence_from_teacher(logits, known.teacher)
-        means["rank_correlation"] = rank_correlation(logits, known.teacher)
-        means["accuracy_difference"] = (~wrong).double() - teacher_right.double()
-    columns = torch.stack([values.double() for values in means.values()], dim=1)
-
-    def measure(index: Int[Tensor, " n"]) -> dict[str, Tensor]:
-        """All metrics that get a bootstrap interval, of the samples of these indices."""
-        metrics = dict(zip(means, columns.index_select(0, index).nanmean(dim=0).unbind(), strict=True))
-        for name, own in probabilities.items():
-            metrics |= {f"{name}/{metric}": value for metric, value in own.errors(index, ~wrong).items()}
-        for name, ranking in rankings.items():
-            drawn = _selective(ranking.drawn(index), kept)
-            metrics |= {f"{name}/{metric}": value for metric, value in drawn.items()}
-        return metrics
-
+    means = _averaged(known, truth, probabilities)
+    curve = sorted({samples_kept(n, percent / 100) for percent in range(max(1, -(-50 // n)), 101)})
     draws = resamples if resamples is not None else RESAMPLES if n <= MANY_SAMPLES else RESAMPLES_OF_MANY
-    biased = [f"{name}/{error}" for name in probabilities for error in CALIBRATION_ERRORS]
-    intervals = bootstrap_intervals(measure, n, resamples=draws, confidence=interval, seed=seed, biased=biased)
+    intervals = bootstrap_intervals(
+        _measure(means, probabilities, rankings, curve, ~wrong),
+        n,
+        resamples=draws,
+        confidence=interval,
+        seed=seed,
+        biased=[f"{name}/{error}" for name in probabilities for error in CALIBRATION_ERRORS],
+    )
 
-    def share(flags: Tensor) -> Estimate:
-        """The share of what holds among the samples where it is defined."""
-        defined = ~flags.double().isnan()
-        return share_estimate(int(flags[defined].sum()), int(defined.sum()), interval)
-
-    agreement, values = None, {"mean_confidence": means["mean_confidence"], **probabilities["calibration"].values}
-    if known.teacher is not None:
-        same = same_answer(logits, known.teacher)
-        values |= {"same_answer": same, "divergence": means["divergence"]}
-        agreement = AgreementReport(
-            same_answer=share(same),
-            copied_error=share(copied_error(logits, known.teacher, truth)),
-            teacher_accuracy=share(teacher_right),
-            **{name: intervals[name].estimate() for name in ("divergence", "rank_correlation", "accuracy_difference")},
-        )
     calibration = {name: own.report(name, intervals, ~wrong) for name, own in probabilities.items()}
-    scaled = None
-    if held_out is not None:
-        scaled = ScaledReport(fit, calibration["scaled"], intervals["scaled/aurc"].estimate())
     _, present = right_by_class(prediction, truth, known.classes)
     by_class = truth.sort(stable=True).indices.split(present.tolist())
-    part = _Parts(wrong, confidences[main_score], values, interval)
+    values = {name.removeprefix("calibration/"): each for name, each in means.items()}
+    if known.teacher is not None:
+        values["same_answer"] = same_answer(logits, known.teacher)
+    parts = _Parts(wrong, confidences[main_score], values, interval)
     surest = confidences[main_score].sort(descending=True, stable=True).indices
     index = labeled.nonzero().squeeze(1)
     return FullReport(
@@ -175,20 +147,77 @@ def full_report(
         largest_class=float(present.max()) / n,
         confidence=interval,
         resamples=draws,
-        accuracy=share(~wrong),
-        top5_accuracy=share(topk_correct(logits, truth, 5)) if known.classes > 5 else None,
+        accuracy=_share(~wrong, interval),
+        top5_accuracy=_share(topk_correct(logits, truth, 5), interval) if known.classes > 5 else None,
         mean_confidence=intervals["mean_confidence"].estimate(),
         calibration=calibration["calibration"],
-        scaled=scaled,
+        scaled=None if fit is None else ScaledReport(fit, calibration["scaled"], intervals["scaled/aurc"].estimate()),
         main_score=main_score,
         selective=[_selective_report(name, chosen, intervals, curve, interval) for name, chosen in options.items()],
-        agreement=agreement,
-        per_class=part.reports(zip(names, by_class, strict=True)),
-        groups=part.reports((name, member.nonzero().squeeze(1)) for name, member in members.items()),
+        agreement=_agreement(known, truth, intervals, interval),
+        per_class=parts.reports(zip(names, by_class, strict=True)),
+        groups=parts.reports((name, member.nonzero().squeeze(1)) for name, member in members.items()),
         confusions=_confusions(truth, prediction, present),
         confidently_wrong=index[surest[wrong[surest]][:LISTED]].tolist(),
         least_sure=index[surest.flip(0)[:LISTED]].tolist(),
     )
+
+
+def _averaged(
+    known: Predictions, truth: Int[Tensor, " n"], probabilities: Mapping[str, "_Probabilities"]
+) -> dict[str, Float[Tensor, " n"]]:
+    """What is known of every sample and reported as its mean, NaN where it is not defined."""
+    means = {"mean_confidence": softmax_response(known.class_logits)}
+    for name, own in probabilities.items():
+        means |= {f"{name}/nll": own.nll, f"{name}/brier": own.brier}
+    if known.teacher is not None:
+        right, teacher_right = known.prediction == truth, answered_class(known.teacher) == truth
+        means["divergence"] = divergence_from_teacher(known.class_logits, known.teacher)
+        means["rank_correlation"] = rank_correlation(known.class_logits, known.teacher)
+        means["accuracy_difference"] = right.double() - teacher_right.double()
+    return means
+
+
+def _measure(
+    means: Mapping[str, Float[Tensor, " n"]],
+    probabilities: Mapping[str, "_Probabilities"],
+    rankings: Mapping[str, Ranking],
+    curve: Sequence[int],
+    right: Bool[Tensor, " n"],
+) -> Measure:
+    """All metrics that get a bootstrap interval, of the samples of some indices."""
+    columns = torch.stack([values.double() for values in means.values()], dim=1)
+    kept = torch.tensor([*(samples_kept(len(right), percent / 100) for percent in COVERAGES), *curve])
+
+    def measure(index: Int[Tensor, " n"]) -> dict[str, Tensor]:
+        metrics = dict(zip(means, columns.index_select(0, index).nanmean(dim=0).unbind(), strict=True))
+        for name, own in probabilities.items():
+            metrics |= {f"{name}/{metric}": value for metric, value in own.errors(index, right).items()}
+        for name, ranking in rankings.items():
+            drawn = _selective(ranking.drawn(index), kept)
+            metrics |= {f"{name}/{metric}": value for metric, value in drawn.items()}
+        return metrics
+
+    return measure
+
+
+def _agreement(
+    known: Predictions, truth: Int[Tensor, " n"], intervals: Mapping[str, Interval], level: float
+) -> AgreementReport | None:
+    if known.teacher is None:
+        return None
+    return AgreementReport(
+        same_answer=_share(same_answer(known.class_logits, known.teacher), level),
+        copied_error=_share(copied_error(known.class_logits, known.teacher, truth), level),
+        teacher_accuracy=_share(answered_class(known.teacher) == truth, level),
+        **{name: intervals[name].estimate() for name in ("divergence", "rank_correlation", "accuracy_difference")},
+    )
+
+
+def _share(flags: Bool[Tensor, " n"] | Float[Tensor, " n"], level: float) -> Estimate:
+    """The share of what holds among the samples where it is defined."""
+    defined = ~flags.double().isnan()
+    return share_estimate(int(flags[defined].sum()), int(defined.sum()), level)
 
 
 def _check(predictions: object, labels: Tensor) -> Int[Tensor, " n"]:
@@ -265,11 +294,6 @@ class _Probabilities:
             classwise_ece=class_error(sums, len(labels)),
         )
 
-    @property
-    def values(self) -> dict[str, Tensor]:
-        """What is averaged over parts."""
-        return {"nll": self.nll, "brier": self.brier}
-
     def errors(self, index: Int[Tensor, " n"], right: Bool[Tensor, " n"]) -> dict[str, Tensor]:
         """The calibration errors of the samples of these indices."""
         own, came_true = self.confidence.index_select(0, index), right.index_select(0, index)
@@ -340,7 +364,7 @@ class _Parts:
     Attributes:
         wrong: whether each prediction misses the label.
         confidence: the main score.
-        values: per sample, by the names of `PartReport`.
+        values: per sample, those in `PART_MEANS` by name.
         level: the confidence of the intervals.
     """
 
@@ -367,7 +391,7 @@ class _Parts:
                     aurc=aurc(self.confidence[own], wrong) if len(own) else None,
                     coverage={percent: _mean(kept[own]) for percent, kept in answered.items()},
                     error={percent: _mean(wrong[kept[own]]) for percent, kept in answered.items()},
-                    **{value: _mean(each[own]) for value, each in self.values.items()},
+                    **{value: _mean(self.values[value][own]) for value in PART_MEANS if value in self.values},
                 )
             )
         return reports

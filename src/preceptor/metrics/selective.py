@@ -8,10 +8,11 @@ expected errors grow linearly. It is exact and does not depend on the order of t
 part tied samples, takes whole tiers. Errors are counted as integers and averaged in float64.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import torch
@@ -138,7 +139,7 @@ class Ranking:
 
     def excess_aurc(self, form: Optimum = "finite") -> Float[Tensor, ""]:
         """By how much that exceeds the area of a perfect ranking."""
-        return self.aurc() - _best_aurc(int(self.errors.sum()), self.ranks, form)
+        return self.aurc() - _best_aurc(int(self.errors.sum()), self.n, form)
 
     def augrc(self) -> Float[Tensor, ""]:
         """Area under the generalized risk-coverage curve."""
@@ -209,7 +210,7 @@ def optimal_aurc(errors: int, n: int, form: Optimum = "finite") -> float:
     """
     check_number("n", n, at_least=1, whole=True, example=100)
     check_number("errors", errors, at_least=0, at_most=n, whole=True, example=0)
-    return float(_best_aurc(errors, torch.arange(1, n + 1, dtype=torch.float64), form))
+    return _best_aurc(errors, n, form)
 
 
 def excess_aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], form: Optimum = "finite") -> float:
@@ -323,15 +324,15 @@ def selective_metrics(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]
     )
 
 
-def _best_aurc(errors: int, ranks: Float[Tensor, " n"], form: Optimum) -> Float[Tensor, ""]:
+@lru_cache(maxsize=64)  # all scores of one draw have the same errors
+def _best_aurc(errors: int, n: int, form: Optimum) -> float:
     """The AURC of a perfect ranking, summed as that of any ranking is: none falls below it, by no rounding either."""
-    n = len(ranks)
     if form == "finite":
-        return ((ranks - (n - errors)).clamp(min=0) / ranks).mean()
+        ranks = torch.arange(1, n + 1, dtype=torch.float64)
+        return float(((ranks - (n - errors)).clamp(min=0) / ranks).mean())
     if form == "asymptotic":
-        rate = ranks.new_tensor(errors / n)
-        right_log: Tensor = torch.special.xlog1py(1 - rate, -rate)
-        return rate + right_log
+        rate = errors / n
+        return rate + ((1 - rate) * math.log1p(-rate) if rate < 1 else 0.0)
     raise InputError(f"form of the optimal AURC is {form!r}; expected 'finite' or 'asymptotic'")
 
 
