@@ -90,7 +90,7 @@ def test_images_that_a_teacher_learned_from_are_refused(teacher, tmp_path):
     run(resolve({**every, "split_seed": 5}), tmp_path / "teacher")
     distilled = {**BRIEF, "recipe": "kd", "teacher": tmp_path / "teacher"}
     run(resolve(distilled), tmp_path / "student")
-    with pytest.raises(InputError, match=r"its teacher .*/teacher learned from, .*one --split-seed and --validation"):
+    with pytest.raises(InputError, match=r"its teacher .*/teacher learned from; .*one --split-seed and --validation"):
         found(tmp_path / "student")
     assert found(tmp_path / "student", part="test").source.samples == 449
 

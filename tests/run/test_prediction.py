@@ -170,12 +170,12 @@ def test_logits_that_are_not_finite_are_an_error(student, images):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"top_k": 0}, "top-k 0: name at least 1"),
-        ({"batch_size": 0}, "batch size 0"),
+        ({"top_k": 0}, "top-k is 0; expected at least 1"),
+        ({"batch_size": 0}, "batch size is 0"),
         ({"score": "margn"}, "did you mean 'margin'"),
-        ({"score": "max_logit_p_norm"}, "give its p"),
+        ({"score": "max_logit_p_norm"}, "p is missing"),
         ({"score": "reservation"}, "head may abstain"),
-        ({"score": "teacher_probability"}, "which no student brings along"),
+        ({"score": "teacher_probability"}, "needs the teacher, not the student alone"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_at_once(student, images, options, told):

@@ -33,10 +33,11 @@ def network_logits(
     def outputs() -> Iterator[Tensor]:
         done = 0
         for part in images.split(batch_size):
-            yield network(to_memory_format(normalize(part))).float().cpu()
+            logits = network(to_memory_format(normalize(part))).float().cpu()
             done += len(part)
             if progress is not None:
                 progress(done, len(images))
+            yield logits
 
     training = network.training
     network.eval()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 380
 CURVES = 3
-"""Scores whose curve is drawn, at most: more could not be told apart."""
+"""Scores whose curve is drawn, at most: more are hard to distinguish."""
 
 _LOOKS = (("truth", "-"), ("wrong", "--"), ("plain", ":"))
 
