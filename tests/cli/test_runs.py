@@ -98,7 +98,7 @@ def test_evaluate_without_the_report_extra_measures_all_the_same(preceptor, teac
         (("--page", "x.html", "--no-page"), "--page and --no-page"),
         (("--teacher", "x", "--no-teacher"), "--teacher and --no-teacher"),
         (("--score", "softmax_respons"), "softmax_response"),
-        (("--resamples", "0"), "at least one"),
+        (("--resamples", "0"), "resamples is 0; expected a whole number at least 1"),
     ],
     ids=["page", "teacher", "score", "resamples"],
 )

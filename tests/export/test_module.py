@@ -81,7 +81,7 @@ def test_a_score_that_needs_more_than_the_student_is_refused(name):
     [
         ("softmax", {}, "unknown score 'softmax': did you mean 'softmax_response'"),
         ("reservation", {}, "needs a student whose head may abstain"),
-        ("max_logit_p_norm", {}, "give its p"),
+        ("max_logit_p_norm", {}, "p is missing"),
         ("energy", {"temperature": 0.0}, "temperature 0"),
         ("margin", {"p": 1.0}, "unknown option of score margin 'p'"),
     ],

@@ -120,7 +120,7 @@ def test_shares_have_exact_intervals(report):
     right = int((~WRONG).sum())
     assert report.accuracy == share_estimate(right, N)
     for number, part in enumerate(report.per_class):
-        own = LABELS == number
+        own = number == LABELS
         assert part.accuracy == share_estimate(int((~WRONG[own]).sum()), int(own.sum()))
     same = LOGITS.argmax(dim=1) == TEACHER.argmax(dim=1)
     assert report.agreement.same_answer == share_estimate(int(same.sum()), N)
