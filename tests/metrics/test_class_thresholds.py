@@ -102,11 +102,11 @@ def test_joint_promises_are_broken_together_no_more_often_than_stated():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prediction": torch.zeros(3).long()}, r"\[3\] predictions beside \[90\]"),
-        ({"prediction": torch.full((90,), 3)}, "a predicted class is not among 0 to 2"),
-        ({"prediction": torch.full((90,), -1)}, "a predicted class is not among 0 to 2"),
-        ({"max_risk": 2.0}, "max_risk 2.0"),
-        ({"delta": 0.0}, "delta 0.0"),
+        ({"prediction": torch.zeros(3).long()}, r"\[3\] predictions of torch.int64 beside \[90\]"),
+        ({"prediction": torch.full((90,), 3)}, r"predicted class is -?\d; expected 0 to 2"),
+        ({"prediction": torch.full((90,), -1)}, r"predicted class is -?\d; expected 0 to 2"),
+        ({"max_risk": 2.0}, "max_risk is 2.0"),
+        ({"delta": 0.0}, "delta is 0.0"),
         ({"confidence": torch.full((90,), float("inf"))}, "sample 0: its confidence is infinite"),
     ],
 )

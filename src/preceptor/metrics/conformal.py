@@ -134,9 +134,10 @@ def calibrate_sets(
         penalty: as `SetRule`, at most 1e6. Default 0.01 (the authors' example for ImageNet).
         free_ranks: as `SetRule`, at most 1,000,000. Default 5 (as above).
         seed: of the shares that are drawn where the rule is randomized.
-        allow_empty: the argument that `prediction_sets` will get. Default True, which keeps the guarantee in either
-            case; but then sets that are never empty miss far fewer than alpha, and are larger for it. With False the likeliest class,
-            let in always, has nonconformity 0 here, and they miss alpha (ours; any nonconformity keeps the guarantee).
+        allow_empty: the argument that `prediction_sets` will get. Default True. The guarantee holds either way, but
+            with True, sets that are never empty miss far fewer than alpha and are larger for it. With False the
+            likeliest class, always let in, has nonconformity 0, and they miss alpha (ours; any nonconformity keeps the
+            guarantee).
 
     Raises:
         InputError: an unknown method; alpha, a penalty, a number of ranks or a seed out of range; no sample; labels
