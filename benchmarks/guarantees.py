@@ -28,8 +28,9 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from preceptor.data import load_dataset
-from preceptor.metrics import Answers, RiskTarget, decide, decide_sets, which_answered, which_classes
+from preceptor.metrics import Predictions, RiskTarget
 from preceptor.metrics.conformal import Method
+from preceptor.metrics.decisions import decide, decide_sets, which_answered, which_classes
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, load_student
 from preceptor.result_files import write_result
@@ -119,14 +120,14 @@ class Promises(BaseModel):
 class Pool:
     """All images that calibration sets are drawn from, as the student answers about them."""
 
-    answers: Answers
+    answers: Predictions
     labels: Int[Tensor, " n"]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, positions: Int[Tensor, " m"]) -> "Pool":
-        return Pool(Answers(self.answers.outputs[positions], self.answers.abstains), self.labels[positions])
+        return Pool(Predictions(self.answers.outputs[positions], self.answers.abstains), self.labels[positions])
 
     @cached_property
     def wrong(self) -> Bool[Tensor, " n"]:
@@ -145,7 +146,7 @@ def answers_of_a_student(settings: dict[str, Any]) -> Pool:
         network, card = load_student(Path(folder) / "student")
     test = load_dataset(DATA).test
     assert test is not None
-    return Pool(Answers(network_logits(network, card.normalization(), test.images), card.abstains), test.labels)
+    return Pool(Predictions(network_logits(network, card.normalization(), test.images), card.abstains), test.labels)
 
 
 def random_splits(pool: Pool, calibration: int, splits: int, seed: int = 0) -> Iterator[tuple[Pool, Pool]]:

@@ -24,7 +24,7 @@ import torch
 
 from preceptor import DistillationLoss, recipe
 from preceptor.data import CropFlip, ImageSet, Normalization
-from preceptor.metrics import Answers, evaluate, full_report
+from preceptor.metrics import Predictions, evaluate, full_report
 from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
 from preceptor.registry import build_component
@@ -162,8 +162,8 @@ def reporting(samples: int) -> dict[str, Any]:
     train = made_up(samples)
     said, taught = (network_logits(teacher(seed).network, NORMALIZE, train.images) for seed in (0, 1))
     few = slice(0, min(HELD_OUT, samples // 10))
-    held_out = Answers(said[few]), train.labels[few]
-    report = full_report(Answers(said, teacher=taught), train.labels, held_out=held_out, resamples=RESAMPLES)
+    held_out = Predictions(said[few]), train.labels[few]
+    report = full_report(Predictions(said, teacher=taught), train.labels, held_out=held_out, resamples=RESAMPLES)
     return {"samples_measured": report.n}
 
 

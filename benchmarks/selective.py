@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preceptor.metrics import Answers, full_report, selective_metrics
+from preceptor.metrics import Predictions, full_report, selective_metrics
 from preceptor.run import versions
 
 SAMPLES = 10_000_000
@@ -80,7 +80,7 @@ def whole_report(_: str) -> dict[str, Any]:
     labels = torch.randint(CLASSES, (IMAGES,), generator=generator)
     logits = torch.randn(IMAGES, CLASSES + 1, generator=generator)
     logits[torch.arange(IMAGES), labels] += 3
-    answers = Answers(logits, abstains=True)
+    answers = Predictions(logits, abstains=True)
     return timed(lambda: full_report(answers, labels, resamples=RESAMPLES))
 
 

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from preceptor import chunking
 from preceptor.data import ImageSet, Normalization
-from preceptor.metrics import Answers, bootstrap, evaluate, full_report
+from preceptor.metrics import Predictions, evaluate, full_report
 from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
 from preceptor.registry import build_component
@@ -59,7 +59,6 @@ def tensors(thing: Any) -> Iterator[Tensor]:
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunking, "ELEMENTS", 10 * CLASSES)
     monkeypatch.setattr(last_layer, "CHUNK", 10)
-    monkeypatch.setattr(bootstrap, "ELEMENTS_AT_ONCE", SAMPLES)
 
 
 def made_by(work: Callable[[], object]) -> list[int]:
@@ -98,8 +97,8 @@ def test_metrics(outputs: int) -> None:
 
 
 def report(logits: Tensor, teacher_logits: Tensor, members: Tensor | None = None) -> Any:
-    answers, few = Answers(logits, teacher=teacher_logits, members=members), slice(0, 50)
-    return full_report(answers, labels(), held_out=(Answers(logits[few]), labels()[few]), resamples=3)
+    answers, few = Predictions(logits, teacher=teacher_logits, members=members), slice(0, 50)
+    return full_report(answers, labels(), held_out=(Predictions(logits[few]), labels()[few]), resamples=3)
 
 
 def test_a_report() -> None:

@@ -211,17 +211,17 @@ ROWS = [
     Row(
         "a page in the place of weights",
         lambda b: ["evaluate", b.sound_teacher, "--page", b.sound_teacher / "student.safetensors"],
-        "teacher/student.safetensors: exists; nothing is ever overwritten: choose another --page",
+        "teacher/student.safetensors: exists and is no evaluation page; name another with --page, or remove it",
     ),
     Row(
         "more resamples than anybody waits for",
         lambda b: ["evaluate", b.sound_teacher, "--no-page", "--resamples", 10**12],
-        "1,000,000,000,000 resamples: give at most 1,000,000; 1,000 are usual",
+        "resamples is 1000000000000; expected a whole number at least 1 and at most 100,000, for example 1000",
     ),
     Row(
         "a risk too small to be guaranteed",
         lambda b: ["calibrate", b.sound_teacher, "--max-risk", 1e-300],
-        "max risk 1e-300: too small to mean anything: give 1e-09 or more",
+        "max_risk is 1e-300; expected a number at least 1e-09 and at most 1, for example 0.05",
     ),
     Row(
         "a lock that is a link",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import guarantees
-from preceptor.metrics import Answers, RiskTarget
+from preceptor.metrics import Predictions, RiskTarget
 from preceptor.models import CalibrationSet, Decision, SetDecision
 
 ROOT = Path(os.environ.get("PRECEPTOR_DATA", "/nowhere"))
@@ -67,7 +67,7 @@ def pool(seed: int = 0, n: int = 600) -> guarantees.Pool:
     labels = torch.randint(3, (n,), generator=generator)
     logits = torch.randn(n, 3, generator=generator)
     logits[torch.arange(n), labels] += 2
-    return guarantees.Pool(Answers(logits), labels)
+    return guarantees.Pool(Predictions(logits), labels)
 
 
 SOURCE = CalibrationSet(data="made up", part="all", samples=1, fingerprint="")
@@ -82,7 +82,7 @@ def test_what_is_counted_as_broken():
     """Six images by margin: of class 0 one of two answers is wrong, of class 1 two of three."""
     prediction, labels = torch.tensor([0, 0, 1, 1, 1, 1]), torch.tensor([0, 1, 0, 0, 1, 1])
     logits = torch.nn.functional.one_hot(prediction, 2) * torch.tensor([2, 2, 2, 2, 2, 0.5])[:, None]
-    images = guarantees.Pool(Answers(logits), labels)
+    images = guarantees.Pool(Predictions(logits), labels)
     for max_risk, broken in [(0.5, True), (0.6, False)]:
         found = guarantees.looked_at(decision(threshold=0.6, max_risk=max_risk), images)
         assert found == (broken, pytest.approx(5 / 6), pytest.approx(3 / 5))

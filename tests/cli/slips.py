@@ -228,7 +228,9 @@ TEACHERS = [
         ("student.safetensors", "pickle", "not opened"),
     ),
     Slip("card cut short", lambda b: b.distill(teacher=b.card('{"architecture": "conv')), ("student.json", "JSON")),
-    Slip("card of a list", lambda b: b.distill(teacher=b.card("[]")), ("student.json", "JSON list", "expected an object")),
+    Slip(
+        "card of a list", lambda b: b.distill(teacher=b.card("[]")), ("student.json", "JSON list", "expected an object")
+    ),
     Slip("card key", lambda b: b.distill(teacher=b.changed_card(clases=3)), ("student.json", "did you mean 'classes'")),
     Slip(
         "card of another network",

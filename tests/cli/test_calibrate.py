@@ -1,6 +1,7 @@
 """``preceptor calibrate`` from the command line, and what ``predict`` then does."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -27,9 +28,9 @@ def student(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "student")
 
 
-def test_what_is_promised_is_on_the_card_and_told(student, preceptor):
+def test_what_is_guaranteed_is_on_the_card_and_told(student, preceptor):
     done = preceptor("calibrate", student, "--max-risk", "0.1", "--confidence", "0.9")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
     decision = load_student(student)[1].decision
     assert (decision.max_risk, decision.confidence, decision.calibrated_on.samples) == (0.1, 0.9, 404)
     assert done.out.splitlines() == [
@@ -48,7 +49,7 @@ def test_predict_answers_as_many_of_these_images_as_was_said(student, preceptor,
     done = preceptor("predict", student, tmp_path / "held_out.npy", "--json")
     rows = [json.loads(line) for line in done.out.splitlines()]
     card = load_student(student)[1]
-    answered = [row for row in rows if not row["declined"]]
+    answered = [row for row in rows if not row["abstained"]]
     assert len(answered) == round(card.decision.coverage * 404) < 404
     names = [card.class_names[label] for label in held_out.labels]
     errors = sum(row["label"] not in (None, name) for row, name in zip(rows, names, strict=True))
@@ -63,14 +64,14 @@ def test_json_is_one_object(student, preceptor):
     assert first["guaranteed"] is True
     assert (first["decision"], first["sets"]) == (card["decision"], card["sets"])
     assert first["before"] == {"decision": None, "sets": None}
-    assert first["found"]["covered"] == round(first["decision"]["coverage"] * 404)
+    assert first["guarantee"]["covered"] == round(first["decision"]["coverage"] * 404)
     assert first["calibrated_on"] == card["sets"]["calibrated_on"]
     assert first["notes"] == []
     second = only_json(
         preceptor("calibrate", student, "--sets", "raps", "--penalty", "0.1", "--free-ranks", "1", "--json")
     )
     assert second["before"]["sets"] == first["sets"]
-    assert (second["found"], second["decision"]) == (None, first["decision"])
+    assert (second["guarantee"], second["decision"]) == (None, first["decision"])
     assert (second["sets"]["penalty"], second["sets"]["free_ranks"]) == (0.1, 1)
 
 
@@ -85,25 +86,26 @@ def test_a_second_tells_what_it_replaced(student, preceptor):
     assert "note: the test set has decided something now" in done.out
 
 
-def test_what_cannot_be_promised_is_code_5_with_what_could_be(student, preceptor):
+def test_what_cannot_be_guaranteed_is_code_5_with_what_could_be(student, preceptor):
     preceptor("calibrate", student, "--max-risk", "0.1")
     before = (student / "student.json").read_bytes()
     done = preceptor("calibrate", student, "--max-risk", "0.02")
     assert (done.code, done.out) == (5, "")
     assert done.err.startswith(
-        "preceptor: at most 2.00% errors with 95.00% confidence: cannot be guaranteed on these 404"
+        "preceptor: at most 2.00% errors with 95.00% confidence cannot be guaranteed on these 404 held-out images"
     )
-    assert "the least that could be guaranteed was " in done.err
-    assert "even without an error that takes 525 images rather than 404: give more with --data" in done.err
+    assert "this risk takes at least 525 images even without an error, not 404: add --data" in done.err
+    possible = re.search(r"--max-risk (0\.\d+) can be guaranteed, answering at least", done.err)[1]
     assert done.err.count("\n") == 1
     assert (student / "student.json").read_bytes() == before
     told = preceptor("calibrate", student, "--max-risk", "0.02", "--json")
     assert told.code == 5
     content = json.loads(told.out)
     assert content["guaranteed"] is False
-    assert content["found"]["lowest_bound"] > 0.02
+    assert content["guarantee"]["lowest_bound"] > 0.02
     assert content["decision"] == content["before"]["decision"]
     assert (student / "student.json").read_bytes() == before
+    assert preceptor("calibrate", student, "--max-risk", possible).code == 0
 
 
 def test_thresholds_by_class(student, preceptor):
@@ -116,18 +118,18 @@ def test_thresholds_by_class(student, preceptor):
         assert f"  {name}  {how}" in done.out
     refused = preceptor("calibrate", student, "--max-risk", "0.01", "--by-class", "--split", "test")
     assert refused.code == 5
-    assert "of all classes, the least that could be guaranteed was" in refused.err
+    assert "can be guaranteed, for one of the classes, answering at least" in refused.err
 
 
 def test_a_student_that_hardly_learned_is_told_what_would_help(teacher, preceptor):
     done = preceptor("calibrate", teacher, "--max-risk", "0.1")
     assert done.code == 5
-    assert "allow a higher --max-risk, or teach the student better; nothing was changed" in done.err
+    assert "calibrate on more images (--data), or train the student better; nothing was changed" in done.err
 
 
 def test_forgetting(student, preceptor):
     plain = (student / "student.json").read_bytes()
-    assert preceptor("calibrate", student, "--forget").out == "there was nothing to forget\n"
+    assert preceptor("calibrate", student, "--forget").out == "no guarantee to forget\n"
     preceptor("calibrate", student, "--max-risk", "0.1", "--sets", "lac")
     done = preceptor("calibrate", student, "--forget")
     assert done.out.startswith("forgotten: at most 10.00% errors among its answers, with 95.00% confidence; calibrated")
@@ -157,14 +159,14 @@ def test_names_that_would_steer_the_terminal_are_escaped(student, preceptor):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "nothing to calibrate: ask for a risk, for prediction sets, or for both"),
-        (("--confidence", "0.9"), "say how many are allowed, for example --max-risk 0.02"),
-        (("--max-risk", "2"), "max_risk 2.0: give a share above 0"),
-        (("--max-risk", "nan"), "max_risk nan"),
+        ((), "no goal to calibrate for; give --max-risk 0.05 (a guarantee), --sets lac, or both"),
+        (("--confidence", "0.9"), "go with --max-risk; add it"),
+        (("--max-risk", "2"), "max_risk is 2.0; expected a number"),
+        (("--max-risk", "nan"), "max_risk is nan"),
         (("--max-risk", "a few"), "argument --max-risk: invalid float value"),
-        (("--max-risk", "0.1", "--confidence", "95"), "confidence 95.0: give a probability between 0 and 1"),
+        (("--max-risk", "0.1", "--confidence", "95"), "confidence is 95.0; expected a number"),
         (("--max-risk", "0.1", "--score", "margn"), "did you mean 'margin'"),
-        (("--max-risk", "0.1", "--score", "max_logit_p_norm"), "give its p"),
+        (("--max-risk", "0.1", "--score", "max_logit_p_norm"), "p is missing"),
         (("--max-risk", "0.1", "--score", "margin", "--option", "p=3"), "unknown option of score margin 'p'"),
         (("--max-risk", "0.1", "--option", "p=three"), "--option p=three: expected a number"),
         (("--max-risk", "0.1", "--each"), "--each goes with --by-class"),
@@ -174,7 +176,7 @@ def test_names_that_would_steer_the_terminal_are_escaped(student, preceptor):
         (("--max-risk", "0.1", "--split", "all"), "was trained on most of digits"),
         (("--max-risk", "0.1", "--data", "digits", "--split", "all"), "learned from"),
         (("--max-risk", "0.1", "--data", "nowhere"), "unknown data set"),
-        (("--max-risk", "0.1", "--forget"), "--forget takes away"),
+        (("--max-risk", "0.1", "--forget"), "--forget removes"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(trained, preceptor, arguments, told):

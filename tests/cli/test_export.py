@@ -13,7 +13,7 @@ import yaml
 from preceptor.export import latencies
 from preceptor.metrics.logits import network_logits
 from preceptor.models import SetDecision, load_student, save_card
-from preceptor.run.measure import measure_student
+from tests.measured import measure_student
 from tests.classroom import digits
 from tests.cli.conftest import SMALL
 from tests.export.students import SOURCE, decision

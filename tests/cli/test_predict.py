@@ -40,8 +40,8 @@ def array(tmp_path):
 
 
 @pytest.fixture
-def declining(teacher, tmp_path):
-    folder = shutil.copytree(teacher, tmp_path / "declining")
+def abstaining(teacher, tmp_path):
+    folder = shutil.copytree(teacher, tmp_path / "abstaining")
     save_card(folder, load_student(folder)[1].model_copy(update={"decision": DECISION}))
     return folder
 
@@ -83,26 +83,26 @@ def test_a_file_holds_what_would_be_shown(teacher, preceptor, photos, tmp_path, 
     assert [path.name for path in out.parent.iterdir()] == [name]
 
 
-def test_csv_is_read_by_others(declining, preceptor, array, tmp_path):
-    told = only_json(preceptor("predict", declining, array, "--out", tmp_path / "rows.csv", "--json"))
+def test_csv_is_read_by_others(abstaining, preceptor, array, tmp_path):
+    told = only_json(preceptor("predict", abstaining, array, "--out", tmp_path / "rows.csv", "--json"))
     with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, strict=True))
     assert told == {
-        "run": str(declining),
+        "run": str(abstaining),
         "out": str(tmp_path / "rows.csv"),
         "images": 30,
-        "declined": sum(row["declined"] == "true" for row in rows),
+        "abstained": sum(row["abstained"] == "true" for row in rows),
         "errors": 0,
     }
-    assert 0 < told["declined"] < 30
+    assert 0 < told["abstained"] < 30
     for row in rows:
-        assert (row["label"] == "") == (row["declined"] == "true") == (float(row["score"]) < 0.01)
+        assert (row["label"] == "") == (row["abstained"] == "true") == (float(row["score"]) < 0.01)
         assert row["top_1_probability"] == row["probability"]
 
 
-def test_declining_is_counted_for_people(declining, preceptor, array):
-    done = preceptor("predict", declining, array)
-    assert done.err == f"30 images, {done.out.count('(declined)')} declined\n"
+def test_abstaining_is_counted_for_people(abstaining, preceptor, array):
+    done = preceptor("predict", abstaining, array)
+    assert done.err == f"30 images, abstained on {done.out.count('(abstained)')}\n"
 
 
 def test_where_nothing_can_be_used_the_exit_code_says_so(teacher, preceptor, photos, tmp_path):

@@ -35,13 +35,13 @@ def test_json_lines_hold_every_field():
         "index": None,
         "label": "größer",
         "probability": 2 / 3,
-        "declined": False,
+        "abstained": False,
         "score": -0.25,
         "top": [{"label": "größer", "probability": 2 / 3}, {"label": "-dog", "probability": 0.25}],
         "set": ["größer", "-dog"],
         "error": None,
     }
-    assert (found[1]["label"], found[1]["declined"], found[1]["index"]) == (None, True, 7)
+    assert (found[1]["label"], found[1]["abstained"], found[1]["index"]) == (None, True, 7)
     assert found[2] == dict.fromkeys(found[0]) | {"input": FAILED.input, "error": FAILED.error, "top": []}
     assert all(line.isascii() and "\n" not in line for line in lines([ANSWERED, FAILED], "jsonl", CARD, 2))
 
@@ -54,11 +54,11 @@ def read(*predictions, top_k=2):
 def test_csv_comes_back_field_by_field():
     first, second, third = read(ANSWERED, DECLINED, FAILED)
     assert (first["input"], first["index"], first["label"]) == ("a,b.png", "", "größer")
-    assert (float(first["probability"]), float(first["score"]), first["declined"]) == (2 / 3, -0.25, "false")
+    assert (float(first["probability"]), float(first["score"]), first["abstained"]) == (2 / 3, -0.25, "false")
     assert (first["top_1"], float(first["top_1_probability"])) == ("größer", 2 / 3)
     assert json.loads(first["set"]) == ["größer", "-dog"]
-    assert (second["label"], second["declined"], second["index"], second["error"]) == ("", "true", "7", "")
-    assert (third["label"], third["declined"], third["top_2"], third["set"]) == ("", "", "", "")
+    assert (second["label"], second["abstained"], second["index"], second["error"]) == ("", "true", "7", "")
+    assert (third["label"], third["abstained"], third["top_2"], third["set"]) == ("", "", "", "")
     assert None not in first
 
 
@@ -73,17 +73,17 @@ def test_no_cell_of_text_is_taken_for_a_formula():
     assert rows[0]["score"] == "-0.25"
 
 
-def test_a_student_without_a_decision_has_nothing_declined():
+def test_a_student_without_a_decision_has_nothing_abstained():
     (row,) = read(PLAIN)
-    assert (row["declined"], row["set"], row["top_2"]) == ("", "", "")
-    assert json.loads(next(lines([PLAIN], "jsonl", CARD, 1)))["declined"] is None
+    assert (row["abstained"], row["set"], row["top_2"]) == ("", "", "")
+    assert json.loads(next(lines([PLAIN], "jsonl", CARD, 1)))["abstained"] is None
 
 
 def test_a_table_is_aligned_and_printable():
     rows = list(lines([ANSWERED, DECLINED, FAILED, PLAIN], "table", CARD, 1))
     assert rows[0] == "label         probability        score  input"
     assert rows[1] == "größer             66.67%        -0.25  a,b.png  one of {größer, -dog}"
-    assert rows[2] == "(declined)         50.00%        0.125  x.npy [7]  one of {-dog}"
+    assert rows[2] == "(abstained)         50.00%        0.125  x.npy [7]  one of {-dog}"
     assert rows[3] == '(unreadable)                            =cmd|"\\n.png: not an image\\x1b[2J'
     assert rows[4] == "-dog              100.00%            1  c.png"
     assert next(iter(lines([DECLINED], "table", CARD, 2))) == rows[0]

@@ -7,9 +7,9 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from preceptor.run.measure import measure_student
 from tests.classroom import digits
 from tests.cli.conftest import SMALL
+from tests.measured import measure_student
 
 
 def only_json(outcome) -> dict:
@@ -98,7 +98,7 @@ def test_evaluate_without_the_report_extra_measures_all_the_same(preceptor, teac
         (("--page", "x.html", "--no-page"), "--page and --no-page"),
         (("--teacher", "x", "--no-teacher"), "--teacher and --no-teacher"),
         (("--score", "softmax_respons"), "softmax_response"),
-        (("--resamples", "0"), "at least one"),
+        (("--resamples", "0"), "resamples is 0; expected a whole number at least 1"),
     ],
     ids=["page", "teacher", "score", "resamples"],
 )

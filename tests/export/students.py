@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.metrics import Answers, confidence
+from preceptor.metrics import Predictions, confidence
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, ModelCard
 from preceptor.run.cards import student_card
@@ -33,8 +33,8 @@ def images(n: int = 64) -> Tensor:
     return digits().test.images[:n]
 
 
-def answers(model: nn.Module, card: ModelCard, shown: Tensor) -> Answers:
-    return Answers(network_logits(model, card.normalization(), shown), card.abstains)
+def answers(model: nn.Module, card: ModelCard, shown: Tensor) -> Predictions:
+    return Predictions(network_logits(model, card.normalization(), shown), card.abstains)
 
 
 def median_threshold(model: nn.Module, card: ModelCard, score: str, n: int = 64, **options: float) -> float:

@@ -11,7 +11,7 @@ from safetensors.torch import load
 from preceptor.errors import InputError, MachineError
 from preceptor.export import Export, check_formats, check_places, export_student, put_in_place
 from preceptor.export.formats import FILES
-from preceptor.metrics import which_answered
+from preceptor.metrics.decisions import which_answered
 from preceptor.models import ModelCard, load_student, seeded_model
 from tests.export.students import answers, decision, images, student
 

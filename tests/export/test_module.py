@@ -5,7 +5,8 @@ from preceptor.data import Normalization
 from preceptor.errors import InputError
 from preceptor.export import ExportModule
 from preceptor.export.uncertainty import UNCERTAINTIES
-from preceptor.metrics import SCORES, confidence, which_answered
+from preceptor.metrics import SCORES, confidence
+from preceptor.metrics.decisions import which_answered
 from tests.export.students import answers, decision, images, median_threshold, student
 
 
@@ -80,7 +81,7 @@ def test_a_score_that_needs_more_than_the_student_is_refused(name):
     [
         ("softmax", {}, "unknown score 'softmax': did you mean 'softmax_response'"),
         ("reservation", {}, "needs a student whose head may abstain"),
-        ("max_logit_p_norm", {}, "give its p"),
+        ("max_logit_p_norm", {}, "p is missing"),
         ("energy", {"temperature": 0.0}, "temperature 0"),
         ("margin", {"p": 1.0}, "unknown option of score margin 'p'"),
     ],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preceptor.export.uncertainty import UNCERTAINTIES
-from preceptor.metrics import SCORES, Answers, confidence
+from preceptor.metrics import SCORES, Predictions, confidence
 
 OPTIONS = {"max_logit_p_norm": [{"p": p} for p in (0.0, 0.5, 1.0, 3.0, 10.0)], "energy": [{}, {"temperature": 2.5}]}
 CASES = [(name, options) for name in UNCERTAINTIES for options in OPTIONS.get(name, [{}])]
@@ -34,7 +34,7 @@ def test_it_is_the_distance_of_the_librarys_score_from_full_confidence(name, opt
     outputs = rows(seed, scale)
     values = uncertainties(name, outputs, **options)
     assert values.dtype == torch.float32
-    wanted = UNCERTAINTIES[name].maximum - confidence(name, Answers(outputs, abstains=True), **options)
+    wanted = UNCERTAINTIES[name].maximum - confidence(name, Predictions(outputs, abstains=True), **options)
     room = UNCERTAINTIES[name].floor * max(1.0, float(outputs.abs().max()))
     assert ((values.double() - wanted).abs() <= 2e-5 * wanted.abs() + room).all()
 
@@ -44,7 +44,7 @@ def test_equal_logits_are_finite(name):
     options = OPTIONS.get(name, [{}])[-1]
     values = uncertainties(name, torch.zeros(2, CLASSES + 1), **options)
     wanted = UNCERTAINTIES[name].maximum - confidence(
-        name, Answers(torch.zeros(2, CLASSES + 1), abstains=True), **options
+        name, Predictions(torch.zeros(2, CLASSES + 1), abstains=True), **options
     )
     assert values.tolist() == pytest.approx(wanted.tolist(), abs=1e-6)
 
@@ -65,7 +65,7 @@ def test_it_keeps_its_digits_where_the_confidence_is_one(ahead):
 def test_a_large_power_overflows_nothing(p):
     outputs = rows(0, 1e3)
     values = uncertainties("max_logit_p_norm", outputs, p=p)
-    wanted = -confidence("max_logit_p_norm", Answers(outputs, abstains=True), p=p)
+    wanted = -confidence("max_logit_p_norm", Predictions(outputs, abstains=True), p=p)
     assert values.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
 
 
@@ -73,7 +73,7 @@ def test_a_large_power_overflows_nothing(p):
 def test_a_threshold_near_one_still_parts_the_sure_from_the_surer(name):
     """Both confidences are 1 in float32; the limit lies between them."""
     outputs = torch.tensor([[20.0, *[0.0] * CLASSES], [22.0, *[0.0] * CLASSES]])
-    low, high = confidence(name, Answers(outputs, abstains=True)).tolist()
+    low, high = confidence(name, Predictions(outputs, abstains=True)).tolist()
     assert np.float32(low) == np.float32(high) == 1.0
     limit = UNCERTAINTIES[name].limit((low + high) / 2)
     assert (uncertainties(name, outputs) <= torch.tensor(limit)).tolist() == [False, True]
@@ -82,5 +82,5 @@ def test_a_threshold_near_one_still_parts_the_sure_from_the_surer(name):
 @pytest.mark.parametrize("name", ["softmax_response", "margin"])
 def test_a_threshold_of_one_is_met_by_what_float64_calls_one(name):
     outputs = torch.tensor([[40.0, *[0.0] * CLASSES]])
-    assert confidence(name, Answers(outputs, abstains=True)).item() == 1.0
+    assert confidence(name, Predictions(outputs, abstains=True)).item() == 1.0
     assert uncertainties(name, outputs).item() <= UNCERTAINTIES[name].limit(1.0)

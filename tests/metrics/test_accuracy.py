@@ -11,15 +11,9 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, recall_score, top_k_accuracy_score
 
 from preceptor.errors import InputError
-from preceptor.metrics import (
-    aurc,
-    brier_score,
-    evaluate,
-    negative_log_likelihood,
-    per_class_accuracy,
-    softmax_response,
-    topk_correct,
-)
+from preceptor.metrics import aurc, brier_score, evaluate, negative_log_likelihood
+from preceptor.metrics.accuracy import per_class_accuracy, topk_correct
+from preceptor.metrics.scores import softmax_response
 
 
 def some_logits(n=200, classes=8, seed=0):
@@ -91,7 +85,7 @@ def test_a_tie_is_predicted_as_the_first_class():
     favor=st.sampled_from([0.0, 20.0]),
     data=st.data(),
 )
-def test_declining_is_never_predicted(values, favor, data):
+def test_to_abstain_is_never_predicted(values, favor, data):
     outputs = torch.tensor(values)
     outputs[:, -1] += favor  # it may be the largest output of every sample
     classes = outputs.shape[1] - 1
@@ -181,7 +175,7 @@ def test_metrics_are_ready_for_json():
 
 @pytest.mark.parametrize("astray", [-2, 4, 100])
 def test_a_label_out_of_range_is_named(astray):
-    with pytest.raises(InputError, match=f"sample 2: label {astray} is out of range: 0 to 3, or -1"):
+    with pytest.raises(InputError, match=f"sample 2: label {astray} is out of range; expected 0 to 3, or -1"):
         evaluate(torch.zeros(4, 4), torch.tensor([0, -1, astray, 99]))
 
 
@@ -194,7 +188,7 @@ def test_a_logit_that_is_not_finite_is_named(value):
 
 
 def test_as_many_labels_as_logits():
-    with pytest.raises(InputError, match="4 rows of logits but 3 labels"):
+    with pytest.raises(InputError, match="3 labels for 4 rows of logits"):
         evaluate(torch.zeros(4, 3), torch.zeros(3, dtype=torch.int64))
 
 

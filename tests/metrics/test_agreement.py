@@ -4,7 +4,7 @@ import torch
 from scipy.stats import entropy, spearmanr
 from sklearn.metrics import accuracy_score
 
-from preceptor.metrics import copied_error, divergence_from_teacher, rank_correlation, same_answer
+from preceptor.metrics.agreement import copied_error, divergence_from_teacher, rank_correlation, same_answer
 from tests.metrics.samples import answered, softmax
 
 STUDENT, LABELS = answered(50, 5)

@@ -8,14 +8,9 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from preceptor.errors import InputError
-from preceptor.metrics import (
-    calibration_error,
-    classwise_calibration_error,
-    of_resamples,
-    reliability,
-    softmax_response,
-)
-from preceptor.metrics.calibration import calibration_error_of_draws, classwise_calibration_error_of_draws
+from preceptor.metrics import calibration_error, classwise_calibration_error, reliability
+from preceptor.metrics.calibration import class_bins, class_error
+from preceptor.metrics.scores import softmax_response
 from tests.metrics.samples import answered, honest, softmax
 
 BINNINGS = ["equal_width", "equal_mass"]
@@ -129,23 +124,12 @@ def test_the_class_wise_error_agrees_with_a_loop(classes):
     assert classwise_calibration_error(torch.tensor(shares), labels) == pytest.approx(np.mean(errors), abs=1e-12)
 
 
-@pytest.mark.parametrize("binning", BINNINGS)
-@pytest.mark.parametrize("levels", [None, 7])
-def test_the_error_of_a_draw_is_that_of_its_samples(binning, levels):
-    confidence, right = tensors(*some(90, levels=levels))
-    drawn = torch.randint(90, (20, 90), generator=torch.Generator().manual_seed(0))
-    counts = torch.stack([row.bincount(minlength=90) for row in drawn])
-    together = calibration_error_of_draws(confidence, right, 15, binning)(counts)
-    alone = of_resamples(lambda c, r: calibration_error(c, r, 15, binning), confidence, right)(counts)["value"]
-    torch.testing.assert_close(together, alone, atol=1e-9, rtol=0)
-
-
 def test_the_class_wise_error_of_a_draw_is_that_of_its_samples():
     logits, labels = answered(60, 4)
-    counts = torch.randint(60, (60,), generator=torch.Generator().manual_seed(0)).bincount(minlength=60)[None]
+    index = torch.randint(60, (60,), generator=torch.Generator().manual_seed(0))
     shares = logits.softmax(dim=1)
-    alone = of_resamples(classwise_calibration_error, shares, labels)(counts)["value"]
-    torch.testing.assert_close(classwise_calibration_error_of_draws(shares, labels)(counts), alone)
+    drawn = class_error(class_bins(shares, labels).drawn(index).sums(), 60)
+    assert drawn == pytest.approx(classwise_calibration_error(shares[index], labels[index]), abs=1e-12)
 
 
 ONE = torch.tensor([0.5])
@@ -154,11 +138,11 @@ ONE = torch.tensor([0.5])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((torch.zeros(0), ONE[:0].bool()), r"shapes \[0\] and \[0\]"),
+        ((torch.zeros(0), ONE[:0].bool()), "no sample"),
         ((ONE, torch.ones(2).bool()), r"shapes \[1\] and \[2\]"),
-        ((torch.tensor([0.5, 1.5]), torch.ones(2).bool()), "sample 1: confidence 1.5 is no probability"),
-        ((torch.tensor([float("nan")]), ONE.bool()), "sample 0: confidence nan"),
-        ((ONE, ONE.bool(), 0), "0 bins: give at least 1"),
+        ((torch.tensor([0.5, 1.5]), torch.ones(2).bool()), "sample 1: confidence is 1.5; expected a probability"),
+        ((torch.tensor([float("nan")]), ONE.bool()), "sample 0: its confidence is NaN"),
+        ((ONE, ONE.bool(), 0), "bins is 0; expected a whole number at least 1"),
         ((ONE, ONE.bool(), 5, "equal"), "unknown binning 'equal'"),
     ],
 )

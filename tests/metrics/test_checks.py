@@ -10,26 +10,28 @@ import torch
 
 from preceptor.errors import InputError
 from preceptor.metrics import (
-    Answers,
+    Predictions,
     RiskTarget,
-    at_thresholds,
+    accuracy,
+    agreement,
     calibrate_sets,
     choose_p_norm,
     classwise_calibration_error,
     confidence,
-    decide,
-    decide_sets,
-    draw_shares,
     evaluate,
     fit_temperature,
     full_report,
-    max_logit_p_norm,
     prediction_sets,
+    scores,
     select_class_thresholds,
     select_threshold,
     set_metrics,
 )
-from preceptor.metrics.checks import finite_number, whole_number
+from preceptor.metrics.checks import check_number
+from preceptor.metrics.class_thresholds import at_thresholds
+from preceptor.metrics.conformal import draw_shares
+from preceptor.metrics.decisions import decide, decide_sets
+from preceptor.metrics.scores import max_logit_p_norm
 from preceptor.models import CalibrationSet
 from tests.metrics.samples import answered
 
@@ -39,14 +41,16 @@ SOURCE = CalibrationSet(data="digits", part="test", samples=N, fingerprint="")
 
 OF_LOGITS = {
     "evaluate": evaluate,
-    "full_report": lambda logits, labels: full_report(Answers(logits), labels, resamples=3),
+    "full_report": lambda logits, labels: full_report(Predictions(logits), labels, resamples=3),
     "held_out": lambda logits, labels: full_report(
-        Answers(LOGITS), LABELS, held_out=(Answers(logits), labels), resamples=3
+        Predictions(LOGITS), LABELS, held_out=(Predictions(logits), labels), resamples=3
     ),
     "calibrate_sets": calibrate_sets,
-    "decide": lambda logits, labels: decide(Answers(logits), labels, RiskTarget(0.5), SOURCE),
-    "decide by class": lambda logits, labels: decide(Answers(logits), labels, RiskTarget(0.5, by_class=True), SOURCE),
-    "decide_sets": lambda logits, labels: decide_sets(Answers(logits), labels, SOURCE),
+    "decide": lambda logits, labels: decide(Predictions(logits), labels, RiskTarget(0.5), SOURCE),
+    "decide by class": lambda logits, labels: decide(
+        Predictions(logits), labels, RiskTarget(0.5, by_class=True), SOURCE
+    ),
+    "decide_sets": lambda logits, labels: decide_sets(Predictions(logits), labels, SOURCE),
     "fit_temperature": fit_temperature,
 }
 OF_LABELS = {
@@ -81,15 +85,13 @@ def test_nothing_is_calibrated_on_nan_alone():
 @pytest.mark.parametrize("function", OF_LOGITS.values(), ids=OF_LOGITS)
 @pytest.mark.parametrize(("value", "dtype"), [(-1e307, torch.float64), (3e38, torch.float32)])
 def test_a_logit_too_large_to_compute_with_is_named(function, value, dtype):
-    refused(
-        r"sample 7: its logits reach .*, at most 1e\+30 can be measured", function, with_value(value, dtype), LABELS
-    )
+    refused(r"sample 7: its logits reach .*; expected 1e\+30 at most", function, with_value(value, dtype), LABELS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_a_report_of_the_largest_logits_that_are_taken_is_json(dtype):
     logits = (LOGITS / LOGITS.abs().max() * 0.99e30).to(dtype)
-    known = Answers(logits, teacher=-logits, members=torch.stack([logits, -logits]))
+    known = Predictions(logits, teacher=-logits, members=torch.stack([logits, -logits]))
     scores = {"max_logit_p_norm": {"p": 8}, "energy": {"temperature": 1e-6}, "negative_teacher_kl": {}}
     found = full_report(known, LABELS, scores=scores, held_out=(known, LABELS), resamples=5)
     assert json.dumps(asdict(found), allow_nan=False)
@@ -99,22 +101,22 @@ def test_a_report_of_the_largest_logits_that_are_taken_is_json(dtype):
 @pytest.mark.parametrize("value", [math.nan, 1e307])
 def test_a_teacher_and_members_are_looked_at_too(value):
     broken = with_value(value)
-    refused("sample 7: the teacher's logits", full_report, Answers(LOGITS, teacher=broken), LABELS)
+    refused("sample 7: the teacher's logits", full_report, Predictions(LOGITS, teacher=broken), LABELS)
     members = torch.stack([LOGITS, broken])
-    refused("sample 7: a member's logits", full_report, Answers(LOGITS, members=members), LABELS)
+    refused("sample 7: a member's logits", full_report, Predictions(LOGITS, members=members), LABELS)
 
 
 LABELS_OF_NO_USE = {
-    "a column": (LABELS[:, None], r"int64 with shape \[40, 1\]"),
-    "a table": (LABELS[:, None].expand(-1, 2), r"int64 with shape \[40, 2\]"),
-    "a number": (torch.tensor(1), r"int64 with shape \[\]"),
-    "floats": (LABELS + 0.5, "float32 with shape"),
-    "booleans": (LABELS > 2, "bool with shape"),
+    "a column": (LABELS[:, None], r"int64 of shape \[40, 1\]"),
+    "a table": (LABELS[:, None].expand(-1, 2), r"int64 of shape \[40, 2\]"),
+    "a number": (torch.tensor(1), r"int64 of shape \[\]"),
+    "floats": (LABELS + 0.5, "float32 of shape"),
+    "booleans": (LABELS > 2, "bool of shape"),
     "complex": (LABELS * 1j, "complex64"),
     "uint64": (LABELS.to(torch.uint64), "uint64"),
     "a list": (LABELS.tolist(), "of type list"),
     "numpy": (LABELS.numpy(), "of type ndarray"),
-    "sparse": (LABELS.to_sparse(), "layout torch.sparse_coo"),
+    "sparse": (LABELS.to_sparse(), "torch.sparse_coo"),
     "meta": (LABELS.to("meta"), "without values"),
 }
 
@@ -122,12 +124,12 @@ LABELS_OF_NO_USE = {
 @pytest.mark.parametrize("function", OF_LABELS.values(), ids=OF_LABELS)
 @pytest.mark.parametrize(("labels", "told"), LABELS_OF_NO_USE.values(), ids=LABELS_OF_NO_USE)
 def test_labels_are_one_whole_number_a_sample(function, labels, told):
-    refused(f"labels are of .*{told}.*|labels are {told}.*", function, LOGITS, labels)
+    refused(f"labels: .*{told}.*; expected a one-dimensional tensor of integers", function, LOGITS, labels)
 
 
 @pytest.mark.parametrize("function", OF_LABELS.values(), ids=OF_LABELS)
 def test_labels_are_as_many_as_the_rows(function):
-    refused("40 rows of .* but 39 labels: give one label for each row", function, LOGITS, LABELS[:-1])
+    refused("39 labels for 40 rows of .*; expected one for each row", function, LOGITS, LABELS[:-1])
 
 
 @pytest.mark.parametrize("function", [each for name, each in OF_LOGITS.items()], ids=OF_LOGITS)
@@ -141,7 +143,7 @@ def test_a_decision_wants_every_label(by_class):
     refused(
         "sample 7: label -1 is out of range",
         decide,
-        Answers(LOGITS),
+        Predictions(LOGITS),
         hidden,
         RiskTarget(0.5, by_class=by_class),
         SOURCE,
@@ -156,8 +158,8 @@ NO_TABLES = {
     "a list": (lambda: LOGITS.tolist(), "type list"),
     "numpy": (lambda: LOGITS.numpy(), "type ndarray"),
     "nothing": (lambda: None, "type NoneType"),
-    "sparse": (lambda: LOGITS.to_sparse(), "layout torch.sparse_coo"),
-    "compressed": (lambda: LOGITS.to_sparse_csr(), "layout torch.sparse_csr"),
+    "sparse": (lambda: LOGITS.to_sparse(), "torch.sparse_coo"),
+    "compressed": (lambda: LOGITS.to_sparse_csr(), "torch.sparse_csr"),
     "meta": (lambda: LOGITS.to("meta"), "without values"),
     "nested": (lambda: torch.nested.nested_tensor([LOGITS, LOGITS[:3]]), "a nested tensor"),
 }
@@ -167,83 +169,96 @@ NO_TABLES = {
 @pytest.mark.parametrize(("made", "told"), NO_TABLES.values(), ids=NO_TABLES)
 def test_outputs_are_a_dense_table_of_real_numbers(made, told):
     logits = made()
-    message = f"outputs are .*{told}.*: give logits as a dense tensor of real numbers"
-    for function in (Answers, lambda given: evaluate(given, LABELS), lambda given: fit_temperature(given, LABELS)):
+    message = f"(outputs|logits): .*{told}.*; expected a dense tensor of real numbers"
+    for function in (Predictions, lambda table: evaluate(table, LABELS), lambda table: fit_temperature(table, LABELS)):
         refused(message, function, logits)
     refused(message, calibrate_sets, logits, LABELS)
     if logits is not None:
-        refused(f"teacher are .*{told}", Answers, LOGITS, teacher=logits)
+        refused(f"teacher: .*{told}", Predictions, LOGITS, teacher=logits)
 
 
-@pytest.mark.parametrize(("members", "told"), [(0, r"members of shape \[0, 40, 5\]"), (None, "members are of")])
+@pytest.mark.parametrize(("members", "told"), [(0, r"members have the shape \[0, 40, 5\]"), (None, "members: ")])
 def test_an_ensemble_has_a_member(members, told):
     given = LOGITS if members is None else torch.zeros(members, N, CLASSES)
-    refused(told, Answers, LOGITS, members=given)
-    refused(told, Answers.of_members, given)
+    refused(told, Predictions, LOGITS, members=given)
+    refused(told, Predictions.of_members, given)
 
 
 def test_there_is_a_class():
-    refused(r"outputs of shape \[40, 0\]: give logits of at least one class", Answers, LOGITS[:, :0])
-    refused(r"\[40, 1\]: give logits of at least one class besides", evaluate, LOGITS[:, :1], LABELS, abstains=True)
+    refused(r"outputs have the shape \[40, 0\]; expected at least one class", Predictions, LOGITS[:, :0])
+    refused(r"\[40, 1\]; expected a class besides the reservation", evaluate, LOGITS[:, :1], LABELS, abstains=True)
 
 
 def test_a_report_is_of_answers():
-    refused(r"answers are of type Tensor: give Answers\(logits\)", full_report, LOGITS, LABELS)
-    refused("answers are of type Tensor", full_report, Answers(LOGITS), LABELS, held_out=(LOGITS, LABELS))
-    refused("group 'a': of type list", full_report, Answers(LOGITS), LABELS, groups={"a": [True] * N})
+    refused(r"predictions are of type Tensor; expected Predictions\(logits\)", full_report, LOGITS, LABELS)
+    refused("predictions are of type Tensor", full_report, Predictions(LOGITS), LABELS, held_out=(LOGITS, LABELS))
+    refused(
+        "group 'a' is list; expected a tensor of 40 booleans",
+        full_report,
+        Predictions(LOGITS),
+        LABELS,
+        groups={"a": [True] * N},
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("max_logit_p_norm", {"p": "x"}, "score max_logit_p_norm: p = 'x': give a finite number"),
-        ("max_logit_p_norm", {"p": math.inf}, "p = inf"),
-        ("max_logit_p_norm", {"p": True}, "p = True"),
-        ("max_logit_p_norm", {"p": 10**400}, "p = 10"),
-        ("energy", {"temperature": 1e-320}, "energy: temperature 1e-320: .* from 1e-06 to 1e"),
-        ("energy", {"temperature": 1e308}, r"energy: temperature 1e\+308"),
-        ("energy", {"temperature": [1.0]}, r"temperature = \[1.0\]: give a finite number"),
+        ("max_logit_p_norm", {"p": "x"}, "score max_logit_p_norm: p is 'x'; expected a number at least 0"),
+        ("max_logit_p_norm", {"p": math.inf}, "p is inf"),
+        ("max_logit_p_norm", {"p": True}, "p is True"),
+        ("max_logit_p_norm", {"p": 10**400}, "p is 10"),
+        (
+            "energy",
+            {"temperature": 1e-320},
+            "energy: temperature is 1e-320; expected a number at least 1e-06 and at most 1,000,000",
+        ),
+        ("energy", {"temperature": 1e308}, r"energy: temperature is 1e\+308"),
+        ("energy", {"temperature": [1.0]}, r"temperature is \[1.0\]; expected a number"),
     ],
 )
 def test_an_option_of_a_score_is_a_number_in_range(name, options, told):
-    refused(told, confidence, name, Answers(LOGITS), **options)
-    refused(told, decide, Answers(LOGITS), LABELS, RiskTarget(0.5, score=name, options=options), SOURCE)
+    refused(told, confidence, name, Predictions(LOGITS), **options)
+    refused(told, decide, Predictions(LOGITS), LABELS, RiskTarget(0.5, score=name, options=options), SOURCE)
 
 
 def test_a_norm_is_a_number():
-    refused("p = x: give a number from 0 on", max_logit_p_norm, LOGITS, "x")
-    refused("p = x: give a number from 0 on", choose_p_norm, LOGITS, LABELS > 2, ["x"])
+    refused("p is 'x'; expected a number at least 0", max_logit_p_norm, LOGITS, "x")
+    refused("p is 'x'; expected a number at least 0", choose_p_norm, LOGITS, LABELS > 2, ["x"])
     assert torch.equal(max_logit_p_norm(LOGITS, math.inf) <= 1, torch.ones(N).bool())
 
 
 def test_every_class_has_a_threshold():
     sure, prediction = LOGITS.amax(dim=1), LOGITS.argmax(dim=1)
-    refused("a predicted class is not among 0 to 1, with 2 thresholds", at_thresholds, sure, prediction, [0.5, 0.5])
-    refused("sample 0: predicted class -1", at_thresholds, sure, prediction.where(prediction > 0, -1), [0.5] * CLASSES)
-    refused(r"\[40, 1\] predictions beside \[40\]", at_thresholds, sure, prediction[:, None], [0.5] * CLASSES)
-    refused("predictions .* as torch.float64", at_thresholds, sure, prediction.double(), [0.5] * CLASSES)
+    refused("predicted class is .; expected 0 to 1, with 2 thresholds", at_thresholds, sure, prediction, [0.5, 0.5])
+    refused("predicted class is -1", at_thresholds, sure, prediction.where(prediction > 0, -1), [0.5] * CLASSES)
+    refused(r"\[40, 1\] predictions of .* beside \[40\]", at_thresholds, sure, prediction[:, None], [0.5] * CLASSES)
+    refused("predictions of torch.float64", at_thresholds, sure, prediction.double(), [0.5] * CLASSES)
     of_classes = sure, LABELS > 2, prediction + 0.5, CLASSES, 0.5
-    refused("predictions .* as torch.float32: give one whole number", select_class_thresholds, *of_classes)
+    refused("predictions of torch.float32 .*; expected one whole number", select_class_thresholds, *of_classes)
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"penalty": 1e308}, r"raps: penalty 1e\+308 .* from 0 to 1,000,000 and a whole number"),
-        ({"penalty": math.nan}, "raps: penalty nan"),
-        ({"penalty": "high"}, "raps: penalty high"),
-        ({"free_ranks": 10**20}, "free_ranks 100000000000000000000: .* of free ranks from 0 to 1,000,000"),
-        ({"free_ranks": 2.5}, "free_ranks 2.5"),
-        ({"free_ranks": -1}, "free_ranks -1"),
-        ({"alpha": "x"}, "alpha x: give a share"),
-        ({"alpha": math.nan}, "alpha nan: give a share"),
-        ({"seed": 2**70, "randomized": True}, "seed 1180591620717411303424"),
+        ({"penalty": 1e308}, r"penalty is 1e\+308; expected a number at least 0 and at most 1,000,000"),
+        ({"penalty": math.nan}, "penalty is nan"),
+        ({"penalty": "high"}, "penalty is 'high'"),
+        (
+            {"free_ranks": 10**20},
+            "free_ranks is 100000000000000000000; expected a whole number at least 0 and at most 1,000,000",
+        ),
+        ({"free_ranks": 2.5}, "free_ranks is 2.5"),
+        ({"free_ranks": -1}, "free_ranks is -1"),
+        ({"alpha": "x"}, "alpha is 'x'; expected a number above 0 and below 1"),
+        ({"alpha": math.nan}, "alpha is nan"),
+        ({"seed": 2**70, "randomized": True}, "seed is 1180591620717411303424"),
     ],
 )
 def test_the_numbers_of_prediction_sets_are_in_range(options, told):
     refused(told, calibrate_sets, LOGITS, LABELS, method="raps", **options)
     if not {"alpha", "seed"} & set(options):
-        refused(told, decide_sets, Answers(LOGITS), LABELS, SOURCE, "raps", **options)
+        refused(told, decide_sets, Predictions(LOGITS), LABELS, SOURCE, "raps", **options)
 
 
 def test_the_largest_penalty_and_as_many_free_ranks_as_may_be():
@@ -256,8 +271,8 @@ def test_the_largest_penalty_and_as_many_free_ranks_as_may_be():
 
 
 def test_sets_are_booleans_and_shares_have_a_seed():
-    refused("sets: give a tensor of booleans", set_metrics, LOGITS, LABELS)
-    refused("seed -1", draw_shares, 3, -1)
+    refused("sets: expected a tensor of booleans", set_metrics, LOGITS, LABELS)
+    refused("seed is -1", draw_shares, 3, -1)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -272,15 +287,54 @@ def test_no_threshold_of_a_confidence_that_is_not_finite(value):
 @pytest.mark.parametrize("value", ["x", None, math.nan])
 def test_a_risk_is_a_number(name, value):
     refused(
-        f"{name} {value}: give a",
+        f"{name} is {value!r}; expected a number above 0",
         select_threshold,
         **{"confidence": LOGITS[:, 0], "wrong": LABELS > 2, "max_risk": 0.5, name: value},
     )
 
 
 def test_numbers_of_numpy_are_numbers():
-    assert all(finite_number(each) for each in (1, 0.5, np.float32(1), np.float64(1), np.int64(1)))
-    assert whole_number(np.int64(1))
-    assert not any(finite_number(each) for each in (True, "1", None, math.inf, math.nan, 10**400, 1j))
-    assert not any(whole_number(each) for each in (True, 1.0, "1"))
-    decide(Answers(LOGITS), LABELS, RiskTarget(0.5, np.float64(0.9)), SOURCE)
+    for number in (1, 0.5, np.float32(1), np.float64(1), np.int64(1)):
+        check_number("x", number, above=0, example=1)
+    check_number("x", np.int64(1), at_least=1, at_most=1, whole=True, example=1)
+    for value in (True, "1", None, math.inf, math.nan, 10**400, 1j, -0.5):
+        refused("x is .*; expected a number at least 0", check_number, "x", value, at_least=0, example=1)
+    for value in (True, 1.0, "1"):
+        refused("expected a whole number", check_number, "x", value, at_least=0, whole=True, example=1)
+    decide(Predictions(LOGITS), LABELS, RiskTarget(0.5, np.float64(0.9)), SOURCE)
+
+
+BY_SAMPLE = {
+    "topk_correct": lambda logits, labels: accuracy.topk_correct(logits, labels, 2),
+    "negative_log_likelihood": accuracy.negative_log_likelihood,
+    "brier_score": accuracy.brier_score,
+    "copied_error": lambda logits, labels: agreement.copied_error(logits, LOGITS, labels),
+}
+OF_TWO = [
+    agreement.same_answer,
+    agreement.divergence_from_teacher,
+    agreement.rank_correlation,
+    scores.teacher_probability,
+]
+
+
+@pytest.mark.parametrize("function", BY_SAMPLE.values(), ids=BY_SAMPLE)
+def test_functions_by_sample_check_logits_and_labels(function):
+    refused("39 labels for 40 rows", function, LOGITS, LABELS[:-1])
+    refused("sample 0: label 5 is out of range; expected 0 to 4, or -1", function, LOGITS, torch.full((N,), CLASSES))
+    refused("expected a dense tensor of real numbers", function, LOGITS[0], LABELS)
+    refused("labels: .*float64 of shape", function, LOGITS, LABELS.double())
+
+
+@pytest.mark.parametrize("function", OF_TWO)
+def test_functions_of_two_models_check_that_they_fit(function):
+    refused(r"of \[39, 5\] samples and classes, but others of \[40, 5\]", function, LOGITS, LOGITS[:-1])
+    refused(r"of \[40, 4\] samples and classes", function, LOGITS, LOGITS[:, 1:])
+    refused("expected a dense tensor of real numbers", function, LOGITS.tolist(), LOGITS)
+
+
+def test_scores_check_their_logits():
+    for function in (scores.softmax_response, scores.margin, scores.energy, scores.reservation_confidence):
+        refused("expected a dense tensor of real numbers", function, LOGITS[0])
+    refused("members: .* expected a dense tensor", scores.mean_softmax_response, LOGITS)
+    refused("others of", scores.vote_share, torch.stack([LOGITS[:-1]] * 2), LOGITS)

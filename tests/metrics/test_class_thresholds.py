@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preceptor.errors import InputError
-from preceptor.metrics import NoGuarantee, RiskGuarantee, at_thresholds, select_class_thresholds, select_threshold
+from preceptor.metrics import NoGuarantee, RiskGuarantee, select_class_thresholds, select_threshold
+from preceptor.metrics.class_thresholds import at_thresholds
 
 CLASSES = 3
 SLOPES = np.array([0.2, 0.5, 1.0])
@@ -101,15 +102,15 @@ def test_joint_promises_are_broken_together_no_more_often_than_stated():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prediction": torch.zeros(3).long()}, r"\[3\] predictions beside \[90\]"),
-        ({"prediction": torch.full((90,), 3)}, "a predicted class is not among 0 to 2"),
-        ({"prediction": torch.full((90,), -1)}, "a predicted class is not among 0 to 2"),
-        ({"max_risk": 2.0}, "max_risk 2.0"),
-        ({"delta": 0.0}, "delta 0.0"),
+        ({"prediction": torch.zeros(3).long()}, r"\[3\] predictions of torch.int64 beside \[90\]"),
+        ({"prediction": torch.full((90,), 3)}, r"predicted class is -?\d; expected 0 to 2"),
+        ({"prediction": torch.full((90,), -1)}, r"predicted class is -?\d; expected 0 to 2"),
+        ({"max_risk": 2.0}, "max_risk is 2.0"),
+        ({"delta": 0.0}, "delta is 0.0"),
         ({"confidence": torch.full((90,), float("inf"))}, "sample 0: its confidence is infinite"),
     ],
 )
-def test_what_cannot_be_promised_on_is_refused(changes, message):
+def test_what_cannot_be_guaranteed_on_is_refused(changes, message):
     confidence, wrong, prediction = population(90, seed=0)
     arguments = {"confidence": confidence, "wrong": wrong, "prediction": prediction, "max_risk": 0.1, **changes}
     with pytest.raises(InputError, match=message):

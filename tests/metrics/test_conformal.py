@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preceptor.errors import InputError
-from preceptor.metrics import SetRule, calibrate_sets, draw_shares, prediction_sets, set_metrics
-from preceptor.metrics.conformal import conformal_quantile, nonconformity
+from preceptor.metrics import SetRule, calibrate_sets, prediction_sets, set_metrics
+from preceptor.metrics.conformal import conformal_quantile, draw_shares, nonconformity
 from tests.metrics.samples import answered, honest, softmax
 
 COMPONENT_TYPES = {
@@ -174,12 +174,12 @@ LOGITS, LABELS = answered(20, 4)
     ("options", "message"),
     [
         ({"method": "apss"}, "unknown method of prediction sets 'apss': did you mean 'aps'"),
-        ({"alpha": 0.0}, "alpha 0.0: give a share between 0 and 1"),
-        ({"alpha": 1.0}, "alpha 1.0"),
-        ({"method": "raps", "penalty": -1.0}, "raps: penalty -1.0"),
-        ({"labels": LABELS[:-1]}, "20 rows of logits but 19 labels"),
-        ({"labels": LABELS.where(torch.arange(20) != 7, -1)}, "sample 7: label -1 is out of range: 0 to 3"),
-        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "no labeled sample among the logits: give at least one"),
+        ({"alpha": 0.0}, "alpha is 0.0; expected a number above 0 and below 1"),
+        ({"alpha": 1.0}, "alpha is 1.0"),
+        ({"method": "raps", "penalty": -1.0}, "penalty is -1.0"),
+        ({"labels": LABELS[:-1]}, "19 labels for 20 rows of logits"),
+        ({"labels": LABELS.where(torch.arange(20) != 7, -1)}, "sample 7: label -1 is out of range; expected 0 to 3"),
+        ({"logits": LOGITS[:0], "labels": LABELS[:0]}, "no labeled sample among 0; expected at least one"),
     ],
 )
 def test_what_cannot_be_calibrated_on_is_refused(options, message):
@@ -191,5 +191,5 @@ def test_what_cannot_be_calibrated_on_is_refused(options, message):
 @pytest.mark.parametrize("share", [None, torch.rand(3), torch.full((20,), 1.5)])
 def test_randomized_sets_want_their_shares(share):
     rule = calibrate_sets(LOGITS, LABELS, method="aps", randomized=True)
-    with pytest.raises(InputError, match="randomized aps: give one share from 0 to 1 for each of 20 samples"):
+    with pytest.raises(InputError, match="randomized aps needs one share from 0 to 1 for each of 20 samples"):
         prediction_sets(LOGITS, rule, share)

@@ -3,33 +3,30 @@ import torch
 
 from preceptor.errors import InputError
 from preceptor.metrics import (
-    Answers,
     NoGuarantee,
+    Predictions,
     RiskGuarantee,
     RiskTarget,
     calibrate_sets,
     confidence,
-    decide,
-    decide_sets,
     prediction_sets,
     select_class_thresholds,
     select_threshold,
-    which_answered,
-    which_classes,
 )
+from preceptor.metrics.decisions import decide, decide_sets, which_answered, which_classes
 from preceptor.models import CalibrationSet, ModelCard
 
 SOURCE = CalibrationSet(data="made up", part="all", samples=900, fingerprint="ab")
 CLASSES = 4
 
 
-def made_up(n: int = 900, seed: int = 0, abstains: bool = False) -> tuple[Answers, torch.Tensor]:
-    """Answers that are right the more often the surer they are."""
+def made_up(n: int = 900, seed: int = 0, abstains: bool = False) -> tuple[Predictions, torch.Tensor]:
+    """Predictions that are right the more often the surer they are."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (n,), generator=generator)
     logits = torch.randn(n, CLASSES + abstains, generator=generator)
     logits[torch.arange(n), labels] += 3 * torch.rand(n, generator=generator) + 1
-    return Answers(logits, abstains), labels
+    return Predictions(logits, abstains), labels
 
 
 @pytest.mark.parametrize("abstains", [False, True])
@@ -42,7 +39,7 @@ def test_a_threshold_is_that_of_the_score_and_answers_what_was_counted(score, op
     outcome = decide(answers, labels, RiskTarget(0.15, 0.9, score, options), SOURCE)
     wrong = answers.prediction != labels
     guarantee = select_threshold(confidence(score, answers, **options), wrong, 0.15, 0.1)
-    assert outcome.found == guarantee
+    assert outcome.guarantee == guarantee
     decision = outcome.decision
     assert (decision.score, decision.options, decision.threshold) == (score, options, guarantee.threshold)
     assert (decision.max_risk, decision.confidence, decision.joint) == (0.15, 0.9, None)
@@ -66,7 +63,7 @@ def test_thresholds_by_class(joint):
     wrong = answers.prediction != labels
     score = confidence("softmax_response", answers)
     found = select_class_thresholds(score, wrong, answers.prediction, CLASSES, 0.2, 0.05, joint=joint)
-    assert outcome.found == found
+    assert outcome.guarantee == found
     decision = outcome.decision
     assert (decision.threshold, decision.class_thresholds) == (None, tuple(found.thresholds))
     assert decision.joint == joint
@@ -89,22 +86,22 @@ def test_thresholds_by_class(joint):
     assert ModelCard.model_validate_json(card.model_dump_json()) == card
 
 
-def test_a_class_that_nothing_can_be_promised_of_is_never_answered():
+def test_a_class_that_nothing_can_be_guaranteed_of_is_never_answered():
     answers, labels = made_up()
     labels = torch.where(answers.prediction == 2, (answers.prediction + 1) % CLASSES, labels)
     outcome = decide(answers, labels, RiskTarget(0.2, by_class=True), SOURCE)
     assert outcome.decision.class_thresholds[2] is None
-    assert isinstance(outcome.found.classes[2], NoGuarantee)
-    assert isinstance(outcome.found.classes[0], RiskGuarantee)
+    assert isinstance(outcome.guarantee.classes[2], NoGuarantee)
+    assert isinstance(outcome.guarantee.classes[0], RiskGuarantee)
     assert not which_answered(outcome.decision, answers)[answers.prediction == 2].any()
 
 
 @pytest.mark.parametrize("by_class", [False, True])
-def test_what_cannot_be_promised_makes_no_decision(by_class):
+def test_what_cannot_be_guaranteed_makes_no_decision(by_class):
     answers, labels = made_up(40)
     outcome = decide(answers, labels, RiskTarget(0.001, by_class=by_class), SOURCE)
     assert outcome.decision is None
-    each = outcome.found.classes if by_class else [outcome.found]
+    each = outcome.guarantee.classes if by_class else [outcome.guarantee]
     assert all(isinstance(one, NoGuarantee) and one.lowest_bound > 0.001 for one in each)
 
 
@@ -128,22 +125,22 @@ def test_too_few_images_let_every_class_in():
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         (RiskTarget(0.1, score="margn"), "unknown score 'margn': did you mean 'margin'"),
         (
             RiskTarget(0.1, score="teacher_probability"),
-            "looks at the teacher, which no student brings along: choose one of",
+            "needs the teacher, not the student alone; choose one of",
         ),
-        (RiskTarget(0.1, score="vote_share"), "looks at the members"),
+        (RiskTarget(0.1, score="vote_share"), "needs the members"),
         (RiskTarget(0.1, score="reservation"), "a student whose head may abstain"),
-        (RiskTarget(0.1, score="max_logit_p_norm"), "give its p"),
+        (RiskTarget(0.1, score="max_logit_p_norm"), "p is missing"),
         (RiskTarget(0.1, score="margin", options={"p": 2}), "unknown option of score margin 'p'"),
-        (RiskTarget(0.1, 95), "confidence 95: give a probability"),
-        (RiskTarget(0.1, float("nan")), "confidence nan"),
-        (RiskTarget(2), "max_risk 2"),
+        (RiskTarget(0.1, 95), "confidence is 95; expected a number above 0 and below 1"),
+        (RiskTarget(0.1, float("nan")), "confidence is nan"),
+        (RiskTarget(2), "max_risk is 2"),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused(target, told):
-    with pytest.raises(InputError, match=told):
+def test_a_target_that_cannot_be_is_refused(target, message):
+    with pytest.raises(InputError, match=message):
         decide(*made_up(20), target, SOURCE)

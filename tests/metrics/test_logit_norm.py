@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from preceptor.errors import InputError
-from preceptor.metrics import Answers, aurc, choose_p_norm, confidence, max_logit_p_norm, softmax_response
+from preceptor.metrics import Predictions, aurc, choose_p_norm, confidence
+from preceptor.metrics.scores import max_logit_p_norm, softmax_response
 from tests.metrics.samples import answered
 
 
@@ -22,7 +23,7 @@ def test_the_best_p_is_found_and_beats_softmax_response_on_new_samples():
     assert choice.aurc_of_softmax_response == aurc(softmax_response(logits), wrong) > choice.aurc
     assert choice.samples == 600
     others, wrong_there = of_odd_scale(seed=1)
-    found = confidence(choice.score, Answers(others), **choice.options)
+    found = confidence(choice.score, Predictions(others), **choice.options)
     assert aurc(found, wrong_there) < aurc(softmax_response(others), wrong_there)
 
 
@@ -48,5 +49,5 @@ def test_the_smallest_p_of_equals():
 
 
 def test_without_a_p_there_is_nothing_to_try():
-    with pytest.raises(InputError, match="give at least one"):
+    with pytest.raises(InputError, match="norms is empty; expected at least one"):
         choose_p_norm(*of_odd_scale(), norms=[])

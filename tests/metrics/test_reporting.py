@@ -8,39 +8,39 @@ from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss
 
 from preceptor.errors import InputError
 from preceptor.metrics import (
-    COVERAGES,
     SCORES,
-    Answers,
     Estimate,
+    Predictions,
     calibration_error,
     choose_p_norm,
     classwise_calibration_error,
     confidence,
-    copied_error,
     evaluate,
     fit_temperature,
     full_report,
-    rank_correlation,
     reliability,
-    risk_coverage,
     selective_metrics,
-    softmax_response,
+    share_estimate,
 )
+from preceptor.metrics.agreement import copied_error, rank_correlation
+from preceptor.metrics.reporting import COVERAGES
+from preceptor.metrics.scores import softmax_response
+from preceptor.metrics.selective import risk_coverage
 from tests.metrics.samples import answered, softmax
 
 N, CLASSES = 400, 7
 LOGITS, LABELS = answered(N, CLASSES, signal=1.5)
 DOUBT = torch.randn(N, 1, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 TEACHER = LOGITS + answered(N, CLASSES, seed=1, signal=0)[0]
-ANSWERS = Answers(torch.cat([LOGITS, DOUBT], dim=1), abstains=True, teacher=TEACHER)
-HELD_OUT = Answers(answered(300, CLASSES, seed=2)[0]), answered(300, CLASSES, seed=2)[1]
+PREDICTIONS = Predictions(torch.cat([LOGITS, DOUBT], dim=1), abstains=True, teacher=TEACHER)
+HELD_OUT = Predictions(answered(300, CLASSES, seed=2)[0]), answered(300, CLASSES, seed=2)[1]
 WRONG = LOGITS.argmax(dim=1) != LABELS
 
 
 @pytest.fixture(scope="module")
 def report():
     groups = {"even": LABELS % 2 == 0, "first": torch.arange(N) < 50}
-    return full_report(ANSWERS, LABELS, held_out=HELD_OUT, groups=groups, resamples=60)
+    return full_report(PREDICTIONS, LABELS, held_out=HELD_OUT, groups=groups, resamples=60)
 
 
 def every_estimate(value):
@@ -87,7 +87,7 @@ def test_every_score_that_can_be_computed_is_reported(report):
     assert names[0] == report.main_score == "softmax_response"
     assert set(names) == set(SCORES) - of_members - ({"max_logit_p_norm"} - {choice.score})
     for each in report.selective:
-        expected = selective_metrics(confidence(each.score, ANSWERS, **each.options), WRONG, each.score)
+        expected = selective_metrics(confidence(each.score, PREDICTIONS, **each.options), WRONG, each.score)
         assert each.aurc.value == pytest.approx(expected.aurc)
         assert each.excess_aurc.value == pytest.approx(expected.excess_aurc)
         assert each.augrc.value == pytest.approx(expected.augrc)
@@ -110,12 +110,52 @@ def test_the_curve_is_the_risk_coverage_curve_at_each_percent(report):
     assert all(low <= high for low, high in zip(found.low, found.high, strict=True))
 
 
-def test_all_values_lie_about_in_their_intervals(report):
-    estimates = [each for each in every_estimate(report) if each.value is not None]
+def test_every_value_lies_in_its_interval(report):
+    estimates = [each for each in every_estimate(report) if each.low is not None]
     assert len(estimates) > 100
-    assert all(each.low <= each.high for each in estimates)
-    inside = [each.low <= each.value <= each.high for each in estimates]
-    assert np.mean(inside) > 0.9  # the ECE of a draw exceeds that of the set, as it adds up noise
+    assert all(each.low <= each.value <= each.high for each in estimates)
+
+
+def test_shares_have_exact_intervals(report):
+    right = int((~WRONG).sum())
+    assert report.accuracy == share_estimate(right, N)
+    for number, part in enumerate(report.per_class):
+        own = number == LABELS
+        assert part.accuracy == share_estimate(int((~WRONG[own]).sum()), int(own.sum()))
+    same = LOGITS.argmax(dim=1) == TEACHER.argmax(dim=1)
+    assert report.agreement.same_answer == share_estimate(int(same.sum()), N)
+    assert report.largest_class == float(LABELS.bincount().max()) / N
+
+
+def test_without_an_error_no_interval_claims_certainty():
+    """Bootstrap draws of 60 right predictions are all alike; what is known of the error is not that it is 0."""
+    labels = torch.arange(60) % 3
+    found = full_report(Predictions(5 * torch.eye(3)[labels]), labels, resamples=20)
+    assert found.accuracy.low == pytest.approx(0.025 ** (1 / 60))
+    error = found.selective[0].error_at_coverage["90"]
+    assert (error.value, error.low) == (0, 0)
+    assert error.high == pytest.approx(1 - 0.025 ** (1 / 54))
+    assert found.selective[0].curve.high[-1] == pytest.approx(1 - found.accuracy.low)
+    assert found.selective[0].aurc == Estimate(0, None, None)
+    assert found.selective[0].coverage_at_risk["2"] == Estimate(1, None, None)
+
+
+def test_a_difference_to_the_teacher_is_paired(report):
+    right, taught = ~WRONG, TEACHER.argmax(dim=1) == LABELS
+    found = report.agreement.accuracy_difference
+    assert found.value == pytest.approx(float(right.double().mean() - taught.double().mean()))
+    generator = np.random.default_rng(0)
+    index = generator.integers(N, size=(4000, N))
+    draws = (right.double() - taught.double()).numpy()[index].mean(axis=1)
+    assert found.low == pytest.approx(np.quantile(draws, 0.025), abs=0.02)
+    assert found.high == pytest.approx(np.quantile(draws, 0.975), abs=0.02)
+
+
+def test_many_samples_get_fewer_draws_and_the_report_states_them(monkeypatch):
+    monkeypatch.setattr("preceptor.metrics.reporting.MANY_SAMPLES", 50)
+    logits, labels = answered(60, 3)
+    assert full_report(Predictions(logits), labels, scores={}).resamples == 100
+    assert full_report(Predictions(logits), labels, scores={}, resamples=7).resamples == 7
 
 
 def test_agreement_with_the_teacher(report):
@@ -173,13 +213,15 @@ def test_a_report_is_ready_for_json_and_the_same_again(report):
     plain = asdict(report)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     groups = {"even": LABELS % 2 == 0, "first": torch.arange(N) < 50}
-    assert full_report(ANSWERS, LABELS, held_out=HELD_OUT, groups=groups, resamples=60) == report
+    assert full_report(PREDICTIONS, LABELS, held_out=HELD_OUT, groups=groups, resamples=60) == report
 
 
 def test_the_unlabeled_change_nothing_but_where_samples_are_found():
     hidden = torch.arange(N) % 4 == 1
-    found = full_report(ANSWERS, LABELS.where(~hidden, -1), groups={"all": hidden | True}, resamples=5)
-    without = full_report(ANSWERS.of(~hidden), LABELS[~hidden], groups={"all": (hidden | True)[~hidden]}, resamples=5)
+    found = full_report(PREDICTIONS, LABELS.where(~hidden, -1), groups={"all": hidden | True}, resamples=5)
+    without = full_report(
+        PREDICTIONS.of(~hidden), LABELS[~hidden], groups={"all": (hidden | True)[~hidden]}, resamples=5
+    )
     assert (found.n, found.unlabeled) == (300, 100)
     positions = (~hidden).nonzero().squeeze(1)
     assert found.least_sure == positions[without.least_sure].tolist()
@@ -189,8 +231,10 @@ def test_the_unlabeled_change_nothing_but_where_samples_are_found():
 
 
 def test_a_small_set_with_an_absent_class_and_no_error():
-    found = full_report(Answers(5 * torch.eye(4)[:3]), torch.arange(3), class_names=["a", "b", "c", "d"], resamples=9)
-    assert found.accuracy == Estimate(1, 1, 1)
+    found = full_report(
+        Predictions(5 * torch.eye(4)[:3]), torch.arange(3), class_names=["a", "b", "c", "d"], resamples=9
+    )
+    assert found.accuracy == share_estimate(3, 3)
     assert found.top5_accuracy is found.scaled is found.agreement is None
     assert found.selective[0].auroc == Estimate(None, None, None)
     assert (found.per_class[3].name, found.per_class[3].n, found.per_class[3].accuracy.value) == ("d", 0, None)
@@ -200,15 +244,15 @@ def test_a_small_set_with_an_absent_class_and_no_error():
 
 def test_scores_can_be_chosen_and_the_main_one_comes_first():
     scores = {"energy": {"temperature": 2.0}, "margin": {}}
-    found = full_report(ANSWERS, LABELS, main_score="reservation", scores=scores, resamples=5)
+    found = full_report(PREDICTIONS, LABELS, main_score="reservation", scores=scores, resamples=5)
     assert [each.score for each in found.selective] == ["reservation", "energy", "margin"]
     assert found.selective[1].options == {"temperature": 2.0}
-    assert found.least_sure[0] == int(confidence("reservation", ANSWERS).argmin())
+    assert found.least_sure[0] == int(confidence("reservation", PREDICTIONS).argmin())
 
 
 def test_many_classes_have_a_class_wise_error_without_an_interval():
     logits, labels = answered(150, 101)
-    found = full_report(Answers(logits), labels, scores={}, resamples=5).calibration.classwise_ece
+    found = full_report(Predictions(logits), labels, scores={}, resamples=5).calibration.classwise_ece
     assert found.value == pytest.approx(classwise_calibration_error(logits.softmax(dim=1), labels))
     assert (found.low, found.high) == (None, None)
 
@@ -216,18 +260,18 @@ def test_many_classes_have_a_class_wise_error_without_an_interval():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": LABELS[:-1]}, "400 rows of logits but 399 labels"),
-        ({"labels": LABELS + 1}, "is out of range: 0 to 6"),
-        ({"class_names": ["a"]}, "1 class names for 7 classes"),
-        ({"groups": {"odd": LABELS}}, r"group 'odd': \[400\] of torch.int64: give one boolean for each of 400"),
-        ({"groups": {"odd": WRONG[:-1]}}, r"group 'odd': \[399\]"),
+        ({"labels": LABELS[:-1]}, "399 labels for 400 rows"),
+        ({"labels": LABELS + 1}, "is out of range; expected 0 to 6"),
+        ({"class_names": ["a"]}, "1 class names; expected one for each of 7 classes"),
+        ({"groups": {"odd": LABELS}}, r"group 'odd' is \[400\] of torch.int64; expected a tensor of 400 booleans"),
+        ({"groups": {"odd": WRONG[:-1]}}, r"group 'odd' is \[399\]"),
         ({"main_score": "softmax"}, "unknown score 'softmax'"),
-        ({"held_out": (Answers(LOGITS[:, :5]), LABELS % 5)}, "held-out logits of 5 classes beside 7"),
-        ({"held_out": (Answers(LOGITS), LABELS - 2)}, "label -2 is out of range"),
-        ({"resamples": 0}, "0 resamples"),
+        ({"held_out": (Predictions(LOGITS[:, :5]), LABELS % 5)}, "held-out logits are of 5 classes; expected 7"),
+        ({"held_out": (Predictions(LOGITS), LABELS - 2)}, "label -2 is out of range"),
+        ({"resamples": 0}, "resamples is 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, message):
     with pytest.raises(InputError, match=message) as raised:
-        full_report(**{"answers": ANSWERS, "labels": LABELS, "resamples": 5, **changes})
+        full_report(**{"predictions": PREDICTIONS, "labels": LABELS, "resamples": 5, **changes})
     assert "\n" not in str(raised.value)

@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from preceptor.errors import InputError
-from preceptor.metrics import (
-    NoGuarantee,
-    RiskGuarantee,
-    risk_control,
-    risk_upper_bound,
-    samples_needed,
-    select_threshold,
-)
+from preceptor.metrics import NoGuarantee, RiskGuarantee, risk_control, samples_needed, select_threshold
+from preceptor.metrics.risk_control import risk_upper_bound
 
 counts = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 deltas = st.floats(1e-6, 0.5)
@@ -180,14 +174,14 @@ SCORES, WRONG = torch.tensor([0.1, 0.9]), torch.tensor([True, False])
         ((SCORES, WRONG[:1], 0.1), r"shapes \[2\] and \[1\]"),
         ((torch.tensor([0.1, math.nan]), WRONG, 0.1), "sample 1: .*NaN"),
         ((torch.tensor([-math.inf, 0.1]), WRONG, 0.1), "sample 0: .*infinite"),
-        ((SCORES, WRONG, 0.0), "max_risk 0.0: give a share"),
-        ((SCORES, WRONG, 2), "max_risk 2: give a share"),
-        ((SCORES, WRONG, math.nan), "max_risk nan: give a share"),
-        ((SCORES, WRONG, 0.1, 0.0), "delta 0.0: give a probability"),
-        ((SCORES, WRONG, 0.1, 95), "delta 95: give a probability"),
+        ((SCORES, WRONG, 0.0), "max_risk is 0.0; expected a number above 0 and at most 1"),
+        ((SCORES, WRONG, 2), "max_risk is 2"),
+        ((SCORES, WRONG, math.nan), "max_risk is nan"),
+        ((SCORES, WRONG, 0.1, 0.0), "delta is 0.0; expected a number above 0 and below 1"),
+        ((SCORES, WRONG, 0.1, 95), "delta is 95"),
     ],
 )
-def test_what_cannot_be_promised_on_is_refused(arguments, message):
+def test_what_cannot_be_guaranteed_on_is_refused(arguments, message):
     with pytest.raises(InputError, match=message) as raised:
         select_threshold(*arguments)
     assert "\n" not in str(raised.value)
@@ -196,9 +190,9 @@ def test_what_cannot_be_promised_on_is_refused(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((3, 2, 0.1), "3 errors among 2"),
-        ((-1, 2, 0.1), "-1 errors"),
-        ((0, 0, 0.1), "0 samples"),
+        ((3, 2, 0.1), "errors is 3; expected a whole number at least 0 and at most 2"),
+        ((-1, 2, 0.1), "errors is -1"),
+        ((0, 0, 0.1), "n is 0"),
         ((0, 1, 1.0), "delta"),
     ],
 )

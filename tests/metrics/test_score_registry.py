@@ -3,14 +3,16 @@ import pytest
 import torch
 
 from preceptor.errors import InputError
-from preceptor.metrics import SCORES, Answers, confidence, failure_auroc, find_score, known_scores, scores
+from preceptor.metrics import SCORES, Predictions, confidence, scores
+from preceptor.metrics.score_registry import find_score, known_scores
+from preceptor.metrics.selective import failure_auroc
 from tests.metrics.samples import answered, softmax
 
 LOGITS, LABELS = answered(300, 5)
 OUTPUTS = torch.cat([LOGITS, torch.randn(300, 1, generator=torch.Generator().manual_seed(9))], dim=1)
 TEACHER, _ = answered(300, 5, seed=1)
 MEMBERS = torch.stack([answered(300, 5, seed=seed)[0] for seed in (2, 3, 4)])
-ALL = Answers(OUTPUTS, abstains=True, teacher=TEACHER, members=MEMBERS)
+ALL = Predictions(OUTPUTS, abstains=True, teacher=TEACHER, members=MEMBERS)
 OPTIONS = {"max_logit_p_norm": {"p": 3}, "energy": {"temperature": 2.0}}
 
 EXPECTED = {
@@ -50,22 +52,22 @@ def test_right_answers_are_surer_than_wrong_ones(name):
     generator = torch.Generator().manual_seed(5)
     truth = 2 * torch.nn.functional.one_hot(LABELS, 5)
     *members, teacher = truth + torch.randn(6, 300, 5, generator=generator, dtype=torch.float64)
-    known = Answers(members[0], teacher=teacher, members=torch.stack(members))
+    known = Predictions(members[0], teacher=teacher, members=torch.stack(members))
     found = confidence(name, known, **OPTIONS.get(name, {}))
     assert failure_auroc(found, known.prediction != LABELS) > 0.55
 
 
 def test_a_reservation_that_grows_with_doubt_is_sure_where_it_is_small():
     uncertainty = -scores.softmax_response(LOGITS)[:, None]
-    known = Answers(torch.cat([LOGITS, LOGITS.amax(dim=1, keepdim=True) + 4 * uncertainty], dim=1), abstains=True)
+    known = Predictions(torch.cat([LOGITS, LOGITS.amax(dim=1, keepdim=True) + 4 * uncertainty], dim=1), abstains=True)
     assert failure_auroc(confidence("reservation", known), known.prediction != LABELS) > 0.6
 
 
 def test_what_can_be_computed_depends_on_what_is_known():
     plain = ["softmax_response", "margin", "negative_entropy", "max_logit", "energy"]
-    assert known_scores(Answers(LOGITS)) == plain
-    assert known_scores(Answers(OUTPUTS, abstains=True)) == [*plain, "reservation"]
-    assert known_scores(Answers(LOGITS, teacher=TEACHER)) == [*plain, "teacher_probability", "negative_teacher_kl"]
+    assert known_scores(Predictions(LOGITS)) == plain
+    assert known_scores(Predictions(OUTPUTS, abstains=True)) == [*plain, "reservation"]
+    assert known_scores(Predictions(LOGITS, teacher=TEACHER)) == [*plain, "teacher_probability", "negative_teacher_kl"]
     assert known_scores(ALL) == [name for name in SCORES if name != "max_logit_p_norm"]
 
 
@@ -78,7 +80,7 @@ def test_some_of_the_answers():
 
 
 def test_an_ensemble_answers_by_its_mean_probabilities():
-    known = Answers.of_members(MEMBERS)
+    known = Predictions.of_members(MEMBERS)
     mean = softmax(MEMBERS).mean(axis=0)
     np.testing.assert_allclose(known.class_logits.softmax(dim=1), mean)
     assert known.prediction.tolist() == mean.argmax(axis=1).tolist()
@@ -87,20 +89,20 @@ def test_an_ensemble_answers_by_its_mean_probabilities():
 
 
 def test_scores_carry_no_gradient():
-    assert not confidence("margin", Answers(LOGITS.clone().requires_grad_())).requires_grad
+    assert not confidence("margin", Predictions(LOGITS.clone().requires_grad_())).requires_grad
 
 
 @pytest.mark.parametrize(
     ("name", "answers", "options", "message"),
     [
         ("softmax", ALL, {}, "unknown score 'softmax': did you mean 'softmax_response'"),
-        ("reservation", Answers(LOGITS), {}, "score reservation: needs a student whose head may abstain"),
-        ("vote_share", Answers(LOGITS), {}, "needs the logits of an ensemble's members"),
-        ("teacher_probability", Answers(LOGITS), {}, "needs the teacher's logits"),
+        ("reservation", Predictions(LOGITS), {}, "score reservation: needs a student whose head may abstain"),
+        ("vote_share", Predictions(LOGITS), {}, "needs the logits of an ensemble's members"),
+        ("teacher_probability", Predictions(LOGITS), {}, "needs the teacher's logits"),
         ("energy", ALL, {"temprature": 2.0}, "unknown option of score energy 'temprature': did you mean 'temperature'"),
         ("margin", ALL, {"p": 2}, "unknown option of score margin 'p': known: none"),
-        ("max_logit_p_norm", ALL, {}, "score max_logit_p_norm: give its p, chosen on validation data"),
-        ("energy", ALL, {"temperature": 0.0}, "give a number above 0"),
+        ("max_logit_p_norm", ALL, {}, "score max_logit_p_norm: p is missing; choose it on validation data"),
+        ("energy", ALL, {"temperature": 0.0}, "temperature is 0.0; expected a number at least 1e-06"),
     ],
 )
 def test_what_a_score_lacks_is_said(name, answers, options, message):
@@ -114,5 +116,7 @@ def test_what_a_score_lacks_is_said(name, answers, options, message):
     [{"teacher": TEACHER[:-1]}, {"teacher": OUTPUTS}, {"members": MEMBERS[:, :, :-1]}, {"members": MEMBERS[:, 1:]}],
 )
 def test_logits_that_do_not_fit_are_refused(other):
-    with pytest.raises(InputError, match=r"beside \[300, 5\]: give logits of the same samples and classes"):
-        Answers(LOGITS, **other)
+    with pytest.raises(
+        InputError, match=r"but others of \[300, 5\]; expected the same samples and classes|expected a dense tensor"
+    ):
+        Predictions(LOGITS, **other)

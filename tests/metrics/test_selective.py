@@ -11,12 +11,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, precision_recall_curve, roc_auc_score
 
 from preceptor.errors import InputError
-from preceptor.metrics import (
-    COVERAGES,
-    RISKS,
-    accuracy_rejection,
-    augrc,
-    aurc,
+from preceptor.metrics import augrc, aurc, selective_metrics
+from preceptor.metrics.reporting import COVERAGES, RISKS
+from preceptor.metrics.selective import (
     coverage_at_risk,
     error_at_coverage,
     excess_aurc,
@@ -24,7 +21,6 @@ from preceptor.metrics import (
     optimal_aurc,
     risk_coverage,
     samples_kept,
-    selective_metrics,
 )
 from tests.metrics.samples import ranked_pair as drawn
 
@@ -35,7 +31,7 @@ METRICS = {
     "augrc": augrc,
     "error": lambda confidence, wrong: error_at_coverage(confidence, wrong, 0.7),
     "failure": lambda confidence, wrong: 1 - (failure_auroc(confidence, wrong) or 0.0),
-    "declined": lambda confidence, wrong: 1 - coverage_at_risk(confidence, wrong, 0.3),
+    "abstained": lambda confidence, wrong: 1 - coverage_at_risk(confidence, wrong, 0.3),
 }
 
 
@@ -168,12 +164,6 @@ def test_halves_are_kept_and_not_rounded_to_even(n, coverage, kept):
     assert samples_kept(n, coverage) == kept
 
 
-def test_several_coverages_are_each_alone():
-    confidence, wrong = drawn()
-    several = [1.0, 0.9, 0.35]
-    assert error_at_coverage(confidence, wrong, several) == [error_at_coverage(confidence, wrong, c) for c in several]
-
-
 def test_the_summary_is_made_of_its_parts_and_survives_json():
     confidence, wrong = drawn(levels=9)
     metrics = selective_metrics(confidence, wrong, "softmax_response")
@@ -219,25 +209,9 @@ def test_failure_auroc_is_the_share_of_pairs_in_the_right_order(samples):
     assert failure_auroc(confidence, wrong) == (None if expected is None else pytest.approx(expected))
 
 
-def test_accuracy_against_rejection_is_the_other_side_of_risk_against_coverage():
-    confidence, wrong = drawn(30)
-    curve = accuracy_rejection(confidence, wrong)
-    declined = np.argsort(confidence.numpy())
-    for share, accuracy in zip(curve.rejection.tolist(), curve.accuracy.tolist(), strict=True):
-        kept = declined[round(30 * share) :]
-        assert accuracy == pytest.approx(accuracy_score(np.zeros(len(kept)), wrong.numpy()[kept]))
-
-
-def test_several_risks_are_each_alone():
-    confidence, wrong = drawn()
-    limits = [0.0, 0.1, 1.0]
-    assert coverage_at_risk(confidence, wrong, limits) == [coverage_at_risk(confidence, wrong, r) for r in limits]
-    assert coverage_at_risk(confidence, wrong, 1.0) == 1
-
-
 @pytest.mark.parametrize("limit", [-0.1, 1.1, 2, math.nan])
 def test_a_risk_that_is_no_share_is_refused(limit):
-    with pytest.raises(InputError, match=r"risk .*: give a share from 0 to 1"):
+    with pytest.raises(InputError, match=r"risk is .*; expected a number at least 0 and at most 1"):
         coverage_at_risk(torch.zeros(2), BOTH, limit)
 
 
@@ -247,7 +221,7 @@ BAD_RANKINGS = [
     (torch.zeros(3), BOTH, r"shapes \[3\] and \[2\]"),
     (torch.zeros(2, 1), BOTH[:, None], r"shapes \[2, 1\]"),
     (torch.tensor([0.0, math.nan]), BOTH, "sample 1: .*NaN"),
-    (torch.zeros(2), torch.tensor([1, 0]), "torch.int64: give booleans"),
+    (torch.zeros(2), torch.tensor([1, 0]), "torch.int64; expected booleans"),
 ]
 
 
@@ -267,11 +241,16 @@ def test_a_coverage_that_is_no_share_is_refused(coverage):
 
 def test_a_coverage_that_keeps_nothing_is_refused():
     with pytest.raises(InputError, match="keeps none of 2 samples"):
-        error_at_coverage(torch.zeros(2), BOTH, [1.0, 0.1])
+        error_at_coverage(torch.zeros(2), BOTH, 0.1)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [((3, 2), "3 errors among 2"), ((0, 0), "0 samples"), ((1, 2, "exact"), "'asymptotic'")]
+    ("arguments", "message"),
+    [
+        ((3, 2), "errors is 3; expected a whole number at least 0 and at most 2"),
+        ((0, 0), "n is 0"),
+        ((1, 2, "exact"), "'asymptotic'"),
+    ],
 )
 def test_an_optimum_of_nothing_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):

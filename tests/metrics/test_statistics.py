@@ -75,7 +75,7 @@ def test_every_seed_needs_its_pair():
 
 @pytest.mark.parametrize("confidence", [0, 1, 95, -0.5, math.nan])
 def test_a_confidence_between_0_and_1(confidence):
-    with pytest.raises(InputError, match="between 0 and 1"):
+    with pytest.raises(InputError, match="expected a number above 0 and below 1"):
         paired_difference([1, 2], [1, 2], confidence)
 
 
@@ -87,7 +87,7 @@ def test_a_diverged_run_is_named():
 
 
 def test_no_seed_at_all():
-    with pytest.raises(InputError, match="give one for each seed"):
+    with pytest.raises(InputError, match="expected one for each seed"):
         mean_and_deviation([])
-    with pytest.raises(InputError, match="give one for each seed"):
+    with pytest.raises(InputError, match="expected one for each seed"):
         paired_difference([], [])

@@ -6,22 +6,10 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
-from preceptor.metrics import (
-    NoGuarantee,
-    RiskGuarantee,
-    augrc,
-    aurc,
-    error_at_coverage,
-    excess_aurc,
-    optimal_aurc,
-    reservation_confidence,
-    risk_control,
-    risk_coverage,
-    risk_upper_bound,
-    samples_kept,
-    select_threshold,
-    softmax_response,
-)
+from preceptor.metrics import NoGuarantee, RiskGuarantee, augrc, aurc, risk_control, select_threshold
+from preceptor.metrics.risk_control import risk_upper_bound
+from preceptor.metrics.scores import reservation_confidence, softmax_response
+from preceptor.metrics.selective import error_at_coverage, excess_aurc, optimal_aurc, risk_coverage, samples_kept
 from tests.worked import VECTORS, Vector, checks, doubles, same
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from preceptor.data import ImageSet
+from preceptor.errors import InputError
 from preceptor.models import CalibrationSet, Decision
 from preceptor.reports import evaluation_page, write_evaluation_page
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
-from preceptor.reports.evaluation_page import class_errors, declined_first
+from preceptor.reports.evaluation_page import class_errors, unsure_first
 from preceptor.run import resolve, run
-from preceptor.run.evaluation import Evaluation, evaluate_run
-from preceptor.run.measure import Shown, show_student
+from preceptor.run.evaluation import Evaluation, EvaluationData, evaluate_run, load_evaluation_data
 from tests.classroom import SMALL_RUN
 from tests.reports.page import Page
 
@@ -19,15 +19,15 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory) -> Shown:
+def shown(tmp_path_factory) -> EvaluationData:
     folder = tmp_path_factory.mktemp("runs") / "student"
-    recipe = {"terms": {"head": {"truth": {"name": "gambler", "payoff": 2.2}}}}
+    recipe = {"terms": {"head": {"label_loss": {"name": "gambler", "payoff": 2.2}}}}
     run(resolve({**SMALL_RUN, "student": "convnet4", "recipe": recipe}), folder)
-    return show_student(folder)
+    return load_evaluation_data(folder)
 
 
 @pytest.fixture(scope="module")
-def evaluation(shown: Shown) -> Evaluation:
+def evaluation(shown: EvaluationData) -> Evaluation:
     return evaluate_run(shown, resamples=20)
 
 
@@ -43,7 +43,7 @@ def test_it_says_what_was_found(evaluation: Evaluation, page: Page) -> None:
     for one in evaluation.report.selective:
         assert one.score.replace("_", " ") in text
         assert f"{100 * (one.aurc.value or 0):.2f} %" in text
-    for name in evaluation.shown.card.class_names:
+    for name in evaluation.data.card.class_names:
         assert name in text
     assert "It was not compared with a teacher: the run names no teacher." in text
     assert "temperature was fitted on 135 training images" in text
@@ -60,15 +60,15 @@ def test_the_galleries_show_errors_and_what_is_least_sure(evaluation: Evaluation
     images = page.all("img")
     assert len(images) == 24 + 24
     wrong = [image["alt"] for image in images[:24]]
-    names = evaluation.shown.card.class_names
+    names = evaluation.data.card.class_names
     for position, said in zip(evaluation.report.confidently_wrong, wrong, strict=False):
         taken = int(evaluation.outputs[position, :10].argmax())
-        truth = int(evaluation.shown.images.labels[position])
-        assert said == f"An image of {names[truth]} that the student takes for {names[taken]}"
+        truth = int(evaluation.data.images.labels[position])
+        assert said == f"test {position}, an image of {names[truth]} that the student takes for {names[taken]}"
         assert truth != taken
 
 
-def test_of_a_decision_only_what_it_declines_is_shown(shown: Shown) -> None:
+def test_of_a_decision_only_what_it_abstains_on_is_shown(shown: EvaluationData) -> None:
     on = CalibrationSet(data="digits", part="test", samples=9, fingerprint="0")
     guarantee = {"max_risk": 0.1, "confidence": 0.9, "coverage": 1.0, "risk": 0.0, "calibrated_on": on}
     report = evaluate_run(shown, resamples=2).report
@@ -78,13 +78,13 @@ def test_of_a_decision_only_what_it_declines_is_shown(shown: Shown) -> None:
     decided = evaluate_run(
         dataclasses.replace(shown, card=shown.card.model_copy(update={"decision": decision})), resamples=2
     )
-    assert declined_first(decided) == report.least_sure[:4]
+    assert unsure_first(decided) == report.least_sure[:4]
     text = Page(evaluation_page(decided)).text
-    assert "Images that it declines, the least sure first" in text
+    assert "Images it abstains on, the least sure first" in text
     assert "By its own threshold it answers 445 images" in text
 
 
-def test_names_from_data_are_escaped(shown: Shown) -> None:
+def test_names_from_data_are_escaped(shown: EvaluationData) -> None:
     names = (HOSTILE, *shown.card.class_names[1:])
     hostile = dataclasses.replace(
         shown,
@@ -98,7 +98,7 @@ def test_names_from_data_are_escaped(shown: Shown) -> None:
     assert Page(html).all("script") == []
 
 
-def test_images_without_a_label_and_of_many_channels(shown: Shown, evaluation: Evaluation) -> None:
+def test_images_without_a_label_and_of_many_channels(shown: EvaluationData, evaluation: Evaluation) -> None:
     labels = shown.images.labels.clone()
     labels[:50] = -1
     some = dataclasses.replace(shown, images=ImageSet(shown.images.images, labels))
@@ -141,3 +141,21 @@ def test_it_is_written_whole(evaluation: Evaluation, tmp_path: Path) -> None:
     write_evaluation_page(evaluation, tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == evaluation_page(evaluation)
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_an_earlier_page_is_replaced_and_nothing_else_is(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    write_evaluation_page(evaluation, page)
+    write_evaluation_page(evaluation, page)
+    for name, content in (("notes.html", "<p>mine</p>"), ("empty.html", "")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError, match=f"{name}: exists and is no evaluation page"):
+            write_evaluation_page(evaluation, tmp_path / name)
+        assert (tmp_path / name).read_text() == content
+    with pytest.raises(InputError, match="exists and is no evaluation page"):
+        write_evaluation_page(evaluation, tmp_path)
+
+
+def test_warnings_are_on_the_page(evaluation: Evaluation) -> None:
+    warned = dataclasses.replace(evaluation, warnings=("it diverged",))
+    assert "Warning: it diverged." in Page(evaluation_page(warned)).text

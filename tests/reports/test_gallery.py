@@ -33,7 +33,7 @@ def test_the_truth_is_one_hot() -> None:
 
 def test_every_correction_gets_its_bars_for_the_same_classes() -> None:
     signals = made([0.1, 0.6, 0.3], 0, {"label_revision": [0.5, 0.3, 0.2]}).signals
-    assert [signal.heading for signal in signals] == ["the teacher’s word", "the truth", "label revision"]
+    assert [signal.heading for signal in signals] == ["the teacher", "the truth", "label revision"]
     assert [(bar.name, bar.width) for bar in signals[2].bars] == [("dog", 30), ("fox", 20), ("cat", 50)]
 
 

@@ -149,6 +149,6 @@ def test_a_reservation_is_judged_against_the_same_networks_probabilities(result:
     able = row.model_copy(update={"measures": {**row.measures, "aurc_reservation": aurc}})
     said = plain(caveats(study(result, kd=KD).model_copy(update={"rows": [study_row("kd", KD), able]}))[-1])
     assert said == (
-        "ka-ps, declining by reservation instead of by its class probabilities: AURC 6.00%, -1.00 points (lower is "
+        "ka-ps, abstaining by reservation instead of by its class probabilities: AURC 6.00%, -1.00 points (lower is "
         "better), 95% interval -1.00 to -1.00, which excludes zero."
     )

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from preceptor.errors import InputError, MachineError
-from preceptor.metrics import Answers, NoGuarantee, RiskGuarantee, RiskTarget, decide, decide_sets, which_answered
+from preceptor.metrics import NoGuarantee, Predictions, RiskGuarantee, RiskTarget
+from preceptor.metrics.decisions import decide, decide_sets, which_answered
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student
 from preceptor.run import calibration, resolve, run
 from preceptor.run.calibration import SetTarget, calibrate, forget
-from preceptor.run.calibration_data import Given
+from preceptor.run.calibration_data import CalibrationSource
 from preceptor.run.history import DatasetCache, saved_run
-from preceptor.teachers.base import TeacherOutput
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def student(trained, tmp_path):
 
 def outputs(folder, images):
     network, card = load_student(folder)
-    return TeacherOutput(Answers(network_logits(network, card.normalization(), images), card.abstains))
+    return Predictions(network_logits(network, card.normalization(), images), card.abstains)
 
 
 def test_the_card_holds_what_was_found_on_the_held_out_images(student):
@@ -39,7 +39,7 @@ def test_the_card_holds_what_was_found_on_the_held_out_images(student):
     found = calibrate(student, RiskTarget(0.1))
     answers = outputs(student, held_out.images)
     assert found.guaranteed
-    assert isinstance(found.found, RiskGuarantee)
+    assert isinstance(found.guarantee, RiskGuarantee)
     assert found.card.decision == decide(answers, held_out.labels, RiskTarget(0.1), found.source).decision
     assert found.source.samples == len(held_out) == 404
     _, card = load_student(student)
@@ -53,7 +53,7 @@ def test_sets_alone_and_both_together(student):
     held_out = DatasetCache().held_out(saved_run(student))
     answers = outputs(student, held_out.images)
     found = calibrate(student, None, SetTarget("raps", 0.2, penalty=0.1, free_ranks=1))
-    assert (found.found, found.card.decision) == (None, None)
+    assert (found.guarantee, found.card.decision) == (None, None)
     expected = decide_sets(answers, held_out.labels, found.source, "raps", 0.2, penalty=0.1, free_ranks=1)
     assert load_student(student)[1].sets == expected
     both = calibrate(student, RiskTarget(0.2), SetTarget())
@@ -70,31 +70,31 @@ def test_a_second_takes_the_place_of_the_first_and_says_so(student):
     assert second.card.sets == first.card.sets
     assert any("calibrated on before" in note for note in second.notes)
     assert not any("calibrated on before" in note for note in first.notes)
-    assert not any("calibrated on before" in note for note in calibrate(student, RiskTarget(0.2), given=TEST).notes)
+    assert not any("calibrated on before" in note for note in calibrate(student, RiskTarget(0.2), source=TEST).notes)
 
 
-TEST = Given(part="test")
+TEST = CalibrationSource(part="test")
 
 
-def test_what_cannot_be_promised_changes_nothing(student):
+def test_what_cannot_be_guaranteed_changes_nothing(student):
     calibrate(student, RiskTarget(0.1))
     before = (student / "student.json").read_bytes()
     found = calibrate(student, RiskTarget(0.0001), SetTarget())
     assert not found.guaranteed
-    assert isinstance(found.found, NoGuarantee)
+    assert isinstance(found.guarantee, NoGuarantee)
     assert found.card == found.before
     assert (student / "student.json").read_bytes() == before
 
 
 def test_by_class_names_those_that_are_never_answered(student):
-    found = calibrate(student, RiskTarget(0.19, by_class=True, joint=False), given=TEST)
+    found = calibrate(student, RiskTarget(0.19, by_class=True, joint=False), source=TEST)
     assert found.guaranteed
     limits = dict(zip(found.card.class_names, found.card.decision.class_thresholds, strict=True))
     never = [name for name, limit in limits.items() if limit is None]
     named = [note for note in found.notes if note.startswith("never answered")]
     assert 0 < len(never) < 10
     assert named == [f"never answered, as nothing can be guaranteed of them: {', '.join(never)}"]
-    none = calibrate(student, RiskTarget(0.01, by_class=True), given=TEST)
+    none = calibrate(student, RiskTarget(0.01, by_class=True), source=TEST)
     assert not none.guaranteed
     assert none.card == found.card
 
@@ -119,23 +119,23 @@ def test_forgetting(student):
 
 
 @pytest.mark.parametrize(
-    ("wishes", "told"),
+    ("targets", "message"),
     [
-        ((None, None), "nothing to calibrate"),
-        ((RiskTarget(0.0), None), "max_risk 0.0"),
-        ((RiskTarget(0.1, 1.0), None), "confidence 1.0"),
+        ((None, None), "no goal to calibrate for; give --max-risk 0.05"),
+        ((RiskTarget(0.0), None), "max_risk is 0.0; expected a number at least"),
+        ((RiskTarget(0.1, 1.0), None), "confidence is 1.0"),
         ((RiskTarget(0.1, score="reservation"), None), "score reservation: needs a student whose head may abstain"),
-        ((RiskTarget(0.1, score="negative_teacher_kl"), None), "which no student brings along"),
-        ((RiskTarget(0.1, score="max_logit_p_norm"), None), "give its p"),
+        ((RiskTarget(0.1, score="negative_teacher_kl"), None), "needs the teacher, not the student alone"),
+        ((RiskTarget(0.1, score="max_logit_p_norm"), None), "p is missing"),
         ((None, SetTarget("apps")), "did you mean 'aps'"),
-        ((None, SetTarget("lac", 1.0)), "alpha 1.0"),
-        ((None, SetTarget("raps", penalty=-1)), "penalty -1"),
+        ((None, SetTarget("lac", 1.0)), "alpha is 1.0"),
+        ((None, SetTarget("raps", penalty=-1)), "penalty is -1"),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused_before_any_image_is_read(trained, monkeypatch, wishes, told):
+def test_a_target_that_cannot_be_is_refused_before_any_image_is_read(trained, monkeypatch, targets, message):
     monkeypatch.setattr(calibration, "calibration_images", lambda *_: pytest.fail("read"))
-    with pytest.raises(InputError, match=told):
-        calibrate(trained, *wishes)
+    with pytest.raises(InputError, match=message):
+        calibrate(trained, *targets)
 
 
 def test_a_device_that_is_not_there(trained, monkeypatch):
@@ -148,3 +148,17 @@ def test_it_leaves_the_generator_alone(student):
     before = torch.get_rng_state()
     calibrate(student, RiskTarget(0.2), SetTarget())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_progress_counts_every_image(student):
+    seen = []
+    calibrate(student, RiskTarget(0.2), progress=lambda done, images: seen.append((done, images)))
+    assert seen[-1] == (404, 404)
+
+
+def test_the_risk_that_could_be_guaranteed_can_be(student):
+    failed = calibrate(student, RiskTarget(0.0001)).guarantee
+    assert isinstance(failed, NoGuarantee)
+    kept = calibrate(student, RiskTarget(failed.lowest_bound * 1.0001)).guarantee
+    assert isinstance(kept, RiskGuarantee)
+    assert kept.coverage >= failed.coverage

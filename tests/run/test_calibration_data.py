@@ -7,16 +7,16 @@ from PIL import Image
 
 from preceptor.errors import InputError
 from preceptor.models import load_student
-from preceptor.run import resolve, run, calibration_data
-from preceptor.run.calibration_data import Given, calibration_images
+from preceptor.run import calibration_data, resolve, run
+from preceptor.run.calibration_data import CalibrationSource, calibration_images
 from preceptor.run.history import DatasetCache, saved_run
 from tests.classroom import SMALL_RUN, digits
 
 BRIEF = {**SMALL_RUN, "student": "convnet4", "training": {"epochs": 1, "batch_size": 32}}
 
 
-def found(folder, **given):
-    return calibration_images(folder, load_student(folder)[1], Given(**given))
+def found(folder, **source):
+    return calibration_images(folder, load_student(folder)[1], CalibrationSource(**source))
 
 
 def arrays(path, images, labels, **more):
@@ -90,7 +90,7 @@ def test_images_that_a_teacher_learned_from_are_refused(teacher, tmp_path):
     run(resolve({**every, "split_seed": 5}), tmp_path / "teacher")
     distilled = {**BRIEF, "recipe": "kd", "teacher": tmp_path / "teacher"}
     run(resolve(distilled), tmp_path / "student")
-    with pytest.raises(InputError, match=r"its teacher .*/teacher learned from, .*one --split-seed and --validation"):
+    with pytest.raises(InputError, match=r"its teacher .*/teacher learned from; .*one --split-seed and --validation"):
         found(tmp_path / "student")
     assert found(tmp_path / "student", part="test").source.samples == 449
 
@@ -123,7 +123,7 @@ def test_labels_of_a_file_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "given", "told"),
+    ("changes", "source", "message"),
     [
         ({"validation": 0.0}, {}, "held no images out"),
         ({}, {"part": "all"}, "was trained on most of digits"),
@@ -133,20 +133,20 @@ def test_labels_of_a_file_are_told(tmp_path):
         ({}, {"image_size": 8}, "image_size and skip_bad_images are those of the run"),
     ],
 )
-def test_images_that_cannot_be_had_are_refused(tmp_path, changes, given, told):
+def test_images_that_cannot_be_had_are_refused(tmp_path, changes, source, message):
     run(resolve({**BRIEF, **changes}), tmp_path / "student")
-    with pytest.raises(InputError, match=told) as caught:
-        found(tmp_path / "student", **given)
+    with pytest.raises(InputError, match=message) as caught:
+        found(tmp_path / "student", **source)
     assert "\n" not in str(caught.value)
 
 
 def test_without_a_test_set(teacher, tmp_path, monkeypatch):
     dataset = dataclasses.replace(digits(), test=None)
     monkeypatch.setattr(DatasetCache, "dataset", lambda *_: dataset)
-    with pytest.raises(InputError, match="digits has no test set: calibrate on what was held out"):
+    with pytest.raises(InputError, match="digits has no test set; calibrate on the held-out images"):
         found(teacher, part="test")
     spec = arrays(tmp_path / "some.npz", digits().test.images, digits().test.labels)
-    with pytest.raises(InputError, match="has no test set: give --split all"):
+    with pytest.raises(InputError, match="has no test set; use --split all"):
         found(teacher, data=spec, part="test")
 
 
@@ -161,7 +161,7 @@ def test_none_that_is_labeled(teacher, monkeypatch):
 def test_a_student_that_was_copied_knows_no_held_out_images(teacher, tmp_path):
     for name in ("student.json", "student.safetensors"):
         (tmp_path / name).write_bytes((teacher / name).read_bytes())
-    with pytest.raises(InputError, match=r"no run\.yaml, so that nobody knows what it held out: give images"):
+    with pytest.raises(InputError, match=r"no run\.yaml, so that its held-out images are not known; name others"):
         found(tmp_path)
     notes = found(tmp_path, data="digits").notes
     assert any("whether it was trained on these images is not known" in note for note in notes)

@@ -5,24 +5,30 @@ import torch
 
 from preceptor.data import ImageSet, hold_out
 from preceptor.errors import InputError
-from preceptor.metrics import Answers, Estimate, TemperatureFit, fit_temperature, softmax_response
+from preceptor.metrics import Estimate, Predictions, TemperatureFit, fit_temperature, share_estimate
 from preceptor.metrics.decisions import which_answered, which_classes
 from preceptor.metrics.logits import network_logits
+from preceptor.metrics.scores import softmax_response
 from preceptor.models import CalibrationSet, Decision, SetDecision, load_student, save_card
 from preceptor.run import resolve, run
-from preceptor.run.evaluation import Decided, Evaluation, evaluate_run
+from preceptor.run.evaluation import (
+    DecisionResult,
+    Evaluation,
+    EvaluationData,
+    evaluate_run,
+    load_evaluation_data,
+)
 from preceptor.run.evaluation_text import (
     decision_in_words,
     estimate_of_share,
     figure,
-    finding,
+    main_result,
     sets_in_words,
 )
-from preceptor.run.measure import Shown, show_student
 from tests.classroom import SMALL_RUN, digits
 
 ON = CalibrationSet(data="digits", part="test", samples=200, fingerprint="0" * 64)
-PROMISE = {"max_risk": 0.1, "confidence": 0.95, "coverage": 0.5, "risk": 0.05, "calibrated_on": ON}
+GUARANTEE = {"max_risk": 0.1, "confidence": 0.95, "coverage": 0.5, "risk": 0.05, "calibrated_on": ON}
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +39,8 @@ def student(teacher, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shown(student) -> Shown:
-    return show_student(student)
+def shown(student) -> EvaluationData:
+    return load_evaluation_data(student)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +48,11 @@ def evaluation(shown) -> Evaluation:
     return evaluate_run(shown, resamples=20)
 
 
-def with_card(shown: Shown, **changes) -> Shown:
+def with_card(shown: EvaluationData, **changes) -> EvaluationData:
     return dataclasses.replace(shown, card=shown.card.model_copy(update=changes))
 
 
-def median_of(shown: Shown) -> float:
+def median_of(shown: EvaluationData) -> float:
     logits = shown.outputs(shown.images.images)
     return float(softmax_response(logits).median())
 
@@ -73,7 +79,7 @@ def test_the_temperature_is_fitted_on_what_the_run_held_out(shown, evaluation):
 
 
 def test_nothing_is_held_out_where_it_is_measured_or_of_other_data(student):
-    assert evaluate_run(show_student(student, split="train"), resamples=2).report.scaled is None
+    assert evaluate_run(load_evaluation_data(student, split="train"), resamples=2).report.scaled is None
 
 
 def test_the_runs_own_teacher_is_asked_unless_told_otherwise(shown, evaluation, teacher, tmp_path):
@@ -91,7 +97,7 @@ def test_the_runs_own_teacher_is_asked_unless_told_otherwise(shown, evaluation, 
     with pytest.raises(InputError, match="gone"):
         evaluate_run(shown, teacher=tmp_path / "gone", resamples=2)
     (tmp_path / "said.npy").touch()
-    with pytest.raises(InputError, match="knows the training images alone"):
+    with pytest.raises(InputError, match="outputs of the training images alone"):
         evaluate_run(shown, teacher=tmp_path / "said.npy", resamples=2)
 
 
@@ -103,43 +109,45 @@ def test_a_teacher_that_is_gone_is_told_of(shown, teacher, tmp_path):
             (copied / file.name).write_bytes(file.read_bytes())
     run_file = copied / "run.yaml"
     run_file.write_text(run_file.read_text().replace(str(teacher), str(tmp_path / "moved")))
-    found = evaluate_run(show_student(copied), resamples=2)
+    found = evaluate_run(load_evaluation_data(copied), resamples=2)
     assert found.teacher is None
-    assert "moved is not there any more" in str(found.no_teacher)
+    assert "moved does not exist any more" in str(found.no_teacher)
 
 
 def test_a_decision_by_hand(shown):
     threshold = median_of(shown)
-    found = evaluate_run(with_card(shown, decision=Decision(score="softmax_response", threshold=threshold, **PROMISE)))
+    found = evaluate_run(
+        with_card(shown, decision=Decision(score="softmax_response", threshold=threshold, **GUARANTEE))
+    )
     logits, labels = found.outputs, digits().test.labels
     kept = logits.double().softmax(dim=1).amax(dim=1) >= threshold
     wrong = logits.argmax(dim=1) != labels
-    assert found.decided == Decided(
-        coverage=float(kept.double().mean()),
+    assert found.decision == DecisionResult(
+        coverage=share_estimate(int(kept.sum()), len(kept)),
         answered=int(kept.sum()),
         errors=int((kept & wrong).sum()),
-        risk=float((kept & wrong).sum() / kept.sum().double()),
+        risk=share_estimate(int((kept & wrong).sum()), int(kept.sum())),
         max_risk=0.1,
         confidence=0.95,
     )
-    assert found.declined is not None
-    assert torch.equal(found.declined, ~kept)
+    assert found.abstained is not None
+    assert torch.equal(found.abstained, ~kept)
 
 
 def test_thresholds_of_single_classes_and_a_class_never_answered(shown):
     limits = (None, *(0.0 for _ in range(9)))
-    decision = Decision(score="margin", class_thresholds=limits, joint=True, **PROMISE)
-    answers = Answers(shown.outputs(shown.images.images))
+    decision = Decision(score="margin", class_thresholds=limits, joint=True, **GUARANTEE)
+    answers = Predictions(shown.outputs(shown.images.images))
     assert torch.equal(which_answered(decision, answers), answers.prediction != 0)
 
 
 def test_a_decision_that_looks_at_the_teacher_needs_one(shown):
-    decision = Decision(score="teacher_probability", threshold=0.5, **PROMISE)
+    decision = Decision(score="teacher_probability", threshold=0.5, **GUARANTEE)
     asked = evaluate_run(with_card(shown, decision=decision), resamples=2)
-    assert asked.decided is not None
+    assert asked.decision is not None
     assert asked.report.main_score == "teacher_probability"
     alone = evaluate_run(with_card(shown, decision=decision), ask_teacher=False, resamples=2)
-    assert (alone.decided, alone.declined) == (None, None)
+    assert (alone.decision, alone.abstained) == (None, None)
     assert "needs the teacher" in str(decision_in_words(alone))
 
 
@@ -152,18 +160,18 @@ def test_prediction_sets_hold_what_reaches_the_threshold(shown):
     assert torch.equal(which_classes(sets, found.outputs), inside)
     assert found.sets is not None
     assert found.sets.mean_size == pytest.approx(float(inside.double().sum(dim=1).mean()))
-    assert "guaranteed were 90.00" in str(sets_in_words(found))
+    assert "guaranteed: 90.00" in str(sets_in_words(found))
 
 
 def test_a_saved_decision_is_read_back(shown, tmp_path):
-    decision = Decision(score="softmax_response", threshold=0.5, **PROMISE)
+    decision = Decision(score="softmax_response", threshold=0.5, **GUARANTEE)
     save_card(tmp_path, shown.card.model_copy(update={"decision": decision}))
     (tmp_path / "student.safetensors").write_bytes((shown.folder / "student.safetensors").read_bytes())
-    assert show_student(tmp_path).card.decision == decision
-    assert evaluate_run(show_student(tmp_path), resamples=2).no_teacher == "the run names no teacher"
+    assert load_evaluation_data(tmp_path).card.decision == decision
+    assert evaluate_run(load_evaluation_data(tmp_path), resamples=2).no_teacher == "the run names no teacher"
 
 
-def test_without_a_label_there_is_nothing_to_appraise(shown):
+def test_without_a_label_there_is_nothing_to_evaluate(shown):
     unlabeled = ImageSet(shown.images.images, torch.full_like(shown.images.labels, -1))
     with pytest.raises(InputError):
         evaluate_run(dataclasses.replace(shown, images=unlabeled), resamples=2)
@@ -181,23 +189,52 @@ def test_numbers_in_words():
     ("errors", "told"),
     [(5, "within the guarantee"), (13, "by no more than chance"), (40, "either this is one of the calibration sets")],
 )
-def test_a_promise_is_judged_by_what_chance_may_do(shown, evaluation, errors, told):
-    decision = Decision(score="softmax_response", threshold=0.5, **PROMISE)
-    decided = Decided(coverage=0.5, answered=100, errors=errors, risk=errors / 100, max_risk=0.1, confidence=0.95)
-    judged = dataclasses.replace(evaluation, shown=with_card(shown, decision=decision), decided=decided)
+def test_a_guarantee_is_judged_by_what_chance_may_do(shown, evaluation, errors, told):
+    decision = Decision(score="softmax_response", threshold=0.5, **GUARANTEE)
+    shares = {"coverage": share_estimate(100, 200), "risk": share_estimate(errors, 100)}
+    result = DecisionResult(answered=100, errors=errors, max_risk=0.1, confidence=0.95, **shares)
+    judged = dataclasses.replace(evaluation, data=with_card(shown, decision=decision), decision=result)
     assert told in str(decision_in_words(judged))
-    assert told in finding(judged)
+    assert told in main_result(judged)
 
 
 def test_a_decision_that_answers_nothing(shown):
-    decision = Decision(score="softmax_response", threshold=2.0, **PROMISE)
+    decision = Decision(score="softmax_response", threshold=2.0, **GUARANTEE)
     found = evaluate_run(with_card(shown, decision=decision), resamples=2)
-    assert found.decided is not None
-    assert (found.decided.risk, found.decided.kept) == (None, True)
-    assert "declines every image" in str(decision_in_words(found))
+    assert found.decision is not None
+    assert (found.decision.risk.value, found.decision.kept) == (None, True)
+    assert "abstains on every image" in str(decision_in_words(found))
 
 
 def test_without_a_decision_the_tenth_that_is_least_sure_is_spoken_of(evaluation):
-    assert "decline the tenth" in finding(evaluation)
+    assert "Abstaining on the tenth" in main_result(evaluation)
     assert decision_in_words(evaluation) is None
     assert sets_in_words(evaluation) is None
+
+
+def test_a_student_that_diverged_is_warned_of(shown):
+    able = Fixed(5 * torch.nn.functional.one_hot(digits().test.labels, 10).float())
+    assert (
+        evaluate_run(dataclasses.replace(shown, network=able, whole=True), ask_teacher=False, resamples=2).warnings
+        == ()
+    )
+    diverged = Fixed(torch.tensor([1e6, *[-1e6] * 9]).expand(len(digits().test), -1))
+    found = evaluate_run(
+        dataclasses.replace(shown, network=diverged, whole=True), ask_teacher=False, resamples=2, device="cpu"
+    )
+    chance, likelihood = found.warnings
+    assert "no better than always predicting the most frequent class" in chance
+    assert "worse than that of equal probabilities" in likelihood
+    assert "it diverged" in likelihood
+    assert figure(found.report.calibration.nll, 4).startswith("1.8e+06")
+
+
+class Fixed(torch.nn.Module):
+    """Stated logits, whatever the images."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images):
+        return self.logits[: len(images)]

@@ -43,16 +43,16 @@ def test_what_it_learned_from_and_what_it_held_out(teacher):
 def test_other_data_than_then_is_refused(teacher):
     found = saved_run(teacher)
     other = SavedRun(found.folder, found.config, {**found.record, "fingerprints": {"data": "0"}})
-    with pytest.raises(InputError, match="was trained on other data than digits is now"):
+    with pytest.raises(InputError, match="was trained on other data than digits holds now"):
         DatasetCache().dataset(other)
 
 
 def test_a_data_set_is_read_once(teacher, monkeypatch):
-    from preceptor.run import past
+    from preceptor.run import history
 
     reads = []
-    read = past.training_data
-    monkeypatch.setattr(past, "training_data", lambda config: reads.append(config) or read(config))
+    read = history.training_data
+    monkeypatch.setattr(history, "training_data", lambda config: reads.append(config) or read(config))
     dataset_cache = DatasetCache()
     for _ in range(2):
         dataset_cache.learned_from(saved_run(teacher))
@@ -79,8 +79,8 @@ def test_teachers_of_teachers_and_those_that_tell_nothing(teacher, tmp_path):
     [({"name": "influence"}, "influence"), ({"name": "el2n"}, None), ({"name": "drop_wrong"}, None)],
     ids=["influence", "el2n", "drop_wrong"],
 )
-def test_a_selection_fitted_against_held_out_images_has_used_them(teacher, tmp_path, select, used):
-    recipe = {"selection": select, "terms": {"kl": {"loss": "kl"}}}
+def test_a_selection_fitted_against_held_out_images_has_used_them(teacher, tmp_path, selection, used):
+    recipe = {"selection": selection, "terms": {"kl": {"loss": "kl"}}}
     run(resolve({**BRIEF, "teacher": teacher, "recipe": recipe}), tmp_path / "student")
     found, dataset_cache = saved_run(tmp_path / "student"), DatasetCache()
     assert found.selected_by_held_out == used

@@ -8,7 +8,8 @@ from PIL import Image
 
 from preceptor.data.sources import ImageItem
 from preceptor.errors import InputError, MachineError
-from preceptor.metrics import Answers, confidence, which_answered, which_classes
+from preceptor.metrics import Predictions, confidence
+from preceptor.metrics.decisions import which_answered, which_classes
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, ModelCard, SetDecision, load_student, save_card, save_student
 from preceptor.run.prediction import Predictor, predict
@@ -43,9 +44,9 @@ def calibrated(folder, **changes) -> ModelCard:
     return card
 
 
-def answers_of(folder) -> Answers:
+def answers_of(folder) -> Predictions:
     net, card = load_student(folder)
-    return Answers(network_logits(net, card.normalization(), ROWS), card.abstains)
+    return Predictions(network_logits(net, card.normalization(), ROWS), card.abstains)
 
 
 def test_labels_and_probabilities_are_those_of_the_students_logits(student, images):
@@ -61,7 +62,7 @@ def test_labels_and_probabilities_are_those_of_the_students_logits(student, imag
         assert [name for name, _ in said.top] == [names[place] for place in order[:3]]
         assert [value for _, value in said.top] == pytest.approx(probabilities[row, order[:3]].tolist())
         assert said.probability == said.score == said.top[0][1]
-        assert (said.declined, said.set) == (None, None)
+        assert (said.abstained, said.set) == (None, None)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 40, 1000])
@@ -70,7 +71,7 @@ def test_the_size_of_batches_changes_nothing_that_counts(student, images, batch_
     for said, expected in zip(
         predict(student, [images], batch_size=batch_size), predict(student, [images]), strict=True
     ):
-        assert (said.label, said.declined, said.set) == (expected.label, expected.declined, expected.set)
+        assert (said.label, said.abstained, said.set) == (expected.label, expected.abstained, expected.set)
         assert said.probability == pytest.approx(expected.probability)
 
 
@@ -79,13 +80,13 @@ def test_the_size_of_batches_changes_nothing_that_counts(student, images, batch_
     [decision(), decision(threshold=None, class_thresholds=(0.2, None, *[0.01] * 8), joint=True)],
     ids=["one threshold", "by class"],
 )
-def test_a_decision_declines_what_it_declines(student, images, rule):
+def test_a_decision_abstains_what_it_abstains(student, images, rule):
     calibrated(student, decision=rule)
     answers = answers_of(student)
     answered = which_answered(rule, answers)
     found = list(predict(student, [images]))
     assert 0 < int(answered.sum()) < 40
-    assert [said.declined for said in found] == (~answered).tolist()
+    assert [said.abstained for said in found] == (~answered).tolist()
     assert [said.label is None for said in found] == (~answered).tolist()
     assert [said.score for said in found] == pytest.approx(confidence("margin", answers).tolist())
     assert all(said.top[0][1] == said.probability for said in found)
@@ -101,7 +102,7 @@ def test_prediction_sets_from_the_likeliest_on(student, images):
         assert list(said.set) == [name for name in likeliest_first if name in said.set]
 
 
-def test_a_score_by_name_where_it_does_not_decline(student, images):
+def test_a_score_by_name_where_it_does_not_abstain(student, images):
     score = confidence("max_logit_p_norm", answers_of(student), p=3)
     found = predict(student, [images], score="max_logit_p_norm", options={"p": 3})
     assert [said.score for said in found] == pytest.approx(score.tolist())
@@ -169,12 +170,12 @@ def test_logits_that_are_not_finite_are_an_error(student, images):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"top_k": 0}, "top-k 0: name at least 1"),
-        ({"batch_size": 0}, "batch size 0"),
+        ({"top_k": 0}, "top-k is 0; expected at least 1"),
+        ({"batch_size": 0}, "batch size is 0"),
         ({"score": "margn"}, "did you mean 'margin'"),
-        ({"score": "max_logit_p_norm"}, "give its p"),
+        ({"score": "max_logit_p_norm"}, "p is missing"),
         ({"score": "reservation"}, "head may abstain"),
-        ({"score": "teacher_probability"}, "which no student brings along"),
+        ({"score": "teacher_probability"}, "needs the teacher, not the student alone"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_at_once(student, images, options, told):
@@ -187,9 +188,9 @@ def test_all_inputs_are_looked_for_at_once(student, images, tmp_path):
         predict(student, [images, tmp_path / "gone.png"])
 
 
-def test_another_score_than_it_declines_by_is_refused(student, images):
+def test_another_score_than_it_abstains_by_is_refused(student, images):
     calibrated(student, decision=decision())
-    with pytest.raises(InputError, match="declines by margin: leave --score away, or calibrate it by energy"):
+    with pytest.raises(InputError, match="abstains by margin: leave --score away, or calibrate it by energy"):
         predict(student, [images], score="energy")
 
 

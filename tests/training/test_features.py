@@ -147,7 +147,9 @@ def test_a_teacher_of_logits_alone_says_so_before_the_first_step() -> None:
             raise AssertionError("queried")
 
     terms = {"ce": LossTerm(CrossEntropy()), "hint": LossTerm(Hint({"layers.0": "layers.0"}))}
-    with pytest.raises(InputError, match=r"term 'hint' compares features, and this teacher \(Rows\) gives logits alone"):
+    with pytest.raises(
+        InputError, match=r"term 'hint' compares features, and this teacher \(Rows\) gives logits alone"
+    ):
         train([Student("hint", network(), DistillationLoss(terms=terms))], teacher=Rows())
 
 

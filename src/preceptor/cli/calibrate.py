@@ -1,4 +1,4 @@
-"""``preceptor calibrate``: when a student declines, or with which classes it answers, with a guarantee in numbers."""
+"""``preceptor calibrate``: choose an abstention threshold with a risk guarantee, or prediction sets."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from preceptor.metrics import RiskTarget
     from preceptor.models import ModelCard
     from preceptor.run.calibration import Calibration, SetTarget
-    from preceptor.run.calibration_data import Given
+    from preceptor.run.calibration_data import CalibrationSource
 
 EXAMPLES = """examples:
   preceptor calibrate runs/student --max-risk 0.02
@@ -20,9 +20,9 @@ EXAMPLES = """examples:
   preceptor calibrate runs/student --max-risk 0.05 --data folder:fresh-photos
   preceptor calibrate runs/student --forget
 
-The images it is done on must have been used for nothing else: by default those that the run held out. What is found
-is stored in student.json; preceptor predict, evaluate and export go by it. Exit code 5: it cannot be guaranteed, and
-nothing is written.
+The calibration images must have been used for nothing else: by default those that the run held out. The result is
+stored in student.json; preceptor predict, evaluate and export use it. Exit code 5: the risk cannot be guaranteed;
+the message names one that can, and nothing is written.
 """
 
 
@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = EXAMPLES
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of the student")
-    group = parser.add_argument_group("declining")
+    group = parser.add_argument_group("abstaining")
     group.add_argument(
         "--max-risk", type=float, metavar="SHARE", help="errors among its answers, at most: 0.02 is 2 %%"
     )
-    group.add_argument("--confidence", type=float, help="how surely this is to hold (default 0.95)")
-    group.add_argument("--score", help="by which it declines: margin, energy, ... (default softmax_response)")
+    group.add_argument("--confidence", type=float, help="of the guarantee (default 0.95)")
+    group.add_argument("--score", help="by which it abstains: margin, energy, ... (default softmax_response)")
     group.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the score, such as p=3")
     group.add_argument("--by-class", action="store_true", help="a threshold and a guarantee for each predicted class")
     group.add_argument("--each", action="store_true", help="by class, each guarantee by itself rather than all at once")
@@ -53,51 +53,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which images (default: the run's held-out ones; of other data its test set, or all where it has none)",
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    parser.add_argument(
-        "--forget", action="store_true", help="take away what it was calibrated to, and do nothing else"
-    )
+    parser.add_argument("--forget", action="store_true", help="remove its guarantees, and do nothing else")
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Calibrate, show, and leave with code 5 where it cannot be guaranteed."""
+    """Calibrate and print; exit code 5 where the risk cannot be guaranteed."""
     from preceptor.cli.guarantees import lines_about, why_not
     from preceptor.cli.printing import printable
+    from preceptor.cli.progress import PredictionBar
     from preceptor.errors import GuaranteeUnavailable
     from preceptor.run.calibration import calibrate
 
     if arguments.forget:
         _forget(arguments)
         return
-    found = calibrate(arguments.run, _wish(arguments), _sets(arguments), _given(arguments), device=arguments.device)
+    targets = _risk_target(arguments), _set_target(arguments)
+    with PredictionBar(quiet=arguments.quiet or arguments.json) as bar:
+        before = 0
+
+        def progress(done: int, images: int) -> None:
+            nonlocal before
+            if before == 0:
+                bar.begin_images(images)
+            bar.advance(done - before)
+            before = done
+
+        result = calibrate(arguments.run, *targets, _source(arguments), device=arguments.device, progress=progress)
     if arguments.json:
-        json.dump({"run": str(arguments.run), **_summary(found)}, sys.stdout, allow_nan=False)
+        json.dump({"run": str(arguments.run), **_summary(result)}, sys.stdout, allow_nan=False)
         print()
-    elif found.guaranteed and not arguments.quiet:
-        print("\n".join(printable(line) for line in lines_about(arguments.run, found)))
-    if not found.guaranteed:
-        raise GuaranteeUnavailable(why_not(found))
+    elif result.guaranteed and not arguments.quiet:
+        print("\n".join(printable(line) for line in lines_about(arguments.run, result)))
+    if not result.guaranteed:
+        raise GuaranteeUnavailable(why_not(result))
 
 
-def _wish(arguments: argparse.Namespace) -> "RiskTarget | None":
+def _risk_target(arguments: argparse.Namespace) -> "RiskTarget | None":
     from preceptor.errors import InputError
     from preceptor.metrics import RiskTarget
 
-    given = {
+    stated = {
         "confidence": arguments.confidence,
         "score": arguments.score,
         "options": score_options(arguments.option) or None,
         "by_class": arguments.by_class or None,
         "joint": False if arguments.each else None,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    stated = {name: value for name, value in stated.items() if value is not None}
     if arguments.max_risk is None:
-        if given:
-            raise InputError("these options are about errors: say how many are allowed, for example --max-risk 0.02")
+        if stated:
+            raise InputError("--confidence, --score, --option, --by-class and --each go with --max-risk; add it")
         return None
     if arguments.each and not arguments.by_class:
         raise InputError("--each goes with --by-class: give both, or neither")
-    return RiskTarget(arguments.max_risk, **given)
+    return RiskTarget(arguments.max_risk, **stated)
 
 
 def score_options(texts: list[str]) -> dict[str, float]:
@@ -118,25 +128,25 @@ def score_options(texts: list[str]) -> dict[str, float]:
     return options
 
 
-def _sets(arguments: argparse.Namespace) -> "SetTarget | None":
+def _set_target(arguments: argparse.Namespace) -> "SetTarget | None":
     from preceptor.errors import InputError
     from preceptor.run.calibration import SetTarget
 
     names = ("alpha", "penalty", "free_ranks")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    stated = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.sets is None:
-        if given:
-            raise InputError(f"--{next(iter(given)).replace('_', '-')} goes with --sets lac, aps or raps")
+        if stated:
+            raise InputError(f"--{next(iter(stated)).replace('_', '-')} goes with --sets lac, aps or raps")
         return None
-    if arguments.sets != "raps" and set(given) - {"alpha"}:
+    if arguments.sets != "raps" and set(stated) - {"alpha"}:
         raise InputError("--penalty and --free-ranks go with --sets raps")
-    return SetTarget(arguments.sets, **given)
+    return SetTarget(arguments.sets, **stated)
 
 
-def _given(arguments: argparse.Namespace) -> "Given":
-    from preceptor.run.calibration_data import Given
+def _source(arguments: argparse.Namespace) -> "CalibrationSource":
+    from preceptor.run.calibration_data import CalibrationSource
 
-    return Given(
+    return CalibrationSource(
         data=arguments.data,
         part=arguments.split.replace("-", "_") if arguments.split else None,
         data_root=Path(arguments.data_root) if arguments.data_root else None,
@@ -147,32 +157,30 @@ def _given(arguments: argparse.Namespace) -> "Given":
 
 
 def _forget(arguments: argparse.Namespace) -> None:
-    from preceptor.cli.guarantees import promises_of
+    from preceptor.cli.guarantees import guarantees_of
     from preceptor.cli.printing import printable
     from preceptor.errors import InputError
     from preceptor.run.calibration import forget
 
     if arguments.max_risk is not None or arguments.sets is not None:
-        raise InputError("--forget takes away what the student was calibrated to, and does nothing else")
+        raise InputError("--forget removes the student's guarantees, and goes with no other goal")
     before = forget(arguments.run)
     if arguments.json:
         print(json.dumps({"run": str(arguments.run), "forgotten": _on_card(before)}, allow_nan=False))
     elif not arguments.quiet:
-        print(
-            "\n".join(printable(f"forgotten: {line}") for line in promises_of(before)) or "there was nothing to forget"
-        )
+        print("\n".join(printable(f"forgotten: {line}") for line in guarantees_of(before)) or "no guarantee to forget")
 
 
 def _on_card(card: "ModelCard") -> dict[str, Any]:
     return card.model_dump(mode="json", include={"decision", "sets"})
 
 
-def _summary(found: "Calibration") -> dict[str, Any]:
+def _summary(result: "Calibration") -> dict[str, Any]:
     return {
-        "guaranteed": found.guaranteed,
-        **_on_card(found.card),
-        "found": None if found.found is None else asdict(found.found),
-        "calibrated_on": found.source.model_dump(mode="json"),
-        "before": _on_card(found.before),
-        "notes": list(found.notes),
+        "guaranteed": result.guaranteed,
+        **_on_card(result.card),
+        "guarantee": None if result.guarantee is None else asdict(result.guarantee),
+        "calibrated_on": result.source.model_dump(mode="json"),
+        "before": _on_card(result.before),
+        "notes": list(result.notes),
     }

@@ -1,4 +1,4 @@
-"""``preceptor evaluate``: how good a student is on a data set, and how well it knows when it is wrong."""
+"""``preceptor evaluate``: measure a student on a data set."""
 
 import argparse
 import json
@@ -33,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--teacher", type=Path, help="run folder or FILE.onnx to compare with (default the run's own)")
     parser.add_argument("--no-teacher", action="store_true", help="compare with no teacher")
-    parser.add_argument("--resamples", type=int, default=1000, help="draws behind each interval (default 1000)")
+    parser.add_argument("--resamples", type=int, help="bootstrap draws (default 1000; of more than 100,000 images 100)")
     parser.add_argument(
         "--page",
         type=Path,
-        help=f"page to write; must not exist (default {PAGE} in the run folder)",
+        help=f"page to write, over an earlier one at most (default {PAGE} in the run folder)",
     )
     parser.add_argument("--no-page", action="store_true", help="write no page")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
@@ -55,9 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.teacher is not None and arguments.no_teacher:
         raise InputError("--teacher and --no-teacher: give one of them")
     page = _page(arguments)
-    shown = shown_student(arguments)
     evaluation = evaluate_run(
-        shown,
+        shown_student(arguments),
         teacher=arguments.teacher,
         ask_teacher=not arguments.no_teacher,
         main_score=arguments.score,
@@ -68,6 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
         from preceptor.reports import write_evaluation_page
 
         write_evaluation_page(evaluation, page)
+    for warning in evaluation.warnings:
+        print(f"preceptor: warning: {warning}", file=sys.stderr)
     if arguments.json:
         json.dump(_content(evaluation, page, arguments), sys.stdout)
         print()
@@ -76,20 +77,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _page(arguments: argparse.Namespace) -> Path | None:
-    """Where the page goes, found writable beforehand; None for no page."""
+    """Where the page goes, checked beforehand; None for no page."""
     from preceptor.errors import MachineError
-    from preceptor.files import check_free, check_writable
-    from preceptor.reports import require_report_extra
+    from preceptor.reports import check_page_path, require_report_extra
 
     if arguments.no_page or not arguments.run.is_dir():  # of the latter more is said when it is read
         return None
     page: Path = arguments.page or arguments.run / PAGE
     try:
         require_report_extra()
-        if arguments.page is not None:
-            check_free(page, "--page")
-        else:
-            check_writable(page.parent)  # an earlier page of ours may be there, and is replaced
+        check_page_path(page)
     except MachineError as problem:
         if arguments.page is not None:
             raise
@@ -101,13 +98,14 @@ def _page(arguments: argparse.Namespace) -> Path | None:
 def _content(evaluation: "Evaluation", page: Path | None, arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "run": str(arguments.run),
-        "data": evaluation.shown.spec,
+        "data": evaluation.data.spec,
         "split": arguments.split,
         "page": None if page is None else str(page),
         "teacher": evaluation.teacher,
         "held_out": evaluation.held_out,
+        "warnings": list(evaluation.warnings),
         **asdict(evaluation.report),
-        "decision": None if evaluation.decided is None else asdict(evaluation.decided),
+        "decision": None if evaluation.decision is None else asdict(evaluation.decision),
         "sets": None if evaluation.sets is None else asdict(evaluation.sets),
     }
 

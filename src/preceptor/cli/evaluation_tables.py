@@ -1,4 +1,4 @@
-"""What ``preceptor evaluate`` shows people."""
+"""The tables of ``preceptor evaluate``."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preceptor.run.evaluation_text import agreement_rows, decision_in_words, estimate_of_share, figure, sets_in_words
+from preceptor.run.evaluation_text import (
+    agreement_rows,
+    decision_in_words,
+    estimate_of_share,
+    figure,
+    intervals_in_words,
+    sets_in_words,
+)
 
 if TYPE_CHECKING:
     from preceptor.metrics import FullReport
@@ -25,7 +32,7 @@ def show_tables(evaluation: "Evaluation") -> None:
     report = evaluation.report
     _table("", ("", "value"), _facts(report))
     _table("Whether its probabilities are what they claim", *_calibration(evaluation))
-    _table("When it may decline what it is least sure of", *_declining(report))
+    _table("When it may abstain on what it is least sure of", *_abstaining(report))
     for words in (decision_in_words(evaluation), sets_in_words(evaluation)):
         if words is not None:
             print(_wrapped(words))
@@ -37,12 +44,7 @@ def show_tables(evaluation: "Evaluation") -> None:
     if len(report.per_class) > MOST_CLASSES:
         print(f"and {len(report.per_class) - MOST_CLASSES} more classes")
     _show_confusions(evaluation)
-    print(
-        _wrapped(
-            f"In brackets: {100 * report.confidence:g} % bootstrap intervals over the images, "
-            f"{report.resamples:,} draws."
-        )
-    )
+    print(_wrapped(intervals_in_words(report)))
 
 
 def _facts(report: "FullReport") -> list[tuple[str, ...]]:
@@ -68,7 +70,7 @@ def _calibration(evaluation: "Evaluation") -> tuple[tuple[str, ...], list[tuple[
     return tuple(headings), rows
 
 
-def _declining(report: "FullReport") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _abstaining(report: "FullReport") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     headings = ("score", "AURC", "AUGRC", "AUROC", "error at 90 %", "error at 80 %", "coverage at risk 2 %")
     rows: list[tuple[str, ...]] = [
         (
@@ -94,7 +96,7 @@ def _classes(report: "FullReport") -> list[tuple[str, ...]]:
 
 
 def _show_confusions(evaluation: "Evaluation") -> None:
-    names = evaluation.shown.card.class_names
+    names = evaluation.data.card.class_names
     for one in evaluation.report.confusions[:MOST_CONFUSIONS]:
         share = estimate_of_share(one.share, 1)
         print(

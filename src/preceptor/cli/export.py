@@ -14,7 +14,7 @@ from preceptor.errors import InputError, PreceptorError
 if TYPE_CHECKING:
     from preceptor.export import AnswerQuality, Cost, Export, QuantizationResult, SavedNetwork
     from preceptor.models import ModelCard
-    from preceptor.run.measure import Shown
+    from preceptor.run.evaluation import EvaluationData
 
 EXAMPLES = """examples:
   preceptor export runs/student --out deployed
@@ -47,7 +47,7 @@ class Exported:
 
     exports: "list[Export]"
     card: "ModelCard"
-    shown: "Shown | None"
+    shown: "EvaluationData | None"
     without_data: str | None
     int8: "QuantizationResult | None"
     teacher: "SavedNetwork | None"
@@ -153,7 +153,7 @@ def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callabl
     return Exported(exports, card, shown, without_data, int8, teacher, without_teacher, costs)
 
 
-def _data(arguments: argparse.Namespace) -> "tuple[Shown | None, str | None]":
+def _data(arguments: argparse.Namespace) -> "tuple[EvaluationData | None, str | None]":
     """The images to compare on, or why there are none."""
     from preceptor.cli.options import shown_student
 
@@ -212,7 +212,7 @@ def _plain(exported: Exported, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show(exported: Exported, out: Path) -> None:
-    from preceptor.cli.guarantees import promises_of
+    from preceptor.cli.guarantees import guarantees_of
     from preceptor.cli.printing import printable
 
     card = exported.card
@@ -231,7 +231,7 @@ def _show(exported: Exported, out: Path) -> None:
         print(printable(f"{out / export.name}: {text}"))
     if exported.without_data is not None:
         print(printable(f"not compared on real images: {exported.without_data}"))
-    for line in promises_of(card) or ["no decision on the student's card: it always answers (preceptor calibrate)"]:
+    for line in guarantees_of(card) or ["no decision on the student's card: it always answers (preceptor calibrate)"]:
         print(line)
     if card.sets is not None:
         print("prediction sets are on the card, not in the file: apply their threshold to its probabilities")

@@ -9,7 +9,7 @@ from preceptor.errors import InputError
 from preceptor.settings import Setting, read_settings
 
 if TYPE_CHECKING:
-    from preceptor.run.measure import Shown
+    from preceptor.run.evaluation import EvaluationData
 
 DATA = ("data", "data_root", "download", "image_size", "skip_bad_images")
 SPLIT = ("train_labels", "train_images", "validation", "split_seed")
@@ -136,11 +136,11 @@ def command_settings(arguments: argparse.Namespace) -> list[tuple[str, Any]]:
     return settings
 
 
-def shown_student(arguments: argparse.Namespace) -> "Shown":
+def shown_student(arguments: argparse.Namespace) -> "EvaluationData":
     """The student ``run``, and the ``split`` of the data set that :func:`add_data_options` names."""
-    from preceptor.run.measure import show_student
+    from preceptor.run.evaluation import load_evaluation_data
 
-    return show_student(
+    return load_evaluation_data(
         arguments.run,
         data=arguments.data,
         data_root=Path(arguments.data_root) if arguments.data_root else None,

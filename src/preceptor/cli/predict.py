@@ -1,4 +1,4 @@
-"""``preceptor predict``: what a student says of images without labels."""
+"""``preceptor predict``: label images with a student."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   preceptor predict runs/student photos/ --out answers.csv
   preceptor predict runs/student images.npy --format jsonl --top-k 3
 
-An image that cannot be read is a row with its error. A student that was calibrated to decline (preceptor calibrate)
+An image that cannot be read is a row with its error. A student that was calibrated to abstain (preceptor calibrate)
 gives no label where it does.
 """
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=int, help="classes to name of each image (default 5; in a table 1)")
     parser.add_argument("--batch-size", type=int, default=256, help="images at a time (default 256)")
-    parser.add_argument("--score", help="how sure it is, by which score (default: that it declines by)")
+    parser.add_argument("--score", help="by which its confidence is shown (default: that it abstains by)")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the score, such as p=3")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     add_output_options(parser)
@@ -56,23 +56,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass
 class _Count:
-    """What came out so far."""
+    """Images so far, and how many of them without a label."""
 
     images: int = 0
-    declined: int = 0
+    abstained: int = 0
     errors: int = 0
     first_error: str = ""
 
-    def add(self, said: "Prediction") -> None:
+    def add(self, prediction: "Prediction") -> None:
         self.images += 1
-        self.declined += bool(said.declined)
-        if said.error is not None:
+        self.abstained += bool(prediction.abstained)
+        if prediction.error is not None:
             self.errors += 1
-            self.first_error = self.first_error or f"{said.input}: {said.error}"
+            self.first_error = self.first_error or f"{prediction.input}: {prediction.error}"
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Ask, and write a row an image."""
+    """Predict, and write a row for each image."""
     from preceptor.cli.calibrate import score_options
     from preceptor.cli.printing import printable
     from preceptor.data.sources import open_image_source
@@ -95,8 +95,8 @@ def run(arguments: argparse.Namespace) -> None:
     if count.errors == count.images:
         raise InputError(f"none of the {count.images:,} images could be used; the first: {count.first_error}")
     if arguments.json and arguments.out is not None:
-        told = {"images": count.images, "declined": count.declined, "errors": count.errors}
-        print(json.dumps({"run": str(arguments.run), "out": str(arguments.out), **told}))
+        summary = {"images": count.images, "abstained": count.abstained, "errors": count.errors}
+        print(json.dumps({"run": str(arguments.run), "out": str(arguments.out), **summary}))
     elif not arguments.json and not arguments.quiet:
         print(printable(_in_words(count, arguments.out)), file=sys.stderr)
 
@@ -135,13 +135,13 @@ def _write(
 
 
 def _counted(predictions: Iterable["Prediction"], count: _Count, bar: "PredictionBar") -> Iterator["Prediction"]:
-    for said in predictions:
-        count.add(said)
+    for prediction in predictions:
+        count.add(prediction)
         bar.advance(1)
-        yield said
+        yield prediction
 
 
 def _in_words(count: _Count, out: Path | None) -> str:
-    declined = f", {count.declined:,} declined" if count.declined else ""
+    abstained = f", abstained on {count.abstained:,}" if count.abstained else ""
     errors = f", {count.errors:,} could not be used, the first: {count.first_error}" if count.errors else ""
-    return f"{count.images:,} images{declined}{errors}{'' if out is None else f'; written to {out}'}"
+    return f"{count.images:,} images{abstained}{errors}{'' if out is None else f'; written to {out}'}"

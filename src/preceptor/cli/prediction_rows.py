@@ -14,10 +14,10 @@ from preceptor.run.prediction import Prediction
 Format = Literal["jsonl", "csv", "table"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-DECLINED = "(declined)"
+ABSTAINED = "(abstained)"
 UNREADABLE = "(unreadable)"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes a cell for a formula by; OWASP, "CSV Injection"."""
+"""First characters that make a spreadsheet read a cell as a formula; OWASP, "CSV Injection"."""
 
 
 def lines(predictions: Iterable[Prediction], format: Format, card: ModelCard, top_k: int) -> Iterator[str]:  # noqa: A002
@@ -48,30 +48,37 @@ def lines(predictions: Iterable[Prediction], format: Format, card: ModelCard, to
     return _csv_lines(predictions, top_k) if format == "csv" else _table_lines(predictions, card, top_k)
 
 
-def _json_line(said: Prediction) -> str:
+def _json_line(prediction: Prediction) -> str:
     content = {
-        "input": said.input,
-        "index": said.index,
-        "label": said.label,
-        "probability": said.probability,
-        "declined": said.declined,
-        "score": said.score,
-        "top": [{"label": label, "probability": probability} for label, probability in said.top],
-        "set": said.set,
-        "error": said.error,
+        "input": prediction.input,
+        "index": prediction.index,
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "abstained": prediction.abstained,
+        "score": prediction.score,
+        "top": [{"label": label, "probability": probability} for label, probability in prediction.top],
+        "set": prediction.set,
+        "error": prediction.error,
     }
     return json.dumps(content, allow_nan=False)
 
 
 def _csv_lines(predictions: Iterable[Prediction], top_k: int) -> Iterator[str]:
     ranks = [f"top_{rank}{what}" for rank in range(1, top_k + 1) for what in ("", "_probability")]
-    yield _csv_line(["input", "index", "label", "probability", "declined", "score", *ranks, "set", "error"])
-    for said in predictions:
-        top = [cell for pair in said.top for cell in pair]
-        declined = None if said.declined is None else str(said.declined).lower()
-        row = [said.input, said.index, said.label, said.probability, declined, said.score]
-        inside = None if said.set is None else json.dumps(said.set)
-        yield _csv_line([*row, *top, *[None] * (len(ranks) - len(top)), inside, said.error])
+    yield _csv_line(["input", "index", "label", "probability", "abstained", "score", *ranks, "set", "error"])
+    for prediction in predictions:
+        top = [cell for pair in prediction.top for cell in pair]
+        abstained = None if prediction.abstained is None else str(prediction.abstained).lower()
+        row = [
+            prediction.input,
+            prediction.index,
+            prediction.label,
+            prediction.probability,
+            abstained,
+            prediction.score,
+        ]
+        inside = None if prediction.set is None else json.dumps(prediction.set)
+        yield _csv_line([*row, *top, *[None] * (len(ranks) - len(top)), inside, prediction.error])
 
 
 def _csv_line(cells: Iterable[str | float | None]) -> str:
@@ -83,17 +90,19 @@ def _csv_line(cells: Iterable[str | float | None]) -> str:
 
 
 def _table_lines(predictions: Iterable[Prediction], card: ModelCard, top_k: int) -> Iterator[str]:
-    width = max(len(name) for name in (*card.class_names, DECLINED, UNREADABLE))
+    width = max(len(name) for name in (*card.class_names, ABSTAINED, UNREADABLE))
     yield f"{'label':<{width}}  probability        score  input"
-    for said in predictions:
-        where = said.input if said.index is None else f"{said.input} [{said.index}]"
-        if said.error is not None:
-            yield printable(f"{UNREADABLE:<{width}}  {'':>11}  {'':>11}  {where}: {said.error}")
+    for prediction in predictions:
+        where = prediction.input if prediction.index is None else f"{prediction.input} [{prediction.index}]"
+        if prediction.error is not None:
+            yield printable(f"{UNREADABLE:<{width}}  {'':>11}  {'':>11}  {where}: {prediction.error}")
             continue
-        label = said.label or DECLINED
+        label = prediction.label or ABSTAINED
         more = [where]
-        if said.set is not None:
-            more.append(f"one of {{{', '.join(said.set)}}}")
+        if prediction.set is not None:
+            more.append(f"one of {{{', '.join(prediction.set)}}}")
         if top_k > 1:
-            more.append(", ".join(f"{name} {probability:.2%}" for name, probability in said.top))
-        yield printable(f"{label:<{width}}  {said.probability:>11.2%}  {said.score:>11.6g}  {'  '.join(more)}")
+            more.append(", ".join(f"{name} {probability:.2%}" for name, probability in prediction.top))
+        yield printable(
+            f"{label:<{width}}  {prediction.probability:>11.2%}  {prediction.score:>11.6g}  {'  '.join(more)}"
+        )

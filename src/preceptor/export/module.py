@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preceptor.context import predicted_class
 from preceptor.export.uncertainty import UNCERTAINTIES
-from preceptor.metrics import SCORES, Answers, confidence
+from preceptor.metrics import SCORES, Predictions, confidence
 from preceptor.metrics.decisions import check_servable
 from preceptor.models import ModelCard
 from preceptor.models.layout import to_memory_format
@@ -61,7 +61,9 @@ class ExportModule(nn.Module):
         self.score = DEFAULT_SCORE if decision is None else decision.score
         options = {} if decision is None else decision.options
         check_servable(self.score)
-        confidence(self.score, Answers(torch.zeros(1, card.outputs), card.abstains), **options)  # checks the options
+        confidence(
+            self.score, Predictions(torch.zeros(1, card.outputs), card.abstains), **options
+        )  # checks the options
         defaults = {name: value for name, value in SCORES[self.score].options.items() if value is not None}
         self.options = {**defaults, **options}
         self.uncertainty = UNCERTAINTIES[self.score]

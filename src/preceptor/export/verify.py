@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preceptor.errors import InputError, MachineError
 from preceptor.export.module import ExportModule, ExportOutput
-from preceptor.metrics import Answers, confidence
+from preceptor.metrics import Predictions, confidence
 from preceptor.metrics.decisions import at_decision
 from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard
@@ -82,7 +82,7 @@ def expected(network: nn.Module, card: ModelCard, images: UInt8[Tensor, "n chann
     Raises:
         InputError: one is not finite.
     """
-    answers = Answers(network_logits(network, card.normalization(), images), card.abstains)
+    answers = Predictions(network_logits(network, card.normalization(), images), card.abstains)
     bad = ~answers.outputs.isfinite().all(dim=1)
     if bad.any():
         raise InputError(f"the student's outputs for image {int(bad.nonzero()[0])} are not finite: train it again")

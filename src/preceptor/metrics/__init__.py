@@ -1,113 +1,40 @@
-"""How good a student is, when it should decline, and how sure one can be of a difference."""
+"""Metrics of classifiers, with intervals; confidence scores; risk guarantees and prediction sets.
 
-from preceptor.metrics.accuracy import (
-    Metrics,
-    brier_score,
-    evaluate,
-    negative_log_likelihood,
-    per_class_accuracy,
-    topk_correct,
-)
-from preceptor.metrics.agreement import copied_error, divergence_from_teacher, rank_correlation, same_answer
-from preceptor.metrics.bootstrap import Estimate, Interval, bootstrap_intervals, difference, of_resamples
-from preceptor.metrics.calibration import (
-    Reliability,
-    calibration_error,
-    classwise_calibration_error,
-    reliability,
-)
-from preceptor.metrics.class_thresholds import ClassGuarantees, at_thresholds, select_class_thresholds
-from preceptor.metrics.conformal import (
-    SetMetrics,
-    SetRule,
-    calibrate_sets,
-    draw_shares,
-    prediction_sets,
-    set_metrics,
-)
-from preceptor.metrics.decisions import (
-    Outcome,
-    RiskTarget,
-    decide,
-    decide_sets,
-    which_answered,
-    which_classes,
-)
-from preceptor.metrics.logit_norm import NormChoice, choose_p_norm
-from preceptor.metrics.ranking import Ranking, in_order, ranked
+What is not named here is in the submodules: single metrics of selective classification in `selective`, scores in
+`scores`, measures of agreement with a teacher in `agreement`, decisions for a model's card in `decisions`.
+"""
+
+from preceptor.metrics.accuracy import Metrics, brier_score, evaluate, negative_log_likelihood
+from preceptor.metrics.bootstrap import Estimate, bootstrap_intervals, share_estimate
+from preceptor.metrics.calibration import Reliability, calibration_error, classwise_calibration_error, reliability
+from preceptor.metrics.class_thresholds import ClassGuarantees, select_class_thresholds
+from preceptor.metrics.conformal import SetMetrics, SetRule, calibrate_sets, prediction_sets, set_metrics
+from preceptor.metrics.decisions import RiskTarget
+from preceptor.metrics.logit_norm import choose_p_norm
 from preceptor.metrics.report import FullReport
 from preceptor.metrics.reporting import full_report
-from preceptor.metrics.risk_control import (
-    NoGuarantee,
-    RiskGuarantee,
-    risk_upper_bound,
-    samples_needed,
-    select_threshold,
-)
-from preceptor.metrics.score_registry import SCORES, Answers, Score, confidence, find_score, known_scores
-from preceptor.metrics.scores import (
-    energy,
-    margin,
-    max_logit,
-    max_logit_p_norm,
-    mean_softmax_response,
-    negative_entropy,
-    negative_mutual_information,
-    negative_predictive_entropy,
-    negative_teacher_kl,
-    reservation_confidence,
-    softmax_response,
-    teacher_probability,
-    vote_share,
-)
-from preceptor.metrics.selective import (
-    COVERAGES,
-    RISKS,
-    AccuracyRejection,
-    RiskCoverage,
-    SelectiveMetrics,
-    accuracy_rejection,
-    augrc,
-    aurc,
-    coverage_at_risk,
-    error_at_coverage,
-    excess_aurc,
-    failure_auroc,
-    optimal_aurc,
-    risk_coverage,
-    samples_kept,
-    selective_metrics,
-)
+from preceptor.metrics.risk_control import NoGuarantee, RiskGuarantee, samples_needed, select_threshold
+from preceptor.metrics.score_registry import SCORES, Predictions, confidence
+from preceptor.metrics.selective import SelectiveMetrics, augrc, aurc, selective_metrics
 from preceptor.metrics.statistics import PairedDifference, mean_and_deviation, paired_difference
 from preceptor.metrics.temperature import TemperatureFit, fit_temperature
 
 __all__ = [
-    "COVERAGES",
-    "RISKS",
     "SCORES",
-    "AccuracyRejection",
-    "Answers",
     "ClassGuarantees",
     "Estimate",
     "FullReport",
-    "Interval",
     "Metrics",
     "NoGuarantee",
-    "NormChoice",
-    "Outcome",
     "PairedDifference",
-    "Ranking",
+    "Predictions",
     "Reliability",
-    "RiskCoverage",
     "RiskGuarantee",
     "RiskTarget",
-    "Score",
     "SelectiveMetrics",
     "SetMetrics",
     "SetRule",
     "TemperatureFit",
-    "accuracy_rejection",
-    "at_thresholds",
     "augrc",
     "aurc",
     "bootstrap_intervals",
@@ -117,55 +44,18 @@ __all__ = [
     "choose_p_norm",
     "classwise_calibration_error",
     "confidence",
-    "copied_error",
-    "coverage_at_risk",
-    "decide",
-    "decide_sets",
-    "difference",
-    "divergence_from_teacher",
-    "draw_shares",
-    "energy",
-    "error_at_coverage",
     "evaluate",
-    "excess_aurc",
-    "failure_auroc",
-    "find_score",
     "fit_temperature",
     "full_report",
-    "in_order",
-    "known_scores",
-    "margin",
-    "max_logit",
-    "max_logit_p_norm",
     "mean_and_deviation",
-    "mean_softmax_response",
-    "negative_entropy",
     "negative_log_likelihood",
-    "negative_mutual_information",
-    "negative_predictive_entropy",
-    "negative_teacher_kl",
-    "of_resamples",
-    "optimal_aurc",
     "paired_difference",
-    "per_class_accuracy",
     "prediction_sets",
-    "rank_correlation",
-    "ranked",
     "reliability",
-    "reservation_confidence",
-    "risk_coverage",
-    "risk_upper_bound",
-    "same_answer",
-    "samples_kept",
     "samples_needed",
     "select_class_thresholds",
     "select_threshold",
     "selective_metrics",
     "set_metrics",
-    "softmax_response",
-    "teacher_probability",
-    "topk_correct",
-    "vote_share",
-    "which_answered",
-    "which_classes",
+    "share_estimate",
 ]

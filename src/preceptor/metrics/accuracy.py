@@ -1,7 +1,4 @@
-"""How good a classifier's logits are: accuracy, likelihood, and how well it knows when it is wrong.
-
-The label -1 means unlabeled.
-"""
+"""Accuracy, likelihood and selective metrics of a classifier's logits. The label -1 means unlabeled."""
 
 from dataclasses import dataclass
 
@@ -12,7 +9,7 @@ from torch.nn import functional as F
 
 from preceptor.chunking import chosen_rows, chunked
 from preceptor.context import UNLABELED, is_class
-from preceptor.metrics.checks import checked_outputs
+from preceptor.metrics.checks import check_finite, check_inputs, per_sample
 from preceptor.metrics.scores import answered_class, reservation_confidence, softmax_response
 from preceptor.metrics.selective import SelectiveMetrics, selective_metrics
 
@@ -28,8 +25,8 @@ class Metrics:
         nll: mean negative log-likelihood of the label, in nats.
         mean_confidence: mean probability of the predicted class.
         per_class_accuracy: share predicted right among the samples of each class; None for an absent class.
-        selective: what it would do if it might decline, by each score it has: its softmax response and, of a student
-            that may abstain, its reservation.
+        selective: what it would do if it might abstain, by each score it has: its softmax response and, of a student
+            with a reservation, that.
     """
 
     n: int
@@ -41,13 +38,16 @@ class Metrics:
     selective: list[SelectiveMetrics]
 
 
-@chunked
+@per_sample
 def topk_correct(
     logits: Float[Tensor, "batch classes"], label: Integer[Tensor, " batch"], k: int
 ) -> Bool[Tensor, " batch"]:
     """Whether the label is among the k largest logits, the smaller index first among equals.
 
     False for the unlabeled, and for a label whose logit is NaN.
+
+    Raises:
+        InputError: logits or labels that do not fit, or a label out of range.
     """
     label = label.long()
     position = label.clamp(min=0)[:, None]
@@ -58,20 +58,27 @@ def topk_correct(
     return (ahead < k) & (label != UNLABELED)
 
 
-@chunked
+@per_sample
 def negative_log_likelihood(
     logits: Float[Tensor, "batch classes"], label: Integer[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """``-ln softmax(z)[label]`` per sample, in nats; 0 for the unlabeled. At least float32."""
+    """``-ln softmax(z)[label]`` per sample, in nats; 0 for the unlabeled. At least float32.
+
+    Raises:
+        InputError: as `topk_correct`.
+    """
     return F.cross_entropy(_at_least_float32(logits), label.long(), ignore_index=UNLABELED, reduction="none")
 
 
-@chunked
+@per_sample
 def brier_score(logits: Float[Tensor, "batch classes"], label: Integer[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """``sum_i (p_i - [i = label])^2`` per sample, in [0, 2]; NaN for the unlabeled. float64.
 
     Half of it, with two classes, is what scikit-learn shows by default.
-    Brier, "Verification of Forecasts Expressed in LossOutput of Probability", 1950.
+    Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+
+    Raises:
+        InputError: as `topk_correct`.
     """
     label = label.long()
     probabilities = logits.double().softmax(dim=1)
@@ -83,15 +90,22 @@ def per_class_accuracy(
     prediction: Integer[Tensor, " batch"], label: Integer[Tensor, " batch"], classes: int
 ) -> Float[Tensor, " classes"]:
     """The share predicted right among the samples of each class (its recall); NaN for an absent class."""
-    label = label.long()
-    labeled = label != UNLABELED
-    present = torch.bincount(label[labeled], minlength=classes)
-    right = torch.bincount(label[labeled & (prediction == label)], minlength=classes)
+    right, present = right_by_class(prediction, label, classes)
     return right.double() / present.double()
 
 
+def right_by_class(
+    prediction: Integer[Tensor, " batch"], label: Integer[Tensor, " batch"], classes: int
+) -> tuple[Integer[Tensor, " classes"], Integer[Tensor, " classes"]]:
+    """Number of right predictions, and of samples, of each class."""
+    label = label.long()
+    labeled = label != UNLABELED
+    right = labeled & (prediction == label)
+    return label[right].bincount(minlength=classes), label[labeled].bincount(minlength=classes)
+
+
 def evaluate(outputs: Float[Tensor, "n outputs"], labels: Integer[Tensor, " n"], abstains: bool = False) -> Metrics:
-    """Every metric of a classifier from its outputs; samples labeled -1 are left out.
+    """Metrics of a classifier from its outputs; samples labeled -1 are left out.
 
     Args:
         outputs: logits of the classes, and last the reservation of one that may abstain, which is never predicted.
@@ -103,29 +117,27 @@ def evaluate(outputs: Float[Tensor, "n outputs"], labels: Integer[Tensor, " n"],
             one-dimensional, whole and as many; a label out of range; a logit that is not finite, or beyond 1e30; or no
             labeled sample. The message names the first sample at fault, counted from 0.
     """
-    labels = checked_outputs(outputs, labels, abstains)
+    labels = check_inputs(outputs, labels, abstains=abstains, known="some")
+    check_finite(outputs)
     classes = outputs.shape[1] - abstains
     labeled = labels != UNLABELED
     outputs, labels = chosen_rows(outputs, labeled), labels[labeled]
     logits = outputs[:, :classes]
     prediction = answered_class(logits)
+    wrong = prediction != labels
     by_class = per_class_accuracy(prediction, labels, classes).tolist()
+    selective = [selective_metrics(softmax_response(logits), wrong, "softmax response")]
+    if abstains:
+        selective.append(selective_metrics(reservation_confidence(outputs), wrong, "reservation"))
     return Metrics(
         n=len(labels),
-        accuracy=_mean(prediction == labels),
+        accuracy=_mean(~wrong),
         top5_accuracy=_mean(topk_correct(logits, labels, 5)) if classes > 5 else None,
         nll=_mean(negative_log_likelihood(logits, labels)),
         mean_confidence=_mean(_confidence(logits)),
         per_class_accuracy=[None if share != share else share for share in by_class],
-        selective=_selective(outputs, prediction != labels, classes),
+        selective=selective,
     )
-
-
-def _selective(outputs: Tensor, wrong: Tensor, classes: int) -> list[SelectiveMetrics]:
-    found = [selective_metrics(softmax_response(outputs[:, :classes]), wrong, "softmax response")]
-    if outputs.shape[1] > classes:
-        found.append(selective_metrics(reservation_confidence(outputs), wrong, "reservation"))
-    return found
 
 
 @chunked

@@ -1,16 +1,16 @@
-"""How like its teacher a student answers."""
+"""Agreement of a student with its teacher, sample by sample."""
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from preceptor.chunking import chunked
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.losses.correlation import pearson
 from preceptor.losses.kl import kl_divergence
+from preceptor.metrics.checks import per_sample
 
 
-@chunked
+@per_sample
 def same_answer(student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]) -> Bool[Tensor, " n"]:
     """Whether the student predicts what the teacher predicts, ties going to the first class in both.
 
@@ -19,7 +19,7 @@ def same_answer(student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n c
     return predicted_class(student) == predicted_class(teacher)
 
 
-@chunked
+@per_sample
 def divergence_from_teacher(
     student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]
 ) -> Float[Tensor, " n"]:
@@ -27,7 +27,7 @@ def divergence_from_teacher(
     return kl_divergence(student.double(), teacher.double().log_softmax(dim=1))
 
 
-@chunked
+@per_sample
 def rank_correlation(student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
     """Spearman correlation of the two rows of class logits, the tied sharing their mean rank; float64.
 
@@ -42,13 +42,13 @@ def rank_correlation(student: Float[Tensor, "n classes"], teacher: Float[Tensor,
     return torch.where(vary, pearson(own, theirs), float("nan"))
 
 
-@chunked
+@per_sample
 def copied_error(
     student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
-    """1 where the student repeats the teacher's wrong answer, 0 where it does not; NaN where the teacher is not wrong.
+    """1 where the student repeats the teacher's wrong prediction, 0 where not; NaN where the teacher is not wrong.
 
-    Our measure of what plain distillation is feared to do. NaN for the unlabeled as well.
+    Our measure of a known risk of plain distillation. NaN for the unlabeled as well.
     """
     theirs = predicted_class(teacher)
     teacher_errs = (labels != UNLABELED) & (theirs != labels)

@@ -1,31 +1,33 @@
-"""How far a metric could be off by the luck of which samples were drawn: percentile bootstrap over samples.
+"""Confidence intervals over samples: exact ones of shares, and percentile bootstrap intervals of any metric.
 
-A metric is stated as a function of how often each sample was drawn, so that many draws are computed at once, and so
-that all metrics of a report, or two students, are computed on the same draws: they are paired.
+A bootstrap draw is a tensor of sample indices. All metrics of a report are computed on the same draws, by the very
+functions that give their values, so that what they say is paired: a difference of two models varies less than either.
+An interval speaks of the samples, with the network fixed: another seed of training varies on top of that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.chunking import Table
 from preceptor.errors import InputError
-from preceptor.metrics.checks import check_seed, check_share, whole_number
+from preceptor.metrics.checks import check_number, check_seed
 
-Statistics = Callable[[Int[Tensor, "draws n"]], Mapping[str, Float[Tensor, "draws ..."]]]
-"""Metrics by name, each for every draw, from how often each sample was drawn (every row adds up to n). A metric may be
-a number or a curve; NaN where a draw leaves it undefined."""
+MOST_RESAMPLES = 100_000
 
-ELEMENTS_AT_ONCE = 2**17
-"""Draws times samples that are computed at a time: 1 MB for each array, which stays in a processor's cache."""
+Measure = Callable[[Int[Tensor, " n"]], Mapping[str, Tensor]]
+"""Metrics by name from the indices of the samples they are computed on: each a number or a curve, NaN where it is not
+defined."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric and its bootstrap interval; None for what is not defined."""
+    """A metric and its interval; None for what is not defined.
+
+    An interval is None as well where no draw differs from the samples: these few say nothing of its width.
+    """
 
     value: float | None
     low: float | None
@@ -34,16 +36,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric, number or curve, and its bootstrap interval point by point; NaN for what is not defined."""
+    """A metric, number or curve, and its interval at every point; NaN for what is not defined."""
 
     value: Float[Tensor, "..."]
     low: Float[Tensor, "..."]
     high: Float[Tensor, "..."]
 
     def estimates(self) -> list[Estimate]:
-        """One for each value, ready for JSON."""
+        """One for each point, ready for JSON."""
         columns = (each.flatten().tolist() for each in (self.value, self.low, self.high))
-        return [Estimate(*map(_or_none, row)) for row in zip(*columns, strict=True)]
+        return [
+            Estimate(*(None if number != number else number for number in row)) for row in zip(*columns, strict=True)
+        ]
 
     def estimate(self) -> Estimate:
         """Of a metric that is one number."""
@@ -51,109 +55,101 @@ class Interval:
         return only
 
 
-def bootstrap_intervals(
-    statistics: Statistics, n: int, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> dict[str, Interval]:
-    """The value of each metric on the samples, and its percentile bootstrap interval.
+def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"], confidence: float = 0.95) -> Interval:
+    """Exact (Clopper-Pearson) intervals of shares: they hold their level for any share and any number of samples.
 
-    Samples are drawn with replacement, n at a time; the interval holds the middle of the metric over the draws that
-    define it. It speaks of the samples, as if the network were fixed: another seed of training varies on top of that.
+    60 of 60 give 94.0 % to 100 %, where every bootstrap draw would give 100 %.
 
     Args:
-        statistics: the metrics.
+        successes: 0 to n; a fraction where ties were shared out.
+        n: samples; NaN comes back where it is 0.
+        confidence: of each interval. Default 0.95.
+
+    Raises:
+        InputError: a confidence that is not between 0 and 1.
+
+    Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial", 1934.
+    """
+    from scipy.stats import beta
+
+    check_number("confidence", confidence, above=0, below=1, example=0.95)
+    k, samples = successes.double().cpu(), n.double().cpu()
+    tail = (1 - confidence) / 2
+    # The quantiles are not defined at 0 and n, where the limit is known.
+    low = torch.as_tensor(beta.ppf(tail, k.numpy(), (samples - k + 1).numpy())).where(k > 0, 0.0)
+    high = torch.as_tensor(beta.ppf(1 - tail, (k + 1).numpy(), (samples - k).numpy())).where(k < samples, 1.0)
+    return Interval(k / samples, low.where(samples > 0, torch.nan), high.where(samples > 0, torch.nan))
+
+
+def share_estimate(successes: int, n: int, confidence: float = 0.95) -> Estimate:
+    """One share with its exact interval; all None of no sample.
+
+    Raises:
+        InputError: as `share_interval`.
+    """
+    return share_interval(torch.tensor(successes), torch.tensor(n), confidence).estimate()
+
+
+def bootstrap_intervals(
+    measure: Measure,
+    n: int,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    biased: Collection[str] = (),
+) -> dict[str, Interval]:
+    """The value of each metric on all samples, and its percentile bootstrap interval.
+
+    n samples are drawn with replacement; the interval holds the middle of the metric over the draws that define it,
+    and its value. It is NaN where all draws agree. One draw is in memory at a time.
+
+    Args:
+        measure: the metrics, from sample indices.
         n: number of samples.
         resamples: draws. Default 1000 (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, for intervals).
         confidence: share of the draws inside. Default 0.95.
-        seed: of the draws.
+        seed: of the draws. Default 0.
+        biased: metrics at least 0 whose draws lie too high, since a draw adds noise of its own: their draws are
+            moved so that their mean is the value.
 
     Raises:
-        InputError: a number that is out of range, or statistics that are not, by the same names every time, tensors of
-            real numbers with one row a draw, all of one shape.
+        InputError: a number out of range, or metrics that are not, by the same names and shapes for every draw, tensors
+            of real numbers.
     """
-    if not (whole_number(n) and whole_number(resamples)) or n < 1 or resamples < 1:
-        raise InputError(f"{resamples} resamples of {n} samples: give at least one of each, in whole numbers")
-    check_share("confidence", confidence, 0.95)
+    check_number("n", n, at_least=1, whole=True, example=100)
+    check_number("resamples", resamples, at_least=1, at_most=MOST_RESAMPLES, whole=True, example=1000)
+    check_number("confidence", confidence, above=0, below=1, example=0.95)
     check_seed(seed)
-    values = _checked(statistics(torch.ones(1, n, dtype=torch.int64)), 1)
+    values = measure(torch.arange(n))
+    _check_like(values, values)
+    # Room for all is taken at once: small results kept one by one would pin the memory between them.
+    drawn = {name: torch.empty(resamples, *value.shape, dtype=torch.float64) for name, value in values.items()}
     generator = torch.Generator().manual_seed(seed)
-    at_once = max(1, ELEMENTS_AT_ONCE // n)
-    sizes = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]
-    # Kept one by one, thousands of small results would pin the memory between them: gigabytes of a report's.
-    drawn = {name: Table(resamples) for name in values}
-    for size in sizes:
-        for name, part in _checked(statistics(_draws(size, n, generator)), size, values).items():
-            drawn[name].add(part)
-    return {name: _middle(value[0], drawn[name].rows, confidence) for name, value in values.items()}
+    for row in range(resamples):
+        # In rising order, so that the samples are read in order, which is several times as fast.
+        metrics = measure(torch.randint(n, (n,), generator=generator).sort().values)
+        _check_like(metrics, values)
+        for name, value in metrics.items():
+            drawn[name][row] = value
+    return {name: _interval(value.double(), drawn[name], confidence, name in biased) for name, value in values.items()}
 
 
-def difference(first: Statistics, second: Statistics) -> Statistics:
-    """The metrics of one minus those of the other, on the same draws; for two students on the same samples.
-
-    What it returns raises InputError where the metrics of the two differ in name.
-    """
-
-    def statistics(counts: Int[Tensor, "draws n"]) -> dict[str, Tensor]:
-        own, others = first(counts), second(counts)
-        if own.keys() != others.keys():
-            raise InputError(f"metrics {sorted(own)} and {sorted(others)}: give the same of both, to be subtracted")
-        return {name: value - others[name] for name, value in own.items()}
-
-    return statistics
+def _check_like(metrics: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    if not isinstance(metrics, Mapping) or metrics.keys() != values.keys():
+        raise InputError("a bootstrap needs a dict of metrics, with the same names for every draw")
+    for name, value in metrics.items():
+        if not isinstance(value, Tensor) or value.is_complex() or value.shape != values[name].shape:
+            raise InputError(f"metric {name!r}: expected a tensor of real numbers, of one shape for every draw")
 
 
-def of_resamples(metric: Callable[..., float], *columns: Tensor) -> Statistics:
-    """Any metric of tensors with one row a sample, draw by draw: slower, and needs nothing but the metric.
-
-    Args:
-        metric: called with the drawn rows of each column; its result goes by the name "value".
-        columns: one row a sample each.
-    """
-    rows = torch.arange(len(columns[0]))
-
-    def statistics(counts: Int[Tensor, "draws n"]) -> dict[str, Tensor]:
-        drawn = (rows.repeat_interleave(count) for count in counts)
-        found = [metric(*(column[index] for column in columns)) for index in drawn]
-        return {"value": torch.tensor(found, dtype=torch.float64)}
-
-    return statistics
-
-
-def means(counts: Int[Tensor, "draws n"], values: Float[Tensor, "n columns"]) -> Float[Tensor, "draws columns"]:
-    """The mean over each draw of what is known of the samples; NaN is not known, nor the mean of nothing."""
-    weight, known = counts.double(), ~values.isnan()
-    return weight @ values.double().where(known, 0) / (weight @ known.double())
-
-
-def _draws(draws: int, n: int, generator: torch.Generator) -> Int[Tensor, "draws n"]:
-    drawn = torch.randint(n, (draws, n), generator=generator)
-    return (drawn + n * torch.arange(draws)[:, None]).flatten().bincount(minlength=draws * n).view(draws, n)
-
-
-def _checked(
-    values: Mapping[str, Tensor], draws: int, before: Mapping[str, Tensor] | None = None
-) -> Mapping[str, Tensor]:
-    """What statistics gave, where it is as they should: for so many draws, and like what they gave before."""
-    if not isinstance(values, Mapping):
-        raise InputError(f"statistics of type {type(values).__name__}: give tensors by the names of the metrics")
-    if before is not None and values.keys() != before.keys():
-        astray = sorted(map(str, values.keys() ^ before.keys()))
-        raise InputError(f"metric {astray[0]!r} is there for some draws only: give the same metrics for all")
-    for name, value in values.items():
-        if not isinstance(value, Tensor) or value.is_complex():
-            kind = value.dtype if isinstance(value, Tensor) else f"type {type(value).__name__}"
-            raise InputError(f"metric {name!r} is of {kind}: give a tensor of real numbers, one row a draw")
-        row = None if before is None else before[name].shape[1:]
-        if value.dim() == 0 or len(value) != draws or row not in (None, value.shape[1:]):
-            form = [draws, *(value.shape[1:] if row is None else row)]
-            raise InputError(f"metric {name!r} has the shape {list(value.shape)}, not {form}: give one row a draw")
-    return values
-
-
-def _middle(value: Tensor, drawn: Tensor, confidence: float) -> Interval:
+def _interval(value: Tensor, drawn: Tensor, confidence: float, biased: bool) -> Interval:
+    if biased:
+        drawn = (drawn + (value - drawn.nanmean(dim=0))).clamp(min=0)
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
-    low, high = drawn.double().nanquantile(tails, dim=0)
-    return Interval(value.double(), low, high)
-
-
-def _or_none(value: float) -> float | None:
-    return value if value == value else None
+    low, high = drawn.nanquantile(tails, dim=0)
+    constant = low == high
+    # Without a value there is no interval, even where some draws define one.
+    low, high = (torch.fmin(low, value), torch.fmax(high, value))
+    unknown = constant | value.isnan()
+    return Interval(value, low.where(~unknown, torch.nan), high.where(~unknown, torch.nan))

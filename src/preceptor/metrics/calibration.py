@@ -1,14 +1,16 @@
-"""Whether confidence is what it claims to be: reliability diagrams, and calibration errors.
+"""Calibration of confidences: reliability diagrams, and calibration errors.
 
 A calibration error bins the samples by confidence and adds up, over the bins, the share of samples times how far their
 accuracy lies from their mean confidence: ``sum_b (n_b / n) |accuracy_b - confidence_b|``. Since that is
 ``(1/n) sum_b |sum_{i in b} (right_i - confidence_i)|``, no bin is ever divided by its size, and empty ones count 0.
 
-Bins of equal width are ``(low, high]``, the first with 0, so that the tied are always in one bin. Bins of equal mass
-may have to part tied samples, or one sample: each bin then gets its fraction, the average over the orders of the tied.
+Bins of equal width are ``(low, high]``, the first with 0, so that tied samples are always in one bin. Bins of equal
+mass may have to part tied samples, or one sample: each bin then gets its fraction, the average over their orders.
+
+A calibration error is never below 0, so that the noise of its bins adds up: of few samples it is above 0 even where the
+confidences are right.
 """
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,25 +18,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from preceptor.chunking import row_chunks
 from preceptor.context import is_class
 from preceptor.errors import InputError, unknown_name
-from preceptor.metrics.checks import check_logits, checked_labels
+from preceptor.metrics.checks import check_confidence, check_inputs, check_number
 
 BINS = 15
 """Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599."""
 
 Binning = Literal["equal_width", "equal_mass"]
 
-CalibrationOfDraws = Callable[[Int[Tensor, "draws n"]], Float[Tensor, " draws"]]
-"""A calibration error of every draw, from how often each sample was drawn."""
-
-BinSums = Callable[[Int[Tensor, "draws n"]], Float[Tensor, "draws bins columns"]]
-"""The sums over each bin of what is known of every sample, from how often each was drawn."""
-
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability diagram: what was claimed and what came true, bin by bin; None where a bin is empty.
+    """A reliability diagram: claimed and actual accuracy, bin by bin; None where a bin is empty.
 
     Attributes:
         binning: "equal_width" or "equal_mass".
@@ -65,8 +62,7 @@ def reliability(
     """
     _check(confidence, right, bins)
     columns = torch.stack([torch.ones_like(confidence.double()), confidence.double(), right.double()], dim=1)
-    sums = _bin_sums(confidence, columns, bins, binning)(_once(confidence))[0]
-    samples, claimed, came_true = sums.T.tolist()
+    samples, claimed, came_true = _bin_sums(confidence, columns, bins, binning).T.tolist()
 
     def per_sample(totals: list[float]) -> list[float | None]:
         return [total / size if size > 0 else None for total, size in zip(totals, samples, strict=True)]
@@ -91,22 +87,9 @@ def calibration_error(
     Raises:
         InputError: as `reliability`.
     """
-    statistic = calibration_error_of_draws(confidence, right, bins, binning)
-    return float(statistic(_once(confidence)))
-
-
-def calibration_error_of_draws(
-    confidence: Float[Tensor, " n"], right: Bool[Tensor, " n"], bins: int = BINS, binning: Binning = "equal_width"
-) -> CalibrationOfDraws:
-    """`calibration_error` as a function of how often each sample was drawn.
-
-    Raises:
-        InputError: as `reliability`.
-    """
     _check(confidence, right, bins)
     gap = (right.double() - confidence.double())[:, None]
-    sums = _bin_sums(confidence, gap, bins, binning)
-    return lambda counts: sums(counts).abs().sum(dim=(1, 2)) / len(gap)
+    return float(_bin_sums(confidence, gap, bins, binning).abs().sum()) / len(gap)
 
 
 def classwise_calibration_error(
@@ -123,78 +106,72 @@ def classwise_calibration_error(
         bins: number of bins. Default 15.
 
     Raises:
-        InputError: as `reliability`, or labels that are not one-dimensional, whole and as many.
+        InputError: as `reliability`, or labels that are not one known class for each row.
     """
-    check_logits("probabilities", probabilities)
-    labels = checked_labels(labels, len(probabilities), "probabilities")
-    return classwise_calibration_error_in_blocks([(probabilities, labels)], bins)
+    labels = check_inputs(probabilities, labels, name="probabilities", known="all")
+    check_number("bins", bins, at_least=1, whole=True, example=BINS)
+    total = torch.zeros(())
+    for some, own in row_chunks(probabilities, labels):
+        _check(some.flatten(), is_class(some, own).flatten(), bins)
+        total = total + class_bins(some.double(), own, bins).sums()
+    return class_error(total, len(labels))
 
 
-def classwise_calibration_error_in_blocks(
-    blocks: Iterable[tuple[Float[Tensor, "rows classes"], Int[Tensor, " rows"]]], bins: int = BINS
-) -> float:
-    """`classwise_calibration_error` of probabilities and labels that come some rows at a time.
+@dataclass(frozen=True)
+class ClassBins:
+    """Which of its class's bins each probability is in, and by how much it misses: what a class-wise ECE sums up.
 
-    Raises:
-        InputError: as `reliability`.
+    Attributes:
+        slot: number of class and bin, ``class * bins + bin``.
+        gap: 1 for the label's class and 0 for others, less the probability.
+        bins: of each class.
     """
-    gaps, rows = torch.zeros(0), 0
-    for probabilities, labels in blocks:
-        exact = probabilities.double()
-        _check(exact.flatten(), is_class(exact, labels).flatten(), bins)
-        here = _gaps(exact, labels, bins)
-        gaps, rows = here if rows == 0 else gaps + here, rows + len(labels)
-    return float(gaps.abs().sum(dim=1).mean()) / rows
+
+    slot: Int[Tensor, "n classes"]
+    gap: Float[Tensor, "n classes"]
+    bins: int
+
+    def sums(self) -> Float[Tensor, "classes bins"]:
+        """The gaps added up in each class's bins."""
+        classes = self.gap.shape[1]
+        return self.slot.flatten().bincount(self.gap.flatten(), minlength=classes * self.bins).view(classes, self.bins)
+
+    def drawn(self, index: Int[Tensor, " n"]) -> "ClassBins":
+        """Of the samples of these indices."""
+        return ClassBins(self.slot.index_select(0, index), self.gap.index_select(0, index), self.bins)
 
 
-def _gaps(
-    probabilities: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"], bins: int
-) -> Float[Tensor, "classes bins"]:
-    """What came true less what was claimed, summed over the rows in each class's bins."""
+def class_bins(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int = BINS) -> ClassBins:
+    """The bins of every class's probability, in float64."""
     classes = probabilities.shape[1]
     slot = _bin_of(probabilities, bins) + bins * torch.arange(classes, device=probabilities.device)
-    gap = is_class(probabilities, labels).double() - probabilities
-    return slot.flatten().bincount(gap.flatten(), minlength=classes * bins).view(classes, bins)
+    return ClassBins(slot, is_class(probabilities, labels).double() - probabilities, bins)
 
 
-def classwise_calibration_error_of_draws(
-    probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int = BINS
-) -> CalibrationOfDraws:
-    """`classwise_calibration_error` as a function of how often each sample was drawn.
-
-    Raises:
-        InputError: as `reliability`.
-    """
-    by_class = [
-        calibration_error_of_draws(probabilities[:, number], labels == number, bins)
-        for number in range(probabilities.shape[1])
-    ]
-    return lambda counts: torch.stack([error(counts) for error in by_class]).mean(dim=0)
+def class_error(sums: Float[Tensor, "classes bins"], n: int) -> float:
+    """The class-wise ECE of n samples from the gaps added up in each class's bins."""
+    return float(sums.abs().sum(dim=1).mean()) / n
 
 
-def _once(samples: Tensor) -> Int[Tensor, "1 n"]:
-    return torch.ones(1, len(samples), dtype=torch.int64, device=samples.device)
-
-
-def _bin_sums(confidence: Tensor, columns: Tensor, bins: int, binning: Binning) -> BinSums:
+def _bin_sums(
+    confidence: Float[Tensor, " n"], columns: Float[Tensor, "n columns"], bins: int, binning: Binning
+) -> Float[Tensor, "bins columns"]:
+    """The columns added up over each bin."""
     if binning == "equal_width":
-        return _equal_width(confidence, columns, bins)
-    if binning == "equal_mass":
-        return _equal_mass(confidence, columns, bins)
-    raise unknown_name("binning", binning, ("equal_width", "equal_mass"))
-
-
-def _equal_width(confidence: Tensor, columns: Tensor, bins: int) -> BinSums:
-    place = _bin_of(confidence, bins)
-
-    def sums(counts: Tensor) -> Tensor:
-        draws = len(counts)
-        slot = (place + bins * torch.arange(draws, device=counts.device)[:, None]).flatten()
-        weights = ((counts * column).flatten() for column in columns.T)
-        totals = [slot.bincount(weight, minlength=draws * bins).view(draws, bins) for weight in weights]
-        return torch.stack(totals, dim=2)
-
-    return sums
+        place = _bin_of(confidence, bins)
+        return torch.stack([place.bincount(column, minlength=bins) for column in columns.T], dim=1)
+    if binning != "equal_mass":
+        raise unknown_name("binning", binning, ("equal_width", "equal_mass"))
+    ordered, position = confidence.sort()
+    ends = torch.unique_consecutive(ordered, return_counts=True)[1].cumsum(dim=0)
+    through = torch.cat([torch.ones_like(columns[:, :1]), columns], dim=1)[position].cumsum(dim=0)[ends - 1]
+    through = torch.cat([torch.zeros_like(through[:1]), through])
+    # What has been added up by each edge: linear within a tier of equal confidences, which the edge may part.
+    mass = len(confidence) * torch.arange(bins + 1, dtype=torch.float64, device=confidence.device) / bins
+    high = torch.searchsorted(through[:, 0].contiguous(), mass).clamp(min=1, max=len(through) - 1)
+    above, below = through[high], through[high - 1]
+    part = (mass - below[:, 0]) / (above[:, 0] - below[:, 0])
+    return (below + part[:, None] * (above - below))[:, 1:].diff(dim=0)
 
 
 def _bin_of(confidence: Float[Tensor, "*shape"], bins: int) -> Int[Tensor, "*shape"]:
@@ -203,39 +180,10 @@ def _bin_of(confidence: Float[Tensor, "*shape"], bins: int) -> Int[Tensor, "*sha
     return torch.bucketize(confidence.double().contiguous(), edges)
 
 
-def _equal_mass(confidence: Tensor, columns: Tensor, bins: int) -> BinSums:
-    ordered, position = confidence.sort()
-    ends = torch.unique_consecutive(ordered, return_counts=True)[1].cumsum(dim=0)
-    weighted = torch.cat([torch.ones_like(columns[:, :1]), columns], dim=1)[position]
-
-    def sums(counts: Tensor) -> Tensor:
-        through = (counts.double()[:, position, None] * weighted).cumsum(dim=1)[:, ends - 1]
-        through = torch.cat([torch.zeros_like(through[:, :1]), through], dim=1)
-        share = torch.arange(bins + 1, dtype=torch.float64, device=counts.device) / bins
-        at_edges = _interpolated(through, len(position) * share.repeat(len(counts), 1))
-        return at_edges.diff(dim=1)
-
-    return sums
-
-
-def _interpolated(
-    through: Float[Tensor, "draws tiers columns"], mass: Float[Tensor, "draws edges"]
-) -> Float[Tensor, "draws edges columns"]:
-    """What has been added up, linear within each tier, where so much mass has gone by; column 0 holds the mass."""
-    high = torch.searchsorted(through[:, :, 0].contiguous(), mass).clamp(min=1, max=through.shape[1] - 1)
-    above, below = (through.gather(1, at[:, :, None].expand(-1, -1, through.shape[2])) for at in (high, high - 1))
-    width = above[:, :, :1] - below[:, :, :1]
-    part = torch.where(width > 0, (mass[:, :, None] - below[:, :, :1]) / width, 0)
-    return (below + part * (above - below))[:, :, 1:]
-
-
 def _check(confidence: Tensor, right: Tensor, bins: int) -> None:
-    if confidence.shape != right.shape or confidence.ndim != 1 or len(confidence) == 0:
-        shapes = f"{list(confidence.shape)} and {list(right.shape)}"
-        raise InputError(f"confidence and right have the shapes {shapes}: give one number a sample for each")
-    if bins < 1:
-        raise InputError(f"{bins} bins: give at least 1, for example {BINS}")
-    astray = ~((confidence >= 0) & (confidence <= 1))
-    if astray.any():
-        first = int(astray.nonzero()[0])
-        raise InputError(f"sample {first}: confidence {float(confidence[first])} is no probability: give 0 to 1")
+    check_number("bins", bins, at_least=1, whole=True, example=BINS)
+    check_confidence(confidence, right, "right")
+    outside = (confidence < 0) | (confidence > 1)
+    if outside.any():
+        first = int(outside.nonzero()[0])
+        raise InputError(f"sample {first}: confidence is {float(confidence[first])}; expected a probability, 0 to 1")

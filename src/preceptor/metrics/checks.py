@@ -1,8 +1,11 @@
-"""What every measure asks of the logits, labels and numbers it is handed."""
+"""Checks of logits, labels, confidences and numbers, shared by all metrics."""
 
+import inspect
 import math
+from collections.abc import Callable
+from functools import wraps
 from numbers import Integral, Real
-from typing import Any, TypeGuard, cast
+from typing import Any, Literal, ParamSpec, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,185 +16,224 @@ from preceptor.context import UNLABELED
 from preceptor.errors import InputError
 
 LARGEST_LOGIT = 1e30
-"""Below float32's largest number by so much that differences stay finite there, and 8th powers in float64."""
+"""Low enough that differences stay finite in float32, and 8th powers in float64."""
 
-WHOLE = frozenset({torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32, torch.int64})
-"""The types of labels; of torch's whole numbers all but uint64, whose largest would turn into -1, unlabeled."""
+INTEGERS = frozenset({torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32, torch.int64})
+"""Types of labels; without uint64, whose largest number would turn into -1, unlabeled."""
 
-REAL = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64} | WHOLE) - {torch.uint16, torch.uint32}
-"""The types of logits: those that torch computes with."""
+REALS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64} | INTEGERS) - {
+    torch.uint16,
+    torch.uint32,
+}
+"""Types of logits: those that torch computes with."""
 
-_SEEDS = 2**64
+Known = Literal["any", "some", "all"]
+"""Which labels must be known: any number of them, at least one, or all."""
 
-
-def finite_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is one real number, neither a boolean nor infinite nor NaN nor beyond float64."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return False
-    try:
-        return math.isfinite(cast(float, value))
-    except OverflowError:
-        return False
+P = ParamSpec("P")
 
 
-def whole_number(value: Any) -> TypeGuard[int]:
-    """Whether a value is an integer, and no boolean."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def check_share(name: str, value: Any, example: float, kind: str = "number") -> None:
-    """Refuse what is no number between 0 and 1.
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+    whole: bool = False,
+    example: float,
+) -> None:
+    """Refuse anything but a finite number (a boolean is none) within the bounds.
 
     Args:
-        name: of the number, for the message.
-        value: whatever was given.
-        example: of what may be given.
-        kind: what the number is, for the message. Default "number".
+        name: what the number is, for the message.
+        value: the number.
+        above, at_least, below, at_most: bounds. Default: none.
+        whole: whether it must be an integer. Default False.
+        example: a number that is allowed, for the message.
 
     Raises:
-        InputError: it is 0, 1, beyond them or no number.
+        InputError: it is no such number.
     """
-    if not (finite_number(value) and 0 < value < 1):
-        raise InputError(f"{name} {value}: give a {kind} between 0 and 1, for example {example}")
+    fits = not isinstance(value, bool) and isinstance(value, Integral if whole else Real)
+    try:
+        fits = fits and math.isfinite(cast(float, value))
+    except OverflowError:  # an integer beyond float64
+        fits = False
+    bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
+    if fits:
+        holds = {
+            "above": lambda bound: value > bound,
+            "at least": lambda bound: value >= bound,
+            "below": lambda bound: value < bound,
+            "at most": lambda bound: value <= bound,
+        }
+        fits = all(holds[relation](bound) for relation, bound in bounds.items() if bound is not None)
+    if not fits:
+        stated = " and ".join(f"{relation} {bound:,}" for relation, bound in bounds.items() if bound is not None)
+        kind = "whole number" if whole else "number"
+        raise InputError(f"{name} is {value!r}; expected a {kind} {stated}, for example {example:g}")
 
 
 def check_seed(seed: Any) -> None:
-    """Refuse what no generator takes.
+    """Refuse anything but a seed of `torch.Generator`.
 
     Raises:
-        InputError: it is no whole number from 0 to 2^64 - 1.
+        InputError: no whole number from 0 to 2^64 - 1.
     """
-    if not (whole_number(seed) and 0 <= seed < _SEEDS):
-        raise InputError(f"seed {seed}: give a whole number from 0 to 2^64 - 1, for example 0")
+    check_number("seed", seed, at_least=0, below=2**64, whole=True, example=0)
 
 
-def check_logits(name: str, logits: Any, dims: int = 2) -> None:
-    """Refuse what is no table of numbers.
+def check_logits(logits: Any, name: str = "logits", *, members: bool = False, like: Tensor | None = None) -> None:
+    """Refuse anything but a dense table of real numbers.
 
     Args:
-        name: of the logits, for the message.
-        logits: whatever was given.
-        dims: 2 for [samples, outputs], 3 for [members, samples, outputs].
+        logits: [samples, classes], or [members, samples, classes] of an ensemble.
+        name: of the logits, for the message. Default "logits".
+        members: whether they are an ensemble's. Default False.
+        like: logits of the same samples and classes, to compare the shape with. Default None.
 
     Raises:
-        InputError: anything but a dense tensor of real numbers in memory, of so many dimensions.
+        InputError: another type or number of dimensions, no class, no member, or another shape than `like`.
     """
-    if not _in_memory(logits) or logits.dtype not in REAL or logits.dim() != dims:
-        form = "[samples, outputs]" if dims == 2 else "[members, samples, outputs]"
-        raise InputError(f"{name} {_described(logits)}: give logits as a dense tensor of real numbers, {form}")
-
-
-def checked_labels(labels: Any, rows: int, of: str = "logits") -> Int[Tensor, " rows"]:
-    """The labels as int64.
-
-    Args:
-        labels: whatever was given.
-        rows: how many there must be.
-        of: what the rows are, for the message.
-
-    Raises:
-        InputError: anything but a one-dimensional tensor of whole numbers, one for each row.
-    """
-    if not _in_memory(labels) or labels.dtype not in WHOLE or labels.dim() != 1:
+    form = "[members, samples, classes]" if members else "[samples, classes]"
+    if not _in_memory(logits) or logits.dtype not in REALS or logits.dim() != (3 if members else 2):
+        raise InputError(f"{name}: {_description(logits)}; expected a dense tensor of real numbers, {form}")
+    if logits.shape[-1] < 1 or (members and len(logits) < 1):
+        least = "one member and one class" if members else "one class"
+        raise InputError(f"{name} have the shape {list(logits.shape)}; expected at least {least}, {form}")
+    if like is not None and logits.shape[-2:] != like.shape[-2:]:
         raise InputError(
-            f"labels {_described(labels)}: give class numbers as a one-dimensional tensor of whole numbers, "
-            "for example int64"
+            f"{name} are of {list(logits.shape[-2:])} samples and classes, but others of {list(like.shape[-2:])}; "
+            "expected the same samples and classes"
         )
-    if len(labels) != rows:
-        raise InputError(f"{rows} rows of {of} but {len(labels)} labels: give one label for each row")
+
+
+def check_inputs(
+    logits: Any, labels: Any, *, name: str = "logits", abstains: bool = False, known: Known = "any"
+) -> Int[Tensor, " n"]:
+    """The labels as int64, after a check of the logits and of the labels against them.
+
+    Args:
+        logits: [samples, classes], and last the reservation of a model that may abstain.
+        labels: class numbers, or -1 for unlabeled.
+        name: of the logits, for the message. Default "logits".
+        abstains: whether there is a reservation. Default False.
+        known: which labels must not be -1. Default "any": none need be known.
+
+    Raises:
+        InputError: as `check_logits`; labels that are not one-dimensional, whole and one for each sample; a label out
+            of range, or too many that are unknown. The first sample at fault is named, counted from 0.
+    """
+    check_logits(logits, name)
+    classes = logits.shape[1] - abstains
+    if classes < 1:
+        raise InputError(f"{name} have the shape {list(logits.shape)}; expected a class besides the reservation")
+    if not _in_memory(labels) or labels.dtype not in INTEGERS or labels.dim() != 1:
+        raise InputError(f"labels: {_description(labels)}; expected a one-dimensional tensor of integers")
+    if len(labels) != len(logits):
+        raise InputError(f"{len(labels)} labels for {len(logits)} rows of {name}; expected one for each row")
     numbers: Tensor = labels.long()
+    least = 0 if known == "all" else UNLABELED
+    wrong = (numbers < least) | (numbers >= classes)
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        allowed = f"0 to {classes - 1}" + ("" if least == 0 else ", or -1 for unlabeled")
+        raise InputError(f"sample {first}: label {int(numbers[first])} is out of range; expected {allowed}")
+    if known != "any" and not (numbers != UNLABELED).any():
+        raise InputError(f"no labeled sample among {len(numbers)}; expected at least one")
     return numbers
 
 
-def check_known(labels: Int[Tensor, " n"], classes: int) -> None:
-    """Refuse labels that are no class, the unlabeled among them.
-
-    Raises:
-        InputError: a label out of range; its position is named, counted from 0.
-    """
-    _check_range(labels, 0, classes, f"0 to {classes - 1}, every label known")
-
-
-def check_finite(logits: Float[Tensor, "*members n outputs"], whose: str = "its") -> None:
+def check_finite(logits: Float[Tensor, "*members n classes"], whose: str = "its") -> None:
     """Refuse logits that are not finite, or so large that what is computed from them is not.
 
     Raises:
-        InputError: the position of the first sample is named, counted from 0.
+        InputError: the first sample at fault is named, counted from 0.
     """
-    usable = _within(logits)
+    usable = _usable(logits)
     if usable.all():
         return
     first = int((~usable).nonzero()[0])
     own = logits.select(-2, first)
     cure = "the model has diverged: train it again at a lower learning rate"
     if own.isfinite().all():
-        most = float(own.double().abs().max())
-        limit = f"at most {LARGEST_LOGIT:g} can be measured"
-        raise InputError(f"sample {first}: {whose} logits reach {most:g}, {limit}, {cure}")
-    raise InputError(f"sample {first}: {whose} logits are not all finite, {cure}")
+        largest = float(own.double().abs().max())
+        raise InputError(
+            f"sample {first}: {whose} logits reach {largest:g}; expected {LARGEST_LOGIT:g} at most; {cure}"
+        )
+    raise InputError(f"sample {first}: {whose} logits are not all finite; {cure}")
 
 
-def checked_outputs(outputs: Any, labels: Any, abstains: bool = False) -> Int[Tensor, " n"]:
-    """The labels as int64, of outputs that something can be measured on.
+def check_confidence(confidence: Any, flags: Any, name: str = "wrong") -> None:
+    """Refuse anything but one confidence and one boolean for each of at least one sample.
 
     Args:
-        outputs: logits of the classes, and last the reservation of one that may abstain.
-        labels: class numbers, or -1 for unlabeled.
-        abstains: whether there is a reservation.
+        confidence: [samples], without NaN.
+        flags: [samples], booleans.
+        name: of the booleans, for the message. Default "wrong".
 
     Raises:
-        InputError: as :func:`preceptor.metrics.evaluate`.
+        InputError: another type or shape, no sample, or NaN.
     """
-    classes = class_count(outputs, abstains)
-    known = checked_labels(labels, len(outputs))
-    _check_range(known, UNLABELED, classes, f"0 to {classes - 1}, or -1 for unlabeled, with {classes} classes")
-    check_finite(outputs)
-    if not (known != UNLABELED).any():
-        raise InputError(f"no labeled sample among {len(known)}: there is nothing to measure accuracy on")
-    return known
+    for each, title in ((confidence, "confidence"), (flags, name)):
+        if not _in_memory(each) or each.is_complex():
+            raise InputError(f"{title}: {_description(each)}; expected a dense tensor of numbers, one for each sample")
+    if confidence.shape != flags.shape or confidence.dim() != 1:
+        shapes = f"{list(confidence.shape)} and {list(flags.shape)}"
+        raise InputError(f"confidence and {name} have the shapes {shapes}; expected one number a sample in each")
+    if len(confidence) == 0:
+        raise InputError("no sample; expected at least one")
+    if flags.dtype != torch.bool:
+        raise InputError(f"{name} holds {flags.dtype}; expected booleans, for example prediction != label")
+    if confidence.isnan().any():
+        raise InputError(f"sample {int(confidence.isnan().nonzero()[0])}: its confidence is NaN; expected a number")
 
 
-def class_count(outputs: Any, abstains: bool = False) -> int:
-    """Number of real classes.
+def per_sample(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Decorate a function of one number a sample: check its tensors, then apply it to chunks of rows.
 
-    Raises:
-        InputError: as `check_logits`, or there is no class.
+    The tensors are told apart by the names of the parameters: ``label`` or ``labels``, ``members``, numbers (``k``,
+    ``p``, ``temperature``), and, by any other name, logits, all of the same samples and classes.
     """
-    check_logits("outputs", outputs)
-    classes: int = outputs.shape[1] - abstains
-    if classes < 1:
-        besides = " besides the reservation" if abstains else ""
-        raise InputError(f"outputs of shape {list(outputs.shape)}: give logits of at least one class{besides}")
-    return classes
+    in_chunks, signature = chunked(function), inspect.signature(function)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        arguments = signature.bind(*args, **kwargs).arguments
+        first: Tensor | None = None
+        for name, value in arguments.items():
+            if name not in ("label", "labels", "k", "p", "temperature"):
+                check_logits(value, name, members=name == "members", like=first)
+                first = value if first is None else first
+        for name in arguments.keys() & {"label", "labels"}:
+            check_inputs(first, arguments[name])
+        return in_chunks(*args, **kwargs)
+
+    return checked
 
 
 def _in_memory(value: Any) -> bool:
     """Whether it is a dense tensor that holds values."""
-    if not isinstance(value, Tensor) or value.is_nested or value.is_meta:
-        return False
-    return bool(value.layout == torch.strided)
+    return (
+        isinstance(value, Tensor) and not value.is_nested and not value.is_meta and bool(value.layout == torch.strided)
+    )
 
 
-def _described(value: Any) -> str:
+def _description(value: Any) -> str:
     if not isinstance(value, Tensor):
-        return f"are of type {type(value).__name__}"
+        return f"of type {type(value).__name__}"
     if value.is_nested:
-        return "are a nested tensor"
-    held = " without values (meta)" if value.is_meta else ""
-    layout = "" if value.layout == torch.strided else f" in the layout {value.layout}"
-    return f"are of {value.dtype} with shape {list(value.shape)}{layout}{held}"
-
-
-def _check_range(labels: Tensor, least: int, classes: int, allowed: str) -> None:
-    astray = (labels < least) | (labels >= classes)
-    if astray.any():
-        first = int(astray.nonzero()[0])
-        raise InputError(f"sample {first}: label {int(labels[first])} is out of range: {allowed}")
+        return "a nested tensor"
+    kind = "without values (meta)" if value.is_meta else str(value.layout)
+    dense = "" if _in_memory(value) else f", {kind}"
+    return f"{value.dtype} of shape {list(value.shape)}{dense}"
 
 
 @chunked
-def _within(logits: Float[Tensor, "*members n outputs"]) -> Bool[Tensor, " n"]:
-    """Whether all logits of a sample are in reach; those that are NaN are not."""
+def _usable(logits: Float[Tensor, "*members n classes"]) -> Bool[Tensor, " n"]:
+    """Whether all logits of a sample are finite and at most `LARGEST_LOGIT`; NaN is not."""
     largest = logits.abs().amax(dim=-1).double()
     usable: Tensor = (largest if largest.dim() == 1 else largest.amax(dim=0)) <= LARGEST_LOGIT
     return usable

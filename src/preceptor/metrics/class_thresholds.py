@@ -1,4 +1,4 @@
-"""A threshold with a guarantee for each class that a classifier may answer."""
+"""Selection with guaranteed risk for each predicted class: a threshold and a guarantee of its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.metrics.checks import WHOLE
+from preceptor.metrics.checks import INTEGERS
 from preceptor.metrics.risk_control import NoGuarantee, RiskGuarantee, check_calibration, select_threshold
 
 
@@ -107,15 +107,14 @@ def select_class_thresholds(
 
 
 def _check_prediction(confidence: Tensor, prediction: Tensor, known: int, of: str) -> None:
-    if prediction.shape != confidence.shape or prediction.dim() != 1 or prediction.dtype not in WHOLE:
+    if prediction.shape != confidence.shape or prediction.dim() != 1 or prediction.dtype not in INTEGERS:
         raise InputError(
-            f"{list(prediction.shape)} predictions beside {list(confidence.shape)} confidences, as {prediction.dtype}: "
-            "give one whole number for each"
+            f"{list(prediction.shape)} predictions of {prediction.dtype} beside {list(confidence.shape)} confidences; "
+            "expected one whole number for each"
         )
-    astray = (prediction.long() < 0) | (prediction.long() >= known)
-    if astray.any():
-        first = int(astray.nonzero()[0])
+    wrong = (prediction.long() < 0) | (prediction.long() >= known)
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
         raise InputError(
-            f"sample {first}: predicted class {int(prediction[first])}: a predicted class is not among 0 to "
-            f"{known - 1}, with {known} {of}: give one of them for each class"
+            f"sample {first}: predicted class is {int(prediction[first])}; expected 0 to {known - 1}, with {known} {of}"
         )

@@ -1,4 +1,4 @@
-"""Conformal prediction sets: instead of one answer or none, all classes that cannot be ruled out.
+"""Conformal prediction sets: all classes that cannot be ruled out, in place of one answer or none.
 
 Split conformal prediction: every class of every sample gets a nonconformity, higher when it fits less; the threshold
 is a quantile of that of the true classes of a calibration set; a new sample's set holds the classes up to it. If
@@ -31,24 +31,12 @@ from torch import Tensor
 
 from preceptor.context import UNLABELED, is_class, predicted_class
 from preceptor.errors import InputError, unknown_name
-from preceptor.metrics.checks import (
-    check_finite,
-    check_known,
-    check_seed,
-    check_share,
-    checked_labels,
-    class_count,
-    finite_number,
-    whole_number,
-)
+from preceptor.metrics.checks import check_finite, check_inputs, check_number, check_seed
 
 Method = Literal["lac", "aps", "raps"]
 
-MOST_PENALTY = 1e6
-"""Of a rank, where all else in a nonconformity is at most 1. Up to it thresholds stay finite."""
-
-MOST_FREE_RANKS = 1_000_000
-"""As many as there are classes already leave none to penalise."""
+MOST = 1_000_000
+"""The largest penalty of a rank, where all else in a nonconformity is at most 1, and the most free ranks."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +134,10 @@ def calibrate_sets(
         penalty: as `SetRule`, at most 1e6. Default 0.01 (the authors' example for ImageNet).
         free_ranks: as `SetRule`, at most 1,000,000. Default 5 (as above).
         seed: of the shares that are drawn where the rule is randomized.
-        allow_empty: as `prediction_sets` will be told. Default True, which keeps the guarantee in either case; but then
-            sets that are never empty miss far fewer than alpha, and are larger for it. With False the likeliest class,
-            let in always, has nonconformity 0 here, and they miss alpha (ours; any nonconformity keeps the guarantee).
+        allow_empty: the argument that `prediction_sets` will get. Default True. The guarantee holds either way, but
+            with True, sets that are never empty miss far fewer than alpha and are larger for it. With False the
+            likeliest class, always let in, has nonconformity 0, and they miss alpha (ours; any nonconformity keeps the
+            guarantee).
 
     Raises:
         InputError: an unknown method; alpha, a penalty, a number of ranks or a seed out of range; no sample; labels
@@ -156,11 +145,11 @@ def calibrate_sets(
     """
     if method not in get_args(Method):
         raise unknown_name("method of prediction sets", method, get_args(Method))
-    check_share("alpha", alpha, 0.1, "share")
+    check_number("alpha", alpha, above=0, below=1, example=0.1)
     if method == "raps":
-        _check_raps(penalty, free_ranks)
-    classes = class_count(class_logits)
-    labels = _checked(labels, len(class_logits), classes, "logits")
+        check_number("penalty", penalty, at_least=0, at_most=MOST, example=0.01)
+        check_number("free_ranks", free_ranks, at_least=0, at_most=MOST, whole=True, example=5)
+    labels = check_inputs(class_logits, labels, known="all")
     check_finite(class_logits)
     numbers = (float(penalty), int(free_ranks)) if method == "raps" else (0.0, 0)
     rule = SetRule(method, alpha, None, len(labels), randomized and method != "lac", *numbers)
@@ -209,10 +198,10 @@ def set_metrics(sets: Bool[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> S
         InputError: sets that are no table of booleans, labels that do not fit or are no class, or no labeled sample.
     """
     if not isinstance(sets, Tensor) or sets.dtype != torch.bool or sets.dim() != 2:
-        raise InputError("sets: give a tensor of booleans, [samples, classes], as prediction_sets does")
-    labels = checked_labels(labels, len(sets), "sets")
+        raise InputError("sets: expected a tensor of booleans, [samples, classes], as prediction_sets returns")
+    labels = check_inputs(sets.byte(), labels, name="sets", known="some")
     labeled = labels != UNLABELED
-    sets, labels = sets[labeled], _checked(labels[labeled], int(labeled.sum()), sets.shape[1], "sets")
+    sets, labels = sets[labeled], labels[labeled]
     classes, size = sets.shape[1], sets.sum(dim=1)
     covered = sets.gather(1, labels[:, None]).squeeze(1)
     return SetMetrics(
@@ -239,27 +228,12 @@ def _shares(rule: SetRule, share: Tensor | None, n: int, device: torch.device) -
     if not rule.randomized:
         return torch.ones(1, 1, dtype=torch.float64, device=device)
     if share is None or share.shape != (n,) or not bool(((share >= 0) & (share <= 1)).all()):
-        raise InputError(f"randomized {rule.method}: give one share from 0 to 1 for each of {n} samples")
+        raise InputError(
+            f"randomized {rule.method} needs one share from 0 to 1 for each of {n} samples; draw_shares makes them"
+        )
     return share.to(device, torch.float64)[:, None]
 
 
 def _share_by(place: Tensor, covered: Tensor, places: int) -> list[float | None]:
     present, inside = (chosen.bincount(minlength=places) for chosen in (place, place[covered]))
-    return [found / count if count else None for found, count in zip(inside.tolist(), present.tolist(), strict=True)]
-
-
-def _check_raps(penalty: float, free_ranks: int) -> None:
-    fit = finite_number(penalty) and 0 <= penalty <= MOST_PENALTY
-    if not (fit and whole_number(free_ranks) and 0 <= free_ranks <= MOST_FREE_RANKS):
-        raise InputError(
-            f"raps: penalty {penalty} and free_ranks {free_ranks}: give a penalty from 0 to {MOST_PENALTY:,.0f} and a "
-            f"whole number of free ranks from 0 to {MOST_FREE_RANKS:,}"
-        )
-
-
-def _checked(labels: Tensor, rows: int, classes: int, of: str) -> Tensor:
-    labels = checked_labels(labels, rows, of)
-    if rows == 0:
-        raise InputError(f"no labeled sample among the {of}: give at least one")
-    check_known(labels, classes)
-    return labels
+    return [share / count if count else None for share, count in zip(inside.tolist(), present.tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""Between a calibration set and a student's card: what is guaranteed, and what a card's decision does to new answers."""
+"""Decisions for a student's card: made on a calibration set, and applied to new predictions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,22 +8,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.metrics.checks import check_finite, check_known, check_share, checked_labels
+from preceptor.metrics.checks import check_finite, check_inputs, check_number
 from preceptor.metrics.class_thresholds import ClassGuarantees, at_thresholds, select_class_thresholds
 from preceptor.metrics.conformal import Method, SetRule, calibrate_sets, prediction_sets
 from preceptor.metrics.risk_control import NoGuarantee, RiskGuarantee, select_threshold
-from preceptor.metrics.score_registry import SCORES, Answers, confidence, find_score
+from preceptor.metrics.score_registry import SCORES, Predictions, confidence, find_score
 from preceptor.models import CalibrationSet, Decision, SetDecision
 
 
 @dataclass(frozen=True)
 class RiskTarget:
-    """What is to be guaranteed of a student that may decline.
+    """What is to be guaranteed of a student that may abstain.
 
     Attributes:
         max_risk: share of errors among its answers that is not to be exceeded, above 0 and at most 1.
         confidence: probability, over calibration sets, that this holds. Default 0.95.
-        score: by which it declines. Default "softmax_response".
+        score: by which it abstains. Default "softmax_response".
         options: of the score.
         by_class: whether each predicted class has a threshold, and a guarantee, of its own. Default False.
         joint: whether the guarantees of all classes hold at once, or each by itself. Default True: at once.
@@ -39,52 +39,53 @@ class RiskTarget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a target.
+    """The result of a target.
 
     Attributes:
         decision: for the card; None where nothing can be guaranteed, of no class.
-        found: the guarantee, or what could have been guaranteed instead.
+        guarantee: the guarantee, or what could be guaranteed instead.
     """
 
     decision: Decision | None
-    found: RiskGuarantee | NoGuarantee | ClassGuarantees
+    guarantee: RiskGuarantee | NoGuarantee | ClassGuarantees
 
 
-def decide(answers: Answers, labels: Int[Tensor, " n"], target: RiskTarget, calibrated_on: CalibrationSet) -> Outcome:
+def decide(
+    predictions: Predictions, labels: Int[Tensor, " n"], target: RiskTarget, calibrated_on: CalibrationSet
+) -> Outcome:
     """The widest threshold that can be guaranteed, by :func:`select_threshold` or :func:`select_class_thresholds`.
 
     Args:
-        answers: of the student alone, about the calibration set.
+        predictions: of the student alone, on the calibration set.
         labels: of the calibration set, all known.
         target: what is to be guaranteed.
         calibrated_on: what the calibration set is; for the card.
 
     Raises:
-        InputError: a score that is not known or that the student cannot tell by itself, an option that it does not
+        InputError: an unknown score or one that the student cannot compute by itself, an option that it does not
             take or that is missing, a confidence, risk or label out of range, labels that do not fit, a logit that is
             not finite or beyond 1e30, or no sample.
     """
     check_servable(target.score)
-    check_share("confidence", target.confidence, 0.95, "probability")
-    labels = checked_labels(labels, len(answers.outputs))
-    check_known(labels, answers.classes)
-    check_finite(answers.outputs)
-    score = confidence(target.score, answers, **target.options)
-    prediction = answers.prediction
+    check_number("confidence", target.confidence, above=0, below=1, example=0.95)
+    labels = check_inputs(predictions.class_logits, labels, known="all")
+    check_finite(predictions.outputs)
+    score = confidence(target.score, predictions, **target.options)
+    prediction = predictions.prediction
     delta = float(1 - Decimal(repr(float(target.confidence))))  # of 0.95 exactly 0.05
     wrong = prediction != labels
-    found: RiskGuarantee | NoGuarantee | ClassGuarantees
+    guarantee: RiskGuarantee | NoGuarantee | ClassGuarantees
     if target.by_class:
-        found = select_class_thresholds(
-            score, wrong, prediction, answers.classes, target.max_risk, delta, joint=target.joint
+        guarantee = select_class_thresholds(
+            score, wrong, prediction, predictions.classes, target.max_risk, delta, joint=target.joint
         )
     else:
-        found = select_threshold(score, wrong, target.max_risk, delta)
-    return Outcome(_decision(target, found, calibrated_on), found)
+        guarantee = select_threshold(score, wrong, target.max_risk, delta)
+    return Outcome(_decision(target, guarantee, calibrated_on), guarantee)
 
 
 def decide_sets(
-    answers: Answers,
+    predictions: Predictions,
     labels: Int[Tensor, " n"],
     calibrated_on: CalibrationSet,
     method: Method = "lac",
@@ -97,7 +98,7 @@ def decide_sets(
     gets the same.
 
     Args:
-        answers: of the student, about the calibration set.
+        predictions: of the student, on the calibration set.
         labels: of the calibration set, all known.
         calibrated_on: what the calibration set is; for the card.
         method, alpha, penalty, free_ranks: as for :func:`calibrate_sets`.
@@ -106,7 +107,7 @@ def decide_sets(
         InputError: as :func:`calibrate_sets`.
     """
     rule = calibrate_sets(
-        answers.class_logits, labels, alpha, method, penalty=penalty, free_ranks=free_ranks, allow_empty=False
+        predictions.class_logits, labels, alpha, method, penalty=penalty, free_ranks=free_ranks, allow_empty=False
     )
     return SetDecision(
         method=rule.method,
@@ -118,17 +119,17 @@ def decide_sets(
     )
 
 
-def which_answered(decision: Decision, answers: Answers) -> Bool[Tensor, " n"]:
+def which_answered(decision: Decision, predictions: Predictions) -> Bool[Tensor, " n"]:
     """Which samples a decision answers.
 
     Raises:
         InputError: its score is not known, or needs what is not, such as the teacher's logits.
     """
-    return at_decision(decision, confidence(decision.score, answers, **decision.options), answers.prediction)
+    return at_decision(decision, confidence(decision.score, predictions, **decision.options), predictions.prediction)
 
 
 def at_decision(decision: Decision, score: Float[Tensor, " n"], prediction: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
-    """Which samples a decision answers, given its score and the classes predicted."""
+    """Which samples a decision answers, from its score of them and the predicted classes."""
     if decision.class_thresholds is not None:
         return at_thresholds(score, prediction, decision.class_thresholds)
     assert decision.threshold is not None, "a decision has one threshold or one for each class"
@@ -143,39 +144,34 @@ def which_classes(sets: SetDecision, class_logits: Float[Tensor, "n classes"]) -
 
 
 def check_servable(name: str) -> None:
-    """Refuse a score that a student cannot tell without others.
+    """Refuse a score that a student cannot compute by itself.
 
     Raises:
-        InputError: there is no such score, or it looks at the teacher or at an ensemble.
+        InputError: there is no such score, or it needs the teacher or an ensemble.
     """
     needs = find_score(name).needs
     if needs in ("teacher", "members"):
         alone = ", ".join(score.name for score in SCORES.values() if score.needs not in ("teacher", "members"))
-        raise InputError(f"score {name}: looks at the {needs}, which no student brings along: choose one of {alone}")
+        raise InputError(f"score {name} needs the {needs}, not the student alone; choose one of {alone}")
 
 
 def _decision(
-    target: RiskTarget, found: RiskGuarantee | NoGuarantee | ClassGuarantees, calibrated_on: CalibrationSet
+    target: RiskTarget, guarantee: RiskGuarantee | NoGuarantee | ClassGuarantees, calibrated_on: CalibrationSet
 ) -> Decision | None:
-    if isinstance(found, NoGuarantee):
+    by_class = isinstance(guarantee, ClassGuarantees)
+    each = guarantee.classes if isinstance(guarantee, ClassGuarantees) else [guarantee]
+    held = [one for one in each if isinstance(one, RiskGuarantee)]
+    if not held:
         return None
-    guarantees = (
-        [found]
-        if isinstance(found, RiskGuarantee)
-        else [one for one in found.classes if isinstance(one, RiskGuarantee)]
-    )
-    if not guarantees:
-        return None
-    by_class = isinstance(found, ClassGuarantees)
     return Decision(
         score=target.score,
         options=dict(target.options),
-        threshold=None if by_class else guarantees[0].threshold,
-        class_thresholds=tuple(found.thresholds) if isinstance(found, ClassGuarantees) else None,
+        threshold=None if by_class else held[0].threshold,
+        class_thresholds=tuple(guarantee.thresholds) if isinstance(guarantee, ClassGuarantees) else None,
         max_risk=target.max_risk,
         confidence=target.confidence,
         joint=target.joint if by_class else None,
-        coverage=found.coverage,
-        risk=sum(one.errors for one in guarantees) / sum(one.covered for one in guarantees),
+        coverage=guarantee.coverage,
+        risk=sum(one.errors for one in held) / sum(one.covered for one in held),
         calibrated_on=calibrated_on,
     )

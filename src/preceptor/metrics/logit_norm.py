@@ -1,4 +1,4 @@
-"""Which p-norm to divide the logits by, chosen on validation data."""
+"""The choice, on validation data, of the p-norm that divides the logits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def choose_p_norm(
     Cattelan and Silva, "How to Fix a Broken Confidence Estimator", 2024, arXiv:2305.15508.
     """
     if not norms:
-        raise InputError("no p to try: give at least one, for example 4")
+        raise InputError("norms is empty; expected at least one p, for example 4")
     fallback = aurc(softmax_response(class_logits), wrong)
     areas = {p: aurc(max_logit_p_norm(class_logits, p), wrong) for p in sorted(norms)}
     best = min(areas, key=lambda p: areas[p])

@@ -1,5 +1,7 @@
 """A network's logits over many images."""
 
+from collections.abc import Callable, Iterator
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ def network_logits(
     images: UInt8[Tensor, "n channels height width"],
     *,
     batch_size: int = 512,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "n outputs"]:
     """Logits in float32 on the CPU; the network is put in eval mode for it and left as it was.
 
@@ -23,12 +26,22 @@ def network_logits(
         network: on the device of the images.
         normalize: the network's normalization.
         images: 0 to 255.
-        batch_size: images at a time.
+        batch_size: images at a time. Default 512.
+        progress: called after every batch with the number of images done, and of all.
     """
+
+    def outputs() -> Iterator[Tensor]:
+        done = 0
+        for part in images.split(batch_size):
+            logits = network(to_memory_format(normalize(part))).float().cpu()
+            done += len(part)
+            if progress is not None:
+                progress(done, len(images))
+            yield logits
+
     training = network.training
     network.eval()
     try:
-        parts = (network(to_memory_format(normalize(part))).float().cpu() for part in images.split(batch_size))
-        return concat_rows(parts, len(images))
+        return concat_rows(outputs(), len(images))
     finally:
         network.train(training)

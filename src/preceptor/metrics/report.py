@@ -1,4 +1,4 @@
-"""All that is measured of a classifier on one set, as plain values: ``dataclasses.asdict`` makes it JSON."""
+"""The results of an evaluation as plain values: ``dataclasses.asdict`` makes them JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from preceptor.metrics.temperature import TemperatureFit
 class CalibrationReport:
     """Whether probabilities are what they claim to be; lower is better in all.
 
-    A calibration error adds up the noise of its bins, and a draw of the samples adds some: the interval of a small one
-    lies too high, and may lie above the value.
+    The draws behind the intervals of calibration errors are corrected for the noise that a draw adds.
 
     Attributes:
         nll: mean negative log-likelihood of the label, in nats.
@@ -34,7 +33,7 @@ class CalibrationReport:
 
 @dataclass(frozen=True)
 class ScaledReport:
-    """What temperature scaling, fitted on held-out samples, makes of it.
+    """Calibration after temperature scaling, fitted on held-out samples.
 
     Attributes:
         fit: the temperature.
@@ -54,7 +53,7 @@ class Curve:
     Attributes:
         coverage: up to one point for each percent.
         risk: error among the samples kept there.
-        low: lower end of the pointwise bootstrap interval.
+        low: lower end of the pointwise interval.
         high: its upper end.
     """
 
@@ -66,16 +65,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class SelectiveReport:
-    """What the classifier does when it may decline the samples it is least sure of, by one score.
+    """What the classifier does when it may abstain on the samples it is least sure of, by one score.
 
     Attributes:
         score: its name.
-        options: what the score was given.
+        options: of the score.
         error_at_coverage: by coverage in percent, as text ("100" to "70").
         coverage_at_risk: by risk in percent, as text ("1", "2", "5"); of thresholds chosen on these very samples.
         aurc: area under the risk-coverage curve.
         excess_aurc: above that of a perfect ranking, finite form.
-        excess_aurc_asymptotic: as the literature gives it.
+        excess_aurc_asymptotic: in the form of the literature.
         augrc: area under the generalized risk-coverage curve.
         auroc: of failure prediction.
         curve: to draw.
@@ -95,7 +94,7 @@ class SelectiveReport:
 
 @dataclass(frozen=True)
 class AgreementReport:
-    """How like its teacher the student answers.
+    """The student beside its teacher, on the same samples.
 
     Attributes:
         same_answer: share of samples with the same prediction.
@@ -103,6 +102,7 @@ class AgreementReport:
         rank_correlation: mean Spearman correlation of the class logits; None with fewer than 3 classes.
         copied_error: of the teacher's errors, the share the student repeats.
         teacher_accuracy: on the same samples.
+        accuracy_difference: the student's accuracy minus the teacher's, paired.
     """
 
     same_answer: Estimate
@@ -110,6 +110,7 @@ class AgreementReport:
     rank_correlation: Estimate
     copied_error: Estimate
     teacher_accuracy: Estimate
+    accuracy_difference: Estimate
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ class PartReport:
     aurc: float | None
     coverage: dict[str, float | None]
     error: dict[str, float | None]
-    same_answer: float | None
-    divergence: float | None
+    same_answer: float | None = None
+    divergence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -162,14 +163,15 @@ class Confusion:
 
 @dataclass(frozen=True)
 class FullReport:
-    """All that is measured of a classifier on one set.
+    """All metrics of a classifier on one set.
 
     Attributes:
         n: number of labeled samples, which all else is computed on.
         unlabeled: samples left out.
         classes: number of real classes.
+        largest_class: share of the most frequent class: the accuracy of always predicting it.
         confidence: of the intervals.
-        resamples: behind each interval.
+        resamples: behind each bootstrap interval; those of shares are exact.
         accuracy: share whose largest logit is the label's.
         top5_accuracy: share whose label is among the five largest logits; None with five classes or fewer.
         mean_confidence: mean softmax response.
@@ -179,15 +181,16 @@ class FullReport:
         selective: one for each score.
         agreement: with the teacher; None without one.
         per_class: by label.
-        groups: as they were given.
+        groups: in the order of the argument.
         confusions: the most frequent errors.
-        confidently_wrong: positions of the surest errors, the surest first.
-        least_sure: positions of the samples that would be declined first, right or wrong.
+        confidently_wrong: indices of the surest errors, the surest first.
+        least_sure: indices of the samples to abstain on first, right or wrong.
     """
 
     n: int
     unlabeled: int
     classes: int
+    largest_class: float
     confidence: float
     resamples: int
     accuracy: Estimate

@@ -1,4 +1,4 @@
-"""A threshold with a guarantee: the risk on what a classifier answers stays below a limit, with stated probability."""
+"""Selection with guaranteed risk: the error among answers stays below a limit, with stated probability."""
 
 import math
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.metrics.checks import check_share, finite_number
-from preceptor.metrics.ranking import check_counts, check_ranking
+from preceptor.metrics.checks import check_confidence, check_number
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class RiskGuarantee:
         coverage: share of the calibration set that it answers.
         covered: number of calibration samples that it answers.
         errors: among these.
-        bound: upper limit of the risk that was found; below `max_risk`.
+        bound: upper limit of the risk; below `max_risk`.
         max_risk: what is guaranteed of the risk on new data.
         delta: probability, over calibration sets, that the guarantee is broken.
         samples: size of the calibration set.
@@ -39,14 +38,14 @@ class RiskGuarantee:
 
 @dataclass(frozen=True)
 class NoGuarantee:
-    """No threshold was found for which the limit can be guaranteed.
+    """The limit cannot be guaranteed at any threshold that was tried.
 
     Attributes:
-        lowest_bound: the lowest upper limit of the risk among the thresholds that were tried: what this set could
-            have guaranteed instead.
+        lowest_bound: the lowest upper limit of the risk among the thresholds that were tried: any larger risk can be
+            guaranteed on this set.
         coverage: share of the calibration set answered there.
-        max_risk: what was asked.
-        delta: probability that a guarantee may be broken, as asked.
+        max_risk: the limit.
+        delta: probability that a guarantee may be broken.
         samples: size of the calibration set.
     """
 
@@ -83,15 +82,16 @@ def risk_upper_bound(errors: int, n: int, delta: float) -> float:
     """
     from scipy.stats import beta
 
-    check_counts(errors, n)
-    _check_delta(delta)
+    check_number("n", n, at_least=1, whole=True, example=100)
+    check_number("errors", errors, at_least=0, at_most=n, whole=True, example=0)
+    _check_levels(delta)
     return 1.0 if errors == n else float(beta.isf(delta, errors + 1, n - errors))
 
 
 def select_threshold(
     confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], max_risk: float, delta: float = 0.05
 ) -> RiskGuarantee | NoGuarantee:
-    """Selection with guaranteed risk (SGR): the widest coverage found whose risk stays below a limit, or none.
+    """Selection with guaranteed risk (SGR): the widest coverage tried whose risk stays below a limit, or none.
 
     Bisection over the samples' confidences in ``K = ceil(log2 n)`` steps, at least one, each judged by
     `risk_upper_bound` at ``delta / K``; returned is the widest coverage among the steps that passed. Tied samples are
@@ -138,7 +138,7 @@ def select_threshold(
 
 
 def samples_needed(max_risk: float, delta: float = 0.05) -> int:
-    """The fewest calibration samples on which `select_threshold` finds anything at all: when none of them is wrong.
+    """The fewest calibration samples on which `select_threshold` can guarantee the limit: when none of them is wrong.
 
     It first tries the surer half, rounded up; without errors that passes from ``c > ln(delta / K) / ln(1 - max_risk)``
     samples on, where K is the number of steps.
@@ -150,8 +150,7 @@ def samples_needed(max_risk: float, delta: float = 0.05) -> int:
     Raises:
         InputError: max_risk or delta is out of range.
     """
-    _check_delta(delta)
-    _check_max_risk(max_risk)
+    _check_levels(delta, max_risk)
     if max_risk == 1:
         return 1
 
@@ -163,15 +162,17 @@ def samples_needed(max_risk: float, delta: float = 0.05) -> int:
 
 
 def check_calibration(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> None:
-    """Refuse what nothing can be guaranteed on.
+    """Refuse samples and numbers that nothing can be guaranteed on.
 
     Raises:
         InputError: as `select_threshold`.
     """
-    check_ranking(confidence, wrong)
-    _check_finite(confidence)
-    _check_delta(delta)
-    _check_max_risk(max_risk)
+    check_confidence(confidence, wrong)
+    infinite = confidence.isinf()
+    if infinite.any():
+        first = int(infinite.nonzero()[0])
+        raise InputError(f"sample {first}: its confidence is infinite; expected a finite number, as a threshold is one")
+    _check_levels(delta, max_risk)
 
 
 def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[_Candidate]:
@@ -196,17 +197,6 @@ def _candidate(ordered: Tensor, errors_up_to: Tensor, rank: int, delta: float) -
     return _Candidate(float(threshold), covered, errors, risk_upper_bound(errors, covered, delta))
 
 
-def _check_delta(delta: float) -> None:
-    check_share("delta", delta, 0.05, "probability")
-
-
-def _check_max_risk(max_risk: float) -> None:
-    if not (finite_number(max_risk) and 0 < max_risk <= 1):
-        raise InputError(f"max_risk {max_risk}: give a share above 0 and at most 1, for example 0.02")
-
-
-def _check_finite(confidence: Tensor) -> None:
-    infinite = confidence.isinf()
-    if infinite.any():
-        position = int(infinite.nonzero()[0])
-        raise InputError(f"sample {position}: its confidence is infinite, and a threshold must be a finite number")
+def _check_levels(delta: float, max_risk: float = 1) -> None:
+    check_number("delta", delta, above=0, below=1, example=0.05)
+    check_number("max_risk", max_risk, above=0, at_most=1, example=0.02)

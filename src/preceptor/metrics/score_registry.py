@@ -1,4 +1,4 @@
-"""Every confidence score by its name, and what it wants to know."""
+"""A classifier's predictions, and every confidence score of them by its name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from preceptor.errors import InputError, unknown_name
 from preceptor.metrics import scores
-from preceptor.metrics.checks import check_logits, class_count, finite_number
+from preceptor.metrics.checks import check_logits, check_number
 
 Needs = Literal["classes", "reservation", "teacher", "members"]
 """What a score looks at: the logits of the classes alone, the extra output of a head that may abstain, the teacher's
@@ -18,13 +18,13 @@ logits, or the logits of an ensemble's members."""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a classifier said about a batch, and what else is known there.
+class Predictions:
+    """A classifier's logits of some samples, and the teacher's or members' where these are known.
 
     Args:
-        outputs: its logits: of the classes, and last the reservation of one that may abstain.
-        abstains: whether there is a reservation.
-        teacher: the teacher's logits, where it was asked.
+        outputs: logits of the classes, and last the reservation of a classifier that may abstain.
+        abstains: whether there is a reservation. Default False.
+        teacher: the teacher's logits of the same samples and classes.
         members: the logits of each member where the classifier is an ensemble; `outputs` are then the ensemble's.
 
     Raises:
@@ -38,24 +38,24 @@ class Answers:
     members: Float[Tensor, "members batch classes"] | None = None
 
     def __post_init__(self) -> None:
-        class_count(self.outputs, self.abstains)
+        check_logits(self.outputs, "outputs")
+        if self.classes < 1:
+            raise InputError(
+                f"outputs have the shape {list(self.outputs.shape)}; expected a class besides the reservation"
+            )
         if self.teacher is not None:
-            check_logits("teacher", self.teacher)
+            check_logits(self.teacher, "teacher", like=self.class_logits)
         if self.members is not None:
-            _check_members(self.members)
-        expected = list(self.class_logits.shape)
-        for name, shape in (("teacher", _shape(self.teacher)), ("members", _shape(self.members)[1:])):
-            if getattr(self, name) is not None and shape != expected:
-                raise InputError(f"{name} {shape} beside {expected}: give logits of the same samples and classes")
+            check_logits(self.members, "members", members=True, like=self.class_logits)
 
     @classmethod
-    def of_members(cls, members: Float[Tensor, "members batch classes"]) -> "Answers":
-        """An ensemble's, which answers by the mean of its members' probabilities.
+    def of_members(cls, members: Float[Tensor, "members batch classes"]) -> "Predictions":
+        """An ensemble's, by the mean of its members' probabilities.
 
         Raises:
-            InputError: as for `Answers`.
+            InputError: as for `Predictions`.
         """
-        _check_members(members)
+        check_logits(members, "members", members=True)
         return cls(members.double().log_softmax(dim=2).logsumexp(dim=0), members=members)
 
     @property
@@ -70,21 +70,21 @@ class Answers:
 
     @property
     def prediction(self) -> Int[Tensor, " batch"]:
-        """The class of the largest logit, the first of equals; to decline is never predicted."""
+        """The class of the largest logit, the first of equals; to abstain is never predicted."""
         return scores.answered_class(self.class_logits)
 
-    def knows(self, what: Needs) -> bool:
+    def has(self, what: Needs) -> bool:
         """Whether a score that needs this can be computed."""
-        known = {"classes": True, "reservation": self.abstains}
-        return known[what] if what in known else getattr(self, what) is not None
+        present = {"classes": True, "reservation": self.abstains}
+        return present[what] if what in present else getattr(self, what) is not None
 
-    def of(self, samples: Bool[Tensor, " batch"]) -> "Answers":
-        """What was said about some of the samples; itself where that is all of them."""
+    def of(self, samples: Bool[Tensor, " batch"]) -> "Predictions":
+        """Those of some of the samples; itself where that is all of them."""
         if bool(samples.all()):
             return self
         teacher = None if self.teacher is None else self.teacher[samples]
         members = None if self.members is None else self.members[:, samples]
-        return Answers(self.outputs[samples], self.abstains, teacher, members)
+        return Predictions(self.outputs[samples], self.abstains, teacher, members)
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Score:
     Attributes:
         name: as commands and files call it.
         needs: what it looks at.
-        function: from answers, and its options, to one number a sample.
-        options: what it may be given, each with its default; None where there is no default.
-        summary: the first line of what its function says of itself.
+        function: from predictions, and its options, to one number a sample.
+        options: its options, each with its default; None where there is no default.
+        summary: the first line of its function's docstring.
     """
 
     name: str
@@ -111,28 +111,20 @@ class Score:
         return self.name.replace("_", " ")
 
 
-Pure = Callable[..., Float[Tensor, " batch"]]
+def _score(
+    needs: Needs, pure: Callable[..., Float[Tensor, " batch"]], name: str | None = None, **options: float | None
+) -> Score:
+    arguments: dict[Needs, Callable[[Predictions], tuple[Tensor | None, ...]]] = {
+        "classes": lambda known: (known.class_logits,),
+        "reservation": lambda known: (known.outputs,),
+        "teacher": lambda known: (known.class_logits, known.teacher),
+        "members": lambda known: (known.members, *((known.class_logits,) if pure is scores.vote_share else ())),
+    }
 
-
-def _arguments(needs: Needs, answers: Answers) -> tuple[Tensor | None, ...]:
-    return {
-        "classes": (answers.class_logits,),
-        "reservation": (answers.outputs,),
-        "teacher": (answers.class_logits, answers.teacher),
-        "members": (answers.members,),
-    }[needs]
-
-
-def _score(needs: Needs, pure: Pure, name: str | None = None, **options: float | None) -> Score:
-    def function(answers: Answers, **given: float) -> Tensor:
-        return pure(*_arguments(needs, answers), **given)
+    def function(predictions: Predictions, **chosen: float) -> Tensor:
+        return pure(*arguments[needs](predictions), **chosen)
 
     return Score(name or pure.__name__, needs, function, (pure.__doc__ or "").splitlines()[0], options)
-
-
-def _vote_share(answers: Answers) -> Tensor:
-    assert answers.members is not None
-    return scores.vote_share(answers.members, answers.class_logits)
 
 
 SCORES: Mapping[str, Score] = {
@@ -150,45 +142,43 @@ SCORES: Mapping[str, Score] = {
         _score("members", scores.mean_softmax_response),
         _score("members", scores.negative_predictive_entropy),
         _score("members", scores.negative_mutual_information),
-        Score("vote_share", "members", _vote_share, (scores.vote_share.__doc__ or "").splitlines()[0]),
+        _score("members", scores.vote_share),
     )
 }
 """The built-in scores by name."""
 
-REMEDIES: Mapping[Needs, str] = {
+_NEEDED: Mapping[Needs, str] = {
     "reservation": "a student whose head may abstain",
     "teacher": "the teacher's logits of the same samples",
     "members": "the logits of an ensemble's members",
 }
 
 
-def confidence(name: str, answers: Answers, **options: float) -> Float[Tensor, " batch"]:
+def confidence(name: str, predictions: Predictions, **options: float) -> Float[Tensor, " batch"]:
     """One number a sample, higher when surer, in float64.
 
     Args:
         name: a key of `SCORES`.
-        answers: what the classifier said.
-        options: of the score, for example ``temperature=2.0`` for "energy"; "max_logit_p_norm" wants its ``p``.
+        predictions: of the classifier.
+        options: of the score, for example ``temperature=2.0`` for "energy"; "max_logit_p_norm" needs its ``p``.
 
     Raises:
-        InputError: an unknown name or option, an option that is missing or out of range, or something that the score
-            needs and that is not known.
+        InputError: an unknown name or option, an option that is missing or out of range, or logits that the score
+            needs and that are not known.
     """
     score = find_score(name)
-    if not answers.knows(score.needs):
-        raise InputError(f"score {name}: needs {REMEDIES[score.needs]}")
+    if not predictions.has(score.needs):
+        raise InputError(f"score {name}: needs {_NEEDED[score.needs]}")
     for option in options:
         if option not in score.options:
             raise unknown_name(f"option of score {name}", option, score.options)
     chosen = {**score.options, **options}
-    missing = [option for option, value in chosen.items() if value is None]
-    if missing:
-        raise InputError(f"score {name}: give its {missing[0]}, chosen on validation data")
     for option, value in chosen.items():
-        if not finite_number(value):
-            raise InputError(f"score {name}: {option} = {value!r}: give a finite number, for example 4")
+        if value is None:
+            raise InputError(f"score {name}: {option} is missing; choose it on validation data, for example {option}=4")
+        check_number(f"score {name}: {option}", value, at_least=0, example=4)
     with torch.no_grad():
-        return score.function(answers, **chosen)
+        return score.function(predictions, **chosen)
 
 
 def find_score(name: str) -> Score:
@@ -202,18 +192,8 @@ def find_score(name: str) -> Score:
     return SCORES[name]
 
 
-def known_scores(answers: Answers) -> list[str]:
-    """The names of all scores that can be computed from these answers without further options."""
+def known_scores(predictions: Predictions) -> list[str]:
+    """The names of all scores that can be computed from these predictions without further options."""
     return [
-        score.name for score in SCORES.values() if answers.knows(score.needs) and None not in score.options.values()
+        score.name for score in SCORES.values() if predictions.has(score.needs) and None not in score.options.values()
     ]
-
-
-def _check_members(members: Tensor) -> None:
-    check_logits("members", members, dims=3)
-    if len(members) == 0:
-        raise InputError(f"members of shape {list(members.shape)}: give the logits of at least one member")
-
-
-def _shape(logits: Tensor | None) -> list[int]:
-    return [] if logits is None else list(logits.shape)

@@ -1,38 +1,36 @@
-"""Confidence scores: how sure a classifier is of its answer, one number a sample, higher when surer, in float64.
+"""Confidence scores: one number a sample, higher when surer, in float64.
 
-Every score is a pure batched function; all but the reservation look at the real classes alone, so that they serve a
+Every score is a pure batched function. All but the reservation look at the real classes alone, so that they serve a
 head that may abstain as well. In float32 every probability above 1 - 6e-8 would be 1 and the surest samples would tie.
-Some thousand samples are in float64 at a time: a million of a thousand classes take no more room than that.
-:mod:`preceptor.metrics.score_registry` knows them by name.
+Rows are converted to float64 in chunks, whatever the number of samples. Each raises InputError for logits that are no
+dense table of real numbers or of other shapes than each other. :mod:`preceptor.metrics.score_registry` names them.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from preceptor.chunking import chunked
 from preceptor.context import at_class, predicted_class
-from preceptor.errors import InputError
 from preceptor.losses.kl import kl_divergence
-from preceptor.metrics.checks import finite_number
+from preceptor.metrics.checks import check_number, per_sample
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1e-6, 1e6
 """Of an energy: with far lower or higher ones it would not be finite."""
 
-answered_class = chunked(predicted_class)
+answered_class = per_sample(predicted_class)
 """The class of the largest logit, the first of equals, of any number of samples."""
 
 
-@chunked
+@per_sample
 def softmax_response(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-    """The largest softmax probability over the real classes, in (0, 1]; an abstaining head's extra output is not there.
+    """The largest softmax probability over the real classes, in (0, 1]; without an abstaining head's extra output.
 
     Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017, arXiv:1705.08500.
     """
     return class_logits.double().softmax(dim=1).amax(dim=1)
 
 
-@chunked
+@per_sample
 def max_logit(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """The largest logit, as it is.
 
@@ -41,11 +39,11 @@ def max_logit(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " b
     return class_logits.double().amax(dim=1)
 
 
-@chunked
+@per_sample
 def max_logit_p_norm(class_logits: Float[Tensor, "batch classes"], p: float) -> Float[Tensor, " batch"]:
     """MaxLogit-pNorm: ``max_k (z_k - mean z) / |z - mean z|_p``; 0 for a row of equal logits.
 
-    With p = 0 the centerd logits are not normalized (the convention of the authors' code). Choose p on validation
+    With p = 0 the centered logits are not normalized (the convention of the authors' code). Choose p on validation
     data, by :func:`preceptor.metrics.logit_norm.choose_p_norm`.
 
     Raises:
@@ -53,18 +51,18 @@ def max_logit_p_norm(class_logits: Float[Tensor, "batch classes"], p: float) -> 
 
     Cattelan and Silva, "How to Fix a Broken Confidence Estimator", 2024, arXiv:2305.15508.
     """
-    if not (finite_number(p) or p == float("inf")) or p < 0:
-        raise InputError(f"max_logit_p_norm: p = {p}: give a number from 0 on, for example 4")
+    if p != float("inf"):
+        check_number("max_logit_p_norm: p", p, at_least=0, example=4)
     logits = class_logits.double()
-    centerd = logits - logits.mean(dim=1, keepdim=True)
-    largest = centerd.amax(dim=1)
+    centered = logits - logits.mean(dim=1, keepdim=True)
+    largest = centered.amax(dim=1)
     if p == 0:
         return largest
-    length = torch.linalg.vector_norm(centerd, ord=p, dim=1)
+    length = torch.linalg.vector_norm(centered, ord=p, dim=1)
     return largest / torch.where(length > 0, length, 1)
 
 
-@chunked
+@per_sample
 def margin(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """The largest softmax probability minus the second, in [0, 1]; 1 where there is one class only.
 
@@ -77,13 +75,13 @@ def margin(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batc
     return best - second
 
 
-@chunked
+@per_sample
 def negative_entropy(class_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """``sum_i p_i ln p_i`` of the softmax, in nats, in [-ln C, 0]."""
     return -entropy(class_logits.double().log_softmax(dim=1))
 
 
-@chunked
+@per_sample
 def energy(class_logits: Float[Tensor, "batch classes"], temperature: float = 1.0) -> Float[Tensor, " batch"]:
     """The negative free energy, ``T ln sum_i exp(z_i / T)``.
 
@@ -96,15 +94,13 @@ def energy(class_logits: Float[Tensor, "batch classes"], temperature: float = 1.
 
     Liu et al., "Energy-based Out-of-distribution Detection", 2020, arXiv:2010.03759.
     """
-    if not (finite_number(temperature) and LOWEST_TEMPERATURE <= temperature <= HIGHEST_TEMPERATURE):
-        raise InputError(
-            f"energy: temperature {temperature}: give a number above 0, from {LOWEST_TEMPERATURE:g} to "
-            f"{HIGHEST_TEMPERATURE:g}, for example 1"
-        )
+    check_number(
+        "energy: temperature", temperature, at_least=LOWEST_TEMPERATURE, at_most=HIGHEST_TEMPERATURE, example=1
+    )
     return temperature * (class_logits.double() / temperature).logsumexp(dim=1)
 
 
-@chunked
+@per_sample
 def reservation_confidence(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
     """Minus the probability of the extra output, the last of classes + 1: ``-q_{m+1}``, in [-1, 0].
 
@@ -115,7 +111,7 @@ def reservation_confidence(logits: Float[Tensor, "batch outputs"]) -> Float[Tens
     return -logits.double().softmax(dim=1)[:, -1]
 
 
-@chunked
+@per_sample
 def mean_softmax_response(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
     """The largest probability of the members' mean distribution, in (0, 1].
 
@@ -125,49 +121,49 @@ def mean_softmax_response(members: Float[Tensor, "members batch classes"]) -> Fl
     return _mean_log_probabilities(members).exp().amax(dim=1)
 
 
-@chunked
+@per_sample
 def negative_predictive_entropy(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
-    """Minus the entropy of the members' mean distribution, in nats, in [-ln C, 0]: all of the uncertainty there is."""
+    """Minus the entropy of the members' mean distribution, in nats, in [-ln C, 0]: the total uncertainty."""
     return -entropy(_mean_log_probabilities(members))
 
 
-@chunked
+@per_sample
 def negative_mutual_information(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
     """Minus the disagreement of the members, ``mean_m H(p_m) - H(mean_m p_m)``, in nats, in [-ln C, 0].
 
-    It is 0 where all say the same, however unsure.
+    It is 0 where all agree, however unsure.
     Smith and Gal, "Understanding Measures of Uncertainty for Adversarial Example Detection", 2018, arXiv:1803.08533.
     """
     own = entropy(members.double().log_softmax(dim=2)).mean(dim=0)
     return (own - entropy(_mean_log_probabilities(members))).clamp(max=0)  # rounding alone exceeds it
 
 
-@chunked
+@per_sample
 def vote_share(
     members: Float[Tensor, "members batch classes"], class_logits: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:
-    """The share of the members that predict what is answered, in [0, 1].
+    """The share of the members that agree with the prediction, in [0, 1].
 
     Args:
         members: logits of each.
-        class_logits: whose largest is the answer, for example the ensemble's.
+        class_logits: whose largest is the prediction, for example the ensemble's.
     """
     votes = torch.stack([predicted_class(member) for member in members])
     return (votes == predicted_class(class_logits)).double().mean(dim=0)
 
 
-@chunked
+@per_sample
 def teacher_probability(
     class_logits: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:
-    """The teacher's probability of the student's answer, in (0, 1]: as if the student answered where both agree.
+    """The teacher's probability of the student's prediction, in (0, 1].
 
     Our definition. It needs the teacher on every sample.
     """
     return at_class(teacher.double().softmax(dim=1), predicted_class(class_logits))
 
 
-@chunked
+@per_sample
 def negative_teacher_kl(
     class_logits: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:

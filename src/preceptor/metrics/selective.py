@@ -1,21 +1,26 @@
-"""How well a classifier knows when it is wrong: risk against coverage.
+"""Selective classification: risk against coverage, and how well a confidence tells right from wrong.
 
 A confidence is any number a sample, higher when surer; only its order counts. ``wrong`` says whether the prediction
-among the real classes misses the label; the unlabeled are the caller's to leave out. How ties are treated is said in
-:mod:`preceptor.metrics.ranking`: averaged over orders, and taken together by a threshold.
+among the real classes misses the label; the caller leaves out the unlabeled.
+
+Ties: every curve is the average over all orders of the samples that share a confidence (a tier), inside which the
+expected errors grow linearly. It is exact and does not depend on the order of the samples. A threshold, which cannot
+part tied samples, takes whole tiers. Errors are counted as integers and averaged in float64.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import overload
+from functools import cached_property, lru_cache
+from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.metrics.ranking import Optimum, best_aurc, check_counts, ranked
+from preceptor.metrics.checks import check_confidence, check_number
 
 COVERAGES = (100, 95, 90, 85, 80, 70)
 """In percent; where the error is reported."""
@@ -23,10 +28,14 @@ COVERAGES = (100, 95, 90, 85, 80, 70)
 RISKS = (1, 2, 5)
 """In percent; where the coverage is reported."""
 
+Optimum = Literal["finite", "asymptotic"]
+
 
 @dataclass(frozen=True)
 class RiskCoverage:
     """The risk-coverage curve, one point for each number k of samples kept, the surest first.
+
+    The accuracy-rejection curve is ``1 - risk`` against ``1 - coverage``.
 
     Attributes:
         coverage: ``k / n``, in (0, 1]. float64.
@@ -38,21 +47,8 @@ class RiskCoverage:
 
 
 @dataclass(frozen=True)
-class AccuracyRejection:
-    """The accuracy-rejection curve: the risk-coverage curve seen from the other side.
-
-    Attributes:
-        rejection: share declined, ``1 - k / n``, from just below 1 to 0. float64.
-        accuracy: share of right predictions among the rest. float64.
-    """
-
-    rejection: Float[Tensor, " n"]
-    accuracy: Float[Tensor, " n"]
-
-
-@dataclass(frozen=True)
 class SelectiveMetrics:
-    """What a classifier does when it may decline the samples it is least sure of.
+    """What a classifier does when it may abstain on the samples it is least sure of.
 
     Args:
         score: name of the confidence the samples were ranked by.
@@ -74,30 +70,114 @@ class SelectiveMetrics:
     coverage_at_risk: dict[str, float]
 
 
-def risk_coverage(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> RiskCoverage:
-    """The risk-coverage curve: ``risk_k = (errors among the k surest) / k`` at ``coverage_k = k / n``.
+@dataclass(frozen=True)
+class Ranking:
+    """Samples in tiers of equal confidence. It costs one sort; a draw of its samples costs none.
 
-    Tied samples are averaged over all their orders.
+    Every metric is float64, and stated once, here; the functions below document them.
+
+    Attributes:
+        tier: of each sample, 0 for the surest.
+        wrong: whether its prediction misses the label.
+        tiers: how many there are; of a draw, some may be empty.
+    """
+
+    tier: Int[Tensor, " n"]
+    wrong: Bool[Tensor, " n"]
+    tiers: int
+
+    @classmethod
+    def of(cls, confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> "Ranking":
+        """Rank samples.
+
+        Raises:
+            InputError: no sample, shapes that differ or are not one-dimensional, `wrong` not boolean, or a confidence
+                that is NaN; its position is named, counted from 0.
+        """
+        check_confidence(confidence, wrong)
+        levels, place = confidence.detach().unique(return_inverse=True)
+        return cls(len(levels) - 1 - place, wrong, len(levels))
+
+    def drawn(self, index: Int[Tensor, " draws"]) -> "Ranking":
+        """The ranking of the samples of these indices, as a bootstrap draws them."""
+        return Ranking(self.tier.index_select(0, index), self.wrong.index_select(0, index), self.tiers)
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.wrong)
+
+    @cached_property
+    def size(self) -> Int[Tensor, " tiers"]:
+        """Samples of each tier."""
+        return self.tier.bincount(minlength=self.tiers)
+
+    @cached_property
+    def errors(self) -> Int[Tensor, " tiers"]:
+        """Wrong predictions in each tier."""
+        return self.tier[self.wrong].bincount(minlength=self.tiers)
+
+    @cached_property
+    def ranks(self) -> Float[Tensor, " n"]:
+        """1 to n."""
+        return torch.arange(1, self.n + 1, dtype=torch.float64, device=self.wrong.device)
+
+    @cached_property
+    def expected_errors(self) -> Float[Tensor, " n"]:
+        """Expected errors among the k surest samples, for k = 1 to n, over all orders of the tied."""
+        place = torch.arange(self.tiers, device=self.wrong.device).repeat_interleave(self.size)
+        starts, before = self.size.cumsum(dim=0) - self.size, self.errors.cumsum(dim=0) - self.errors
+        start, errors_before, errors, size = (
+            each.index_select(0, place) for each in (starts, before, self.errors, self.size)
+        )
+        # Multiplied before it is divided: whole at the end of every tier.
+        return errors_before + (self.ranks - start) * errors / size
+
+    def aurc(self) -> Float[Tensor, ""]:
+        """Area under the risk-coverage curve."""
+        return (self.expected_errors / self.ranks).mean()
+
+    def excess_aurc(self, form: Optimum = "finite") -> Float[Tensor, ""]:
+        """By how much that exceeds the area of a perfect ranking."""
+        return self.aurc() - _best_aurc(int(self.errors.sum()), self.n, form)
+
+    def augrc(self) -> Float[Tensor, ""]:
+        """Area under the generalized risk-coverage curve."""
+        return self.expected_errors.mean() / self.n
+
+    def auroc(self) -> Float[Tensor, ""]:
+        """Share of pairs of a right and a wrong prediction in which the right one is the surer; NaN without pairs."""
+        total = self.errors.sum().double()
+        above_right = self.expected_errors.sum() - total * (total + 1) / 2
+        return 1 - above_right / (total * (self.n - total))
+
+    def error_among(self, kept: Sequence[int] | Int[Tensor, " coverages"]) -> Float[Tensor, " coverages"]:
+        """Share of errors among so many of the surest."""
+        counts = torch.as_tensor(kept, device=self.wrong.device)
+        return self.expected_errors[counts - 1] / counts
+
+    def coverage_at_risk(self, limits: Sequence[float]) -> Float[Tensor, " limits"]:
+        """Widest coverage that a threshold gives with a risk not above the limit; 0 where none does."""
+        covered, errors = self.size.cumsum(dim=0), self.errors.cumsum(dim=0)
+        risk = errors / covered  # NaN above the first sample of a draw, which no limit admits
+        return torch.stack([covered.where(risk <= limit, 0).amax() for limit in limits]) / self.n
+
+
+def risk_coverage(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> RiskCoverage:
+    """The error among the k surest samples, for every k.
+
+    Args:
+        confidence: higher when surer.
+        wrong: whether the prediction misses the label.
 
     Raises:
         InputError: no sample, shapes that differ or are not one-dimensional, `wrong` not boolean, or a confidence
-            that is NaN; its position is named, counted from 0.
+            that is NaN.
+
+    El-Yaniv and Wiener, "On the Foundations of Noise-free Selective Classification", 2010.
     """
-    ranking = ranked(confidence, wrong)
-    return RiskCoverage(coverage=ranking.ranks / ranking.n, risk=ranking.expected_errors[0] / ranking.ranks)
-
-
-def accuracy_rejection(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> AccuracyRejection:
-    """The accuracy among the k surest against the share ``1 - k / n`` that is declined.
-
-    Nadeem, Zucker and Hanczar, "Accuracy-Rejection Curves (ARCs) for Comparing Classification Methods with a Reject
-    Option", 2009. Tied samples are averaged over all their orders.
-
-    Raises:
-        InputError: as `risk_coverage`.
-    """
-    curve = risk_coverage(confidence, wrong)
-    return AccuracyRejection(rejection=1 - curve.coverage, accuracy=1 - curve.risk)
+    ranking = Ranking.of(confidence, wrong)
+    return RiskCoverage(coverage=ranking.ranks / ranking.n, risk=ranking.expected_errors / ranking.ranks)
 
 
 def aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
@@ -113,7 +193,7 @@ def aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
     Raises:
         InputError: as `risk_coverage`.
     """
-    return float(ranked(confidence, wrong).aurc)
+    return float(Ranking.of(confidence, wrong).aurc())
 
 
 def optimal_aurc(errors: int, n: int, form: Optimum = "finite") -> float:
@@ -128,8 +208,9 @@ def optimal_aurc(errors: int, n: int, form: Optimum = "finite") -> float:
     Raises:
         InputError: n below 1, errors not between 0 and n, or an unknown form.
     """
-    check_counts(errors, n)
-    return float(best_aurc(torch.tensor(errors, dtype=torch.float64), n, form))
+    check_number("n", n, at_least=1, whole=True, example=100)
+    check_number("errors", errors, at_least=0, at_most=n, whole=True, example=0)
+    return _best_aurc(errors, n, form)
 
 
 def excess_aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], form: Optimum = "finite") -> float:
@@ -141,7 +222,7 @@ def excess_aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], form
     Raises:
         InputError: as `risk_coverage`, or an unknown form.
     """
-    return float(ranked(confidence, wrong).excess_aurc(form))
+    return float(Ranking.of(confidence, wrong).excess_aurc(form))
 
 
 def augrc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
@@ -154,7 +235,7 @@ def augrc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
     Raises:
         InputError: as `risk_coverage`.
     """
-    return float(ranked(confidence, wrong).augrc())
+    return float(Ranking.of(confidence, wrong).augrc())
 
 
 def failure_auroc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float | None:
@@ -169,18 +250,10 @@ def failure_auroc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) ->
     Raises:
         InputError: as `risk_coverage`.
     """
-    return _if_defined(ranked(confidence, wrong).auroc())
+    return _if_defined(Ranking.of(confidence, wrong).auroc())
 
 
-@overload
-def coverage_at_risk(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], limit: float) -> float: ...
-@overload
-def coverage_at_risk(
-    confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], limit: Sequence[float]
-) -> list[float]: ...
-def coverage_at_risk(
-    confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], limit: float | Sequence[float]
-) -> float | list[float]:
+def coverage_at_risk(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], limit: float) -> float:
     """The widest coverage that some threshold gives on these samples with an error not above the limit; 0 if none.
 
     Tied samples are answered together, or not at all. The threshold is chosen by the very labels it is judged on, so
@@ -189,17 +262,13 @@ def coverage_at_risk(
     Args:
         confidence: higher when surer.
         wrong: whether the prediction misses the label.
-        limit: of the risk, 0 to 1; one, or several at the cost of one sort.
+        limit: of the risk, 0 to 1.
 
     Raises:
         InputError: as `risk_coverage`, or a limit out of range.
     """
-    limits = list(limit) if isinstance(limit, Sequence) else [limit]
-    for each in limits:
-        if not 0 <= each <= 1:
-            raise InputError(f"risk {each}: give a share from 0 to 1, for example 0.02")
-    found: list[float] = ranked(confidence, wrong).coverage_at_risk(limits)[0].tolist()
-    return found if isinstance(limit, Sequence) else found[0]
+    check_number("risk", limit, at_least=0, at_most=1, example=0.02)
+    return float(Ranking.of(confidence, wrong).coverage_at_risk([limit]))
 
 
 def samples_kept(n: int, coverage: float) -> int:
@@ -208,37 +277,26 @@ def samples_kept(n: int, coverage: float) -> int:
     Raises:
         InputError: a coverage outside (0, 1], or so small that no sample is kept.
     """
-    if not 0 < coverage <= 1:
-        raise InputError(f"coverage {coverage}: give a share above 0 and at most 1, for example 0.9")
+    check_number("coverage", coverage, above=0, at_most=1, example=0.9)
     kept = int((Decimal(str(float(coverage))) * n).to_integral_value(ROUND_HALF_UP))
     if kept == 0:
-        raise InputError(f"coverage {coverage} keeps none of {n} samples: give at least {1 / n:g}")
+        raise InputError(f"coverage {coverage} keeps none of {n} samples; expected at least {1 / n:g}")
     return kept
 
 
-@overload
-def error_at_coverage(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], coverage: float) -> float: ...
-@overload
-def error_at_coverage(
-    confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], coverage: Sequence[float]
-) -> list[float]: ...
-def error_at_coverage(
-    confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], coverage: float | Sequence[float]
-) -> float | list[float]:
+def error_at_coverage(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], coverage: float) -> float:
     """Share of errors among the ``floor(n c + 1/2)`` surest samples; the expected one where ties straddle the cut.
 
     Args:
         confidence: higher when surer.
         wrong: whether the prediction misses the label.
-        coverage: share kept, in (0, 1]; one, or several at the cost of one sort.
+        coverage: share kept, in (0, 1].
 
     Raises:
         InputError: as `risk_coverage` and `samples_kept`.
     """
-    ranking = ranked(confidence, wrong)
-    shares = list(coverage) if isinstance(coverage, Sequence) else [coverage]
-    found: list[float] = ranking.error_among([samples_kept(ranking.n, share) for share in shares])[0].tolist()
-    return found if isinstance(coverage, Sequence) else found[0]
+    ranking = Ranking.of(confidence, wrong)
+    return float(ranking.error_among([samples_kept(ranking.n, coverage)]))
 
 
 def selective_metrics(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], score: str) -> SelectiveMetrics:
@@ -252,23 +310,31 @@ def selective_metrics(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]
     Raises:
         InputError: as `risk_coverage`.
     """
-    ranking = ranked(confidence, wrong)
+    ranking = Ranking.of(confidence, wrong)
     errors = ranking.error_among([samples_kept(ranking.n, percent / 100) for percent in COVERAGES])
     coverages = ranking.coverage_at_risk([percent / 100 for percent in RISKS])
     return SelectiveMetrics(
         score=score,
-        error_at_coverage=_by_percent(COVERAGES, errors),
-        aurc=float(ranking.aurc),
+        error_at_coverage=dict(zip(map(str, COVERAGES), errors.tolist(), strict=True)),
+        aurc=float(ranking.aurc()),
         excess_aurc=float(ranking.excess_aurc()),
         augrc=float(ranking.augrc()),
         auroc=_if_defined(ranking.auroc()),
-        coverage_at_risk=_by_percent(RISKS, coverages),
+        coverage_at_risk=dict(zip(map(str, RISKS), coverages.tolist(), strict=True)),
     )
 
 
-def _by_percent(percents: tuple[int, ...], values: Float[Tensor, "1 percents"]) -> dict[str, float]:
-    return {str(percent): value for percent, value in zip(percents, values[0].tolist(), strict=True)}
+@lru_cache(maxsize=64)  # all scores of one draw have the same errors
+def _best_aurc(errors: int, n: int, form: Optimum) -> float:
+    """The AURC of a perfect ranking, summed as that of any ranking is: none falls below it, by no rounding either."""
+    if form == "finite":
+        ranks = torch.arange(1, n + 1, dtype=torch.float64)
+        return float(((ranks - (n - errors)).clamp(min=0) / ranks).mean())
+    if form == "asymptotic":
+        rate = errors / n
+        return rate + ((1 - rate) * math.log1p(-rate) if rate < 1 else 0.0)
+    raise InputError(f"form of the optimal AURC is {form!r}; expected 'finite' or 'asymptotic'")
 
 
-def _if_defined(value: Float[Tensor, " 1"]) -> float | None:
+def _if_defined(value: Float[Tensor, ""]) -> float | None:
     return None if value.isnan() else float(value)

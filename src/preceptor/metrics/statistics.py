@@ -1,6 +1,6 @@
 """Means, deviations and paired differences over seeds.
 
-None stands for what a single seed cannot tell (a deviation, an interval): neither zero, nor NaN, which JSON lacks.
+None stands for what one seed does not define (a deviation, an interval): neither zero, nor NaN, which JSON lacks.
 """
 
 import math
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from preceptor.errors import InputError
+from preceptor.metrics.checks import check_number
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float], confid
         raise InputError(
             f"{len(values)} values but {len(baseline)} of the baseline: a paired difference needs both for every seed"
         )
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence {confidence}: give a number between 0 and 1, for example 0.95")
+    check_number("confidence", confidence, above=0, below=1, example=0.95)
     _check_finite("value", values)
     _check_finite("baseline value", baseline)
     mean, deviation = mean_and_deviation([a - b for a, b in zip(values, baseline, strict=True)])
@@ -76,7 +76,7 @@ def _t_quantile(confidence: float, n: int) -> float:
 
 def _check_finite(what: str, values: Sequence[float]) -> None:
     if len(values) == 0:
-        raise InputError(f"no {what}: give one for each seed")
+        raise InputError(f"no {what}; expected one for each seed")
     for position, value in enumerate(values):
         if not math.isfinite(value):
             raise InputError(f"{what} {position} is {value}: a run that diverged has no place in a mean over seeds")

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes probabilities honest and changes no answer."""
+"""Temperature scaling: one number that calibrates probabilities and changes no prediction."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from preceptor.chunking import chosen_rows, chunked
 from preceptor.context import UNLABELED, at_class
-from preceptor.metrics.checks import checked_outputs
+from preceptor.metrics.checks import check_finite, check_inputs
 
 LOWEST, HIGHEST = 0.01, 100.0
 """Temperatures outside are not looked for: beyond, probabilities are one-hot or uniform for any usual logits."""
@@ -54,7 +54,8 @@ def fit_temperature(class_logits: Float[Tensor, "n classes"], labels: Int[Tensor
     """
     from scipy.optimize import brentq
 
-    labels = checked_outputs(class_logits, labels)
+    labels = check_inputs(class_logits, labels, known="some")
+    check_finite(class_logits)
     labeled = labels != UNLABELED
     logits, known = chosen_rows(class_logits, labeled), labels[labeled]
     own = at_class(logits, known).double()

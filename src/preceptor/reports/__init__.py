@@ -2,9 +2,11 @@
 
 from preceptor.reports.evaluation_page import evaluation_page, write_evaluation_page
 from preceptor.reports.extra import require_report_extra
+from preceptor.reports.page import check_page_path
 from preceptor.reports.study_page import study_page, write_study_page
 
 __all__ = [
+    "check_page_path",
     "evaluation_page",
     "require_report_extra",
     "study_page",

@@ -60,7 +60,7 @@ def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, 
         axis: its ends, so that several charts can be compared; None fits the chart.
     """
     shown = result.rows_of(teacher)
-    said = ", ".join(f"{row.arm} {percent(row.accuracy.mean)}" for row in shown)
+    listing = ", ".join(f"{row.arm} {percent(row.accuracy.mean)}" for row in shown)
     rows = [(row, kind_of(row, result)) for row in shown]
 
     def plot(axes: "Axes", room: Room) -> None:
@@ -69,7 +69,7 @@ def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, 
             axes.set_xlim(*axis)
         tidy(axes, [label(row.arm, room.letters) for row in shown])
 
-    return _rows(f"Accuracy on the test set: {said}.", f"accuracy-{_place(teacher, result)}", len(rows), plot)
+    return _rows(f"Accuracy on the test set: {listing}.", f"accuracy-{_place(teacher, result)}", len(rows), plot)
 
 
 def common_axis(result: StudyResult) -> tuple[float, float]:
@@ -93,13 +93,13 @@ def error_chart(errors: list[ClassError], name: str = "errors", whose: str = "te
         whose: errors they are, in a word.
     """
     shown = errors[:MOST_CLASSES]
-    said = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)
+    listing = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)
 
     def plot(axes: "Axes", room: Room) -> None:
         _error_bars(axes, shown, room)
         tidy(axes, [label(error.name, room.letters) for error in shown])
 
-    return _rows(f"The {whose}'s error rate by class: {said}.", name, len(shown), plot)
+    return _rows(f"The {whose}'s error rate by class: {listing}.", name, len(shown), plot)
 
 
 def error_share(share: float) -> str:

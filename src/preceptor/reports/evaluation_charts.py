@@ -1,4 +1,4 @@
-"""The charts of an evaluation page: risk against coverage, and what was claimed against what came true."""
+"""The charts of an evaluation page: risk against coverage, and reliability."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,13 @@ from preceptor.metrics import FullReport, Reliability
 from preceptor.metrics.report import SelectiveReport
 from preceptor.reports.chart import Chart, Room, in_both_widths, tidy_shares
 from preceptor.reports.svg import color
-from preceptor.studies.format import listed, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 380
 CURVES = 3
-"""Scores whose curve is drawn, at most: more could not be told apart."""
+"""Scores whose curve is drawn, at most: more are hard to distinguish."""
 
 _LOOKS = (("truth", "-"), ("wrong", "--"), ("plain", ":"))
 
@@ -47,7 +46,7 @@ def drawn_scores(report: FullReport) -> list[tuple[Line, SelectiveReport]]:
 def risk_coverage_chart(report: FullReport) -> Chart:
     """Error among the images answered against the share answered, each score with its band."""
     drawn = drawn_scores(report)
-    said = listed([f"{one.score} {percent(_value(one))}" for _, one in drawn])
+    areas = ", ".join(f"{one.score} {100 * _value(one):.2f} %" for _, one in drawn)
 
     def plot(axes: "Axes", room: Room) -> None:
         for line, one in drawn:
@@ -59,11 +58,11 @@ def risk_coverage_chart(report: FullReport) -> Chart:
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
 
-    return in_both_widths(f"Risk against coverage; area under the curve: {said}.", "risk-coverage", HEIGHT, plot)
+    return in_both_widths(f"Risk against coverage; area under the curve: {areas}.", "risk-coverage", HEIGHT, plot)
 
 
 def reliability_chart(before: Reliability, after: Reliability | None) -> Chart:
-    """Accuracy against confidence, bin by bin; marks are as large as their share of the images.
+    """Accuracy against confidence, bin by bin; marks grow with their share of the images.
 
     Args:
         before: of the probabilities as they are.
@@ -74,9 +73,11 @@ def reliability_chart(before: Reliability, after: Reliability | None) -> Chart:
     def plot(axes: "Axes", room: Room) -> None:
         axes.plot([0, 1], [0, 1], color=color("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
         for diagram, role, mark in drawn:
-            claimed, found, sizes = _points(diagram)
-            axes.plot(claimed, found, color=color(role), linewidth=1.5)
-            axes.scatter(claimed, found, s=sizes, color=color(role), marker=mark, edgecolors=color("paper"), zorder=3)
+            claimed, came_true, sizes = _points(diagram)
+            axes.plot(claimed, came_true, color=color(role), linewidth=1.5)
+            axes.scatter(
+                claimed, came_true, s=sizes, color=color(role), marker=mark, edgecolors=color("paper"), zorder=3
+            )
         tidy_shares(axes, room, "claimed (mean confidence)", "came true (accuracy)")
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
@@ -87,14 +88,14 @@ def reliability_chart(before: Reliability, after: Reliability | None) -> Chart:
 def _points(diagram: Reliability) -> tuple[list[float], list[float], list[float]]:
     """Where the marks of the bins that are not empty are, and how large."""
     known = [
-        (claimed, found, size)
-        for claimed, found, size in zip(diagram.confidence, diagram.accuracy, diagram.samples, strict=True)
-        if claimed is not None and found is not None
+        (claimed, came_true, size)
+        for claimed, came_true, size in zip(diagram.confidence, diagram.accuracy, diagram.samples, strict=True)
+        if claimed is not None and came_true is not None
     ]
     total = sum(size for *_, size in known)
     columns: Sequence[list[float]] = (
         [claimed for claimed, _, _ in known],
-        [found for _, found, _ in known],
+        [came_true for _, came_true, _ in known],
         [24 + 260 * size / total for *_, size in known],
     )
     return columns[0], columns[1], columns[2]

@@ -1,28 +1,27 @@
-"""The page of an evaluation: how good a student is, and how well it knows when it is wrong."""
+"""The page of an evaluation: accuracy, abstention, calibration, errors, and agreement with the teacher."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from preceptor import __version__
-from preceptor.metrics import Estimate, FullReport
+from preceptor.metrics import FullReport
 from preceptor.metrics.report import CalibrationReport
 from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
 from preceptor.reports.extra import require_report_extra
 from preceptor.reports.images import PageImage, page_image
-from preceptor.reports.page import render, write_page
+from preceptor.reports.page import check_page_path, render, write_page
 from preceptor.run.evaluation import Evaluation
 from preceptor.run.evaluation_text import (
     agreement_rows,
     decision_in_words,
     estimate_of_share,
     figure,
-    finding,
+    intervals_in_words,
+    main_result,
     sets_in_words,
 )
-from preceptor.studies.format import probability
 
 TEMPLATE = "evaluation_page.html.j2"
 
@@ -34,26 +33,28 @@ _RISKS = ("1", "2", "5")
 
 
 @dataclass(frozen=True)
-class ImageItem:
+class GalleryImage:
     """An image of a gallery.
 
     Attributes:
         image: to put into the page.
+        name: its index in the data set's part.
         truth: the right class; None where it is not known.
-        said: what the student says.
-        confidence: how surely.
+        prediction: the student's.
+        confidence: its probability.
         wrong: whether that is wrong.
     """
 
     image: PageImage
+    name: str
     truth: str | None
-    said: str
+    prediction: str
     confidence: str
     wrong: bool
 
 
 def evaluation_page(evaluation: Evaluation) -> str:
-    """The page as HTML. It asks for nothing from elsewhere: no script, no font, no image.
+    """The page as HTML. It loads nothing from elsewhere: no script, no font, no image.
 
     Raises:
         MachineError: the extra ``report`` is not installed.
@@ -63,24 +64,28 @@ def evaluation_page(evaluation: Evaluation) -> str:
 
 
 def write_evaluation_page(evaluation: Evaluation, path: Path) -> None:
-    """Write the page, beside its place and renamed.
+    """Write the page, in place of an earlier evaluation page at most.
 
     Raises:
+        InputError: another file is there.
         MachineError: it cannot be written, or the extra ``report`` is not installed.
     """
+    check_page_path(path)
     write_page(evaluation_page(evaluation), path)
 
 
 def _content(evaluation: Evaluation) -> dict[str, Any]:
-    report, card, shown = evaluation.report, evaluation.shown.card, evaluation.shown
+    report, card, data = evaluation.report, evaluation.data.card, evaluation.data
     errors = class_errors(report)
     scaled = report.scaled
     return {
-        "title": f"{card.architecture} on {shown.spec}",
-        "run": str(shown.folder),
+        "title": f"{card.architecture} on {data.spec}",
+        "run": str(data.folder),
         "report": report,
-        "part": "training images" if shown.whole else "test images",
-        "finding": finding(evaluation),
+        "part": "training images" if data.whole else "test images",
+        "finding": main_result(evaluation),
+        "intervals": intervals_in_words(report),
+        "warnings": evaluation.warnings,
         "facts": facts(report),
         "calibration": _calibration_rows(report.calibration, None if scaled is None else scaled.calibration),
         "scaled": scaled,
@@ -112,9 +117,9 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
             (card.class_names[one.label], card.class_names[one.prediction], one.count, estimate_of_share(one.share))
             for one in report.confusions
         ],
-        "wrong_pictures": _pictures(evaluation, report.confidently_wrong[:SHOWN_IMAGES]),
-        "declined_pictures": _pictures(evaluation, declined_first(evaluation)),
-        "declines": evaluation.declined is not None,
+        "wrong_images": [_gallery_image(evaluation, index) for index in report.confidently_wrong[:SHOWN_IMAGES]],
+        "unsure_images": [_gallery_image(evaluation, index) for index in unsure_first(evaluation)],
+        "abstains": evaluation.abstained is not None,
         "version": __version__,
     }
 
@@ -128,19 +133,19 @@ def class_errors(report: FullReport) -> list[ClassError]:
 
 
 def facts(report: FullReport) -> list[tuple[str, str]]:
-    """What is said first, by name."""
+    """The first rows, by name."""
     rows = [("accuracy", estimate_of_share(report.accuracy))]
     if report.top5_accuracy is not None:
         rows.append(("among its first five", estimate_of_share(report.top5_accuracy)))
     return [*rows, ("mean confidence", estimate_of_share(report.mean_confidence))]
 
 
-def declined_first(evaluation: Evaluation) -> list[int]:
-    """Positions of the images that are declined, the least sure first; without a decision, of the least sure."""
-    positions = evaluation.report.least_sure
-    if evaluation.declined is not None:
-        positions = [position for position in positions if bool(evaluation.declined[position])]
-    return positions[:SHOWN_IMAGES]
+def unsure_first(evaluation: Evaluation) -> list[int]:
+    """Indices of the images abstained on, the least sure first; without a decision, of the least sure."""
+    indices = evaluation.report.least_sure
+    if evaluation.abstained is not None:
+        indices = [index for index in indices if bool(evaluation.abstained[index])]
+    return indices[:SHOWN_IMAGES]
 
 
 def _calibration_rows(before: CalibrationReport, after: CalibrationReport | None) -> list[tuple[str, list[str]]]:
@@ -149,7 +154,7 @@ def _calibration_rows(before: CalibrationReport, after: CalibrationReport | None
     return [
         ("negative log-likelihood", [figure(one.nll, 4) for one in columns]),
         ("Brier score", [figure(one.brier, 4) for one in columns]),
-        *((said, [estimate_of_share(getattr(one, name)) for one in columns]) for name, said in shares.items()),
+        *((title, [estimate_of_share(getattr(one, name)) for one in columns]) for name, title in shares.items()),
     ]
 
 
@@ -178,37 +183,28 @@ def _class_rows(report: FullReport) -> list[tuple[str, int, list[str]]]:
             part.n,
             [
                 estimate_of_share(part.accuracy),
-                _share(part.mean_confidence),
-                _share(part.coverage["90"]),
-                _share(part.error["90"]),
+                estimate_of_share(part.mean_confidence),
+                estimate_of_share(part.coverage["90"]),
+                estimate_of_share(part.error["90"]),
             ],
         )
         for part in report.per_class
     ]
 
 
-def _share(value: float | None) -> str:
-    return estimate_of_share(Estimate(value, None, None))
-
-
-def _pictures(evaluation: Evaluation, positions: Sequence[int]) -> list[ImageItem]:
-    return [_picture(evaluation, position) for position in positions]
-
-
-def _picture(evaluation: Evaluation, position: int) -> ImageItem:
-    images, card = evaluation.shown.images, evaluation.shown.card
-    logits = evaluation.outputs[position, : card.classes]
-    said, truth = int(logits.argmax()), int(images.labels[position])
-    pixels = images.images[position]
-    return ImageItem(
-        image=page_image(_shown(pixels.numpy()), f"image {position}"),
+def _gallery_image(evaluation: Evaluation, index: int) -> GalleryImage:
+    images, card = evaluation.data.images, evaluation.data.card
+    logits = evaluation.outputs[index, : card.classes].double()
+    prediction, truth = int(logits.argmax()), int(images.labels[index])
+    pixels = images.images[index].numpy()
+    # Gray or red, green and blue, channels last; of other numbers of channels the first.
+    shown = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
+    name = f"{'train' if evaluation.data.whole else 'test'} {index}"
+    return GalleryImage(
+        image=page_image(shown, f"image {index}"),
+        name=name,
         truth=card.class_names[truth] if truth >= 0 else None,
-        said=card.class_names[said],
-        confidence=probability(float(logits.softmax(dim=0)[said])),
-        wrong=said != truth,
+        prediction=card.class_names[prediction],
+        confidence=f"{100 * float(logits.softmax(dim=0)[prediction]):.1f}\N{NO-BREAK SPACE}%",
+        wrong=prediction != truth,
     )
-
-
-def _shown(pixels: Any) -> Any:
-    """Gray or red, green and blue, channels last; of other numbers of channels the first."""
-    return pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]

@@ -57,7 +57,7 @@ def card(example: ExampleImage, class_names: Sequence[str], position: int) -> Ca
     ranked = _ranked(example.said)
     shown = _shown(ranked, example.truth)
     one_hot = [float(index == example.truth) for index in range(len(class_names))]
-    distributions = {"the teacher’s word": example.said, "the truth": one_hot}
+    distributions = {"the teacher": example.said, "the truth": one_hot}
     distributions |= {name.replace("_", " "): target for name, target in example.targets.items()}
     said = ranked[0]
     return Card(

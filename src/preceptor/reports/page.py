@@ -1,10 +1,13 @@
-"""Fills a template: one HTML file that asks for nothing from elsewhere, no script, no font, no image."""
+"""One HTML file from a template, which loads nothing from elsewhere: no script, no font, no image."""
 
+import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preceptor.files import write_whole
+from preceptor.errors import InputError
+from preceptor.files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -25,8 +28,29 @@ def render(template: str, content: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(content)
 
 
+MARK = '<meta name="generator" content="preceptor evaluation">'
+"""Stands in every evaluation page, so that a later one may take its place."""
+
+
+def check_page_path(path: Path) -> None:
+    """Refuse a path that holds anything but an earlier evaluation page, before hours of work.
+
+    Raises:
+        InputError: a folder or another file is there.
+        MachineError: its folder cannot be written to.
+    """
+    try:
+        with path.open("rb") if path.is_file() else BytesIO() as file:
+            ours = MARK.encode() in file.read(4096)
+    except OSError:
+        ours = False
+    if os.path.lexists(path) and not ours:
+        raise InputError(f"{path}: exists and is no evaluation page; name another with --page, or remove it")
+    check_writable(path.parent)
+
+
 def write_page(page: str, path: Path) -> None:
-    """Write a page beside its place and rename it, so that no half page is ever there.
+    """Write a page beside its place and rename it, so that there is never half a page.
 
     Raises:
         MachineError: it cannot be written.

@@ -1,4 +1,4 @@
-"""What a study found, in words made from its numbers: with one kind of teacher, or over several."""
+"""The results of a study as sentences, with one kind of teacher or over several."""
 
 from enum import StrEnum
 
@@ -48,7 +48,7 @@ def spoken(row: ArmRow, result: StudyResult) -> str:
 def best_contender(result: StudyResult, teacher: TeacherRow | None = None) -> ArmRow | None:
     """The contender of the highest mean accuracy with this teacher; None when the study has none.
 
-    Here and below no teacher given means the first.
+    Without a teacher, of the first; so below.
     """
     return max(_rows_of(Kind.CONTENDER, result, teacher), key=lambda row: row.accuracy.mean, default=None)
 
@@ -72,17 +72,17 @@ def overall_finding(result: StudyResult) -> str:
     """One sentence over all kinds of teacher: with which of them the best contender did better, or worse."""
     if len(result.teachers) == 1:
         return main_finding(result)
-    found: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
+    by_verdict: dict[Verdict, list[str]] = {verdict: [] for verdict in Verdict}
     for teacher in result.teachers:
         best = best_contender(result, teacher)
         if best is not None:
-            found[verdict_of(best.accuracy.difference)].append(f"{teacher.name} ({best.arm})")
-    said = {
+            by_verdict[verdict_of(best.accuracy.difference)].append(f"{teacher.name} ({best.arm})")
+    phrases = {
         Verdict.BETTER: "did better with {}",
         Verdict.WORSE: "did worse with {}",
         Verdict.OPEN: "cannot be told from it with {}",
     }
-    parts = [said[verdict].format(listed(names)) for verdict, names in found.items() if names]
+    parts = [phrases[verdict].format(listed(names)) for verdict, names in by_verdict.items() if names]
     if not parts:
         return f"The study has no {result.noun} to compare."
     rival = "what it is held against:" if _has_rivals(result) else f"the baseline, {result.baseline}:"
@@ -174,11 +174,11 @@ def _against(best: ArmRow, control: ArmRow, name: str) -> str:
     return _judged(f"{best.arm} against {name}: {points(difference.mean)} points", difference)
 
 
-def _judged(said: str, difference: PairedDifference) -> str:
+def _judged(text: str, difference: PairedDifference) -> str:
     if difference.low is None:
-        return f"{said}, one seed, no interval."
+        return f"{text}, one seed, no interval."
     verdict = "which excludes zero" if excludes_zero(difference) else "which includes zero"
-    return f"{said}, {interval(difference)}, {verdict}."
+    return f"{text}, {interval(difference)}, {verdict}."
 
 
 def _multiplicity(result: StudyResult, teacher: TeacherRow | None) -> list[str]:
@@ -198,16 +198,16 @@ def _multiplicity(result: StudyResult, teacher: TeacherRow | None) -> list[str]:
 
 
 def _declining(result: StudyResult, teacher: TeacherRow | None) -> list[str]:
-    """For students that can decline: whether their reservation knows better than their own class probabilities."""
+    """For students that can abstain: whether their reservation knows better than their own class probabilities."""
     rows = result.rows_of(result.teachers[0] if teacher is None else teacher)
-    found = [(row, row.measures["aurc_reservation"]) for row in rows if "aurc_reservation" in row.measures]
+    measured = [(row, row.measures["aurc_reservation"]) for row in rows if "aurc_reservation" in row.measures]
     return [
         _judged(
-            f"{row.arm}, declining by reservation instead of by its class probabilities: AURC "
+            f"{row.arm}, abstaining by reservation instead of by its class probabilities: AURC "
             f"{percent(measure.mean)}, {points(measure.difference.mean)} points (lower is better)",
             measure.difference,
         )
-        for row, measure in found
+        for row, measure in measured
         if measure.difference is not None
     ]
 

@@ -119,6 +119,6 @@ def _attribute(name: str, value: str, prefix: str) -> str:
         case "clip-path":
             return value.replace("url(#", f"url(#{prefix}", 1)
         case "style":
-            return re.sub(r"#0a0b[0-9a-f]{2}", lambda found: _VARIABLE[found[0]], value)
+            return re.sub(r"#0a0b[0-9a-f]{2}", lambda match: _VARIABLE[match[0]], value)
         case _:
             return value

@@ -1,6 +1,7 @@
-"""Calibrates a student on its card: when it answers, or with which classes, and what that guarantees."""
+"""Calibration of a student: when it answers, or with which classes, and what that guarantees; kept on its card."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,21 +9,13 @@ import torch
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.metrics import (
-    Answers,
-    ClassGuarantees,
-    NoGuarantee,
-    Outcome,
-    RiskGuarantee,
-    RiskTarget,
-    decide,
-    decide_sets,
-)
-from preceptor.metrics.checks import finite_number
+from preceptor.metrics import ClassGuarantees, NoGuarantee, Predictions, RiskGuarantee, RiskTarget
+from preceptor.metrics.checks import check_number
 from preceptor.metrics.conformal import Method
+from preceptor.metrics.decisions import decide, decide_sets
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, ModelCard, SetDecision, load_student, save_card
-from preceptor.run.calibration_data import Given, calibration_images
+from preceptor.run.calibration_data import CalibrationSource, calibration_images
 from preceptor.training.device import choose_device
 
 LEAST_SHARE = 1e-9
@@ -48,21 +41,21 @@ class SetTarget:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration came to.
+    """The result of a calibration.
 
     Attributes:
         before: the card as it was.
-        card: as it is now; the same where not all that was asked for can be guaranteed.
-        guaranteed: whether it can, and is on the card.
-        found: the guarantee about errors, or what could have been guaranteed instead; None where none was asked for.
-        source: the images it was done on.
-        notes: what to bear in mind about it, a sentence each.
+        card: as it is now; unchanged where not all targets can be guaranteed.
+        guaranteed: whether they can, and are on the card.
+        guarantee: about errors, or what could be guaranteed instead; None without such a target.
+        source: the calibration images.
+        notes: what limits the guarantee, a sentence each.
     """
 
     before: ModelCard
     card: ModelCard
     guaranteed: bool
-    found: RiskGuarantee | NoGuarantee | ClassGuarantees | None
+    guarantee: RiskGuarantee | NoGuarantee | ClassGuarantees | None
     source: CalibrationSet
     notes: tuple[str, ...]
 
@@ -71,47 +64,52 @@ def calibrate(
     folder: Path,
     target: RiskTarget | None,
     sets: SetTarget | None = None,
-    given: Given | None = None,
+    source: CalibrationSource | None = None,
     *,
     device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
-    """Settle when a student answers, with which classes, or both, and write it on its card with what it guarantees.
+    """Choose an abstention threshold with a risk guarantee, prediction sets, or both, and write them on the card.
 
-    What was asked for takes the place of what the card said of it before; the rest of the card stays. Where a wished
-    risk cannot be guaranteed, nothing is written.
+    They replace what the card held of the same kind. Where the risk cannot be guaranteed, nothing is written.
 
     Args:
         folder: of the student.
-        target: about its errors; None asks for none.
-        sets: about its prediction sets; None asks for none.
-        given: which images to do it on. Default: those that its run held out.
+        target: about its errors. Default: none.
+        sets: about its prediction sets. Default: none.
+        source: which images to calibrate on. Default: those that its run held out.
         device: "auto", "cpu" or "cuda".
+        progress: called with the number of images done, and of all.
 
     Raises:
-        InputError: nothing asked for; no whole student; a score or a number that cannot be; images that do not fit or
+        InputError: no target; no whole student; a score or a number that cannot be; images that do not fit or
             were used for something else.
         MachineError: no such device, or the card cannot be written.
     """
     network, before = load_student(folder)
     place = choose_device(device)
     _rehearse(before, target, sets)
-    found = calibration_images(folder, before, given or Given())
-    images, source = found.images, found.source
-    outputs = network_logits(network.to(place), before.normalization(), images.images.to(place))
-    answers = Answers(outputs, before.abstains)
-    outcome = None if target is None else decide(answers, images.labels, target, source)
+    data = calibration_images(folder, before, source or CalibrationSource())
+    images = data.images
+    outputs = network_logits(network.to(place), before.normalization(), images.images.to(place), progress=progress)
+    predictions = Predictions(outputs, before.abstains)
+    outcome = None if target is None else decide(predictions, images.labels, target, data.source)
     guaranteed = outcome is None or outcome.decision is not None
     card = before
     if guaranteed:
-        card = _changed(before, outcome, None if sets is None else _decided_sets(answers, images.labels, sets, source))
-    notes = (*found.notes, *_notes(before, card, target, source))
+        changes = {
+            "decision": None if outcome is None else outcome.decision,
+            "sets": None if sets is None else _decided_sets(predictions, images.labels, sets, data.source),
+        }
+        card = before.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    notes = (*data.notes, *_notes(before, card, target, data.source))
     if guaranteed:
         save_card(folder, card)
-    return Calibration(before, card, guaranteed, None if outcome is None else outcome.found, source, notes)
+    return Calibration(before, card, guaranteed, None if outcome is None else outcome.guarantee, data.source, notes)
 
 
 def forget(folder: Path) -> ModelCard:
-    """Take away what a student was calibrated to: it answers always, and with one class.
+    """Remove decision and prediction sets from a student's card: it then always answers, with one class.
 
     Returns:
         its card as it was.
@@ -126,36 +124,26 @@ def forget(folder: Path) -> ModelCard:
 
 
 def _rehearse(card: ModelCard, target: RiskTarget | None, sets: SetTarget | None) -> None:
-    """Do it on one made-up image, so that a target that cannot be is refused before any is read."""
+    """Calibrate on one made-up image, so that an impossible target is refused before any image is read."""
     if target is None and sets is None:
-        raise InputError("nothing to calibrate: ask for a risk, for prediction sets, or for both")
+        raise InputError("no goal to calibrate for; give --max-risk 0.05 (a guarantee), --sets lac, or both")
     if target is not None:
-        _check_share("max risk", target.max_risk)
-        _check_share("confidence", target.confidence)
+        check_number("max_risk", target.max_risk, at_least=LEAST_SHARE, at_most=1, example=0.05)
+        check_number("confidence", target.confidence, at_least=LEAST_SHARE, below=1, example=0.95)
     if sets is not None:
-        _check_share("alpha", sets.alpha)
-    answers, labels = Answers(torch.arange(card.outputs).float()[None], card.abstains), torch.zeros(1).long()
+        check_number("alpha", sets.alpha, at_least=LEAST_SHARE, below=1, example=0.1)
+    predictions, labels = Predictions(torch.arange(card.outputs).float()[None], card.abstains), torch.zeros(1).long()
     source = CalibrationSet(data="made up", part="all", samples=1, fingerprint="")
     if target is not None:
-        decide(answers, labels, target, source)
+        decide(predictions, labels, target, source)
     if sets is not None:
-        _decided_sets(answers, labels, sets, source)
+        _decided_sets(predictions, labels, sets, source)
 
 
-def _check_share(name: str, share: float) -> None:
-    if finite_number(share) and 0 < share < LEAST_SHARE:  # what is no number is refused where it is used
-        raise InputError(f"{name} {share:g}: too small to mean anything: give {LEAST_SHARE:g} or more")
-
-
-def _decided_sets(answers: Answers, labels: Tensor, target: SetTarget, source: CalibrationSet) -> SetDecision:
+def _decided_sets(predictions: Predictions, labels: Tensor, target: SetTarget, source: CalibrationSet) -> SetDecision:
     return decide_sets(
-        answers, labels, source, target.method, target.alpha, penalty=target.penalty, free_ranks=target.free_ranks
+        predictions, labels, source, target.method, target.alpha, penalty=target.penalty, free_ranks=target.free_ranks
     )
-
-
-def _changed(card: ModelCard, outcome: Outcome | None, sets: SetDecision | None) -> ModelCard:
-    changes = {"decision": None if outcome is None else outcome.decision, "sets": sets}
-    return card.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
 def _notes(before: ModelCard, card: ModelCard, target: RiskTarget | None, source: CalibrationSet) -> list[str]:

@@ -1,28 +1,25 @@
-"""All there is to measure of a student: its own answers, its teacher's beside them, and the guarantee on its card."""
+"""Evaluation of a student on a data set: its metrics, its teacher beside it, and the guarantees on its card."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
-from preceptor.data import Dataset, ImageSet
+from preceptor.data import Dataset, ImageSet, load_dataset
 from preceptor.errors import InputError
-from preceptor.metrics import (
-    Answers,
-    FullReport,
-    SetMetrics,
-    find_score,
-    full_report,
-    set_metrics,
-)
+from preceptor.metrics import Estimate, FullReport, Predictions, SetMetrics, full_report, set_metrics, share_estimate
 from preceptor.metrics.decisions import which_answered, which_classes
-from preceptor.models import Decision
+from preceptor.metrics.logits import network_logits
+from preceptor.metrics.score_registry import find_score
+from preceptor.models import Decision, ModelCard, load_student
+from preceptor.run.cards import check_card
 from preceptor.run.config import RunConfig, read_config, resolve
 from preceptor.run.folder import RUN_FILE
-from preceptor.run.measure import Shown
 from preceptor.run.members import kind_of, load_members
 from preceptor.run.set_up import split
 from preceptor.teachers.base import Teacher
@@ -31,33 +28,61 @@ from preceptor.training.device import choose_device
 
 BATCH = 512
 
-MOST_RESAMPLES = 1_000_000
+Split = Literal["test", "train"]
 
 
 @dataclass(frozen=True)
-class Decided:
+class EvaluationData:
+    """A student, and the images it is to be measured on.
+
+    Attributes:
+        folder: of the student's run.
+        network: in eval mode, on the CPU.
+        card: how to use it.
+        spec: the data set, as it was named.
+        dataset: all of it.
+        images: the part to measure on, on the CPU.
+        whole: whether that part is all training images.
+    """
+
+    folder: Path
+    network: nn.Module
+    card: ModelCard
+    spec: str
+    dataset: Dataset
+    images: ImageSet
+    whole: bool
+
+    def outputs(self, images: Tensor, device: str = "auto") -> Float[Tensor, "n outputs"]:
+        """The student's logits of images, in float32 on the CPU."""
+        place = choose_device(device)
+        return network_logits(self.network.to(place), self.card.normalization(), images.to(place))
+
+
+@dataclass(frozen=True)
+class DecisionResult:
     """What the student's own decision comes to on these images.
 
     Attributes:
-        coverage: share of the labeled images that it answers.
+        coverage: share of the labeled images that it answers, with its exact interval.
         answered: how many.
         errors: among these.
-        risk: share of errors among these; None where it answers none.
+        risk: share of errors among these, with its exact interval; None where it answers none.
         max_risk: what was guaranteed.
-        confidence: how surely.
+        confidence: of the guarantee.
     """
 
-    coverage: float
+    coverage: Estimate
     answered: int
     errors: int
-    risk: float | None
+    risk: Estimate
     max_risk: float
     confidence: float
 
     @property
     def kept(self) -> bool:
-        """Whether the risk found is within the guarantee."""
-        return self.risk is None or self.risk <= self.max_risk
+        """Whether the risk on these images is within the guarantee."""
+        return self.risk.value is None or self.risk.value <= self.max_risk
 
 
 @dataclass(frozen=True)
@@ -65,153 +90,216 @@ class Evaluation:
     """Everything measured of a student.
 
     Attributes:
-        shown: the student and the images.
+        data: the student and the images.
         outputs: its logits of these.
         report: every metric.
-        declined: which images its decision declines; None without one.
-        decided: what that comes to; None without a decision, or where it looks at a teacher that was not asked.
+        warnings: what makes the student itself doubtful, a sentence each.
+        abstained: on which images its decision abstains; None without one.
+        decision: what that comes to; None without a decision, or where it needs a teacher that was not queried.
         sets: what its prediction sets come to; None where its card has none.
         held_out: how many images the temperature, and p, were chosen on; 0 where there were none.
-        teacher: who was asked beside it; None where nobody was.
-        no_teacher: why nobody was asked.
+        teacher: who was queried beside it; None where nobody was.
+        no_teacher: why nobody was queried.
     """
 
-    shown: Shown
+    data: EvaluationData
     outputs: Float[Tensor, "n outputs"]
     report: FullReport
-    declined: Tensor | None
-    decided: Decided | None
+    warnings: tuple[str, ...]
+    abstained: Bool[Tensor, " n"] | None
+    decision: DecisionResult | None
     sets: SetMetrics | None
     held_out: int
     teacher: str | None
     no_teacher: str | None
 
 
+def load_evaluation_data(
+    folder: Path,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    download: bool = False,
+    image_size: int | None = None,
+    skip_bad_images: bool = False,
+    split: Split = "test",
+) -> EvaluationData:
+    """A student and a split of a data set, each read and checked against the other.
+
+    Args:
+        folder: its run folder.
+        data: a data set; None is the one it was trained on.
+        data_root, download, image_size, skip_bad_images: as for :class:`RunConfig`. A folder's images are resized to
+            the student's training size unless a size is stated.
+        split: "test", or "train" for all training images, held out or not. Named data without a test set, such as
+            a folder with one subfolder a class, is measured as a whole.
+
+    Raises:
+        InputError: no whole student, classes or channels that do not fit, or no such split.
+    """
+    network, card = load_student(folder)
+    spec = data or card.data
+    if image_size is None and spec.startswith("folder:") and card.image_size[0] == card.image_size[1]:
+        image_size = card.image_size[0]
+    dataset = load_dataset(
+        spec, root=data_root, download=download, image_size=image_size, skip_bad_images=skip_bad_images
+    )
+    check_card(f"student {folder}", card, dataset)
+    whole = split == "train" or (dataset.test is None and data is not None)
+    images = dataset.train if whole else dataset.test
+    if images is None:
+        raise InputError(f"{spec} has no test set: use --split train, or name a data set that has one")
+    return EvaluationData(folder, network, card, spec, dataset, images, whole)
+
+
 def evaluate_run(
-    shown: Shown,
+    data: EvaluationData,
     *,
     teacher: Path | None = None,
     ask_teacher: bool = True,
     main_score: str | None = None,
-    resamples: int = 1000,
+    resamples: int | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Measure everything.
 
     Args:
-        shown: the student and the images.
-        teacher: a run folder or ``.onnx`` file of logits to ask beside it; None is the teacher that the run states,
+        data: the student and the images.
+        teacher: a run folder or ``.onnx`` file of logits to query beside it; None is the teacher that the run states,
             where it can answer about any image.
-        ask_teacher: whether to ask one at all.
+        ask_teacher: whether to query one at all.
         main_score: by which parts are ranked and images listed; None is that of the student's decision, else
             "softmax_response".
-        resamples: behind each interval.
+        resamples: bootstrap draws; None is 1000, or 100 of more than 100,000 images.
         device: "auto", "cpu" or "cuda".
 
     Raises:
         InputError: a teacher that cannot be read or does not fit, an unknown score, or no labeled image.
         MachineError: there is no such device, or a package that the teacher needs is missing.
     """
-    if resamples > MOST_RESAMPLES:
-        raise InputError(f"{resamples:,} resamples: give at most {MOST_RESAMPLES:,}; 1,000 are usual")
-    config = _config_of(shown)
-    asked, why_not = _teacher(config, shown, teacher, device) if ask_teacher else (None, "none was to be asked")
-    answers = _answers(shown, shown.images, asked, device)
-    held_out = _held_out(config, shown)
-    choices = None if held_out is None else (_answers(shown, held_out, asked, device), held_out.labels)
-    decision, sets = shown.card.decision, shown.card.sets
+    config = _config_of(data)
+    queried, why_not = _teacher(config, data, teacher, device) if ask_teacher else (None, "switched off")
+    predictions = _predictions(data, data.images, queried, device)
+    held_out = _held_out(config, data)
+    choices = None if held_out is None else (_predictions(data, held_out, queried, device), held_out.labels)
+    decision, sets = data.card.decision, data.card.sets
+    usable = decision is not None and predictions.has(find_score(decision.score).needs)
+    if main_score is None:
+        # The report ranks by scores without options.
+        by_decision = decision is not None and usable and not decision.options
+        main_score = decision.score if decision is not None and by_decision else "softmax_response"
     report = full_report(
-        answers,
-        shown.images.labels,
-        main_score=main_score or _score_of(decision, answers),
+        predictions,
+        data.images.labels,
+        main_score=main_score,
         held_out=choices,
-        class_names=shown.card.class_names,
+        class_names=data.card.class_names,
         resamples=resamples,
     )
-    answered = None if decision is None or not _can_score(decision, answers) else which_answered(decision, answers)
+    answered = which_answered(decision, predictions) if decision is not None and usable else None
+    result = None
+    if decision is not None and answered is not None:
+        result = _decision_result(decision, answered, predictions, data.images)
     return Evaluation(
-        shown=shown,
-        outputs=answers.outputs,
+        data=data,
+        outputs=predictions.outputs,
         report=report,
-        declined=None if answered is None else ~answered,
-        decided=None if answered is None or decision is None else _decided(decision, answered, answers, shown.images),
-        sets=None if sets is None else set_metrics(which_classes(sets, answers.class_logits), shown.images.labels),
+        warnings=tuple(_warnings(report)),
+        abstained=None if answered is None else ~answered,
+        decision=result,
+        sets=None if sets is None else set_metrics(which_classes(sets, predictions.class_logits), data.images.labels),
         held_out=0 if held_out is None else len(held_out),
-        teacher=None if asked is None else asked[0],
+        teacher=None if queried is None else queried[0],
         no_teacher=why_not,
     )
 
 
-def _score_of(decision: Decision | None, answers: Answers) -> str:
-    """The decision's score, where the report can rank by it: without options, and with what it looks at known."""
-    if decision is None or decision.options or not _can_score(decision, answers):
-        return "softmax_response"
-    return decision.score
+def _warnings(report: FullReport) -> list[str]:
+    """Signs that the student diverged, or that it was trained on something else."""
+    warnings = []
+    accuracy, nll, uniform = report.accuracy.value, report.calibration.nll.value, math.log(report.classes)
+    assert accuracy is not None, "a report has a labeled sample"
+    assert nll is not None, "a report has a labeled sample"
+    if report.classes > 1 and accuracy <= report.largest_class:
+        warnings.append(
+            f"accuracy {accuracy:.2%} is no better than always predicting the most frequent class "
+            f"({report.largest_class:.2%}): the student may have diverged or learned other classes; train it "
+            "again at a lower learning rate, or check its data"
+        )
+    if nll > max(uniform, 1e-9):
+        cure = "" if nll < 100 else "; so large a value means that it diverged"
+        warnings.append(
+            f"negative log-likelihood {nll:.4g} is worse than that of equal probabilities for all classes "
+            f"({uniform:.4g}): do not use its probabilities as they are{cure}"
+        )
+    return warnings
 
 
-def _can_score(decision: Decision, answers: Answers) -> bool:
-    return answers.knows(find_score(decision.score).needs)
-
-
-def _decided(decision: Decision, answered: Tensor, answers: Answers, images: ImageSet) -> Decided:
+def _decision_result(
+    decision: Decision, answered: Tensor, predictions: Predictions, images: ImageSet
+) -> DecisionResult:
     labeled = images.labels != UNLABELED
-    wrong = (answers.prediction != images.labels)[labeled]
+    wrong = (predictions.prediction != images.labels)[labeled]
     kept = answered[labeled]
     count, errors = int(kept.sum()), int((kept & wrong).sum())
-    return Decided(
-        coverage=count / len(kept),
+    return DecisionResult(
+        coverage=share_estimate(count, len(kept)),
         answered=count,
         errors=errors,
-        risk=errors / count if count else None,
+        risk=share_estimate(errors, count),
         max_risk=decision.max_risk,
         confidence=decision.confidence,
     )
 
 
-def _config_of(shown: Shown) -> RunConfig | None:
+def _config_of(data: EvaluationData) -> RunConfig | None:
     """How the student was trained; None where its folder does not say."""
-    path = shown.folder / RUN_FILE
+    path = data.folder / RUN_FILE
     return resolve(read_config(path), where=str(path)) if path.is_file() else None
 
 
-def _held_out(config: RunConfig | None, shown: Shown) -> ImageSet | None:
+def _held_out(config: RunConfig | None, data: EvaluationData) -> ImageSet | None:
     """The training images that the run kept apart, where they are of this data set and not measured themselves."""
-    if config is None or shown.whole or shown.spec != config.data:
+    if config is None or data.whole or data.spec != config.data or config.validation == 0:
         return None
-    _, positions = split(config, shown.dataset)
-    return shown.dataset.train_and_validation().take(positions) if len(positions) else None
+    _, positions = split(config, data.dataset)
+    return data.dataset.train_and_validation().take(positions) if len(positions) else None
 
 
 def _teacher(
-    config: RunConfig | None, shown: Shown, given: Path | None, device: str
+    config: RunConfig | None, data: EvaluationData, path: Path | None, device: str
 ) -> tuple[tuple[str, Teacher] | None, str | None]:
-    """Who can be asked about these images, or why nobody can."""
-    if given is not None:
-        says = "logits" if kind_of(given) == "ONNX file" else None
-        config = resolve({"data": shown.spec, "teacher": given, "teacher_output": says})
+    """The teacher that can be queried about these images, or why none can."""
+    if path is not None:
+        output = "logits" if kind_of(path) == "ONNX file" else None
+        config = resolve({"data": data.spec, "teacher": path, "teacher_output": output})
     if config is None or not config.teachers:
         return None, "the run names no teacher"
-    files = [path for path in config.teachers if kind_of(path) == "file"]
-    if files and given is not None:
-        raise InputError(f"--teacher {given}: a file knows the training images alone: give a run folder or FILE.onnx")
+    files = [each for each in config.teachers if kind_of(each) == "file"]
+    if files and path is not None:
+        raise InputError(
+            f"--teacher {path}: a file has outputs of the training images alone; expected a run folder or FILE.onnx"
+        )
     if files:
-        return None, f"{files[0]} knows the training images alone"
-    gone = [path for path in config.teachers if not path.exists()]
-    if gone and given is None:
-        return None, f"{gone[0]} is not there any more"
-    members = [member.teacher for member in load_members(config, shown.dataset, choose_device(device))]
-    named = ", ".join(str(path) for path in config.teachers)
+        return None, f"{files[0]} has outputs of the training images alone"
+    missing = [each for each in config.teachers if not each.exists()]
+    if missing and path is None:
+        return None, f"{missing[0]} does not exist any more"
+    members = [member.teacher for member in load_members(config, data.dataset, choose_device(device))]
+    named = ", ".join(str(each) for each in config.teachers)
     if len(members) == 1:
         return (named, members[0]), None
     return (named, Ensemble(members, config.ensemble_weights, config.ensemble_mean)), None
 
 
-def _answers(shown: Shown, images: ImageSet, asked: tuple[str, Teacher] | None, device: str) -> Answers:
-    said = None if asked is None else _said(asked[1], images.images, shown.dataset, device)
-    return Answers(shown.outputs(images.images, device), shown.card.abstains, teacher=said)
+def _predictions(
+    data: EvaluationData, images: ImageSet, queried: tuple[str, Teacher] | None, device: str
+) -> Predictions:
+    teacher = None if queried is None else _teacher_logits(queried[1], images.images, data.dataset, device)
+    return Predictions(data.outputs(images.images, device), data.card.abstains, teacher=teacher)
 
 
-def _said(teacher: Teacher, images: Tensor, dataset: Dataset, device: str) -> Tensor:
+def _teacher_logits(teacher: Teacher, images: Tensor, dataset: Dataset, device: str) -> Float[Tensor, "n classes"]:
     """The teacher's logits of the images as they are, on the CPU."""
     place, view = choose_device(device), dataset.augmentation.identity
     parts = []

@@ -1,4 +1,4 @@
-"""Runs that are over: which images they learned from, and whether some given ones are among these."""
+"""Finished runs: their settings, their data sets, and the images they learned from."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +24,12 @@ from preceptor.selections import RankedSelection
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run as its folder tells it.
+    """A run from its folder.
 
     Attributes:
-        folder: where it lies.
-        config: what it was made of.
-        record: what it met.
+        folder: of the run.
+        config: its settings.
+        record: facts recorded during the run, such as fingerprints of its data.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class SavedRun:
 
 
 def saved_run(folder: Path) -> SavedRun | None:
-    """What a folder tells of its run; None where it holds none, such as a student that was copied.
+    """The run of a folder; None where it holds none, such as a student that was copied.
 
     Raises:
         InputError: a ``run.yaml`` that is damaged.
@@ -60,7 +60,7 @@ def saved_run(folder: Path) -> SavedRun | None:
         return None
     content = read_yaml(path)
     if set(content) != {"config", "record"} or not all(isinstance(part, dict) for part in content.values()):
-        raise InputError(f"{path}: holds no run's configuration and record: give a run's folder")
+        raise InputError(f"{path}: does not hold a configuration and a record; expected the folder of a run")
     return SavedRun(folder, resolve(content["config"], where=str(path)), content["record"])
 
 
@@ -68,17 +68,17 @@ class DatasetCache:
     """Data sets of past runs, each read once.
 
     Args:
-        data_root: where named data sets lie now; None is where each run found them.
+        data_root: where named data sets are now; None is where they were for each run.
         download: fetch a named data set that is not there. Default: where the run did.
     """
 
     def __init__(self, data_root: Path | None = None, download: bool = False) -> None:
-        given = {"data_root": data_root, "download": download}
-        self._changes = {key: value for key, value in given.items() if value}
+        changes = {"data_root": data_root, "download": download}
+        self._changes = {key: value for key, value in changes.items() if value}
         self._read: dict[str, Dataset] = {}
 
     def dataset(self, run: SavedRun) -> Dataset:
-        """What a run was trained on, with its labels.
+        """The data set of a run, with the labels it was trained on.
 
         Raises:
             InputError: it cannot be read, or is not what it was then.
@@ -91,7 +91,9 @@ class DatasetCache:
         fingerprints = run.record.get("fingerprints")
         then = fingerprints.get("data") if isinstance(fingerprints, dict) else None
         if then != data_fingerprint(self._read[key]):
-            raise InputError(f"{run.folder}: was trained on other data than {run.config.data} is now: bring it back")
+            raise InputError(
+                f"{run.folder}: was trained on other data than {run.config.data} holds now; restore that data"
+            )
         return self._read[key]
 
     def held_out(self, run: SavedRun) -> ImageSet:
@@ -116,7 +118,7 @@ class DatasetCache:
 
 
 def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:
-    """Every teacher that a run learned from, and those these learned from; as a path where it tells nothing."""
+    """Every teacher of a run, and theirs in turn; a path where no run is known."""
     cached = [run.config.cache] if run.config.cache is not None and not run.config.teachers else []
     for path in (*run.config.teachers, *cached):
         teacher = saved_run(path)
@@ -129,8 +131,8 @@ def number_among(
     images: UInt8[Tensor, "n channels height width"], others: UInt8[Tensor, "m channels height width"]
 ) -> int:
     """How many images are, pixel for pixel, among others."""
-    there = set(_digests(others))
-    return sum(digest in there for digest in _digests(images))
+    known = set(_digests(others))
+    return sum(digest in known for digest in _digests(images))
 
 
 def _digests(images: Tensor) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""A student at work: what it says of images without labels, as many as there are."""
+"""Predictions of a student for images without labels, batch by batch."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +13,8 @@ from torch import Tensor
 from preceptor.data.images import MOST_PIXELS, ImageSpec
 from preceptor.data.sources import ImageItem, open_image_source
 from preceptor.errors import InputError
-from preceptor.metrics import Answers, confidence, which_classes
-from preceptor.metrics.decisions import at_decision, check_servable
+from preceptor.metrics import Predictions, confidence
+from preceptor.metrics.decisions import at_decision, check_servable, which_classes
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student
 from preceptor.models.store import CARD_FILE
@@ -26,15 +26,15 @@ TOP_K = 5
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the student says of one image.
+    """The student's prediction for one image.
 
     Attributes:
         input: name of the file, or of the array's.
-        index: place in the array, from 0; None for a file.
-        label: its answer; None where it declines, and where there is an error.
+        index: index in the array, from 0; None for a file.
+        label: its answer; None where it abstains, and where there is an error.
         probability: of the likeliest class, answered or not; softmax over the classes.
-        declined: whether it declines; None where it was not calibrated to.
-        score: its confidence, by the score that it declines by.
+        abstained: whether it abstains; None where it was not calibrated to.
+        score: its confidence, by the score that it abstains by.
         top: the likeliest classes with their probabilities, the first of them answered or not.
         set: the classes of its prediction set, the likeliest first; None where it was not calibrated to give one.
         error: why there is no answer; None where there is one. All else is then None or empty.
@@ -44,7 +44,7 @@ class Prediction:
     index: int | None
     label: str | None = None
     probability: float | None = None
-    declined: bool | None = None
+    abstained: bool | None = None
     score: float | None = None
     top: tuple[tuple[str, float], ...] = ()
     set: tuple[str, ...] | None = None
@@ -52,8 +52,8 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What is said of a batch, one entry an image; classes as numbers, the likeliest first."""
+class _BatchPredictions:
+    """Of a batch, one entry an image; classes as numbers, the likeliest first."""
 
     top: list[list[int]]
     probabilities: list[list[float]]
@@ -64,17 +64,17 @@ class _Said:
 
 
 class Predictor:
-    """A student, ready to be asked.
+    """A student, ready to predict.
 
     Args:
         folder: of its run.
-        score: by which it is shown how sure it is. Default: that of its decision, else "softmax_response".
+        score: by which its confidence is shown. Default: that of its decision, else "softmax_response".
         options: of the score.
         top_k: how many classes to name of each image. Default 5.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: no whole student, a score that it cannot tell, another score than that of its decision, or top_k
+        InputError: no whole student, a score that it cannot compute, another score than that of its decision, or top_k
             below 1.
         MachineError: no such device.
     """
@@ -89,7 +89,7 @@ class Predictor:
         device: str = "auto",
     ) -> None:
         if top_k < 1:
-            raise InputError(f"top-k {top_k}: name at least 1 class")
+            raise InputError(f"top-k is {top_k}; expected at least 1")
         self._device = choose_device(device)
         network, self.card = load_student(folder)
         self._network = network.to(self._device)
@@ -97,7 +97,7 @@ class Predictor:
         decision = self.card.decision
         if decision is not None and (score is not None or options):
             other = score or "another score"
-            raise InputError(f"{folder} declines by {decision.score}: leave --score away, or calibrate it by {other}")
+            raise InputError(f"{folder} abstains by {decision.score}: leave --score away, or calibrate it by {other}")
         self.score = score or ("softmax_response" if decision is None else decision.score)
         self._options = dict(options or {}) if decision is None else decision.options
         self._check_score(folder)
@@ -108,21 +108,21 @@ class Predictor:
         return ImageSpec(self.card.channels, *self.card.image_size)
 
     def predictions(self, pictures: Iterable[ImageItem], batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
-        """What it says of each, in order; so many are in memory at a time, fewer of large ones.
+        """One for each image, in order; a batch is in memory at a time, fewer images where they are large.
 
         Raises:
             InputError: a batch size below 1.
         """
         if batch_size < 1:
-            raise InputError(f"batch size {batch_size}: take at least 1 image at a time")
+            raise InputError(f"batch size is {batch_size}; expected at least 1")
         left = iter(pictures)
         at_once = min(batch_size, max(1, MOST_PIXELS // math.prod(self.card.image_size)))
         batches = iter(lambda: list(islice(left, at_once)), [])
-        return (said for batch in batches for said in self._of_batch(batch))
+        return (prediction for batch in batches for prediction in self._of_batch(batch))
 
     def _check_score(self, folder: Path) -> None:
-        """Ask for the score of a made-up image, so that one that cannot be told is refused before any is read."""
-        made_up = Answers(torch.arange(self.card.outputs).float()[None], self.card.abstains)
+        """Compute the score of a made-up image, so that one that cannot be is refused before any image is read."""
+        made_up = Predictions(torch.arange(self.card.outputs).float()[None], self.card.abstains)
         try:
             check_servable(self.score)
             confidence(self.score, made_up, **self._options)
@@ -131,45 +131,45 @@ class Predictor:
 
     def _of_batch(self, pictures: Sequence[ImageItem]) -> Iterator[Prediction]:
         usable = [picture.pixels for picture in pictures if picture.pixels is not None]
-        said = self._say(torch.stack(usable)) if usable else None
+        predictions = self._predict(torch.stack(usable)) if usable else None
         row = 0
         for picture in pictures:
-            if picture.pixels is None or said is None:
+            if picture.pixels is None or predictions is None:
                 yield Prediction(picture.name, picture.index, error=picture.error)
             else:
-                yield self._prediction(picture, said, row)
+                yield self._prediction(picture, predictions, row)
                 row += 1
 
-    def _say(self, images: UInt8[Tensor, "batch channels height width"]) -> _Said:
+    def _predict(self, images: UInt8[Tensor, "batch channels height width"]) -> _BatchPredictions:
         card = self.card
         outputs = network_logits(self._network, card.normalization(), images.to(self._device))
         finite = outputs.isfinite().all(dim=1)
-        answers = Answers(outputs.where(finite[:, None], torch.zeros(())), card.abstains)
-        score = confidence(self.score, answers, **self._options)
-        ranking = answers.class_logits.sort(dim=1, descending=True, stable=True).indices
+        known = Predictions(outputs.where(finite[:, None], torch.zeros(())), card.abstains)
+        score = confidence(self.score, known, **self._options)
+        ranking = known.class_logits.sort(dim=1, descending=True, stable=True).indices
         top = ranking[:, : self.top_k]
-        answered = None if card.decision is None else at_decision(card.decision, score, answers.prediction).tolist()
+        answered = None if card.decision is None else at_decision(card.decision, score, known.prediction).tolist()
         sets = None
         if card.sets is not None:
-            inside = which_classes(card.sets, answers.class_logits).gather(1, ranking)
+            inside = which_classes(card.sets, known.class_logits).gather(1, ranking)
             sets = [row[chosen].tolist() for row, chosen in zip(ranking, inside, strict=True)]
-        probabilities = answers.class_logits.double().softmax(dim=1).gather(1, top)
-        return _Said(top.tolist(), probabilities.tolist(), score.tolist(), answered, sets, finite.tolist())
+        probabilities = known.class_logits.double().softmax(dim=1).gather(1, top)
+        return _BatchPredictions(top.tolist(), probabilities.tolist(), score.tolist(), answered, sets, finite.tolist())
 
-    def _prediction(self, picture: ImageItem, said: _Said, row: int) -> Prediction:
-        if not said.finite[row]:
+    def _prediction(self, picture: ImageItem, batch: _BatchPredictions, row: int) -> Prediction:
+        if not batch.finite[row]:
             return Prediction(picture.name, picture.index, error="the student's logits are not finite")
-        names, top, probabilities = self.card.class_names, said.top[row], said.probabilities[row]
-        declined = None if said.answered is None else not said.answered[row]
+        names, top, probabilities = self.card.class_names, batch.top[row], batch.probabilities[row]
+        abstained = None if batch.answered is None else not batch.answered[row]
         return Prediction(
             input=picture.name,
             index=picture.index,
-            label=None if declined else names[top[0]],
+            label=None if abstained else names[top[0]],
             probability=probabilities[0],
-            declined=declined,
-            score=said.score[row],
+            abstained=abstained,
+            score=batch.score[row],
             top=tuple((names[place], value) for place, value in zip(top, probabilities, strict=True)),
-            set=None if said.sets is None else tuple(names[place] for place in said.sets[row]),
+            set=None if batch.sets is None else tuple(names[place] for place in batch.sets[row]),
         )
 
 
@@ -183,7 +183,7 @@ def predict(
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
 ) -> Iterator[Prediction]:
-    """What a student says of images, one after the other; as many as a batch holds are in memory at a time.
+    """Predictions of a student for images, one after the other; a batch is in memory at a time.
 
     Args:
         folder: of its run.
@@ -196,7 +196,7 @@ def predict(
         a prediction for each image in order; of one that cannot be read, its ``error``.
 
     Raises:
-        InputError: as :class:`Predictor` and :func:`~preceptor.data.sources.open_image_source`, before the first prediction.
+        InputError: as :class:`Predictor` and :func:`~preceptor.data.sources.open_image_source`, before any prediction.
         MachineError: no such device.
     """
     predictor = Predictor(folder, score=score, options=options, top_k=top_k, device=device)

@@ -10,13 +10,8 @@ from torch import Tensor
 from preceptor.audit import Audit
 from preceptor.context import predicted_class
 from preceptor.loss import DistillationLoss
-from preceptor.metrics import (
-    calibration_error,
-    evaluate,
-    reservation_confidence,
-    selective_metrics,
-    softmax_response,
-)
+from preceptor.metrics import calibration_error, evaluate, selective_metrics
+from preceptor.metrics.scores import reservation_confidence, softmax_response
 from preceptor.studies.columns import COVERAGES, RESERVATION
 from preceptor.training import EpochRecord
 

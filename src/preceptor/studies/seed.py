@@ -10,7 +10,7 @@ from preceptor.context import predicted_class
 from preceptor.data import CropFlip, Dataset, ImageSet, hold_out, load_dataset, subset, swap_pairs
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
-from preceptor.metrics import evaluate, per_class_accuracy
+from preceptor.metrics.accuracy import evaluate, per_class_accuracy
 from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
 from preceptor.recipes import recipe

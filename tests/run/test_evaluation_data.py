@@ -8,9 +8,9 @@ from preceptor.data import ImageSet
 from preceptor.errors import InputError, MachineError
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student, save_student
-from preceptor.run import measure
-from preceptor.run.measure import measure_student
+from preceptor.run import evaluation
 from tests.classroom import digits
+from tests.measured import measure_student
 
 
 def test_metrics_are_those_of_the_students_logits(teacher):
@@ -44,7 +44,7 @@ def test_another_data_set(teacher, tmp_path):
 
 
 def test_the_students_own_data_without_a_test_set(teacher, monkeypatch):
-    monkeypatch.setattr(measure, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), test=None))
+    monkeypatch.setattr(evaluation, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), test=None))
     with pytest.raises(InputError, match="digits has no test set: use --split train"):
         measure_student(teacher)
 
@@ -58,7 +58,7 @@ def test_the_students_own_data_without_a_test_set(teacher, monkeypatch):
     ],
 )
 def test_data_that_does_not_fit(teacher, monkeypatch, change, told):
-    monkeypatch.setattr(measure, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), **change))
+    monkeypatch.setattr(evaluation, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), **change))
     with pytest.raises(InputError, match=told) as caught:
         measure_student(teacher)
     assert f"student {teacher}" in str(caught.value)
