@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from preceptor.compare.result import StudyResult
 from preceptor.errors import InputError, MachineError
-from preceptor.studies.result import StudyResult
 from preceptor.teachers.cache import Layout
 from preceptor.teachers.cache.layout import MARK_BYTES
 from preceptor.teachers.cache.store import Store

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from preceptor.speed.peak import status_bytes
+from experiments.speed.machine import status_bytes
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 from preceptor.training import Callback, Silent, Student, TrainingConfig, fit
 from preceptor.training.callbacks import TrainState

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from preceptor.compare.format import percent
+from preceptor.compare.result import ArmRow, StudyResult, TeacherRow
 from preceptor.reports.chart import Chart, Room, in_both_widths, percent_ticks
 from preceptor.reports.summary import Kind, kind_of
 from preceptor.reports.svg import color, label, tidy
-from preceptor.studies.format import percent
-from preceptor.studies.result import ArmRow, StudyResult, TeacherRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, 
         axis: its ends, so that several charts can be compared; None fits the chart.
     """
     shown = result.rows_of(teacher)
-    said = ", ".join(f"{row.arm} {percent(row.accuracy.mean)}" for row in shown)
+    means = ", ".join(f"{row.arm} {percent(row.accuracy.mean)}" for row in shown)
     rows = [(row, kind_of(row, result)) for row in shown]
 
     def plot(axes: "Axes", room: Room) -> None:
@@ -69,7 +69,7 @@ def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, 
             axes.set_xlim(*axis)
         tidy(axes, [label(row.arm, room.letters) for row in shown])
 
-    return _rows(f"Accuracy on the test set: {said}.", f"accuracy-{_place(teacher, result)}", len(rows), plot)
+    return _rows(f"Accuracy on the test set: {means}.", f"accuracy-{_place(teacher, result)}", len(rows), plot)
 
 
 def common_axis(result: StudyResult) -> tuple[float, float]:

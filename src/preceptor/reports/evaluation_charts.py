@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from preceptor.compare.format import listed, percent
 from preceptor.metrics import FullReport, Reliability
 from preceptor.metrics.report import SelectiveReport
 from preceptor.reports.chart import Chart, Room, in_both_widths, tidy_shares
 from preceptor.reports.svg import color
-from preceptor.studies.format import listed, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

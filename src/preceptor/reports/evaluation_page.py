@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor import __version__
+from preceptor.compare.format import probability
 from preceptor.metrics import Estimate, FullReport
 from preceptor.metrics.report import CalibrationReport
 from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart
@@ -22,7 +23,6 @@ from preceptor.run.evaluation_text import (
     finding,
     sets_in_words,
 )
-from preceptor.studies.format import probability
 
 TEMPLATE = "evaluation_page.html.j2"
 
