@@ -1,4 +1,4 @@
-"""Fuzz what reads a stranger's files, guided by coverage: ``python benchmarks/fuzz/run.py --seconds 60``.
+"""Fuzz what reads a stranger's files, guided by coverage: ``python experiments/fuzz/run.py --seconds 60``.
 
 Exit code 0 only when no target let anything out but the project's own errors; the last line is a summary in JSON.
 """

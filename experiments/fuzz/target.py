@@ -1,6 +1,6 @@
-"""One target under libFuzzer's eyes: ``python benchmarks/fuzz/target.py NAME CORPUS [libFuzzer options]``.
+"""One target under libFuzzer's eyes: ``python experiments/fuzz/target.py NAME CORPUS [libFuzzer options]``.
 
-``run.py`` starts it; by hand it replays a finding: ``python benchmarks/fuzz/target.py NAME path/to/finding``.
+``run.py`` starts it; by hand it replays a finding: ``python experiments/fuzz/target.py NAME path/to/finding``.
 """
 
 import sys

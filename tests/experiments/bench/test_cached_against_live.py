@@ -25,7 +25,7 @@ TINY = Settings("digits", "convnet8", "convnet8", teacher_images=60, teacher_epo
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     found = Experiment(TINY, tmp_path_factory.mktemp("experiment") / "teacher.safetensors")
-    assert 0 < found.teach_the_teacher() < 1
+    assert 0 < found.train_teacher() < 1
     return found
 
 
@@ -39,7 +39,7 @@ def test_every_recipe_is_taught_in_every_way(experiment: Experiment) -> None:
 
 def test_a_student_of_the_same_teacher_live_twice_is_the_same(experiment: Experiment) -> None:
     counter = Counter(lambda images: None)
-    first, second = (experiment.taught(1, experiment.live(), counter, precision="fp32") for _ in range(2))
+    first, second = (experiment.train_students(1, experiment.live(), counter, precision="fp32") for _ in range(2))
     assert first == second
 
 
@@ -61,7 +61,7 @@ def test_a_nudge_moves_every_weight_by_its_last_bit() -> None:
         assert torch.allclose(before, after, rtol=2.0**-22, atol=1e-30)
 
 
-def test_the_banks_are_held_against_the_deviation_over_seeds() -> None:
+def test_the_caches_are_compared_with_the_deviation_over_seeds() -> None:
     ways = {LIVE: (0.80, 0.82, 0.84), "cache, fp32": (0.81, 0.82, 0.84), "cache, bf16": (0.84, 0.86, 0.87)}
     found = compared([{way: values[seed] for way, values in ways.items()} | {NUDGED: 0.8} for seed in range(3)])
     assert found["deviation_over_seeds"] == pytest.approx(0.02)

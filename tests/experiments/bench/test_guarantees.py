@@ -42,10 +42,10 @@ real_data = pytest.mark.skipif(not (ROOT / "FashionMNIST").is_dir(), reason="PRE
     [RiskTarget(0.1, 0.9), RiskTarget(0.2, 0.8, by_class=True)],
     ids=["one threshold", "every class at once"],
 )
-def test_of_200_calibration_sets_no_more_break_their_promise_than_was_allowed(fashion, target):
-    """The true risk of a draw is known. One in ten or five of 200 guarantees may be broken, and by luck of the draws a
-    few more: ``most_by_luck`` are exceeded once in a thousand such tests, were so many truly broken."""
-    kept = guarantees.promises_kept(fashion, target, 1500, SPLITS)
+def test_of_200_calibration_sets_no_more_break_their_guarantee_than_is_allowed(fashion, target):
+    """The true risk of a draw is known. One in ten or five of 200 guarantees may be broken, and by chance a few more:
+    ``most_by_chance`` are exceeded once in a thousand such tests, were so many truly broken."""
+    kept = guarantees.guarantees_kept(fashion, target, 1500, SPLITS)
     assert kept.guaranteed > 0.9 * SPLITS
     assert kept.coverage > 0.2
     assert kept.broken <= kept.allowed
@@ -55,7 +55,7 @@ def test_of_200_calibration_sets_no_more_break_their_promise_than_was_allowed(fa
 @pytest.mark.real_data
 @real_data
 @pytest.mark.parametrize("method", ["lac", "aps", "raps"])
-def test_over_200_splits_prediction_sets_miss_no_more_than_was_promised(fashion, method):
+def test_over_200_splits_prediction_sets_miss_no_more_than_is_guaranteed(fashion, method):
     """A mean over splits, so of a normal distribution: three standard errors are exceeded once in 700 such tests."""
     kept = guarantees.sets_kept(fashion, method, 0.1, 500, SPLITS)
     assert kept.missed <= 0.1 + 3 * kept.standard_error
@@ -84,16 +84,16 @@ def test_what_is_counted_as_broken():
     logits = torch.nn.functional.one_hot(prediction, 2) * torch.tensor([2, 2, 2, 2, 2, 0.5])[:, None]
     images = guarantees.Pool(Answers(logits), labels)
     for max_risk, broken in [(0.5, True), (0.6, False)]:
-        found = guarantees.looked_at(decision(threshold=0.6, max_risk=max_risk), images)
+        found = guarantees.risk_of(decision(threshold=0.6, max_risk=max_risk), images)
         assert found == (broken, pytest.approx(5 / 6), pytest.approx(3 / 5))
     by_class = decision(class_thresholds=(0.6, None), joint=True)
-    assert guarantees.looked_at(by_class, images) == (False, pytest.approx(2 / 6), 0.5)
+    assert guarantees.risk_of(by_class, images) == (False, pytest.approx(2 / 6), 0.5)
     by_class = decision(class_thresholds=(0.6, 0.6), joint=True, max_risk=0.6)
-    assert guarantees.looked_at(by_class, images) == (True, pytest.approx(5 / 6), pytest.approx(3 / 5))
-    assert guarantees.looked_at(decision(threshold=9.0), images) == (False, 0, 0)
+    assert guarantees.risk_of(by_class, images) == (True, pytest.approx(5 / 6), pytest.approx(3 / 5))
+    assert guarantees.risk_of(decision(threshold=9.0), images) == (False, 0, 0)
 
 
-def test_promises_that_are_careless_are_found_broken(monkeypatch):
+def test_guarantees_that_are_careless_are_found_broken(monkeypatch):
     """A threshold at the error rate seen, without a margin, is broken on about half of the draws."""
 
     def careless(answers, labels, target, source):
@@ -111,7 +111,7 @@ def test_promises_that_are_careless_are_found_broken(monkeypatch):
         return Outcome
 
     monkeypatch.setattr(guarantees, "decide", careless)
-    kept = guarantees.promises_kept(pool(), RiskTarget(0.1), 100, 60)
+    kept = guarantees.guarantees_kept(pool(), RiskTarget(0.1), 100, 60)
     assert kept.broken > kept.allowed
     assert kept.broken_on_the_rest > kept.allowed
 
@@ -139,8 +139,8 @@ def test_splits_divide_and_draws_repeat():
 
 def test_the_result_is_shown_row_by_row():
     images = pool()
-    wishes = [RiskTarget(0.2), RiskTarget(0.001), RiskTarget(0.3, by_class=True, joint=False)]
-    result = guarantees.Promises(
+    targets = [RiskTarget(0.2), RiskTarget(0.001), RiskTarget(0.3, by_class=True, joint=False)]
+    result = guarantees.Guarantees(
         data="fashion-mnist",
         student={"student": "convnet4", "train_images": 2000, "training.epochs": 3},
         images=len(images),
@@ -149,7 +149,7 @@ def test_the_result_is_shown_row_by_row():
         unlikely=guarantees.UNLIKELY,
         seconds=2.4,
         versions={"machine": "x86_64, 2 cores, no GPU", "torch": "2.13"},
-        kept=[guarantees.promises_kept(images, target, 200, 10) for target in wishes],
+        kept=[guarantees.guarantees_kept(images, target, 200, 10) for target in targets],
         sets=[guarantees.sets_kept(images, "aps", 0.1, 200, 10)],
     )
     shown = guarantees.markdown(result.model_dump(mode="json"))

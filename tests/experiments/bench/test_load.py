@@ -1,4 +1,4 @@
-"""Every case runs on a few hundred samples, in this process: what is told, and what is held against what is stated."""
+"""Every case runs on a few hundred samples, in this process, and is compared with what is stated."""
 
 import time
 
@@ -13,12 +13,12 @@ TAUGHT = round(0.7 * 0.9 * FEW)
 
 @pytest.mark.parametrize("name", load.CASES)
 def test_every_case_goes_through_all_samples(name: str) -> None:
-    found = load.measure(name, FEW)
-    told = {key: found[key] for key in found if key.startswith(("samples_", "cells"))}
+    measured = load.measure(name, FEW)
+    counts = {key: measured[key] for key in measured if key.startswith(("samples_", "cells"))}
     expected = {"samples_answered": FEW, "samples_measured": FEW, "cells": FEW, "samples_taught": TAUGHT}
-    assert told == {key: expected[key] for key in told}
-    assert len(told) == 1
-    assert load.exceeded([found]) == []
+    assert counts == {key: expected[key] for key in counts}
+    assert len(counts) == 1
+    assert load.exceeded([measured]) == []
 
 
 def case(**changes: object) -> dict:
@@ -30,7 +30,7 @@ def test_what_is_stated_grows_with_the_samples() -> None:
     stated = load.CASES["evaluation of a student"][0]
     more = stated.mib(2 * load.SAMPLES) - stated.mib(load.SAMPLES)
     assert more == pytest.approx(load.SAMPLES * (4000 + 64 + 640) / 2**20)
-    assert load.stated_of("tracin").columns == 2 * (4000 + 64)
+    assert load.stated_for("tracin").columns == 2 * (4000 + 64)
 
 
 def test_a_case_that_holds_too_much_is_noticed() -> None:
@@ -56,10 +56,10 @@ def test_everything_is_shown() -> None:
 
 
 def test_memory_of_its_own_is_seen_while_it_is_held() -> None:
-    found: dict[str, float] = {}
-    with load.own_memory(found):
+    measured: dict[str, float] = {}
+    with load.own_memory(measured):
         held = bytearray(64 * 2**20)
         held[::4096] = b"\1" * len(held[::4096])
         time.sleep(0.5)  # fifty looks
         del held
-    assert found["own_mib"] >= 50
+    assert measured["own_mib"] >= 50

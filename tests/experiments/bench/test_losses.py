@@ -1,4 +1,4 @@
-"""Every match is measured against KL, bounded, and shown with the reasons for what is left out."""
+"""Every loss is measured against KL, bounded, and shown with the reasons for what is left out."""
 
 import time
 
@@ -11,13 +11,13 @@ from preceptor.losses import kl_divergence
 from preceptor.registry import components
 from tests.experiments.speed.tiny import CPU, machine
 
-MATCHES = [info.name for info in components("loss")]
+LOSSES = [info.name for info in components("loss")]
 MACHINE = machine().model_dump(mode="json")
 
 
-@pytest.mark.parametrize("name", MATCHES)
-def test_every_match_can_be_measured(name):
-    loss = losses.loss_called(name, losses.made_up(8, 6, CPU))
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_can_be_measured(name):
+    loss = losses.loss_called(name, losses.random_batch(8, 6, CPU))
     student = loss.student.clone().requires_grad_()
     loss.of(student).mean().backward()
     assert student.grad is not None
@@ -27,22 +27,24 @@ def test_every_match_can_be_measured(name):
 
 
 def test_the_yardstick_is_kl():
-    batch = losses.made_up(8, 6, CPU)
+    batch = losses.random_batch(8, 6, CPU)
     found = losses.loss_called(losses.YARDSTICK, batch)
     target = (batch.teacher / TEMPERATURE).log_softmax(dim=1)
     expected = kl_divergence(batch.student, target, TEMPERATURE).mean() * TEMPERATURE**2
     assert torch.allclose(found.of(found.student), expected)
 
 
-def test_a_loss_is_tried_out_on_all_rows_unless_it_grows_too_large(monkeypatch):
-    tried = []
-    made_up = losses.made_up
-    monkeypatch.setattr(losses, "made_up", lambda rows, *rest: tried.append(rows) or made_up(rows, *rest))
-    found = losses.tried_out("kl", (16, 5), CPU)
-    assert tried == [2, 4, 8, 16]
+def test_a_loss_is_tried_on_all_rows_unless_it_grows_too_large(monkeypatch):
+    rows_tried = []
+    random_batch = losses.random_batch
+    monkeypatch.setattr(
+        losses, "random_batch", lambda rows, *rest: rows_tried.append(rows) or random_batch(rows, *rest)
+    )
+    found = losses.try_out("kl", (16, 5), CPU)
+    assert rows_tried == [2, 4, 8, 16]
     assert found["first_seconds"] > 0
     monkeypatch.setattr(losses, "seconds_for", lambda step, device: 3.0)  # twice the rows may take 12 s
-    assert losses.tried_out("kl", (16, 5), CPU) == {"left_out": "2 of 16 rows took 3.0 s and 0.0 GiB"}
+    assert losses.try_out("kl", (16, 5), CPU) == {"left_out": "2 of 16 rows took 3.0 s and 0.0 GiB"}
 
 
 def test_what_takes_too_long_to_compile_is_stopped():

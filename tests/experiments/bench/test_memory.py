@@ -12,11 +12,11 @@ MACHINE = machine().model_dump(mode="json")
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_is_ready_to_be_measured(name):
-    pupil = memory.pupil(name, 0, images=20)
-    assert not pupil.loss.needs_fit
+    student = memory.student(name, 0, images=20)
+    assert not student.loss.needs_fit
     with torch.no_grad():
-        outputs = pupil.student(torch.zeros(2, 3, 32, 32)).shape[1]
-    assert outputs == memory.PAIR.classes + pupil.loss.abstains
+        outputs = student.student(torch.zeros(2, 3, 32, 32)).shape[1]
+    assert outputs == memory.PAIR.classes + student.loss.abstains
 
 
 def test_memory_is_shown_against_the_student_alone():
@@ -31,7 +31,7 @@ def test_memory_is_shown_against_the_student_alone():
 
 
 def test_repeats_are_summarized(monkeypatch):
-    found = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr(memory, "apart", lambda *given: {"more_mib": next(found)})
+    peaks = iter([3.0, 1.0, 2.0])
+    monkeypatch.setattr(memory, "in_its_own_process", lambda *arguments: {"more_mib": next(peaks)})
     summary = memory.repeated(("kd", "live", 8), CPU, 3)
     assert summary == {"students": 8, "more_mib": [3.0, 1.0, 2.0], "median_more_mib": 2.0}

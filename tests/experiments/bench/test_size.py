@@ -5,8 +5,8 @@ import pytest
 from experiments.bench import size
 from experiments.bench.size import (
     CACHES,
-    COMPONENT_TYPES,
-    TAUGHT_FROM,
+    KINDS,
+    TRAINING_CACHE,
     markdown,
     measure_filling,
     measure_reading,
@@ -19,7 +19,7 @@ MANY = 2000
 
 
 @pytest.mark.parametrize("name", CACHES)
-def test_a_filled_bank_takes_what_was_planned_and_is_read_whole(tmp_path, name: str) -> None:
+def test_a_filled_cache_takes_what_was_planned_and_is_read_whole(tmp_path, name: str) -> None:
     folder = tmp_path / "cache"
     found = measure_filling(300, name, folder)
     with open_readonly(folder) as cache:
@@ -32,15 +32,15 @@ def test_a_filled_bank_takes_what_was_planned_and_is_read_whole(tmp_path, name: 
     assert measure_reading(300, name, folder)["reading_seconds"] > 0
 
 
-def test_reading_an_empty_bank_is_noticed(tmp_path) -> None:
-    size.cache_in(tmp_path / "cache", 300, TAUGHT_FROM).close()
+def test_reading_an_empty_cache_is_noticed(tmp_path) -> None:
+    size.cache_in(tmp_path / "cache", 300, TRAINING_CACHE).close()
     with pytest.raises(AssertionError, match="it was filled"):
-        measure_reading(300, TAUGHT_FROM, tmp_path / "cache")
+        measure_reading(300, TRAINING_CACHE, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("kind", COMPONENT_TYPES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_epoch_is_measured_as_often_as_asked(tmp_path, kind) -> None:
-    measure_filling(300, TAUGHT_FROM, tmp_path / "cache")
+    measure_filling(300, TRAINING_CACHE, tmp_path / "cache")
     found = measure_training(300, 2, kind, tmp_path / "cache")
     assert len(found["seconds"]) == 2
     assert found["microseconds_a_sample"] == pytest.approx(found["median_seconds"] / 300 * 1e6)
@@ -63,6 +63,6 @@ def test_everything_is_shown(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = size.measure({300: 1, MANY: 1}, tmp_path)
     content = {"student": "convnet8", "image": "8 x 8", "batch_size": 256, "machine": machine().model_dump(), **found}
     shown = markdown(content)
-    assert shown.count("| 2,000 |") == len(COMPONENT_TYPES) + len(CACHES)
+    assert shown.count("| 2,000 |") == len(KINDS) + len(CACHES)
     assert "| 300 | 1,000 classes, top 50 | 0.12 |" in shown
     assert f"{found['training']['labels']['exponent']:.2f} by labels" in shown
