@@ -121,8 +121,8 @@ class Experiment:
         return self.pool[subset(self.dataset.train.labels[self.pool], self.settings.training_images, seed)]
 
     def student(self, recipe_name: str, name: str, seed: int) -> Student:
-        shape = {"channels": self.dataset.channels, "classes": self.dataset.classes}
-        return new_student(recipe_name, name, seed=seed, **shape)
+        data = self.dataset
+        return new_student(recipe_name, name, channels=data.channels, classes=data.classes, seed=seed)
 
     def network(self, name: str, seed: int) -> nn.Module:
         return seeded_model(name, channels=self.dataset.channels, classes=self.dataset.classes, seed=seed)
@@ -266,9 +266,9 @@ def markdown(content: dict[str, Any]) -> str:
 
 def _accuracy_table(students: dict[str, Any]) -> str:
     rows = [
-        [name, way, _points(values), _interval(found["difference_to_live"].get(way))]
-        for name, found in students.items()
-        for way, values in found["accuracy"].items()
+        [name, way, _points(values), _interval(measured["difference_to_live"].get(way))]
+        for name, measured in students.items()
+        for way, values in measured["accuracy"].items()
     ]
     return table(["recipe", "taught", "accuracy", "points against live, fp32 (95 % interval)"], rows, names=2)
 
@@ -279,7 +279,7 @@ def _step_table(losses: dict[str, Any]) -> str:
         for name, cases in losses.items()
         for case, each in cases.items()
     ]
-    heading = ["recipe", "signal and student", "mean loss", "mean difference", "largest difference"]
+    heading = ["recipe", "teacher and student", "mean loss", "mean difference", "largest difference"]
     return table(heading, rows, names=2)
 
 

@@ -62,9 +62,9 @@ _NOT_COMPARED = ("seconds", "images_per_second", "folder", "cached")
 def train(folder: Path, teacher: Path | None, kind: str = "live") -> None:
     """A run of its own, with a checkpoint after every step; without a teacher, the teacher's own run."""
     _quiet()
-    given = {"recipe": "none", "seed": 1} if teacher is None else {"recipe": RECIPE, "teacher": str(teacher)}
+    settings = {"recipe": "none", "seed": 1} if teacher is None else {"recipe": RECIPE, "teacher": str(teacher)}
     cached = {"cache": str(cache_of(folder))} if kind == "cache" else {}
-    run(resolve({**SETTINGS, **given, **cached}), folder, checkpoint_seconds=0)
+    run(resolve({**SETTINGS, **settings, **cached}), folder, checkpoint_seconds=0)
 
 
 def cache_of(folder: Path) -> Path:

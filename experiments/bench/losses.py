@@ -229,22 +229,22 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args()
-    if given.rounds < 1:
-        parser.error(f"--rounds {given.rounds}: at least 1")
-    device = choose_device(given.device)
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error(f"--rounds {arguments.rounds}: at least 1")
+    device = choose_device(arguments.device)
     result = {
         "kind": "losses",
-        "rounds": given.rounds,
+        "rounds": arguments.rounds,
         "limits": {
             "seconds": MOST_SECONDS,
             "gib": MOST_GIB,
             "seconds_to_compile": MOST_SECONDS_TO_COMPILE,
         },
         "machine": this_machine(device).model_dump(mode="json"),
-        "shapes": [measure(shape, given.rounds, device) for shape in SHAPES],
+        "shapes": [measure(shape, arguments.rounds, device) for shape in SHAPES],
     }
-    write_json(result, given.out)
+    write_json(result, arguments.out)
     print(markdown(result))
 
 

@@ -91,22 +91,22 @@ def main() -> None:
     parser.add_argument("--recipe", action="append", choices=recipe_names(), help="may be repeated; default all")
     parser.add_argument("--repeats", type=int, default=REPEATS, help=f"processes a case (default {REPEATS})")
     parser.add_argument("--out", type=Path, default=RESULT)
-    given = parser.parse_args()
-    if given.repeats < 1:
-        parser.error(f"--repeats {given.repeats}: at least 1")
-    device = choose_device(given.device)
-    cases = {name: (name, "live", 1) for name in given.recipe or recipe_names()}
-    cases |= {} if given.recipe else EXTRA
+    arguments = parser.parse_args()
+    if arguments.repeats < 1:
+        parser.error(f"--repeats {arguments.repeats}: at least 1")
+    device = choose_device(arguments.device)
+    cases = {name: (name, "live", 1) for name in arguments.recipe or recipe_names()}
+    cases |= {} if arguments.recipe else EXTRA
     cases = {ALONE: (ALONE, "live", 1)} | cases
     result = {
         "kind": "memory",
         "setting": f"{PAIR.teacher} teaches {PAIR.student}, batch {BATCH_SIZE}, {BATCHES} steps, default precision, "
         "nothing compiled; networks and images included, the code that is imported not",
-        "repeats": given.repeats,
+        "repeats": arguments.repeats,
         "machine": this_machine(device).model_dump(mode="json"),
-        "cases": {name: repeated(case, device, given.repeats) for name, case in cases.items()},
+        "cases": {name: repeated(case, device, arguments.repeats) for name, case in cases.items()},
     }
-    write_json(result, given.out)
+    write_json(result, arguments.out)
     print(markdown(result))
 
 

@@ -188,27 +188,27 @@ def measure(epochs: dict[int, int], folder: Path) -> dict[str, Any]:
             caches[name].append(filled | in_its_own_process(measure_reading, samples, name, place))
             print(f"{samples:,} samples, cache of {name}: {filled['seconds_to_fill']:.1f} s to fill", flush=True)
         for kind in KINDS:
-            found = in_its_own_process(measure_training, samples, repetitions, kind, places[TRAINING_CACHE])
-            training[kind].append(found)
-            print(f"{samples:,} samples, {kind}: {found['median_seconds']:.1f} s an epoch", flush=True)
+            measured = in_its_own_process(measure_training, samples, repetitions, kind, places[TRAINING_CACHE])
+            training[kind].append(measured)
+            print(f"{samples:,} samples, {kind}: {measured['median_seconds']:.1f} s an epoch", flush=True)
     return {
-        "training": {kind: with_ratios(found) for kind, found in training.items()},
+        "training": {kind: with_ratios(measured) for kind, measured in training.items()},
         "caches": caches,
-        "caches_within_the_limit": all(found["off_by"] <= MOST_OFF for each in caches.values() for found in each),
+        "caches_within_the_limit": all(measured["off_by"] <= MOST_OFF for each in caches.values() for measured in each),
     }
 
 
-def with_ratios(found: list[dict[str, Any]]) -> dict[str, Any]:
+def with_ratios(measured: list[dict[str, Any]]) -> dict[str, Any]:
     """Each size against the smallest, and the exponent b of the fit ``seconds = a samples^b``: 1 is linear."""
-    sizes, seconds = ([math.log(each[key]) for each in found] for key in ("samples", "median_seconds"))
-    for each in found:
-        each["times_the_smallest"] = each["microseconds_a_sample"] / found[0]["microseconds_a_sample"]
-    return {"exponent": statistics.linear_regression(sizes, seconds).slope, "sizes": found}
+    sizes, seconds = ([math.log(each[key]) for each in measured] for key in ("samples", "median_seconds"))
+    for each in measured:
+        each["times_the_smallest"] = each["microseconds_a_sample"] / measured[0]["microseconds_a_sample"]
+    return {"exponent": statistics.linear_regression(sizes, seconds).slope, "sizes": measured}
 
 
 def markdown(content: dict[str, Any]) -> str:
     """The result file as two tables."""
-    exponents = ", ".join(f"{found['exponent']:.2f} by {kind}" for kind, found in content["training"].items())
+    exponents = ", ".join(f"{measured['exponent']:.2f} by {kind}" for kind, measured in content["training"].items())
     made = (
         f"{content['student']} on images of {content['image']}, batch {content['batch_size']}, "
         f"{AUGMENTATION.count} views. "
@@ -231,8 +231,8 @@ def _training_table(training: dict[str, Any]) -> str:
             _mib(each["more_of_its_own_mib"]),
             f"{each['images_labels_and_positions_mib']:.1f}",
         ]
-        for kind, found in training.items()
-        for each in found["sizes"]
+        for kind, measured in training.items()
+        for each in measured["sizes"]
     ]
     heading = "images|taught by|seconds an epoch|µs an image|against the smallest|peak memory grew by (MiB)"
     heading += "|of it the process's own (MiB)|images, labels, positions (MiB)"
@@ -251,8 +251,8 @@ def _cache_table(caches: dict[str, Any]) -> str:
             _mib(each["reading_more_of_its_own_mib"]),
             _mib(each["reading_mapped_pages_mib"]),
         ]
-        for name, found in caches.items()
-        for each in found
+        for name, measured in caches.items()
+        for each in measured
     ]
     heading = "images|cache|planned (MiB)|files (MiB)|blocks (MiB)|off by"
     heading += "|own memory to read it all (MiB)|pages of it mapped then (MiB)"
@@ -269,14 +269,14 @@ if __name__ == "__main__":
     quick = parser.parse_args().quick
     torch.set_num_threads(1)  # as the processes do that measure
     with tempfile.TemporaryDirectory(prefix="preceptor-size-") as place:
-        found = measure(QUICK if quick else EPOCHS, Path(place))
+        measured = measure(QUICK if quick else EPOCHS, Path(place))
     result = {
         "image": "8 x 8 gray, uint8",
         "student": STUDENT,
         "batch_size": BATCH_SIZE,
         "limit_of_caches_against_plan": MOST_OFF,
         "machine": this_machine(CPU).model_dump(mode="json"),
-        **found,
+        **measured,
     }
     print(markdown(result))
     if not quick:

@@ -90,16 +90,16 @@ def error_chart(errors: list[ClassError], name: str = "errors", whose: str = "te
     Args:
         errors: by class, the worst first.
         name: of the chart, once a page.
-        whose: errors they are, in a word.
+        whose: errors they are.
     """
     shown = errors[:MOST_CLASSES]
-    said = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)
+    rates = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)
 
     def plot(axes: "Axes", room: Room) -> None:
         _error_bars(axes, shown, room)
         tidy(axes, [label(error.name, room.letters) for error in shown])
 
-    return _rows(f"The {whose}'s error rate by class: {said}.", name, len(shown), plot)
+    return _rows(f"The {whose}'s error rate by class: {rates}.", name, len(shown), plot)
 
 
 def error_share(share: float) -> str:
