@@ -9,8 +9,8 @@ demo: $(VENV)/.ready-report  ## a faulty teacher and its students, on digits; en
 	$(BIN)/preceptor demo --out demo
 
 test: $(VENV)/.ready-dev  ## style, types and the whole test suite
-	$(BIN)/ruff check src tests tools benchmarks examples
-	$(BIN)/ruff format --check src tests tools benchmarks examples
+	$(BIN)/ruff check src tests tools experiments examples
+	$(BIN)/ruff format --check src tests tools experiments examples
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 

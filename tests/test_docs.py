@@ -20,15 +20,16 @@ def fill_tables():
 
 def test_a_file_is_shown_as_what_it_is(fill_tables, tmp_path):
     """Whatever it is called: by its kind."""
-    from preceptor.speed import save_speed, speed_markdown
-    from tests.speed.tiny import case_result, row, speed_result
+    from experiments.speed.result import save_speed
+    from experiments.speed.table import speed_markdown
+    from tests.experiments.speed.tiny import case_result, row, speed_result
 
     result = speed_result(case_result(row("live", 2.5)))
     save_speed(result, tmp_path / "on-a-gpu.json")
-    assert fill_tables.shown_by_its_kind(tmp_path / "on-a-gpu.json") == speed_markdown(result)
+    assert fill_tables.table_of(tmp_path / "on-a-gpu.json") == speed_markdown(result)
     ranks = json.loads((ROOT / "results" / "bench" / "soft_rank.json").read_text())
     (tmp_path / "other.json").write_text(json.dumps({"kind": "soft_rank", **ranks}))
-    assert "| window |" in fill_tables.shown_by_its_kind(tmp_path / "other.json")
+    assert "| window |" in fill_tables.table_of(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -43,7 +44,7 @@ def test_the_readme_shows_the_demos_table(fill_tables):
 
 
 def test_every_result_file_is_shown_and_is_that_of_a_study(fill_tables):
-    from preceptor.studies import STUDIES
+    from experiments.studies import STUDIES
 
     shown = {mark["file"] for path in DOCUMENTS for mark in fill_tables.MARKED.finditer(path.read_text())}
     files = sorted((ROOT / "results").glob("*.json"))
@@ -70,7 +71,7 @@ def test_a_changed_number_is_noticed(fill_tables):
     [
         ("results/abstention.json", "preceptor reproduce abstention --out results"),
         ("results/bench/speed.json", "preceptor bench --all --rounds 9 --out results/bench/speed.json"),
-        ("results/bench/losses.json", "python benchmarks/losses.py"),
+        ("results/bench/losses.json", "python -m experiments.bench.losses"),
     ],
 )
 def test_a_result_file_that_is_not_there_yet_is_said_how_to_make(fill_tables, tmp_path, file, command):

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ LAYERS: list[set[str]] = [
     {"teachers"},
     {"training", "metrics"},
     {"result_files", "run", "export"},
-    {"studies", "speed", "compare"},
+    {"compare"},
     {"reports"},
     {"cli"},
     {"__main__"},
@@ -136,6 +137,18 @@ def test_an_extra_at_module_level_is_noticed_and_a_lazy_one_is_not() -> None:
     assert heavy_at_import_time("try:\n    import timm\nexcept ImportError:\n    timm = None", EXTRAS) == {"timm"}
     assert heavy_at_import_time("class A:\n    from torchvision.ops import nms", EXTRAS) == {"torchvision"}
     assert heavy_at_import_time("def late():\n    import timm", EXTRAS) == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nothing_imports_the_experiments_which_no_wheel_has(path: Path) -> None:
+    """Not even late: ``cli/experiments.py`` looks for them by name, in a checkout alone."""
+    names = {name.split(".")[0] for node in ast.walk(ast.parse(path.read_text())) for name in imported(node)}
+    assert "experiments" not in names
+
+
+def test_a_wheel_holds_the_package_alone() -> None:
+    project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/preceptor"]}
 
 
 def loaded_after(code: str) -> set[str]:

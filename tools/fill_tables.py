@@ -1,7 +1,7 @@
-"""Writes the tables of result files into documents, between the marks that name them: ``fill_tables.py README.md``.
+"""Write the tables of result files into documents, between the marks that name them: ``fill_tables.py README.md``.
 
-A file of a study is shown as such, and so is one of ``preceptor bench``. Every other comes from a script in benchmarks,
-that of its kind or else of its own name, whose ``markdown`` shows it.
+A file of a study is shown as such, and so is one of ``preceptor bench``. For every other, ``markdown`` of the benchmark
+in ``experiments/bench`` shows it: that of its "kind" or else of its own name.
 """
 
 import json
@@ -11,47 +11,49 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from preceptor.speed import load_speed, speed_markdown
-from preceptor.studies import load_result
-from preceptor.studies.table import markdown
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
+
+from experiments.speed.table import speed_markdown  # noqa: E402
+from preceptor.compare import load_result  # noqa: E402
+from preceptor.compare.table import markdown  # noqa: E402
+
 MARKED = re.compile(r"<!-- table: (?P<file>\S+) -->\n.*?<!-- end of table -->", re.DOTALL)
 """The file is named from the repository's root, wherever the document lies."""
 BENCH = "results/bench"
 
 
 def filled(document: str, root: Path = ROOT) -> str:
-    """The document with every marked table made anew from its result file, or a word on how to make a missing one."""
+    """The document with every marked table made from its result file, or how to make a missing file."""
 
-    def table(match: re.Match[str]) -> str:
+    def fill(match: re.Match[str]) -> str:
         file = match["file"]
-        shown = shown_by_its_kind(root / file) if (root / file).exists() else missing(file)
-        return f"<!-- table: {file} -->\n\n{shown}\n\n<!-- end of table -->"
+        table = table_of(root / file) if (root / file).exists() else missing(file)
+        return f"<!-- table: {file} -->\n\n{table}\n\n<!-- end of table -->"
 
-    return MARKED.sub(table, document)
+    return MARKED.sub(fill, document)
 
 
-def shown_by_its_kind(path: Path) -> str:
-    """The tables of a result file, whatever it is of."""
+def table_of(path: Path) -> str:
+    """The tables of a result file of any kind."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if "study" in content:
         return markdown(load_result(path))
     kind = content.get("kind", path.stem)
     if kind == "speed":
-        return speed_markdown(load_speed(path))
-    sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
-    shown: str = import_module(f"benchmarks.{kind}").markdown(content)
-    return shown
+        return speed_markdown(content)
+    table: str = import_module(f"experiments.bench.{kind}").markdown(content)
+    return table
 
 
 def missing(file: str) -> str:
-    """What stands in the place of a table whose result file is not there."""
+    """The text in place of a table whose result file is missing."""
     path = Path(file)
     if str(path.parent) != BENCH:
         return f"*No results yet: `preceptor reproduce {path.stem} --out {path.parent}` makes them.*"
-    is_speed = path.stem == "speed"
-    command = f"preceptor bench --all --rounds 9 --out {file}" if is_speed else f"python benchmarks/{path.stem}.py"
+    command = f"python -m experiments.bench.{path.stem}"
+    if path.stem == "speed":
+        command = f"preceptor bench --all --rounds 9 --out {file}"
     return f"*No results yet: `{command}` makes them.*"
 
 

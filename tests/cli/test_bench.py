@@ -4,10 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from experiments.speed import verb
+from experiments.speed.cases import PAIRS, VARIANTS
+from experiments.speed.result import load_speed
 from preceptor.cli.main import main
-from preceptor.speed import PAIRS, VARIANTS, load_speed, pairs
 from preceptor.training import Compile
-from tests.speed.tiny import TINY
+from tests.experiments.speed.tiny import TINY
 
 BRIEF = ["--device", "cpu", "--compile", "never", "--rounds", "1", "--variant", "cache"]
 
@@ -26,13 +28,13 @@ def test_all_measures_every_pair_at_every_batch_size_and_writes_the_result(prece
     assert done.code == 0
     result = load_speed(out)
     assert [(case.batch_size, case.batches) for case in result.cases] == [(4, 2), (8, 2)]
-    assert [row.variant for row in result.cases[0].rows] == ["peer", "cache"]
+    assert [row.variant for row in result.cases[0].rows] == ["baseline", "cache"]
     command = "preceptor bench --all --variant cache --rounds 1 --compile never --device cpu"
     assert result.command == command
     words = " ".join(done.out.split())
     assert f"Made by `{command}`" in words
     for case in result.cases:
-        assert f"{case.row('cache').to_peer.median:.2f} (" in words
+        assert f"{case.row('cache').to_baseline.median:.2f} (" in words
 
 
 @pytest.mark.usefixtures("one_tiny_pair")
@@ -51,23 +53,23 @@ def test_quiet_prints_nothing(preceptor):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--pair", "resnet32x4"], "unknown pair 'resnet32x4': did you mean 'resnet32x4:resnet8x4'?"),
         (["--variant", "caches"], "unknown variant 'caches': did you mean 'cache'?"),
-        (["--rounds", "0"], "--rounds 0: at least 1"),
-        (["--batches", "0"], "--batches 0: at least 1"),
-        (["--batch-size", "64", "--batch-size", "1"], "--batch-size 1: at least 2"),
+        (["--rounds", "0"], "--rounds is 0; expected 1 or more"),
+        (["--batches", "0"], "--batches is 0; expected 1 or more"),
+        (["--batch-size", "64", "--batch-size", "1"], "--batch-size is 1; expected 2 or more"),
         (["--compile", "alway"], "unknown --compile 'alway': did you mean 'always'?"),
         (["--device", "gpu"], "unknown device 'gpu'"),
-        (["--all", "--batch-size", "64"], "--all: is every pair at every batch size"),
+        (["--all", "--batch-size", "64"], "--all is every pair at every batch size"),
     ],
 )
-def test_a_slip_is_one_line_before_anything_is_measured(preceptor, monkeypatch, options, told):
-    monkeypatch.setattr(pairs, "made_up", lambda case: pytest.fail("measured"))
+def test_a_slip_is_one_line_before_anything_is_measured(preceptor, monkeypatch, options, message):
+    monkeypatch.setattr(verb, "measure", lambda *_, **__: pytest.fail("measured"))
     done = preceptor("bench", *options)
     assert done.code == 2
-    assert done.err.startswith(f"preceptor: {told}")
+    assert done.err.startswith(f"preceptor: {message}")
     assert done.err.count("\n") == 1
 
 
@@ -78,11 +80,20 @@ def test_graphs_need_a_gpu(preceptor):
     assert "graph" in done.err
 
 
+def test_without_a_checkout_it_says_where_to_get_one(preceptor, monkeypatch, tmp_path):
+    monkeypatch.setattr("preceptor.__file__", str(tmp_path / "site-packages" / "preceptor" / "__init__.py"))
+    for verb_name in ("bench", "reproduce"):
+        done = preceptor(verb_name)
+        assert done.code == 2
+        assert "experiments are not part of the installed package; get the source checkout" in done.err
+        assert done.err.count("\n") == 1
+
+
 def test_the_help_names_every_pair_variant_and_way_of_compiling(capsys):
     from typing import get_args
 
     with pytest.raises(SystemExit):
         main(["bench", "--help"])
-    words = " ".join(capsys.readouterr().out.split())
-    for name in [*PAIRS, *(name for name in VARIANTS if name != "peer"), *get_args(Compile)]:
-        assert name in words
+    text = "".join(capsys.readouterr().out.split())  # argparse breaks names at hyphens
+    for name in [*PAIRS, *(name for name in VARIANTS if name != "baseline"), *get_args(Compile)]:
+        assert name in text

@@ -8,20 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from experiments.studies import STUDIES
+from preceptor import compare
 from preceptor.cli import study
 from preceptor.cli.main import main
-from preceptor.studies import STUDIES, load_result
-from preceptor.studies.table import cells
+from preceptor.compare import load_result
+from preceptor.compare.table import cells
 from preceptor.training import TrainingConfig
 from tests.cli.conftest import Outcome
 
 SHRUNK = {
-    "held_out": 0.8,
+    "held_out": 0.4,
     "training_images": 60,
     "teacher": "convnet8",
     "student": "convnet4",
-    "teacher_protocol": TrainingConfig(epochs=2, batch_size=32),
-    "student_protocol": TrainingConfig(epochs=2, batch_size=32),
+    "teacher_training": TrainingConfig(epochs=2, batch_size=32),
+    "student_training": TrainingConfig(epochs=2, batch_size=32),
     "examples": 2,
 }
 
@@ -29,7 +31,9 @@ SHRUNK = {
 @pytest.fixture(scope="module", autouse=True)
 def shrunk():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(STUDIES, "demo", STUDIES["demo"].model_copy(update=SHRUNK))
+        small = compare.DEMO.model_copy(update=SHRUNK)
+        patch.setattr(compare, "DEMO", small)
+        patch.setitem(STUDIES, "demo", small)
         patch.setenv("COLUMNS", "120")
         yield
 
@@ -50,7 +54,7 @@ def words(text: str) -> str:
 def test_it_ends_with_the_table_and_what_it_shows(demo):
     folder, done = demo
     assert (done.code, done.err) == (0, "")
-    settings, result = STUDIES["demo"], load_result(folder / "result.json")
+    settings, result = compare.DEMO, load_result(folder / "result.json")
     assert words(done.out).startswith(words(settings.setting))
     assert [row.arm for row in result.rows] == [arm.name for arm in settings.arms]
     for row in result.rows:
@@ -59,6 +63,7 @@ def test_it_ends_with_the_table_and_what_it_shows(demo):
         assert re.search(line, done.out, re.MULTILINE), name
         assert difference in done.out
     assert words(f"What it does not show: {settings.does_not_show}") in words(done.out)
+    assert "Another machine's numbers differ" in words(done.out)
     for path in (folder / "result.json", folder / "report.html"):
         assert str(path) in done.out
 
@@ -76,7 +81,7 @@ def test_no_recipe_is_cut_off_on_a_narrow_terminal(demo, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     study._show(load_result(folder / "result.json"))
     shown = capsys.readouterr().out
-    for name in [arm.name for arm in STUDIES["demo"].arms]:
+    for name in [arm.name for arm in compare.DEMO.arms]:
         assert re.search(rf"^\W*{name}\b", shown, re.MULTILINE), name
 
 
@@ -85,7 +90,7 @@ def test_the_page_needs_nothing_else(demo):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page)
-    for name in [arm.name for arm in STUDIES["demo"].arms]:
+    for name in [arm.name for arm in compare.DEMO.arms]:
         assert name in page.replace("<wbr>", "")
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "result.json"]
 

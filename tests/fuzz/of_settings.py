@@ -54,8 +54,8 @@ _ROOT = Path(__file__).parents[2]
 
 @target(lambda: [(_ROOT / "results" / "demo.json").read_bytes(), json.dumps({"study": "demo"}).encode()])
 def study_result(folder: Path, content: bytes) -> None:
-    from preceptor.studies import load_result
-    from preceptor.studies.table import markdown
+    from preceptor.compare import load_result
+    from preceptor.compare.table import markdown
 
     (folder / "result.json").write_bytes(content)
     markdown(load_result(folder / "result.json"))
@@ -63,7 +63,8 @@ def study_result(folder: Path, content: bytes) -> None:
 
 @target(lambda: [(_ROOT / "results" / "bench" / "speed.json").read_bytes(), b"{}"])
 def speed_result(folder: Path, content: bytes) -> None:
-    from preceptor.speed import load_speed, speed_markdown
+    from experiments.speed.result import load_speed
+    from experiments.speed.table import speed_markdown
 
     (folder / "speed.json").write_bytes(content)
     speed_markdown(load_speed(folder / "speed.json"))

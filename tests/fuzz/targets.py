@@ -1,6 +1,6 @@
 """What a stranger's bytes are handed to: each target takes bytes, and lets nothing out but the project's own errors.
 
-``tests/fuzz`` drives them by hypothesis, ``benchmarks/fuzz`` by coverage (atheris). They stand in modules by what they
+``tests/fuzz`` drives them by hypothesis, ``experiments/fuzz`` by coverage (atheris). They stand in modules by what they
 read, and are all known once this one is imported.
 """
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from preceptor.compare.result import ArmRow, ExampleImage, Measure, StudyResult, TeacherRow
 from preceptor.corrections import LabelRevision, LabelSmoothing, ProbabilityShift
-from preceptor.studies.result import ArmRow, ExampleImage, StudyResult, TeacherRow, measure
 
 BASELINE = (0.8917, 0.8694, 0.9028)
 ACCURACY = {
@@ -20,14 +20,14 @@ ACCURACY = {
 }
 ABOUT = {
     "none": "labels only, no teacher",
-    "kd": "plain distillation, the teacher taken at its word",
+    "kd": "plain distillation",
     "label-revision": "labels and logits where the teacher is right, revised probabilities where it is wrong",
     "ka-ps": "where the teacher is wrong, its top class and the true one change places; no label term",
     "ka-lsr": "where the teacher is wrong, a smoothed label takes its place; no label term",
     "drop-wrong": "plain distillation where the teacher is right, labels alone where it is wrong",
 }
-TOUCHED = [38, 44, 41]
-UNTOUCHED = ("none", "kd")
+AFFECTED = [38, 44, 41]
+NOT_AFFECTED = ("none", "kd")
 
 
 def study_row(
@@ -39,9 +39,9 @@ def study_row(
         arm=recipe,
         recipe=recipe,
         about=ABOUT.get(recipe, "made up for a test"),
-        against=None if is_baseline else "kd",
-        measures={"accuracy": measure(accuracy, None if is_baseline else baseline)},
-        affected=None if recipe in UNTOUCHED else TOUCHED[: len(accuracy)],
+        baseline=None if is_baseline else "kd",
+        measures={"accuracy": Measure.of(accuracy, None if is_baseline else baseline)},
+        affected=None if recipe in NOT_AFFECTED else AFFECTED[: len(accuracy)],
     )
 
 
@@ -62,9 +62,9 @@ def result() -> StudyResult:
             "1 and 7, 3 and 8, 4 and 9, 5 and 6; in these classes 40 % of its labels are wrong. The students are given "
             "a small part of the same images, with the right labels."
         ),
-        shows="Whether correcting a faulty teacher gives a better student than taking it at its word.",
+        shows="Whether correcting a faulty teacher gives a better student than plain distillation.",
         does_not_show="How large the gain is for your data: the digits are tiny, and the teacher is faulty on purpose.",
-        config={"data": "digits", "rate": 0.4, "seeds": [0, 1, 2], "teacher_protocol": {"epochs": 20}},
+        config={"data": "digits", "rate": 0.4, "seeds": [0, 1, 2], "teacher_training": {"epochs": 20}},
         class_names=tuple("0123456789"),
         training_images=200,
         baseline="kd",
@@ -98,24 +98,24 @@ def examples() -> list[ExampleImage]:
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
 
-    images, truth = load_digits(return_X_y=True)
+    images, labels = load_digits(return_X_y=True)
     swapped = np.array([0, 7, 2, 8, 9, 6, 5, 1, 3, 4])
-    taught = np.where(np.random.default_rng(0).random(len(truth)) < 0.4, swapped[truth], truth)
-    said = LogisticRegression(C=0.1).fit(images[:600] / 16, taught[:600]).predict_proba(images / 16)
-    wrong = np.flatnonzero(said.argmax(axis=1) != truth)
-    surest = wrong[np.argsort(-said[wrong].max(axis=1))][:8]
+    taught = np.where(np.random.default_rng(0).random(len(labels)) < 0.4, swapped[labels], labels)
+    probs = LogisticRegression(C=0.1).fit(images[:600] / 16, taught[:600]).predict_proba(images / 16)
+    wrong = np.flatnonzero(probs.argmax(axis=1) != labels)
+    surest = wrong[np.argsort(-probs[wrong].max(axis=1))][:8]
     pixels = np.rint(images * 255 / 16).astype(np.uint8).reshape(-1, 8, 8)
-    return [example(pixels[position], int(truth[position]), said[position].tolist()) for position in surest]
+    return [example(pixels[position], int(labels[position]), probs[position].tolist()) for position in surest]
 
 
-def example(pixels: np.ndarray, truth: int, said: list[float]) -> ExampleImage:
+def example(pixels: np.ndarray, label: int, teacher_probs: list[float]) -> ExampleImage:
     """An example with the targets that the package's own corrections make."""
     corrections: dict[str, Callable[..., torch.Tensor]] = {
         "label_revision": LabelRevision(),
         "probability_shift": ProbabilityShift(),
         "label_smoothing": LabelSmoothing(correct_prob=0.9),
     }
-    log_probs = torch.tensor([said]).log()
-    arguments = log_probs, torch.tensor([truth]), log_probs.argmax(dim=1)
-    targets = {name: correct(*arguments).exp()[0].tolist() for name, correct in corrections.items()}
-    return ExampleImage(pixels=pixels, truth=truth, said=said, targets=targets)
+    log_probs = torch.tensor([teacher_probs]).log()
+    arguments = log_probs, torch.tensor([label]), log_probs.argmax(dim=1)
+    corrected = {name: correct(*arguments).exp()[0].tolist() for name, correct in corrections.items()}
+    return ExampleImage(pixels=pixels, label=label, teacher_probs=teacher_probs, corrected_probs=corrected)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preceptor.compare.result import StudyResult
 from preceptor.reports.charts import ClassError, accuracy_chart, class_errors, common_axis, error_chart
 from preceptor.reports.svg import ROLES, label
-from preceptor.studies.result import StudyResult
 from tests.reports.conftest import ACCURACY, study_rows, with_another_teacher
 
 

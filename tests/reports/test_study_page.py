@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from preceptor.compare.result import ExampleImage, StudyResult
+from preceptor.compare.table import cells
 from preceptor.errors import InputError, MachineError
 from preceptor.reports import require_report_extra, study_page, write_study_page
 from preceptor.reports.summary import main_finding, overall_finding
-from preceptor.studies.result import ExampleImage, StudyResult
-from preceptor.studies.table import cells
 from tests.reports.conftest import ACCURACY, example, study_rows, with_another_teacher
 from tests.reports.page import Page
 
@@ -76,8 +76,8 @@ def test_marks_the_baseline_and_the_controls_and_nothing_else(page: Page) -> Non
 
 
 def test_says_what_was_done_and_what_may_be_concluded(result: StudyResult, page: Page) -> None:
-    for said in (result.title, result.setting, result.shows, result.does_not_show, *result.versions.values()):
-        assert said in page.text
+    for text in (result.title, result.setting, result.shows, result.does_not_show, *result.versions.values()):
+        assert text in page.text
     assert "97 seconds" in page.text
     assert "rate: 0.4" in page.text
 
@@ -95,7 +95,7 @@ def test_asks_for_nothing_from_elsewhere(html: str, page: Page) -> None:
 def test_ids_are_unique_and_every_reference_finds_its_target(html: str, page: Page) -> None:
     ids = page.values("id")
     assert len(ids) == len(set(ids))
-    pointed_at = [address[1:] for address in page.values("href")] + page.values("aria-labeledby")
+    pointed_at = [address[1:] for address in page.values("href")] + page.values("aria-labelledby")
     pointed_at += re.findall(r"url\(#([^)]+)\)", html)
     assert len(pointed_at) > 20
     assert set(pointed_at) <= set(ids)
@@ -122,9 +122,9 @@ def test_names_cannot_become_markup(result: StudyResult) -> None:
             "config": {HOSTILE: HOSTILE},
         }
     )
-    said = [0.2, 0.7, *[0.0125] * 8]
-    shown = example(np.zeros((8, 8), np.uint8), 0, said)
-    shown = shown.model_copy(update={"targets": {HOSTILE: said}})
+    probs = [0.2, 0.7, *[0.0125] * 8]
+    shown = example(np.zeros((8, 8), np.uint8), 0, probs)
+    shown = shown.model_copy(update={"corrected_probs": {HOSTILE: probs}})
     page = Page(study_page(named, [shown]))
     assert not page.all("script")
     assert not page.values("onload")
@@ -168,7 +168,7 @@ def test_an_overview_holds_every_mean(both: StudyResult) -> None:
 
 
 def test_many_measures_stand_below_each_other(result: StudyResult) -> None:
-    columns = ("accuracy", "difference", "affected", "aurc", "temperature", "repair")
+    columns = ("accuracy", "difference", "affected", "aurc", "temperature", "recovery")
     page = Page(study_page(result.model_copy(update={"columns": columns}), []))
     assert not page.all("table", class_="recipes")
     heads = [data for tag, data in page.pieces if tag == "th"]
@@ -183,9 +183,9 @@ def test_many_measures_stand_below_each_other(result: StudyResult) -> None:
 def test_columns_are_explained(result: StudyResult, page: Page) -> None:
     assert "Samples affected” counts" in page.text
     assert "AURC is" not in page.text
-    explained = Page(study_page(result.model_copy(update={"columns": ("error_at_90", "repair")}), [])).text
+    explained = Page(study_page(result.model_copy(update={"columns": ("error_at_90", "recovery")}), [])).text
     assert "AURC is" in explained
-    assert "The repair ratio is" in explained
+    assert "The recovery ratio is" in explained
 
 
 def test_one_seed_has_no_deviation_no_interval_and_says_so(page: Page, bare: Page) -> None:
@@ -195,7 +195,7 @@ def test_one_seed_has_no_deviation_no_interval_and_says_so(page: Page, bare: Pag
     assert "may be chance" in bare.text
 
 
-def test_without_exhibits_there_is_no_gallery(page: Page, bare: Page) -> None:
+def test_without_examples_there_is_no_gallery(page: Page, bare: Page) -> None:
     assert "confidently wrong" in page.text
     assert "confidently wrong" not in bare.text
     assert not bare.all("img")
@@ -247,7 +247,9 @@ def test_makes_the_folders_above(result: StudyResult, tmp_path: Path, quick_page
 def test_a_page_that_cannot_be_made_leaves_the_older_one(result: StudyResult, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("older")
-    bad = ExampleImage(pixels=np.zeros((2, 2, 4), np.uint8), truth=0, said=[0.0, 1.0, *[0.0] * 8], targets={})
+    bad = ExampleImage(
+        pixels=np.zeros((2, 2, 4), np.uint8), label=0, teacher_probs=[0.0, 1.0, *[0.0] * 8], corrected_probs={}
+    )
     with pytest.raises(InputError, match="example 0"):
         write_study_page(result, [bad], path)
     assert path.read_text() == "older"

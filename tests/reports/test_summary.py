@@ -1,5 +1,7 @@
 import pytest
 
+from preceptor.compare.format import PER_CENT
+from preceptor.compare.result import Measure, StudyResult
 from preceptor.reports.summary import (
     Kind,
     best_contender,
@@ -9,8 +11,6 @@ from preceptor.reports.summary import (
     main_finding,
     overall_finding,
 )
-from preceptor.studies.format import PER_CENT
-from preceptor.studies.result import StudyResult, measure
 from tests.reports.conftest import study_row, study_rows, with_another_teacher
 
 KD = (0.80, 0.82, 0.84)
@@ -63,10 +63,10 @@ def test_without_a_correction_it_says_so(result: StudyResult) -> None:
     assert caveats(study(result, none=KD, kd=KD)) == []
 
 
-@pytest.mark.parametrize(("control", "said"), [(BETTER, "more than ka-ps"), (UNSURE, "as much as ka-ps")])
-def test_a_control_that_does_as_well_is_called_out(result: StudyResult, control: tuple[float, ...], said: str) -> None:
-    assert f"({said})" in main_finding(study(result, kd=KD, ka_ps=UNSURE, drop_wrong=control))
-    assert said not in main_finding(study(result, kd=KD, ka_ps=UNSURE, drop_wrong=WORSE))
+@pytest.mark.parametrize(("control", "text"), [(BETTER, "more than ka-ps"), (UNSURE, "as much as ka-ps")])
+def test_a_control_that_does_as_well_is_called_out(result: StudyResult, control: tuple[float, ...], text: str) -> None:
+    assert f"({text})" in main_finding(study(result, kd=KD, ka_ps=UNSURE, drop_wrong=control))
+    assert text not in main_finding(study(result, kd=KD, ka_ps=UNSURE, drop_wrong=WORSE))
 
 
 def test_the_best_correction_is_neither_control_nor_baseline(result: StudyResult) -> None:
@@ -83,31 +83,31 @@ def test_kinds(result: StudyResult) -> None:
     assert recipes["ka-ps"] is Kind.CONTENDER
     plain_one = study_row("ka-ps", KD).model_copy(update={"recipe": "kd"})
     assert kind_of(plain_one, result) is Kind.OTHER
-    against = study_row("ka-ps", KD).model_copy(update={"arm": "mine", "against": "ka-ps"})
-    held = result.model_copy(update={"rows": [*result.rows, against]})
+    own = study_row("ka-ps", KD).model_copy(update={"arm": "mine", "baseline": "ka-ps"})
+    held = result.model_copy(update={"rows": [*result.rows, own]})
     assert kind_of(result.row("ka-ps"), held) is Kind.CONTROL
-    assert kind_of(against, held) is Kind.CONTENDER
+    assert kind_of(own, held) is Kind.CONTENDER
 
 
 def test_caveats_compare_with_each_control_and_own_up_to_picking(result: StudyResult) -> None:
-    said = [plain(caveat) for caveat in caveats(result)]
+    text = [plain(caveat) for caveat in caveats(result)]
     assert (
-        said[0]
+        text[0]
         == "label-revision against labels alone: +2.59 points, 95% interval +1.54 to +3.64, which excludes zero."
     )
     assert (
-        said[1] == "label-revision against drop-wrong: +0.55 points, 95% interval -0.13 to +1.24, which includes zero."
+        text[1] == "label-revision against drop-wrong: +0.55 points, 95% interval -0.13 to +1.24, which includes zero."
     )
-    assert said[2] == (
+    assert text[2] == (
         "Of 3 corrections, 3 (label-revision, ka-ps and ka-lsr) have an interval against kd above zero, 0 have one "
         "below zero."
     )
-    assert "picked after the fact" in said[3]
+    assert "picked after the fact" in text[3]
 
 
 def test_caveats_name_corrections_that_hurt(result: StudyResult) -> None:
-    said = caveats(study(result, kd=KD, ka_ps=UNSURE, ka_lsr=WORSE))
-    assert said[0] == "Of 2 corrections, 0 have an interval against kd above zero, 1 (ka-lsr) has one below zero."
+    text = caveats(study(result, kd=KD, ka_ps=UNSURE, ka_lsr=WORSE))
+    assert text[0] == "Of 2 corrections, 0 have an interval against kd above zero, 1 (ka-lsr) has one below zero."
 
 
 def test_an_interval_that_touches_zero_does_not_exclude_it(result: StudyResult) -> None:
@@ -117,18 +117,18 @@ def test_an_interval_that_touches_zero_does_not_exclude_it(result: StudyResult) 
     assert excludes_zero(study_row("ka-ps", WORSE, KD).accuracy.difference)
 
 
-def held_against(result: StudyResult) -> StudyResult:
-    """ka-ps is the best, and held against ka-lsr, its control."""
+def with_control(result: StudyResult) -> StudyResult:
+    """ka-ps is the best, and its baseline is ka-lsr, its control."""
     found = study(result, kd=KD, ka_lsr=UNSURE, ka_ps=BETTER)
-    own = study_row("ka-ps", BETTER, UNSURE).model_copy(update={"against": "ka-lsr"})
+    own = study_row("ka-ps", BETTER, UNSURE).model_copy(update={"baseline": "ka-lsr"})
     return found.model_copy(update={"rows": [*found.rows[:2], own], "noun": "selection"})
 
 
-def test_an_arm_is_judged_by_what_it_is_held_against(result: StudyResult) -> None:
-    found = plain(main_finding(held_against(result)))
+def test_an_arm_is_judged_by_what_it_is_with_control(result: StudyResult) -> None:
+    found = plain(main_finding(with_control(result)))
     assert found.startswith("ka-ps, the best selection, beat its control, ka-lsr: 92.33% against 83.00%")
-    said = [plain(caveat) for caveat in caveats(held_against(result))]
-    assert said == ["ka-ps against kd: +10.33 points, 95% interval +8.90 to +11.77, which excludes zero."]
+    text = [plain(caveat) for caveat in caveats(with_control(result))]
+    assert text == ["ka-ps against kd: +10.33 points, 95% interval +8.90 to +11.77, which excludes zero."]
 
 
 def test_over_several_teachers_every_verdict_is_told(result: StudyResult) -> None:
@@ -145,10 +145,10 @@ def test_over_several_teachers_every_verdict_is_told(result: StudyResult) -> Non
 
 def test_a_reservation_is_judged_against_the_same_networks_probabilities(result: StudyResult) -> None:
     row = study_row("ka-ps", BETTER, KD)
-    aurc = measure([0.05, 0.06, 0.07], [0.06, 0.07, 0.08])
+    aurc = Measure.of([0.05, 0.06, 0.07], [0.06, 0.07, 0.08])
     able = row.model_copy(update={"measures": {**row.measures, "aurc_reservation": aurc}})
-    said = plain(caveats(study(result, kd=KD).model_copy(update={"rows": [study_row("kd", KD), able]}))[-1])
-    assert said == (
+    text = plain(caveats(study(result, kd=KD).model_copy(update={"rows": [study_row("kd", KD), able]}))[-1])
+    assert text == (
         "ka-ps, abstaining by reservation instead of by its class probabilities: AURC 6.00%, -1.00 points (lower is "
         "better), 95% interval -1.00 to -1.00, which excludes zero."
     )

@@ -17,7 +17,7 @@ from preceptor.errors import InputError, Interrupted, MachineError
 from preceptor.training import checkpoint
 from preceptor.training.callbacks import TrainState
 from preceptor.training.checkpoint import CheckpointCallback, load, load_newest, save, stopping_on_signals
-from tests.training_helpers import same_bits, make_student, train, weights
+from tests.training_helpers import make_student, same_bits, train, weights
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ from preceptor.training.compile import (
     compiling_pays,
     forward_flops,
 )
-from tests.training_helpers import BRIEF, data_of, digits, network, same_bits, make_student, train, trainer_of, weights
+from tests.training_helpers import BRIEF, data_of, digits, make_student, network, same_bits, train, trainer_of, weights
 
 CPU = torch.device("cpu")
 

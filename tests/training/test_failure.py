@@ -16,7 +16,7 @@ from preceptor.training.failure import load_failure, save_failure
 from preceptor.training.student import rng_seed
 from tests.training.spoilt import NanTeacher
 from tests.training.test_guard import failure_of, sample_of
-from tests.training_helpers import digits, same_bits, make_student
+from tests.training_helpers import digits, make_student, same_bits
 
 
 @pytest.fixture(scope="module")

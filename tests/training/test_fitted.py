@@ -10,7 +10,7 @@ from preceptor.selections import Random
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training import Student, TrainingConfig
-from tests.training_helpers import BRIEF, digits, few, network, make_student, train, weights
+from tests.training_helpers import BRIEF, digits, few, make_student, network, train, weights
 
 
 class CountingTeacher(NetworkTeacher):

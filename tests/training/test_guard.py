@@ -20,9 +20,9 @@ from tests.training_helpers import (
     batches,
     data_of,
     digits,
+    make_student,
     network,
     same_bits,
-    make_student,
     train,
     weights,
 )

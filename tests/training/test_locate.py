@@ -14,7 +14,7 @@ from preceptor.training import Student, TrainingConfig
 from preceptor.training.failure import FaultLocation, Place, Sample
 from tests.training.spoilt import NanGradient, NanLoss, NanTeacher, Overflowing, Root, linear, spoilt_student
 from tests.training.test_guard import failure_of, sample_of, shown
-from tests.training_helpers import network, make_student, untrained_teacher
+from tests.training_helpers import make_student, network, untrained_teacher
 
 STEP = 3
 

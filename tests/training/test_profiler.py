@@ -11,7 +11,7 @@ import torch
 from preceptor.errors import MachineError
 from preceptor.training import Callback, TrainingConfig
 from preceptor.training.profiler import RECORDED, SKIPPED, TABLE_FILE, TRACE_FILE, Profiler
-from tests.training_helpers import same_bits, make_student, train, weights
+from tests.training_helpers import make_student, same_bits, train, weights
 
 PARTS = {"batch", "teacher", "student", "loss", "backward", "optimizer"}
 

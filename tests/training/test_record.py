@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from preceptor.training import Callback, Step, Trainer, TrainingConfig
-from tests.training_helpers import digits, few, network, make_student, train, untrained_teacher
+from tests.training_helpers import digits, few, make_student, network, train, untrained_teacher
 
 N, T = 30, 4.0
 ONE_STEP = TrainingConfig(epochs=1, batch_size=N)

@@ -8,7 +8,7 @@ from torch import nn
 
 from preceptor import CrossEntropy, DistillationLoss, recipe
 from preceptor.training import Callback, EpochRecord, IncompatibleCheckpoint, Student, TrainingConfig
-from tests.training_helpers import StateAfter, network, same_bits, make_student, train, weights
+from tests.training_helpers import StateAfter, make_student, network, same_bits, train, weights
 
 TRAINING = TrainingConfig(epochs=3, batch_size=16, schedule="steps")
 STEPS = 4  # an epoch, of 50 images

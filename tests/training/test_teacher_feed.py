@@ -8,7 +8,7 @@ from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training import TrainingConfig, teacher_feed
 from tests.training.test_fitted import selective_student
-from tests.training_helpers import cache_of, digits, few, network, same_bits, make_student, train, weights
+from tests.training_helpers import cache_of, digits, few, make_student, network, same_bits, train, weights
 
 TRAINING = TrainingConfig(epochs=3, batch_size=16)
 

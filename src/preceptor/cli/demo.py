@@ -1,4 +1,4 @@
-"""``preceptor demo``: a faulty teacher, its students, a table and a page, on digits that are already here."""
+"""``preceptor demo``: a faulty teacher and its students on scikit-learn's digits, with a table and a page."""
 
 import argparse
 from pathlib import Path
@@ -18,18 +18,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), help="folder for report.html and result.json (default demo)"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="how often everything is drawn anew (default 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="repetitions with other draws of everything (default 3)")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the study and show."""
+    """Run the demo and show its table."""
     from preceptor.cli.study import run_and_show
-    from preceptor.studies import find_study
+    from preceptor.compare import DEMO
 
     run_and_show(
-        find_study("demo"),
+        DEMO,
         seeds=arguments.seeds,
         device=arguments.device,
         result_file=arguments.out / "result.json",

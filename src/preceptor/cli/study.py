@@ -1,4 +1,4 @@
-"""What demo and reproduce share: run a study, write its files, show its table."""
+"""Run a study, write its files and show its table: for ``demo`` and ``reproduce``."""
 
 import argparse
 import textwrap
@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from preceptor.errors import InputError
 
 if TYPE_CHECKING:
-    from preceptor.studies import Study, StudyResult, TeacherRow
+    from preceptor.compare import Study, StudyResult, TeacherRow
+
+
+ROUNDING = (
+    "Another machine's numbers differ by some tenths of a point to a few points: it rounds otherwise, and training "
+    "amplifies that. On one machine they repeat exactly."
+)
 
 
 def run_and_show(
@@ -23,22 +29,22 @@ def run_and_show(
 ) -> None:
     """Run a study, write its files and show its table; ``seeds`` None keeps the study's own."""
     from preceptor.cli.progress import StudyBar
+    from preceptor.compare import run_study, save_result
     from preceptor.files import check_writable
     from preceptor.reports import require_report_extra, write_study_page
-    from preceptor.studies import run_study, save_result
 
     require_report_extra()
     if seeds is not None:
         if seeds < 1:
-            raise InputError(f"--seeds {seeds}: at least 1; 3 or more give an interval")
+            raise InputError(f"--seeds is {seeds}; expected 1 or more, and 3 or more for intervals")
         study = study.model_copy(update={"seeds": tuple(range(seeds))})
-    for place in (result_file.parent, page.parent):
-        check_writable(place)
+    for folder in (result_file.parent, page.parent):
+        check_writable(folder)
     quiet = arguments.quiet or arguments.json
     if not quiet:
         print(_wrapped(study.setting), flush=True)
     with StudyBar(quiet=quiet) as bar:
-        result, examples = run_study(study, watcher=bar, device=device)
+        result, examples = run_study(study, progress=bar, device=device)
     save_result(result, result_file)
     write_study_page(result, examples, page)
     if arguments.json:
@@ -57,14 +63,15 @@ def _show(result: "StudyResult") -> None:
         print("\n" + _wrapped(overall_finding(result)))
     print("\n" + _wrapped(f"What this shows: {result.shows}"))
     print(_wrapped(f"What it does not show: {result.does_not_show}"))
+    print(_wrapped(ROUNDING))
 
 
 def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from preceptor.compare.table import mean_percent, tables
     from preceptor.reports.summary import caveats, main_finding
-    from preceptor.studies.table import mean_percent, tables
 
     wrong = round(fmean(teacher.wrong_labels))
     name = f" ({teacher.name})" if len(result.teachers) > 1 else ""
@@ -72,8 +79,8 @@ def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
         "\n"
         + _wrapped(
             f"The teacher{name} learned from {teacher.images:,} images with {wrong:,} wrong labels: "
-            f"{mean_percent(teacher.accuracy)} on the test set, {mean_percent(teacher.accuracy_on_training_images)} on the "
-            f"{result.training_images:,} images the students are given."
+            f"{mean_percent(teacher.accuracy)} on the test set, "
+            f"{mean_percent(teacher.accuracy_on_training_images)} on the students' {result.training_images:,} images."
         )
     )
     for group, (heading, *rows) in tables(teacher, result).items():

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from preceptor.compare.format import PER_CENT
 from preceptor.reports.svg import color, draw
-from preceptor.studies.format import PER_CENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from preceptor.compare.format import percent
+from preceptor.compare.result import ArmRow, StudyResult, TeacherRow
 from preceptor.reports.chart import Chart, Room, in_both_widths, percent_ticks
 from preceptor.reports.summary import Kind, kind_of
 from preceptor.reports.svg import color, label, tidy
-from preceptor.studies.format import percent
-from preceptor.studies.result import ArmRow, StudyResult, TeacherRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def error_chart(errors: list[ClassError], name: str = "errors", whose: str = "te
     Args:
         errors: by class, the worst first.
         name: of the chart, once a page.
-        whose: errors they are, in a word.
+        whose: errors they are.
     """
     shown = errors[:MOST_CLASSES]
     listing = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)

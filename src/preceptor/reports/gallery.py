@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from preceptor.compare.format import counted, probability
+from preceptor.compare.result import ExampleImage
 from preceptor.reports.images import PageImage, page_image
-from preceptor.studies.format import counted, probability
-from preceptor.studies.result import ExampleImage
 
 TOP = 3
-"""Classes of the teacher's to show, beside the truth."""
+"""Classes of the teacher's to show, beside the label."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Bar:
 
     Args:
         name: the class, or how many others are summed up.
-        number: the share in words.
+        number: the share as text.
         width: of the bar, per cent of the full length; 0 for a share that is NaN.
-        role: "truth", "said" (the class the teacher named), or "other".
+        role: a CSS class: "truth", "said" (the teacher's prediction), "other" or "rest".
     """
 
     name: str
@@ -42,10 +42,10 @@ class Card:
     """An example, ready for the page."""
 
     image: PageImage
-    truth: str
-    said: str
+    label: str
+    prediction: str
     confidence: str
-    signals: list[ProbabilityBars]
+    distributions: list[ProbabilityBars]
 
 
 def card(example: ExampleImage, class_names: Sequence[str], position: int) -> Card:
@@ -54,40 +54,32 @@ def card(example: ExampleImage, class_names: Sequence[str], position: int) -> Ca
     Raises:
         InputError: its pixels are not an image.
     """
-    ranked = _ranked(example.said)
-    shown = _shown(ranked, example.truth)
-    one_hot = [float(index == example.truth) for index in range(len(class_names))]
-    distributions = {"the teacher": example.said, "the truth": one_hot}
-    distributions |= {name.replace("_", " "): target for name, target in example.targets.items()}
-    said = ranked[0]
+    probs, label = example.teacher_probs, example.label
+    # Classes by falling probability, ties to the smaller index, NaN last.
+    ranked = sorted(range(len(probs)), key=lambda index: (math.isnan(probs[index]), -probs[index]))
+    prediction = ranked[0]
+    top = ranked[:TOP]
+    classes = top if label in top else [*top, label]
+    one_hot = [float(index == label) for index in range(len(class_names))]
+    distributions = {"teacher": probs, "label": one_hot}
+    distributions |= {name.replace("_", " "): probs for name, probs in example.corrected_probs.items()}
     return Card(
         image=page_image(example.pixels, f"example {position}"),
-        truth=class_names[example.truth],
-        said=class_names[said],
-        confidence=probability(example.said[said]),
-        signals=[
-            ProbabilityBars(heading, _bars(shares, shown, class_names, example.truth, said))
+        label=class_names[label],
+        prediction=class_names[prediction],
+        confidence=probability(probs[prediction]),
+        distributions=[
+            ProbabilityBars(heading, _bars(shares, classes, class_names, {prediction: "said", label: "truth"}))
             for heading, shares in distributions.items()
         ],
     )
 
 
-def _ranked(shares: Sequence[float]) -> list[int]:
-    """Classes by falling share, ties to the smaller index, NaN last."""
-    return sorted(range(len(shares)), key=lambda index: (math.isnan(shares[index]), -shares[index]))
-
-
-def _shown(ranked: Sequence[int], truth: int) -> list[int]:
-    top = list(ranked[:TOP])
-    return top if truth in top else [*top, truth]
-
-
 def _bars(
-    shares: Sequence[float], shown: Sequence[int], class_names: Sequence[str], truth: int, said: int
+    shares: Sequence[float], classes: Sequence[int], class_names: Sequence[str], roles: dict[int, str]
 ) -> list[Bar]:
-    roles = {said: "said", truth: "truth"}
-    bars = [_bar(class_names[index], shares[index], roles.get(index, "other")) for index in shown]
-    others = [share for index, share in enumerate(shares) if index not in shown and not math.isnan(share)]
+    bars = [_bar(class_names[index], shares[index], roles.get(index, "other")) for index in classes]
+    others = [share for index, share in enumerate(shares) if index not in classes and not math.isnan(share)]
     return [*bars, _bar(counted(len(others), "other"), sum(others), "rest")] if others else bars
 
 

@@ -8,6 +8,10 @@ from typing import Any
 
 import yaml
 
+from preceptor.compare.columns import NOTES
+from preceptor.compare.format import counted, duration, listed, percent, unbroken
+from preceptor.compare.result import ArmRow, ExampleImage, StudyResult, TeacherRow
+from preceptor.compare.table import Cell, has_many_columns, headings, row_cells
 from preceptor.reports.charts import (
     MOST_CLASSES,
     ClassError,
@@ -20,14 +24,10 @@ from preceptor.reports.charts import (
 from preceptor.reports.extra import require_report_extra
 from preceptor.reports.gallery import card
 from preceptor.reports.page import render, write_page
-from preceptor.reports.summary import Kind, caveats, excludes_zero, kind_of, main_finding, overall_finding, spoken
-from preceptor.studies.columns import NOTES
-from preceptor.studies.format import counted, duration, listed, percent, unbroken
-from preceptor.studies.result import ArmRow, ExampleImage, StudyResult, TeacherRow
-from preceptor.studies.table import Cell, has_many_columns, headings, row_cells
+from preceptor.reports.summary import Kind, arm_name, caveats, excludes_zero, kind_of, main_finding, overall_finding
 
 TEMPLATE = "study_page.html.j2"
-SAID_ELSEWHERE = ("title", "setting", "shows", "does_not_show")
+_SHOWN_ELSEWHERE = ("title", "setting", "shows", "does_not_show")
 
 
 def study_page(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
@@ -46,7 +46,7 @@ def study_page(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
 
 
 def write_study_page(result: StudyResult, examples: Sequence[ExampleImage], path: Path) -> None:
-    """Write the page, beside its place and renamed, so that no half page is ever there.
+    """Write the page atomically.
 
     Raises:
         MachineError: it cannot be written, or the extra ``report`` is not installed.
@@ -61,7 +61,7 @@ def _content(result: StudyResult, examples: Sequence[ExampleImage]) -> dict[str,
         "finding": overall_finding(result),
         "several": len(result.teachers) > 1,
         "many": has_many_columns(result),
-        "named_rivals": any(row.against not in (None, result.baseline) for row in result.rows),
+        "named_baselines": any(row.baseline not in (None, result.baseline) for row in result.rows),
         "column_notes": [
             note for name, note in NOTES.items() if any(column.startswith(name) for column in result.columns)
         ],
@@ -71,7 +71,7 @@ def _content(result: StudyResult, examples: Sequence[ExampleImage]) -> dict[str,
         "has_plain": any(kind_of(row, result) is Kind.OTHER for row in result.rows),
         "groups": [_group(teacher, place, result) for place, teacher in enumerate(result.teachers)],
         "most_classes": MOST_CLASSES,
-        "exhibited": _exhibited(result, examples),
+        "example_teacher": _example_teacher(result, examples),
         "cards": [card(example, result.class_names, position) for position, example in enumerate(examples)],
         "settings": _settings(result),
         "duration": duration(result.seconds),
@@ -108,7 +108,7 @@ def _overview(result: StudyResult) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _exhibited(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
+def _example_teacher(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
     """Whose mistakes the gallery shows, where there are several teachers."""
     return f" ({examples[0].teacher})" if examples and len(result.teachers) > 1 else ""
 
@@ -116,9 +116,9 @@ def _exhibited(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
 def _table_heading(teacher: TeacherRow, result: StudyResult) -> str:
     rows = result.rows_of(teacher)
     highest = max(row.accuracy.mean for row in rows)
-    first = listed([spoken(row, result) for row in rows if row.accuracy.mean == highest])
-    found = f"Of {counted(len(rows), 'recipe')}, {first} scored highest"
-    return f"Teacher {teacher.name}: of{found[2:]}" if len(result.teachers) > 1 else found
+    first = listed([arm_name(row) for row in rows if row.accuracy.mean == highest])
+    of = f"f {counted(len(rows), 'recipe')}, {first} scored highest"
+    return f"Teacher {teacher.name}: o{of}" if len(result.teachers) > 1 else f"O{of}"
 
 
 def _table_row(row: ArmRow, result: StudyResult) -> dict[str, Any]:
@@ -153,12 +153,12 @@ def _teacher_facts(teacher: TeacherRow, result: StudyResult) -> str:
     test, training_images = percent(fmean(teacher.accuracy), 1), percent(fmean(teacher.accuracy_on_training_images), 1)
     return (
         f"It learned from {teacher.images:,} images, {wrong:,.0f} of them ({percent(wrong / teacher.images, 1)}) with "
-        f"a wrong label. On the test set it is right on {test}, on the {result.training_images:,} images that the students "
-        f"are given on {training_images}.{means}"
+        f"a wrong label. On the test set it is right on {test}, on the {result.training_images:,} images of the "
+        f"students on {training_images}.{means}"
     )
 
 
 def _settings(result: StudyResult) -> str:
     config = result.model_dump(mode="json", include={"config"})["config"]
-    settings = {key: value for key, value in config.items() if key not in SAID_ELSEWHERE}
+    settings = {key: value for key, value in config.items() if key not in _SHOWN_ELSEWHERE}
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88)

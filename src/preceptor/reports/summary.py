@@ -1,10 +1,10 @@
-"""The results of a study as sentences, with one kind of teacher or over several."""
+"""Sentences on what a study found, made from its numbers: with one kind of teacher, or over several."""
 
 from enum import StrEnum
 
+from preceptor.compare.format import counted, interval, listed, percent, points
+from preceptor.compare.result import ArmRow, StudyResult, TeacherRow
 from preceptor.metrics import PairedDifference, paired_difference
-from preceptor.studies.format import counted, interval, listed, percent, points
-from preceptor.studies.result import ArmRow, StudyResult, TeacherRow
 
 LABELS_ONLY = "none"
 DROP_WRONG = "drop-wrong"
@@ -35,12 +35,12 @@ def kind_of(row: ArmRow, result: StudyResult) -> Kind:
         return Kind.BASELINE
     if row.recipe == LABELS_ONLY:
         return Kind.LABELS_ONLY
-    if row.recipe == DROP_WRONG or any(other.against == row.arm for other in result.rows):
+    if row.recipe == DROP_WRONG or any(other.baseline == row.arm for other in result.rows):
         return Kind.CONTROL
     return Kind.OTHER if row.recipe == PLAIN else Kind.CONTENDER
 
 
-def spoken(row: ArmRow, result: StudyResult) -> str:
+def arm_name(row: ArmRow) -> str:
     """An arm's name inside a sentence, where the recipe "none" would read as "no recipe"."""
     return "labels alone" if row.arm == row.recipe == LABELS_ONLY else row.arm
 
@@ -48,19 +48,19 @@ def spoken(row: ArmRow, result: StudyResult) -> str:
 def best_contender(result: StudyResult, teacher: TeacherRow | None = None) -> ArmRow | None:
     """The contender of the highest mean accuracy with this teacher; None when the study has none.
 
-    Without a teacher, of the first; so below.
+    Here and below the default is the first teacher.
     """
     return max(_rows_of(Kind.CONTENDER, result, teacher), key=lambda row: row.accuracy.mean, default=None)
 
 
 def main_finding(result: StudyResult, teacher: TeacherRow | None = None) -> str:
-    """One sentence: the best contender against what it is held against, and how the controls did."""
+    """One sentence: the best contender against its baseline, and how the controls did."""
     best = best_contender(result, teacher)
-    if best is None or best.accuracy.difference is None or best.against is None:
+    if best is None or best.accuracy.difference is None or best.baseline is None:
         baseline = _row(result.baseline, result, teacher)
         claim = f"The study has no {result.noun} to compare; {baseline.arm} reached {percent(baseline.accuracy.mean)}"
     else:
-        claim = _claim(best, best.accuracy.difference, _row(best.against, result, teacher), result)
+        claim = _claim(best, best.accuracy.difference, _row(best.baseline, result, teacher), result)
     controls = [
         *(f"labels alone reached {_reached(row, best)}" for row in _rows_of(Kind.LABELS_ONLY, result, teacher)),
         *(f"merely dropping the wrong samples {_reached(row, best)}" for row in _dropping(result, teacher)),
@@ -77,17 +77,17 @@ def overall_finding(result: StudyResult) -> str:
         best = best_contender(result, teacher)
         if best is not None:
             by_verdict[verdict_of(best.accuracy.difference)].append(f"{teacher.name} ({best.arm})")
-    phrases = {
+    sentences = {
         Verdict.BETTER: "did better with {}",
         Verdict.WORSE: "did worse with {}",
         Verdict.OPEN: "cannot be told from it with {}",
     }
-    parts = [phrases[verdict].format(listed(names)) for verdict, names in by_verdict.items() if names]
+    parts = [sentences[verdict].format(listed(names)) for verdict, names in by_verdict.items() if names]
     if not parts:
         return f"The study has no {result.noun} to compare."
-    rival = "what it is held against:" if _has_rivals(result) else f"the baseline, {result.baseline}:"
+    baseline = "its baseline:" if _has_own_baselines(result) else f"the baseline, {result.baseline}:"
     return (
-        f"Over {counted(len(result.teachers), 'kind')} of teacher, the best {result.noun}, against {rival} "
+        f"Over {counted(len(result.teachers), 'kind')} of teacher, the best {result.noun}, against {baseline} "
         f"{'; '.join(parts)}."
     )
 
@@ -96,14 +96,14 @@ def caveats(result: StudyResult, teacher: TeacherRow | None = None) -> list[str]
     """What a careful reader would ask next: the best contender against each control, and how it was picked."""
     best = best_contender(result, teacher)
     if best is None:
-        return _declining(result, teacher)
-    rivals = [*_rows_of(Kind.LABELS_ONLY, result, teacher), *_dropping(result, teacher)]
-    if best.against != result.baseline:
-        rivals.insert(0, _row(result.baseline, result, teacher))
+        return _abstaining(result, teacher)
+    others = [*_rows_of(Kind.LABELS_ONLY, result, teacher), *_dropping(result, teacher)]
+    if best.baseline != result.baseline:
+        others.insert(0, _row(result.baseline, result, teacher))
     return [
-        *(_against(best, rival, spoken(rival, result)) for rival in rivals),
+        *(_comparison(best, other) for other in others),
         *_multiplicity(result, teacher),
-        *_declining(result, teacher),
+        *_abstaining(result, teacher),
     ]
 
 
@@ -134,30 +134,30 @@ def _dropping(result: StudyResult, teacher: TeacherRow | None) -> list[ArmRow]:
     return [row for row in _rows_of(Kind.CONTROL, result, teacher) if row.recipe == DROP_WRONG]
 
 
-def _has_rivals(result: StudyResult) -> bool:
-    return any(row.against not in (None, result.baseline) for row in result.rows)
+def _has_own_baselines(result: StudyResult) -> bool:
+    return any(row.baseline not in (None, result.baseline) for row in result.rows)
 
 
-def _claim(best: ArmRow, difference: PairedDifference, rival_row: ArmRow, result: StudyResult) -> str:
-    part = "the baseline" if rival_row.arm == result.baseline else "its control"
-    rival = f"{part}, {rival_row.arm}"
-    mean, against = percent(best.accuracy.mean), percent(rival_row.accuracy.mean)
+def _claim(best: ArmRow, difference: PairedDifference, other: ArmRow, result: StudyResult) -> str:
+    part = "the baseline" if other.arm == result.baseline else "its control"
+    baseline = f"{part}, {other.arm}"
+    mean, other_mean = percent(best.accuracy.mean), percent(other.accuracy.mean)
     if difference.low is None or difference.high is None:
         return (
-            f"{best.arm}, the best {result.noun}, reached {mean} against {against} for "
-            f"{rival}, on the only seed: a difference of {points(difference.mean)} points that may be chance"
+            f"{best.arm}, the best {result.noun}, reached {mean} against {other_mean} for "
+            f"{baseline}, on the only seed: a difference of {points(difference.mean)} points that may be chance"
         )
     gained = f"a paired difference of {points(difference.mean)} points over {counted(difference.n, 'seed')}"
-    numbers = f"{mean} against {against}, {gained}"
+    numbers = f"{mean} against {other_mean}, {gained}"
     match verdict_of(difference):
         case Verdict.BETTER:
-            return f"{best.arm}, the best {result.noun}, beat {rival}: {numbers} ({interval(difference)})"
+            return f"{best.arm}, the best {result.noun}, beat {baseline}: {numbers} ({interval(difference)})"
         case Verdict.WORSE:
-            worst = f"Even the best {result.noun}, {best.arm}, did worse than {rival}"
+            worst = f"Even the best {result.noun}, {best.arm}, did worse than {baseline}"
             return f"{worst}: {numbers} ({interval(difference)})"
         case _:
             return (
-                f"The best {result.noun}, {best.arm}, cannot be told from {rival}: {numbers}, "
+                f"The best {result.noun}, {best.arm}, cannot be told from {baseline}: {numbers}, "
                 f"and the {interval(difference)} includes zero"
             )
 
@@ -169,16 +169,16 @@ def _reached(control: ArmRow, best: ArmRow | None) -> str:
     return f"{percent(mean)} ({'as much as' if mean == best.accuracy.mean else 'more than'} {best.arm})"
 
 
-def _against(best: ArmRow, control: ArmRow, name: str) -> str:
-    difference = paired_difference(best.accuracy.values, control.accuracy.values)
-    return _judged(f"{best.arm} against {name}: {points(difference.mean)} points", difference)
+def _comparison(best: ArmRow, other: ArmRow) -> str:
+    difference = paired_difference(best.accuracy.values, other.accuracy.values)
+    return _with_interval(f"{best.arm} against {arm_name(other)}: {points(difference.mean)} points", difference)
 
 
-def _judged(text: str, difference: PairedDifference) -> str:
+def _with_interval(claim: str, difference: PairedDifference) -> str:
     if difference.low is None:
-        return f"{text}, one seed, no interval."
+        return f"{claim}, one seed, no interval."
     verdict = "which excludes zero" if excludes_zero(difference) else "which includes zero"
-    return f"{text}, {interval(difference)}, {verdict}."
+    return f"{claim}, {interval(difference)}, {verdict}."
 
 
 def _multiplicity(result: StudyResult, teacher: TeacherRow | None) -> list[str]:
@@ -189,25 +189,25 @@ def _multiplicity(result: StudyResult, teacher: TeacherRow | None) -> list[str]:
         [row.arm for row in rows if verdict_of(row.accuracy.difference) is verdict]
         for verdict in (Verdict.BETTER, Verdict.WORSE)
     )
-    rival = "what it is held against" if _has_rivals(result) else result.baseline
+    baseline = "its baseline" if _has_own_baselines(result) else result.baseline
     return [
-        f"Of {len(rows)} {result.noun}s, {_among(above)} an interval against {rival} above zero, "
+        f"Of {len(rows)} {result.noun}s, {_among(above)} an interval against {baseline} above zero, "
         f"{_among(below)} one below zero.",
         "The best was picked after the fact; no interval is widened for that, nor for looking at several.",
     ]
 
 
-def _declining(result: StudyResult, teacher: TeacherRow | None) -> list[str]:
-    """For students that can abstain: whether their reservation knows better than their own class probabilities."""
+def _abstaining(result: StudyResult, teacher: TeacherRow | None) -> list[str]:
+    """For students that can abstain: whether their reservation ranks errors better than their class probabilities."""
     rows = result.rows_of(result.teachers[0] if teacher is None else teacher)
-    measured = [(row, row.measures["aurc_reservation"]) for row in rows if "aurc_reservation" in row.measures]
+    measures = [(row, row.measures["aurc_reservation"]) for row in rows if "aurc_reservation" in row.measures]
     return [
-        _judged(
+        _with_interval(
             f"{row.arm}, abstaining by reservation instead of by its class probabilities: AURC "
             f"{percent(measure.mean)}, {points(measure.difference.mean)} points (lower is better)",
             measure.difference,
         )
-        for row, measure in measured
+        for row, measure in measures
         if measure.difference is not None
     ]
 

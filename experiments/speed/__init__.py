@@ -1,0 +1,1 @@
+"""Speed: our loop against a baseline loop built by the usual means, on the same work in the same run."""

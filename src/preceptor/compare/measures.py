@@ -1,0 +1,124 @@
+"""What is measured of a student and its teacher: on the test set, in training, and on the training images."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from preceptor.audit import Audit
+from preceptor.compare.columns import COVERAGES, RESERVATION
+from preceptor.compare.result import ExampleImage
+from preceptor.context import predicted_class
+from preceptor.loss import DistillationLoss
+from preceptor.metrics import calibration_error, evaluate, reservation_confidence, selective_metrics, softmax_response
+from preceptor.registry import registered_name
+from preceptor.training import EpochRecord
+
+
+def on_test_set(logits: Float[Tensor, "n outputs"], labels: Int[Tensor, " n"], abstains: bool) -> dict[str, float]:
+    """Accuracy, calibration, and how well the student ranks its own errors.
+
+    Args:
+        logits: of the test set; the last output is no class when the student abstains.
+        labels: all known.
+        abstains: whether there is that extra output.
+    """
+    class_logits = logits[:, : logits.shape[1] - abstains]
+    wrong = predicted_class(class_logits) != labels
+    confidence = softmax_response(class_logits)
+    measures = {
+        "accuracy": evaluate(class_logits, labels).accuracy,
+        "ece": calibration_error(confidence, ~wrong),
+        **_selective(confidence, wrong),
+    }
+    if abstains:
+        confidence = reservation_confidence(logits)
+        measures |= {name + RESERVATION: value for name, value in _selective(confidence, wrong).items()}
+        measures["reservation"] = -float(confidence.mean())
+    return measures
+
+
+def _selective(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> dict[str, float]:
+    metrics = selective_metrics(confidence, wrong, "")
+    errors = {f"error_at_{coverage}": metrics.error_at_coverage[str(coverage)] for coverage in COVERAGES}
+    return {**errors, "aurc": metrics.aurc, "augrc": metrics.augrc}
+
+
+def in_training(loss: DistillationLoss, records: Sequence[EpochRecord]) -> dict[str, float]:
+    """Shares and temperatures over all epochs, those that apply to this loss."""
+    measures = {}
+    if loss.correction is not None:
+        measures["corrected"] = fmean(record.corrected for record in records)
+    temperatures = [record.temperature for record in records if record.temperature is not None]
+    if temperatures:
+        measures["temperature"] = fmean(temperatures)
+    if temperatures and hasattr(loss.temperature, "minimum"):
+        measures["clamped"] = fmean(record.clamped for record in records)
+    return measures
+
+
+def audit_of(
+    loss: DistillationLoss,
+    teacher_logits: Float[Tensor, "n classes"],
+    label: Int[Tensor, " n"],
+    index: Int[Tensor, " n"],
+) -> Audit | None:
+    """What a loss does to the teacher on the training images; None for a loss without a teacher.
+
+    Args:
+        loss: on the CPU.
+        teacher_logits: on the training images.
+        label: the right labels.
+        index: of these images in the training set.
+    """
+    student_logits = torch.zeros(len(teacher_logits), teacher_logits.shape[1] + loss.abstains)
+    return loss(student_logits, teacher_logits, label, index=index).audit  # type: ignore[no-any-return]
+
+
+def affected(audit: Audit | None) -> int:
+    """On how many training images the teacher is corrected or has no weight; 0 without a teacher."""
+    return 0 if audit is None else int((audit.corrected | (audit.weight == 0)).sum())
+
+
+def surest_mistakes(
+    losses: Iterable[DistillationLoss],
+    images: UInt8[Tensor, "n channels height width"],
+    teacher_logits: Float[Tensor, "n classes"],
+    label: Int[Tensor, " n"],
+    *,
+    most: int,
+    teacher: str,
+) -> list[ExampleImage]:
+    """The images on which the teacher is most confidently wrong, and what each correction makes of its output.
+
+    Args:
+        losses: whose corrections to show, each kind once; on the CPU.
+        images: 0 to 255.
+        teacher_logits: on these images.
+        label: the right labels.
+        most: how many images at most.
+        teacher: the name of its kind.
+    """
+    log_probs = teacher_logits.log_softmax(dim=1)
+    prediction = predicted_class(teacher_logits)
+    wrong = prediction != label
+    confidence = log_probs.amax(dim=1).masked_fill(~wrong, -torch.inf)
+    chosen = confidence.argsort(descending=True, stable=True)[: min(most, int(wrong.sum()))]
+    corrections = {registered_name(loss.correction): loss.correction for loss in losses if loss.correction is not None}
+    corrected = {
+        name: correct(log_probs[chosen], label[chosen], prediction[chosen]).exp().tolist()
+        for name, correct in corrections.items()
+    }
+    pixels = images[chosen.to(images.device)].cpu().permute(0, 2, 3, 1).squeeze(-1).numpy()
+    return [
+        ExampleImage(
+            pixels=pixels[row],
+            label=int(label[sample]),
+            teacher_probs=log_probs[sample].exp().tolist(),
+            corrected_probs={name: rows[row] for name, rows in corrected.items()},
+            teacher=teacher,
+        )
+        for row, sample in enumerate(chosen.tolist())
+    ]

@@ -1,0 +1,169 @@
+"""Seeds side by side in processes of one thread each, which on few cores beats one run with all threads."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+import torch
+
+from preceptor.errors import MachineError
+from preceptor.training.device import one_thread
+from preceptor.training.memory import tune_malloc
+
+Outcome = TypeVar("Outcome", covariant=True)
+
+Report = Callable[[int], None]
+"""Takes the number of images trained on since the last call."""
+
+_SECONDS_BETWEEN_REPORTS = 0.25
+
+
+class SeedRun(Protocol[Outcome]):
+    """A picklable callable that runs one seed."""
+
+    def __call__(self, seed: int, counter: "Counter") -> Outcome:
+        """Run one seed with the counter as its callback."""
+
+
+class Counter:
+    """A callback that counts images and reports a few times a second."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._images = 0
+        self._last = time.monotonic()
+
+    def begin(self, epochs: int, steps: int, images: int) -> None:
+        """Nothing: whoever started the seeds knows the total."""
+
+    def step(self, epoch: int, images: int) -> None:
+        """Count."""
+        self._images += images
+        if time.monotonic() - self._last > _SECONDS_BETWEEN_REPORTS:
+            self.flush()
+
+    def losses(self, pupil: str, losses: dict[str, float]) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Report what has not been reported."""
+        self._report(self._images)
+        self._images, self._last = 0, time.monotonic()
+
+
+def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs: int | None = None) -> list[Outcome]:
+    """Run every seed with one CPU thread, several side by side; the outcomes in the order of the seeds.
+
+    With one thread each, the numbers do not depend on how many run at a time.
+
+    Args:
+        run: picklable when ``jobs`` is above 1.
+        seeds: one call each.
+        report: called in this process.
+        jobs: seeds at a time; 1 stays in this process; None is :func:`default_jobs`.
+
+    Raises:
+        MachineError: a seed's process died. An exception of a seed is raised at once; no process outlives it, nor an
+            interrupt.
+    """
+    if jobs is None:
+        jobs = default_jobs(len(seeds), available_cores())
+    if min(jobs, len(seeds)) == 1:
+        with one_thread():
+            return [_counted(run, seed, report) for seed in seeds]
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(messages,)) as pool:
+        before = set(multiprocessing.active_children())
+        with _interrupts_blocked():
+            futures = [pool.submit(_in_worker, run, seed) for seed in seeds]
+        try:
+            return _outcomes(futures, lambda: _forward(messages, report))
+        except BaseException:
+            for worker in set(multiprocessing.active_children()) - before:
+                worker.terminate()
+            raise
+
+
+def _outcomes(futures: "Sequence[Future[Outcome]]", meanwhile: Callable[[], None]) -> list[Outcome]:
+    """The outcomes of all seeds, or the first exception that one raises."""
+    try:
+        while len(outcomes := [future.result() for future in futures if future.done()]) < len(futures):
+            meanwhile()
+    except BrokenProcessPool as error:
+        raise MachineError(
+            "the process of a seed ended before it was done, perhaps for lack of memory; "
+            "close other programs, or run fewer seeds at a time (jobs=1)"
+        ) from error
+    return outcomes
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes started within it ignore Ctrl-C; this process, which gets it afterwards, ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def default_jobs(seeds: int, cores: int) -> int:
+    """All seeds at once up to two a core, so that no core idles while the last seed runs; beyond that, one a core."""
+    if cores == 1:
+        return 1
+    return seeds if seeds <= 2 * cores else cores
+
+
+def available_cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _counted(run: SeedRun[Outcome], seed: int, report: Report) -> Outcome:
+    counter = Counter(report)
+    outcome = run(seed, counter)
+    counter.flush()
+    return outcome
+
+
+def _forward(messages: "multiprocessing.Queue[int]", report: Report) -> None:
+    try:
+        report(messages.get(timeout=_SECONDS_BETWEEN_REPORTS))
+    except queue.Empty:
+        return
+
+
+_messages: "multiprocessing.Queue[int] | None" = None
+
+
+def _begin_worker(messages: "multiprocessing.Queue[int]") -> None:
+    global _messages
+    _messages = messages
+    torch.set_num_threads(1)
+    tune_malloc()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker once its parent was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "the worker was started by run_seeds"
+    parent.join()
+    os._exit(1)
+
+
+def _in_worker(run: SeedRun[Outcome], seed: int) -> Outcome:
+    assert _messages is not None, "the worker was started by run_seeds"
+    return _counted(run, seed, _messages.put)

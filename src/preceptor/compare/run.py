@@ -1,0 +1,164 @@
+"""All seeds of a study, and its result."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from preceptor.compare.columns import RESERVATION
+from preceptor.compare.parallel import Counter, run_seeds
+from preceptor.compare.result import ArmRow, ExampleImage, Measure, Recovery, StudyResult, TeacherRow, value_lists
+from preceptor.compare.seed import TeacherOutcome, run_seed
+from preceptor.compare.study import Arm, Study, TeacherKind
+from preceptor.data import confusable_pairs, load_dataset
+from preceptor.models import seeded_model
+from preceptor.run import versions
+from preceptor.training.device import choose_device
+
+SeedOutcomes = Sequence[dict[str, TeacherOutcome]]
+"""By kind of teacher, one a seed."""
+
+_NOT_CONFIG = {"name", "title", "setting", "shows", "does_not_show", "data_root"}
+
+
+class StudyProgress(Protocol):
+    """An observer of a study's progress, for example a bar."""
+
+    def begin_study(self, name: str, images: int) -> None:
+        """The study begins; ``images`` will be trained on, over all seeds."""
+
+    def advance(self, images: int) -> None:
+        """``images`` more have been trained on."""
+
+
+class _NoProgress:
+    def begin_study(self, name: str, images: int) -> None:
+        pass
+
+    def advance(self, images: int) -> None:
+        pass
+
+
+def run_study(
+    study: Study, *, progress: StudyProgress | None = None, device: str = "auto", jobs: int | None = None
+) -> tuple[StudyResult, list[ExampleImage]]:
+    """Run every arm with every kind of teacher under every seed.
+
+    Under one seed all students start from the same weights and see the same batches and views, and those of one
+    teacher the same outputs. Each is tested once, after its last epoch. On a CPU every seed has one thread, so that the
+    numbers do not depend on how many run side by side.
+
+    Args:
+        study: the settings.
+        progress: notified of progress.
+        device: "auto", "cpu" or "cuda".
+        jobs: seeds at a time; None is 1 on a GPU, else see :func:`preceptor.compare.parallel.default_jobs`.
+
+    Returns:
+        the result, and the images on which, of the first seed's teachers, the least accurate was most confidently
+        wrong.
+
+    Raises:
+        InputError: settings that do not fit together or the data, or a data set that is missing.
+    """
+    study.check()
+    progress = progress or _NoProgress()
+    started = time.perf_counter()
+    dataset = load_dataset(study.data, root=study.data_root)
+    for arm in study.arms:
+        arm.loss().check_classes(dataset.classes)
+    pairs = study.pairs or tuple(confusable_pairs(dataset.train.images, dataset.train.labels, dataset.classes))
+    progress.begin_study(study.name, study.images_trained_on(dataset))
+    resolved = choose_device(device)
+    for name in (study.teacher, study.student):  # an unknown model fails now, not after the teacher's training
+        seeded_model(name, channels=dataset.channels, classes=dataset.classes, seed=0)
+    if jobs is None and resolved.type == "cuda":
+        jobs = 1
+    outcomes = run_seeds(_RunSeed(study, pairs, device), study.seeds, progress.advance, jobs)
+    result = StudyResult(
+        study=study.name,
+        title=study.title,
+        setting=study.setting,
+        shows=study.shows,
+        does_not_show=study.does_not_show,
+        config={
+            **study.model_dump(mode="json", exclude=_NOT_CONFIG),
+            "pairs": [list(pair) for pair in pairs],
+            "device": resolved.type,
+            "threads_a_seed": 1,
+        },
+        class_names=dataset.class_names,
+        training_images=study.training_images,
+        baseline=study.baseline,
+        noun=study.noun,
+        columns=study.columns,
+        teachers=[_teacher_row(kind, [outcome[kind.name] for outcome in outcomes]) for kind in study.teachers],
+        rows=[_arm_row(study, kind, arm, outcomes) for kind in study.teachers for arm in study.arms],
+        versions=versions(),
+        seconds=time.perf_counter() - started,
+    )
+    worst = min(outcomes[0].values(), key=lambda teacher: teacher.accuracy_on_training_images)
+    return result, worst.examples
+
+
+@dataclass(frozen=True)
+class _RunSeed:
+    """Picklable, so that it can run in another process."""
+
+    study: Study
+    pairs: tuple[tuple[int, int], ...]
+    device: str
+
+    def __call__(self, seed: int, counter: Counter) -> dict[str, TeacherOutcome]:
+        return run_seed(self.study, self.pairs, seed, self.device, counter)
+
+
+def _teacher_row(kind: TeacherKind, teachers: Sequence[TeacherOutcome]) -> TeacherRow:
+    return TeacherRow(
+        name=kind.name,
+        about=kind.about,
+        images=teachers[0].images,
+        wrong_labels=[teacher.wrong_labels for teacher in teachers],
+        accuracy=[teacher.accuracy for teacher in teachers],
+        accuracy_on_training_images=[teacher.accuracy_on_training_images for teacher in teachers],
+        error_by_class=[teacher.error_by_class for teacher in teachers],
+    )
+
+
+def _arm_row(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes) -> ArmRow:
+    baseline = study.baseline_of(arm)
+    own = _values(outcomes, kind.name, arm.name)
+    first = {} if baseline is None else _values(outcomes, kind.name, baseline)
+    second = {} if arm.second_baseline is None else _values(outcomes, kind.name, arm.second_baseline)
+    measures = {}
+    for name, values in own.items():
+        # A measure by reservation is compared with softmax response on the same networks.
+        other = own if name.endswith(RESERVATION) else first
+        measures[name] = Measure.of(values, other.get(name.removesuffix(RESERVATION)), second.get(name))
+    affected = [outcome[kind.name].students[arm.name].affected for outcome in outcomes]
+    return ArmRow(
+        teacher=kind.name,
+        arm=arm.name,
+        recipe=arm.recipe,
+        about=arm.description,
+        baseline=baseline,
+        measures=measures,
+        affected=None if None in affected else [count for count in affected if count is not None],
+        second_baseline=arm.second_baseline,
+        group=arm.group,
+        recovery=_recovery(study, kind, arm, outcomes),
+    )
+
+
+def _recovery(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes) -> Recovery | None:
+    if study.recovery is None or kind.name == study.recovery or arm.name == study.baseline:
+        return None
+    return Recovery.of(
+        _values(outcomes, kind.name, arm.name)["accuracy"],
+        _values(outcomes, kind.name, study.baseline)["accuracy"],
+        _values(outcomes, study.recovery, study.baseline)["accuracy"],
+    )
+
+
+def _values(outcomes: SeedOutcomes, kind: str, arm: str) -> dict[str, list[float]]:
+    return value_lists([outcome[kind].students[arm].measures for outcome in outcomes])

@@ -1,1 +1,0 @@
-"""The settings of the studies that come with the package, one file each."""

@@ -1,0 +1,136 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+import torch
+
+from preceptor.compare import parallel
+from preceptor.compare.parallel import default_jobs, run_seeds
+from preceptor.errors import InputError, MachineError
+from tests.compare.tiny import bad_seed, doubled
+
+
+@pytest.mark.parametrize(
+    ("seeds", "cores", "jobs"),
+    [(1, 1, 1), (3, 1, 1), (1, 2, 1), (3, 2, 3), (4, 2, 4), (5, 2, 2), (8, 4, 8), (9, 4, 4), (3, 64, 3)],
+)
+def test_all_at_once_up_to_two_a_core(seeds, cores, jobs):
+    assert default_jobs(seeds, cores) == jobs
+
+
+def test_outcomes_come_in_the_order_of_the_seeds_and_images_are_counted():
+    reported = []
+    assert run_seeds(doubled, [3, 1, 2], reported.append, jobs=1) == [6, 2, 4]
+    assert sum(reported) == 150
+
+
+def test_here_too_a_seed_has_one_thread():
+    before = torch.get_num_threads()
+    assert run_seeds(lambda seed, counter: torch.get_num_threads(), [0, 1], print, jobs=1) == [1, 1]
+    assert torch.get_num_threads() == before
+
+
+def test_threads_are_given_back_when_a_seed_fails():
+    before = torch.get_num_threads()
+    with pytest.raises(InputError, match="seed 1 has no data"):
+        run_seeds(bad_seed, [1], print, jobs=1)
+    assert torch.get_num_threads() == before
+
+
+def test_what_a_seed_raises_comes_through_at_once():
+    """The other seed sleeps for a minute: nobody waits for it."""
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"^seed 1 has no data$"):
+        run_seeds(bad_seed, [0, 1], print, jobs=2)
+    assert time.monotonic() - started < 40
+
+
+def test_a_process_that_is_killed_is_told_of():
+    done, lost = Future(), Future()
+    done.set_result(1)
+    lost.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
+    with pytest.raises(MachineError, match="the process of a seed ended before it was done") as caught:
+        parallel._outcomes([done, lost], lambda: None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_counter_reports_now_and_then(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(parallel.time, "monotonic", lambda: clock[0])
+    reported = []
+    counter = parallel.Counter(reported.append)
+    counter.begin(2, 3, 40)
+    for now in (0.1, 0.2, 0.3, 0.35, 0.6):
+        clock[0] = now
+        counter.step(1, 16)
+        counter.losses("kd", {"kl": 1.0})
+    assert reported == [48, 32]
+    counter.step(1, 8)
+    counter.flush()
+    assert reported == [48, 32, 8]
+
+
+SLEEPERS = """
+import signal, time
+from preceptor.compare.parallel import run_seeds
+
+def sleep(seed, counter):
+    blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    print("asleep, Ctrl-C blocked" if blocked else "asleep", flush=True)
+    time.sleep(120)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in a shell's background
+    run_seeds(sleep, [0, 1], print, jobs=2)
+"""
+
+
+def running(group: int) -> list[str]:
+    """The processes of a group that still run; one that has ended may wait for its parent to notice."""
+    processes = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = path.read_text().rpartition(")")
+        except OSError:
+            continue
+        state, _, its_group, *_ = rest.split()
+        if int(its_group) == group and state not in "ZX":
+            processes.append(f"{name}) {state}")
+    return processes
+
+
+def wait_until_gone(group: int, seconds: float) -> list[str]:
+    until = time.monotonic() + seconds
+    while (left := running(group)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return left
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see processes")
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill"])
+def test_no_process_outlives_the_end(tmp_path, how):
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    main = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert [main.stdout.readline(), main.stdout.readline()] == 2 * ["asleep, Ctrl-C blocked\n"]
+        assert len(running(main.pid)) >= 3
+        if how == "Ctrl-C":  # the terminal tells everyone
+            os.killpg(main.pid, signal.SIGINT)
+        else:
+            main.kill()
+        assert wait_until_gone(main.pid, 20) == []
+        errors = main.stderr.read()
+        assert errors.count("Traceback") == (0 if how == "kill" else 1)  # this script's own, not the workers'
+    finally:
+        if running(main.pid):
+            os.killpg(main.pid, signal.SIGKILL)
+        main.wait()
