@@ -12,7 +12,8 @@ from preceptor.compare.columns import COVERAGES, RESERVATION
 from preceptor.compare.result import ExampleImage
 from preceptor.context import predicted_class
 from preceptor.loss import DistillationLoss
-from preceptor.metrics import calibration_error, evaluate, reservation_confidence, selective_metrics, softmax_response
+from preceptor.metrics import calibration_error, evaluate, selective_metrics
+from preceptor.metrics.scores import reservation_confidence, softmax_response
 from preceptor.registry import registered_name
 from preceptor.training import EpochRecord
 

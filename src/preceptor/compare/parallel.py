@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from preceptor.errors import MachineError
+from preceptor.training import Callback, Step, Trainer
 from preceptor.training.device import one_thread
 from preceptor.training.memory import tune_malloc
 
@@ -33,7 +34,7 @@ class SeedRun(Protocol[Outcome]):
         """Run one seed with the counter as its callback."""
 
 
-class Counter:
+class Counter(Callback):
     """A callback that counts images and reports a few times a second."""
 
     def __init__(self, report: Report) -> None:
@@ -41,17 +42,11 @@ class Counter:
         self._images = 0
         self._last = time.monotonic()
 
-    def begin(self, epochs: int, steps: int, images: int) -> None:
-        """Nothing: whoever started the seeds knows the total."""
-
-    def step(self, epoch: int, images: int) -> None:
+    def on_step_end(self, trainer: Trainer, step: Step) -> None:
         """Count."""
-        self._images += images
+        self._images += len(step.batch.label)
         if time.monotonic() - self._last > _SECONDS_BETWEEN_REPORTS:
             self.flush()
-
-    def losses(self, pupil: str, losses: dict[str, float]) -> None:
-        """Nothing."""
 
     def flush(self) -> None:
         """Report what has not been reported."""

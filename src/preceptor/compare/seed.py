@@ -16,10 +16,10 @@ from preceptor.loss import DistillationLoss
 from preceptor.metrics.accuracy import evaluate, per_class_accuracy
 from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
-from preceptor.recipes import recipe
+from preceptor.models.features import ImageModel
 from preceptor.teachers import NetworkTeacher, check_teacher
 from preceptor.teachers.selection_data import collect_selection_data
-from preceptor.training import Callback, EpochRecord, Student, TrainingConfig, fit
+from preceptor.training import Callback, EpochRecord, EpochRecords, Student, Trainer, TrainingConfig, TrainingData
 from preceptor.training.device import choose_device, deterministic
 
 TEACHER_SEEDS = 2**20
@@ -147,7 +147,8 @@ class _Seed:
         seed = self.seed + TEACHER_SEEDS
         network = self._network(self.study.teacher, seed)
         train = ImageSet(self.right.images, labels.to(self.device))
-        student = Student("teacher", network, DistillationLoss(**recipe("none")))
+        wrapped = ImageModel(network, self.dataset.normalization)
+        student = Student("teacher", wrapped, DistillationLoss.from_recipe("none"))
         self._train([student], train, self.pool, config, None, seed)
         return network
 
@@ -158,7 +159,11 @@ class _Seed:
         losses = {arm.name: arm.loss() for arm in arms}
         self._fit_selections(teacher, losses.values())
         students = [
-            Student(name, self._network(self.study.student, self.seed, loss.abstains), loss)
+            Student(
+                name,
+                ImageModel(self._network(self.study.student, self.seed, loss.abstains), self.dataset.normalization),
+                loss,
+            )
             for name, loss in losses.items()
         ]
         if not students:
@@ -191,26 +196,24 @@ class _Seed:
         teacher: NetworkTeacher | None,
         seed: int,
     ) -> list[list[EpochRecord]]:
-        """Train students together: the only call of the training loop in this package."""
-        return list(
-            fit(
-                students,
-                train,
-                index,
-                self.dataset.augmentation if self.study.augment else CropFlip(padding=0, flip=False),
-                self.dataset.normalization,
-                config,
-                teacher=teacher,
-                seed=seed,
-                precision=self.study.precision,
-                watcher=self.callback,
-            )
-        )
+        """Train students together; the records of each epoch."""
+        records = EpochRecords()
+        augmentation = self.dataset.augmentation if self.study.augment else CropFlip(padding=0, flip=False)
+        Trainer(
+            students,
+            teacher,
+            TrainingData.of_images(train, index, augmentation),
+            config,
+            [records, self.callback],
+            seed=seed,
+            precision=self.study.precision,
+        ).fit()
+        return records.epochs
 
     def _outcome(self, student: Student, records: list[EpochRecord], logits: Tensor, label: Tensor) -> StudentOutcome:
         loss = student.loss
         audit = audit_of(loss, logits, label, self.index)
-        measures = on_test_set(self._logits(student.student, self.test.images), self.test.labels, loss.abstains)
+        measures = on_test_set(self._logits(student.network, self.test.images), self.test.labels, loss.abstains)
         measures |= in_training(loss, records)
         if loss.selection is not None and audit is not None:
             measures["taught"] = float((audit.weight > 0).double().mean())
@@ -221,4 +224,5 @@ class _Seed:
         )
 
     def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
-        return network_logits(network, self.dataset.normalization, images)
+        inner = network.network if isinstance(network, ImageModel) else network
+        return network_logits(inner, self.dataset.normalization, images)

@@ -1,7 +1,7 @@
 """Training: the trainer and its configuration, data, callbacks and guard."""
 
 from preceptor.training.batches import Batch, TrainingData, plan_epoch, steps_in_epoch
-from preceptor.training.callbacks import Callback, IncompatibleCheckpoint, TrainState
+from preceptor.training.callbacks import Callback, EpochRecords, IncompatibleCheckpoint, TrainState
 from preceptor.training.compile import Compile
 from preceptor.training.config import PRESETS, TrainingConfig
 from preceptor.training.failure import FailureReport, NotFinite
@@ -17,6 +17,7 @@ __all__ = [
     "Callback",
     "Compile",
     "EpochRecord",
+    "EpochRecords",
     "FailureReport",
     "IncompatibleCheckpoint",
     "NonFiniteGuard",

@@ -40,6 +40,17 @@ class Callback:
         """After the last epoch, or when an error ends the training."""
 
 
+class EpochRecords(Callback):
+    """Keeps the records of every epoch in ``epochs``: a list an epoch, one record a student."""
+
+    def __init__(self) -> None:
+        self.epochs: list[list[EpochRecord]] = []
+
+    def on_epoch_end(self, trainer: "Trainer", records: "list[EpochRecord]") -> None:
+        """Keep them."""
+        self.epochs.append(records)
+
+
 @dataclass(frozen=True)
 class TrainState:
     """The state of a training between two steps, from which it goes on in the same bits as if it had never stopped.
