@@ -97,7 +97,7 @@ def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
     assert same_bits(weights(whole.network), weights(resumed.network))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_and_a_second_one_ends_it_at_once(tmp_path, number):
     checkpoints, before = CheckpointCallback(tmp_path), signal.getsignal(number)
     with stopping_on_signals(checkpoints):
