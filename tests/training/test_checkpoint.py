@@ -97,7 +97,7 @@ def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
     assert same_bits(weights(whole.network), weights(resumed.network))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_and_a_second_one_ends_it_at_once(tmp_path, number):
     checkpoints, before = CheckpointCallback(tmp_path), signal.getsignal(number)
     with stopping_on_signals(checkpoints):
@@ -106,6 +106,32 @@ def test_a_signal_stops_it_and_a_second_one_ends_it_at_once(tmp_path, number):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1"])
+def test_a_dropped_connection_and_a_time_limit_stop_it_too(tmp_path, name):
+    number, checkpoints = getattr(signal, name), CheckpointCallback(tmp_path)
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with stopping_on_signals(checkpoints):
+            for received in (number, number, signal.SIGTERM):  # as when a terminal closes or a system shuts down
+                signal.raise_signal(received)
+            assert checkpoints.stopping.is_set()
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signal")
+def test_under_nohup_a_dropped_connection_stops_nothing(tmp_path):
+    checkpoints, before = CheckpointCallback(tmp_path), signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping_on_signals(checkpoints):
+            signal.raise_signal(signal.SIGHUP)
+            assert not checkpoints.stopping.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(
