@@ -83,7 +83,7 @@ def test_a_table_is_aligned_and_printable():
     rows = list(lines([ANSWERED, DECLINED, FAILED, PLAIN], "table", CARD, 1))
     assert rows[0] == "label         probability        score  input"
     assert rows[1] == "größer             66.67%        -0.25  a,b.png  one of {größer, -dog}"
-    assert rows[2] == "(abstained)         50.00%        0.125  x.npy [7]  one of {-dog}"
+    assert rows[2] == "(abstained)        50.00%        0.125  x.npy [7]  one of {-dog}"
     assert rows[3] == '(unreadable)                            =cmd|"\\n.png: not an image\\x1b[2J'
     assert rows[4] == "-dog              100.00%            1  c.png"
     assert next(iter(lines([DECLINED], "table", CARD, 2))) == rows[0]

@@ -67,8 +67,9 @@ def run(arguments: argparse.Namespace) -> None:
         from preceptor.reports import write_evaluation_page
 
         write_evaluation_page(evaluation, page)
-    for warning in evaluation.warnings:
-        print(f"preceptor: warning: {warning}", file=sys.stderr)
+    if not arguments.json:
+        for warning in evaluation.warnings:
+            print(f"preceptor: warning: {warning}", file=sys.stderr)
     if arguments.json:
         json.dump(_content(evaluation, page, arguments), sys.stdout)
         print()
