@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,7 @@ def test_a_scaled_rate_stays_scaled(config: TrainingConfig) -> None:
 
 SCRIPT = """
 import sys
+import time
 from pathlib import Path
 import torch
 from preceptor.training.checkpoint import CheckpointCallback, load_newest
@@ -173,7 +175,7 @@ def test_a_killed_run_of_adamw_ema_and_accumulation_ends_in_the_same_bits(tmp_pa
 
     killed = start("killed", "killed.pt")
     while len(list((tmp_path / "killed").glob("*.pt"))) < 2 and killed.poll() is None:
-        pass
+        time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "killed.pt").exists()
