@@ -150,7 +150,6 @@ def test_a_scaled_rate_stays_scaled(config: TrainingConfig) -> None:
 
 SCRIPT = """
 import sys
-import time
 from pathlib import Path
 import torch
 from preceptor.training.checkpoint import CheckpointCallback, load_newest
