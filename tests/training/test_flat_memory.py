@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
+LAST_LOGITS = 4 * 8 * 10
+"""Bytes of the logits of one batch."""
 
 Epochs = list[dict[str, int]]
 
@@ -24,10 +26,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Epochs]:
 
 @pytest.mark.parametrize("training", ["flat", "features"])
 def test_no_epoch_leaves_a_tensor_behind(measured: dict[str, Epochs], training: str) -> None:
-    first, *others = [(epoch["tensors"], epoch["bytes"]) for epoch in measured[training]]
-    assert others == [first] * len(others)
-    assert len(others) == 3
-    assert first[0] > 50
+    tensors = [epoch["tensors"] for epoch in measured[training]]
+    assert tensors == [tensors[0]] * 4
+    assert tensors[0] > 50
+    # The logits of the epoch's last batch may lie in the cache's or in their own memory.
+    sizes = [epoch["bytes"] for epoch in measured[training]]
+    assert max(sizes) - min(sizes) <= LAST_LOGITS
 
 
 @pytest.mark.parametrize("training", ["flat", "features"])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,7 @@ def test_a_killed_run_of_adamw_ema_and_accumulation_ends_in_the_same_bits(tmp_pa
 
     killed = start("killed", "killed.pt")
     while len(list((tmp_path / "killed").glob("*.pt"))) < 2 and killed.poll() is None:
-        pass
+        time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "killed.pt").exists()
