@@ -55,7 +55,7 @@ def test_a_plan_for_scripts(preceptor: Command, tmp_path: Path) -> None:
     assert fewer["entries"] == IMAGES
 
 
-def test_it_fills_and_shows_the_state_of_the_cache(filled: tuple[Path, Outcome], preceptor: Command, teacher: Path) -> None:
+def test_it_fills_and_shows_the_state(filled: tuple[Path, Outcome], preceptor: Command, teacher: Path) -> None:
     folder, done = filled
     assert re.match(r"teacher: network \(.* batch norms folded, fp32\), queried about 270 images\n", done.out)
     assert "filled        270 of 12,132 entries (2.2%)" in done.out
@@ -132,9 +132,7 @@ def test_quiet_prints_nothing(preceptor: Command, teacher: Path, tmp_path: Path)
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_distill_fills_a_cache_and_then_needs_no_teacher(
-    preceptor: Command, teacher: Path, tmp_path: Path
-) -> None:
+def test_distill_fills_a_cache_and_then_needs_no_teacher(preceptor: Command, teacher: Path, tmp_path: Path) -> None:
     cache, small = tmp_path / "cache", ("--recipe", "kd", *SMALL)
     first = preceptor("distill", "--teacher", teacher, "--cache", cache, *small, "--out", tmp_path / "first")
     assert re.search(rf"^cache {cache}: the teacher was asked about \d+ images, all else came", first.out, re.MULTILINE)
@@ -179,9 +177,7 @@ def test_several_teachers_and_their_flags_reach_the_run(preceptor: Command, teac
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else None,
 )
-def test_bad_input_is_one_line(
-    preceptor: Command, tmp_path: Path, arguments: tuple[str, ...], message: str
-) -> None:
+def test_bad_input_is_one_line(preceptor: Command, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     done = preceptor("cache", tmp_path / "cache", *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err

@@ -110,7 +110,10 @@ def onnx_model(folder: Path, content: bytes) -> None:
 
     (folder / "teacher.onnx").write_bytes(content)
     teacher = OnnxTeacher(
-        folder / "teacher.onnx", output_kind="logits", image_shape=(1, 2, 2), default_normalize=Normalization((0.5,), (0.5,))
+        folder / "teacher.onnx",
+        output_kind="logits",
+        image_shape=(1, 2, 2),
+        default_normalize=Normalization((0.5,), (0.5,)),
     )
     index = torch.arange(3)
     logits = teacher.outputs(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), index, index).logits

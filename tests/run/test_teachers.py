@@ -38,9 +38,7 @@ def test_a_network_teaches_fast_and_is_looked_into_as_it_came(teacher: Path) -> 
     assert teaching.teacher.report is not None
     assert teaching.teacher.report.folded > 0
     assert teaching.optimizations == (str(teaching.teacher.report),)
-    torch.testing.assert_close(
-        logits(teaching), teaching.network(digits().train.images[:4]), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(logits(teaching), teaching.network(digits().train.images[:4]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("precision", "computes"), [("fp32", "fp32"), ("bf16", "bf16")])

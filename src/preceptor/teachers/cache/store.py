@@ -162,11 +162,13 @@ class EntryStore:
             del self._records, self._checksums
 
     def _map(self, mode: Any) -> None:
-        self._mapped = [
+        self._mapped: list[np.memmap[Any, Any]] = [
             _mapped(self.folder / name, dtype, self.layout.entries, mode) for name, dtype in _files(self.layout)
         ]
         # Plain views: indexing np.memmap itself pays for a subclass at every call.
-        self._records, self._checksums = (np.asarray(mapped) for mapped in self._mapped)
+        records, checksums = self._mapped
+        self._records: Records = np.asarray(records)
+        self._checksums: UInt32[ndarray, " entries"] = np.asarray(checksums)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
