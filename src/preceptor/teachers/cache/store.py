@@ -53,6 +53,7 @@ class EntryStore:
         self.folder, self.layout = folder, layout
         words = layout.record.itemsize // 4
         self._keys = np.frombuffer(hashlib.shake_256(seed).digest(8 * (words + 2)), "<u8").astype(np.uint64)
+        self._mapped: list[np.memmap[Any, Any]] = []
         self._writable = False
         self._map("r")
 
@@ -162,7 +163,7 @@ class EntryStore:
             del self._records, self._checksums
 
     def _map(self, mode: Any) -> None:
-        self._mapped: list[np.memmap[Any, Any]] = [
+        self._mapped = [
             _mapped(self.folder / name, dtype, self.layout.entries, mode) for name, dtype in _files(self.layout)
         ]
         # Plain views: indexing np.memmap itself pays for a subclass at every call.
