@@ -55,9 +55,7 @@ def test_a_plan_for_scripts(preceptor: Command, tmp_path: Path) -> None:
     assert fewer["entries"] == IMAGES
 
 
-def test_it_fills_and_shows_the_state_of_the_cache(
-    filled: tuple[Path, Outcome], preceptor: Command, teacher: Path
-) -> None:
+def test_it_fills_and_shows_the_state(filled: tuple[Path, Outcome], preceptor: Command, teacher: Path) -> None:
     folder, done = filled
     assert re.match(r"teacher: network \(.* batch norms folded, fp32\), queried about 270 images\n", done.out)
     assert "filled        270 of 12,132 entries (2.2%)" in done.out

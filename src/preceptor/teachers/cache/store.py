@@ -54,8 +54,6 @@ class EntryStore:
         words = layout.record.itemsize // 4
         self._keys = np.frombuffer(hashlib.shake_256(seed).digest(8 * (words + 2)), "<u8").astype(np.uint64)
         self._mapped: list[np.memmap[Any, Any]] = []
-        self._records: Any = None
-        self._checksums: Any = None
         self._writable = False
         self._map("r")
 
@@ -161,8 +159,7 @@ class EntryStore:
         """Flush, and let go of the files; the store cannot be used after that, only closed once more."""
         if self._mapped:
             self.flush()
-            self._mapped = []
-            self._writable = False
+            self._mapped, self._writable = [], False
             del self._records, self._checksums
 
     def _map(self, mode: Any) -> None:
@@ -171,7 +168,8 @@ class EntryStore:
         ]
         # Plain views: indexing np.memmap itself pays for a subclass at every call.
         records, checksums = self._mapped
-        self._records, self._checksums = np.asarray(records), np.asarray(checksums)
+        self._records: Records = np.asarray(records)
+        self._checksums: UInt32[ndarray, " entries"] = np.asarray(checksums)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
