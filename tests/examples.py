@@ -40,7 +40,20 @@ def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
     if isinstance(loss.selection, RankedSelection):
         loss.selection.set_scores(torch.arange(size), -torch.arange(size).float(), size)
     loss.expect_samples(size)
+    for feature_loss in loss.feature_losses.values():
+        feature_loss.resolve_layers(["layer"], ["layer"])
+    maps = features(loss, 2)
+    if maps:
+        loss.build_adapters(maps["student_features"], maps["teacher_features"])
     return loss
+
+
+def features(loss: DistillationLoss, samples: int) -> dict[str, dict[str, Tensor]]:
+    """What a loss with feature losses is called with; nothing for others."""
+    if not loss.feature_losses:
+        return {}
+    maps = {name: torch.ones(samples, 2, 3, 3) for name in (*loss.student_layers, *loss.teacher_layers)}
+    return {"student_features": maps, "teacher_features": maps}
 
 
 def suited(loss: DistillationLoss, student: Tensor) -> Tensor:
@@ -52,7 +65,9 @@ def learned(
     loss: DistillationLoss, student: Tensor, teacher: Tensor | None, label: Tensor
 ) -> tuple[LossOutput, Tensor]:
     student = student.detach().clone().requires_grad_()
-    terms = loss(student, teacher, label, index=torch.arange(len(label)), progress=0.5)
+    terms = loss(
+        student, teacher, label, index=torch.arange(len(label)), progress=0.5, **features(loss, len(label))
+    )
     terms.total.backward()
     assert student.grad is not None
     return terms, student.grad

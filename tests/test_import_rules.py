@@ -21,9 +21,9 @@ LAYERS: list[set[str]] = [
     {"registry"},
     COMPONENTS,
     {"audit", "loss_terms"},
-    {"loss_checks"},
+    {"loss_checks", "recipes"},
     {"loss"},
-    {"recipes", "conformance", "data"},
+    {"conformance", "data"},
     {"models"},
     {"teachers"},
     {"training", "metrics"},
@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
 
 COMPONENTS_MAY_IMPORT = {"chunking", "errors", "context", "registry"}
 FORBIDDEN = {
-    "loss": {"recipes", "conformance"},
+    "loss": {"conformance"},
     "loss_terms": {"recipes", "conformance"},
     "data": {"loss", "recipes", "conformance"},
     "models": {"loss", "recipes", "conformance"},

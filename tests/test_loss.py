@@ -252,7 +252,7 @@ def test_one_temperature_a_sample_softens_each_with_its_own() -> None:
     torch.testing.assert_close(together.total, torch.stack([terms.total for terms in alone]).mean())
 
 
-def test_index_progress_and_features_reach_the_context() -> None:
+def test_index_and_progress_reach_the_context() -> None:
     seen: list[BatchContext] = []
 
     def weights(context: BatchContext) -> Tensor:
@@ -264,7 +264,6 @@ def test_index_progress_and_features_reach_the_context() -> None:
     assert context.index is not None
     assert context.index.tolist() == [10, 11, 12, 13]
     assert context.progress == 0.25
-    assert context.features is None
 
 
 def test_a_loss_can_be_copied_and_pickled() -> None:

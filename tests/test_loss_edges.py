@@ -124,7 +124,7 @@ class TestWithoutTeacher:
             DistillationLoss(terms={"ce": LossTerm(CrossEntropy(), where=where)}),
         ):
             assert loss.uses_teacher
-            with pytest.raises(InputError, match="this chain needs teacher logits"):
+            with pytest.raises(InputError, match="teacher_logits is None"):
                 loss(STUDENT, None, LABEL)
 
 
@@ -167,19 +167,19 @@ class TestErrors:
         [
             ({}, "at least one term"),
             ({"correction": LabelRevision()}, "at least one term"),
-            ({"correction": KL(), "loss": KL()}, "correction=KL: it is a loss component"),
-            ({"correction": Fixed(), "loss": KL()}, "correction=Fixed: it is a temperature component"),
-            ({"temperature": DropWrong(), "loss": KL()}, "temperature=DropWrong: it is a selection component"),
-            ({"selection": Fixed(), "loss": KL()}, "selection=Fixed: it is a temperature component"),
-            ({"loss": CrossEntropy()}, "loss=CrossEntropy: it is a label_loss component"),
-            ({"loss": LabelRevision()}, "loss=LabelRevision: it is a correction component"),
-            ({"label_loss": KL()}, "label_loss=KL: it is a loss component"),
+            ({"correction": KL(), "loss": KL()}, "correction=KL: it is a loss;"),
+            ({"correction": Fixed(), "loss": KL()}, "correction=Fixed: it is a temperature;"),
+            ({"temperature": DropWrong(), "loss": KL()}, "temperature=DropWrong: it is a selection;"),
+            ({"selection": Fixed(), "loss": KL()}, "selection=Fixed: it is a temperature;"),
+            ({"loss": CrossEntropy()}, "loss=CrossEntropy: it is a label_loss;"),
+            ({"loss": LabelRevision()}, "loss=LabelRevision: it is a correction;"),
+            ({"label_loss": KL()}, "label_loss=KL: it is a loss;"),
             ({"correction": "ps", "loss": KL()}, "correction=str: not a correction"),
-            ({"loss": "kl"}, "loss=str: not a match"),
+            ({"loss": "kl"}, "loss=str: not a loss"),
             ({"loss": KL(), "terms": {"kl": LossTerm(KL())}}, "two terms share a name"),
             ({"terms": {"my-term": LossTerm(KL())}}, "a term cannot be called 'my-term'"),
             ({"terms": {"items": LossTerm(KL())}}, "a term cannot be called 'items'"),
-            ({"terms": {"kl": LossTerm(KL(), where="selected")}}, "nothing selects: give select"),
+            ({"terms": {"kl": LossTerm(KL(), where="selected")}}, "selection is None: give one"),
         ],
     )
     def test_invalid_arguments_are_refused_with_the_reason(self, arguments: dict[str, Any], message: str) -> None:

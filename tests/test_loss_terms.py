@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from preceptor import KL, CrossEntropy, DropWrong, Fixed, InputError, LabelRevision, LossTerm
+from preceptor import Attention, KL, CrossEntropy, DropWrong, Fixed, InputError, LabelRevision, LossTerm
 from preceptor.loss_terms import GROUPS, TEACHER_GROUPS, parse_where
 
 Expression = list[list[str]]
@@ -38,13 +38,13 @@ def test_where_means_what_python_means(expression: Expression, samples: list[dic
     where = spelled(expression, gap)
     python = where.replace("&", " and ").replace("|", " or ").strip()
     expected = [eval(python, {}, sample) for sample in samples]
-    assert LossTerm(CrossEntropy(), where=where).chosen(tensors(samples)).tolist() == expected
+    assert LossTerm(CrossEntropy(), where=where).limited(torch.ones(len(samples)), tensors(samples))[1].tolist() == expected
 
 
 def test_where_none_is_everything() -> None:
     assert parse_where(None) == ((),)
     samples = tensors([dict.fromkeys(GROUPS, False)] * 3)
-    assert LossTerm(CrossEntropy()).chosen(samples).tolist() == [True] * 3
+    assert LossTerm(CrossEntropy()).limited(torch.ones(3), samples)[1].tolist() == [True] * 3
 
 
 @given(
@@ -103,9 +103,10 @@ def test_what_a_term_needs_follows_from_its_loss_and_its_groups() -> None:
     for name in GROUPS:
         term = LossTerm(CrossEntropy(), where=f"labeled | {name}")
         assert term.uses_teacher == (name in TEACHER_GROUPS)
-        assert term.needs_selection == ("selected" in name)
-    assert LossTerm(KL()).teacher_loss == KL()
-    assert LossTerm(CrossEntropy()).teacher_loss is None
+        assert term.uses_selection == ("selected" in name)
+    assert LossTerm(KL()).kind == "loss"
+    assert LossTerm(CrossEntropy()).kind == "label_loss"
+    assert LossTerm(Attention()).kind == "feature_loss"
 
 
 @pytest.mark.parametrize(

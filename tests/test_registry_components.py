@@ -53,7 +53,7 @@ def test_one_name_may_serve_two_kinds() -> None:
 
 
 def test_an_unknown_kind_offers_the_nearest() -> None:
-    with pytest.raises(InputError, match="unknown kind of component 'temprature': did you mean 'temperature'"):
+    with pytest.raises(InputError, match="unknown component type 'temprature': did you mean 'temperature'"):
         register("temprature", "cold", paper="this test")  # type: ignore[arg-type]
 
 
@@ -109,7 +109,7 @@ def test_a_registered_component_fits_its_own_slot_and_an_unregistered_one_any() 
     check_slot(Cold(), "temperature")
     check_slot(lambda context: torch.ones(1), "selection")
     check_slot(None, "selection")
-    with pytest.raises(InputError, match="temperature=DropWrong: it is a selection component"):
+    with pytest.raises(InputError, match="temperature=DropWrong: it is a selection;"):
         check_slot(DropWrong(), "temperature")
 
 

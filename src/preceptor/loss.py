@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -76,7 +76,7 @@ class DistillationLoss(nn.Module):
             raise InputError("a term is limited to selected or unselected samples, but selection is None: give one")
 
     @classmethod
-    def from_recipe(cls, name: str | Path, overrides: Mapping[str, Any] | None = None) -> Self:
+    def from_recipe(cls, name: str | Path, overrides: Mapping[str, Any] | None = None) -> "DistillationLoss":
         """The loss of a recipe, by name or YAML file, with dotted overrides such as ``{"correction.eta": 0.5}``.
 
         Raises:

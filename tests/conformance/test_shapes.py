@@ -22,7 +22,7 @@ hook = install_import_hook(modules, "beartype.beartype")
 import torch
 from preceptor import DistillationLoss, recipe, recipe_names
 from preceptor.registry import components
-from preceptor.conformance.batch import plain_batch, plain_selection_data, with_reservation
+from preceptor.conformance.batch import FEATURE_LAYERS, feature_maps, plain_batch, plain_selection_data, with_reservation
 from preceptor.conformance.check import ComponentCase, forward_backward
 from preceptor.context import predicted_class
 """
@@ -35,6 +35,11 @@ for batch in (plain_batch(), plain_batch(dtype=torch.float64), with_reservation(
         loss = DistillationLoss(**recipe(name))
         loss.fit(plain_selection_data(batch.teacher.dtype))
         loss.expect_samples(int(batch.index.max()) + 1)
+        for feature_loss in loss.feature_losses.values():
+            feature_loss.resolve_layers(FEATURE_LAYERS, FEATURE_LAYERS)
+        if loss.feature_losses:
+            loss.build_adapters(*feature_maps(batch))
+            loss.to(batch.teacher.dtype)
         output, _ = forward_backward(loss, with_reservation(batch) if loss.abstains else batch)
         print(name, output.audit is None or output.audit.change.shape)
 """
