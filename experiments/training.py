@@ -9,6 +9,7 @@ from preceptor.data import CropFlip, ImageSet, Normalization
 from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
 from preceptor.models.features import ImageModel
+from preceptor.teachers.base import Teacher
 from preceptor.training import Callback, EpochRecord, EpochRecords, Student, Trainer, TrainingConfig, TrainingData
 
 
@@ -21,17 +22,19 @@ def new_student(
     return Student(name or recipe_name, network, loss)
 
 
-def train(
+def trainer_of(
     students: Sequence[Student],
     images: ImageSet,
     index: Tensor,
     augmentation: CropFlip,
     normalization: Normalization,
     config: TrainingConfig,
+    *,
     callbacks: Sequence[Callback] = (),
+    teacher: Teacher | None = None,
     **options: Any,
-) -> list[list[EpochRecord]]:
-    """Train students together, in place; the records of each epoch.
+) -> Trainer:
+    """A trainer of students on images.
 
     Args:
         students: their networks take normalized images.
@@ -40,10 +43,16 @@ def train(
         augmentation, normalization: of the images.
         config: how to train.
         callbacks: of the trainer.
-        options: ``teacher``, ``seed``, ``precision`` and ``compile`` of the trainer.
+        teacher: None for students of labels alone.
+        options: ``seed``, ``precision`` and ``compile`` of the trainer.
     """
-    records = EpochRecords()
     wrapped = [Student(one.name, ImageModel(one.network, normalization), one.loss) for one in students]
     data = TrainingData.of_images(images, index, augmentation)
-    Trainer(wrapped, options.pop("teacher", None), data, config, [records, *callbacks], **options).fit()
+    return Trainer(wrapped, teacher, data, config, callbacks, **options)
+
+
+def train(*arguments: Any, callbacks: Sequence[Callback] = (), **options: Any) -> list[list[EpochRecord]]:
+    """Train students together, in place, as :func:`trainer_of` would; the records of each epoch."""
+    records = EpochRecords()
+    trainer_of(*arguments, callbacks=[records, *callbacks], **options).fit()
     return records.epochs

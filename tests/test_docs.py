@@ -43,6 +43,19 @@ def test_the_readme_shows_the_demos_table(fill_tables):
     assert "results/demo.json" in [mark["file"] for mark in fill_tables.MARKED.finditer(document)]
 
 
+def test_the_readme_says_of_the_demo_what_its_table_shows():
+    from preceptor.compare import load_result
+    from preceptor.metrics import paired_difference
+
+    rows = load_result(ROOT / "results" / "demo.json")
+    accuracy = {name: rows.row(name).accuracy.values for name in ("ka-ps", "none", "drop-wrong")}
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for name in ("none", "drop-wrong"):
+        difference = paired_difference(accuracy["ka-ps"], accuracy[name])
+        assert f"{100 * difference.mean:.1f} points" in text
+        assert f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]".replace("-", "−") in text
+
+
 def test_every_result_file_is_shown_and_is_that_of_a_study(fill_tables):
     from experiments.studies import STUDIES
 

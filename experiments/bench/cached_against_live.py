@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from experiments.bench.common import RESULTS, table, write_json
 from experiments.speed.machine import Machine, this_machine
-from experiments.training import epochs, new_student
-from preceptor import DistillationLoss, recipe
+from experiments.training import new_student, train
+from preceptor import DistillationLoss
 from preceptor.compare.parallel import Counter, run_seeds
 from preceptor.context import predicted_class
 from preceptor.data import Dataset, load_dataset, subset
@@ -40,7 +40,7 @@ from preceptor.run.folder import fingerprint
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 from preceptor.teachers.optimize import bf16_unsupported_reason
-from preceptor.training import Batch, Student, TrainingConfig, epoch_batches
+from preceptor.training import Batch, Student, TrainingConfig, TrainingData
 from preceptor.training.device import deterministic
 
 RECIPES = ("kd", "lr")
@@ -100,22 +100,22 @@ class Experiment:
     ) -> dict[str, float]:
         students = [self.student(name, self.settings.student, seed) for name in RECIPES]
         for student in students if nudged else ():
-            nudge(student.student)
-        options |= {"teacher": teacher, "watcher": counter, "seed": seed}
+            nudge(student.network)
+        options |= {"teacher": teacher, "callbacks": [counter], "seed": seed}
         self.fit(students, self.training_images(seed), self.settings.epochs, **options)
-        return {student.name: self.accuracy(student.student) for student in students}
+        return {student.name: self.accuracy(student.network) for student in students}
 
     def train_teacher(self) -> float:
         """Write its weights; its accuracy."""
         teacher = self.student("none", self.settings.teacher, TEACHER_SEED)
         self.fit([teacher], self.pool, self.settings.teacher_epochs, seed=TEACHER_SEED, precision="fp32")
-        save_file(teacher.student.state_dict(), self.weights)
-        return self.accuracy(teacher.student)
+        save_file(teacher.network.state_dict(), self.weights)
+        return self.accuracy(teacher.network)
 
     def fit(self, students: list[Student], index: Tensor, length: int, **options: Any) -> None:
         data, config = self.dataset, TrainingConfig(epochs=length)
         with deterministic():
-            list(epochs(students, data.train, index, data.augmentation, data.normalization, config, **options))
+            train(students, data.train, index, data.augmentation, data.normalization, config, **options)
 
     def training_images(self, seed: int) -> Tensor:
         return self.pool[subset(self.dataset.train.labels[self.pool], self.settings.training_images, seed)]
@@ -161,22 +161,24 @@ class Experiment:
             self.cache(self.fast(False)) as fast,
             self.cache(self.fast(True)) as bf16,
         ):
-            caches = {"fp16 cells": plain, "and teacher folded": fast, "and teacher in bf16": bf16}
+            caches = {"fp16 entries": plain, "and teacher folded": fast, "and teacher in bf16": bf16}
             return self.losses_by({LIVE: self.live(), **caches})
 
     def losses_by(self, teachers: dict[str, NetworkTeacher | LogitCache]) -> dict[str, Any]:
         data, seed = self.dataset, self.settings.seeds[0]
         student, distillation_losses = (
             self.network(self.settings.student, seed),
-            {name: DistillationLoss(**recipe(name)) for name in RECIPES},
+            {name: DistillationLoss.from_recipe(name) for name in RECIPES},
         )
-        optimizer, training_images = TrainingConfig().optimizer([student]), self.training_images(seed)
+        optimizer, training_images = TrainingConfig().build_optimizer([student]), self.training_images(seed)
         values: dict[str, dict[str, list[float]]] = {name: {} for name in RECIPES}
         otherwise = dict.fromkeys(teachers, 0)
-        for batch in epoch_batches(data.train, training_images, data.augmentation, batch_size=64, seed=seed, epoch=0):
-            images = to_memory_format(data.normalization(batch.images))
+        training_data = TrainingData.of_images(data.train, training_images, data.augmentation)
+        for batch in training_data.batches(training_data.plan(batch_size=64, seed=seed, epoch=0)):
+            images = to_memory_format(data.normalization(batch.inputs))
             logits = {
-                case: by.outputs(batch.images, batch.position, batch.view).logits for case, by in teachers.items()
+                case: teacher.outputs(batch.inputs, batch.index_cpu, batch.view).logits
+                for case, teacher in teachers.items()
             }
             losses = losses_of(distillation_losses, student, images, batch, logits)
             optimizer.zero_grad()

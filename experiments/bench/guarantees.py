@@ -27,8 +27,9 @@ from torch import Tensor
 
 from experiments.bench.common import RESULTS
 from preceptor.data import load_dataset
-from preceptor.metrics import Answers, RiskTarget, decide, decide_sets, which_answered, which_classes
+from preceptor.metrics import Predictions, RiskTarget
 from preceptor.metrics.conformal import Method
+from preceptor.metrics.decisions import decide, decide_sets, which_answered, which_classes
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, load_student
 from preceptor.result_files import write_result
@@ -118,25 +119,25 @@ class Guarantees(BaseModel):
 class Pool:
     """The images that calibration sets are drawn from, with the student's predictions."""
 
-    answers: Answers
+    predictions: Predictions
     labels: Int[Tensor, " n"]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: Int[Tensor, " m"]) -> "Pool":
-        return Pool(Answers(self.answers.outputs[index], self.answers.abstains), self.labels[index])
+        return Pool(Predictions(self.predictions.outputs[index], self.predictions.abstains), self.labels[index])
 
     @cached_property
     def wrong(self) -> Bool[Tensor, " n"]:
-        return self.answers.prediction != self.labels
+        return self.predictions.prediction != self.labels
 
     @property
     def source(self) -> CalibrationSet:
         return CalibrationSet(data=DATA, part="test", samples=len(self), fingerprint="")
 
 
-def answers_of_a_student(settings: dict[str, Any]) -> Pool:
+def predictions_of_a_student(settings: dict[str, Any]) -> Pool:
     """Train a student and predict every test image."""
     with tempfile.TemporaryDirectory() as folder:
         content = {"data": DATA, "recipe": "none"}
@@ -144,7 +145,7 @@ def answers_of_a_student(settings: dict[str, Any]) -> Pool:
         network, card = load_student(Path(folder) / "student")
     test = load_dataset(DATA).test
     assert test is not None
-    return Pool(Answers(network_logits(network, card.normalization(), test.images), card.abstains), test.labels)
+    return Pool(Predictions(network_logits(network, card.normalization(), test.images), card.abstains), test.labels)
 
 
 def random_splits(pool: Pool, calibration: int, splits: int, seed: int = 0) -> Iterator[tuple[Pool, Pool]]:
@@ -184,15 +185,15 @@ def guarantees_kept(pool: Pool, target: RiskTarget, calibration: int, splits: in
 
 
 def decision_on(chosen: Pool, target: RiskTarget) -> Decision | None:
-    return decide(chosen.answers, chosen.labels, target, chosen.source).decision
+    return decide(chosen.predictions, chosen.labels, target, chosen.source).decision
 
 
 def risk_of(decision: Decision, images: Pool) -> tuple[bool, float, float]:
     """Whether the risk exceeds the guarantee, by class in any of them; the coverage; the risk."""
-    answered = which_answered(decision, images.answers)
+    answered = which_answered(decision, images.predictions)
     by_class = decision.class_thresholds is not None
-    group = images.answers.prediction if by_class else torch.zeros_like(images.labels)
-    classes = images.answers.classes
+    group = images.predictions.prediction if by_class else torch.zeros_like(images.labels)
+    classes = images.predictions.classes
     answers, errors = (group[chosen].bincount(minlength=classes) for chosen in (answered, answered & images.wrong))
     risk = float(errors.sum() / answers.sum().clamp(min=1))
     return bool((errors > decision.max_risk * answers).any()), float(answered.double().mean()), risk
@@ -202,8 +203,8 @@ def sets_kept(pool: Pool, method: Method, alpha: float, calibration: int, splits
     """Calibrate prediction sets on every split, and see what they miss."""
     missed, sizes = [], []
     for chosen, rest in random_splits(pool, calibration, splits):
-        sets = decide_sets(chosen.answers, chosen.labels, chosen.source, method, alpha)
-        inside = which_classes(sets, rest.answers.class_logits)
+        sets = decide_sets(chosen.predictions, chosen.labels, chosen.source, method, alpha)
+        inside = which_classes(sets, rest.predictions.class_logits)
         missed.append(1 - inside.gather(1, rest.labels[:, None]).double().mean())
         sizes.append(float(inside.sum(dim=1).double().mean()))
     shares = torch.stack(missed)
@@ -227,7 +228,7 @@ def most_by_chance(splits: int, share: float) -> int:
 
 def measured(settings: dict[str, Any], splits: int) -> Guarantees:
     """Everything, in the order of the tables."""
-    started, pool = time.perf_counter(), answers_of_a_student(settings)
+    started, pool = time.perf_counter(), predictions_of_a_student(settings)
     targets = [RiskTarget(risk, CONFIDENCE, score) for risk in RISKS for score in SCORES]
     by_class = [
         RiskTarget(risk, CONFIDENCE, by_class=True, joint=joint) for risk in RISKS[1:] for joint in (True, False)

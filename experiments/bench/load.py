@@ -20,9 +20,10 @@ import torch
 
 from experiments.bench.common import MIB, RESULTS, in_its_own_process, table, write_json
 from experiments.speed.machine import Machine, peak_bytes, status_bytes, this_machine
-from experiments.training import epochs, new_student
+from experiments.training import new_student
+from experiments.training import train as train_students
 from preceptor.data import CropFlip, ImageSet, Normalization
-from preceptor.metrics import Answers, evaluate, full_report
+from preceptor.metrics import Predictions, evaluate, full_report
 from preceptor.metrics.logits import network_logits
 from preceptor.models import seeded_model
 from preceptor.registry import build_component
@@ -127,10 +128,10 @@ def caching(samples: int, top_k: int | None) -> dict[str, Any]:
     images = random_images(samples).images
     with empty_cache(samples, top_k) as cache:
         for index in torch.arange(samples).split(BATCH_SIZE):
-            cache.learn(images[index], index, torch.zeros_like(index))
+            cache.query_and_store(images[index], index, torch.zeros_like(index))
         for index in torch.randperm(samples, generator=torch.Generator().manual_seed(1)).split(4096):
-            assert cache.recall(index, torch.zeros_like(index)).known.all(), "it was filled"
-        return {"cells": cache.store.count()}
+            assert cache.lookup(index, torch.zeros_like(index)).known.all(), "it was filled"
+        return {"entries": cache.count}
 
 
 def teaching(samples: int) -> dict[str, Any]:
@@ -138,9 +139,9 @@ def teaching(samples: int) -> dict[str, Any]:
     train, config = random_images(samples), TrainingConfig(epochs=1, batch_size=BATCH_SIZE)
     student = new_student("kd", NETWORK, channels=1, classes=CLASSES, seed=1)
     with empty_cache(samples, TOP_K) as cache:
-        how: dict[str, Any] = {"teacher": cache, "compile": "never"}
-        list(epochs([student], train, torch.arange(samples), AUGMENTATION, NORMALIZATION, config, **how))
-        return {"cells": cache.store.count()}
+        arguments = [student], train, torch.arange(samples), AUGMENTATION, NORMALIZATION, config
+        train_students(*arguments, teacher=cache, compile="never")
+        return {"entries": cache.count}
 
 
 def measuring(samples: int) -> dict[str, Any]:
@@ -157,9 +158,9 @@ def reporting(samples: int) -> dict[str, Any]:
         network_logits(teacher(seed).network, NORMALIZATION, train.images) for seed in (0, 1)
     )
     few = slice(0, min(HELD_OUT, samples // 10))
-    held_out = Answers(student_logits[few]), train.labels[few]
+    held_out = Predictions(student_logits[few]), train.labels[few]
     report = full_report(
-        Answers(student_logits, teacher=teacher_logits), train.labels, held_out=held_out, resamples=RESAMPLES
+        Predictions(student_logits, teacher=teacher_logits), train.labels, held_out=held_out, resamples=RESAMPLES
     )
     return {"samples_measured": report.n}
 

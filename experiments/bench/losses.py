@@ -24,7 +24,7 @@ from experiments.bench.common import GIB, RESULTS, in_its_own_process, table, wr
 from experiments.speed.machine import Machine, peak_bytes, seconds_for, this_machine
 from experiments.speed.result import Spread
 from preceptor.conformance.batch import Batch
-from preceptor.conformance.check import TEMPERATURE, Subject
+from preceptor.conformance.check import TEMPERATURE, ComponentCase
 from preceptor.registry import components, find_component
 from preceptor.training.device import choose_device
 
@@ -87,11 +87,11 @@ def loss_called(name: str, batch: Batch, compiled: bool = False) -> Loss:
     if name == YARDSTICK:
         target = (batch.teacher / TEMPERATURE).log_softmax(dim=1)
         return Loss(partial(_swap, maybe_compiled(plain_kl), target), batch.student)
-    subject = Subject(find_component("loss", name))
-    component, batch = subject.build(), subject.suited(batch)
+    case = ComponentCase(find_component("loss", name))
+    component, batch = case.build(), case.adapted(batch)
     if isinstance(component, nn.Module):
         component.to(batch.student.device)
-    student, *others = subject.arguments(component, batch)
+    student, *others = case.arguments(component, batch)
     function = maybe_compiled(component if isinstance(component, nn.Module) else component.__call__)
     return Loss(lambda logits: function(logits, *others), student)
 

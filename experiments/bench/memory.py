@@ -18,7 +18,8 @@ from experiments.bench.common import MIB, RESULTS, in_its_own_process, table, wr
 from experiments.speed.cases import AUGMENTATION, PAIRS, VARIANTS, Case, random_data
 from experiments.speed.machine import Machine, peak_bytes, this_machine
 from experiments.speed.our_loop import Bench, Teachers
-from experiments.training import epochs, new_student
+from experiments.training import new_student
+from experiments.training import train as train_students
 from preceptor.data import ImageSet
 from preceptor.recipes import recipe_names
 from preceptor.selections import RankedSelection
@@ -60,8 +61,8 @@ def measure(recipe_name: str, source: str, count: int, device: torch.device) -> 
         teachers = Teachers(Bench(case, data, train, device, "never"), Path(folder))
         teacher = teachers.of(VARIANTS[source]) if uses_teacher else None
         config = TrainingConfig(epochs=1, batch_size=BATCH_SIZE)
-        how: dict[str, Any] = {"teacher": teacher, "compile": "never"}
-        list(epochs(students, train, data.index[: case.images], AUGMENTATION, PAIR.normalization, config, **how))
+        arguments = students, train, data.index[: case.images], AUGMENTATION, PAIR.normalization, config
+        train_students(*arguments, teacher=teacher, compile="never")
         teachers.close()
     return {"more_mib": (peak_bytes(device) - before) / MIB}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from experiments.bench.common import GIB, RESULTS, in_its_own_process, table, write_json
 from experiments.speed.machine import peak_bytes
-from preceptor.metrics import Answers, full_report, selective_metrics
+from preceptor.metrics import Predictions, full_report, selective_metrics
 from preceptor.run import versions
 
 CPU = torch.device("cpu")
@@ -76,8 +76,8 @@ def full_report_seconds(_: str) -> dict[str, Any]:
     labels = torch.randint(CLASSES, (IMAGES,), generator=generator)
     logits = torch.randn(IMAGES, CLASSES + 1, generator=generator)
     logits[torch.arange(IMAGES), labels] += 3
-    answers = Answers(logits, abstains=True)
-    return timed(lambda: full_report(answers, labels, resamples=RESAMPLES))
+    predictions = Predictions(logits, abstains=True)
+    return timed(lambda: full_report(predictions, labels, resamples=RESAMPLES))
 
 
 def markdown(content: dict[str, Any]) -> str:

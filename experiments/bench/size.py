@@ -10,6 +10,7 @@ import math
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +19,12 @@ from torch import Tensor
 
 from experiments.bench.common import MIB, RESULTS, in_its_own_process, table, write_json
 from experiments.speed.machine import Machine, peak_bytes, status_bytes, this_machine
-from experiments.training import epochs as train_epochs
 from experiments.training import new_student
+from experiments.training import train as train_students
 from preceptor.data import CropFlip, ImageSet, Normalization
 from preceptor.teachers.base import TeacherOutput
-from preceptor.teachers.cache import CacheKey, Layout, LogitCache, fill, open_cache, plan
-from preceptor.training import Silent, TrainingConfig
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, fill, open_cache
+from preceptor.training import Callback, Trainer, TrainingConfig
 
 CPU = torch.device("cpu")
 Kind = Literal["labels", "filled cache", "filling cache"]
@@ -55,13 +56,13 @@ class Linear:
         return TeacherOutput((images.flatten(1).float() / 255 - 0.5) @ self.weights)
 
 
-class OwnMemory(Silent):
+class OwnMemory(Callback):
     """The peak of the process's own memory, sampled a few times an epoch."""
 
     def __init__(self) -> None:
         self.most = held_mib()
 
-    def losses(self, pupil: str, losses: dict[str, float]) -> None:
+    def on_log(self, trainer: Trainer, losses: Mapping[str, Mapping[str, float]]) -> None:
         self.most = most(self.most, held_mib())
 
 
@@ -90,11 +91,11 @@ def more(after: float | None, before: float | None) -> float | None:
     return None if after is None or before is None else after - before
 
 
-def cache_in(folder: Path, samples: int, name: str, live: Linear | None = None) -> LogitCache:
+def cache_in(folder: Path, samples: int, name: str, live: Linear | None = None, batch_size: int = 64) -> LogitCache:
     classes, top_k = CACHES[name]
     key = CacheKey.of("linear", "random", NORMALIZATION, AUGMENTATION, [str(number) for number in range(classes)])
     layout = Layout(samples=samples, views=AUGMENTATION.count, classes=classes, top_k=top_k)
-    return open_cache(folder, key, layout, live)
+    return open_cache(folder, key, layout, live, batch_size)
 
 
 def epoch_seconds(train: ImageSet, kind: Kind, folder: Path, seed: int, callback: OwnMemory | None = None) -> float:
@@ -104,8 +105,8 @@ def epoch_seconds(train: ImageSet, kind: Kind, folder: Path, seed: int, callback
     cache = None if kind == "labels" else cache_in(folder, len(train), TRAINING_CACHE, live)
     config, index = TrainingConfig(epochs=1, batch_size=BATCH_SIZE), torch.arange(len(train))
     started = time.perf_counter()
-    how: dict[str, Any] = {"teacher": cache, "seed": seed, "compile": "never", "watcher": callback}
-    list(train_epochs([student], train, index, AUGMENTATION, NORMALIZATION, config, **how))
+    how: dict[str, Any] = {"teacher": cache, "seed": seed, "compile": "never", "callbacks": [callback or OwnMemory()]}
+    train_students([student], train, index, AUGMENTATION, NORMALIZATION, config, **how)
     seconds = time.perf_counter() - started
     if cache is not None:
         cache.close()
@@ -141,35 +142,37 @@ def measure_filling(samples: int, name: str, folder: Path) -> dict[str, Any]:
     """Fill a cache ahead, and compare its files with what was planned."""
     torch.set_num_threads(1)
     images, started = random_images(samples).images, time.perf_counter()
-    with cache_in(folder, samples, name, Linear(CACHES[name][0])) as cache:
-        fill(cache, images, AUGMENTATION, batch_size=1024)
-        planned = plan(cache.layout)
+    with cache_in(folder, samples, name, Linear(CACHES[name][0]), batch_size=1024) as cache:
+        fill(cache, images, AUGMENTATION)
+        layout = cache.layout
     seconds = time.perf_counter() - started
     files = [path.stat() for path in folder.iterdir()]
     size, blocks = sum(file.st_size for file in files), sum(file.st_blocks * 512 for file in files)
     return {
         "samples": samples,
         "views": AUGMENTATION.count,
-        "cell_bytes": planned.cell_bytes,
-        "planned_bytes": planned.bytes,
+        "entry_bytes": layout.entry_bytes,
+        "planned_bytes": layout.bytes,
         "bytes_of_all_files": size,
         "bytes_in_blocks": blocks,
-        "off_by": max(abs(actual / planned.bytes - 1) for actual in (size, blocks)),
+        "off_by": max(abs(actual / layout.bytes - 1) for actual in (size, blocks)),
         "seconds_to_fill": seconds,
     }
 
 
 def measure_reading(samples: int, name: str, folder: Path) -> dict[str, Any]:
-    """Read every cell, some thousand at a time, as training looks them up."""
+    """Read every entry, some thousand at a time, as training looks them up."""
     torch.set_num_threads(1)
     with cache_in(folder, samples, name) as cache:
-        order = torch.randperm(cache.layout.cells, generator=torch.Generator().manual_seed(0))
+        order = torch.randperm(cache.layout.entries, generator=torch.Generator().manual_seed(0))
         # A first lookup, so that what is loaded at first use does not count.
-        cache.recall(order[:2] // AUGMENTATION.count, order[:2] % AUGMENTATION.count)
+        cache.lookup(order[:2] // AUGMENTATION.count, order[:2] % AUGMENTATION.count)
         mapped, started = held_mib("RssFile"), time.perf_counter()
         own = own_most = held_mib()
-        for cells in order.split(READ_AT_A_TIME):
-            assert cache.recall(cells // AUGMENTATION.count, cells % AUGMENTATION.count).known.all(), "it was filled"
+        for entries in order.split(READ_AT_A_TIME):
+            assert cache.lookup(entries // AUGMENTATION.count, entries % AUGMENTATION.count).known.all(), (
+                "it was filled"
+            )
             own_most = most(own_most, held_mib())
         return {
             "reading_seconds": time.perf_counter() - started,

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 
 from experiments.speed.machine import this_machine
-from experiments.training import epochs, new_student
-from preceptor.conformance.check import Subject, learn
+from experiments.training import new_student
+from experiments.training import train as train_students
+from preceptor.conformance.check import ComponentCase, forward_backward
 from preceptor.data import CropFlip, ImageSet, Normalization
 from preceptor.models import seeded_model
 from preceptor.registry import components
 from preceptor.run import resolve, resume, run
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
-from preceptor.training import Silent, Student, TrainingConfig, epoch_batches
+from preceptor.training import Callback, Step, Student, Trainer, TrainingConfig, TrainingData
 from preceptor.training.device import deterministic
 
 CLASSES = 10
@@ -67,14 +68,16 @@ def train(recipe: str, device: torch.device, **options: Any) -> tuple[Student, f
     options = {"teacher": untrained_teacher(device), "precision": "fp32", "compile": "never", **options}
     index = torch.arange(IMAGES)
     with deterministic():
-        records = list(epochs([student], random_images(device), index, AUGMENTATION, NORMALIZATION, config, **options))
+        records = train_students(
+            [student], random_images(device), index, AUGMENTATION, NORMALIZATION, config, **options
+        )
     return student, records[-1][0].total
 
 
 def compare_trainings(one: tuple[Student, float], other: tuple[Student, float], allowed: float) -> dict[str, float]:
     """The losses of two trainings must be alike; weights drift apart, so theirs are only reported."""
     weights = [
-        torch.cat([p.detach().flatten().cpu() for p in student.student.parameters()]) for student, _ in (one, other)
+        torch.cat([p.detach().flatten().cpu() for p in student.network.parameters()]) for student, _ in (one, other)
     ]
     loss = abs(one[1] - other[1]) / abs(other[1])
     require(loss < allowed, f"losses {one[1]:.6g} and {other[1]:.6g} differ by {loss:.2g}")
@@ -99,21 +102,21 @@ def components_agree(device: torch.device) -> dict[str, Any]:
     """Every registered component has the CPU's loss and gradient, is finite in bf16 and never makes the host wait."""
     largest, broken = 0.0, []
     for info in components():
-        subject = Subject(info, dict(getattr(info.cls, "conformance_options", {})))
+        case = ComponentCase(info, dict(getattr(info.cls, "conformance_options", {})))
         try:
-            batch = subject.plain_batch(samples=16)
+            batch = case.plain_batch(samples=16)
             on_device = batch.to(str(device))
-            expected, expected_gradient = learn(subject.loss(), batch)
-            loss = subject.loss().to(device)
-            output, gradient = learn(loss, on_device)
+            expected, expected_gradient = forward_backward(case.loss(), batch)
+            loss = case.loss().to(device)
+            output, gradient = forward_backward(loss, on_device)
             difference = max(
                 relative_difference(output.total, expected.total), relative_difference(gradient, expected_gradient)
             )
             require(difference < 1e-4, f"loss or gradient differs by {difference:.2g}")
             with no_synchronization(device):
-                learn(loss, on_device)
+                forward_backward(loss, on_device)
             with torch.autocast(device.type, torch.bfloat16):
-                output, gradient = learn(subject.loss().to(device), on_device.cast(torch.bfloat16))
+                output, gradient = forward_backward(case.loss().to(device), on_device.cast(torch.bfloat16))
             require(output.total.isfinite() and gradient.isfinite().all(), "not finite under bf16 autocast")
             largest = max(largest, difference)
         except Exception as error:  # all components that break are named, not the first alone
@@ -130,13 +133,10 @@ def views_are_the_same_bits(device: torch.device) -> dict[str, Any]:
         AUGMENTATION.apply(on_device.images, views.to(device)).cpu(), AUGMENTATION.apply(on_cpu.images, views)
     )
     require(same, "a view differs")
-    settings: dict[str, Any] = {"batch_size": 64, "seed": 3, "epoch": 5}
-    for one, other in zip(
-        epoch_batches(on_device, views, AUGMENTATION, **settings),
-        epoch_batches(on_cpu, views, AUGMENTATION, **settings),
-        strict=True,
-    ):
-        for part in ("images", "label", "index", "view"):
+    data = [TrainingData.of_images(images, views, AUGMENTATION) for images in (on_device, on_cpu)]
+    batches = (one.batches(one.plan(batch_size=64, seed=3, epoch=5)) for one in data)
+    for one, other in zip(*batches, strict=True):
+        for part in ("inputs", "label", "index", "view"):
             require(torch.equal(getattr(one, part).cpu(), getattr(other, part).cpu()), f"{part} of a batch differ")
     return {"views": AUGMENTATION.count}
 
@@ -150,7 +150,7 @@ def teacher_agrees(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         ways["compiled"] = {"compile": True, "batch_size": 64}
     for name, options in ways.items():
-        differences[name] = relative_difference(plain.fast(**options)(images), plain(images))
+        differences[name] = relative_difference(plain.optimize_for_inference(**options)(images), plain(images))
         require(differences[name] < 0.05, f"{name}: logits differ by {differences[name]:.2g}")
     return differences
 
@@ -186,13 +186,13 @@ def faster_ways_agree(device: torch.device) -> dict[str, Any]:
     return {name: compare_trainings(train("kd", device, **options), plain, 0.05) for name, options in ways.items()}
 
 
-class _StopAt(Silent):
+class _StopAfter(Callback):
     """Ends a run after so many steps, as a crash would."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def step(self, epoch: int, images: int) -> None:
+    def on_step_end(self, trainer: Trainer, step: Step) -> None:
         self.steps -= 1
         if self.steps == 0:
             raise _Stopped
@@ -210,7 +210,7 @@ def resume_is_the_same_bits(device: torch.device) -> dict[str, Any]:
         whole, ended = Path(name) / "whole", Path(name) / "ended"
         run(resolve(settings), whole)
         try:
-            run(resolve(settings), ended, _StopAt(17), checkpoint_seconds=0)
+            run(resolve(settings), ended, [_StopAfter(17)], checkpoint_seconds=0)
         except _Stopped:
             resume(ended)
         else:

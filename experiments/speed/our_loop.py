@@ -1,7 +1,7 @@
 """Our loop and its teachers on a case, driven as any user would, an epoch a round."""
 
 import warnings
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,14 +13,23 @@ from torch import Tensor, nn
 
 from experiments.speed.cases import AUGMENTATION, Case, RandomData, Variant
 from experiments.speed.machine import seconds_for
-from experiments.training import epochs, new_student
+from experiments.training import new_student, trainer_of
 from preceptor.data import ImageSet
 from preceptor.models import seeded_model
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
-from preceptor.training import PRESETS, Compile, EpochRecord, Student, steps_in_epoch
-from preceptor.training.compile import FORWARD_AND_BACKWARD, compiling_pays, forward_flops, resolve_precision
+from preceptor.training import (
+    PRESETS,
+    Callback,
+    Compile,
+    EpochRecord,
+    Student,
+    Trainer,
+    resolve_precision,
+    steps_in_epoch,
+)
+from preceptor.training.compile import FORWARD_AND_BACKWARD, compiling_pays, forward_flops
 from preceptor.training.device import deterministic
 
 RUN = PRESETS["standard"]
@@ -70,6 +79,17 @@ class Bench:
         return new_student(recipe_name, pair.student, seed=STUDENT_SEED + number, name=name, **shape)
 
 
+class _EpochIsOver(Exception):
+    pass
+
+
+class _StopAfterEpoch(Callback):
+    """Ends ``fit`` after an epoch; the next call goes on with the epoch that follows, compiled code and all."""
+
+    def on_epoch_end(self, trainer: Trainer, records: list[EpochRecord]) -> None:
+        raise _EpochIsOver
+
+
 class OurLoop:
     """A variant of our loop.
 
@@ -85,14 +105,14 @@ class OurLoop:
 
     def __init__(self, bench: Bench, variant: Variant, teacher: Teacher | None) -> None:
         self._device = bench.device
-        self._epochs = _epochs(bench, variant, teacher)
+        self._trainer: Trainer | None = _trainer(bench, variant, teacher)
         self.precision = _precision(bench, variant)
         self.warnings: list[str] = []
 
     def round(self) -> float:
         """Seconds for an epoch of the case's batches; the first includes compiling."""
         with deterministic(), warnings.catch_warnings(record=True) as caught:  # deterministic as every run of ours is
-            seconds = seconds_for(lambda: next(self._epochs), self._device)
+            seconds = seconds_for(self._train_epoch, self._device)
         for message in (str(one.message) for one in caught):
             if message not in self.warnings:
                 self.warnings.append(message)
@@ -100,7 +120,12 @@ class OurLoop:
 
     def close(self) -> None:
         """Free what the loop holds on the device."""
-        self._epochs = iter(())
+        self._trainer = None
+
+    def _train_epoch(self) -> None:
+        assert self._trainer is not None, "the loop is open"
+        with suppress(_EpochIsOver):
+            self._trainer.fit()
 
 
 def _precision(bench: Bench, variant: Variant) -> str:
@@ -109,20 +134,21 @@ def _precision(bench: Bench, variant: Variant) -> str:
     precision = resolve_precision("auto", bench.device)
     if bench.compile == "graph":
         return f"{precision}, captured"
-    network = bench.student("none", 0).student.to(bench.device)
+    network = bench.student("none", 0).network.to(bench.device)
     return f"{precision}, compiled" if bench.is_compiled("student", network) else precision
 
 
-def _epochs(bench: Bench, variant: Variant, teacher: Teacher | None) -> Iterator[list[EpochRecord]]:
+def _trainer(bench: Bench, variant: Variant, teacher: Teacher | None) -> Trainer:
     case, recipe_name = bench.case, "none" if teacher is None else "kd"
     length = {"batch_size": case.batch_size, "epochs": max(1, bench.steps // case.batches)}
-    return epochs(
+    return trainer_of(
         [bench.student(recipe_name, number) for number in range(variant.students)],
         bench.train,
         bench.data.index[: case.images],
         AUGMENTATION,
         case.pair.normalization,
         RUN.model_copy(update=length),
+        callbacks=[_StopAfterEpoch()],
         teacher=teacher,
         precision="fp32" if variant.fp32 else "auto",
         compile="never" if variant.fp32 else bench.compile,
@@ -162,7 +188,7 @@ class Teachers:
         bench, pair = self._bench, self._bench.case.pair
         network = seeded_model(pair.teacher, channels=pair.channels, classes=pair.classes, seed=TEACHER_SEED)
         teacher = NetworkTeacher(network, pair.normalization, bench.device, classes=pair.classes)
-        return teacher.fast(
+        return teacher.optimize_for_inference(
             bf16=bf16,
             compile=not eager and bench.is_compiled("teacher", teacher.network),
             batch_size=bench.case.batch_size,
@@ -200,5 +226,5 @@ def filled_cache(bench: Bench, folder: Path) -> LogitCache:
     for samples in bench.data.index[: case.images].split(_SAMPLES_AT_A_TIME):
         index = samples.repeat_interleave(AUGMENTATION.count)
         images = train.images[:1].expand(len(index), -1, -1, -1)  # the random teacher looks at none
-        logits.learn(images, index, views.repeat(len(samples)))
+        logits.query_and_store(images, index, views.repeat(len(samples)))
     return logits

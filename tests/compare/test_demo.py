@@ -1,6 +1,6 @@
 from preceptor.compare import DEMO
 from preceptor.data import hold_out, subset, swap_pairs
-from tests.classroom import digits
+from tests.training_helpers import digits
 
 
 def test_it_can_be_run_and_leaves_no_recipe_out_because_it_is_unflattering():

@@ -13,7 +13,7 @@ import torch
 from preceptor.compare import parallel
 from preceptor.compare.parallel import default_jobs, run_seeds
 from preceptor.errors import InputError, MachineError
-from tests.compare.tiny import bad_seed, doubled
+from tests.compare.tiny import NO_TRAINER, bad_seed, doubled, step_of
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,11 @@ def test_a_counter_reports_now_and_then(monkeypatch):
     monkeypatch.setattr(parallel.time, "monotonic", lambda: clock[0])
     reported = []
     counter = parallel.Counter(reported.append)
-    counter.begin(2, 3, 40)
     for now in (0.1, 0.2, 0.3, 0.35, 0.6):
         clock[0] = now
-        counter.step(1, 16)
-        counter.losses("kd", {"kl": 1.0})
+        counter.on_step_end(NO_TRAINER, step_of(16))
     assert reported == [48, 32]
-    counter.step(1, 8)
+    counter.on_step_end(NO_TRAINER, step_of(8))
     counter.flush()
     assert reported == [48, 32, 8]
 

@@ -1,4 +1,4 @@
-"""A study, against the same numbers computed from the arguments of the training loop and the networks it left."""
+"""A study, against the same numbers computed from the arguments of the trainer and the networks it left."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from torch import Tensor, nn
 from preceptor.compare import ExampleImage, Study, StudyResult, arms_of, run_study
 from preceptor.compare import run as run_module
 from preceptor.compare import seed as seed_module
-from preceptor.data import ImageSet, hold_out
+from preceptor.data import hold_out
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers import NetworkTeacher
-from tests.classroom import digits, same_bits, weights
+from preceptor.training import Trainer, TrainingData
 from tests.compare.tiny import RECIPES, TINY
+from tests.training_helpers import digits, same_bits, weights
 
 
 @dataclass
 class Call:
-    """One call of the training loop: its arguments, and the networks it left."""
+    """One training: the trainer's arguments, and the networks it left."""
 
-    train: ImageSet
-    index: Tensor
+    data: TrainingData
     teacher: NetworkTeacher | None
-    seed: int
     initial: dict[str, dict[str, Tensor]]
     networks: dict[str, nn.Module]
+    """They take raw images."""
 
 
 @dataclass
@@ -57,16 +57,16 @@ def progress() -> Counting:
 
 @pytest.fixture(scope="module")
 def observed(progress) -> Observed:
-    """The tiny study, with every call of the training loop recorded."""
-    calls, fit = [], seed_module.fit
+    """The tiny study, with every training recorded."""
+    calls = []
 
-    def spy(students, train, index, *arguments, teacher, seed, **options):
-        initial = {one.name: weights(one.student) for one in students}
-        calls.append(Call(train, index, teacher, seed, initial, {one.name: one.student for one in students}))
-        return fit(students, train, index, *arguments, teacher=teacher, seed=seed, **options)
+    def spy(students, teacher, data, *arguments, **options):
+        initial = {one.name: weights(one.network) for one in students}
+        calls.append(Call(data, teacher, initial, {one.name: one.network for one in students}))
+        return Trainer(students, teacher, data, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seed_module, "fit", spy)
+        patch.setattr(seed_module, "Trainer", spy)
         result, examples = run_study(TINY, progress=progress, jobs=1, device="cpu")
     return Observed(result, examples, calls, progress.images)
 
@@ -88,7 +88,7 @@ def of_students(observed, seed) -> Call:
 
 def prediction(network: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
-        return network.eval()(digits().normalization(images)).argmax(dim=1)
+        return network.eval()(images).argmax(dim=1)
 
 
 def accuracy(network: nn.Module) -> float:
@@ -106,37 +106,37 @@ def test_another_seed_begins_from_other_weights(observed):
 
 
 def test_the_teacher_learns_from_swapped_labels(observed, of_teacher, seed):
-    labels, right = of_teacher.train.labels[of_teacher.index], digits().train.labels[of_teacher.index]
+    labels, right = of_teacher.data.labels[of_teacher.data.index], digits().train.labels[of_teacher.data.index]
     partner = {1: 7, 7: 1, 3: 8, 8: 3}
     wrong = labels != right
     assert all(partner[r] == g for g, r in zip(labels[wrong].tolist(), right[wrong].tolist(), strict=True))
     assert observed.result.teachers[0].wrong_labels[seed] == int(wrong.sum()) > 0
-    everyone = of_teacher.train.labels != digits().train.labels
+    everyone = of_teacher.data.labels != digits().train.labels
     for label in range(10):
         share = everyone[digits().train.labels == label].double().mean()
         assert share == pytest.approx(0.4 if label in partner else 0, abs=0.01)
 
 
 def test_the_teacher_learns_from_more_images_than_its_students_do(observed, of_teacher, of_students):
-    pool, training_images = set(of_teacher.index.tolist()), set(of_students.index.tolist())
+    pool, training_images = set(of_teacher.data.index.tolist()), set(of_students.data.index.tolist())
     assert len(training_images) == 40 < len(pool) == observed.result.teachers[0].images == 135
     assert training_images < pool
 
 
 def test_nobody_learns_from_what_is_held_out(of_teacher, seed):
-    assert torch.equal(of_teacher.index, hold_out(digits().train.labels, 0.9, seed)[0])
+    assert torch.equal(of_teacher.data.index, hold_out(digits().train.labels, 0.9, seed)[0])
 
 
 def test_students_of_unseen_images_share_none_with_the_teacher():
-    calls, fit = [], seed_module.fit
+    calls = []
 
-    def spy(students, train, index, *arguments, **options):
-        calls.append(set(index.tolist()))
-        return fit(students, train, index, *arguments, **options)
+    def spy(students, teacher, data, *arguments, **options):
+        calls.append(set(data.index.tolist()))
+        return Trainer(students, teacher, data, *arguments, **options)
 
     unseen = changed(unseen=True, arms=arms_of("kd"), seeds=(0,), training_images=300)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seed_module, "fit", spy)
+        patch.setattr(seed_module, "Trainer", spy)
         run_study(unseen, jobs=1, device="cpu")
     of_teacher, of_students = calls
     assert len(of_students) == 300
@@ -144,7 +144,7 @@ def test_students_of_unseen_images_share_none_with_the_teacher():
 
 
 def test_students_have_the_right_labels(of_students):
-    assert torch.equal(of_students.train.labels, digits().train.labels)
+    assert torch.equal(of_students.data.labels, digits().train.labels)
 
 
 def test_students_are_taught_by_the_teacher_as_its_last_epoch_left_it(of_teacher, of_students):
@@ -161,8 +161,8 @@ def test_accuracies_are_those_of_the_networks_on_the_test_set(observed, of_teach
 
 
 def test_what_the_teacher_gets_wrong_is_what_recipes_affect(observed, of_students, seed):
-    truth = digits().train.labels[of_students.index]
-    wrong = of_students.teacher(digits().train.images[of_students.index]).argmax(dim=1) != truth
+    truth = digits().train.labels[of_students.data.index]
+    wrong = of_students.teacher(digits().train.images[of_students.data.index]).argmax(dim=1) != truth
     assert 0 < wrong.sum() < 40
     for name in ("ka-ps", "drop-wrong", "label-revision"):
         assert observed.result.row(name).affected[seed] == int(wrong.sum())
@@ -190,7 +190,7 @@ def test_differences_are_paired_with_the_baseline(observed):
 
 def test_examples_are_the_surest_mistakes_of_the_first_seed(observed):
     call = observed.calls[1]
-    images, truth = digits().train.images[call.index], digits().train.labels[call.index]
+    images, truth = digits().train.images[call.data.index], digits().train.labels[call.data.index]
     probabilities = call.teacher(images).softmax(dim=1)
     sureness = torch.where(probabilities.argmax(dim=1) != truth, probabilities.amax(dim=1), 0)
     surest = sureness.argsort(descending=True)[:3]
@@ -249,7 +249,7 @@ def changed(**settings) -> Study:
         ({"arms": arms_of("kd", "ka-pz")}, "unknown recipe 'ka-pz': did you mean 'ka-ps'"),
         ({"data": "digts"}, "unknown data set 'digts': did you mean 'digits'"),
         ({"training_images": 136}, "subset of 136 images: allowed is 0 to 135"),
-        ({"pairs": ((1, 7), (7, 2))}, "every class may be named once only"),
+        ({"pairs": ((1, 7), (7, 2))}, "name every class at most once"),
         ({"teacher": "convnett8"}, "unknown model 'convnett8'"),
     ],
 )

@@ -1,6 +1,5 @@
 """Several kinds of teacher, arms with settings of their own, students that abstain, selections that are fitted."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,9 +13,9 @@ from preceptor.data import swap_pairs
 from preceptor.errors import InputError
 from preceptor.metrics import paired_difference
 from preceptor.metrics.selective import error_at_coverage
-from preceptor.training import Student
-from tests.classroom import digits, same_bits, weights
+from preceptor.training import Student, Trainer
 from tests.compare.tiny import SEVERAL, TINY
+from tests.training_helpers import digits, same_bits, weights
 
 Call = dict[str, Any]
 KINDS = ("clean", "faulty", "stopped")
@@ -34,19 +33,16 @@ class Images:
 
 
 def observed_run(study: Study, progress: Images | None = None) -> tuple[StudyResult, list[Call]]:
-    """The result, and every call of the loop."""
+    """The result, and every training."""
     calls: list[Call] = []
-    fit: Callable[..., Any] = seed_module.fit
 
-    def spy(students, train, index, augmentation, normalization, config, **options):
-        initial = {student.name: weights(student.student) for student in students}
-        calls.append(
-            {"students": students, "train": train, "index": index, "epochs": config.epochs, "initial": initial}
-        )
-        return fit(students, train, index, augmentation, normalization, config, **options)
+    def spy(students, teacher, data, config, *arguments, **options):
+        initial = {student.name: weights(student.network) for student in students}
+        calls.append({"students": students, "data": data, "epochs": config.epochs, "initial": initial})
+        return Trainer(students, teacher, data, config, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seed_module, "fit", spy)
+        patch.setattr(seed_module, "Trainer", spy)
         result, _ = run_study(study, progress=progress, jobs=1, device="cpu")
     return result, calls
 
@@ -58,7 +54,7 @@ def images() -> Images:
 
 @pytest.fixture(scope="module")
 def several(images) -> tuple[StudyResult, list[Call]]:
-    """Per seed, the loop is called for a teacher and its students, kind by kind."""
+    """Per seed, a teacher is trained and then its students, kind by kind."""
     return observed_run(SEVERAL, images)
 
 
@@ -74,7 +70,7 @@ def students(several, kind: str, seed: int = 0) -> dict[str, Student]:
 
 def logits(student: Student) -> Tensor:
     with torch.no_grad():
-        return student.student.eval()(digits().normalization(digits().test.images))
+        return student.network.eval()(digits().test.images)
 
 
 def test_there_is_a_row_for_every_arm_and_teacher_in_order(result):
@@ -88,7 +84,7 @@ def test_every_kind_of_teacher_is_made_as_it_says(several):
         for place, kind in enumerate(SEVERAL.teachers):
             call = calls[6 * seed + 2 * place]
             swapped = swap_pairs(digits().train.labels, SEVERAL.pairs, kind.rate, seed)
-            assert torch.equal(call["train"].labels, swapped)
+            assert torch.equal(call["data"].labels, swapped)
             assert call["epochs"] == (kind.epochs or SEVERAL.teacher_training.epochs)
     assert [teacher.wrong_labels[0] > 0 for teacher in result.teachers] == [False, True, False]
 
@@ -96,7 +92,7 @@ def test_every_kind_of_teacher_is_made_as_it_says(several):
 def test_students_of_every_teacher_begin_alike_and_have_the_same_images(several):
     first, *others = [several[1][2 * place + 1] for place in range(3)]
     for other in others:
-        assert torch.equal(other["index"], first["index"])
+        assert torch.equal(other["data"].index, first["data"].index)
         assert all(same_bits(other["initial"][name], first["initial"][name]) for name in other["initial"])
 
 
@@ -132,7 +128,7 @@ def test_overrides_of_an_arm_reach_its_loss(several):
     row = several[0].row("ka-ps-1", "faulty")
     assert (row.recipe, row.measures["temperature"].values) == ("ka-ps", [1, 1])
     assert several[0].row("gambler").about == "may abstain"
-    assert "change places" in row.about
+    assert "swap probabilities" in row.about
 
 
 def test_differences_are_to_the_arm_named_under_the_same_teacher(result):
@@ -211,7 +207,7 @@ SELECTING = TINY.model_copy(
             Arm(
                 name="worst",
                 recipe="lr-ds",
-                overrides={"selection.keep": 0.5, "selection.lowest": True},
+                overrides={"selection.keep": 0.5, "selection.ascending": True},
                 baseline="random",
             ),
             Arm(name="random", recipe="lr-ds", overrides={"selection": {"name": "random", "keep": 0.5}}),
@@ -240,14 +236,14 @@ def selecting() -> tuple[StudyResult, list[Call], list[tuple[Tensor, Tensor]]]:
 def test_selections_are_fitted_once_on_the_training_images_and_what_is_held_out(selecting):
     _, (of_teacher, of_students), fitted = selecting
     [(index, held_out)] = fitted
-    assert torch.equal(index, of_students["index"])
-    assert len(held_out) == len(digits().train) - len(of_teacher["index"])
-    assert set(held_out.tolist()).isdisjoint(of_teacher["index"].tolist())
+    assert torch.equal(index, of_students["data"].index)
+    assert len(held_out) == len(digits().train) - len(of_teacher["data"].index)
+    assert set(held_out.tolist()).isdisjoint(of_teacher["data"].index.tolist())
 
 
 def test_half_of_the_training_images_are_taught_and_the_two_directions_share_none(selecting):
     result, (_, of_students), _ = selecting
-    index = of_students["index"]
+    index = of_students["data"].index
     losses = {student.name: student.loss for student in of_students["students"]}
     chosen = {name: set(index[losses[name].teacher_mask(index)].tolist()) for name in ("best", "worst", "random")}
     assert all(len(some) == 20 for some in chosen.values())

@@ -1,6 +1,8 @@
 """Studies of two seeds that take a second, and seeds that fail; importable by worker processes."""
 
 import time
+from types import SimpleNamespace
+from typing import Any
 
 from preceptor.compare import Arm, Study, TeacherKind, arms_of
 from preceptor.compare.parallel import Counter
@@ -49,9 +51,18 @@ SEVERAL = TINY.model_copy(
 """Three kinds of teacher, an arm with a setting changed and a baseline of its own, and one that abstains."""
 
 
+NO_TRAINER: Any = None
+"""A counter looks at steps alone."""
+
+
+def step_of(images: int) -> Any:
+    """A step whose batch has so many labels."""
+    return SimpleNamespace(batch=SimpleNamespace(label=range(images)))
+
+
 def doubled(seed: int, counter: Counter) -> int:
     for _ in range(5):
-        counter.step(1, 10)
+        counter.on_step_end(NO_TRAINER, step_of(10))
     return 2 * seed
 
 

@@ -34,7 +34,7 @@ def test_selections_are_compared_with_random_ones_of_their_size():
     study = STUDIES["data-selection"]
     arms = {arm.name: arm for arm in study.arms}
     selections = [arm for arm in study.arms if arm.baseline is not None]
-    assert sorted((arm.overrides["selection.keep"], "selection.lowest" in arm.overrides) for arm in selections) == [
+    assert sorted((arm.overrides["selection.keep"], "selection.ascending" in arm.overrides) for arm in selections) == [
         (share, lowest) for share in (0.5, 0.7, 0.9) for lowest in (False, True)
     ]
     for arm in selections:

@@ -17,7 +17,7 @@ from experiments.bench.cached_against_live import (
     markdown,
 )
 from preceptor.compare.parallel import Counter
-from tests.classroom import network, same_bits, weights
+from tests.training_helpers import network, same_bits, weights
 
 TINY = Settings("digits", "convnet8", "convnet8", teacher_images=60, teacher_epochs=1, training_images=40, epochs=1)
 
@@ -47,9 +47,9 @@ def test_single_steps_are_apart_by_the_rounding_of_the_signal_alone(experiment: 
     found = experiment.steps()
     for losses in found["losses"].values():
         assert losses[LIVE]["largest_difference"] == 0
-        assert 0 < losses["fp16 cells"]["largest_difference"] < 1e-3 * losses[LIVE]["mean_loss"]
-        assert losses["fp16 cells"]["mean_difference"] < losses["and teacher in bf16"]["mean_difference"]
-    assert found["share_predicted_otherwise"]["fp16 cells"] == 0
+        assert 0 < losses["fp16 entries"]["largest_difference"] < 1e-3 * losses[LIVE]["mean_loss"]
+        assert losses["fp16 entries"]["mean_difference"] < losses["and teacher in bf16"]["mean_difference"]
+    assert found["share_predicted_otherwise"]["fp16 entries"] == 0
 
 
 def test_a_nudge_moves_every_weight_by_its_last_bit() -> None:

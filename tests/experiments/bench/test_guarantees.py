@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from experiments.bench import guarantees
-from preceptor.metrics import Answers, RiskTarget
+from preceptor.metrics import Predictions, RiskTarget
 from preceptor.models import CalibrationSet, Decision, SetDecision
 
 ROOT = Path(os.environ.get("PRECEPTOR_DATA", "/nowhere"))
@@ -27,7 +27,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def fashion() -> guarantees.Pool:
     """What a student that learned for seconds says of 4,000 test images."""
-    pool = guarantees.answers_of_a_student(SMALL).take(torch.arange(IMAGES))
+    pool = guarantees.predictions_of_a_student(SMALL).take(torch.arange(IMAGES))
     assert 0.6 < 1 - float(pool.wrong.double().mean()) < 0.95
     return pool
 
@@ -67,7 +67,7 @@ def pool(seed: int = 0, n: int = 600) -> guarantees.Pool:
     labels = torch.randint(3, (n,), generator=generator)
     logits = torch.randn(n, 3, generator=generator)
     logits[torch.arange(n), labels] += 2
-    return guarantees.Pool(Answers(logits), labels)
+    return guarantees.Pool(Predictions(logits), labels)
 
 
 SOURCE = CalibrationSet(data="made up", part="all", samples=1, fingerprint="")
@@ -82,7 +82,7 @@ def test_what_is_counted_as_broken():
     """Six images by margin: of class 0 one of two answers is wrong, of class 1 two of three."""
     prediction, labels = torch.tensor([0, 0, 1, 1, 1, 1]), torch.tensor([0, 1, 0, 0, 1, 1])
     logits = torch.nn.functional.one_hot(prediction, 2) * torch.tensor([2, 2, 2, 2, 2, 0.5])[:, None]
-    images = guarantees.Pool(Answers(logits), labels)
+    images = guarantees.Pool(Predictions(logits), labels)
     for max_risk, broken in [(0.5, True), (0.6, False)]:
         found = guarantees.risk_of(decision(threshold=0.6, max_risk=max_risk), images)
         assert found == (broken, pytest.approx(5 / 6), pytest.approx(3 / 5))
@@ -130,10 +130,10 @@ def test_splits_divide_and_draws_repeat():
     images = pool(n=50)
     for chosen, rest in guarantees.random_splits(images, 20, 3):
         assert (len(chosen), len(rest)) == (20, 30)
-        both = torch.cat([chosen.answers.outputs, rest.answers.outputs])
-        assert torch.equal(both.sort(dim=0).values, images.answers.outputs.sort(dim=0).values)
+        both = torch.cat([chosen.predictions.outputs, rest.predictions.outputs])
+        assert torch.equal(both.sort(dim=0).values, images.predictions.outputs.sort(dim=0).values)
     draws = list(guarantees.random_draws(images, 50, 2))
-    assert all(len(draw.answers.outputs.unique(dim=0)) < 50 for draw in draws)
+    assert all(len(draw.predictions.outputs.unique(dim=0)) < 50 for draw in draws)
     assert not torch.equal(draws[0].labels, draws[1].labels)
 
 

@@ -15,7 +15,7 @@ def test_every_recipe_is_ready_to_be_measured(name):
     student = memory.student(name, 0, images=20)
     assert not student.loss.needs_fit
     with torch.no_grad():
-        outputs = student.student(torch.zeros(2, 3, 32, 32)).shape[1]
+        outputs = student.network(torch.zeros(2, 3, 32, 32)).shape[1]
     assert outputs == memory.PAIR.classes + student.loss.abstains
 
 

@@ -9,21 +9,21 @@ from experiments.speed.cases import AUGMENTATION, PAIRS, VARIANTS, Case
 from experiments.speed.our_loop import RUN, OurLoop, Teachers, filled_cache
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import LogitCache
-from preceptor.training import steps_in_epoch
+from preceptor.training import Callback, steps_in_epoch
 from tests.experiments.speed.tiny import CASE, TINY, tiny_bench
+from tests.training_helpers import same_bits, weights
 
 
 @pytest.fixture
 def fitted(monkeypatch):
-    """The arguments of every call of the training loop, which trains nothing."""
+    """The arguments of every trainer, which trains nothing."""
     calls = []
 
-    def record(students, train, index, augmentation, normalization, config, **options):
+    def record(students, images, index, augmentation, normalization, config, **options):
         calls.append({"students": students, "index": index, "config": config, **options})
         assert augmentation is AUGMENTATION
-        return iter([[]])
 
-    monkeypatch.setattr(our_loop, "epochs", record)
+    monkeypatch.setattr(our_loop, "trainer_of", record)
     return calls
 
 
@@ -60,23 +60,38 @@ def test_a_variant_is_what_it_says(fitted, tmp_path, name):
     )
 
 
-def test_rounds_train_every_student(tmp_path):
+def test_each_round_trains_every_student_for_the_epoch_that_follows(tmp_path):
     bench, variant = tiny_bench(), replace(VARIANTS["live"], students=2)
     loop = OurLoop(bench, variant, Teachers(bench, tmp_path).of(variant))
-    assert loop.round() > 0
-    assert loop.round() > 0
+    steps = Steps()
+    loop._trainer.callbacks.insert(0, steps)
+    before = [weights(student.student.network) for student in loop._trainer.students]
+    for epoch in (0, 1):
+        assert loop.round() > 0
+        assert steps.taken == [(number // CASE.batches, number % CASE.batches) for number in range(2 * (epoch + 1))]
+        after = [weights(student.student.network) for student in loop._trainer.students]
+        assert not any(same_bits(one, other) for one, other in zip(before, after, strict=True))
+        before = after
     assert loop.warnings == []
     assert loop.precision in ("fp32", "bf16")
 
 
-def test_a_warning_is_kept_once(fitted):
-    def epochs():
-        while True:
-            warnings.warn("student not compiled", stacklevel=1)
-            yield []
+class Steps(Callback):
+    def __init__(self) -> None:
+        self.taken = []
 
-    loop = OurLoop(tiny_bench(), VARIANTS["live"], None)
-    loop._epochs = epochs()
+    def on_step_end(self, trainer, step) -> None:
+        self.taken.append((step.epoch, step.number))
+
+
+class Warns(Callback):
+    def on_step_end(self, trainer, step) -> None:
+        warnings.warn("student not compiled", stacklevel=1)
+
+
+def test_a_warning_is_kept_once():
+    loop = OurLoop(tiny_bench(), VARIANTS["student-alone"], None)
+    loop._trainer.callbacks.insert(0, Warns())
     loop.round()
     loop.round()
     assert loop.warnings == ["student not compiled"]
@@ -130,9 +145,9 @@ def test_the_cache_is_as_large_as_the_data_set_and_filled_for_the_images_of_a_ro
     with filled_cache(bench, tmp_path) as cache:
         assert cache.layout.samples == TINY.size
         index, view = images.repeat_interleave(AUGMENTATION.count), torch.arange(AUGMENTATION.count).repeat(len(images))
-        result = cache.recall(index, view)
+        result = cache.lookup(index, view)
         assert bool(result.known.all())
         assert result.logits.isfinite().all()
         assert result.logits.std() > 0.9
         rest = bench.data.index[CASE.images :]
-        assert not bool(cache.recall(rest, torch.zeros_like(rest)).known.any())
+        assert not bool(cache.lookup(rest, torch.zeros_like(rest)).known.any())
