@@ -11,7 +11,6 @@ from preceptor.errors import InputError
 from preceptor.recipes import recipe_names
 from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.cache import Layout, fill
-from tests.classroom import digits, few, untrained_teacher
 from tests.examples import ready, suited
 from tests.teachers.cache.samples import (
     CLASSES,
@@ -25,6 +24,7 @@ from tests.teachers.cache.samples import (
     rounding,
     shown,
 )
+from tests.training_helpers import digits, few, untrained_teacher
 
 
 class Network:
