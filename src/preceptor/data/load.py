@@ -98,16 +98,6 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
     )
 
 
-def _likely_spec(path: Path) -> str | None:
-    """What a bare path was probably meant as."""
-    try:
-        if path.is_dir():
-            return f"folder:{path}"
-        return f"arrays:{path}" if path.suffix == ".npz" and path.is_file() else None
-    except (OSError, ValueError):  # too long a name, or a null character
-        return None
-
-
 def _default_root() -> Path:
     named = os.environ.get("PRECEPTOR_DATA")
     return Path(named) if named else Path("~/.cache/preceptor/data")
