@@ -103,7 +103,7 @@ def test_imports_point_one_way(path: Path) -> None:
         ("losses", "from preceptor.loss import DistillationLoss"),
         ("losses", "from preceptor.temperatures import Fixed"),
         ("loss", "from preceptor import training"),
-        ("loss", "import preceptor.recipes"),
+        ("recipes", "import preceptor.loss"),
         ("training", "def late():\n    from preceptor.recipes import recipe"),
         ("data", "from preceptor.models import build_model"),
         ("teachers", "from preceptor.training import fit"),

@@ -76,7 +76,7 @@ def cache_of(folder: Path, teacher: Teacher | None) -> LogitCache:
 
 
 def filled_entries(cache: LogitCache) -> int:
-    return cache.store.count()
+    return cache.count
 
 
 class Records(Callback):

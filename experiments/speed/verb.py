@@ -12,7 +12,7 @@ from experiments.speed.measure import measure
 from experiments.speed.result import SpeedResult, save_speed
 from experiments.speed.table import provenance, speed_tables
 from preceptor.cli.options import add_output_options
-from preceptor.cli.progress import BenchBar
+from preceptor.cli.progress import ImageBar
 from preceptor.errors import InputError, unknown_name
 from preceptor.files import check_writable
 from preceptor.training import Compile
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     cases = _cases(arguments, device)
     if arguments.out is not None:
         check_writable(arguments.out.parent)
-    with BenchBar(quiet=arguments.quiet or arguments.json) as bar:
+    with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         result = measure(
             cases,
             variants,

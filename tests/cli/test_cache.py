@@ -109,15 +109,15 @@ def test_verify_finds_what_is_damaged_and_repair_empties_it(
 def test_interrupted_it_tells_that_nothing_is_lost(
     preceptor: Command, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from preceptor.cli.progress import StudyBar
+    from preceptor.cli.progress import ImageBar
 
-    def interrupt(bar: StudyBar, images: int) -> None:
+    def interrupt(bar: ImageBar, images: int) -> None:
         if images:
             raise KeyboardInterrupt
 
     folder = tmp_path / "cache"
     with monkeypatch.context() as patched:
-        patched.setattr(StudyBar, "advance", interrupt)
+        patched.setattr(ImageBar, "advance", interrupt)
         done = preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW)
     assert done.code == 130
     assert f"{folder}: what is filled is kept; the same command goes on from there" in done.err

@@ -11,7 +11,7 @@ from preceptor.data.resized_crops import _maps
 from preceptor.errors import InputError
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
 from preceptor.training import TrainingConfig
-from tests.classroom import digits, pupil, same_bits, taught, untrained_teacher, weights
+from tests.training_helpers import digits, make_student, same_bits, train, untrained_teacher, weights
 
 RULE = ResizedCrops(draws=64)
 CPU = torch.device("cpu")
@@ -90,15 +90,15 @@ def test_what_is_not_allowed(given, complaint):
         ResizedCrops(**given)
 
 
-def test_a_bank_keeps_what_is_said_of_them(tmp_path):
+def test_a_cache_keeps_the_logits_of_every_crop(tmp_path):
     data, rule = digits(), ResizedCrops(least_area=0.5, flip=False, draws=16)
-    fingerprint = CacheKey.of("teacher", "digits", data.normalization, rule, data.class_names)
+    key = CacheKey.of("teacher", "digits", data.normalization, rule, data.class_names)
     layout = Layout(samples=len(data.train), views=rule.count, classes=10)
-    training, students = TrainingConfig(epochs=2, batch_size=16), [pupil("kd"), pupil("kd")]
+    training, students = TrainingConfig(epochs=2, batch_size=16), [make_student("kd"), make_student("kd")]
     for student, live in zip(students, (untrained_teacher(), None), strict=True):
-        with open_cache(tmp_path / "cache", fingerprint, layout, live) as cache:
-            taught([student], training=training, teacher=cache, rule=rule)
-    assert same_bits(weights(students[0].student), weights(students[1].student))
+        with open_cache(tmp_path / "cache", key, layout, live) as cache:
+            train([student], training=training, teacher=cache, augmentation=rule)
+    assert same_bits(weights(students[0].network), weights(students[1].network))
     other = CacheKey.of("teacher", "digits", data.normalization, ResizedCrops(draws=16), data.class_names)
     with pytest.raises(InputError, match="other augmentation"):
         open_cache(tmp_path / "cache", other)

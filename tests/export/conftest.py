@@ -5,8 +5,8 @@ from torch import nn
 
 from preceptor.export import Export, export_student, some_of
 from preceptor.models import ModelCard
-from tests.classroom import digits
 from tests.export.students import decision, median_threshold, student
+from tests.training_helpers import digits
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from preceptor.metrics import Predictions, confidence
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, ModelCard
 from preceptor.run.cards import student_card
-from tests.classroom import digits, network
+from tests.training_helpers import digits, network
 
 SOURCE = CalibrationSet(data="digits", part="held_out", samples=100, fingerprint="0" * 64)
 

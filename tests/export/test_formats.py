@@ -155,7 +155,7 @@ def test_an_unknown_format_is_refused():
 def test_a_decision_the_student_cannot_take_is_refused_before_the_work():
     network, card = student()
     card = card.model_copy(update={"decision": decision("teacher_probability", 0.5)})
-    with pytest.raises(InputError, match="teacher_probability: looks at the teacher"):
+    with pytest.raises(InputError, match="score teacher_probability needs the teacher"):
         export_student(network, card, images(), FILES)
 
 

@@ -8,7 +8,7 @@ from preceptor.export import answer_quality, quantize
 from preceptor.export.int8 import MODES, without_guarantee
 from preceptor.metrics import aurc
 from preceptor.models import ModelCard
-from tests.classroom import digits
+from tests.training_helpers import digits
 
 onnx = pytest.importorskip("onnx", reason="needs onnx (extra onnx)")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")

@@ -72,7 +72,7 @@ def test_the_student_is_left_as_it_was():
 @pytest.mark.parametrize("name", sorted(set(SCORES) - set(UNCERTAINTIES)))
 def test_a_score_that_needs_more_than_the_student_is_refused(name):
     network, card = student()
-    with pytest.raises(InputError, match=f"score {name}: .*choose one of .*softmax_response"):
+    with pytest.raises(InputError, match=f"score {name} needs the .*choose one of .*softmax_response"):
         ExportModule(network, card.model_copy(update={"decision": decision(name, 0.5)}))
 
 
@@ -82,7 +82,7 @@ def test_a_score_that_needs_more_than_the_student_is_refused(name):
         ("softmax", {}, "unknown score 'softmax': did you mean 'softmax_response'"),
         ("reservation", {}, "needs a student whose head may abstain"),
         ("max_logit_p_norm", {}, "p is missing"),
-        ("energy", {"temperature": 0.0}, "temperature 0"),
+        ("energy", {"temperature": 0.0}, "temperature is 0.0; expected"),
         ("margin", {"p": 1.0}, "unknown option of score margin 'p'"),
     ],
     ids=lambda value: str(value),

@@ -19,7 +19,7 @@ from PIL import Image
 from preceptor.data.images import ImageSpec, read_header, read_pixels
 from preceptor.errors import InputError
 from preceptor.export import put_in_place
-from tests.classroom import digits
+from tests.training_helpers import digits
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from preceptor.errors import InputError
 from preceptor.models import ModelCard, load_checkpoints, load_student, save_checkpoint
 from preceptor.models.checkpoints import kept_epochs
-from tests.classroom import network, same_bits, weights
+from tests.training_helpers import network, same_bits, weights
 
 CARD = ModelCard(
     architecture="convnet2",

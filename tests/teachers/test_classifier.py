@@ -9,8 +9,8 @@ from sklearn.svm import SVC
 from preceptor.errors import InputError
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.classifier import ClassifierTeacher
-from tests.classroom import digits, few
 from tests.teachers.fixed_rows import logits_of, shown
+from tests.training_helpers import digits, few
 
 
 def context():

@@ -7,7 +7,17 @@ from torch import Tensor, nn
 from preceptor.data import Normalization
 from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher, check_teacher
-from tests.classroom import BRIEF, digits, few, network, pupil, same_bits, taught, untrained_teacher, weights
+from tests.training_helpers import (
+    BRIEF,
+    digits,
+    few,
+    make_student,
+    network,
+    same_bits,
+    train,
+    untrained_teacher,
+    weights,
+)
 
 AS_IT_IS = Normalization((0.0,), (1.0,))
 
@@ -51,19 +61,19 @@ def test_its_network_is_left_as_it_was():
 
 
 def test_what_happens_to_the_network_later_does_not_reach_it():
-    source = pupil("none")
-    teacher = NetworkTeacher(source.student, digits().normalization)
+    source = make_student("none")
+    teacher = NetworkTeacher(source.network, digits().normalization)
     before = teacher(some_images())
-    taught([source])
+    train([source])
     after = teacher(some_images())
     assert torch.equal(before, after)
-    assert not torch.equal(after, NetworkTeacher(source.student, digits().normalization)(some_images()))
+    assert not torch.equal(after, NetworkTeacher(source.network, digits().normalization)(some_images()))
 
 
 def test_teaching_changes_nothing_in_it():
     teacher = untrained_teacher()
     before = weights(teacher.network)  # running statistics of batch norm too
-    taught([pupil("kd")], teacher=teacher)
+    train([make_student("kd")], teacher=teacher)
     assert same_bits(before, weights(teacher.network))
     assert not teacher.network.training
 
@@ -102,7 +112,7 @@ def test_its_logits_are_float32_even_under_autocast():
 
 
 class Fixed(nn.Module):
-    """OutputKind class 1 of 3 of a dark image and class 2 of a bright one; of one with no light at all, what it is told."""
+    """Predicts class 1 of 3 for a dark image, class 2 for a bright one; a black image gets its logits from the test."""
 
     def __init__(self, of_black: float = 0.0) -> None:
         super().__init__()
@@ -170,7 +180,7 @@ def test_logits_that_are_not_finite_are_placed(broken, batch_size):
 def test_a_network_on_which_bf16_teaching_has_been_done_is_unchanged():
     teacher = untrained_teacher()
     before = weights(teacher.network)
-    taught([pupil("kd")], teacher=teacher, training=BRIEF, precision="bf16")
+    train([make_student("kd")], teacher=teacher, training=BRIEF, precision="bf16")
     assert same_bits(before, weights(teacher.network))
 
 

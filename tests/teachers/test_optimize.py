@@ -9,7 +9,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from preceptor.models import seeded_model
 from preceptor.teachers import optimize
 from preceptor.teachers.optimize import bf16_unsupported_reason, optimize_for_inference
-from tests.classroom import same_bits, weights
+from tests.training_helpers import same_bits, weights
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher, collect_selection_data
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.selection_data import last_linear_layer, outputs_with_features
-from tests.classroom import digits, few, network, same_bits, untrained_teacher, weights
+from tests.training_helpers import digits, few, network, same_bits, untrained_teacher, weights
 
 TAUGHT, KEPT = few(20), few(32)[20:]
 NOBODY = torch.zeros(0, dtype=torch.int64)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.cli.progress import StudyBar
+    from preceptor.cli.progress import ImageBar
     from preceptor.run import RunConfig
     from preceptor.teachers.cache import Info, Layout
 
@@ -105,12 +105,12 @@ def _plan(arguments: argparse.Namespace) -> Result:
 
 
 def _fill(arguments: argparse.Namespace) -> Result:
-    from preceptor.cli.progress import StudyBar
+    from preceptor.cli.progress import ImageBar
     from preceptor.run.fill_cache import fill_cache
 
     config, folder = _config(arguments), arguments.cache
     part = any(getattr(arguments, name) is not None for name in SPLIT)
-    with StudyBar(quiet=arguments.quiet or arguments.json) as bar:
+    with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         try:
             progress = _Progress(bar, folder)
             done = fill_cache(config, features=arguments.features, trained_on_only=part, progress=progress)
@@ -154,11 +154,11 @@ def _info_result(folder: Path, state: "Info") -> Result:
 
 
 def _verify(arguments: argparse.Namespace) -> Result:
-    from preceptor.cli.progress import StudyBar
+    from preceptor.cli.progress import ImageBar
     from preceptor.teachers.cache import open_readonly, verify
 
     folder = arguments.cache
-    with StudyBar(quiet=arguments.quiet or arguments.json) as bar, open_readonly(folder) as cache:
+    with ImageBar(quiet=arguments.quiet or arguments.json) as bar, open_readonly(folder) as cache:
         damaged = verify(cache, repair=arguments.repair, progress=_Progress(bar, folder))
         filled = cache.count
     lines = [f"{folder}: {filled:,} records match their checksums"]
@@ -180,13 +180,13 @@ def _config(arguments: argparse.Namespace) -> "RunConfig":
 class _Progress:
     """Moves a bar, which wants steps, by a count of what is done."""
 
-    def __init__(self, bar: "StudyBar", folder: Path) -> None:
+    def __init__(self, bar: "ImageBar", folder: Path) -> None:
         self._bar, self._title = bar, str(folder)
         self._done: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if self._done is None:
-            self._bar.begin_study(self._title, total)
+            self._bar.start(self._title, total)
             self._done = 0
         self._bar.advance(done - self._done)
         self._done = done

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Calibrate and print; exit code 5 where the risk cannot be guaranteed."""
     from preceptor.cli.guarantees import lines_about, why_not
     from preceptor.cli.printing import printable
-    from preceptor.cli.progress import PredictionBar
+    from preceptor.cli.progress import ImageBar
     from preceptor.errors import GuaranteeUnavailable
     from preceptor.run.calibration import calibrate
 
@@ -69,13 +69,13 @@ def run(arguments: argparse.Namespace) -> None:
         _forget(arguments)
         return
     targets = _risk_target(arguments), _set_target(arguments)
-    with PredictionBar(quiet=arguments.quiet or arguments.json) as bar:
+    with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         before = 0
 
         def progress(done: int, images: int) -> None:
             nonlocal before
             if before == 0:
-                bar.begin_images(images)
+                bar.start("calibrating", images)
             bar.advance(done - before)
             before = done
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from preceptor.cli.prediction_rows import Format
-    from preceptor.cli.progress import PredictionBar
+    from preceptor.cli.progress import ImageBar
     from preceptor.data.sources import ImageSource
     from preceptor.run.prediction import Prediction, Predictor
 
@@ -119,12 +119,12 @@ def _write(
 ) -> None:
     from preceptor.cli.prediction_rows import lines
     from preceptor.cli.printing import printable
-    from preceptor.cli.progress import PredictionBar
+    from preceptor.cli.progress import ImageBar
     from preceptor.files import whole_file
 
     drawn_into = arguments.out is None and sys.stdout.isatty()  # rows on the screen are progress enough
-    with PredictionBar(quiet=arguments.quiet or arguments.json or drawn_into) as bar:
-        bar.begin_images(sum(len(source) for source in sources))
+    with ImageBar(quiet=arguments.quiet or arguments.json or drawn_into) as bar:
+        bar.start("predicting", sum(len(source) for source in sources))
         pictures = (picture for source in sources for picture in source.images(predictor.form))
         said = _counted(predictor.predictions(pictures, arguments.batch_size), count, bar)
         rows = lines(said, form, predictor.card, predictor.top_k)
@@ -134,7 +134,7 @@ def _write(
             file.writelines(f"{row}\n" for row in rows)
 
 
-def _counted(predictions: Iterable["Prediction"], count: _Count, bar: "PredictionBar") -> Iterator["Prediction"]:
+def _counted(predictions: Iterable["Prediction"], count: _Count, bar: "ImageBar") -> Iterator["Prediction"]:
     for prediction in predictions:
         count.add(prediction)
         bar.advance(1)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -90,10 +90,6 @@ class ImageBar:
 
     begin_study = begin_case = start  # the names that studies and benches call it by
 
-    def begin_images(self, images: int) -> None:
-        """Start a bar over images to predict."""
-        self.start("predicting", images)
-
 
 def plain_line(task: Task) -> str:
     """A bar as a line of text."""
@@ -133,8 +129,3 @@ class ProgressBar(ImageBar, Callback):
         """Show the mean losses of the epoch so far."""
         means = [f"{name} {value:.3f}" for student in losses.values() for name, value in student.items()]
         self.advance(0, losses=" ".join(means))
-
-
-StudyBar: TypeAlias = ImageBar
-BenchBar: TypeAlias = ImageBar
-PredictionBar: TypeAlias = ImageBar

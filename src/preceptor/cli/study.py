@@ -28,7 +28,7 @@ def run_and_show(
     arguments: argparse.Namespace,
 ) -> None:
     """Run a study, write its files and show its table; ``seeds`` None keeps the study's own."""
-    from preceptor.cli.progress import StudyBar
+    from preceptor.cli.progress import ImageBar
     from preceptor.compare import run_study, save_result
     from preceptor.files import check_writable
     from preceptor.reports import require_report_extra, write_study_page
@@ -43,7 +43,7 @@ def run_and_show(
     quiet = arguments.quiet or arguments.json
     if not quiet:
         print(_wrapped(study.setting), flush=True)
-    with StudyBar(quiet=quiet) as bar:
+    with ImageBar(quiet=quiet) as bar:
         result, examples = run_study(study, progress=bar, device=device)
     save_result(result, result_file)
     write_study_page(result, examples, page)

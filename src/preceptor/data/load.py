@@ -79,10 +79,11 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
     if not rest or kind not in ("arrays", "folder"):
-        path = Path(spec).expanduser()
-        meant = f"folder:{spec}" if path.is_dir() else f"arrays:{spec}" if path.suffix == ".npz" else ""
+        # os.path, not pathlib, which raises for a name that is too long and for the home of an unknown user.
+        is_folder = os.path.isdir(os.path.expanduser(spec))  # noqa: PTH111, PTH112
+        meant = f"folder:{spec}" if is_folder else f"arrays:{spec}" if spec.endswith(".npz") else ""
         raise unknown_name("data set", spec, (*NAMES, *_FORMS), hint=f"did you mean {meant}?" if meant else "")
-    path = Path(rest).expanduser()
+    path = Path(os.path.expanduser(rest))  # noqa: PTH111
     data = read_arrays(path) if kind == "arrays" else read_folder(path, image_size, skip_bad_images=skip_bad_images)
     # At most as many classes as images: a label of a billion must not make a billion names.
     numbers = range(min(max(data.train.labels.tolist(), default=-1) + 1, len(data.train)))
@@ -96,16 +97,6 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
         skipped=data.skipped,
         validation=data.validation,
     )
-
-
-def _likely_spec(path: Path) -> str | None:
-    """What a bare path was probably meant as."""
-    try:
-        if path.is_dir():
-            return f"folder:{path}"
-        return f"arrays:{path}" if path.suffix == ".npz" and path.is_file() else None
-    except (OSError, ValueError):  # too long a name, or a null character
-        return None
 
 
 def _default_root() -> Path:

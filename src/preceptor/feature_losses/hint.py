@@ -77,8 +77,8 @@ class Hint(LayerPairs):
         """
         if len(self.regressors) != len(student):
             raise InputError("hint: its regressors are not built: call build_adapters with the features of a batch")
-        errors = [
-            (adapt(one) - other).square().flatten(1).mean(dim=1)
-            for adapt, one, other in zip(self.regressors, student, teacher, strict=True)
-        ]
+        errors = []
+        for adapt, one, other in zip(self.regressors, student, teacher, strict=True):
+            mapped = adapt(one.to(next(adapt.parameters()).dtype))  # a float64 network has float32 regressors
+            errors.append((mapped - other).square().flatten(1).mean(dim=1))
         return torch.stack(errors).sum(dim=0)

@@ -8,8 +8,8 @@ from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import POOLED, Layout, PooledTeacher, fill
-from tests.classroom import digits, few, untrained_teacher
 from tests.teachers.cache.samples import Featured, Linear, agree, cache_in, every_entry, pictures, shown
+from tests.training_helpers import digits, few, untrained_teacher
 
 KEEPING = Layout(samples=12, views=9, classes=5, features=4)
 
