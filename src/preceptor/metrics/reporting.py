@@ -55,6 +55,12 @@ RESAMPLES, RESAMPLES_OF_MANY = 1000, 100
 MOST_CLASSES = 100
 """Up to so many classes the class-wise ECE gets an interval; with more its draws would cost more than all else."""
 
+LEVEL = 0.95
+"""Confidence of the intervals."""
+
+SEED = 0
+"""Of the draws, so that a report can be made again."""
+
 CALIBRATION_ERRORS = ("ece", "adaptive_ece", "classwise_ece")
 PART_MEANS = ("mean_confidence", "nll", "brier", "same_answer", "divergence")
 AREAS = ("aurc", "excess_aurc", "excess_aurc_asymptotic", "augrc", "auroc")
@@ -70,13 +76,11 @@ def full_report(
     class_names: Sequence[str] | None = None,
     groups: Mapping[str, Bool[Tensor, " n"]] | None = None,
     resamples: int | None = None,
-    interval: float = 0.95,
-    seed: int = 0,
 ) -> FullReport:
     """Measure everything.
 
-    Shares get exact intervals, all else bootstrap intervals on the same draws. The error at a coverage gets both, the
-    wider end of each, since which samples are kept varies too.
+    Shares get exact 95 % intervals, all else bootstrap intervals on the same draws. The error at a coverage gets both,
+    the wider end of each, since which samples are kept varies too.
 
     Args:
         predictions: of the classifier, and of its teacher or members where these are known. On the CPU.
@@ -89,8 +93,6 @@ def full_report(
         groups: which samples belong to each; they may overlap.
         resamples: draws behind each bootstrap interval. Default 1000; 100 of more than 100,000 samples. Time grows with
             them, the samples and the scores.
-        interval: the confidence of the intervals. Default 0.95.
-        seed: of the draws.
 
     Raises:
         InputError: predictions, labels, names, groups or held-out samples that do not fit, a logit that is not finite
@@ -126,8 +128,8 @@ def full_report(
         _measure(means, probabilities, rankings, curve, ~wrong),
         n,
         resamples=draws,
-        confidence=interval,
-        seed=seed,
+        confidence=LEVEL,
+        seed=SEED,
         biased=[f"{name}/{error}" for name in probabilities for error in CALIBRATION_ERRORS],
     )
 
@@ -137,7 +139,7 @@ def full_report(
     values = {name.removeprefix("calibration/"): each for name, each in means.items()}
     if known.teacher is not None:
         values["same_answer"] = same_answer(logits, known.teacher)
-    parts = _Parts(wrong, confidences[main_score], values, interval)
+    parts = _Parts(wrong, confidences[main_score], values, LEVEL)
     surest = confidences[main_score].sort(descending=True, stable=True).indices
     index = labeled.nonzero().squeeze(1)
     return FullReport(
@@ -145,16 +147,16 @@ def full_report(
         unlabeled=len(labels) - n,
         classes=known.classes,
         largest_class=float(present.max()) / n,
-        confidence=interval,
+        confidence=LEVEL,
         resamples=draws,
-        accuracy=_share(~wrong, interval),
-        top5_accuracy=_share(topk_correct(logits, truth, 5), interval) if known.classes > 5 else None,
+        accuracy=_share(~wrong, LEVEL),
+        top5_accuracy=_share(topk_correct(logits, truth, 5), LEVEL) if known.classes > 5 else None,
         mean_confidence=intervals["mean_confidence"].estimate(),
         calibration=calibration["calibration"],
         scaled=None if fit is None else ScaledReport(fit, calibration["scaled"], intervals["scaled/aurc"].estimate()),
         main_score=main_score,
-        selective=[_selective_report(name, chosen, intervals, curve, interval) for name, chosen in options.items()],
-        agreement=_agreement(known, truth, intervals, interval),
+        selective=[_selective_report(name, chosen, intervals, curve, LEVEL) for name, chosen in options.items()],
+        agreement=_agreement(known, truth, intervals, LEVEL),
         per_class=parts.reports(zip(names, by_class, strict=True)),
         groups=parts.reports((name, member.nonzero().squeeze(1)) for name, member in members.items()),
         confusions=_confusions(truth, prediction, present),
