@@ -248,7 +248,7 @@ def changed(**settings) -> Study:
         ({"baseline": "kdd"}, "study tiny: the baseline 'kdd' is not among its arms"),
         ({"arms": arms_of("kd", "ka-pz")}, "unknown recipe 'ka-pz': did you mean 'ka-ps'"),
         ({"data": "digts"}, "unknown data set 'digts': did you mean 'digits'"),
-        ({"training_images": 136}, "subset of 136 images: allowed is 0 to 135"),
+        ({"training_images": 136}, "subset of 136 images; expected 0 to 135"),
         ({"pairs": ((1, 7), (7, 2))}, "name every class at most once"),
         ({"teacher": "convnett8"}, "unknown model 'convnett8'"),
     ],

@@ -12,8 +12,8 @@ from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart,
 from preceptor.reports.evaluation_page import class_errors, unsure_first
 from preceptor.run import resolve, run
 from preceptor.run.evaluation import Evaluation, EvaluationData, evaluate_run, load_evaluation_data
-from tests.training_helpers import SMALL_RUN
 from tests.reports.page import Page
+from tests.training_helpers import SMALL_RUN
 
 HOSTILE = "<script>alert(1)</script>"
 
