@@ -30,8 +30,8 @@ from preceptor.training.device import deterministic
 CLASSES = 10
 NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 AUGMENTATION = CropFlip(padding=4, flip=True)
-IMAGES = 32 * 8 + 5
-"""Eight batches of 32, and a smaller one."""
+IMAGES = 32 * 3 + 5
+"""Three batches of 32, and a smaller one."""
 CPU = torch.device("cpu")
 
 
