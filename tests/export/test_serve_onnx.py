@@ -67,7 +67,7 @@ def as_told(deployment, number: int) -> dict:
     }
 
 
-def test_it_answers_and_declines_as_the_student(deployment, student):
+def test_it_answers_and_abstains_as_the_student(deployment, student):
     found = [student.answer(encoded(number)) for number in range(40)]
     assert found == [as_told(deployment, number) for number in range(40)]
     assert {answer["answered"] for answer in found} == {True, False}

@@ -85,12 +85,12 @@ def test_pixels_are_given_as_they_are_to_a_graph_that_takes_them(tmp_path):
 
 
 @pytest.mark.parametrize(("takes", "error"), [(TensorProto.FLOAT16, 2e-2), (TensorProto.DOUBLE, 1e-5)])
-def test_images_come_in_the_precision_asked_for(tmp_path, takes, error):
+def test_images_come_in_the_precision_of_the_graph(tmp_path, takes, error):
     logits = logits_of(teacher(classifier(tmp_path, takes=takes)), n=6, shape=SHAPE)
     torch.testing.assert_close(logits, expected(NORMALIZE(shown(6, SHAPE))), rtol=1e-3, atol=error)
 
 
-def test_probabilities_become_logits_when_they_are_said_to_be_some(tmp_path):
+def test_probabilities_become_logits_when_declared(tmp_path):
     path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("shares",))
     logits = logits_of(teacher(path, output_kind="probabilities"), n=6, shape=SHAPE)
     wanted = expected(NORMALIZE(shown(6, SHAPE))).softmax(dim=1)

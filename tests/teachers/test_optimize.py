@@ -212,7 +212,7 @@ def by_light(network: nn.Module, inputs: Tensor) -> Tensor:
     return network.norm(network.conv(inputs if inputs.mean() > 0 else -inputs))
 
 
-def test_what_cannot_be_traced_is_left_as_it_is_and_the_reason_told():
+def test_what_cannot_be_traced_is_left_as_it_is_and_the_reason_noted():
     network = Written(by_light, conv=nn.Conv2d(3, 4, 1), norm=nn.BatchNorm2d(4))
     report = fast_and_same(lived(network), images(2, 3, 4, 4), folded=0, kept=1)
     (note,) = report.notes
@@ -287,7 +287,7 @@ def test_of_other_devices_nothing_is_known():
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_weights_lie_in_the_order_asked_for(channels_last):
+def test_weights_lie_in_the_requested_order(channels_last):
     network = in_a_row(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
     quick, report = optimize_for_inference(network, CPU, channels_last=channels_last)
     conv = next(module for module in quick.modules() if isinstance(module, nn.Conv2d))
@@ -307,7 +307,7 @@ def compiled(monkeypatch):
     return asked
 
 
-def test_it_is_compiled_with_frozen_weights_when_asked(compiled):
+def test_it_is_compiled_with_frozen_weights_on_request(compiled):
     _, plain = optimize_for_inference(nn.Linear(2, 2), CPU)
     assert not plain.compiled
     assert compiled == []
@@ -316,7 +316,7 @@ def test_it_is_compiled_with_frozen_weights_when_asked(compiled):
     assert [call["options"] for call in compiled] == [{"freezing": True}]
 
 
-def test_without_a_compiler_it_is_not_compiled_and_the_reason_told(compiled, monkeypatch):
+def test_without_a_compiler_it_is_not_compiled_and_the_reason_noted(compiled, monkeypatch):
     from torch._inductor import cpp_builder
     from torch._inductor.exc import InvalidCxxCompiler
 
