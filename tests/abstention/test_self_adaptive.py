@@ -69,7 +69,7 @@ def test_in_the_loop_doubt_gathers_where_labels_are_wrong():
         terms={"ce": LossTerm(CrossEntropy(), until=0.34), "sat": LossTerm(SelfAdaptive(0.5), since=0.34)}
     )
     index = few(40)
-    train([Student("sat", network(outputs=11), loss)], training=_protocol(), teacher=None)
+    train([Student("sat", network(outputs=11), loss)], training=_training(), teacher=None)
     belief = loss.terms["sat"].loss.belief
     untouched = torch.ones(len(digits().train), dtype=torch.bool)
     untouched[index] = False
@@ -78,13 +78,13 @@ def test_in_the_loop_doubt_gathers_where_labels_are_wrong():
     assert ((belief[index] > 0) & (belief[index] < 1)).all()
 
 
-def _protocol():
+def _training():
     from preceptor.training import TrainingConfig
 
     return TrainingConfig(epochs=3, batch_size=16)
 
 
-def test_what_it_was_not_told():
+def test_missing_arguments():
     loss = DistillationLoss(terms={"sat": LossTerm(SelfAdaptive())})
     with pytest.raises(InputError, match="keeps a value for every sample: give index="):
         loss(LOGITS.float(), None, LABEL)

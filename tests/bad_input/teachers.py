@@ -62,7 +62,7 @@ ROWS = [
         "the same logits for every image",
         lambda b: b.taught_by(b.rows()),
         (
-            "the teacher says the same of all 60 training images, to the last bit: it teaches nothing; "
+            "the teacher's logits are the same for all 60 training images, to the last bit: it teaches nothing; "
             "check its weights, its file and the range of its input"
         ),
     ),

@@ -117,7 +117,7 @@ def test_wrong_channels_and_no_images_are_refused() -> None:
         Normalization.from_images(picture(0, 3, 4, 4))
 
 
-def test_take_gives_images_and_labels_in_the_order_asked() -> None:
+def test_take_gives_images_and_labels_in_the_order_of_the_index() -> None:
     images = ImageSet(picture(5, 1, 2, 2), torch.tensor([4, 3, 2, 1, 0]))
     taken = images.take(torch.tensor([3, 0, 3]))
     assert len(taken) == 3

@@ -57,7 +57,7 @@ def test_view_0_is_the_image_and_a_view_depends_on_its_number_alone():
     assert together.dtype == torch.uint8
 
 
-def test_areas_shapes_and_places_are_what_was_asked_for():
+def test_areas_shapes_and_places_are_as_configured():
     rule = ResizedCrops(draws=4096, least_area=0.2, widest=2.0)
     maps = _maps(rule, 20, 20, CPU)[1:].double()
     across, along = maps[:, 0, 0].abs(), maps[:, 1, 1]

@@ -101,7 +101,7 @@ def test_a_name_that_is_no_text_is_written_as_some(tmp_path):
     found.name.encode()
 
 
-def test_an_image_that_cannot_be_used_is_told_and_not_the_end(tmp_path):
+def test_an_unusable_image_is_reported_and_not_the_end(tmp_path):
     save(gray(0), tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     (tmp_path / "c.png").write_bytes(b"")

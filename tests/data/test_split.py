@@ -115,7 +115,7 @@ def test_shares_out_of_range(share: float) -> None:
 
 
 @given(labels=labels_of_any_kind, part=st.floats(0, 1), seed=seeds)
-def test_subset_has_the_size_asked_and_every_class_it_can(labels: Tensor, part: float, seed: int) -> None:
+def test_subset_has_the_requested_size_and_every_class_it_can(labels: Tensor, part: float, seed: int) -> None:
     size = round(part * len(labels))
     positions = subset(labels, size, seed)
     assert len(positions) == size

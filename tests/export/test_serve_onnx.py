@@ -67,7 +67,7 @@ def as_told(deployment, number: int) -> dict:
     }
 
 
-def test_it_answers_and_declines_as_the_student(deployment, student):
+def test_it_answers_and_abstains_as_the_student(deployment, student):
     found = [student.answer(encoded(number)) for number in range(40)]
     assert found == [as_told(deployment, number) for number in range(40)]
     assert {answer["answered"] for answer in found} == {True, False}
@@ -170,7 +170,7 @@ def served(serve, student):
             thread.join()
 
 
-def asked(connection: HTTPConnection, body: bytes | None, headers: dict | None = None, method: str = "POST"):
+def request(connection: HTTPConnection, body: bytes | None, headers: dict | None = None, method: str = "POST"):
     connection.request(method, "/", body, headers or {})
     response = connection.getresponse()
     return response.status, json.loads(response.read())
@@ -178,12 +178,12 @@ def asked(connection: HTTPConnection, body: bytes | None, headers: dict | None =
 
 def test_over_http(deployment, serve, student):
     with served(serve, student) as connection:
-        assert asked(connection, encoded(3)) == (200, as_told(deployment, 3))
-        status, said = asked(connection, b"no image")
-        assert (status, list(said)) == (400, ["error"])
-        assert asked(connection, encoded(4)) == (200, as_told(deployment, 4))  # on the same connection
-        status, said = asked(connection, None, method="GET")
-        assert (status, said["class_names"]) == (200, list(deployment.card.class_names))
+        assert request(connection, encoded(3)) == (200, as_told(deployment, 3))
+        status, answer = request(connection, b"no image")
+        assert (status, list(answer)) == (400, ["error"])
+        assert request(connection, encoded(4)) == (200, as_told(deployment, 4))  # on the same connection
+        status, answer = request(connection, None, method="GET")
+        assert (status, answer["class_names"]) == (200, list(deployment.card.class_names))
         connection.close()
 
 
@@ -271,9 +271,9 @@ def test_in_a_clean_environment_an_image_is_answered_and_a_corrupt_one_refused(d
         )
         assert b"ModuleNotFoundError" in found.stderr
     with running(clean_python, model) as (connection, process):
-        assert asked(connection, encoded(1)) == (200, as_told(deployment, 1))
-        status, said = asked(connection, encoded()[:60])
-        assert (status, list(said)) == (400, ["error"])
-        assert asked(connection, encoded(2)) == (200, as_told(deployment, 2))
+        assert request(connection, encoded(1)) == (200, as_told(deployment, 1))
+        status, answer = request(connection, encoded()[:60])
+        assert (status, list(answer)) == (400, ["error"])
+        assert request(connection, encoded(2)) == (200, as_told(deployment, 2))
         assert process.poll() is None
         connection.close()

@@ -42,7 +42,7 @@ def test_a_student_agrees_with_itself():
     assert repeated[~wrong].isnan().all()
 
 
-def test_an_error_is_copied_where_the_same_wrong_class_is_said():
+def test_an_error_is_copied_where_the_same_wrong_class_is_predicted():
     teacher = torch.eye(3)[[0, 0, 0, 1]]
     student = torch.eye(3)[[0, 1, 2, 1]]
     found = copied_error(student, teacher, torch.tensor([1, 1, 1, -1]))

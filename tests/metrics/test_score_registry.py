@@ -105,7 +105,7 @@ def test_scores_carry_no_gradient():
         ("energy", ALL, {"temperature": 0.0}, "temperature is 0.0; expected a number at least 1e-06"),
     ],
 )
-def test_what_a_score_lacks_is_said(name, answers, options, message):
+def test_the_error_names_what_a_score_lacks(name, answers, options, message):
     with pytest.raises(InputError, match=message) as raised:
         confidence(name, answers, **options)
     assert "\n" not in str(raised.value)

@@ -14,7 +14,7 @@ class FakeLibrary:
 
     def __init__(self, *names):
         self.names = list(names)
-        self.asked = []
+        self.created = []
 
     def is_model(self, name):
         return name in self.names
@@ -24,7 +24,7 @@ class FakeLibrary:
         return self.names if module in (None, self) else []
 
     def create_model(self, name, **options):
-        self.asked.append((name, options))
+        self.created.append((name, options))
         return torch.nn.Identity()
 
     get_model = create_model
@@ -44,32 +44,32 @@ def torchvision(monkeypatch):
     return fake
 
 
-def test_timm_is_asked_for_random_weights_of_our_shape(timm):
+def test_timm_is_called_for_random_weights_of_our_shape(timm):
     build_model("timm:resnet50", channels=1, classes=7)
-    assert timm.asked == [("resnet50", {"pretrained": False, "num_classes": 7, "in_chans": 1})]
+    assert timm.created == [("resnet50", {"pretrained": False, "num_classes": 7, "in_chans": 1})]
 
 
-def test_torchvision_is_asked_for_random_weights_of_our_shape(torchvision):
+def test_torchvision_is_called_for_random_weights_of_our_shape(torchvision):
     build_model("torchvision:resnet18", channels=3, classes=7)
-    assert torchvision.asked == [("resnet18", {"weights": None, "num_classes": 7})]
+    assert torchvision.created == [("resnet18", {"weights": None, "num_classes": 7})]
 
 
 def test_torchvision_models_return_one_tensor_in_training_too(torchvision):
     build_model("torchvision:googlenet", channels=3, classes=7)
-    ((_, options),) = torchvision.asked
+    ((_, options),) = torchvision.created
     assert options["aux_logits"] is False
 
 
 def test_grey_images_do_not_go_into_torchvision(torchvision):
     with pytest.raises(InputError, match="takes images of 3 channels, these have 1: use a model of timm"):
         build_model("torchvision:resnet18", channels=1, classes=7)
-    assert torchvision.asked == []
+    assert torchvision.created == []
 
 
 def test_a_name_of_pretrained_weights_is_refused_rather_than_started_at_random(timm):
     with pytest.raises(InputError, match=r"'a1_in1k' names pretrained weights, .*; use timm:resnet18$"):
         build_model("timm:resnet18.a1_in1k", channels=3, classes=7)
-    assert timm.asked == []
+    assert timm.created == []
 
 
 @pytest.mark.usefixtures("timm", "torchvision")
@@ -80,7 +80,7 @@ def test_an_unknown_model_is_offered_the_nearest(library):
 
 
 @pytest.mark.usefixtures("timm")
-def test_a_name_like_no_other_is_told_where_to_look():
+def test_the_error_for_a_name_like_no_other_says_where_to_look():
     with pytest.raises(InputError, match=r"timm\.list_models\(\) lists them"):
         build_model("timm:qqqqqqqq", channels=3, classes=7)
 

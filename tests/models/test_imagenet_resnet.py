@@ -176,7 +176,7 @@ def test_every_weight_learns(depth):
 
 
 @pytest.mark.parametrize("depth", [0, 1, 20, 49, 151, -18])
-def test_another_depth_is_told_the_possible_ones(depth):
+def test_the_error_for_another_depth_lists_the_possible_ones(depth):
     with pytest.raises(InputError, match=rf"depth is {depth}; expected one of 18, 34, 50, 101, 152;.*resnet20"):
         ImagenetResNet(depth)
 

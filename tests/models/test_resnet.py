@@ -116,8 +116,8 @@ def test_initial_weights_follow_kaiming_fan_out():
 
 
 @pytest.mark.parametrize("depth", [0, 2, 7, 18, 21, -4])
-def test_an_impossible_depth_is_told_the_rule(depth):
-    with pytest.raises(InputError, match=rf"depth is {depth}; expected 6n\+2, for example 8, 14, 20, 32, 44, 56 or"):
+def test_the_error_for_an_impossible_depth_states_the_rule(depth):
+    with pytest.raises(InputError, match=rf"depth is {depth}; expected 6n\+2, such as 8, 14, 20, 32, 44, 56 or"):
         CifarResNet(depth)
 
 

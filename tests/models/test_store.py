@@ -206,7 +206,7 @@ def test_a_missing_key_is_named(folder):
     content = json.loads((folder / "student.json").read_text())
     del content["std"]
     (folder / "student.json").write_text(json.dumps(content))
-    refused(folder, "student.json", "std", "required")
+    refused(folder, "student.json", "std is missing")
 
 
 @pytest.mark.parametrize(("name", "part"), [("convnt2", "did you mean 'convnet"), ("resnet9", "6n+2")])

@@ -61,10 +61,10 @@ def test_the_galleries_show_errors_and_what_is_least_sure(evaluation: Evaluation
     assert len(images) == 24 + 24
     wrong = [image["alt"] for image in images[:24]]
     names = evaluation.data.card.class_names
-    for position, said in zip(evaluation.report.confidently_wrong, wrong, strict=False):
-        taken = int(evaluation.outputs[position, :10].argmax())
-        truth = int(evaluation.data.images.labels[position])
-        assert said == f"test {position}, an image of {names[truth]} that the student takes for {names[taken]}"
+    for index, alt in zip(evaluation.report.confidently_wrong, wrong, strict=False):
+        taken = int(evaluation.outputs[index, :10].argmax())
+        truth = int(evaluation.data.images.labels[index])
+        assert alt == f"test {index}, an image of {names[truth]} that the student takes for {names[taken]}"
         assert truth != taken
 
 

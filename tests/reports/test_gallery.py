@@ -23,7 +23,7 @@ def test_shows_the_teachers_first_three_and_the_label_and_sums_up_the_rest() -> 
     shown = made([0.05, 0.5, 0.2, 0.15, 0.04, 0.06], label=4)
     bars = shown.distributions[0].bars
     assert [bar.name for bar in bars] == ["dog", "fox", "owl", "yak", "2 others"]
-    assert [bar.role for bar in bars] == ["said", "other", "other", "truth", "rest"]
+    assert [bar.role for bar in bars] == ["prediction", "other", "other", "truth", "rest"]
     assert [bar.width for bar in bars] == [50, 20, 15, 4, 11]
     assert (shown.label, shown.prediction) == ("yak", "dog")
 

@@ -131,7 +131,7 @@ def test_an_arm_is_judged_by_what_it_is_with_control(result: StudyResult) -> Non
     assert text == ["ka-ps against kd: +10.33 points, 95% interval +8.90 to +11.77, which excludes zero."]
 
 
-def test_over_several_teachers_every_verdict_is_told(result: StudyResult) -> None:
+def test_over_several_teachers_every_verdict_is_stated(result: StudyResult) -> None:
     first = study(result, kd=KD, ka_ps=BETTER)
     several = with_another_teacher(first, {"kd": KD, "ka-ps": WORSE})
     assert overall_finding(several) == (

@@ -199,7 +199,7 @@ def test_a_curvature_that_cannot_be_inverted_asks_for_more_damping(solve: Solve)
         solve(layer_of(selection_data), torch.ones(3, 5, dtype=torch.float64), 1e-300)
 
 
-def test_what_the_layer_needs_is_asked_for() -> None:
+def test_the_error_names_what_the_layer_needs() -> None:
     selection_data = made_selection_data()
     with pytest.raises(InputError, match="collect the selection data with features"):
         layer_of(without(selection_data, features=True))

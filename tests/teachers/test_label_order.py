@@ -46,7 +46,7 @@ def test_two_swapped_classes_of_many_are_named(accuracy):
     assert found.best_accuracy > found.accuracy
 
 
-def test_an_order_of_a_weak_teacher_is_told_as_a_whole():
+def test_the_order_of_a_weak_teacher_is_reported_as_a_whole():
     order = [*range(1, 50), 0]
     found = label_order(confusion_of(0.25, order, images=1000))
     assert found.is_another

@@ -140,7 +140,7 @@ def test_the_batch_size_does_not_change_the_count(batch_size):
     images, labels = shades(*range(10, 250, 10)), torch.arange(24) % 3
     found = check_teacher(teacher, images, labels, 3, batch_size=batch_size)
     expected = [2 if value > 127 else 1 for value in range(10, 250, 10)]
-    assert found.wrong == sum(said != label for said, label in zip(expected, labels.tolist(), strict=True))
+    assert found.wrong == sum(prediction != label for prediction, label in zip(expected, labels.tolist(), strict=True))
     assert found.accuracy == pytest.approx(1 - found.wrong / 24)
 
 
@@ -201,7 +201,7 @@ def test_a_bad_image_is_named_by_its_place_in_the_training_set():
 def test_the_same_logits_for_many_images_of_several_classes_are_refused():
     teacher = NetworkTeacher(Fixed(of_black=0.0), AS_IT_IS)
     black, labels = shades(*[0] * 16), torch.arange(16) % 3
-    with pytest.raises(InputError, match="says the same of all 16 training images"):
+    with pytest.raises(InputError, match="logits are the same for all 16 training images"):
         check_teacher(teacher, black, labels, classes=3)
     assert check_teacher(teacher, black[:15], labels[:15], classes=3).images == 15
     assert check_teacher(teacher, black, torch.zeros_like(labels), classes=3).wrong == 0

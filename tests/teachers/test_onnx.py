@@ -25,13 +25,15 @@ BIAS = np.arange(5, dtype=np.float32)
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
 LOGITS = [
     helper.make_node("Flatten", ["pixels"], ["rows"]),
-    helper.make_node("Gemm", ["rows", "w", "b"], ["said"], transB=1),
+    helper.make_node("Gemm", ["rows", "w", "b"], ["logits"], transB=1),
 ]
 CAST = [helper.make_node("Cast", ["images"], ["pixels"], to=FLOAT)]
-SOFTMAX = [helper.make_node("Softmax", ["said"], ["shares"], axis=1)]
+SOFTMAX = [helper.make_node("Softmax", ["logits"], ["shares"], axis=1)]
 
 
-def classifier(folder, *, batch="batch", takes=FLOAT, nodes=(*CAST, *LOGITS), outputs=("said",), shape=SHAPE, more=()):
+def classifier(
+    folder, *, batch="batch", takes=FLOAT, nodes=(*CAST, *LOGITS), outputs=("logits",), shape=SHAPE, more=()
+):
     """A linear classifier of five classes in a file."""
     graph = helper.make_graph(
         list(nodes),
@@ -83,12 +85,12 @@ def test_pixels_are_given_as_they_are_to_a_graph_that_takes_them(tmp_path):
 
 
 @pytest.mark.parametrize(("takes", "error"), [(TensorProto.FLOAT16, 2e-2), (TensorProto.DOUBLE, 1e-5)])
-def test_images_come_in_the_precision_asked_for(tmp_path, takes, error):
+def test_images_come_in_the_precision_of_the_graph(tmp_path, takes, error):
     logits = logits_of(teacher(classifier(tmp_path, takes=takes)), n=6, shape=SHAPE)
     torch.testing.assert_close(logits, expected(NORMALIZE(shown(6, SHAPE))), rtol=1e-3, atol=error)
 
 
-def test_probabilities_become_logits_when_they_are_said_to_be_some(tmp_path):
+def test_probabilities_become_logits_when_declared(tmp_path):
     path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("shares",))
     logits = logits_of(teacher(path, output_kind="probabilities"), n=6, shape=SHAPE)
     wanted = expected(NORMALIZE(shown(6, SHAPE))).softmax(dim=1)
@@ -111,11 +113,11 @@ def test_an_image_it_fails_on_is_named_by_its_position(tmp_path):
 
 
 def test_an_output_is_chosen_by_name(tmp_path):
-    path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("said", "shares"))
-    logits = logits_of(teacher(path, output="said"), shape=SHAPE)
+    path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("logits", "shares"))
+    logits = logits_of(teacher(path, output="logits"), shape=SHAPE)
     torch.testing.assert_close(logits, expected(NORMALIZE(shown(3, SHAPE))), rtol=1e-5, atol=1e-5)
-    assert refused(path).startswith("2 outputs (said, shares): name the one")
-    assert refused(path, output="scores").startswith("no output 'scores': known are said, shares")
+    assert refused(path).startswith("2 outputs (logits, shares): name the one")
+    assert refused(path, output="scores").startswith("no output 'scores': known are logits, shares")
 
 
 def test_only_one_input_will_do(tmp_path):
@@ -154,14 +156,14 @@ def test_an_output_of_maps_is_refused(tmp_path):
 
 
 def test_an_output_of_one_row_for_all_is_refused(tmp_path):
-    nodes = [*CAST, *LOGITS, helper.make_node("ReduceMean", ["said"], ["mean"], keepdims=1)]
+    nodes = [*CAST, *LOGITS, helper.make_node("ReduceMean", ["logits"], ["mean"], keepdims=1)]
     assert refused(classifier(tmp_path, nodes=nodes, outputs=("mean",))).startswith(
         "output 'mean' is an array of shape"
     )
 
 
 def test_a_label_is_no_output(tmp_path):
-    nodes = [*CAST, *LOGITS, helper.make_node("ArgMax", ["said"], ["label"], axis=1)]
+    nodes = [*CAST, *LOGITS, helper.make_node("ArgMax", ["logits"], ["label"], axis=1)]
     path = classifier(tmp_path, nodes=nodes, outputs=())
     model = onnx.load(path)
     model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.INT64, None))
@@ -213,7 +215,7 @@ def test_a_normalization_for_whatever_takes_floating_point(tmp_path):
     assert teacher(classifier(tmp_path, takes=UINT8), normalize=None, default_normalize=NORMALIZE).normalize is None
 
 
-@pytest.mark.parametrize("name", [b"batch", b"said"], ids=["a dimension", "an output"])
+@pytest.mark.parametrize("name", [b"batch", b"logits"], ids=["a dimension", "an output"])
 def test_names_that_are_not_utf8_are_refused(tmp_path, name, capfd):
     path = classifier(tmp_path)
     path.write_bytes(path.read_bytes().replace(name, b"\xef" + name[1:]))

@@ -32,9 +32,9 @@ def images(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(4))
 
 
-def said(network: nn.Module, given: Tensor) -> Tensor:
+def outputs_of(network: nn.Module, inputs: Tensor) -> Tensor:
     with torch.no_grad():
-        return network(given)
+        return network(inputs)
 
 
 def difference(first: Tensor, second: Tensor) -> float:
@@ -50,17 +50,17 @@ class Written(nn.Module):
             self.add_module(name, layer)
         self.written = forward
 
-    def forward(self, given: Tensor) -> Tensor:
-        return self.written(self, given)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.written(self, inputs)
 
 
 def in_a_row(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def fast_and_same(network: nn.Module, given: Tensor, folded: int, kept: int) -> optimize.OptimizationReport:
+def fast_and_same(network: nn.Module, inputs: Tensor, folded: int, kept: int) -> optimize.OptimizationReport:
     quick, report = optimize_for_inference(network, CPU, bf16=False)
-    assert difference(said(quick, given), said(deepcopy(network).eval(), given)) < 1e-5
+    assert difference(outputs_of(quick, inputs), outputs_of(deepcopy(network).eval(), inputs)) < 1e-5
     assert (report.folded, report.kept) == (folded, kept)
     return report
 
@@ -71,10 +71,10 @@ def fast_and_same(network: nn.Module, given: Tensor, folded: int, kept: int) -> 
 )
 def test_folded_says_what_unfolded_says(name, side, folded):
     network = lived(seeded_model(name, channels=3, classes=7, seed=1)).train()
-    given, before = images(3, 3, side, side), weights(network)
+    inputs, before = images(3, 3, side, side), weights(network)
     quick, report = optimize_for_inference(network, CPU, bf16=False)
-    expected = said(deepcopy(network).eval(), given)
-    torch.testing.assert_close(said(quick, given), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    expected = outputs_of(deepcopy(network).eval(), inputs)
+    torch.testing.assert_close(outputs_of(quick, inputs), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     assert (report.folded, report.kept, report.bf16, report.notes) == (folded, 0, False, ())
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in quick.modules())
     assert same_bits(before, weights(network))
@@ -127,25 +127,25 @@ def test_a_linear_layer_is_folded_for_rows_and_right_for_sequences():
     fast_and_same(network, images(6, 4, 5), folded=1, kept=0)  # batch norm is along the middle axis here
 
 
-def branched(network: nn.Module, given: Tensor) -> Tensor:
-    maps = network.conv(given)
+def branched(network: nn.Module, inputs: Tensor) -> Tensor:
+    maps = network.conv(inputs)
     return network.norm(maps) + maps
 
 
-def twice(network: nn.Module, given: Tensor) -> Tensor:
-    return network.norm(network.conv(network.conv(given)))
+def twice(network: nn.Module, inputs: Tensor) -> Tensor:
+    return network.norm(network.conv(network.conv(inputs)))
 
 
-def norm_twice(network: nn.Module, given: Tensor) -> Tensor:
-    return network.norm(network.conv(given)) * network.norm(given)
+def norm_twice(network: nn.Module, inputs: Tensor) -> Tensor:
+    return network.norm(network.conv(inputs)) * network.norm(inputs)
 
 
-def weight_read(network: nn.Module, given: Tensor) -> Tensor:
-    return network.norm(network.conv(given)) * network.conv.weight.sum()
+def weight_read(network: nn.Module, inputs: Tensor) -> Tensor:
+    return network.norm(network.conv(inputs)) * network.conv.weight.sum()
 
 
-def changed_in_place(network: nn.Module, given: Tensor) -> Tensor:
-    maps = network.conv(given)
+def changed_in_place(network: nn.Module, inputs: Tensor) -> Tensor:
+    maps = network.conv(inputs)
     maps.mul_(2)
     return network.norm(maps)
 
@@ -157,8 +157,8 @@ def test_what_others_read_is_left_as_it_is(forward):
     assert "1 batch norms kept" in str(report)
 
 
-def through_another_name(network: nn.Module, given: Tensor) -> Tensor:
-    return network.norm(network.conv(given))
+def through_another_name(network: nn.Module, inputs: Tensor) -> Tensor:
+    return network.norm(network.conv(inputs))
 
 
 @pytest.mark.parametrize("also", ["conv", "norm"])
@@ -169,12 +169,12 @@ def test_a_layer_with_two_names_is_folded_under_both(also):
 
 
 class Doubled(nn.BatchNorm2d):
-    def forward(self, given: Tensor) -> Tensor:
-        return 2 * super().forward(given)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 2 * super().forward(inputs)
 
 
 def hooked(layer: nn.Module) -> nn.Module:
-    layer.register_forward_hook(lambda module, given, out: out + 1)
+    layer.register_forward_hook(lambda module, inputs, out: out + 1)
     return layer
 
 
@@ -207,12 +207,12 @@ def test_what_is_no_plain_pair_is_left_as_it_is(layers):
     fast_and_same(lived(in_a_row(*layers)), images(2, 3, 4, 4), folded=0, kept=1)
 
 
-def by_light(network: nn.Module, given: Tensor) -> Tensor:
-    network.seen = given
-    return network.norm(network.conv(given if given.mean() > 0 else -given))
+def by_light(network: nn.Module, inputs: Tensor) -> Tensor:
+    network.seen = inputs
+    return network.norm(network.conv(inputs if inputs.mean() > 0 else -inputs))
 
 
-def test_what_cannot_be_traced_is_left_as_it_is_and_the_reason_told():
+def test_what_cannot_be_traced_is_left_as_it_is_and_the_reason_noted():
     network = Written(by_light, conv=nn.Conv2d(3, 4, 1), norm=nn.BatchNorm2d(4))
     report = fast_and_same(lived(network), images(2, 3, 4, 4), folded=0, kept=1)
     (note,) = report.notes
@@ -230,10 +230,10 @@ def test_a_trace_leaves_nothing_behind():
 def test_bf16_says_nearly_the_same_in_float32():
     network = lived(seeded_model("resnet8", channels=3, classes=7, seed=1)).eval()
     quick, report = optimize_for_inference(network, CPU, bf16=True)
-    given = images(8, 3, 16, 16)
+    inputs = images(8, 3, 16, 16)
     assert report.bf16
-    assert said(quick, given).dtype == torch.float32
-    assert 1e-5 < difference(said(quick, given), said(network, given)) < 0.02
+    assert outputs_of(quick, inputs).dtype == torch.float32
+    assert 1e-5 < difference(outputs_of(quick, inputs), outputs_of(network, inputs)) < 0.02
 
 
 def test_in_bf16_a_norm_that_is_kept_loses_nothing():
@@ -247,8 +247,8 @@ def test_in_bf16_a_norm_that_is_kept_loses_nothing():
 def test_attention_runs_in_bf16():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     quick, _ = optimize_for_inference(layer, CPU, bf16=True)
-    given = images(2, 5, 8)
-    assert difference(said(quick, given), said(deepcopy(layer).eval(), given)) < 0.03
+    inputs = images(2, 5, 8)
+    assert difference(outputs_of(quick, inputs), outputs_of(deepcopy(layer).eval(), inputs)) < 0.03
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_of_other_devices_nothing_is_known():
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_weights_lie_in_the_order_asked_for(channels_last):
+def test_weights_lie_in_the_requested_order(channels_last):
     network = in_a_row(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
     quick, report = optimize_for_inference(network, CPU, channels_last=channels_last)
     conv = next(module for module in quick.modules() if isinstance(module, nn.Conv2d))
@@ -307,7 +307,7 @@ def compiled(monkeypatch):
     return asked
 
 
-def test_it_is_compiled_with_frozen_weights_when_asked(compiled):
+def test_it_is_compiled_with_frozen_weights_on_request(compiled):
     _, plain = optimize_for_inference(nn.Linear(2, 2), CPU)
     assert not plain.compiled
     assert compiled == []
@@ -316,7 +316,7 @@ def test_it_is_compiled_with_frozen_weights_when_asked(compiled):
     assert [call["options"] for call in compiled] == [{"freezing": True}]
 
 
-def test_without_a_compiler_it_is_not_compiled_and_the_reason_told(compiled, monkeypatch):
+def test_without_a_compiler_it_is_not_compiled_and_the_reason_noted(compiled, monkeypatch):
     from torch._inductor import cpp_builder
     from torch._inductor.exc import InvalidCxxCompiler
 

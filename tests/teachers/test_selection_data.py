@@ -308,24 +308,24 @@ def test_a_head_that_runs_twice_an_image_is_refused() -> None:
 
 
 class Noting:
-    """A signal that is no network, and notes what it is asked."""
+    """A teacher that is no network, and records the queries."""
 
     classes = 10
 
     def __init__(self) -> None:
-        self.asked: list[tuple[int, int]] = []
+        self.queried: list[tuple[int, int]] = []
 
     def outputs(self, images: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
-        self.asked += zip(index.tolist(), view.tolist(), strict=True)
+        self.queried += zip(index.tolist(), view.tolist(), strict=True)
         return TeacherOutput(
             functional.one_hot(index % 10, 10).float() + images.float().mean(dim=(1, 2, 3))[:, None] / 255
         )
 
 
-def test_of_any_signal_the_logits_are_gathered_by_position_in_the_view_that_leaves_images_alone() -> None:
-    signal = Noting()
-    found = collect_selection_data(signal, digits().train, TAUGHT, KEPT, seed=0, features=False, view=4)
-    assert signal.asked == [(int(position), 4) for position in (*TAUGHT, *KEPT)]
+def test_of_any_teacher_the_logits_are_gathered_by_position_in_the_view_that_leaves_images_alone() -> None:
+    teacher = Noting()
+    found = collect_selection_data(teacher, digits().train, TAUGHT, KEPT, seed=0, features=False, view=4)
+    assert teacher.queried == [(int(position), 4) for position in (*TAUGHT, *KEPT)]
     assert found.teacher.train.features is None
     assert not found.has_bias
     expected = Noting().outputs(images_at(TAUGHT), TAUGHT, TAUGHT).logits
@@ -334,13 +334,13 @@ def test_of_any_signal_the_logits_are_gathered_by_position_in_the_view_that_leav
     torch.testing.assert_close(found.teacher.held_out.logits, Noting().outputs(images_at(KEPT), KEPT, KEPT).logits)
 
 
-def test_many_images_are_asked_about_in_their_order() -> None:
-    signal, positions = Noting(), torch.arange(1100).flip(0)
-    found = collect_selection_data(signal, digits().train, positions, NOBODY, seed=0, features=False)
-    assert [index for index, _ in signal.asked] == positions.tolist()
+def test_many_images_are_queried_in_their_order() -> None:
+    teacher, positions = Noting(), torch.arange(1100).flip(0)
+    found = collect_selection_data(teacher, digits().train, positions, NOBODY, seed=0, features=False)
+    assert [index for index, _ in teacher.queried] == positions.tolist()
     assert torch.equal(found.teacher.train.logits.argmax(dim=1), positions % 10)
 
 
-def test_a_signal_that_is_no_network_shows_no_features() -> None:
+def test_a_teacher_that_is_no_network_has_no_features() -> None:
     with pytest.raises(InputError, match=r"needs the layers of the teacher, and Noting has none: give a network"):
         collect_selection_data(Noting(), digits().train, TAUGHT, KEPT, seed=0)

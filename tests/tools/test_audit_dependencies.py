@@ -33,11 +33,11 @@ def installed(**versions: str):
     return told([{"name": name, "version": version} for name, version in versions.items()])
 
 
-def test_what_fits_together_is_told(audit: ModuleType) -> None:
+def test_packages_that_fit_together(audit: ModuleType) -> None:
     assert audit.fits_together("python", told("No broken requirements found.\n")).wrong == ()
 
 
-def test_what_does_not_fit_together_is_told(audit: ModuleType) -> None:
+def test_packages_that_do_not_fit_together_are_reported(audit: ModuleType) -> None:
     found = audit.fits_together("python", told("timm 1 requires torch, which is not installed.\n", 1))
     assert found.wrong == ("timm 1 requires torch, which is not installed.",)
 
@@ -104,7 +104,7 @@ def test_known_weaknesses_are_named(audit: ModuleType, tmp_path: Path) -> None:
     assert found.untold == 0
 
 
-def test_packages_that_nobody_told_of_are_not_called_sound(
+def test_packages_that_no_answer_mentions_are_not_called_safe(
     audit: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = weak(audit, tmp_path, {"dependencies": [SOUND, UNTOLD]})
@@ -115,7 +115,7 @@ def test_packages_that_nobody_told_of_are_not_called_sound(
     assert capsys.readouterr().out.startswith("NOT ANSWERED: 1 of 2")
 
 
-def test_a_service_that_cannot_be_reached_is_said(audit: ModuleType, tmp_path: Path) -> None:
+def test_a_service_that_cannot_be_reached_is_reported(audit: ModuleType, tmp_path: Path) -> None:
     found = weak(audit, tmp_path, "", 1, "ERROR: a\nERROR: no such host\n")
     assert (found.untold, found.wrong) == (3, ())
     assert found.line.startswith("0 of 3 pins compared with known weaknesses")

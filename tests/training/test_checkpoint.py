@@ -86,7 +86,7 @@ def test_one_is_written_when_it_is_due_and_not_before(tmp_path):
     assert (newest.epoch, newest.step) == (2, 0)
 
 
-def test_a_run_that_is_told_to_stop_goes_on_in_the_same_bits(tmp_path):
+def test_a_stopped_run_goes_on_in_the_same_bits(tmp_path):
     whole, stopped, resumed = make_student("kd"), make_student("kd"), make_student("kd")
     train([whole])
     checkpoints = CheckpointCallback(tmp_path / "checkpoint")

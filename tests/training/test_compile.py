@@ -57,7 +57,7 @@ def test_small_steps_on_a_gpu_take_time_too_and_other_devices_are_not_known():
     assert not compiling_pays("student", flops=1e30, steps=10**9, device=torch.device("meta"))
 
 
-def test_a_short_run_compiles_nothing_unless_told_to():
+def test_a_short_run_compiles_nothing_by_default():
     for choice, compiles in (("auto", False), ("never", False), ("always", True)):
         (student,) = trainer_of([make_student("none")], data_of(32), BRIEF, compile=choice).students
         assert isinstance(student.forward, CompiledForBatches) == compiles

@@ -159,7 +159,7 @@ def test_a_sum_over_the_epoch_that_overflows():
     assert "the sum of the losses is inf" in fault.line()
 
 
-def test_the_largest_logits_are_told():
+def test_the_largest_logits_are_reported():
     fault = fault_of(Student("one", network(), two_terms(NanLoss(sample_of(STEP)))))
     assert fault.teacher_largest == pytest.approx(float(teacher_logits().abs().max()))
     assert fault.student_largest is not None

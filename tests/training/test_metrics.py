@@ -11,53 +11,53 @@ def terms(**losses: float) -> LossOutput:
     return LossOutput(tensors, torch.stack(list(tensors.values())).sum(), None)
 
 
-def logits_saying(*classes: int) -> Tensor:
+def logits_predicting(*classes: int) -> Tensor:
     return torch.nn.functional.one_hot(torch.tensor(classes), 4).float()
 
 
 def test_a_mean_loss_is_over_samples_not_over_steps():
-    tally = EpochMetrics()
-    tally.add(terms(ce=1.0, kl=0.5), logits_saying(0, 0, 0, 0, 0, 0), torch.zeros(6, dtype=torch.int64))
-    tally.add(terms(ce=4.0, kl=0.5), logits_saying(0, 0, 0), torch.zeros(3, dtype=torch.int64))
-    assert tally.mean_losses() == pytest.approx({"ce": 2.0, "kl": 0.5, "total": 2.5})
+    metrics = EpochMetrics()
+    metrics.add(terms(ce=1.0, kl=0.5), logits_predicting(0, 0, 0, 0, 0, 0), torch.zeros(6, dtype=torch.int64))
+    metrics.add(terms(ce=4.0, kl=0.5), logits_predicting(0, 0, 0), torch.zeros(3, dtype=torch.int64))
+    assert metrics.mean_losses() == pytest.approx({"ce": 2.0, "kl": 0.5, "total": 2.5})
 
 
 def test_accuracy_is_the_share_of_the_labeled():
-    tally = EpochMetrics()
-    tally.add(terms(ce=0.0), logits_saying(0, 1, 2, 3), torch.tensor([0, 1, 3, -1]))
-    tally.add(terms(ce=0.0), logits_saying(3, 3), torch.tensor([-1, 3]))
-    assert tally.accuracy() == pytest.approx(3 / 4)
+    metrics = EpochMetrics()
+    metrics.add(terms(ce=0.0), logits_predicting(0, 1, 2, 3), torch.tensor([0, 1, 3, -1]))
+    metrics.add(terms(ce=0.0), logits_predicting(3, 3), torch.tensor([-1, 3]))
+    assert metrics.accuracy() == pytest.approx(3 / 4)
 
 
 def test_without_a_label_accuracy_is_zero():
-    tally = EpochMetrics()
-    tally.add(terms(ce=0.0), logits_saying(0), torch.tensor([-1]))
-    assert tally.accuracy() == 0
+    metrics = EpochMetrics()
+    metrics.add(terms(ce=0.0), logits_predicting(0), torch.tensor([-1]))
+    assert metrics.accuracy() == 0
 
 
 def test_an_abstaining_output_is_not_a_class():
     student = torch.tensor([[1.0, 0.0, 0.0, 9.0], [0.0, 1.0, 0.0, 9.0]])
     label = torch.tensor([0, 1])
-    tally = EpochMetrics()
-    tally.add(DistillationLoss(**recipe("kd"))(student, torch.eye(3)[:2], label), student, label)
-    assert tally.accuracy() == 1
+    metrics = EpochMetrics()
+    metrics.add(DistillationLoss(**recipe("kd"))(student, torch.eye(3)[:2], label), student, label)
+    assert metrics.accuracy() == 1
 
 
 def test_the_corrected_are_counted():
     teacher, label = torch.eye(4), torch.tensor([0, 2, 1, -1])  # right, wrong, wrong, unlabeled
-    tally = EpochMetrics()
+    metrics = EpochMetrics()
     for _ in range(2):
-        tally.add(DistillationLoss(**recipe("ka-ps"))(torch.zeros(4, 4), teacher, label), torch.zeros(4, 4), label)
-    assert tally.share("corrected") == pytest.approx(2 / 4)
+        metrics.add(DistillationLoss(**recipe("ka-ps"))(torch.zeros(4, 4), teacher, label), torch.zeros(4, 4), label)
+    assert metrics.share("corrected") == pytest.approx(2 / 4)
 
 
 def test_without_a_teacher_nothing_is_corrected():
-    tally = EpochMetrics()
-    tally.add(terms(ce=0.0), logits_saying(0), torch.tensor([0]))
-    assert tally.share("corrected") == 0
+    metrics = EpochMetrics()
+    metrics.add(terms(ce=0.0), logits_predicting(0), torch.tensor([0]))
+    assert metrics.share("corrected") == 0
 
 
 def test_sums_hold_no_graph():
-    tally = EpochMetrics()
-    tally.add(terms(ce=1.0), logits_saying(0).requires_grad_(), torch.tensor([0]))
-    assert not any(value.requires_grad for value in [*tally.losses.values(), *tally.counts.values()])
+    metrics = EpochMetrics()
+    metrics.add(terms(ce=1.0), logits_predicting(0).requires_grad_(), torch.tensor([0]))
+    assert not any(value.requires_grad for value in [*metrics.losses.values(), *metrics.counts.values()])

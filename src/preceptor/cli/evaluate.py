@@ -82,7 +82,7 @@ def _page(arguments: argparse.Namespace) -> Path | None:
     from preceptor.errors import MachineError
     from preceptor.reports import check_page_path, require_report_extra
 
-    if arguments.no_page or not arguments.run.is_dir():  # of the latter more is said when it is read
+    if arguments.no_page or not arguments.run.is_dir():  # a run that is no folder is refused later
         return None
     page: Path = arguments.page or arguments.run / PAGE
     try:

@@ -126,8 +126,8 @@ def _write(
     with ImageBar(quiet=arguments.quiet or arguments.json or drawn_into) as bar:
         bar.start("predicting", sum(len(source) for source in sources))
         pictures = (picture for source in sources for picture in source.images(predictor.form))
-        said = _counted(predictor.predictions(pictures, arguments.batch_size), count, bar)
-        rows = lines(said, form, predictor.card, predictor.top_k)
+        predictions = _counted(predictor.predictions(pictures, arguments.batch_size), count, bar)
+        rows = lines(predictions, form, predictor.card, predictor.top_k)
         if drawn_into:
             rows = map(printable, rows)
         with nullcontext(sys.stdout) if arguments.out is None else whole_file(arguments.out) as file:

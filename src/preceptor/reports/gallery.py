@@ -20,7 +20,7 @@ class Bar:
         name: the class, or how many others are summed up.
         number: the share as text.
         width: of the bar, per cent of the full length; 0 for a share that is NaN.
-        role: a CSS class: "truth", "said" (the teacher's prediction), "other" or "rest".
+        role: a CSS class: "truth", "prediction" (the teacher's prediction), "other" or "rest".
     """
 
     name: str
@@ -69,7 +69,7 @@ def card(example: ExampleImage, class_names: Sequence[str], position: int) -> Ca
         prediction=class_names[prediction],
         confidence=probability(probs[prediction]),
         distributions=[
-            ProbabilityBars(heading, _bars(shares, classes, class_names, {prediction: "said", label: "truth"}))
+            ProbabilityBars(heading, _bars(shares, classes, class_names, {prediction: "prediction", label: "truth"}))
             for heading, shares in distributions.items()
         ],
     )

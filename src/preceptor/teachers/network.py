@@ -26,7 +26,7 @@ class NetworkTeacher:
     reaches it, and it can neither slip into a student's checkpoint nor be wrapped or trained.
 
     Args:
-        network: returns logits [batch, outputs], or an object with ``logits``; a mapping of inputs is passed by keyword.
+        network: returns logits [batch, outputs], or an object with ``logits``; inputs in a mapping are its keywords.
         normalize: of this teacher's images, which may differ from the student's; None passes inputs as they are.
         device: where it runs.
         classes: number of outputs that are classes; None is all. A network that may abstain has one output more, which
@@ -130,7 +130,7 @@ class NetworkTeacher:
 
 
 _ENOUGH_TO_DIFFER = 16
-"""Of fewer images a teacher that is very sure may well say the same, to the last bit."""
+"""On fewer images a very confident teacher may give the same logits to the last bit."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +225,8 @@ def answers_of(
     """
     where = torch.arange(len(images)) if positions is None else positions.cpu()
     parts = zip(images.split(batch_size), where.split(batch_size), strict=True)
-    said = (teacher.outputs(part, at, torch.full_like(at, view)).logits for part, at in parts)
-    answers, finite, same = _looked_at(said, len(images), classes)
+    batches = (teacher.outputs(part, at, torch.full_like(at, view)).logits for part, at in parts)
+    answers, finite, same = _looked_at(batches, len(images), classes)
     bad = (~finite).nonzero().flatten()
     if len(bad):
         raise InputError(
@@ -235,14 +235,14 @@ def answers_of(
         )
     if len(answers) >= _ENOUGH_TO_DIFFER and len(labels.unique()) > 1 and same:
         raise InputError(
-            f"the teacher says the same of all {len(images)} training images, to the last bit: it teaches nothing; "
-            "check its weights, its file and the range of its input"
+            f"the teacher's logits are the same for all {len(images)} training images, to the last bit: it teaches "
+            "nothing; check its weights, its file and the range of its input"
         )
     return Answers(where, labels.cpu().long(), answers.cpu())
 
 
 def _looked_at(
-    said: Iterable[Float[Tensor, "batch classes"]], images: int, classes: int
+    batches: Iterable[Float[Tensor, "batch classes"]], images: int, classes: int
 ) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"], bool]:
     """Of logits that come in parts: the answers, which rows are finite, and whether all rows are the same.
 
@@ -252,7 +252,7 @@ def _looked_at(
         InputError: another number of classes.
     """
     answers, finite, same, first = Table(images), Table(images), True, None
-    for logits in said:
+    for logits in batches:
         if logits.shape[1] != classes:
             raise InputError(
                 f"the teacher has {logits.shape[1]} classes, the data set {classes}: "

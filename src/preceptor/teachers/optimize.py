@@ -1,4 +1,4 @@
-"""A network made fast for inference, which says what it said before but for rounding."""
+"""A network made fast for inference, whose logits differ by rounding alone."""
 
 from collections import Counter
 from collections.abc import Mapping
