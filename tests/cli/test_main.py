@@ -1,3 +1,4 @@
+import argparse
 import os
 import re
 import subprocess
@@ -45,7 +46,11 @@ def test_every_verbs_help_has_examples_of_it(capsys, verb):
 
 
 def example_lines() -> list[str]:
-    texts = [import_module(f"preceptor.cli.{verb}").EXAMPLES for verb in VERBS]
+    texts = []
+    for verb in VERBS:
+        parser = argparse.ArgumentParser()
+        import_module(f"preceptor.cli.{verb}").add_arguments(parser)
+        texts.append(parser.epilog)
     joined = "\n".join(texts).replace("\\\n", " ")
     return [line.strip() for line in joined.splitlines() if line.strip().startswith("preceptor ")]
 

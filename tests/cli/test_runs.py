@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from tests.classroom import digits
+from tests.training_helpers import digits
 from tests.cli.conftest import SMALL
 from tests.measured import measure_student
 

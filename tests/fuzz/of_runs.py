@@ -1,4 +1,4 @@
-"""A run's folder: its record and metrics, checkpoints, scores, and a step that went wrong."""
+"""A run's folder: its record and metrics, checkpoints, scores, and a failed step."""
 
 import hashlib
 import io
@@ -6,12 +6,11 @@ import json
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 
-from preceptor.teachers.base import TeacherOutput
+from preceptor.training import FailureReport, NotFinite, TrainingConfig
 from tests.fuzz.registry import target
 
 
@@ -24,9 +23,9 @@ def stopped_run(folder: Path, content: bytes) -> None:
     record, _, metrics = content.partition(b"\0")
     (folder / "run.yaml").write_bytes(record)
     (folder / "metrics.jsonl").write_bytes(metrics)
-    _, found = look(folder)
-    _was_compiled(found)
-    assert all(isinstance(key, str) for key in _part(found, "versions"))
+    _, earlier = look(folder)
+    _was_compiled(earlier)
+    assert all(isinstance(key, str) for key in _part(earlier, "versions"))
     _forget_after(folder, 1, 1)
 
 
@@ -39,7 +38,7 @@ def _run_record() -> bytes:
 
 @target(lambda: [_checkpoint()])
 def checkpoint(folder: Path, content: bytes) -> None:
-    """A checkpoint whose checksum is right, for whoever made the bytes can make that too."""
+    """A checkpoint whose checksum is right, as whoever makes the file can make that too."""
     from preceptor.training.checkpoint import load
 
     path = folder / f"epoch-000001-step-00000002-{hashlib.sha256(content).hexdigest()[:16]}.pt"
@@ -49,7 +48,7 @@ def checkpoint(folder: Path, content: bytes) -> None:
 
 def _checkpoint() -> bytes:
     file = io.BytesIO()
-    torch.save({"epoch": 1, "step": 2, "pupils": {"student": {"weight": torch.zeros(3)}}}, file)
+    torch.save({"epoch": 1, "step": 2, "students": {"student": {"weight": torch.zeros(3)}}}, file)
     return file.getvalue()
 
 
@@ -62,115 +61,29 @@ def scores(folder: Path, content: bytes) -> None:
 
 
 def _scores() -> bytes:
-    origin = {"name": "el2n", "options": {}, "data": "digits", "data_fingerprint": "x", "teacher_fingerprint": "y"}
+    origin = {"component": "el2n", "options": {}, "data": "digits", "data_fingerprint": "x", "teacher_fingerprint": "y"}
     origin |= {"size": 3, "held_out": 0, "checkpoints": 1, "seed": 0, "preceptor": "0.1.0"}
     tensors = {"index": torch.arange(3), "score": torch.zeros(3), "selected": torch.ones(3, dtype=torch.bool)}
     return safetensors.torch.save(tensors, {"preceptor-scores": json.dumps(origin)})
 
 
 @cache
-def _stopped() -> Any:
-    """A moment of a short training, and what goes on from it."""
-    from preceptor.training import Student, TrainingConfig, fit
-    from tests.classroom import digits, few, network
-    from tests.examples import ready
-
-    kept = []
-
-    class Keeps:
-        def after_step(self, moment: Any) -> None:
-            file = io.BytesIO()
-            made = moment()
-            torch.save(made.pupils, file)
-            kept.append((made.epoch, made.step, file.getvalue()))
-
-    def going_on(start: Any = None) -> None:
-        data = digits()
-        pupil = Student(
-            "student", network(0, "convnet4", outputs=11), ready("corrected-self-adaptive", len(data.train))
-        )
-        how = {"teacher": Said(), "compile": "never", "keeper": Keeps(), "start": start}
-        rule, training = data.augmentation, TrainingConfig(epochs=2, batch_size=8)
-        list(fit([pupil], data.train, few(16), rule, data.normalization, training, **how))
-
-    going_on()
-    return kept[1], going_on
-
-
-class Said:
-    """A teacher that says the same of everything."""
-
-    classes = 10
-
-    def outputs(self, images: Any, index: Any, view: Any) -> TeacherOutput:
-        return TeacherOutput(torch.arange(10.0).repeat(len(images), 1))
-
-
-def _changes() -> list[bytes]:
-    changes = [
-        (["lowered"], 0),
-        (["optimizer", "state", 0], [1]),
-        (["scheduler", "last_epoch"], -1),
-        (["scheduler", "optimizer"], {}),
-        (["tally", "losses"], {"kl": [[1.0]]}),
-        (["optimizer", "param_groups", 0, "lr"], 1e300),
-        (["chain", "_terms.head.loss.belief"], [0.5, 0.5]),
-        (["student"], {}),
-    ]
-    return [f"{json.dumps(path)}\n{json.dumps(value)}".encode() for path, value in changes]
-
-
-@target(_changes)
-def moment(folder: Path, content: bytes) -> None:
-    """A checkpoint that is whole, in which one thing is another: the path to it, and, on a line of its own, what."""
-    from preceptor.training.callbacks import TrainState
-
-    (epoch, step, state), going_on = _stopped()
-    pupils = torch.load(io.BytesIO(state), weights_only=True)
-    path, _, value = content.partition(b"\n")
-    try:
-        put(pupils["student"], json.loads(path), as_tensors(json.loads(value)))
-    except (ValueError, LookupError, TypeError, RecursionError, RuntimeError, OverflowError):
-        return  # it names no place, or nothing that torch could have written
-    going_on(TrainState(epoch, step, pupils))
-
-
-def put(there: Any, path: Any, value: Any) -> None:
-    *above, last = path
-    for key in above:
-        there = there[key]
-    there[last] = value
-
-
-def as_tensors(value: Any) -> Any:
-    """Lists of numbers as the tensors that a checkpoint holds."""
-    if isinstance(value, list):
-        return torch.tensor(value)
-    return {key: as_tensors(part) for key, part in value.items()} if isinstance(value, dict) else value
-
-
-@cache
 def _failed() -> tuple[bytes, bytes, bytes]:
-    """What a run writes of a step that went wrong: record, batch, and state."""
+    """What a run writes of a failed step: record, batch, and state."""
     from tempfile import TemporaryDirectory
 
-    from preceptor.training import NotFinite, Student, TrainingConfig, fit
     from preceptor.training.failure import BATCH_FILE, FAILURE_FILE, STATE_FILE, save_failure
-    from tests.classroom import digits, few, network
-    from tests.examples import ready
+    from tests.training_helpers import make_student, train
 
-    data, found = digits(), []
-    pupil = Student("student", network(0, "convnet4"), ready("none"))
+    reports: list[FailureReport] = []
+    student = make_student()
     with torch.no_grad():
-        next(pupil.student.parameters())[0] = torch.nan
-    try:
+        next(student.network.parameters())[0] = torch.nan
+    with suppress(NotFinite):
         training = TrainingConfig(epochs=1, batch_size=8)
-        how = {"compile": "never", "on_failure": found.append}
-        list(fit([pupil], data.train, few(8), data.augmentation, data.normalization, training, **how))
-    except NotFinite:
-        pass
+        train([student], 10, training, teacher=None, compile="never", on_failure=reports.append)
     with TemporaryDirectory() as name:
-        save_failure(Path(name), found[0])
+        save_failure(Path(name), reports[0])
         record, batch, state = ((Path(name) / file).read_bytes() for file in (FAILURE_FILE, BATCH_FILE, STATE_FILE))
     return record, batch, state
 
@@ -181,7 +94,7 @@ def _replay(folder: Path, record: bytes, batch: bytes, state: bytes) -> None:
     from preceptor.training.failure import BATCH_FILE, FAILURE_FILE, STATE_FILE
 
     (folder / "failure").mkdir()
-    config = b"{data: digits, student: convnet4, recipe: none, device: cpu}"
+    config = b"{data: digits, student: convnet8, recipe: none, device: cpu}"
     (folder / "run.yaml").write_bytes(b"config: " + config + b"\nrecord: {}\n")
     digests = {BATCH_FILE: hashlib.sha256(batch).hexdigest(), STATE_FILE: hashlib.sha256(state).hexdigest()}
     with suppress(ValueError, TypeError, RecursionError):

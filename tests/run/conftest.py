@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from preceptor.run import resolve, run
-from tests.classroom import SMALL_RUN
+from tests.training_helpers import SMALL_RUN
 
 
 @pytest.fixture(scope="session")

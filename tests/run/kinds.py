@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from preceptor.models import load_student
-from tests.classroom import digits
+from tests.training_helpers import digits
 
 
 def rows_file(teacher: Path, path: Path, output: str = "logits") -> Path:

@@ -18,9 +18,9 @@ from preceptor.run.set_up import RunContext, prepare
 from preceptor.run.teachers import load_teacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
-from preceptor.training import Student, TrainingConfig, fit
-from tests.classroom import SMALL_RUN, digits, few, network
+from preceptor.training import Student, TrainingConfig
 from tests.run.kinds import rows_file
+from tests.training_helpers import SMALL_RUN, data_of, digits, few, network, train
 
 KD = {"terms": {"kl": {"loss": "kl"}, "ce": {"label_loss": "cross_entropy"}}}
 HALF = {**KD, "selection": {"name": "random", "keep": 0.5}}
@@ -69,8 +69,7 @@ def test_planned_queries_are_those_of_the_training(content: dict[str, Any], batc
         for pair in zip(index.tolist(), view.tolist(), strict=True)
     ]
     students = [Student("student", network(0), loss)]
-    data = digits()
-    list(fit(students, data.train, few(40), VIEWS, data.normalization, training, teacher=teacher, seed=5))
+    train(students, training=training, teacher=teacher, data=data_of(40, VIEWS), seed=5)
     assert planned == teacher.queried
     assert len(planned) > 0
 

@@ -21,7 +21,7 @@ from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import LogitCache, open_cache, open_readonly
 from preceptor.teachers.cache.store import CHECKSUMS_FILE
 from preceptor.training import TrainingConfig
-from tests.classroom import SMALL_RUN, digits
+from tests.training_helpers import SMALL_RUN, digits
 from tests.run.kinds import onnx_file, rows_file
 
 FEW_EPOCHS = TrainingConfig(**SMALL_RUN["training"])

@@ -10,7 +10,7 @@ from preceptor.models import load_student
 from preceptor.run import calibration_data, resolve, run
 from preceptor.run.calibration_data import CalibrationSource, calibration_images
 from preceptor.run.history import DatasetCache, saved_run
-from tests.classroom import SMALL_RUN, digits
+from tests.training_helpers import SMALL_RUN, digits
 
 BRIEF = {**SMALL_RUN, "student": "convnet4", "training": {"epochs": 1, "batch_size": 32}}
 

@@ -5,7 +5,7 @@ import pytest
 from preceptor.data import ImageSet
 from preceptor.errors import InputError
 from preceptor.run.cards import check_card, student_card
-from tests.classroom import digits
+from tests.training_helpers import digits
 
 NUMBERS = tuple("0123456789")
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

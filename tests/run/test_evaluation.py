@@ -25,7 +25,7 @@ from preceptor.run.evaluation_text import (
     main_result,
     sets_in_words,
 )
-from tests.classroom import SMALL_RUN, digits
+from tests.training_helpers import SMALL_RUN, digits
 
 ON = CalibrationSet(data="digits", part="test", samples=200, fingerprint="0" * 64)
 GUARANTEE = {"max_risk": 0.1, "confidence": 0.95, "coverage": 0.5, "risk": 0.05, "calibrated_on": ON}

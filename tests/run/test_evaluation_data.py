@@ -9,7 +9,7 @@ from preceptor.errors import InputError, MachineError
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student, save_student
 from preceptor.run import evaluation
-from tests.classroom import digits
+from tests.training_helpers import digits
 from tests.measured import measure_student
 
 

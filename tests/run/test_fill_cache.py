@@ -14,7 +14,7 @@ from preceptor.run import resolve
 from preceptor.run.fill_cache import fill_cache, plan_cache
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import open_readonly
-from tests.classroom import digits
+from tests.training_helpers import digits
 from tests.run.kinds import rows_file
 
 IMAGES = len(digits().train)

@@ -6,7 +6,7 @@ from preceptor.data import hold_out
 from preceptor.errors import InputError
 from preceptor.run import resolve, run
 from preceptor.run.history import DatasetCache, SavedRun, number_among, saved_run, teachers_behind
-from tests.classroom import SMALL_RUN, digits
+from tests.training_helpers import SMALL_RUN, digits
 
 BRIEF = {**SMALL_RUN, "student": "convnet4", "training": {"epochs": 1, "batch_size": 32}}
 

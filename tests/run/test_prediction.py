@@ -13,7 +13,7 @@ from preceptor.metrics.decisions import which_answered, which_classes
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, Decision, ModelCard, SetDecision, load_student, save_card, save_student
 from preceptor.run.prediction import Predictor, predict
-from tests.classroom import digits, network
+from tests.training_helpers import digits, network
 
 SOURCE = CalibrationSet(data="digits", part="held_out", samples=404, fingerprint="ab")
 

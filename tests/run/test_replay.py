@@ -20,9 +20,9 @@ from preceptor.data import hold_out, subset
 from preceptor.errors import InputError, Interrupted
 from preceptor.run import replay, resolve, resume, run
 from preceptor.run import train as single_module
-from preceptor.training import NotFinite, epoch_batches
-from tests.classroom import SMALL_RUN, digits
+from preceptor.training import NotFinite, TrainingData
 from tests.run.test_resume import StopsAfter, epochs
+from tests.training_helpers import SMALL_RUN, batches, digits
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,9 @@ def trained_on() -> Tensor:
 
 def met_at(step: int, epoch: int) -> tuple[int, int]:
     """A sample that a run shows in this step, and its view."""
-    data, training = digits(), SMALL_RUN["training"]
-    given = {"batch_size": training["batch_size"], "seed": 0, "epoch": epoch}
-    batch = list(epoch_batches(data.train, trained_on(), data.augmentation, **given))[step]
-    return int(batch.position[5]), int(batch.view[5])
+    data = TrainingData.of_images(digits().train, trained_on(), digits().augmentation)
+    batch = batches(data, SMALL_RUN["training"]["batch_size"], epoch=epoch)[step]
+    return int(batch.index[5]), int(batch.view[5])
 
 
 POSITION, VIEW = met_at(1, epoch=0)
@@ -74,23 +73,22 @@ def test_what_a_failed_run_leaves(failed):
     assert not (failed / "student.safetensors").exists()
     assert {path.name for path in (failed / "failure").iterdir()} == {"failure.json", "state.pt", "batch.safetensors"}
     [entry] = [json.loads(line) for line in (failed / "metrics.jsonl").read_text().splitlines()]
-    assert (entry["event"], entry["action"], entry["epoch"], entry["step"]) == ("failed", "stop", 1, 2)
-    assert entry["fault"]["samples"] == [
-        {"position": POSITION, "label": int(digits().train.labels[POSITION]), "view": VIEW}
-    ]
-    assert entry["says"].startswith("pupil 'student': epoch 1, step 2 of 2: loss term 'odd' is nan")
+    assert (entry["event"], entry["action"], entry["epoch"], entry["step"]) == ("failed", "raise", 1, 2)
+    label = int(digits().train.labels[POSITION])
+    assert entry["fault"]["samples"] == [{"index": POSITION, "label": label, "view": VIEW}]
+    assert entry["message"].startswith("student 'student': epoch 1, step 2 of 2: loss term 'odd' is nan")
 
 
 def test_the_step_goes_wrong_again_without_data_or_teacher(failed, monkeypatch):
     monkeypatch.setattr("preceptor.run.set_up.load_dataset", None)
     replayed = replay(failed)
-    assert replayed.came_again
-    assert (replayed.again.component, replayed.again.at) == ("term", "odd")
-    assert replayed.again == replayed.failure.fault
+    assert replayed.reproduced
+    assert (replayed.again.place, replayed.again.at) == ("term", "odd")
+    assert replayed.again == replayed.report.fault
 
 
 def test_a_failed_run_does_not_go_on(failed):
-    with pytest.raises(InputError, match=r"the run ended where it would end again \(pupil 'student': epoch 1, step 2"):
+    with pytest.raises(InputError, match=r"the run ended where it would end again \(student 'student': epoch 1, step 2"):
         resume(failed)
 
 
@@ -100,7 +98,7 @@ def test_with_a_teacher_as_well(nan_at, tmp_path, teacher):
     with pytest.raises(NotFinite):
         run(resolve({**settings(recipe=recipe), "teacher": str(teacher)}), tmp_path / "run")
     replayed = replay(tmp_path / "run")
-    assert replayed.came_again
+    assert replayed.reproduced
     assert replayed.again.teacher_largest is not None
 
 
@@ -110,7 +108,7 @@ def test_a_run_that_skips_ends_and_says_so(nan_at, tmp_path):
     entries = epochs(tmp_path / "run")
     assert [entry["event"] for entry in entries] == ["nonfinite", "epoch", "nonfinite", "epoch", "end"]
     assert [entry["skipped"] for entry in entries if entry["event"] == "epoch"] == [1, 1]
-    assert replay(tmp_path / "run").failure.occasion.epoch == 2
+    assert replay(tmp_path / "run").report.context.epoch == 2
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
@@ -128,18 +126,18 @@ def test_a_run_that_skips_goes_on_as_if_it_had_not_stopped(nan_at, tmp_path, mon
     assert epochs(stopped) == epochs(whole)
 
 
-@pytest.mark.filterwarnings("ignore:epoch begun again")
+@pytest.mark.filterwarnings("ignore:step (left out|taken again)")
 def test_a_run_that_lowers_its_rate_writes_down_each_time(tmp_path):
-    wild = {**SMALL_RUN, "training": {"epochs": 1, "batch_size": 8, "learning_rate": 1e18}, "on_nonfinite": "lower"}
-    with pytest.raises(NotFinite, match="lowered 3 times already"):
-        run(resolve(wild), tmp_path / "run")
+    diverging = {**SMALL_RUN, "training": {"epochs": 1, "batch_size": 8, "learning_rate": 1e18}, "on_nonfinite": "reduce_lr"}
+    with pytest.raises(NotFinite, match="reduced 3 times already"):
+        run(resolve(diverging), tmp_path / "run")
     entries = epochs(tmp_path / "run")
     assert [entry["event"] for entry in entries] == ["nonfinite"] * 3 + ["failed"]
     assert [entry["fault"]["learning_rate"] for entry in entries] == pytest.approx([1e18, 1e17, 1e16, 1e15])
 
 
 def test_another_policy_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"on_nonfinite: Input should be 'stop', 'skip' or 'lower' \(given: 'pray'\)"):
+    with pytest.raises(InputError, match="on_nonfinite is 'pray'; expected 'raise', 'skip' or 'reduce_lr'"):
         resolve({**SMALL_RUN, "on_nonfinite": "pray"})
 
 
@@ -147,7 +145,7 @@ def test_what_cannot_be_replayed(failed, tmp_path):
     with pytest.raises(InputError, match=r"no run.yaml, so no run"):
         replay(tmp_path)
     shutil.move(failed / "failure", tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"no failure.json: no step of this run went wrong"):
+    with pytest.raises(InputError, match=r"no failure.json: no step of this run failed"):
         replay(failed)
 
 
@@ -168,21 +166,20 @@ def test_the_weights_of_another_student_are_refused(failed):
 
 def test_the_verb_shows_it(failed, capsys):
     assert main(["replay", str(failed)]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    lines = said.out.splitlines()
-    assert lines[0] == "pupil 'student': epoch 1, step 2 of 2, seed 0, learning rate 0.05 (policy: stop)"
-    assert lines[1] == "first: loss term 'odd' is nan"
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    lines = shown.out.splitlines()
+    assert lines[0] == "student 'student': epoch 1, step 2 of 2, seed 0, learning rate 0.05 (on_nonfinite: raise)"
+    assert lines[1].startswith("loss term 'odd' is nan; 1 of 28 samples, ")
+    assert "; largest logits: student " in lines[1]
     assert f"  position {POSITION}, label {int(digits().train.labels[POSITION])}, view {VIEW}" in lines
-    assert any(line.startswith("largest logits: student ") for line in lines)
-    assert lines[-1].startswith("advice: the logits are of ordinary size")
 
 
 def test_the_verb_speaks_json(failed, capsys):
     assert main(["replay", str(failed), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["came_again"]
-    assert shown["again"]["samples"][0]["position"] == POSITION
+    assert shown["reproduced"]
+    assert shown["again"]["samples"][0]["index"] == POSITION
     assert shown["failure"]["epoch"] == 1
 
 
@@ -195,10 +192,10 @@ def test_a_run_that_diverges_ends_with_one_line_and_exit_code_2(tmp_path, capsys
     out = str(tmp_path / "run")
     flags = ["--train-images", "60", "--epochs", "1", "--batch-size", "8", "--lr", "1e18", "--device", "cpu", "--quiet"]
     assert main(["train", "--model", "convnet4", *flags, "--out", out]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.endswith(f"to look at that step again: preceptor replay {out}\n")
-    assert said.err.count("\n") == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.endswith(f"to examine that step again: preceptor replay {out}\n")
+    assert shown.err.count("\n") == 1
     assert main(["replay", out]) == 0
     assert "training has diverged" in capsys.readouterr().out
 
@@ -225,9 +222,9 @@ def test_a_pipe_among_its_files_is_not_waited_for(failed):
 def test_names_in_it_steer_no_terminal(failed, capsys):
     path = failed / "failure" / "failure.json"
     record = json.loads(path.read_text())
-    record |= {"pupil": "\x1b[2J", "fault": {**record["fault"], "at": "\x1b[1m"}}
+    record |= {"student": "\x1b[2J", "fault": {**record["fault"], "at": "\x1b[1m"}}
     path.write_text(json.dumps(record))
     assert main(["replay", str(failed)]) == 0
-    said = capsys.readouterr().out
-    assert "\x1b" not in said
-    assert "in the run it was otherwise: loss term '\\x1b[1m' is nan" in said
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "in the run it was otherwise: loss term '\\x1b[1m' is nan" in shown

@@ -26,7 +26,7 @@ from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache.store import EntryStore
 from preceptor.training.checkpoint import CheckpointCallback
-from tests.classroom import SMALL_RUN
+from tests.training_helpers import SMALL_RUN
 
 resume_module = importlib.import_module("preceptor.run.resume")  # its name is also that of the function
 
@@ -36,11 +36,11 @@ class StopsAfter(CheckpointCallback):
 
     steps = 3
 
-    def after_step(self, moment) -> None:
+    def on_step_end(self, trainer, step) -> None:
         self.steps -= 1
         if self.steps == 0:
             self.stopping.set()
-        super().after_step(moment)
+        super().on_step_end(trainer, step)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_line_of_metrics_that_was_torn_is_made_again(stopped):
 def test_a_line_of_metrics_that_has_no_end_is_not_read_to_it(stopped, monkeypatch):
     monkeypatch.setattr(resume_module, "MOST_LETTERS", 2000)
     with (stopped / "metrics.jsonl").open("a") as file:
-        file.write('{"event": "end", "says": "' + 10_000 * "x" + '"}\n')
+        file.write('{"event": "end", "message": "' + 10_000 * "x" + '"}\n')
     resume(stopped)
     assert [entry["event"] for entry in epochs(stopped)] == ["epoch", "epoch", "end"]
 
@@ -260,12 +260,12 @@ def replaced(folder: Path, content: object, epoch: int = 1, step: int = 1) -> Pa
 
 
 @pytest.mark.parametrize(
-    "pupils",
+    "students",
     [{}, {"student": None}, {"student": {"student": {"weight": torch.zeros(3)}}}],
     ids=["none", "null", "other"],
 )
-def test_a_checkpoint_of_another_run_is_one_line(stopped, pupils):
-    path = replaced(stopped, {"epoch": 1, "step": 1, "pupils": pupils})
+def test_a_checkpoint_of_another_run_is_one_line(stopped, students):
+    path = replaced(stopped, {"epoch": 1, "step": 1, "students": students})
     with pytest.raises(InputError, match=rf"{path.name}: of another run \(does not fit student and recipe \("):
         resume(stopped)
 
@@ -273,8 +273,8 @@ def test_a_checkpoint_of_another_run_is_one_line(stopped, pupils):
 @pytest.mark.parametrize("moment", [(3, 0), (1, 2), (0, 7)])
 def test_a_checkpoint_beyond_the_run_is_one_line(stopped, moment):
     (kept,) = (stopped / "checkpoint").glob("*.pt")
-    pupils = torch.load(kept, weights_only=True)["pupils"]
-    replaced(stopped, {"epoch": moment[0], "step": moment[1], "pupils": pupils}, *moment)
+    students = torch.load(kept, weights_only=True)["students"]
+    replaced(stopped, {"epoch": moment[0], "step": moment[1], "students": students}, *moment)
     with pytest.raises(InputError, match=rf"of another run \(epoch {moment[0] + 1}, step {moment[1] + 1} of 2 epochs"):
         resume(stopped)
 
@@ -307,15 +307,15 @@ def test_a_signal_leaves_a_checkpoint_and_an_exit_code_of_its_own(tmp_path, name
     while not (tmp_path / "run/metrics.jsonl").exists() and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(getattr(signal, name))
-    _, said = process.communicate()
+    _, error = process.communicate()
     assert process.returncode == 4
-    assert "stopped, with a checkpoint in" in said
-    assert f"preceptor resume {out}" in said
+    assert "stopped, with a checkpoint in" in error
+    assert f"preceptor resume {out}" in error
     assert list((tmp_path / "run/checkpoint").glob("*.pt"))
 
 
 class Killed(BaseException):
-    """Nobody in the process hears of it."""
+    """Not to be caught by anything in the process."""
 
 
 @pytest.mark.parametrize("writes", [0, 1, 2, 3, 4])

@@ -5,7 +5,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +16,9 @@ from preceptor.errors import InputError, MachineError
 from preceptor.models import build_model
 from preceptor.run import resolve, resume, run, train
 from preceptor.run.lock import held
-from preceptor.training import loop, step
-from tests.classroom import SMALL_RUN, digits
+from preceptor.training import Step
+from preceptor.training.student import StudentTrainer
+from tests.training_helpers import SMALL_RUN, digits
 
 
 def refused(tmp_path: Path, *told: str, **settings) -> None:
@@ -120,7 +120,7 @@ def test_a_student_that_cannot_be(tmp_path):
 
 def test_an_unknown_stage(tmp_path):
     terms = {"kl": {"loss": "klx"}}
-    refused(tmp_path, "unknown match component 'klx': did you mean 'kl'", recipe={"terms": terms})
+    refused(tmp_path, "unknown loss component 'klx': did you mean 'kl'", recipe={"terms": terms})
 
 
 def test_a_wrong_option_of_a_stage(tmp_path):
@@ -155,22 +155,22 @@ def full_at(monkeypatch) -> Callable[[int], None]:
     """The memory is full at a step of the training."""
 
     def fill(number: int) -> None:
-        taken = itertools.count(1)
+        steps, train_step = itertools.count(1), StudentTrainer.train_step
 
-        def take(*arguments: Any) -> None:
-            if next(taken) == number:
+        def full(self: StudentTrainer, step: Step) -> None:
+            if next(steps) == number:
                 torch.empty(2**58)
-            step.take(*arguments)
+            train_step(self, step)
 
-        monkeypatch.setattr(loop, "take", take)
+        monkeypatch.setattr(StudentTrainer, "train_step", full)
 
     return fill
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_what_fails_before_anything_comes_of_it_leaves_nothing(tmp_path, full_at, there):
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_fails_before_anything_comes_of_it_leaves_nothing(tmp_path, full_at, exists):
     full_at(1)
-    if there:
+    if exists:
         (tmp_path / "out").mkdir()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(RuntimeError, match="can't allocate memory"):

@@ -12,7 +12,7 @@ from preceptor.models import load_checkpoints, load_student
 from preceptor.run import RunResult, resolve, run
 from preceptor.run.scores import load_scores, save_scores
 from preceptor.run.selection import score_samples
-from tests.classroom import SMALL_RUN
+from tests.training_helpers import SMALL_RUN
 from tests.run.kinds import onnx_file, rows_file
 
 SETTINGS: dict[str, Any] = {**SMALL_RUN, "recipe": "lr-ds"}

@@ -9,7 +9,7 @@ from preceptor.errors import InputError
 from preceptor.models import load_student
 from preceptor.run import resolve, run
 from preceptor.run.set_up import prepare
-from tests.classroom import SMALL_RUN, digits, same_bits, weights
+from tests.training_helpers import SMALL_RUN, digits, same_bits, weights
 
 
 def test_a_student_that_cannot_take_the_images_fails_before_anything_is_written(monkeypatch, tmp_path):

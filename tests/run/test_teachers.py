@@ -13,7 +13,7 @@ from preceptor.run.teachers import LoadedTeacher, check_teacher, compile_teacher
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import LogitCache, PooledTeacher, open_readonly
 from preceptor.teachers.ensemble import Ensemble
-from tests.classroom import digits
+from tests.training_helpers import digits
 from tests.run.kinds import rows_file
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from preceptor.data import ImageSet, hold_out, subset
 from preceptor.models import build_model, load_student
 from preceptor.run import read_config, resolve, run
-from tests.classroom import SMALL_RUN, digits
+from tests.training_helpers import SMALL_RUN, digits
 from tests.measured import measure_student
 
 material_module = import_module("preceptor.run.set_up")

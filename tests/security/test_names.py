@@ -1,7 +1,6 @@
-"""Names that come from a file are names, never markup, never paths, never orders to a terminal."""
+"""Names from files are shown as text: never as markup, a path or a control sequence of a terminal."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from safetensors.torch import save
 from preceptor.compare.result import StudyResult
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers.cache import Layout
-from preceptor.teachers.cache.layout import MARK_BYTES
-from preceptor.teachers.cache.store import Store
+from preceptor.teachers.cache.layout import CHECKSUM_BYTES
+from preceptor.teachers.cache.store import EntryStore, create_files
 from preceptor.teachers.onnx import weights_beside
 from tests.bad_input.workbench import Workbench, encoded, picture
 from tests.cli.conftest import Command
@@ -86,36 +85,41 @@ ESCAPE = "\x1b[2J"
 
 
 def test_a_score_file_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
-    origin = {"name": ESCAPE, "options": {ESCAPE: ESCAPE}, "data": ESCAPE, "data_fingerprint": "", "size": 3}
+    origin = {"component": ESCAPE, "options": {ESCAPE: ESCAPE}, "data": ESCAPE, "data_fingerprint": "", "size": 3}
     origin |= {"teacher_fingerprint": "", "held_out": 0, "checkpoints": 1, "seed": 0, "preceptor": "0"}
     tensors = {"index": torch.arange(3), "score": torch.zeros(3), "selected": torch.ones(3, dtype=torch.bool)}
     (tmp_path / "scores.safetensors").write_bytes(save(tensors, {"preceptor-scores": json.dumps(origin)}))
-    outcome = preceptor("selection", "--show", tmp_path / "scores.safetensors")
+    outcome = preceptor("select", "--show", tmp_path / "scores.safetensors")
     assert outcome.code == 0
     assert "\\x1b[2J" in outcome.out
     assert "\x1b" not in outcome.out
 
 
-def test_a_bank_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
-    of = {"data": ESCAPE, "views": {ESCAPE: 1}, "class_names": [ESCAPE, "b"], "teacher": ESCAPE, "normalization": {}}
-    card = {"format": 1, "preceptor": "0", "layout": {"samples": 3, "views": 1, "classes": 2}, "fingerprint": of}
-    (tmp_path / "cache.json").write_text(json.dumps(card))
+def test_a_cache_steers_no_terminal(tmp_path: Path, preceptor: Command) -> None:
+    key = {"data": ESCAPE, "views": {ESCAPE: 1}, "class_names": [ESCAPE, "b"], "teacher": ESCAPE, "normalization": {}}
+    layout = Layout(samples=3, views=1, classes=2)
+    metadata = {"format": 2, "preceptor": "0", "layout": layout.model_dump(), "key": key}
+    (tmp_path / "cache.json").write_text(json.dumps(metadata))
+    create_files(tmp_path, layout)
     outcome = preceptor("cache", tmp_path, "--info")
     assert outcome.code == 0
     assert "\\x1b[2J" in outcome.out
     assert "\x1b" not in outcome.out
 
 
-@pytest.mark.parametrize("name", ["shard-00000.bin", "shard-00000.part", ".lock"])
-def test_a_bank_writes_through_no_link(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["entries.bin", "checksums.bin", ".lock"])
+def test_a_cache_writes_through_no_link(tmp_path: Path, name: str) -> None:
     """Of whatever size the file is that it leads to."""
     layout = Layout(samples=3, views=1, classes=2)
+    size = CHECKSUM_BYTES if name == "checksums.bin" else layout.record.itemsize
     mine, folder = tmp_path / "mine", tmp_path / "cache"
-    before = b"\0" * layout.cells * (MARK_BYTES + layout.record.itemsize)
+    before = b"\0" * layout.entries * size
     mine.write_bytes(before)
     folder.mkdir()
+    create_files(folder, layout)
+    (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(mine)
-    with suppress(InputError, MachineError):
-        store = Store(folder, layout, b"seed")
+    with pytest.raises((InputError, MachineError)):
+        store = EntryStore(folder, layout, b"seed")
         store.add(np.arange(3), np.ones(3, layout.record))
     assert mine.read_bytes() == before

@@ -5,7 +5,7 @@ from torch import nn
 from preceptor.data import ImageSet
 from preceptor.run.doctor.data_checks import duplicates_finding, labels_finding, shapes_finding
 from preceptor.run.doctor.finding import few
-from tests.classroom import digits
+from tests.training_helpers import digits
 
 NAMES = ("ant", "bee", "cat")
 

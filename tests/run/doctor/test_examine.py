@@ -12,7 +12,7 @@ from preceptor.models import load_student, save_student
 from preceptor.run import run
 from preceptor.run.cards import student_card
 from preceptor.run.doctor import Diagnosis, Finding, examine
-from tests.classroom import digits, network
+from tests.training_helpers import digits, network
 from tests.run.doctor.conftest import about
 
 SHIFTED = [*range(1, 10), 0]

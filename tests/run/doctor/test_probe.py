@@ -6,7 +6,7 @@ import torch
 from preceptor.data import epoch_order
 from preceptor.run.doctor.probe import LossScale, loss_finding, probe_losses
 from preceptor.run.set_up import prepare
-from tests.classroom import same_bits, weights
+from tests.training_helpers import same_bits, weights
 from tests.run.doctor.conftest import about
 
 
