@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from preceptor import Attention, KL, CrossEntropy, DropWrong, Fixed, InputError, LabelRevision, LossTerm
+from preceptor import KL, Attention, CrossEntropy, DropWrong, Fixed, InputError, LabelRevision, LossTerm
 from preceptor.loss_terms import GROUPS, TEACHER_GROUPS, parse_where
 
 Expression = list[list[str]]
@@ -38,7 +38,10 @@ def test_where_means_what_python_means(expression: Expression, samples: list[dic
     where = spelled(expression, gap)
     python = where.replace("&", " and ").replace("|", " or ").strip()
     expected = [eval(python, {}, sample) for sample in samples]
-    assert LossTerm(CrossEntropy(), where=where).limited(torch.ones(len(samples)), tensors(samples))[1].tolist() == expected
+    assert (
+        LossTerm(CrossEntropy(), where=where).limited(torch.ones(len(samples)), tensors(samples))[1].tolist()
+        == expected
+    )
 
 
 def test_where_none_is_everything() -> None:

@@ -296,7 +296,7 @@ def options(info: ComponentInfo) -> dict[str, Option]:
     return {p.name: Option(hints.get(p.name, Any), p.default) for p in parameters}
 
 
-def build_component(kind: ComponentType, name: str, given: Mapping[str, Any] | None = None) -> Any:
+def build_component(kind: ComponentType, name: str, values: Mapping[str, Any] | None = None) -> Any:
     """Build a component from its registered name and the options given, each checked against its type.
 
     Raises:
@@ -304,15 +304,15 @@ def build_component(kind: ComponentType, name: str, given: Mapping[str, Any] | N
     """
     info = find_component(kind, name)
     known = options(info)
-    values = {}
-    for key, value in (given or {}).items():
+    checked = {}
+    for key, value in (values or {}).items():
         if key not in known:
             raise unknown_name(f"option of {kind} component {name!r}", key, known)
-        values[key] = _checked(f"{name}.{key}", value, known[key].annotation)
-    missing = [key for key, option in known.items() if option.default is inspect.Parameter.empty and key not in values]
+        checked[key] = _checked(f"{name}.{key}", value, known[key].annotation)
+    missing = [key for key, option in known.items() if option.default is inspect.Parameter.empty and key not in checked]
     if missing:
         raise InputError(f"{kind} component {name!r} needs {', '.join(missing)}")
-    return info.cls(**values)
+    return info.cls(**checked)
 
 
 def _checked(where: str, value: object, annotation: Any) -> Any:

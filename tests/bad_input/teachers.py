@@ -51,12 +51,12 @@ ROWS = [
     Row(
         "logits with a NaN",
         lambda b: b.taught_by(b.outputs(put(7, 2, np.nan))),
-        "said.npy: row 7: nan for class 2: expected finite numbers",
+        "outputs.npy: row 7: nan for class 2: expected finite numbers",
     ),
     Row(
         "logits with an infinity",
         lambda b: b.taught_by(b.outputs(put(7, 2, np.inf))),
-        "said.npy: row 7: inf for class 2: expected finite numbers",
+        "outputs.npy: row 7: inf for class 2: expected finite numbers",
     ),
     Row(
         "the same logits for every image",
@@ -70,7 +70,7 @@ ROWS = [
         "probabilities that are none",
         lambda b: b.taught_by(b.outputs(), "probabilities"),
         (
-            "said.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0: if "
+            "outputs.npy: row 0: -0.132105 for class 1: expected probabilities, which are at least 0: if "
             "these are logits, give them as logits"
         ),
     ),
@@ -78,7 +78,7 @@ ROWS = [
         "logits of fewer images",
         lambda b: b.taught_by(b.rows(images=1000)),
         (
-            "said.npy: 1000 rows of 10 classes, the training set has 1348 images of 10 classes: give "
+            "outputs.npy: 1000 rows of 10 classes, the training set has 1348 images of 10 classes: give "
             "one row for each image, in their order"
         ),
     ),
@@ -86,7 +86,7 @@ ROWS = [
         "logits of other classes",
         lambda b: b.taught_by(b.rows(classes=9)),
         (
-            "said.npy: 1348 rows of 9 classes, the training set has 1348 images of 10 classes: give one"
+            "outputs.npy: 1348 rows of 9 classes, the training set has 1348 images of 10 classes: give one"
             " row for each image, in their order"
         ),
     ),
@@ -112,23 +112,23 @@ ROWS = [
     Row(
         "logits that do not say what they are",
         lambda b: b.distill(teacher=b.outputs()),
-        "said.npy: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell",
+        "outputs.npy: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell",
     ),
     Row(
         "a logits file cut short",
-        lambda b: b.taught_by(b.file("said.npy", b"\x93NUMPY")),
-        "said.npy: not a readable .npy file of numbers (…); write it with numpy.save",
+        lambda b: b.taught_by(b.file("outputs.npy", b"\x93NUMPY")),
+        "outputs.npy: not a readable .npy file of numbers (…); write it with numpy.save",
     ),
     Row(
         "a zero-byte logits file",
-        lambda b: b.taught_by(b.file("said.npy", b"")),
-        "said.npy: not a readable .npy file of numbers (…); write it with numpy.save",
+        lambda b: b.taught_by(b.file("outputs.npy", b"")),
+        "outputs.npy: not a readable .npy file of numbers (…); write it with numpy.save",
     ),
     Row(
         "a logits file that is a pickle",
-        lambda b: b.taught_by(b.file("said.npy", b"\x80\x04cos\nsystem\n.")),
+        lambda b: b.taught_by(b.file("outputs.npy", b"\x80\x04cos\nsystem\n.")),
         (
-            "said.npy: not a readable .npy file of numbers (it holds pickled objects, which are never "
+            "outputs.npy: not a readable .npy file of numbers (it holds pickled objects, which are never "
             "loaded); write it with numpy.save"
         ),
     ),
@@ -136,29 +136,29 @@ ROWS = [
         "a table without a class",
         lambda b: b.taught_by(b.table(**{"3": None})),
         (
-            "said.parquet: 9 columns for 10 classes (missing: '3'; unknown: none): give one column a "
+            "outputs.parquet: 9 columns for 10 classes (missing: '3'; unknown: none): give one column a "
             "class, named as the class or by its number, and optionally 'index'"
         ),
     ),
     Row(
         "a table of words",
         lambda b: b.taught_by(b.table(**{"3": ["x"] * IMAGES})),
-        "said.parquet: column '3' is of type string: expected real numbers",
+        "outputs.parquet: column '3' is of type string: expected real numbers",
     ),
     Row(
         "a table with an image twice",
         lambda b: b.taught_by(b.table(index=order(5))),
-        "said.parquet: row 6: index 6, which row 5 has too: give each image once",
+        "outputs.parquet: row 6: index 6, which row 5 has too: give each image once",
     ),
     Row(
         "a table of an image that is not there",
         lambda b: b.taught_by(b.table(index=np.arange(IMAGES) + 1)),
-        "said.parquet: row 1347: index is 1348; expected 0 to 1347",
+        "outputs.parquet: row 1347: index is 1348; expected 0 to 1347",
     ),
     Row(
         "a table cut short",
-        lambda b: b.taught_by(b.file("said.parquet", b"PAR1")),
-        "said.parquet: not a readable Parquet file: …",
+        lambda b: b.taught_by(b.file("outputs.parquet", b"PAR1")),
+        "outputs.parquet: not a readable Parquet file: …",
     ),
     Row(
         "a teacher with NaN among its weights",

@@ -45,16 +45,16 @@ class Workbench(Bench):
         """Logits of a made-up teacher of digits, changed in place."""
         rows = np.random.default_rng(0).normal(size=(IMAGES, classes)).astype(np.float32)
         change(rows)
-        np.save(self.folder / "said.npy", rows)
-        return self.folder / "said.npy"
+        np.save(self.folder / "outputs.npy", rows)
+        return self.folder / "outputs.npy"
 
     def right_of(self, images: np.ndarray, further: int = 0) -> Path:
         """Logits that are right, if images and classes are put into another order: row by row, and so much further."""
         from preceptor.data import load_dataset
 
         answers = (load_dataset("digits").train.labels.numpy()[images] + further) % CLASSES
-        np.save(self.folder / "said.npy", 5 * np.eye(CLASSES, dtype=np.float32)[answers])
-        return self.folder / "said.npy"
+        np.save(self.folder / "outputs.npy", 5 * np.eye(CLASSES, dtype=np.float32)[answers])
+        return self.folder / "outputs.npy"
 
     def stopped(self, folder: str = "run") -> Path:
         """The run of the sound teacher, as if it had been stopped before its end."""
@@ -78,8 +78,8 @@ class Workbench(Bench):
         rows = np.random.default_rng(0).normal(size=(IMAGES, CLASSES))
         usual = {str(number): rows[:, number] for number in range(CLASSES)}
         given = {name: values for name, values in (usual | columns).items() if values is not None}
-        pyarrow.parquet.write_table(pyarrow.table(given), self.folder / "said.parquet")
-        return self.folder / "said.parquet"
+        pyarrow.parquet.write_table(pyarrow.table(given), self.folder / "outputs.parquet")
+        return self.folder / "outputs.parquet"
 
     def taught_by(self, path: Path, says: str = "logits") -> list[object]:
         return self.distill("--teacher-output", says, teacher=path)

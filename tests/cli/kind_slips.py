@@ -7,32 +7,32 @@ COMPONENT_TYPES = [
     Slip(
         "rows that say nothing of themselves",
         lambda b: b.distill(teacher=b.rows()),
-        ("said.npy", "its numbers do not tell", "--teacher-output"),
+        ("outputs.npy", "its numbers do not tell", "--teacher-output"),
     ),
     Slip(
         "rows of other images",
         lambda b: b.distill("--teacher-output", "logits", teacher=b.rows(images=1000)),
-        ("said.npy", "1000 rows of 10 classes", "1348 images"),
+        ("outputs.npy", "1000 rows of 10 classes", "1348 images"),
     ),
     Slip(
         "rows of other classes",
         lambda b: b.distill("--teacher-output", "logits", teacher=b.rows(classes=9)),
-        ("said.npy", "1348 rows of 9 classes", "10 classes"),
+        ("outputs.npy", "1348 rows of 9 classes", "10 classes"),
     ),
     Slip(
         "rows that are no probabilities",
         lambda b: b.distill("--teacher-output", "probabilities", teacher=b.rows()),
-        ("said.npy", "row 0", "sums to", "if these are logits"),
+        ("outputs.npy", "row 0", "sums to", "if these are logits"),
     ),
     Slip(
         "rows cut short",
-        lambda b: b.distill("--teacher-output", "logits", teacher=b.file("said.npy", b"\x93NUMPY")),
-        ("said.npy", "not a readable .npy"),
+        lambda b: b.distill("--teacher-output", "logits", teacher=b.file("outputs.npy", b"\x93NUMPY")),
+        ("outputs.npy", "not a readable .npy"),
     ),
     Slip(
         "no parquet",
-        lambda b: b.distill("--teacher-output", "logits", teacher=b.file("said.parquet", b"PAR1")),
-        ("said.parquet",),
+        lambda b: b.distill("--teacher-output", "logits", teacher=b.file("outputs.parquet", b"PAR1")),
+        ("outputs.parquet",),
     ),
     Slip(
         "no onnx",
@@ -63,7 +63,7 @@ COMPONENT_TYPES = [
     Slip(
         "a cache in front of rows",
         lambda b: b.distill("--teacher-output", "logits", "--cache", b.folder / "cache", teacher=b.rows()),
-        ("said.npy already holds all", "leave --cache away"),
+        ("outputs.npy already holds all", "leave --cache away"),
     ),
     Slip(
         "a damaged cache",

@@ -10,9 +10,9 @@ import pytest
 
 from preceptor.teachers.cache import open_readonly
 from preceptor.teachers.cache.store import ENTRIES_FILE
-from tests.training_helpers import digits
 from tests.cli.conftest import SMALL, Command, Outcome
 from tests.test_import_rules import loaded_after
+from tests.training_helpers import digits
 
 IMAGES = len(digits().train)
 ENTRIES = IMAGES * 9

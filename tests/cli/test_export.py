@@ -13,10 +13,10 @@ import yaml
 from preceptor.export import latencies
 from preceptor.metrics.logits import network_logits
 from preceptor.models import SetDecision, load_student, save_card
-from tests.training_helpers import digits
 from tests.cli.conftest import SMALL
 from tests.export.students import SOURCE, decision
 from tests.measured import measure_student
+from tests.training_helpers import digits
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra onnx)")
 pytest.importorskip("onnxscript", reason="needs onnxscript (extra onnx)")

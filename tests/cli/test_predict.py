@@ -13,8 +13,8 @@ from PIL import Image
 
 from preceptor.models import CalibrationSet, Decision, load_student, save_card
 from preceptor.run.prediction import predict
-from tests.training_helpers import digits
 from tests.cli.test_runs import only_json
+from tests.training_helpers import digits
 
 SOURCE = CalibrationSet(data="digits", part="held_out", samples=404, fingerprint="ab")
 DECISION = Decision(

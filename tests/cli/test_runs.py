@@ -7,9 +7,9 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from tests.training_helpers import digits
 from tests.cli.conftest import SMALL
 from tests.measured import measure_student
+from tests.training_helpers import digits
 
 
 def only_json(outcome) -> dict:

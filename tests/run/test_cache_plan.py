@@ -14,7 +14,7 @@ from preceptor.errors import InputError
 from preceptor.run import resolve
 from preceptor.run.cache_plan import cache_coverage, check_coverage, planned_queries, resolve_teacher, should_compile
 from preceptor.run.selection import resolve_selection
-from preceptor.run.set_up import RunContext, prepare
+from preceptor.run.set_up import RunContext, set_up
 from preceptor.run.teachers import load_teacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
@@ -109,7 +109,7 @@ CPU = torch.device("cpu")
 
 def run_context(**settings: Any) -> tuple[Any, RunContext]:
     config = resolve({**SMALL_RUN, "recipe": "kd", **settings})
-    prepared = prepare(config, CPU)
+    prepared = set_up(config, CPU)
     resolve_selection(config, prepared)
     return config, prepared
 

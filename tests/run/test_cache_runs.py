@@ -21,8 +21,8 @@ from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import LogitCache, open_cache, open_readonly
 from preceptor.teachers.cache.store import CHECKSUMS_FILE
 from preceptor.training import TrainingConfig
-from tests.training_helpers import SMALL_RUN, digits
 from tests.run.kinds import onnx_file, rows_file
+from tests.training_helpers import SMALL_RUN, digits
 
 FEW_EPOCHS = TrainingConfig(**SMALL_RUN["training"])
 KD: dict[str, Any] = {**SMALL_RUN, "recipe": "kd", "precision": "fp32"}

@@ -96,9 +96,9 @@ def test_the_runs_own_teacher_is_asked_unless_told_otherwise(shown, evaluation, 
     assert itself.report.agreement.same_answer.value == 1
     with pytest.raises(InputError, match="gone"):
         evaluate_run(shown, teacher=tmp_path / "gone", resamples=2)
-    (tmp_path / "said.npy").touch()
+    (tmp_path / "outputs.npy").touch()
     with pytest.raises(InputError, match="outputs of the training images alone"):
-        evaluate_run(shown, teacher=tmp_path / "said.npy", resamples=2)
+        evaluate_run(shown, teacher=tmp_path / "outputs.npy", resamples=2)
 
 
 def test_a_teacher_that_is_gone_is_told_of(shown, teacher, tmp_path):

@@ -9,8 +9,8 @@ from preceptor.errors import InputError, MachineError
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student, save_student
 from preceptor.run import evaluation
-from tests.training_helpers import digits
 from tests.measured import measure_student
+from tests.training_helpers import digits
 
 
 def test_metrics_are_those_of_the_students_logits(teacher):

@@ -14,8 +14,8 @@ from preceptor.run import resolve
 from preceptor.run.fill_cache import fill_cache, plan_cache
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import open_readonly
-from tests.training_helpers import digits
 from tests.run.kinds import rows_file
+from tests.training_helpers import digits
 
 IMAGES = len(digits().train)
 ENTRIES = IMAGES * 9

@@ -13,8 +13,8 @@ from preceptor.errors import InputError
 from preceptor.run import resolve
 from preceptor.run.members import Member, kind_of, load_members
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
-from tests.training_helpers import digits
 from tests.run.kinds import onnx_file, rows_file
+from tests.training_helpers import digits
 
 CPU = torch.device("cpu")
 

@@ -44,14 +44,14 @@ def calibrated(folder, **changes) -> ModelCard:
     return card
 
 
-def answers_of(folder) -> Predictions:
+def predict_training_images(folder) -> Predictions:
     net, card = load_student(folder)
     return Predictions(network_logits(net, card.normalization(), ROWS), card.abstains)
 
 
 def test_labels_and_probabilities_are_those_of_the_students_logits(student, images):
     found = list(predict(student, [images], top_k=3))
-    logits = answers_of(student).class_logits.double()
+    logits = predict_training_images(student).class_logits.double()
     probabilities = torch.exp(logits) / torch.exp(logits).sum(dim=1, keepdim=True)
     names = digits().class_names
     assert len(found) == 40
@@ -82,7 +82,7 @@ def test_the_size_of_batches_changes_nothing_that_counts(student, images, batch_
 )
 def test_a_decision_abstains_what_it_abstains(student, images, rule):
     calibrated(student, decision=rule)
-    answers = answers_of(student)
+    answers = predict_training_images(student)
     answered = which_answered(rule, answers)
     found = list(predict(student, [images]))
     assert 0 < int(answered.sum()) < 40
@@ -94,7 +94,7 @@ def test_a_decision_abstains_what_it_abstains(student, images, rule):
 
 def test_prediction_sets_from_the_likeliest_on(student, images):
     calibrated(student, sets=SETS)
-    inside = which_classes(SETS, answers_of(student).class_logits)
+    inside = which_classes(SETS, predict_training_images(student).class_logits)
     names = digits().class_names
     for said, row in zip(predict(student, [images], top_k=10), inside, strict=True):
         assert set(said.set) == {names[place] for place in row.nonzero().flatten().tolist()}
@@ -103,7 +103,7 @@ def test_prediction_sets_from_the_likeliest_on(student, images):
 
 
 def test_a_score_by_name_where_it_does_not_abstain(student, images):
-    score = confidence("max_logit_p_norm", answers_of(student), p=3)
+    score = confidence("max_logit_p_norm", predict_training_images(student), p=3)
     found = predict(student, [images], score="max_logit_p_norm", options={"p": 3})
     assert [said.score for said in found] == pytest.approx(score.tolist())
 
@@ -112,7 +112,7 @@ def test_a_head_that_may_abstain(tmp_path, teacher, images):
     card = load_student(teacher)[1].model_copy(update={"abstains": True, "architecture": "convnet8"})
     save_student(tmp_path / "gambler", network(outputs=11), card)
     found = list(predict(tmp_path / "gambler", [images], score="reservation", top_k=99))
-    logits = answers_of(tmp_path / "gambler").class_logits
+    logits = predict_training_images(tmp_path / "gambler").class_logits
     assert [said.label for said in found] == [str(place) for place in logits.argmax(dim=1).tolist()]
     assert all(len(said.top) == 10 for said in found)
     assert sum(probability for _, probability in found[0].top) == pytest.approx(1)

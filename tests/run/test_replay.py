@@ -88,7 +88,9 @@ def test_the_step_goes_wrong_again_without_data_or_teacher(failed, monkeypatch):
 
 
 def test_a_failed_run_does_not_go_on(failed):
-    with pytest.raises(InputError, match=r"the run ended where it would end again \(student 'student': epoch 1, step 2"):
+    with pytest.raises(
+        InputError, match=r"the run ended where it would end again \(student 'student': epoch 1, step 2"
+    ):
         resume(failed)
 
 
@@ -128,7 +130,11 @@ def test_a_run_that_skips_goes_on_as_if_it_had_not_stopped(nan_at, tmp_path, mon
 
 @pytest.mark.filterwarnings("ignore:step (left out|taken again)")
 def test_a_run_that_lowers_its_rate_writes_down_each_time(tmp_path):
-    diverging = {**SMALL_RUN, "training": {"epochs": 1, "batch_size": 8, "learning_rate": 1e18}, "on_nonfinite": "reduce_lr"}
+    diverging = {
+        **SMALL_RUN,
+        "training": {"epochs": 1, "batch_size": 8, "learning_rate": 1e18},
+        "on_nonfinite": "reduce_lr",
+    }
     with pytest.raises(NotFinite, match="reduced 3 times already"):
         run(resolve(diverging), tmp_path / "run")
     entries = epochs(tmp_path / "run")

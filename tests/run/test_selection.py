@@ -12,8 +12,8 @@ from preceptor.models import load_checkpoints, load_student
 from preceptor.run import RunResult, resolve, run
 from preceptor.run.scores import load_scores, save_scores
 from preceptor.run.selection import score_samples
-from tests.training_helpers import SMALL_RUN
 from tests.run.kinds import onnx_file, rows_file
+from tests.training_helpers import SMALL_RUN
 
 SETTINGS: dict[str, Any] = {**SMALL_RUN, "recipe": "lr-ds"}
 
@@ -78,8 +78,8 @@ def test_the_result_says_how_many_samples_nothing_teaches(
 ) -> None:
     select = ("recipe.selection", {"name": "random", "keep": 0.5})
     result = distill(tmp_path / "out", teacher, select, recipe=recipe)
-    assert result.taught == 30
-    assert result.untaught == untaught
+    assert result.distilled_samples == 30
+    assert result.unused_samples == untaught
 
 
 def test_a_selection_for_a_teacher_nobody_listens_to_is_refused(teacher: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_scores_that_do_not_fit_are_refused_before_anything_is_written(
 def test_a_selection_that_needs_nothing_held_out_does_without(teacher: Path, tmp_path: Path) -> None:
     select = {"name": "el2n", "keep": 0.5}
     result = distill(tmp_path / "out", teacher, ("recipe.selection", select), validation=0.0)
-    assert result.taught == 30
+    assert result.distilled_samples == 30
 
 
 def test_checkpoints_are_kept_evenly_and_tracin_reads_them(teacher: Path, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def by(component: str) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("component", ["influence", "gradient_cosine", "tracin"])
 def test_what_looks_inside_a_teacher_wants_a_network(teacher: Path, tmp_path: Path, component: str) -> None:
-    rows = rows_file(teacher, tmp_path / "said.npy")
+    rows = rows_file(teacher, tmp_path / "outputs.npy")
     distill(tmp_path / "filled", teacher, cache=tmp_path / "cache", recipe="kd")
     told = (
         rf"select '{component}' looks inside the teacher, and this one is no single network \({{}}\): give a run folder"
@@ -173,7 +173,7 @@ def test_what_looks_inside_a_teacher_wants_a_network(teacher: Path, tmp_path: Pa
 @pytest.mark.parametrize("component", ["el2n", "teacher_loss", "correctness", "random"])
 def test_what_goes_by_logits_scores_with_any_teacher(teacher: Path, tmp_path: Path, component: str) -> None:
     usual = score_samples(resolve({**SETTINGS, "teacher": teacher}, [by(component)]))
-    rows = rows_file(teacher, tmp_path / "said.npy")
+    rows = rows_file(teacher, tmp_path / "outputs.npy")
     file = onnx_file(teacher, tmp_path / "teacher.onnx")
     kinds: dict[str, dict[str, Any]] = {
         "file": {"teacher": rows, "teacher_output": "logits"},

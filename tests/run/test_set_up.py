@@ -8,7 +8,7 @@ from preceptor.data import ImageSet, hold_out
 from preceptor.errors import InputError
 from preceptor.models import load_student
 from preceptor.run import resolve, run
-from preceptor.run.set_up import prepare
+from preceptor.run.set_up import set_up
 from tests.training_helpers import SMALL_RUN, digits, same_bits, weights
 
 
@@ -23,11 +23,11 @@ def test_a_student_that_cannot_take_the_images_fails_before_anything_is_written(
 
 def test_the_seed_changes_the_student_but_not_what_is_held_out():
     cpu = torch.device("cpu")
-    first, second = (prepare(resolve({**SMALL_RUN, "seed": seed}), cpu) for seed in (0, 1))
+    first, second = (set_up(resolve({**SMALL_RUN, "seed": seed}), cpu) for seed in (0, 1))
     assert torch.equal(first.held_out, second.held_out)
     assert torch.equal(first.positions, second.positions)
     assert not same_bits(weights(first.student), weights(second.student))
-    other = prepare(resolve({**SMALL_RUN, "split_seed": 1}), cpu)
+    other = set_up(resolve({**SMALL_RUN, "split_seed": 1}), cpu)
     assert torch.equal(other.held_out, hold_out(digits().train.labels, 0.1, 1)[1])
     assert not torch.equal(other.held_out, first.held_out)
 

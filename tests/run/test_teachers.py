@@ -13,8 +13,8 @@ from preceptor.run.teachers import LoadedTeacher, check_teacher, compile_teacher
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.cache import LogitCache, PooledTeacher, open_readonly
 from preceptor.teachers.ensemble import Ensemble
-from tests.training_helpers import digits
 from tests.run.kinds import rows_file
+from tests.training_helpers import digits
 
 CPU = torch.device("cpu")
 VIEWS = digits().augmentation
@@ -206,5 +206,5 @@ def test_what_a_check_sees_is_cached_and_of_a_cache_alone_what_it_holds(teacher:
     again = check_teacher(alone, train, torch.tensor([2, 3, 8, 9, 40]), 10, VIEWS)
     assert again is not None
     assert torch.equal(again.position, few)
-    assert torch.equal(again.answer, answers.answer)
+    assert torch.equal(again.answer, answers.predicted)
     assert check_teacher(alone, train, torch.tensor([2, 9]), 10, VIEWS) is None

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from preceptor.data import ImageSet, hold_out, subset
 from preceptor.models import build_model, load_student
 from preceptor.run import read_config, resolve, run
-from tests.training_helpers import SMALL_RUN, digits
 from tests.measured import measure_student
+from tests.training_helpers import SMALL_RUN, digits
 
 material_module = import_module("preceptor.run.set_up")
 run_module = import_module("preceptor.run.train")

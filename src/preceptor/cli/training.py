@@ -100,9 +100,9 @@ def _lines(result: "RunResult", config: "RunConfig") -> Iterator[str]:
             queried = "held every output; the teacher was not queried"
         yield f"cache {config.cache}: {queried}"
     yield f"trained on {result.training_images:,} images, last epoch"
-    if result.taught is not None:
-        others = "dropped, as the recipe says" if result.untaught else "trained on their labels alone"
-        yield f"selected: {result.taught:,} of them distilled, the others {others}"
+    if result.distilled_samples is not None:
+        others = "dropped, as the recipe says" if result.unused_samples else "trained on their labels alone"
+        yield f"selected: {result.distilled_samples:,} of them distilled, the others {others}"
     if result.validation is not None:
         yield f"held-out training images: {result.validation.accuracy:.2%} of {result.validation.n:,}"
     if result.test is not None:

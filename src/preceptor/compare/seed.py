@@ -117,7 +117,7 @@ class _Seed:
         network = self._train_teacher(faulty, self.study.training_of(kind))
         teacher = NetworkTeacher(network, self.dataset.normalization, self.device)
         images, label = self.student_set.images, self.student_set.labels
-        check_teacher(teacher, images, label, self.dataset.classes, positions=self.index)
+        check_teacher(teacher, images, label, self.dataset.classes, index=self.index)
         students, records = self._train_students(teacher, self.study.arms_for(kind))
 
         logits, label = self._logits(network, images), label.cpu()

@@ -46,7 +46,7 @@ def resolve_teacher(config: RunConfig, context: RunContext, compiled: bool | Non
         return None
     coverage = None
     if loaded.cache is not None:
-        queries = planned_queries(context.loss, context.positions, context.rule, training, config.seed)
+        queries = planned_queries(context.loss, context.index, context.augmentation, training, config.seed)
         coverage = cache_coverage(loaded.cache, queries)
         if not loaded.members:
             check_coverage(loaded.cache, coverage)
@@ -144,9 +144,9 @@ def should_compile(
 
 def _images_to_compute(config: RunConfig, context: RunContext, coverage: Coverage | None) -> int:
     """Images that a compiled teacher would compute; 0 where most batches would reach it only in part."""
-    if not bool(context.loss.teacher_mask(context.positions).all()):
+    if not bool(context.loss.teacher_mask(context.index).all()):
         return 0
     if coverage is None:
-        return config.training.epochs * len(context.positions)
+        return config.training.epochs * len(context.index)
     cached_share = 1 - coverage.missing / max(1, coverage.queries)
     return 0 if cached_share > MAX_CACHED_SHARE else coverage.missing

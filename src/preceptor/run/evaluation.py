@@ -262,8 +262,8 @@ def _held_out(config: RunConfig | None, data: EvaluationData) -> ImageSet | None
     """The training images that the run kept apart, where they are of this data set and not measured themselves."""
     if config is None or data.whole or data.spec != config.data or config.validation == 0:
         return None
-    _, positions = split(config, data.dataset)
-    return data.dataset.train_and_validation().take(positions) if len(positions) else None
+    _, index = split(config, data.dataset)
+    return data.dataset.train_and_validation().take(index) if len(index) else None
 
 
 def _teacher(

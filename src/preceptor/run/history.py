@@ -112,9 +112,9 @@ class DatasetCache:
             InputError: as :meth:`dataset`.
         """
         dataset = self.dataset(run)
-        positions, held_out = split(run.config, dataset)
+        index, held_out = split(run.config, dataset)
         images = dataset.train_and_validation().images
-        return images[torch.cat([positions, held_out]) if run.selected_by_held_out else positions]
+        return images[torch.cat([index, held_out]) if run.selected_by_held_out else index]
 
 
 def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:

@@ -20,11 +20,11 @@ def settings_digest(config: Mapping[str, Any]) -> str:
     return _digest([decisive, "cache" in config])
 
 
-def fingerprints(material: RunContext, teacher: LoadedTeacher | None) -> dict[str, str | None]:
+def fingerprints(context: RunContext, teacher: LoadedTeacher | None) -> dict[str, str | None]:
     """SHA-256 digests of training data, test set, teacher and its normalization; None where there is no such thing."""
-    test = material.dataset.test
+    test = context.dataset.test
     return {
-        "data": data_fingerprint(material.dataset),
+        "data": data_fingerprint(context.dataset),
         "test": None if test is None else fingerprint({"images": test.images, "labels": test.labels}),
         "teacher": None if teacher is None else teacher.fingerprint,
         "teacher_normalization": None if teacher is None else _digest(teacher.normalization),

@@ -75,15 +75,15 @@ def replay(folder: Path, device: str | None = None) -> Replayed:
 
 def _student(config: RunConfig, report: FailureReport, device: torch.device) -> StudentTrainer:
     """The student as it was before the step."""
-    context, batch = report.context, report.batch
-    if context.normalization is None:
+    failed, batch = report.context, report.batch
+    if failed.normalization is None:
         raise ValueError("its student takes no images")
-    if not any(len(tensor) == context.outputs for tensor in report.state["network"].values() if tensor.dim()):
-        raise ValueError(f"no layer of {context.outputs} outputs among its weights")
+    if not any(len(tensor) == failed.outputs for tensor in report.state["network"].values() if tensor.dim()):
+        raise ValueError(f"no layer of {failed.outputs} outputs among its weights")
     channels = batch.inputs.shape[1]
-    network = seeded_model(config.student, channels=channels, classes=context.outputs, seed=config.seed)
+    network = seeded_model(config.student, channels=channels, classes=failed.outputs, seed=config.seed)
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
-    student = Student(context.student, ImageModel(network, context.normalization), loss).to(device)
+    student = Student(failed.student, ImageModel(network, failed.normalization), loss).to(device)
     features = {} if report.teacher is None else report.teacher.features
     for feature_loss in loss.feature_losses.values():
         feature_loss.resolve_layers(feature_layers(network), tuple(features))
@@ -96,9 +96,9 @@ def _student(config: RunConfig, report: FailureReport, device: torch.device) -> 
         student,
         model,
         config.training,
-        steps=context.steps,
-        samples=context.samples,
-        precision=context.precision,
+        steps=failed.steps,
+        samples=failed.samples,
+        precision=failed.precision,
         device=device,
     )
     trainer.load_state_dict(report.state)

@@ -18,7 +18,7 @@ from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remain
 from preceptor.run.identity import fingerprints, settings_digest
 from preceptor.run.lock import held
 from preceptor.run.selection import resolve_selection
-from preceptor.run.set_up import RunContext, prepare
+from preceptor.run.set_up import RunContext, set_up
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete
 from preceptor.training import Callback, IncompatibleCheckpoint
@@ -84,35 +84,35 @@ def resume(
     _check_no_links(folder)
     with deterministic(), held(folder):
         config, record = stopped_run(folder, moved)  # another process may have ended it only just now
-        with closing(prepare(config, device)) as material:
-            return _go_on(folder, config, record, material, callbacks, checkpoint_seconds)
+        with closing(set_up(config, device)) as context:
+            return _go_on(folder, config, record, context, callbacks, checkpoint_seconds)
 
 
 def _go_on(
     folder: Path,
     config: RunConfig,
     record: Mapping[str, Any],
-    material: RunContext,
+    context: RunContext,
     callbacks: Sequence[Callback],
     checkpoint_seconds: float,
 ) -> RunResult:
     scores_file = folder / SCORES_FILE
     found_scores = config.model_copy(update={"scores": scores_file}) if scores_file.exists() else config
-    scores = resolve_selection(found_scores, material)
-    teacher = _as_it_began(resolve_teacher(config, material, _was_compiled(record)), record)
-    _check_same(folder, record, material, teacher)
+    scores = resolve_selection(found_scores, context)
+    teacher = _as_it_began(resolve_teacher(config, context, _was_compiled(record)), record)
+    _check_same(folder, record, context, teacher)
     for part in (folder, folder / CHECKPOINT_FOLDER):
         clear_remains(part)
-    latest = load_newest(folder / CHECKPOINT_FOLDER, material.train.images.device)
+    latest = load_newest(folder / CHECKPOINT_FOLDER, context.train.images.device)
     if latest.damaged:
         instead = "the run begins again" if latest.state is None else "the one before is used"
         warnings.warn(f"damaged, {instead}: {', '.join(latest.damaged)}", stacklevel=3)
     _forget_after(folder, *((0, 0) if latest.state is None else (latest.state.epoch, latest.state.step)))
     run_folder = RunFolder.reopened(folder)
-    run_folder.write_skipped(material.dataset.skipped)
+    run_folder.write_skipped(context.dataset.skipped)
     checkpoints = CheckpointCallback(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
     try:
-        return complete(config, material, teacher, scores, run_folder, callbacks, checkpoints, latest.state)
+        return complete(config, context, teacher, scores, run_folder, callbacks, checkpoints, latest.state)
     except IncompatibleCheckpoint as error:
         raise InputError(f"{latest.path}: of another run ({error}): remove it, or start a new run") from error
 
@@ -152,10 +152,10 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _check_same(folder: Path, record: Mapping[str, Any], material: RunContext, teacher: LoadedTeacher | None) -> None:
+def _check_same(folder: Path, record: Mapping[str, Any], context: RunContext, teacher: LoadedTeacher | None) -> None:
     """Refuse to go on with something else; warn where the bits may come out otherwise."""
     before = _part(record, "fingerprints")
-    for what, fingerprint in fingerprints(material, teacher).items():
+    for what, fingerprint in fingerprints(context, teacher).items():
         if before.get(what) != fingerprint and (what in before or what in _ALWAYS_THERE):
             raise InputError(
                 f"{folder}: was started with {_OTHER[what]} than there is now: bring it back, or start a new run"

@@ -1,4 +1,4 @@
-"""Settles which samples the teacher teaches: scores made once before training, or taken from a score file."""
+"""Fitting of a recipe's selection: scores computed once before training, or read from a score file."""
 
 from contextlib import closing
 from pathlib import Path
@@ -19,52 +19,52 @@ from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
 from preceptor.run.members import load_network
 from preceptor.run.scores import ScoreOrigin, Scores, load_scores
-from preceptor.run.set_up import RunContext, prepare
+from preceptor.run.set_up import RunContext, set_up
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.selections import RankedSelection
 from preceptor.teachers import NetworkTeacher, collect_selection_data
 from preceptor.training.device import choose_device, deterministic
 
 
-def resolve_selection(config: RunConfig, material: RunContext) -> Scores | None:
-    """Fit the chain's selection, from the score file of the configuration where one is given.
+def resolve_selection(config: RunConfig, context: RunContext) -> Scores | None:
+    """Fit the selection, from the score file of the configuration where there is one.
 
     Returns:
-        the scores, to be stored with the run; None when the chain has nothing to fit.
+        the scores, to be stored with the run; None when there is nothing to fit.
 
     Raises:
         InputError: a score file without a selection to use it, one of other data or that lacks a sample, no held-out
             samples where the estimator wants them, a teacher that is no network or does not end in a linear layer where
         it wants to look inside.
     """
-    loss = material.loss
+    loss = context.loss
     if not loss.needs_fit:
         if config.scores is not None:
             raise InputError(f"scores = {config.scores}: recipe has no selection by score to use them (see ds, lr-ds)")
         return None
-    if material.teacher is None:
+    if context.teacher is None:
         raise InputError(
-            "the recipe selects samples for the teacher, but no term listens to it: add a match, or drop select"
+            "the recipe selects samples to distill, but no term uses the teacher: add a loss, or drop the selection"
         )
     if not isinstance(loss.selection, RankedSelection):  # a third party's own kind of fitted selection
         if config.scores is not None:
             raise InputError(f"scores = {config.scores}: the recipe's selection is not one by score")
-        network = material.teacher.network
+        network = context.teacher.network
         loss.fit(
             collect_selection_data(
-                network or material.teacher.teacher,
-                material.train,
-                material.positions,
-                material.held_out,
+                network or context.teacher.teacher,
+                context.train,
+                context.index,
+                context.held_out,
                 seed=config.seed,
                 features=network is not None,
-                view=material.rule.identity,
+                view=context.augmentation.identity,
             )
         )
         return None
     if config.scores is not None:
-        return _reused(config.scores, loss, material)
-    return _fitted(config, loss.selection, material)
+        return _reused(config.scores, loss, context)
+    return _fitted(config, loss.selection, context)
 
 
 def score_samples(config: RunConfig) -> Scores:
@@ -79,29 +79,29 @@ def score_samples(config: RunConfig) -> Scores:
         if not isinstance(loss.selection, RankedSelection):
             name = config.recipe.selection.name if config.recipe.selection else "none"
             raise InputError(f"selection {name!r} does not score samples before training: it needs no score file")
-        with closing(prepare(config, choose_device(config.device))) as material:
-            scores = resolve_selection(config, material)
+        with closing(set_up(config, choose_device(config.device))) as context:
+            scores = resolve_selection(config, context)
     assert scores is not None, "a selection by score was just built"
     return scores
 
 
-def _fitted(config: RunConfig, select: RankedSelection, material: RunContext) -> Scores:
-    teacher = _teacher(material)
+def _fitted(config: RunConfig, select: RankedSelection, context: RunContext) -> Scores:
+    teacher = _teacher(context)
     if select.needs_features and teacher.network is None:
         raise InputError(
             f"select {registered_name(select)!r} looks inside the teacher, and this one is no single network ("
             f"{teacher.kind}): give a run folder as --teacher, or select by el2n, teacher_loss, correctness or random"
         )
-    history = _history(config, material, select)
+    history = _history(config, context, select)
     selection_data = collect_selection_data(
         teacher.network or teacher.teacher,
-        material.train,
-        material.positions,
-        material.held_out if select.needs_held_out else material.held_out[:0],
+        context.train,
+        context.index,
+        context.held_out if select.needs_held_out else context.held_out[:0],
         seed=config.seed,
         features=select.needs_features,
         history=history,
-        view=material.rule.identity,
+        view=context.augmentation.identity,
     )
     if select.needs_held_out and selection_data.held_out_label is None:
         raise InputError(
@@ -113,9 +113,9 @@ def _fitted(config: RunConfig, select: RankedSelection, material: RunContext) ->
         component=registered_name(select),
         options=_options(select),
         data=config.data,
-        data_fingerprint=data_fingerprint(material.dataset),
+        data_fingerprint=data_fingerprint(context.dataset),
         teacher_fingerprint=teacher.fingerprint,
-        size=len(material.train),
+        size=len(context.train),
         held_out=0
         if selection_data.held_out_label is None
         else int((selection_data.held_out_label != UNLABELED).sum()),
@@ -123,35 +123,35 @@ def _fitted(config: RunConfig, select: RankedSelection, material: RunContext) ->
         seed=config.seed,
         preceptor=__version__,
     )
-    return _scores(select, material.positions, origin)
+    return _scores(select, context.index, origin)
 
 
-def _reused(path: Path, loss: DistillationLoss, material: RunContext) -> Scores:
-    found = load_scores(path)
+def _reused(path: Path, loss: DistillationLoss, context: RunContext) -> Scores:
+    scores = load_scores(path)
     select = cast(RankedSelection, loss.selection)
-    if found.origin.component != registered_name(select):
+    if scores.origin.component != registered_name(select):
         raise InputError(
-            f"{path}: scores of selection {found.origin.component!r}, the recipe asks for {registered_name(select)!r}: "
-            f"give recipe.selection.name={found.origin.component}, or other scores"
+            f"{path}: scores of selection {scores.origin.component!r}, the recipe asks for {registered_name(select)!r}: "
+            f"give recipe.selection.name={scores.origin.component}, or other scores"
         )
-    if found.origin.data_fingerprint != data_fingerprint(material.dataset):
+    if scores.origin.data_fingerprint != data_fingerprint(context.dataset):
         raise InputError(
-            f"{path}: scores of other training data ({found.origin.data}): its positions mean other samples here; "
+            f"{path}: scores of other training data ({scores.origin.data}): its indices mean other samples here; "
             "write new scores with preceptor select"
         )
-    if found.origin.teacher_fingerprint != _teacher(material).fingerprint:
+    if scores.origin.teacher_fingerprint != _teacher(context).fingerprint:
         raise InputError(f"{path}: scores made with another teacher: write new scores with preceptor select")
-    _check_options(path, found.origin, select)
-    positions = material.positions.sort().values
-    known = torch.isin(positions, found.index)
+    _check_options(path, scores.origin, select)
+    index = context.index.sort().values
+    known = torch.isin(index, scores.index)
     if not known.all():
         raise InputError(
-            f"{path}: has no score for {int((~known).sum())} of the {len(positions):,} samples trained on, the first "
-            f"at position {int(positions[~known][0])}: use the split the scores were made with (split_seed, validation)"
+            f"{path}: has no score for {int((~known).sum())} of the {len(index):,} samples trained on, the first "
+            f"at index {int(index[~known][0])}: use the split the scores were made with (split_seed, validation)"
         )
-    wanted = torch.isin(found.index, positions)
-    select.set_scores(found.index[wanted], found.score[wanted], len(material.train))
-    return _scores(select, positions, found.origin.model_copy(update={"options": _options(select)}))
+    wanted = torch.isin(scores.index, index)
+    select.set_scores(scores.index[wanted], scores.score[wanted], len(context.train))
+    return _scores(select, index, scores.origin.model_copy(update={"options": _options(select)}))
 
 
 def _options(select: RankedSelection) -> dict[str, Any]:
@@ -168,12 +168,12 @@ def _check_options(path: Path, origin: ScoreOrigin, select: RankedSelection) -> 
             )
 
 
-def _scores(select: RankedSelection, positions: Tensor, origin: ScoreOrigin) -> Scores:
-    index = positions.sort().values
+def _scores(select: RankedSelection, index: Tensor, origin: ScoreOrigin) -> Scores:
+    index = index.sort().values
     return Scores(index, select.scores.cpu()[index].float(), select.weight.cpu()[index] > 0, origin)
 
 
-def _history(config: RunConfig, material: RunContext, select: RankedSelection) -> list[tuple[float, NetworkTeacher]]:
+def _history(config: RunConfig, context: RunContext, select: RankedSelection) -> list[tuple[float, NetworkTeacher]]:
     """The teacher's checkpoints, oldest first, for an estimator that looks at more than its end."""
     if not select.needs_checkpoints:
         return []
@@ -184,16 +184,16 @@ def _history(config: RunConfig, material: RunContext, select: RankedSelection) -
             f"select {registered_name(select)!r} sums over the teacher's training, but {folder} keeps no checkpoints: "
             "train it with --keep-checkpoints 5"
         )
-    device = material.train.images.device
-    loaded = [(rate, load_network(path, material.dataset, device)) for rate, path in kept]
-    if loaded[-1][1][1] != _teacher(material).fingerprint:
+    device = context.train.images.device
+    loaded = [(rate, load_network(path, context.dataset, device)) for rate, path in kept]
+    if loaded[-1][1][1] != _teacher(context).fingerprint:
         raise InputError(f"{kept[-1][1]}: is not the teacher as it is now: train the teacher again")
     return [(rate, teacher) for rate, (teacher, _) in loaded]
 
 
-def _teacher(material: RunContext) -> LoadedTeacher:
-    assert material.teacher is not None, "a chain with a selection needs its teacher"
-    return material.teacher
+def _teacher(context: RunContext) -> LoadedTeacher:
+    assert context.teacher is not None, "a selection uses the teacher"
+    return context.teacher
 
 
 def data_fingerprint(dataset: Dataset) -> str:

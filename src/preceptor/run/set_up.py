@@ -1,4 +1,4 @@
-"""Everything a run needs, loaded, checked against each other, and put on its device."""
+"""Set-up of a run: data, teacher, student and loss are loaded, checked against each other, and put on the device."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from preceptor.run.cards import size_in_words, student_card
 from preceptor.run.config import RunConfig
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.teachers import TeacherCheck
-from preceptor.teachers.network import Answers
+from preceptor.teachers.check import TeacherPredictions
 
 
 @dataclass(frozen=True)
@@ -26,42 +26,42 @@ class RunContext:
 
     Attributes:
         dataset: as loaded, on the CPU, with the labels it is trained on.
-        rule: of the views that are shown.
+        augmentation: of the training images.
         train: the training images and labels on the device, those of an own validation set behind them.
-        positions: which of them are trained on.
-        held_out: which of them are only measured.
+        index: of those trained on.
+        held_out: index of those that are only measured.
         teacher: None when the recipe needs none.
-        answers: what it answered about the images as they are; None without one, and where its cache holds none of them
-            as it is.
-        student: with its first weights.
-        card: how to use it once it is trained.
-        chain: what teaches it.
+        teacher_predictions: its predictions on the unaugmented images; None without a teacher, and where a cache alone
+            holds none of them unaugmented.
+        network: the student with its initial weights.
+        card: how to use the student once it is trained.
+        loss: that trains it.
     """
 
     dataset: Dataset
-    rule: CropFlip
+    augmentation: CropFlip
     train: ImageSet
-    positions: Tensor
+    index: Tensor
     held_out: Tensor
     teacher: LoadedTeacher | None
-    answers: Answers | None
-    student: nn.Module
+    teacher_predictions: TeacherPredictions | None
+    network: nn.Module
     card: ModelCard
     loss: DistillationLoss
 
     @property
     def teacher_check(self) -> TeacherCheck | None:
-        """What the look at the teacher found."""
-        return None if self.answers is None else self.answers.check
+        """How the teacher does on the training images."""
+        return None if self.teacher_predictions is None else self.teacher_predictions.check
 
     def close(self) -> None:
-        """Let go of the teacher's cache, everything written."""
+        """Flush and close the teacher's cache."""
         if self.teacher is not None:
             self.teacher.close()
 
 
-def prepare(config: RunConfig, device: torch.device) -> RunContext:
-    """Load and check everything; nothing is written but to the cache, and to that once all else is found in order.
+def set_up(config: RunConfig, device: torch.device) -> RunContext:
+    """Load and check everything. Only the cache is written to, and last.
 
     Raises:
         InputError: anything wrong with the recipe, the data, the student, the teacher or its cache.
@@ -74,21 +74,21 @@ def prepare(config: RunConfig, device: torch.device) -> RunContext:
         )
     dataset = training_data(config)
     loss.check_classes(dataset.classes)
-    positions, held_out = split(config, dataset)
+    index, held_out = split(config, dataset)
     card = student_card(config.student, config.data, dataset, abstains=loss.abstains)
-    student = seeded_model(config.student, channels=dataset.channels, classes=card.outputs, seed=config.seed)
-    _try_student(config.student, student, dataset)
+    network = seeded_model(config.student, channels=dataset.channels, classes=card.outputs, seed=config.seed)
+    _try_network(config.student, network, dataset)
     images = dataset.train_and_validation()
     train = ImageSet(images.images.to(device), images.labels.to(device))
-    rule, teacher, answers = augmentation(config, dataset), None, None
+    views, teacher, predictions = augmentation(config, dataset), None, None
     if loss.uses_teacher:
-        teacher = load_teacher(config, dataset, rule, device)
-        answers = check_teacher(teacher, train, positions, dataset.classes, rule)
-    return RunContext(dataset, rule, train, positions, held_out, teacher, answers, student, card, loss)
+        teacher = load_teacher(config, dataset, views, device)
+        predictions = check_teacher(teacher, train, index, dataset.classes, views)
+    return RunContext(dataset, views, train, index, held_out, teacher, predictions, network, card, loss)
 
 
 def augmentation(config: RunConfig, dataset: Dataset) -> CropFlip:
-    """The views that a run shows."""
+    """The augmentation of a run."""
     return dataset.augmentation if config.augment else CropFlip(padding=0, flip=False)
 
 
@@ -118,29 +118,29 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     A data set's own validation images are what is held out. Without them it is a share of the training images, in
     which copies of one image stay together. A subset is drawn from the others.
     """
-    positions: Tensor
+    index: Tensor
     held_out: Tensor
     if dataset.validation is None:
-        positions, held_out = hold_out(
+        index, held_out = hold_out(
             dataset.train.labels, config.validation, config.split_seed, images=dataset.train.images
         )
     else:
         count = len(dataset.train)
-        positions, held_out = torch.arange(count), torch.arange(count, count + len(dataset.validation))
+        index, held_out = torch.arange(count), torch.arange(count, count + len(dataset.validation))
     if config.train_images is None:
-        return positions, held_out
-    if config.train_images > len(positions):
+        return index, held_out
+    if config.train_images > len(index):
         raise InputError(
-            f"train_images = {config.train_images}: {dataset.name} has {len(positions)} training images left after "
+            f"train_images = {config.train_images}: {dataset.name} has {len(index)} training images left after "
             f"{len(held_out)} were held out: ask for fewer, or lower validation"
         )
-    return positions[subset(dataset.train.labels[positions], config.train_images, config.split_seed)], held_out
+    return index[subset(dataset.train.labels[index], config.train_images, config.split_seed)], held_out
 
 
-def _try_student(name: str, student: nn.Module, dataset: Dataset) -> None:
-    """Two images through the student, so that one that cannot take this size fails before anything is written."""
+def _try_network(name: str, network: nn.Module, dataset: Dataset) -> None:
+    """Run two images, so that a network that cannot take this size fails before anything is written."""
     try:
-        network_logits(student, dataset.normalization, dataset.train.images[:2])
+        network_logits(network, dataset.normalization, dataset.train.images[:2])
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

@@ -22,8 +22,8 @@ from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.cache import CacheKey, CacheMetadata, Layout, LogitCache, PooledTeacher, open_cache
 from preceptor.teachers.cache.metadata import METADATA_FILE, DatasetKey, check_key, check_layout, read_metadata
+from preceptor.teachers.check import TeacherPredictions, predict_training_images
 from preceptor.teachers.ensemble import Ensemble
-from preceptor.teachers.network import Answers, answers_of
 from preceptor.training.precision import resolve_precision
 
 ComputePrecision = Literal["fp32", "bf16"]
@@ -158,7 +158,7 @@ def load_teacher(
     layout = cache_layout(config, dataset, augmentation, metadata, features=dims)
     if metadata is None:  # a teacher that cannot teach leaves no folder behind
         images, labels = dataset.train.images[:2].to(device), dataset.train.labels[:2].to(device)
-        answers_of(teacher, images, labels, dataset.classes, view=augmentation.identity)
+        predict_training_images(teacher, images, labels, dataset.classes, view=augmentation.identity)
     cache_key = _cache_key(config, members, data_key, precision)
     cache = open_cache(folder, cache_key, layout, teacher, batch_size or config.training.batch_size)
     return LoadedTeacher(members, kind, cache_key.teacher, precision, optimizations, cache, cache, cache.count)
@@ -166,7 +166,7 @@ def load_teacher(
 
 def check_teacher(
     loaded: LoadedTeacher, train: ImageSet, index: Int[Tensor, " n"], classes: int, augmentation: Augmentation
-) -> Answers | None:
+) -> TeacherPredictions | None:
     """Query the teacher once about training images as they are, before the first step of training.
 
     Args:
@@ -180,14 +180,16 @@ def check_teacher(
         its answers; None where a cache alone holds none of the images as they are.
 
     Raises:
-        InputError: as by ``teachers.network.answers_of``.
+        InputError: as by ``teachers.network.predict_training_images``.
     """
     if loaded.cache is not None and not loaded.members:
         index = index[loaded.cache.is_filled(index, torch.full_like(index, augmentation.identity))]
         if len(index) == 0:
             return None
     shown = train.take(index.to(train.images.device))
-    return answers_of(loaded.teacher, shown.images, shown.labels, classes, positions=index, view=augmentation.identity)
+    return predict_training_images(
+        loaded.teacher, shown.images, shown.labels, classes, index=index, view=augmentation.identity
+    )
 
 
 def compile_teacher(loaded: LoadedTeacher, config: RunConfig, dataset: Dataset, batch_size: int) -> LoadedTeacher:

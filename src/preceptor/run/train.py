@@ -1,4 +1,4 @@
-"""One run: check everything, train, measure, and leave a folder behind."""
+"""One run: everything is checked, a student trained and measured, a run folder written."""
 
 import dataclasses
 import shutil
@@ -28,7 +28,7 @@ from preceptor.run.identity import fingerprints, settings_digest
 from preceptor.run.lock import check_unheld, held
 from preceptor.run.scores import Scores, save_scores
 from preceptor.run.selection import resolve_selection
-from preceptor.run.set_up import RunContext, prepare
+from preceptor.run.set_up import RunContext, set_up
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.teachers import TeacherCheck
 from preceptor.training import (
@@ -55,26 +55,25 @@ SCORES_FILE = "scores.safetensors"
 """The scores of a recipe that selects beforehand, in the run's folder."""
 
 CHECKPOINT_FOLDER = "checkpoint"
-"""In the run's folder, while it runs: what it goes on from when it was stopped."""
+"""In the run's folder until the run is complete: what ``preceptor resume`` goes on from."""
 
 FAILURE_FOLDER = "failure"
-"""In the run's folder: the last step that was not finite, for ``preceptor replay``; not there when every step was."""
+"""In the run's folder, if a step was not finite: the last such step, for ``preceptor replay``."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        folder: where it lies.
-        teacher: what the look at the teacher found; None without one.
+        folder: of the run.
+        teacher: how the teacher does on the training images; None without one.
         validation: on the held-out training images, after the last epoch; None when none were held out.
-        test: on the test set, looked at once after the last epoch; None when the data has none.
-        training_images: how many were trained on.
-        taught: how many of these the teacher teaches; None when the recipe selects none beforehand.
-        untaught: how many of these neither the teacher nor a label teaches, since the recipe leaves them out.
-        cached: how many images in their views the run added to its cache, having asked the teacher about them; None
-            without a cache.
+        test: on the test set, used once after the last epoch; None when the data has none.
+        training_images: number trained on.
+        distilled_samples: number of these that are distilled; None without a fitted selection.
+        unused_samples: number of these that neither the teacher nor a label teaches, as the recipe leaves them out.
+        cached: number of entries that the run added to its cache; None without a cache.
     """
 
     folder: Path
@@ -82,8 +81,8 @@ class RunResult:
     validation: Metrics | None
     test: Metrics | None
     training_images: int
-    taught: int | None
-    untaught: int
+    distilled_samples: int | None
+    unused_samples: int
     cached: int | None
 
 
@@ -98,8 +97,8 @@ def run(
 ) -> RunResult:
     """Train a student as configured and write its folder.
 
-    Everything that can be checked is checked before the folder is made; the student is the one after the last
-    epoch, and is saved before anything is measured; the test set is looked at once, at the end.
+    Everything that can be checked is checked before the folder is made. The student is the one after the last epoch,
+    saved before anything is measured. The test set is used once, at the end.
 
     Args:
         config: of the run.
@@ -121,31 +120,31 @@ def run(
     check_free(out)
     if config.cache is not None and config.cache.resolve() == out.resolve():
         raise InputError(f"{out}: is given for the run and for its cache: give them a folder each")
-    with deterministic(), closing(prepare(config, device)) as material:
-        scores = resolve_selection(config, material)
-        teacher = resolve_teacher(config, material)
-        check_students([Student("student", material.student, material.loss)], training_steps(config, material))
+    with deterministic(), closing(set_up(config, device)) as context:
+        scores = resolve_selection(config, context)
+        teacher = resolve_teacher(config, context)
+        check_students([Student("student", context.network, context.loss)], training_steps(config, context))
         check_compile(config.compile, device)
-        diagnosis = quick_look(material)
+        diagnosis = quick_look(context)
         if on_finding is not None:
             for finding in diagnosis.worth_a_look:
                 on_finding(finding)
         with _held_for_a_run(out):
             folder = RunFolder(out)
             settings = config.model_dump(mode="json", exclude_none=True)
-            found = {"settings": settings_digest(settings), **fingerprints(material, teacher)}
-            folder.write_config(settings, _record(config, material, teacher, scores, device, diagnosis, found))
-            folder.write_skipped(material.dataset.skipped)
+            digests = {"settings": settings_digest(settings), **fingerprints(context, teacher)}
+            folder.write_config(settings, _record(config, context, teacher, scores, device, diagnosis, digests))
+            folder.write_skipped(context.dataset.skipped)
             if scores is not None:
                 save_scores(out / SCORES_FILE, scores)
             checkpoints = CheckpointCallback(out / CHECKPOINT_FOLDER, checkpoint_seconds)
             extra = [*callbacks, Profiler(out)] if profile else callbacks
-            return complete(config, material, teacher, scores, folder, extra, checkpoints)
+            return complete(config, context, teacher, scores, folder, extra, checkpoints)
 
 
 @contextmanager
 def _held_for_a_run(out: Path) -> Iterator[None]:
-    """Hold a run's folder; where it fails before anything comes of it, what was written is taken away again."""
+    """Lock a run's folder; if the run fails before its first epoch or checkpoint, remove what was written."""
     made = not out.exists()
     try:
         with held(out):
@@ -171,7 +170,7 @@ def _take_back(out: Path) -> None:
 
 def complete(
     config: RunConfig,
-    material: RunContext,
+    context: RunContext,
     teacher: LoadedTeacher | None,
     scores: Scores | None,
     folder: RunFolder,
@@ -182,35 +181,35 @@ def complete(
     """Train from a state or from the beginning, then save and measure; the checkpoints go when all is done."""
     guard = NonFiniteGuard(config.on_nonfinite, partial(_write_failure, folder))
     # The metrics of an epoch are on disk before a checkpoint that follows it.
-    ordered = [guard, *callbacks, MetricsFile(config, material, folder), checkpoints]
-    trainer = build_trainer(config, material, teacher, ordered)
+    ordered = [guard, *callbacks, MetricsFile(config, context, folder), checkpoints]
+    trainer = build_trainer(config, context, teacher, ordered)
     try:
         with stopping_on_signals(checkpoints):
             trainer.fit(state)
     except NotFinite as error:
         raise NotFinite(f"{error}; to examine that step again: preceptor replay {folder.path}") from error
-    save_student(folder.path, material.student, material.card)
-    validation = _measure(material, material.student, material.train, material.held_out)
-    test = None if material.dataset.test is None else _measure(material, material.student, material.dataset.test, None)
-    images = len(material.positions)
-    taught = None if scores is None else int(scores.selected.sum())
-    untaught = 0 if taught is None or material.loss.has_unselected_label_loss else images - taught
+    save_student(folder.path, context.network, context.card)
+    validation = _measure(context, context.network, context.train, context.held_out)
+    test = None if context.dataset.test is None else _measure(context, context.network, context.dataset.test, None)
+    images = len(context.index)
+    distilled = None if scores is None else int(scores.selected.sum())
+    unused = 0 if distilled is None or context.loss.has_unselected_label_loss else images - distilled
     cached = None if teacher is None else teacher.cached()
-    result = RunResult(folder.path, material.teacher_check, validation, test, images, taught, untaught, cached)
+    result = RunResult(folder.path, context.teacher_check, validation, test, images, distilled, unused, cached)
     folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(folder.path.name)))})
     shutil.rmtree(checkpoints.folder, ignore_errors=True)
     return result
 
 
 def build_trainer(
-    config: RunConfig, material: RunContext, teacher: LoadedTeacher | None, callbacks: Sequence[Callback] = ()
+    config: RunConfig, context: RunContext, teacher: LoadedTeacher | None, callbacks: Sequence[Callback] = ()
 ) -> Trainer:
     """The trainer of a run."""
-    network = ImageModel(material.student, material.dataset.normalization)
+    network = ImageModel(context.network, context.dataset.normalization)
     return Trainer(
-        [Student("student", network, material.loss)],
+        [Student("student", network, context.loss)],
         None if teacher is None else teacher.teacher,
-        TrainingData.of_images(material.train, material.positions, material.rule),
+        TrainingData.of_images(context.train, context.index, context.augmentation),
         config.training,
         callbacks,
         seed=config.seed,
@@ -219,32 +218,32 @@ def build_trainer(
     )
 
 
-def training_steps(config: RunConfig, material: RunContext) -> int:
+def training_steps(config: RunConfig, context: RunContext) -> int:
     """Steps of the whole training."""
-    return config.training.epochs * steps_in_epoch(len(material.positions), config.training.batch_size)
+    return config.training.epochs * steps_in_epoch(len(context.index), config.training.batch_size)
 
 
 class MetricsFile(Callback):
     """Appends a line an epoch to ``metrics.jsonl``, and keeps the checkpoints of networks that a run asks for."""
 
-    def __init__(self, config: RunConfig, material: RunContext, folder: RunFolder) -> None:
-        self._material, self._folder = material, folder
+    def __init__(self, config: RunConfig, context: RunContext, folder: RunFolder) -> None:
+        self._material, self._folder = context, folder
         self._kept = kept_epochs(config.training.epochs, config.keep_checkpoints)
 
     def on_epoch_end(self, trainer: Trainer, records: list[EpochRecord]) -> None:
         """Write the record of the epoch, with the accuracy on the held-out images."""
-        (record,), (student,), material = records, trainer.students, self._material
+        (record,), (student,), context = records, trainer.students, self._material
         trained = student.trained_network
         assert isinstance(trained, ImageModel), "as build_trainer made it"
         if record.epoch in self._kept:
             save_checkpoint(
                 self._folder.path,
                 trained.network,
-                material.card,
+                context.card,
                 epoch=record.epoch,
                 learning_rate=record.learning_rate,
             )
-        held_out = _measure(material, trained.network, material.train, material.held_out)
+        held_out = _measure(context, trained.network, context.train, context.held_out)
         entry = {"event": "epoch", **_plain(record)}
         if held_out is not None:
             entry["validation_accuracy"] = held_out.accuracy
@@ -257,34 +256,34 @@ def _write_failure(folder: RunFolder, report: FailureReport) -> None:
     save_failure(folder.path / FAILURE_FOLDER, report)
 
 
-def _measure(material: RunContext, network: nn.Module, images: ImageSet, positions: Tensor | None) -> Metrics | None:
-    """Metrics on a split, or on some positions of it; None when there are no labeled images to measure on."""
-    chosen = images if positions is None else images.take(positions.to(images.images.device))
+def _measure(context: RunContext, network: nn.Module, images: ImageSet, index: Tensor | None) -> Metrics | None:
+    """Metrics on a split, or on some of it; None when there are no labeled images to measure on."""
+    chosen = images if index is None else images.take(index.to(images.images.device))
     labels = chosen.labels.cpu()
     if not bool((labels != UNLABELED).any()):
         return None
-    on_device = chosen.images.to(material.train.images.device)
-    logits = network_logits(network, material.dataset.normalization, on_device)
-    return evaluate(logits, labels, material.card.abstains)
+    on_device = chosen.images.to(context.train.images.device)
+    logits = network_logits(network, context.dataset.normalization, on_device)
+    return evaluate(logits, labels, context.card.abstains)
 
 
 def _record(
     config: RunConfig,
-    material: RunContext,
+    context: RunContext,
     teacher: LoadedTeacher | None,
     scores: Scores | None,
     device: torch.device,
     diagnosis: Diagnosis,
-    found: Mapping[str, str | None],
+    digests: Mapping[str, str | None],
 ) -> dict[str, Any]:
     return {
         "versions": versions(),
         "device": str(device),
         "precision": resolve_precision(config.precision, device),
-        "training_images": len(material.positions),
-        "held_out_images": len(material.held_out),
-        "skipped_images": len(material.dataset.skipped),
-        "fingerprints": dict(found),
+        "training_images": len(context.index),
+        "held_out_images": len(context.held_out),
+        "skipped_images": len(context.dataset.skipped),
+        "fingerprints": dict(digests),
         "teacher": None if teacher is None else teacher.record(),
         "scores": None if scores is None else scores.origin.model_dump(),
         "doctor": [_plain(finding) for finding in diagnosis.worth_a_look],

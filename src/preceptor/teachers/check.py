@@ -67,7 +67,9 @@ class TeacherPredictions:
         return torch.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
 
-def check_teacher(teacher: Teacher, inputs: Any, labels: Int[Tensor, " n"], classes: int, **options: Any) -> TeacherCheck:
+def check_teacher(
+    teacher: Teacher, inputs: Any, labels: Int[Tensor, " n"], classes: int, **options: Any
+) -> TeacherCheck:
     """How a teacher does on training images; arguments as for :func:`predict_training_images`."""
     return predict_training_images(teacher, inputs, labels, classes, **options).check
 

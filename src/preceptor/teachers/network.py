@@ -1,21 +1,17 @@
-"""A network as teacher: frozen, in eval mode, with its own normalization; and a look at any teacher beforehand."""
+"""A network as teacher: frozen, in eval mode, with its own normalization."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from preceptor.chunking import Table
-from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Normalization
-from preceptor.errors import InputError
 from preceptor.models.features import FeatureModel, call_model, feature_layers
 from preceptor.models.layout import channels_last_pays, to_memory_format
-from preceptor.teachers.base import Teacher, TeacherOutput
+from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.optimize import OptimizationReport, optimize_for_inference
 
 
@@ -127,139 +123,3 @@ class NetworkTeacher:
         padded = torch.cat([images, images.new_zeros(missing, *images.shape[1:])]) if missing else images
         # A CUDA graph writes over what it returned before.
         return self._run(padded).logits[: len(images)].clone()
-
-
-_ENOUGH_TO_DIFFER = 16
-"""On fewer images a very confident teacher may give the same logits to the last bit."""
-
-
-@dataclass(frozen=True)
-class TeacherCheck:
-    """What a look at the teacher before training found.
-
-    Attributes:
-        images: how many training images were looked at, as they are, without augmentation.
-        accuracy: share of the labeled ones whose given label it predicts; None when none is labeled.
-        wrong: how many labeled ones it gets wrong: the samples a correction will touch.
-    """
-
-    images: int
-    accuracy: float | None
-    wrong: int
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What the teacher answered about images before training, on the CPU.
-
-    Attributes:
-        position: where the images stand in the training set.
-        label: their given labels; -1 where there is none.
-        answer: the classes of its largest logits.
-    """
-
-    position: Int[Tensor, " n"]
-    label: Int[Tensor, " n"]
-    answer: Int[Tensor, " n"]
-
-    @property
-    def labeled(self) -> Bool[Tensor, " n"]:
-        """Images that have a label."""
-        return self.label != UNLABELED
-
-    @property
-    def wrong(self) -> Bool[Tensor, " n"]:
-        """LabeledData images of which it answers another class."""
-        return self.labeled & (self.answer != self.label)
-
-    @property
-    def check(self) -> TeacherCheck:
-        """What they come to."""
-        count, wrong = int(self.labeled.sum()), int(self.wrong.sum())
-        return TeacherCheck(len(self.label), (count - wrong) / count if count else None, wrong)
-
-    def confusion(self, classes: int) -> Int[Tensor, "labels outputs"]:
-        """How many images of each label (row) are answered by each of its outputs (column)."""
-        cells = (self.label * classes + self.answer)[self.labeled]
-        return torch.bincount(cells, minlength=classes**2).reshape(classes, classes)
-
-
-def check_teacher(
-    teacher: Teacher,
-    images: UInt8[Tensor, "n channels height width"],
-    labels: Int[Tensor, " n"],
-    classes: int,
-    *,
-    positions: Int[Tensor, " n"] | None = None,
-    view: int = 0,
-    batch_size: int = 512,
-) -> TeacherCheck:
-    """Ask the teacher once about images, before the first step of training; see :func:`answers_of`."""
-    return answers_of(teacher, images, labels, classes, positions=positions, view=view, batch_size=batch_size).check
-
-
-def answers_of(
-    teacher: Teacher,
-    images: UInt8[Tensor, "n channels height width"],
-    labels: Int[Tensor, " n"],
-    classes: int,
-    *,
-    positions: Int[Tensor, " n"] | None = None,
-    view: int = 0,
-    batch_size: int = 512,
-) -> Answers:
-    """Ask the teacher once about images, before the first step of training.
-
-    Args:
-        teacher: the teacher.
-        images: training images, 0 to 255, on the teacher's device.
-        labels: their given labels; -1 where there is none.
-        classes: how many classes the data set has.
-        positions: where the images stand in the training set, on the CPU; None is in the order given.
-        view: the number of the view they are in, see ``data.CropFlip.identity``.
-        batch_size: images at a time.
-
-    Raises:
-        InputError: another number of classes than the data set, logits that are not finite (the first such image is
-            named), or the same ones for every image.
-    """
-    where = torch.arange(len(images)) if positions is None else positions.cpu()
-    parts = zip(images.split(batch_size), where.split(batch_size), strict=True)
-    batches = (teacher.outputs(part, at, torch.full_like(at, view)).logits for part, at in parts)
-    answers, finite, same = _looked_at(batches, len(images), classes)
-    bad = (~finite).nonzero().flatten()
-    if len(bad):
-        raise InputError(
-            f"the teacher's logits are not finite for {len(bad)} of {len(images)} training images, the first at "
-            f"position {int(where[bad[0].cpu()])}: check its weights and the range of its input"
-        )
-    if len(answers) >= _ENOUGH_TO_DIFFER and len(labels.unique()) > 1 and same:
-        raise InputError(
-            f"the teacher's logits are the same for all {len(images)} training images, to the last bit: it teaches "
-            "nothing; check its weights, its file and the range of its input"
-        )
-    return Answers(where, labels.cpu().long(), answers.cpu())
-
-
-def _looked_at(
-    batches: Iterable[Float[Tensor, "batch classes"]], images: int, classes: int
-) -> tuple[Int[Tensor, " n"], Bool[Tensor, " n"], bool]:
-    """Of logits that come in parts: the answers, which rows are finite, and whether all rows are the same.
-
-    No more than a part is kept: of a million images of a thousand classes the logits alone would be 4 GB.
-
-    Raises:
-        InputError: another number of classes.
-    """
-    answers, finite, same, first = Table(images), Table(images), True, None
-    for logits in batches:
-        if logits.shape[1] != classes:
-            raise InputError(
-                f"the teacher has {logits.shape[1]} classes, the data set {classes}: "
-                "use a teacher trained on these classes, in this order"
-            )
-        first = logits[:1].clone() if first is None else first
-        answers.add(predicted_class(logits))
-        finite.add(logits.isfinite().all(dim=1))
-        same = same and bool((logits == first).all())
-    return answers.rows, finite.rows, same

@@ -175,8 +175,8 @@ def _head(network: nn.Module) -> nn.Module | None:
 
 def _cpu_has_bf16() -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
-        found = torch.cpu.get_capabilities()
-        return any(found.get(flag, False) for flag in _CPU_FLAGS)
+        capabilities = torch.cpu.get_capabilities()
+        return any(capabilities.get(flag, False) for flag in _CPU_FLAGS)
     words = _CPU_INFO.read_text().split() if _CPU_INFO.is_file() else []
     return any(flag in words for flag in _CPU_FLAGS)
 

@@ -12,8 +12,8 @@ from preceptor.models import load_student, save_student
 from preceptor.run import run
 from preceptor.run.cards import student_card
 from preceptor.run.doctor import Diagnosis, Finding, examine
-from tests.training_helpers import digits, network
 from tests.run.doctor.conftest import about
+from tests.training_helpers import digits, network
 
 SHIFTED = [*range(1, 10), 0]
 QUICK = {"shapes", "labels", "teacher accuracy", "label order", "teacher logits"}

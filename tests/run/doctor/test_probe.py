@@ -5,16 +5,16 @@ import torch
 
 from preceptor.data import epoch_order
 from preceptor.run.doctor.probe import LossScale, loss_finding, probe_losses
-from preceptor.run.set_up import prepare
-from tests.training_helpers import same_bits, weights
+from preceptor.run.set_up import set_up
 from tests.run.doctor.conftest import about
+from tests.training_helpers import same_bits, weights
 
 
 def probed(config, **options):
-    context = prepare(config, torch.device("cpu"))
+    context = set_up(config, torch.device("cpu"))
     if context.loss.needs_fit:
-        scores = torch.rand(len(context.positions), generator=torch.Generator().manual_seed(0))
-        context.loss.selection.set_scores(context.positions, scores, len(context.train))
+        scores = torch.rand(len(context.index), generator=torch.Generator().manual_seed(0))
+        context.loss.selection.set_scores(context.index, scores, len(context.train))
     teacher = None if context.teacher is None else context.teacher.signal
     return context, probe_losses(config, context, teacher, **options)
 
@@ -22,9 +22,9 @@ def probed(config, **options):
 def test_the_gradient_of_cross_entropy_is_softmax_minus_label():
     config = about(None, train_images=64, augment=False)
     context, scales = probed(config, steps=1)
-    order = context.positions[epoch_order(config.seed, 0, 64)]
+    order = context.index[epoch_order(config.seed, 0, 64)]
     images, label = context.train.images[order], context.train.labels[order]
-    logits = context.student.train()(context.dataset.normalization(images)).detach().double()
+    logits = context.network.train()(context.dataset.normalization(images)).detach().double()
     slope = (logits.softmax(dim=1) - torch.eye(10)[label]) / 64
     assert scales["ce"].gradient == pytest.approx(float(slope.norm()), rel=1e-4)
     wanted = -float(logits.log_softmax(dim=1)[torch.arange(64), label].mean())
@@ -34,14 +34,14 @@ def test_the_gradient_of_cross_entropy_is_softmax_minus_label():
 def test_every_term_is_probed_and_nothing_is_changed(able_teacher):
     """Terms that start late too; on a copy, whatever it draws."""
     config = about(able_teacher, recipe="select-correct-abstain", train_images=200)
-    before = weights(prepare(config, torch.device("cpu")).student)
+    before = weights(set_up(config, torch.device("cpu")).student)
     drawn = torch.get_rng_state()
     context, scales = probed(config)
     assert set(scales) == set(context.loss.terms)
     assert any(scale.since > 0 for scale in scales.values())
     assert all(scales[name].since == term.since for name, term in context.loss.terms.items())
     assert all(scale.gradient > 0 for scale in scales.values())
-    assert same_bits(weights(context.student), before)
+    assert same_bits(weights(context.network), before)
     assert torch.equal(torch.get_rng_state(), drawn)
 
 

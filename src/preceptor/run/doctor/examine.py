@@ -20,7 +20,7 @@ from preceptor.run.doctor.normalization import (
 )
 from preceptor.run.doctor.probe import loss_finding, probe_losses
 from preceptor.run.selection import resolve_selection
-from preceptor.run.set_up import RunContext, prepare
+from preceptor.run.set_up import RunContext, set_up
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.label_order import LabelOrder, label_order
@@ -55,7 +55,7 @@ def examine(config: RunConfig, quick: bool = False) -> Diagnosis:
         config = config.model_copy(update={"cache": None, "cache_top_k": None})
     with deterministic():
         try:
-            context = prepare(config, device)
+            context = set_up(config, device)
         except InputError as error:
             return Diagnosis((_set_up_problem(error),), quick)
         with closing(context):
@@ -71,38 +71,38 @@ def quick_look(context: RunContext) -> Diagnosis:
 def _quick_findings(context: RunContext) -> list[Finding]:
     data, teacher = context.dataset, context.teacher
     findings = [
-        shapes_finding(data, context.student, None if teacher is None else teacher.kind),
-        labels_finding(data.train.labels[context.positions], data.class_names),
+        shapes_finding(data, context.network, None if teacher is None else teacher.kind),
+        labels_finding(data.train.labels[context.index], data.class_names),
     ]
     order = _label_order(context)
-    if order is not None and context.answers is not None:
-        confusion = context.answers.confusion(data.classes)
+    if order is not None and context.teacher_predictions is not None:
+        confusion = context.teacher_predictions.confusion(data.classes)
         findings.append(teacher_checks.accuracy_finding(order, confusion, data.class_names))
         findings.append(teacher_checks.order_finding(order, data.class_names))
-    if teacher is not None and context.answers is not None:
+    if teacher is not None and context.teacher_predictions is not None:
         images, index = _queried(context)
-        logits = teacher.teacher.outputs(images, index, torch.full_like(index, context.rule.identity)).logits
+        logits = teacher.teacher.outputs(images, index, torch.full_like(index, context.augmentation.identity)).logits
         findings.append(teacher_checks.logits_finding(logits))
     return findings
 
 
 def _slow_findings(config: RunConfig, context: RunContext) -> list[Finding]:
-    data, teacher, answers = context.dataset, context.teacher, context.answers
+    data, teacher, answers = context.dataset, context.teacher, context.teacher_predictions
     findings = [duplicates_finding(data.train_and_validation(), data.test, context.held_out)]
     if teacher is not None and answers is not None:
-        view = context.rule.identity
+        view = context.augmentation.identity
         findings.append(teacher_checks.determinism_finding(teacher.networks, teacher.teacher, *_queried(context), view))
         findings += _normalization_findings(teacher, context)
     try:
-        steps = config.training.epochs * steps_in_epoch(len(context.positions), config.training.batch_size)
-        check_students([Student("student", context.student, context.loss)], steps)
+        steps = config.training.epochs * steps_in_epoch(len(context.index), config.training.batch_size)
+        check_students([Student("student", context.network, context.loss)], steps)
         check_compile(config.compile, context.train.images.device)
         resolve_selection(config, context)
         teacher = resolve_teacher(config, context, compiled=False)
     except InputError as error:
         return [*findings, _set_up_problem(error)]
     if answers is not None:
-        distilled = context.loss.teacher_mask(answers.position).cpu()
+        distilled = context.loss.teacher_mask(answers.index).cpu()
         if context.loss.selection is not None and not bool(distilled.all()):
             findings.append(teacher_checks.selection_finding(distilled))
         correction = context.loss.correction
@@ -123,15 +123,15 @@ def _set_up_problem(error: InputError) -> Finding:
 
 def _label_order(context: RunContext) -> LabelOrder | None:
     """The order of the teacher's classes; None without a teacher or without a label."""
-    if context.answers is None or not bool(context.answers.labeled.any()):
+    if context.teacher_predictions is None or not bool(context.teacher_predictions.labeled.any()):
         return None
-    return label_order(context.answers.confusion(context.dataset.classes))
+    return label_order(context.teacher_predictions.confusion(context.dataset.classes))
 
 
 def _queried(context: RunContext) -> tuple[Tensor, Tensor]:
     """Some training images on the device, and their index on the CPU."""
-    assert context.answers is not None
-    index = context.answers.position[:QUERIED]
+    assert context.teacher_predictions is not None
+    index = context.teacher_predictions.index[:QUERIED]
     return context.train.images[index.to(context.train.images.device)], index
 
 
@@ -140,8 +140,8 @@ def _normalization_findings(teacher: LoadedTeacher, context: RunContext) -> list
     order, data = _label_order(context), context.dataset
     if order is None:
         return []
-    labels = data.train.labels[context.positions]
-    labeled = context.positions[labels != UNLABELED]
+    labels = data.train.labels[context.index]
+    labeled = context.index[labels != UNLABELED]
     index = labeled[subset(data.train.labels[labeled], min(CLASSIFIED, len(labeled)), seed=0)]
     images, labels = context.train.images[index.to(context.train.images.device)], data.train.labels[index]
     # A teacher whose classes are in another order is judged in that order, so that one fault is not reported as two.

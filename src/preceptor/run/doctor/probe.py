@@ -56,7 +56,7 @@ def probe_losses(
     Raises:
         NotFinite: a step is not finite.
     """
-    network = ImageModel(deepcopy(context.student), context.dataset.normalization)
+    network = ImageModel(deepcopy(context.network), context.dataset.normalization)
     student = Student("probe", network, deepcopy(context.loss))
     times = {name: (term.since, term.until) for name, term in student.loss.terms.items()}
     for term in student.loss.terms.values():
@@ -73,11 +73,11 @@ def probe_losses(
                 scales[name] = LossScale(float(loss.detach()), norm, *times[name])
 
     student.loss.register_forward_hook(record)
-    order = context.positions[epoch_order(config.seed, 0, len(context.positions))]
+    order = context.index[epoch_order(config.seed, 0, len(context.index))]
     Trainer(
         [student],
         teacher,
-        TrainingData.of_images(context.train, order[: steps * config.training.batch_size], context.rule),
+        TrainingData.of_images(context.train, order[: steps * config.training.batch_size], context.augmentation),
         config.training.model_copy(update={"epochs": 1}),
         seed=config.seed,
         precision=config.precision,
