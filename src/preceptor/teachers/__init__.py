@@ -1,4 +1,4 @@
-"""Teachers: where the teacher's word comes from."""
+"""Teachers: sources of logits and features for distillation."""
 
 from preceptor.teachers.network import NetworkTeacher, TeacherCheck, check_teacher
 from preceptor.teachers.selection_data import collect_selection_data

@@ -183,8 +183,8 @@ def _in_gradients(student: "StudentTrainer", logits: Tensor, output: LossOutput,
     parameters = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
 
     def gradients(of: Tensor) -> list[tuple[str, Tensor]]:
-        found = torch.autograd.grad(of, list(parameters.values()), retain_graph=True, allow_unused=True)
-        return [(name, one) for name, one in zip(parameters, found, strict=True) if _value(one) is not None]
+        of_parameters = torch.autograd.grad(of, list(parameters.values()), retain_graph=True, allow_unused=True)
+        return [(name, one) for name, one in zip(parameters, of_parameters, strict=True) if _value(one) is not None]
 
     spoilt = gradients(output.total)
     if not spoilt:
