@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preceptor.data import corruption, load_dataset
-from preceptor.data.corruption import confusable_pairs, swap_pairs, symmetric
+from preceptor.data.corruption import confusable_pairs, swap_pairs
 from preceptor.errors import InputError
 
 seeds = st.integers(0, 2**64 - 1)
@@ -51,29 +51,6 @@ def test_pairs_that_overlap(pairs: list[tuple[int, int]]) -> None:
 def test_rates_out_of_range(rate: float) -> None:
     with pytest.raises(InputError, match="expected 0 to 1"):
         swap_pairs(torch.tensor([0, 1]), [(0, 1)], rate, 0)
-    with pytest.raises(InputError, match="expected 0 to 1"):
-        symmetric(torch.tensor([0, 1]), rate, 2, 0)
-
-
-@given(labels=labels_of_six, rate=st.floats(0, 1), seed=seeds)
-def test_symmetric_noise_makes_exactly_the_share_wrong(labels: Tensor, rate: float, seed: int) -> None:
-    after = symmetric(labels, rate, 6, seed)
-    assert (after != labels).sum() == round(rate * int((labels >= 0).sum()))
-    assert torch.equal(after == -1, labels == -1)
-    assert after.max() < 6
-    assert after.dtype == labels.dtype
-
-
-def test_symmetric_noise_is_even_over_the_other_classes() -> None:
-    labels = torch.full((9000,), 2)
-    counts = torch.bincount(symmetric(labels, 1.0, 4, 0), minlength=4)
-    assert counts[2] == 0
-    assert ((counts[[0, 1, 3]] - 3000).abs() < 5 * 45).all()  # five standard deviations of a binomial
-
-
-def test_symmetric_noise_needs_two_classes() -> None:
-    with pytest.raises(InputError, match="expected 2 or more"):
-        symmetric(torch.tensor([0, 0]), 0.5, 1, 0)
 
 
 def look_alikes(classes: int, a_class: int = 20) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:

@@ -1,7 +1,7 @@
 """Data sets, their splits, label noise and augmentation."""
 
 from preceptor.data.augmentation import Augmentation, CropFlip, NoAugmentation, epoch_order
-from preceptor.data.corruption import confusable_pairs, swap_pairs, symmetric
+from preceptor.data.corruption import confusable_pairs, swap_pairs
 from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.data.load import load_dataset
 from preceptor.data.resized_crops import ResizedCrops
@@ -22,5 +22,4 @@ __all__ = [
     "load_dataset",
     "subset",
     "swap_pairs",
-    "symmetric",
 ]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from preceptor.data.randomness import RandomStream, random_words, shuffled
+from preceptor.data.randomness import RandomStream, shuffled
 from preceptor.data.split import subset
 from preceptor.errors import InputError
 
@@ -44,28 +44,6 @@ def swap_pairs(
     for old, new in [*pairs, *((second, first) for first, second in pairs)]:
         members = order[before[order] == old]
         after[members[: round(rate * len(members))]] = new
-    return torch.from_numpy(after).to(labels.device)
-
-
-def symmetric(labels: Int[Tensor, " n"], rate: float, classes: int, seed: int) -> Int[Tensor, " n"]:
-    """Labels of which exactly ``round(rate * labeled)`` are wrong, each other class being equally likely.
-
-    The symmetric noise of Han et al. 2018 (arXiv 1804.06872): a changed label is never the old one, so ``rate`` is the
-    share that is wrong. Unlabeled samples (-1) stay so. A new tensor is returned.
-
-    Raises:
-        InputError: for a rate outside [0, 1], or fewer than 2 classes.
-    """
-    _check_rate(rate)
-    if classes < 2:
-        raise InputError(f"symmetric label noise among {classes} classes; expected 2 or more")
-    after = labels.cpu().numpy().copy()
-    order = shuffled(len(after), seed, RandomStream.SYMMETRIC)
-    labeled = order[after[order] >= 0]
-    changed = labeled[: round(rate * len(labeled))]
-    draws = random_words(seed, RandomStream.SYMMETRIC, len(after), 2 * len(after))[changed]
-    steps = 1 + (draws % (classes - 1)).astype(after.dtype)
-    after[changed] = (after[changed] + steps) % classes
     return torch.from_numpy(after).to(labels.device)
 
 

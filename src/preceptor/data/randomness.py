@@ -22,8 +22,7 @@ class RandomStream(IntEnum):
     HOLD_OUT = 2
     SUBSET = 3
     SWAP = 4
-    SYMMETRIC = 5
-    DRAWS = 6
+    DRAWS = 6  # 5 was used once
 
 
 def random_words(seed: int, stream: RandomStream, first: int, stop: int, epoch: int = 0) -> NDArray[np.uint64]:

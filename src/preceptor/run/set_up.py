@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from preceptor.data import CropFlip, Dataset, ImageSet, check_dataset, hold_out, load_dataset, subset
 from preceptor.data.labels import read_labels
-from preceptor.errors import InputError
+from preceptor.errors import InputError, first_line
 from preceptor.loss import DistillationLoss
 from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard, seeded_model
@@ -142,8 +142,7 @@ def _try_network(name: str, network: nn.Module, dataset: Dataset) -> None:
     try:
         network_logits(network, dataset.normalization, dataset.train.images[:2])
     except (RuntimeError, ValueError, AssertionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"model {name!r} cannot take images of {size_in_words(dataset.size)} pixels ({reason}): "
+            f"model {name!r} cannot take images of {size_in_words(dataset.size)} pixels ({first_line(error)}): "
             "choose another model or size"
         ) from error

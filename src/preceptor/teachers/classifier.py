@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from preceptor.errors import InputError
+from preceptor.errors import InputError, first_line
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.rows import as_logits, check_rows
 
@@ -72,10 +72,9 @@ class ClassifierTeacher:
         try:
             probs = np.asarray(self._classifier.predict_proba(pixels))
         except ValueError as error:
-            reason = str(error).splitlines()[0]
             raise InputError(
-                f"teacher {self._name}: cannot take images of {pixels.shape[1]} values in [0, 1] ({reason}): "
-                "fit it on images / 255, one flattened image a row"
+                f"teacher {self._name}: cannot take images of {pixels.shape[1]} values in [0, 1] "
+                f"({first_line(error)}): fit it on images / 255, one flattened image a row"
             ) from error
         if probs.shape != (len(pixels), self.classes):
             raise InputError(

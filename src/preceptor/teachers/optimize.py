@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from preceptor.errors import first_line
 from preceptor.models.compiling import compiled
 
 # By exact type: a subclass may do more, such as standardise its weights or end in an activation.
@@ -177,8 +178,8 @@ def _cpu_has_bf16() -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
         capabilities = torch.cpu.get_capabilities()
         return any(capabilities.get(flag, False) for flag in _CPU_FLAGS)
-    words = _CPU_INFO.read_text().split() if _CPU_INFO.is_file() else []
-    return any(flag in words for flag in _CPU_FLAGS)
+    flags = _CPU_INFO.read_text().split() if _CPU_INFO.is_file() else []
+    return any(flag in flags for flag in _CPU_FLAGS)
 
 
 def _obstacle_to_compiling(device: torch.device) -> str | None:
@@ -203,8 +204,8 @@ def _fold(network: nn.Module) -> tuple[int, int, list[str]]:
     try:
         graph = fx.Tracer().trace(deepcopy(network))  # a trace can leave its stand-ins behind in a network
     except Exception as error:  # whatever the network's own code raises when it meets a stand-in
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return 0, norms, [f"batch norm not folded: torch.fx cannot trace {type(network).__name__} ({reason})"]
+        reason = f"torch.fx cannot trace {type(network).__name__} ({first_line(error)})"
+        return 0, norms, [f"batch norm not folded: {reason}"]
     pairs = _foldable(graph, dict(network.named_modules()))
     for layer, norm in pairs:
         linear = isinstance(layer, nn.Linear)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from preceptor.errors import MachineError
+from preceptor.errors import MachineError, first_line
 from preceptor.models.compiling import compiled
 from preceptor.training.batches import take_rows
 
@@ -104,7 +104,7 @@ class CompiledForBatches:
             outputs = self._compiled(inputs)
         except Exception as error:  # whatever the compiler meets; a fault of the model itself is raised below
             self._compiled = None
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             warnings.warn(f"student not compiled ({reason}): it is trained uncompiled, more slowly", stacklevel=2)
             outputs = self.model(inputs)
         self._has_run = True
