@@ -39,7 +39,7 @@ turned upright by their EXIF orientation; transparent pixels are composed on whi
 gray; otherwise all become RGB. Images with more than one meaning are refused: 16-bit gray, floating point, several
 pictures in one file.
 
-Passed over are hidden files, `Thumbs.db`, `desktop.ini`, `__MACOSX`, and texts by their suffix (`.json`, `.csv`, `.tsv`,
+Ignored are hidden files, `Thumbs.db`, `desktop.ini`, `__MACOSX`, and texts by their suffix (`.json`, `.csv`, `.tsv`,
 `.txt`, `.xml`, `.yaml`, `.yml`, `.md`, `.html`). Class names are compared in Unicode normal form C.
 
 No image of more than 67,108,864 pixels (8,192 x 8,192) is decoded.

@@ -206,7 +206,7 @@ ROWS = [
     Row(
         "nothing where a path belongs",
         lambda b: ["predict", b.sound_teacher, ""],
-        "an empty argument: give a value, or leave it away with its option",
+        "an empty argument: give a value, or leave it out with its option",
     ),
     Row(
         "a page in the place of weights",
@@ -232,8 +232,8 @@ ROWS = [
         "a term in whose time no step begins",
         lambda b: recipe(b, "terms: {ce: {label_loss: cross_entropy}, kl: {loss: kl, since: 0.99, until: 0.991}}\n"),
         (
-            "pupil 'student': term 'kl' counts from 0.99 to 0.991 of training, but none of the 4 steps begins then: "
-            "train longer, or give the term more time"
+            "student 'student': term 'kl' is active from 0.99 to 0.991 of training, but none of the 4 steps begins "
+            "then: train longer, or give the term more time"
         ),
     ),
     Row(

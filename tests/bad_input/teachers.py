@@ -240,7 +240,7 @@ ROWS = [
     Row(
         "a folder without a network",
         lambda b: b.distill(teacher=b.folder),
-        "student.json: no such file; the folder holds no complete student",
+        "student.json: no such file: the folder holds no complete student",
     ),
     Row(
         "weights of torch.save as teacher",

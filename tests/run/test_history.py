@@ -60,17 +60,17 @@ def test_a_data_set_is_read_once(teacher, monkeypatch):
 
 
 def test_teachers_of_teachers_and_those_that_tell_nothing(teacher, tmp_path):
-    pupil = saved_run(teacher)
+    student = saved_run(teacher)
     grandchild = tmp_path / "middle"
     grandchild.mkdir()
     record = yaml.safe_load((teacher / "run.yaml").read_text())
     record["config"]["teacher"] = [str(teacher), "outputs.npy"]
     (grandchild / "run.yaml").write_text(yaml.safe_dump(record))
-    config = pupil.config.model_copy(update={"teacher": grandchild})
+    config = student.config.model_copy(update={"teacher": grandchild})
     behind = list(teachers_behind(SavedRun(tmp_path, config, {})))
     assert [getattr(one, "folder", one) for one in behind] == [grandchild, teacher, behind[2]]
     assert str(behind[2]) == "outputs.npy"
-    cached = pupil.config.model_copy(update={"cache": tmp_path / "cache"})
+    cached = student.config.model_copy(update={"cache": tmp_path / "cache"})
     assert list(teachers_behind(SavedRun(tmp_path, cached, {}))) == [tmp_path / "cache"]
 
 

@@ -144,9 +144,9 @@ def test_an_abstaining_student_as_teacher_says_nothing_of_declining(teacher: Pat
     network, card = load_student(gambler.folder)
     assert card.abstains
     assert network.head.out_features == 11  # type: ignore[union-attr]
-    pupil = distill(tmp_path / "pupil", gambler.folder, recipe="kd")
-    assert pupil.teacher is not None
-    assert not load_student(pupil.folder)[1].abstains
+    student = distill(tmp_path / "student", gambler.folder, recipe="kd")
+    assert student.teacher is not None
+    assert not load_student(student.folder)[1].abstains
 
 
 def by(component: str) -> tuple[str, dict[str, Any]]:

@@ -26,7 +26,7 @@ def test_the_seed_changes_the_student_but_not_what_is_held_out():
     first, second = (set_up(resolve({**SMALL_RUN, "seed": seed}), cpu) for seed in (0, 1))
     assert torch.equal(first.held_out, second.held_out)
     assert torch.equal(first.index, second.index)
-    assert not same_bits(weights(first.student), weights(second.student))
+    assert not same_bits(weights(first.network), weights(second.network))
     other = set_up(resolve({**SMALL_RUN, "split_seed": 1}), cpu)
     assert torch.equal(other.held_out, hold_out(digits().train.labels, 0.1, 1)[1])
     assert not torch.equal(other.held_out, first.held_out)
@@ -37,7 +37,7 @@ def test_the_student_is_saved_before_it_is_measured(monkeypatch, tmp_path):
         raise RuntimeError("out of memory while measuring")
 
     run_module = import_module("preceptor.run.train")
-    monkeypatch.setattr(run_module, "_train", lambda *_: None)
+    monkeypatch.setattr(run_module.Trainer, "fit", lambda *_: None)
     monkeypatch.setattr(run_module, "_measure", out_of_memory)
     with pytest.raises(RuntimeError, match="while measuring"):
         run(resolve(SMALL_RUN), tmp_path / "run")

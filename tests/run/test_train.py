@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from preceptor.data import ImageSet, hold_out, subset
 from preceptor.models import build_model, load_student
 from preceptor.run import read_config, resolve, run
+from preceptor.training import Callback
 from tests.measured import measure_student
 from tests.training_helpers import SMALL_RUN, digits
 
-material_module = import_module("preceptor.run.set_up")
+set_up_module = import_module("preceptor.run.set_up")
 run_module = import_module("preceptor.run.train")
 
 
@@ -92,8 +93,8 @@ def test_the_student_evaluates_to_what_was_reported(distilled):
 def test_nothing_of_the_teacher_ships_with_the_student(distilled, teacher):
     student, source = load_file(distilled.folder / "student.safetensors"), load_file(teacher / "student.safetensors")
     assert student.keys() == build_model("convnet8", channels=1, classes=10).state_dict().keys()
-    taught = [tensor for tensor in source.values() if tensor.numel() > 10]
-    assert not any(one.shape == other.shape and torch.equal(one, other) for one in student.values() for other in taught)
+    large = [tensor for tensor in source.values() if tensor.numel() > 10]
+    assert not any(one.shape == other.shape and torch.equal(one, other) for one in student.values() for other in large)
     assert str(teacher) not in (distilled.folder / "student.json").read_text()
 
 
@@ -103,8 +104,8 @@ def test_the_look_at_the_teacher_is_right(distilled, teacher):
     positions = hold_out(labels, 0.1, 0)[0]
     positions = positions[subset(labels[positions], 60, 0)]
     with torch.no_grad():
-        said = network(card.normalization()(digits().train.images[positions])).argmax(dim=1)
-    right = int((said == labels[positions]).sum())
+        predicted = network(card.normalization()(digits().train.images[positions])).argmax(dim=1)
+    right = int((predicted == labels[positions]).sum())
     assert dataclasses.asdict(distilled.teacher) == {"images": 60, "accuracy": right / 60, "wrong": 60 - right}
 
 
@@ -158,24 +159,21 @@ def test_what_is_in_the_test_set_does_not_touch_the_student(monkeypatch, tmp_pat
     honest = small_run(tmp_path / "honest")
     test = digits().test
     spoilt = dataclasses.replace(digits(), test=ImageSet(255 - test.images, (test.labels + 1) % 10))
-    monkeypatch.setattr(material_module, "load_dataset", lambda *_, **__: spoilt)
+    monkeypatch.setattr(set_up_module, "load_dataset", lambda *_, **__: spoilt)
     fooled = small_run(tmp_path / "fooled")
     assert (fooled.folder / "student.safetensors").read_bytes() == (honest.folder / "student.safetensors").read_bytes()
     assert fooled.test != honest.test
     assert fooled.validation == honest.validation
 
 
-def test_the_last_epoch_counts_even_if_an_earlier_one_was_better(monkeypatch, tmp_path):
-    fit = run_module.fit
-
-    def fit_and_spoil(pupils, *arguments, **options):
-        for records in fit(pupils, *arguments, **options):
+def test_the_last_epoch_counts_even_if_an_earlier_one_was_better(tmp_path):
+    class Spoil(Callback):
+        def on_epoch_end(self, trainer, records):
             if records[0].epoch == 6:
-                torch.nn.init.zeros_(pupils[0].student.head.weight)
-            yield records
+                torch.nn.init.zeros_(trainer.students[0].student.network.network.head.weight)
 
-    monkeypatch.setattr(run_module, "fit", fit_and_spoil)
-    result = small_run(tmp_path / "run", train_images=400, training={"epochs": 6, "batch_size": 32})
+    settings = {"train_images": 400, "training": {"epochs": 6, "batch_size": 32}}
+    result = run(resolve({**SMALL_RUN, **settings}), tmp_path / "run", [Spoil()])
     *epochs, end = entries(result.folder)
     by_epoch = [entry["validation_accuracy"] for entry in epochs]
     assert max(by_epoch) > 0.4
@@ -239,18 +237,16 @@ def test_bf16_trains_another_student_of_the_same_kind(tmp_path):
     assert measure_student(rough.folder)[0] == rough.test
 
 
-def test_without_augmentation_images_are_shown_as_they_are(monkeypatch, tmp_path):
-    rules = []
-    fit = run_module.fit
+def test_without_augmentation_images_are_shown_as_they_are(tmp_path):
+    views = []
 
-    def spy(pupils, train, positions, rule, *arguments, **options):
-        rules.append(rule)
-        return fit(pupils, train, positions, rule, *arguments, **options)
+    class Views(Callback):
+        def on_train_start(self, trainer):
+            views.append(trainer.data.augmentation.count)
 
-    monkeypatch.setattr(run_module, "fit", spy)
-    small_run(tmp_path / "plain", augment=False)
-    small_run(tmp_path / "usual")
-    assert [rule.count for rule in rules] == [1, digits().augmentation.count]
+    for augment in (False, True):
+        run(resolve({**SMALL_RUN, "augment": augment}), tmp_path / str(augment), [Views()])
+    assert views == [1, digits().augmentation.count]
 
 
 def test_a_data_set_without_a_test_set(tmp_path):

@@ -119,7 +119,10 @@ def test_a_cache_writes_through_no_link(tmp_path: Path, name: str) -> None:
     create_files(folder, layout)
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(mine)
+
+    def store() -> None:
+        EntryStore(folder, layout, b"seed").add(np.arange(3), np.ones(3, layout.record))
+
     with pytest.raises((InputError, MachineError)):
-        store = EntryStore(folder, layout, b"seed")
-        store.add(np.arange(3), np.ones(3, layout.record))
+        store()
     assert mine.read_bytes() == before

@@ -146,7 +146,7 @@ def test_a_loss_that_is_not_finite_is_a_problem(able_teacher):
 def test_a_run_tells_what_it_noticed_and_goes_on(changed, tmp_path):
     findings: list[Finding] = []
     config = about(changed(order=SHIFTED), training={"epochs": 1, "batch_size": 64})
-    run(config, tmp_path / "run", tell=findings.append)
+    run(config, tmp_path / "run", on_finding=findings.append)
     assert "label order" in [finding.name for finding in findings]
     kept = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["record"]["doctor"]
     assert [finding["name"] for finding in kept] == [finding.name for finding in findings]
@@ -154,7 +154,7 @@ def test_a_run_tells_what_it_noticed_and_goes_on(changed, tmp_path):
 
 def test_a_run_in_order_keeps_quiet(able_teacher, tmp_path):
     findings: list[Finding] = []
-    run(about(able_teacher, training={"epochs": 1, "batch_size": 64}), tmp_path / "run", tell=findings.append)
+    run(about(able_teacher, training={"epochs": 1, "batch_size": 64}), tmp_path / "run", on_finding=findings.append)
     assert findings == []
     content = yaml.safe_load(Path(tmp_path / "run" / "run.yaml").read_text())
     assert content["record"]["doctor"] == []

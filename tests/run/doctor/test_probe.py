@@ -15,7 +15,7 @@ def probed(config, **options):
     if context.loss.needs_fit:
         scores = torch.rand(len(context.index), generator=torch.Generator().manual_seed(0))
         context.loss.selection.set_scores(context.index, scores, len(context.train))
-    teacher = None if context.teacher is None else context.teacher.signal
+    teacher = None if context.teacher is None else context.teacher.teacher
     return context, probe_losses(config, context, teacher, **options)
 
 
@@ -34,7 +34,7 @@ def test_the_gradient_of_cross_entropy_is_softmax_minus_label():
 def test_every_term_is_probed_and_nothing_is_changed(able_teacher):
     """Terms that start late too; on a copy, whatever it draws."""
     config = about(able_teacher, recipe="select-correct-abstain", train_images=200)
-    before = weights(set_up(config, torch.device("cpu")).student)
+    before = weights(set_up(config, torch.device("cpu")).network)
     drawn = torch.get_rng_state()
     context, scales = probed(config)
     assert set(scales) == set(context.loss.terms)
