@@ -235,7 +235,8 @@ def check_slot(component: object, *slots: ComponentType) -> None:
     types = {info.kind for info in _registered.values() if info.cls is type(component)}
     if types and types.isdisjoint(slots):
         raise InputError(
-            f"{'/'.join(slots)}={type(component).__name__}: it is a {' and '.join(sorted(types))}; see preceptor methods"
+            f"{'/'.join(slots)}={type(component).__name__}: it is a {' and '.join(sorted(types))}; "
+            "see preceptor methods"
         )
 
 

@@ -131,7 +131,8 @@ def _reused(path: Path, loss: DistillationLoss, context: RunContext) -> Scores:
     select = cast(RankedSelection, loss.selection)
     if scores.origin.component != registered_name(select):
         raise InputError(
-            f"{path}: scores of selection {scores.origin.component!r}, the recipe asks for {registered_name(select)!r}: "
+            f"{path}: scores of selection {scores.origin.component!r}, the recipe asks for "
+            f"{registered_name(select)!r}: "
             f"give recipe.selection.name={scores.origin.component}, or other scores"
         )
     if scores.origin.data_fingerprint != data_fingerprint(context.dataset):

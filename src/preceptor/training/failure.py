@@ -120,11 +120,11 @@ _ADVICE: dict[Place, str] = {
     "temperature": "the temperature must be finite and above 0: choose another setting",
     "correction": "its log-probabilities must be finite: choose another correction or setting",
     "selection": "its weights must be finite: choose another selection or setting",
-    "term": "if the logits are large, training has diverged: lower the learning rate (now {rate}); else the loss or its "
-    "weight is at fault",
+    "term": "if the logits are large, training has diverged: lower the learning rate (now {rate}); "
+    "else the loss or its weight is at fault",
     "total": "lower the learning rate (now {rate}), or the weights of the terms",
-    "gradient": "if the logits are large, training has diverged: lower the learning rate (now {rate}); else a derivative "
-    "is at fault (a root or a logarithm at 0?): repair it, or set on_nonfinite=skip",
+    "gradient": "if the logits are large, training has diverged: lower the learning rate (now {rate}); "
+    "else a derivative is at fault (a root or a logarithm at 0?): repair it, or set on_nonfinite=skip",
     "update": "lower the learning rate (now {rate})",
     "unknown": "set compile=never",
 }

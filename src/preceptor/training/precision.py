@@ -7,7 +7,7 @@ import torch
 from preceptor.teachers.optimize import bf16_unsupported_reason
 
 Precision = Literal["auto", "fp32", "bf16"]
-"""What networks compute in; "auto" is bf16 where the device has units for it. Losses are computed in fp32 either way."""
+"""What networks compute in; "auto" is bf16 where the device has units for it. Losses are in fp32 either way."""
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:

@@ -96,7 +96,7 @@ class Profiler(Callback):
                 content = trace.read_bytes()
         except OSError as error:
             raise MachineError(
-                f"the profiler's trace cannot be written to {gettempdir()}: {error.strerror}: set TMPDIR to another place"
+                f"the profiler's trace cannot be written to {gettempdir()}: {error.strerror}: set TMPDIR"
             ) from error
         # torch's own packing takes ten times as long.
         packed = gzip.compress(content, compresslevel=6)
