@@ -46,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=int, dest="cache_top_k", help="keep the largest logits alone (default all)")
     parser.add_argument("--features", action="store_true", help="keep pooled features beside the logits")
-    parser.add_argument("--epochs", type=int, help="with --plan: of a run that fills it as it trains (default 20)")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        dest="training.epochs",
+        help="with --plan: of a run that fills it as it trains (default 20)",
+    )
     add_teacher_options(parser, cache=False)
     add_data_options(parser)
     group = parser.add_argument_group("filling; with any of these three, only what such a run trains on")
