@@ -303,9 +303,10 @@ def test_a_signal_leaves_a_checkpoint_and_an_exit_code_of_its_own(tmp_path, name
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not (tmp_path / "run/metrics.jsonl").exists() and time.monotonic() < until:
         time.sleep(0.05)
+    assert (tmp_path / "run/metrics.jsonl").exists()
     process.send_signal(getattr(signal, name))
     _, error = process.communicate()
     assert process.returncode == 4
