@@ -135,9 +135,11 @@ def test_quiet_prints_nothing(preceptor: Command, teacher: Path, tmp_path: Path)
 def test_distill_fills_a_cache_and_then_needs_no_teacher(preceptor: Command, teacher: Path, tmp_path: Path) -> None:
     cache, small = tmp_path / "cache", ("--recipe", "kd", *SMALL)
     first = preceptor("distill", "--teacher", teacher, "--cache", cache, *small, "--out", tmp_path / "first")
-    assert re.search(rf"^cache {cache}: the teacher was asked about \d+ images, all else came", first.out, re.MULTILINE)
+    assert re.search(
+        rf"^cache {cache}: the teacher was queried on \d+ images, the rest came from", first.out, re.MULTILINE
+    )
     alone = preceptor("distill", "--cache", cache, *small, "--out", tmp_path / "alone")
-    assert f"cache {cache}: held all that was asked; the teacher was not asked\n" in alone.out
+    assert f"cache {cache}: held every output; the teacher was not queried\n" in alone.out
     students = [(tmp_path / name / "student.safetensors").read_bytes() for name in ("first", "alone")]
     assert students[0] == students[1]
 
@@ -172,7 +174,7 @@ def test_several_teachers_and_their_flags_reach_the_run(preceptor: Command, teac
         (("--plan", "--top-k", "0"), "cache_top_k"),
         (("--plan", "--data", "digts"), "unknown data set 'digts': did you mean 'digits'"),
         (("--plan", "--features"), "only a network tells how many it has"),
-        (("--plan", "agument=false"), "'agument': did you mean 'augment'"),
+        (("--plan", "agument=false"), "'agument': did you mean augment?"),
         (("--plan", "--precision", "fp8"), "precision"),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, tuple) else None,

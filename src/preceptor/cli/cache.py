@@ -32,7 +32,13 @@ Result = tuple[dict[str, Any], list[str]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_data_options, add_output_options, add_speed_options, add_teacher_options
+    from preceptor.cli.options import (
+        add_data_options,
+        add_output_options,
+        add_overrides,
+        add_speed_options,
+        add_teacher_options,
+    )
 
     parser.epilog = EXAMPLES
     parser.add_argument("cache", type=Path, metavar="DIR", help="folder of the cache")
@@ -46,7 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top-k", type=int, dest="cache_top_k", help="keep the largest logits alone (default all)")
     parser.add_argument("--features", action="store_true", help="keep pooled features beside the logits")
-    parser.add_argument("--epochs", type=int, help="with --plan: of a run that fills it as it trains (default 20)")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        dest="training.epochs",
+        metavar="N",
+        help="with --plan: of a run that fills it as it trains (default 20)",
+    )
     add_teacher_options(parser, cache=False)
     add_data_options(parser)
     group = parser.add_argument_group("filling; with any of these three, only what such a run trains on")
@@ -54,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--validation", type=float, help="of a run that holds out this share")
     group.add_argument("--split-seed", type=int, help="of a run that splits by this seed")
     add_speed_options(parser.add_argument_group("speed"))
-    parser.add_argument("override", nargs="*", metavar="key=value", help="any setting, for example augment=false")
+    add_overrides(parser, "any setting, such as augment=false")
     add_output_options(parser)
 
 
