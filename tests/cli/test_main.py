@@ -149,7 +149,7 @@ def python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
-    """Of all verbs but bench, whose options the experiments define. Imports are counted: a clock depends on the machine."""
+    """Of all verbs but bench, whose options the experiments define. Imports are counted, for clocks differ."""
     heavy = "{'torch', 'numpy', 'filelock', 'scipy', 'sklearn', 'pydantic', 'yaml', 'rich', 'PIL', 'matplotlib'}"
     for arguments in (["--help"], *([verb, "--help"] for verb in VERBS if verb != "bench")):
         code = (

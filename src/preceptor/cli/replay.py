@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _lines(replayed: "Replayed") -> Iterator[str]:
     step, fault = replayed.report.context, replayed.again
     yield (
-        f"student {step.student!r}: epoch {step.epoch}, step {step.step} of {step.steps}, seed {step.seed}, learning rate "
-        f"{fault.learning_rate:g} (on_nonfinite: {step.action})"
+        f"student {step.student!r}: epoch {step.epoch}, step {step.step} of {step.steps}, seed {step.seed}, "
+        f"learning rate {fault.learning_rate:g} (on_nonfinite: {step.action})"
     )
     yield fault.line()
     if fault.terms:
