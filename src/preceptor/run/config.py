@@ -124,8 +124,8 @@ class RunConfig(BaseModel):
     )
     on_nonfinite: OnNonfinite = Field(
         default="raise",
-        description="at a non-finite loss, gradient or weight: raise ends the run; skip leaves the step out, up to 5 % of "
-        "an epoch's; reduce_lr goes on at a tenth of the learning rate, up to three times",
+        description="at a non-finite loss, gradient or weight: raise ends the run; skip leaves the step out, up to 5 % "
+        "of an epoch's; reduce_lr goes on at a tenth of the learning rate, up to three times",
     )
     keep_checkpoints: int = Field(
         default=0,
@@ -190,6 +190,8 @@ def resolve(
     settings = with_overrides(content, outer)
     settings["recipe"] = _recipe(settings.get("recipe", "none"), inner["recipe"])
     settings["training"] = _training(settings.get("training", "short"), inner["training"])
+    for part in inner:
+        check_keys(settings[part], f"{where}: {part}")
     for key in settings:
         if key not in RunConfig.model_fields:
             raise _unknown_setting(key, where, settings["recipe"])
