@@ -119,10 +119,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping of names to values, not a {type(content).__name__}")
+    check_keys(content, str(path))
+    return content
+
+
+def check_keys(content: Mapping[Any, Any], where: str) -> None:
+    """Refuse keys that are no text, as YAML reads ``null:`` or ``1:``.
+
+    Raises:
+        InputError: there is one.
+    """
     for key in content:
         if not isinstance(key, str):
-            raise InputError(f"{path}: the key {_shown(key)} is not a name: write a name, in quotes if need be")
-    return content
+            raise InputError(f"{where}: the key {_shown(key)} is not a name: write a name, in quotes if need be")
 
 
 def parse_override(text: str) -> tuple[str, Any]:

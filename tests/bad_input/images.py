@@ -227,6 +227,6 @@ ROWS = [
     Row(
         "bad images to be skipped where there are no files",
         lambda b: b.train(SKIP),
-        "skip_bad_images for 'digits': goes with folder:DIR only; leave it away",
+        "skip_bad_images for 'digits': goes with folder:DIR only; leave it out",
     ),
 ]

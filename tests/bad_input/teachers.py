@@ -164,7 +164,7 @@ ROWS = [
         "a teacher with NaN among its weights",
         lambda b: b.distill(teacher=b.not_a_number()),
         (
-            "the teacher's logits are not finite for 60 of 60 training images, the first at position "
+            "the teacher's logits are not finite for 60 of 60 training images, the first at index "
             "66: check its weights and the range of its input"
         ),
     ),

@@ -63,7 +63,7 @@ COMPONENT_TYPES = [
     Slip(
         "a cache in front of rows",
         lambda b: b.distill("--teacher-output", "logits", "--cache", b.folder / "cache", teacher=b.rows()),
-        ("outputs.npy already holds all", "leave --cache away"),
+        ("outputs.npy already holds all", "leave out --cache"),
     ),
     Slip(
         "a damaged cache",

@@ -202,7 +202,7 @@ VALUES = [
         "eta in words", lambda b: b.distill("--recipe", "label-revision", "recipe.correction.eta=much"), ("eta", "much")
     ),
     Slip("cold", lambda b: b.distill("recipe.temperature.temperature=0"), ("temperature", "above 0")),
-    Slip("no seeds", lambda b: ["demo", "--seeds", "0", "--out", b.out], ("--seeds 0", "at least 1")),
+    Slip("no seeds", lambda b: ["demo", "--seeds", "0", "--out", b.out], ("--seeds is 0", "1 or more")),
     Slip(
         "too many images",
         lambda b: b.train("--train-images", "5000"),
@@ -250,7 +250,7 @@ TEACHERS = [
     Slip(
         "not finite",
         lambda b: b.distill(teacher=b.not_a_number()),
-        ("the teacher's logits are not finite for 60 of 60", "the first at position 66", "check its weights"),
+        ("the teacher's logits are not finite for 60 of 60", "the first at index 66", "check its weights"),
     ),
     Slip("evaluate nothing", lambda b: ["evaluate", b.folder / "gone"], ("gone: no such folder", "give the folder")),
     Slip(

@@ -1,4 +1,4 @@
-"""Runs taught by every kind of teacher, live and through a cache: the same losses, and nothing queried twice."""
+"""Runs with every kind of teacher, live and through a cache: the same losses, and nothing queried twice."""
 
 import json
 import shutil
@@ -265,9 +265,9 @@ def test_a_selection_that_asks_about_few_needs_only_those_in_the_cache(teacher: 
     select = {"name": "random", "keep": 0.5}
     recipe = {"selection": select, "terms": {"kl": {"loss": "kl"}, "ce": {"label_loss": "cross_entropy"}}}
     first = distill(tmp_path / "first", teacher=teacher, cache=tmp_path / "cache", recipe=recipe)
-    assert first.taught == 30
+    assert first.distilled_samples == 30
     assert first.cached is not None
-    assert first.cached <= 60 + 2 * 30  # each image as it is, and two views of those taught
+    assert first.cached <= 60 + 2 * 30  # each image as it is, and two views of those distilled
     alone = distill(tmp_path / "alone", cache=tmp_path / "cache", recipe=recipe)
     assert student(alone.folder) == student(first.folder)
 

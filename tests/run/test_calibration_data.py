@@ -127,7 +127,7 @@ def test_labels_of_a_file_are_told(tmp_path):
     [
         ({"validation": 0.0}, {}, "held no images out"),
         ({}, {"part": "all"}, "was trained on most of digits"),
-        ({}, {"data": "digits", "part": "held_out"}, "leave --data away"),
+        ({}, {"data": "digits", "part": "held_out"}, "leave out --data"),
         ({}, {"data": "digits", "part": "all"}, "learned from"),
         ({}, {"data": "nothing"}, "unknown data set"),
         ({}, {"image_size": 8}, "image_size and skip_bad_images are those of the run"),

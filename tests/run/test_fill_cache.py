@@ -119,13 +119,13 @@ def test_features_are_kept_beside_the_logits(teacher: Path, tmp_path: Path) -> N
 def test_a_long_filling_is_compiled(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr("preceptor.run.cache_plan.compiling_pays", lambda role, **facts: asked.append(facts) or True)
-    fast, made = NetworkTeacher.fast, []
+    optimize, made = NetworkTeacher.optimize_for_inference, []
 
     def spy(self: NetworkTeacher, **options: Any) -> NetworkTeacher:
         made.append((options["compile"], options["batch_size"]))
-        return fast(self, **{**options, "compile": False})
+        return optimize(self, **{**options, "compile": False})
 
-    monkeypatch.setattr(NetworkTeacher, "fast", spy)
+    monkeypatch.setattr(NetworkTeacher, "optimize_for_inference", spy)
     fill_cache(settings(tmp_path, teacher=teacher))
     assert made[-1] == (True, 256)
     assert asked[0]["steps"] == -(-ENTRIES // 256)

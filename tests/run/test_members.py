@@ -99,7 +99,7 @@ def test_an_onnx_file_is_shown_images_as_the_data_set_has_them_unless_stated(tea
     assert stated.normalization == Normalization((0.0,), (1.0,))
     logits = stated.teacher.outputs(images, index, index).logits
     assert not torch.allclose(logits, usual.teacher.outputs(images, index, index).logits)
-    assert "give one of each a channel" in refused(
+    assert "expected one of each a channel" in refused(
         file, teacher_output="logits", teacher_normalization={"mean": [0.0, 0.0], "std": [1.0]}
     )
 

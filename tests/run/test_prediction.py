@@ -190,7 +190,7 @@ def test_all_inputs_are_looked_for_at_once(student, images, tmp_path):
 
 def test_another_score_than_it_abstains_by_is_refused(student, images):
     calibrated(student, decision=decision())
-    with pytest.raises(InputError, match="abstains by margin: leave --score away, or calibrate it by energy"):
+    with pytest.raises(InputError, match="abstains by margin: leave out --score, or calibrate it by energy"):
         predict(student, [images], score="energy")
 
 

@@ -81,7 +81,7 @@ def test_a_teacher_whose_logits_are_not_finite(tmp_path, changed_teacher):
     labels = digits().train.labels
     pool, _ = hold_out(labels, 0.1, 0)
     first = int(pool[subset(labels[pool], 60, 0)][0])
-    told = f"the teacher's logits are not finite for 60 of 60 training images, the first at position {first}:"
+    told = f"the teacher's logits are not finite for 60 of 60 training images, the first at index {first}:"
     refused(tmp_path, told, recipe="kd", teacher=changed_teacher)
 
 

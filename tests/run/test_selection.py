@@ -30,7 +30,7 @@ def chosen(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult
 def test_the_scores_lie_with_the_run(chosen: RunResult) -> None:
     scores = load_scores(chosen.folder / "scores.safetensors")
     assert len(scores.index) == chosen.training_images == 60
-    assert int(scores.selected.sum()) == chosen.taught == 42
+    assert int(scores.selected.sum()) == chosen.distilled_samples == 42
     best = scores.score.argsort(descending=True, stable=True)[:42]
     assert set(scores.index[best].tolist()) == set(scores.index[scores.selected].tolist())
     assert scores.origin.component == "influence"
@@ -55,7 +55,7 @@ def test_another_share_or_direction_of_the_same_scores(chosen: RunResult, teache
     lowest = distill(
         tmp_path / "lowest", teacher, ("recipe.selection.ascending", True), ("recipe.selection.keep", 0.3), scores=file
     )
-    assert lowest.taught == 18
+    assert lowest.distilled_samples == 18
     selected, rest = load_scores(lowest.folder / "scores.safetensors"), load_scores(file)
     assert not (selected.selected & rest.selected).any()
 
@@ -69,21 +69,21 @@ def test_what_made_the_scores_may_not_differ_and_what_is_kept_is_recorded(
     kept = distill(tmp_path / "kept", teacher, ("recipe.selection.keep", 0.2), scores=file)
     found = load_scores(kept.folder / "scores.safetensors")
     assert found.origin.options["keep"] == 0.2
-    assert int(found.selected.sum()) == kept.taught == 12
+    assert int(found.selected.sum()) == kept.distilled_samples == 12
 
 
-@pytest.mark.parametrize(("recipe", "untaught"), [("ds", 0), ("lr-ds", 0), ("ka-ps", 30), ("lr", 30)])
+@pytest.mark.parametrize(("recipe", "unused"), [("ds", 0), ("lr-ds", 0), ("ka-ps", 30), ("lr", 30)])
 def test_the_result_says_how_many_samples_nothing_teaches(
-    teacher: Path, tmp_path: Path, recipe: str, untaught: int
+    teacher: Path, tmp_path: Path, recipe: str, unused: int
 ) -> None:
     select = ("recipe.selection", {"name": "random", "keep": 0.5})
     result = distill(tmp_path / "out", teacher, select, recipe=recipe)
     assert result.distilled_samples == 30
-    assert result.unused_samples == untaught
+    assert result.unused_samples == unused
 
 
-def test_a_selection_for_a_teacher_nobody_listens_to_is_refused(teacher: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no term listens"):
+def test_a_selection_without_a_term_that_uses_the_teacher_is_refused(teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no term uses the teacher"):
         distill(tmp_path / "out", teacher, ("recipe.selection", "influence"), recipe="none")
 
 
@@ -188,10 +188,10 @@ def test_what_goes_by_logits_scores_with_any_teacher(teacher: Path, tmp_path: Pa
         assert torch.equal(found.index, usual.index)
 
 
-def test_scores_fit_a_teacher_and_its_bank_alone(teacher: Path, tmp_path: Path) -> None:
+def test_scores_fit_a_teacher_and_its_cache_alone(teacher: Path, tmp_path: Path) -> None:
     first = distill(tmp_path / "first", teacher, cache=tmp_path / "cache")
     scores = first.folder / "scores.safetensors"
     alone = run(resolve({**SETTINGS, "cache": tmp_path / "cache", "scores": scores}, []), tmp_path / "alone")
-    assert (alone.cached, alone.taught) == (0, first.taught)
+    assert (alone.cached, alone.distilled_samples) == (0, first.distilled_samples)
     with pytest.raises(InputError, match="scores made with another teacher"):
         run(resolve({**SETTINGS, "teacher": [teacher, teacher], "scores": scores}), tmp_path / "out")

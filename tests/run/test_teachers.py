@@ -125,7 +125,7 @@ def test_a_cache_in_front_of_files_alone_is_refused(teacher: Path, tmp_path: Pat
     rows = rows_file(teacher, tmp_path / "outputs.npy")
     settings: dict[str, Any] = {"teacher_output": "logits", "cache": tmp_path / "cache"}
     for files in (rows, [rows, rows]):
-        with pytest.raises(InputError, match=r"outputs.npy already holds all outputs: .* leave --cache away"):
+        with pytest.raises(InputError, match=r"outputs.npy already holds all outputs: .* leave out --cache"):
             loaded(teacher=files, **settings)
     assert not (tmp_path / "cache").exists()
     mixed = loaded(teacher=[teacher, rows], **settings)
@@ -142,7 +142,7 @@ def test_a_cache_in_front_of_files_alone_is_refused(teacher: Path, tmp_path: Pat
         ({"teacher": ["T", "T"], "ensemble_weights": [1.0]}, "ensemble: 1 weights for 2 members"),
         ({"teacher": ["T", "T"], "ensemble_weights": [1.0, -1.0]}, "ensemble: weight is -1.0; expected a finite"),
         ({"teacher": "T", "cache_top_k": 3}, "cache_top_k = 3: there is no cache: give --cache DIR with it"),
-        ({"teacher": "gone"}, "gone: no such folder: give the folder of a run"),
+        ({"teacher": "gone"}, "gone: no such folder; give the folder of a run"),
     ],
     ids=lambda value: None if isinstance(value, dict) else " ".join(value.split()[:3]),
 )
@@ -166,30 +166,30 @@ def test_a_folder_of_something_else_is_no_place_for_a_cache(teacher: Path, tmp_p
 
 
 @pytest.fixture
-def options_of_fast(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def optimize_options(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """With which options each network was optimized; none is really compiled."""
     calls: list[dict[str, Any]] = []
-    fast = NetworkTeacher.fast
+    optimize = NetworkTeacher.optimize_for_inference
 
     def spy(self: NetworkTeacher, **options: Any) -> NetworkTeacher:
         calls.append(options)
-        return fast(self, **{**options, "compile": False})
+        return optimize(self, **{**options, "compile": False})
 
-    monkeypatch.setattr(NetworkTeacher, "fast", spy)
+    monkeypatch.setattr(NetworkTeacher, "optimize_for_inference", spy)
     return calls
 
 
 @pytest.mark.parametrize("behind_a_cache", [False, True])
 def test_a_compiled_teacher_takes_the_place_of_the_one_that_was_not(
-    teacher: Path, tmp_path: Path, options_of_fast: list[dict[str, Any]], behind_a_cache: bool
+    teacher: Path, tmp_path: Path, optimize_options: list[dict[str, Any]], behind_a_cache: bool
 ) -> None:
     settings = {"teacher": [teacher, teacher], **({"cache": tmp_path / "cache"} if behind_a_cache else {})}
     config = resolve(settings)
     before = loaded(config)
     live = before.cache.teacher if before.cache is not None else before.teacher
-    assert [call["compile"] for call in options_of_fast] == [False, False]
+    assert [call["compile"] for call in optimize_options] == [False, False]
     after = compile_teacher(before, config, digits(), batch_size=32)
-    assert [(call["compile"], call["batch_size"]) for call in options_of_fast[2:]] == [(True, 32)] * 2
+    assert [(call["compile"], call["batch_size"]) for call in optimize_options[2:]] == [(True, 32)] * 2
     assert after.cache is before.cache
     assert (after.cache.teacher if after.cache is not None else after.teacher) is not live
     assert after.networks == before.networks
@@ -205,6 +205,6 @@ def test_what_a_check_sees_is_cached_and_of_a_cache_alone_what_it_holds(teacher:
     alone = loaded(cache=tmp_path / "cache")
     again = check_teacher(alone, train, torch.tensor([2, 3, 8, 9, 40]), 10, VIEWS)
     assert again is not None
-    assert torch.equal(again.position, few)
-    assert torch.equal(again.answer, answers.predicted)
+    assert torch.equal(again.index, few)
+    assert torch.equal(again.predicted, answers.predicted)
     assert check_teacher(alone, train, torch.tensor([2, 9]), 10, VIEWS) is None

@@ -32,7 +32,13 @@ Result = tuple[dict[str, Any], list[str]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_data_options, add_output_options, add_speed_options, add_teacher_options
+    from preceptor.cli.options import (
+        add_data_options,
+        add_output_options,
+        add_overrides,
+        add_speed_options,
+        add_teacher_options,
+    )
 
     parser.epilog = EXAMPLES
     parser.add_argument("cache", type=Path, metavar="DIR", help="folder of the cache")
@@ -59,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--validation", type=float, help="of a run that holds out this share")
     group.add_argument("--split-seed", type=int, help="of a run that splits by this seed")
     add_speed_options(parser.add_argument_group("speed"))
-    parser.add_argument("override", nargs="*", metavar="key=value", help="any setting, for example augment=false")
+    add_overrides(parser, "any setting, such as augment=false")
     add_output_options(parser)
 
 

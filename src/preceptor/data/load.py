@@ -75,7 +75,7 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
     if image_size is not None and (kind != "folder" or image_size < 1):
         raise InputError(f"image size {image_size} for {spec!r}: allowed with folder:DIR only, at least 1 pixel")
     if skip_bad_images and kind != "folder":
-        raise InputError(f"skip_bad_images for {spec!r}: goes with folder:DIR only; leave it away")
+        raise InputError(f"skip_bad_images for {spec!r}: goes with folder:DIR only; leave it out")
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
     if not rest or kind not in ("arrays", "folder"):

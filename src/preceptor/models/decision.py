@@ -62,7 +62,7 @@ class Decision(BaseModel):
         if (self.threshold is None) == (self.class_thresholds is None):
             raise ValueError("expected either threshold or class_thresholds")
         if self.threshold is not None and self.joint is not None:
-            raise ValueError("joint goes with class_thresholds; leave it away beside a threshold for all")
+            raise ValueError("joint goes with class_thresholds; leave it out beside a threshold for all")
         return self
 
 

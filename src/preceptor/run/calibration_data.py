@@ -120,7 +120,7 @@ def _other_images(folder: Path, card: ModelCard, source: CalibrationSource, data
     """A part of a data set that was named."""
     if source.part == "held_out":
         raise InputError(
-            f"{data}: --split held-out is for the images that {folder} itself held out; leave --data away, or use "
+            f"{data}: --split held-out is for the images that {folder} itself held out; leave out --data, or use "
             "--split test or all"
         )
     size = source.image_size

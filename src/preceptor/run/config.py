@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from preceptor.config import read_yaml, validated, with_overrides
+from preceptor.config import check_keys, read_yaml, validated, with_overrides
 from preceptor.data import Normalization
 from preceptor.errors import InputError, nearest, unknown_name
 from preceptor.recipes import Recipe, read_recipe
@@ -186,9 +186,12 @@ def resolve(
             inner[part][rest] = value
         else:
             outer.append((key, value))
+    check_keys(content, where)  # a run's settings lie below the top of its file
     settings = with_overrides(content, outer)
     settings["recipe"] = _recipe(settings.get("recipe", "none"), inner["recipe"])
     settings["training"] = _training(settings.get("training", "short"), inner["training"])
+    for part in inner:
+        check_keys(settings[part], f"{where}: {part}")
     for key in settings:
         if key not in RunConfig.model_fields:
             raise _unknown_setting(key, where, settings["recipe"])
@@ -228,7 +231,8 @@ def _unknown_setting(key: str, where: str, recipe: Mapping[str, Any]) -> InputEr
 
 def _recipe_keys(recipe: Mapping[str, Any]) -> list[str]:
     """The dotted keys of the options of a recipe's components."""
-    keys = [f"recipe.terms.{name}.weight" for name in recipe.get("terms", {})]
+    terms = recipe.get("terms")
+    keys = [f"recipe.terms.{name}.weight" for name in terms] if isinstance(terms, Mapping) else []
     for slot in ("correction", "temperature", "selection"):
         choice = recipe.get(slot)
         if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):

@@ -80,10 +80,10 @@ def load_members(config: RunConfig, dataset: Dataset, device: torch.device) -> t
     if not files and config.teacher_output is not None:
         raise InputError(
             f"teacher_output = {config.teacher_output}: is for .onnx, .npy and .parquet files; a run folder's outputs "
-            "are logits: leave it away"
+            "are logits: leave it out"
         )
     if config.teacher_normalization is not None and "ONNX file" not in kinds:
-        raise InputError("teacher_normalization: is for .onnx files alone: leave it away")
+        raise InputError("teacher_normalization: is for .onnx files alone: leave it out")
     return tuple(
         _load_member(path, kind, config, dataset, device) for path, kind in zip(config.teachers, kinds, strict=True)
     )

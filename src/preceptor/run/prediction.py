@@ -97,7 +97,7 @@ class Predictor:
         decision = self.card.decision
         if decision is not None and (score is not None or options):
             other = score or "another score"
-            raise InputError(f"{folder} abstains by {decision.score}: leave --score away, or calibrate it by {other}")
+            raise InputError(f"{folder} abstains by {decision.score}: leave out --score, or calibrate it by {other}")
         self.score = score or ("softmax_response" if decision is None else decision.score)
         self._options = dict(options or {}) if decision is None else decision.options
         self._check_score(folder)

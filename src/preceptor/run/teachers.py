@@ -204,7 +204,7 @@ def compile_teacher(loaded: LoadedTeacher, config: RunConfig, dataset: Dataset, 
 def _check_settings(config: RunConfig, members: Sequence[Member]) -> None:
     """Refuse settings of ensemble and cache that do not fit each other."""
     if len(members) == 1 and config.ensemble_weights is not None:
-        raise InputError("ensemble_weights: are for several teachers, and there is one: leave them away")
+        raise InputError("ensemble_weights: are for several teachers, and there is one: leave them out")
     if config.cache is None and not members:
         raise InputError("no teacher: give --teacher RUN_FOLDER, or --cache DIR of a cache that is filled")
     if config.cache is None and config.cache_top_k is not None:
@@ -212,7 +212,7 @@ def _check_settings(config: RunConfig, members: Sequence[Member]) -> None:
     if config.cache is not None and members and all(member.kind == "file" for member in members):
         raise InputError(
             f"cache {config.cache}: {members[0].path} already holds all outputs: a cache in front of it would only "
-            "keep them twice: leave --cache away"
+            "keep them twice: leave out --cache"
         )
 
 

@@ -94,10 +94,10 @@ def _slow_findings(config: RunConfig, context: RunContext) -> list[Finding]:
         findings.append(teacher_checks.determinism_finding(teacher.networks, teacher.teacher, *_queried(context), view))
         findings += _normalization_findings(teacher, context)
     try:
+        resolve_selection(config, context)  # first: a student whose selection is not fitted is refused
         steps = config.training.epochs * steps_in_epoch(len(context.index), config.training.batch_size)
         check_students([Student("student", context.network, context.loss)], steps)
         check_compile(config.compile, context.train.images.device)
-        resolve_selection(config, context)
         teacher = resolve_teacher(config, context, compiled=False)
     except InputError as error:
         return [*findings, _set_up_problem(error)]
