@@ -60,7 +60,8 @@ def probe_losses(
     student = Student("probe", network, deepcopy(context.loss))
     times = {name: (term.since, term.until) for name, term in student.loss.terms.items()}
     for term in student.loss.terms.values():
-        term.since, term.until = 0.0, 1.0  # a term that starts late in the run is probed too
+        # A term that starts late, or whose weight rises from zero, is probed too.
+        term.since, term.until, term.warmup = 0.0, 1.0, 0.0
     scales: dict[str, LossScale] = {}
 
     def record(_module: nn.Module, inputs: tuple[Any, ...], output: LossOutput) -> None:
