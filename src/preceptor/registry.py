@@ -274,8 +274,10 @@ def find_component(kind: ComponentType, name: str) -> ComponentInfo:
     """The component of this kind and name.
 
     Raises:
-        InputError: there is none; the nearest known name is offered.
+        InputError: there is none, or no such type; the nearest known name is offered.
     """
+    if kind not in COMPONENT_TYPES:
+        raise unknown_name("component type", kind, COMPONENT_TYPES)
     known = {info.name: info for info in components(kind)}
     if name not in known:
         raise unknown_name(f"{kind} component", name, known)

@@ -24,6 +24,10 @@ def resolve_settings(arguments: argparse.Namespace, defaults: Mapping[str, Any])
     return resolve(content, command_settings(arguments), str(arguments.config or "the configuration"))
 
 
+FEW_SAMPLES = 20
+"""On fewer samples accuracy says nothing about chance."""
+
+
 def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> None:
     """Train as the command asks, and show the result."""
     from preceptor.cli.progress import ProgressBar
@@ -83,10 +87,10 @@ def _warnings(measured: "Metrics") -> list[str]:
     # The mean over classes is at chance for a network that always gives one class, whatever that class's share is.
     mean, chance = sum(by_class) / len(by_class), 1 / len(by_class)
     deviation = math.sqrt(chance * (1 - chance) / measured.n)
-    if len(by_class) < 2 or mean > chance + 2 * deviation:
+    if len(by_class) < 2 or measured.n < FEW_SAMPLES or mean > chance + 2 * deviation:
         return []
     return [
-        f"the student is no better than chance ({mean:.2%} as the mean over {len(by_class)} classes): after more than "
+        f"the network is no better than chance ({mean:.2%} as the mean over {len(by_class)} classes): after more than "
         "a few steps this means that training diverged: lower the learning rate (--lr)"
     ]
 
