@@ -215,7 +215,7 @@ def test_a_score_of_the_teachers_is_refused(preceptor, student, tmp_path):
     save_card(student, card.model_copy(update={"decision": decision("teacher_probability", 0.5)}))
     done = nothing_left(preceptor, tmp_path / "out", student)
     assert done.code == 2
-    assert "teacher_probability: looks at the teacher" in done.err
+    assert "score teacher_probability needs the teacher" in done.err
 
 
 def test_nothing_is_overwritten(preceptor, student, tmp_path):
