@@ -152,7 +152,7 @@ class TestGradient:
 
     def test_none_reaches_the_student_through_its_own_temperature_or_weight(self) -> None:
         def unsure(context: BatchContext) -> Tensor:
-            return 2 - context.student.softmax(dim=1).amax(dim=1)
+            return 2 - context.student_logits.softmax(dim=1).amax(dim=1)
 
         value = unsure(BatchContext(STUDENT, TEACHER, LABEL, LABEL))
         own = DistillationLoss(temperature=unsure, selection=unsure, loss=KL())

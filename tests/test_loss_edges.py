@@ -98,7 +98,7 @@ class TestAbstainingStudent:
         seen = []
 
         def weights(context: BatchContext) -> Tensor:
-            seen.append(context.student.shape[1])
+            seen.append(context.student_logits.shape[1])
             return torch.ones(4)
 
         wider = torch.cat([STUDENT, torch.zeros(4, 1)], dim=1)

@@ -115,6 +115,6 @@ def test_a_registered_component_fits_its_own_slot_and_an_unregistered_one_any() 
 
 def test_a_component_may_be_a_plain_function_of_a_context() -> None:
     def weights(context: BatchContext) -> Tensor:
-        return torch.ones_like(context.teacher[:, 0])
+        return torch.ones_like(context.teacher_logits[:, 0])
 
     assert isinstance(weights, Selection)

@@ -15,8 +15,8 @@ class BatchContext:
     """One batch, as temperatures and selections see it. Nothing in it carries gradient.
 
     Attributes:
-        student: logits; outputs = classes, or classes + 1 for an abstaining student.
-        teacher: raw logits; zeros where the teacher is not queried.
+        student_logits: outputs = classes, or classes + 1 for an abstaining student.
+        teacher_logits: raw; zeros where the teacher is not queried.
         label: the given label; ``UNLABELED`` where there is none.
         teacher_class: the teacher's prediction, decided once on the raw logits, ties to the smallest index.
         index: position in the training set, when the caller passes it.
@@ -24,8 +24,8 @@ class BatchContext:
         queried: samples on which the teacher is used; None is all. On the others it is neither right nor wrong.
     """
 
-    student: Float[Tensor, "batch outputs"]
-    teacher: Float[Tensor, "batch classes"]
+    student_logits: Float[Tensor, "batch outputs"]
+    teacher_logits: Float[Tensor, "batch classes"]
     label: Int[Tensor, " batch"]
     teacher_class: Int[Tensor, " batch"]
     index: Int[Tensor, " batch"] | None = None

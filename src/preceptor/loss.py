@@ -258,7 +258,7 @@ class DistillationLoss(nn.Module):
         teacher_features: Features | None,
     ) -> LossOutput:
         temperature = self.temperature(context)
-        log_probs = (context.teacher / column(temperature)).log_softmax(dim=1)
+        log_probs = (context.teacher_logits / column(temperature)).log_softmax(dim=1)
         corrected, target = self._corrected(log_probs, context)
         weight = torch.ones_like(log_probs[:, 0]) if self.selection is None else self.selection(context).detach()
         groups = {
@@ -286,7 +286,7 @@ class DistillationLoss(nn.Module):
                 loss_target = target
                 if cast(Loss, term.loss).target_space == "logits":
                     # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own.
-                    loss_target = context.teacher + column(temperature) * (target - log_probs)
+                    loss_target = context.teacher_logits + column(temperature) * (target - log_probs)
                 losses[name] = term(outputs, (loss_target, temperature, pseudo_label), weight, groups)
         audit = Audit(
             queried=torch.ones_like(context.labeled) if context.queried is None else context.queried,

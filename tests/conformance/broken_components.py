@@ -67,28 +67,28 @@ class RawUncertainty:
     """A temperature that falls below zero for an unsure student."""
 
     def __call__(self, context: BatchContext) -> Tensor:
-        return 2 - 1 / context.student.softmax(dim=1).amax(dim=1)
+        return 2 - 1 / context.student_logits.softmax(dim=1).amax(dim=1)
 
 
 class TemperatureColumn:
     """A temperature per sample in the wrong shape."""
 
     def __call__(self, context: BatchContext) -> Tensor:
-        return torch.ones_like(context.student[:, :1])
+        return torch.ones_like(context.student_logits[:, :1])
 
 
 class FollowsTheStudent:
     """Conforms as long as the batch context is detached."""
 
     def __call__(self, context: BatchContext) -> Tensor:
-        return 1 + context.student.softmax(dim=1).amax(dim=1)
+        return 1 + context.student_logits.softmax(dim=1).amax(dim=1)
 
 
 class NegativeWeights:
     """Weighs some samples below zero."""
 
     def __call__(self, context: BatchContext) -> Tensor:
-        return 0.5 - context.teacher.softmax(dim=1).amax(dim=1)
+        return 0.5 - context.teacher_logits.softmax(dim=1).amax(dim=1)
 
 
 class BooleanWeights:
@@ -102,14 +102,14 @@ class LooksUpEveryLabel:
     """Fails at the label -1."""
 
     def __call__(self, context: BatchContext) -> Tensor:
-        return at_class(context.teacher.softmax(dim=1), context.label)
+        return at_class(context.teacher_logits.softmax(dim=1), context.label)
 
 
 class AssumesEqualOutputs:
     """Fails when the student may abstain."""
 
     def __call__(self, context: BatchContext) -> Tensor:
-        return (-(context.student - context.teacher).square().mean(dim=1)).exp()
+        return (-(context.student_logits - context.teacher_logits).square().mean(dim=1)).exp()
 
 
 class Surest(RankedSelection):

@@ -89,7 +89,7 @@ def flsw(
     eps: float = 1e-4,
 ) -> Array:
     weights = []
-    for z, t in zip(context.student[:, : context.teacher.shape[1]], context.teacher, strict=True):
+    for z, t in zip(context.student_logits[:, : context.teacher_logits.shape[1]], context.teacher_logits, strict=True):
         cosine = sum(z * t) / ((np.sqrt(sum(z**2)) + eps) * (np.sqrt(sum(t**2)) + eps))
         weights.append((1 - cosine) ** gamma)
     return dynamic_temperatures(weights, temperature, beta, normalize, minimum)
@@ -103,13 +103,13 @@ def cwsm(
     minimum: float = 1.0,
     eps: float = 1e-3,
 ) -> Array:
-    weights = [1 / (max(softmax(z)) + eps) for z in context.student[:, : context.teacher.shape[1]]]
+    weights = [1 / (max(softmax(z)) + eps) for z in context.student_logits[:, : context.teacher_logits.shape[1]]]
     return dynamic_temperatures(weights, temperature, beta, normalize, minimum)
 
 
 def drop_wrong(context: SimpleNamespace) -> Array:
     weights = []
-    for logits, y in zip(context.teacher, context.label, strict=True):
+    for logits, y in zip(context.teacher_logits, context.label, strict=True):
         weights.append(0.0 if y >= 0 and first_argmax(logits) != y else 1.0)
     return np.array(weights)
 

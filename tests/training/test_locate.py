@@ -88,7 +88,7 @@ class SpoiltAtSample:
 
     def __call__(self, context: Any) -> Tensor:
         return torch.where(
-            context.index == sample_of(STEP), self.wrong, torch.full_like(context.teacher[:, 0], self.usual)
+            context.index == sample_of(STEP), self.wrong, torch.full_like(context.teacher_logits[:, 0], self.usual)
         )
 
 

@@ -90,7 +90,7 @@ class _ConstantWeights:
     weight: Tensor
 
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
-        return self.weight.to(context.teacher)
+        return self.weight.to(context.teacher_logits)
 
 
 @check("loss", "label_loss")

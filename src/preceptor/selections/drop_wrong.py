@@ -24,4 +24,4 @@ class DropWrong:
 
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
         """Weight 0 where the teacher is wrong, else 1."""
-        return (~context.wrong).to(context.teacher.dtype)
+        return (~context.wrong).to(context.teacher_logits.dtype)

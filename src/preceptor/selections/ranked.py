@@ -152,7 +152,7 @@ class RankedSelection(nn.Module, ABC):
             raise InputError(
                 f"{registered_name(self)}: looks samples up: give index=, their indices in the training set"
             )
-        return self.weight_at(context.index).to(context.teacher.dtype)
+        return self.weight_at(context.index).to(context.teacher_logits.dtype)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Resize the buffers first: the number of samples is known only from the saved state."""

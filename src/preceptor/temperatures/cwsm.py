@@ -46,5 +46,5 @@ class CWSM:
 
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
         """Apply :func:`cwsm_weight`, then :func:`dynamic_temperature`."""
-        weight = cwsm_weight(context.student[:, : context.teacher.shape[1]], self.eps)
+        weight = cwsm_weight(context.student_logits[:, : context.teacher_logits.shape[1]], self.eps)
         return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.queried)

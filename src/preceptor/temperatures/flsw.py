@@ -57,6 +57,6 @@ class FLSW:
 
     def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
         """Apply :func:`flsw_weight`, then :func:`dynamic_temperature`."""
-        student = context.student[:, : context.teacher.shape[1]]
-        weight = flsw_weight(student, context.teacher, self.gamma, self.eps)
+        student = context.student_logits[:, : context.teacher_logits.shape[1]]
+        weight = flsw_weight(student, context.teacher_logits, self.gamma, self.eps)
         return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.queried)
