@@ -34,12 +34,18 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
+def scored(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
     """The loss of a recipe; a selection it may have prefers the first samples of the training set."""
     loss = DistillationLoss(**recipe(name, overrides))
     if isinstance(loss.selection, RankedSelection):
         loss.selection.set_scores(torch.arange(size), -torch.arange(size).float(), size)
     loss.expect_samples(size)
+    return loss
+
+
+def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
+    """The loss of a recipe that can be called without networks: its feature losses compare a layer called "layer"."""
+    loss = scored(name, size, **overrides)
     for feature_loss in loss.feature_losses.values():
         feature_loss.resolve_layers(["layer"], ["layer"])
     maps = features(loss, 2)

@@ -28,7 +28,7 @@ from preceptor.training import (
     TrainingData,
     TrainState,
 )
-from tests.examples import ready
+from tests.examples import scored
 
 BRIEF = TrainingConfig(epochs=2, batch_size=16)
 SMALL_RUN: dict[str, Any] = {"train_images": 60, "training": {"epochs": 2, "batch_size": 32}, "device": "cpu"}
@@ -58,7 +58,7 @@ def network(seed: int = 0, name: str = "convnet8", outputs: int = 10) -> nn.Modu
 
 
 def make_student(recipe_name: str = "none", seed: int = 0) -> Student:
-    loss = ready(recipe_name, len(digits().train))
+    loss = scored(recipe_name, len(digits().train))
     return Student(recipe_name, network(seed, outputs=10 + loss.abstains), loss)
 
 

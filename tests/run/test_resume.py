@@ -302,6 +302,7 @@ def test_a_signal_leaves_a_checkpoint_and_an_exit_code_of_its_own(tmp_path, name
         command("train", "--model", "convnet4", "--epochs", "2000", "--quiet", "--device", "cpu", "--out", out),
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which nohup ignores
     )
     until = time.monotonic() + 600
     while not (tmp_path / "run/metrics.jsonl").exists() and time.monotonic() < until:

@@ -173,7 +173,7 @@ def test_another_number_of_classes(classes):
 def test_logits_that_are_not_finite_are_placed(broken, batch_size):
     teacher = NetworkTeacher(Fixed(of_black=broken), AS_IT_IS)
     images = shades(20, 30, 40, 0, 50, 0)
-    with pytest.raises(InputError, match="not finite for 2 of 6 training images, the first at position 3: check its"):
+    with pytest.raises(InputError, match="not finite for 2 of 6 training images, the first at index 3: check its"):
         check_teacher(teacher, images, torch.zeros(6, dtype=torch.int64), 3, batch_size=batch_size)
 
 
@@ -193,9 +193,9 @@ def test_a_bad_image_is_named_by_its_place_in_the_training_set():
 
     teacher = NetworkTeacher(Diverged(), digits().normalization)
     images, labels = digits().train.images[:4], digits().train.labels[:4]
-    for positions, named in ((None, 2), (torch.tensor([5, 9, 70, 71]), 70)):
-        with pytest.raises(InputError, match=f"the first at position {named}:"):
-            check_teacher(teacher, images, labels, 10, positions=positions)
+    for index, named in ((None, 2), (torch.tensor([5, 9, 70, 71]), 70)):
+        with pytest.raises(InputError, match=f"the first at index {named}:"):
+            check_teacher(teacher, images, labels, 10, index=index)
 
 
 def test_the_same_logits_for_many_images_of_several_classes_are_refused():

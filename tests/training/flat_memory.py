@@ -16,7 +16,7 @@ from torch import Tensor
 from preceptor.teachers.cache import LogitCache
 from preceptor.training import Callback, EpochRecord, Step, Student, Trainer, TrainingConfig
 from preceptor.training.checkpoint import save
-from tests.examples import ready
+from tests.examples import scored
 from tests.training_helpers import cache_of, data_of, digits, filled_entries, network, trainer_of, untrained_teacher
 
 RECIPES = ("lr-ds", "revised-dynamic", "gambler", "corrected-self-adaptive", "precise-abstain-b")
@@ -70,7 +70,7 @@ def memory() -> dict[str, int]:
 
 
 def small_student(name: str) -> Student:
-    loss = ready(name, len(digits().train))
+    loss = scored(name, len(digits().train))
     return Student(name, network(0, "convnet4", outputs=10 + loss.abstains), loss)
 
 
