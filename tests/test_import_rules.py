@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"chunking", "config", "context", "settings"},
     {"registry"},
     COMPONENTS,
-    {"audit", "loss_terms"},
+    {"loss_output", "loss_terms"},
     {"loss_checks", "recipes"},
     {"loss"},
     {"conformance", "data"},

@@ -11,8 +11,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from preceptor.abstention import Gambler as Gambler
     from preceptor.abstention import SoftGambler as SoftGambler
-    from preceptor.audit import Audit as Audit
-    from preceptor.audit import LossOutput as LossOutput
     from preceptor.context import BatchContext as BatchContext
     from preceptor.context import ModelOutputs as ModelOutputs
     from preceptor.context import SelectionData as SelectionData
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
     from preceptor.label_losses import CrossEntropy as CrossEntropy
     from preceptor.label_losses import LabelSmoothedCrossEntropy as LabelSmoothedCrossEntropy
     from preceptor.loss import DistillationLoss as DistillationLoss
+    from preceptor.loss_output import Audit as Audit
+    from preceptor.loss_output import LossOutput as LossOutput
     from preceptor.loss_terms import LossTerm as LossTerm
     from preceptor.losses import CMKD as CMKD
     from preceptor.losses import KL as KL
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Attention": "feature_losses",
-    "Audit": "audit",
+    "Audit": "loss_output",
     "CMKD": "losses",
     "CWSM": "temperatures",
     "DistillationLoss": "loss",
@@ -86,7 +86,7 @@ _HOME = {
     "SquaredErrorProbs": "losses",
     "TeacherLoss": "selections",
     "LossTerm": "loss_terms",
-    "LossOutput": "audit",
+    "LossOutput": "loss_output",
     "TracIn": "selections",
     "recipe": "recipes",
     "recipe_names": "recipes",

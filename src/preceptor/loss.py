@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from preceptor.audit import Audit, LossOutput
 from preceptor.context import UNLABELED, BatchContext, SelectionData, column, predicted_class
 from preceptor.errors import InputError
 from preceptor.loss_checks import check_batch, check_components, check_names, check_time_spans
+from preceptor.loss_output import Audit, LossOutput
 from preceptor.loss_terms import LossTerm
 from preceptor.recipes import recipe
 from preceptor.registry import (

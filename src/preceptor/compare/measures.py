@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from preceptor.audit import Audit
 from preceptor.compare.columns import COVERAGES, RESERVATION
 from preceptor.compare.result import ExampleImage
 from preceptor.context import predicted_class
 from preceptor.loss import DistillationLoss
+from preceptor.loss_output import Audit
 from preceptor.metrics import calibration_error, evaluate, selective_metrics
 from preceptor.metrics.scores import reservation_confidence, softmax_response
 from preceptor.registry import registered_name

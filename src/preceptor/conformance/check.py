@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.audit import LossOutput
 from preceptor.conformance.batch import (
     FEATURE_LAYERS,
     TRAIN_SIZE,
@@ -21,6 +20,7 @@ from preceptor.conformance.batch import (
 )
 from preceptor.corrections import LabelRevision
 from preceptor.loss import DistillationLoss
+from preceptor.loss_output import LossOutput
 from preceptor.loss_terms import LossTerm
 from preceptor.losses import KL
 from preceptor.registry import ComponentInfo, ComponentType, is_batch_statistic, wants_index, wants_reservation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from preceptor.audit import LossOutput
+from preceptor.loss_output import LossOutput
 from preceptor.loss_terms import LossTerm
 from preceptor.registry import registered_name
 from preceptor.training.failure import FaultLocation, Place, Sample

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from preceptor.audit import LossOutput
 from preceptor.context import UNLABELED, predicted_class
+from preceptor.loss_output import LossOutput
 
 
 @dataclass(frozen=True)

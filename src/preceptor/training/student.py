@@ -10,9 +10,9 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from preceptor.audit import LossOutput
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
+from preceptor.loss_output import LossOutput
 from preceptor.models.features import FeatureModel
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch

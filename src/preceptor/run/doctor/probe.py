@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from preceptor.audit import LossOutput
 from preceptor.data import epoch_order
+from preceptor.loss_output import LossOutput
 from preceptor.models.features import ImageModel
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor.finding import Finding, few

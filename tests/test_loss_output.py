@@ -10,8 +10,8 @@ from hypothesis import given
 from torch import Tensor
 
 from preceptor import CWSM, KL, CrossEntropy, DistillationLoss, Fixed, LabelRevision, LossTerm, ProbabilityShift
-from preceptor.audit import Audit
 from preceptor.context import BatchContext
+from preceptor.loss_output import Audit
 from preceptor.selections import Random
 from tests.examples import EVERYTHING, LABEL, STUDENT, TEACHER
 from tests.strategies import LogitBatch, logit_batches
