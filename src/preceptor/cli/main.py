@@ -21,6 +21,7 @@ VERBS = {
     "demo": "see it work now, on this machine, offline",
     "doctor": "check a run's data, teacher and settings before training",
     "train": "train a teacher, or a student on labels alone",
+    "crossfit": "train on folds, for outputs on images not trained on",
     "distill": "distill a student from a teacher with a recipe",
     "cache": "cache teacher outputs on disk",
     "resume": "continue a run that was stopped",

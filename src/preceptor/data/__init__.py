@@ -5,7 +5,7 @@ from preceptor.data.corruption import confusable_pairs, swap_pairs
 from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.data.load import load_dataset
 from preceptor.data.resized_crops import ResizedCrops
-from preceptor.data.split import hold_out, subset
+from preceptor.data.split import fold, hold_out, subset
 
 __all__ = [
     "Augmentation",
@@ -18,6 +18,7 @@ __all__ = [
     "check_dataset",
     "confusable_pairs",
     "epoch_order",
+    "fold",
     "hold_out",
     "load_dataset",
     "subset",

@@ -23,6 +23,7 @@ class RandomStream(IntEnum):
     SUBSET = 3
     SWAP = 4
     DRAWS = 6  # 5 was used once
+    FOLDS = 7
 
 
 def random_words(seed: int, stream: RandomStream, first: int, stop: int, epoch: int = 0) -> NDArray[np.uint64]:

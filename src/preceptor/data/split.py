@@ -59,6 +59,42 @@ def subset(labels: Int[Tensor, " n"], size: int, seed: int) -> LongTensor:
     return _index(~_draw(labels, len(labels) - size, seed, RandomStream.SUBSET))
 
 
+def fold(
+    labels: Int[Tensor, " n"],
+    number: int,
+    folds: int,
+    seed: int,
+    images: UInt8[Tensor, "n channels height width"] | None = None,
+) -> tuple[LongTensor, LongTensor]:
+    """One of several parts that the data fall into, each class evenly; every sample is in exactly one.
+
+    Args:
+        labels: integers, shape [n]. Unlabeled samples (-1) count as a class.
+        number: of the part, from 1.
+        folds: number of parts, at least 2.
+        seed: the same seed gives the same parts.
+        images: of the samples; those with the same pixels are put into one part. Default None: all are different.
+
+    Returns:
+        indices outside the part and indices inside it, int64, each sorted.
+
+    Raises:
+        InputError: a part that there is not, or more parts than different images.
+    """
+    group = np.arange(len(labels)) if images is None else _copies(images)
+    first = np.unique(group, return_index=True)[1]
+    if not 2 <= folds <= len(first):
+        raise InputError(f"{folds} folds of {len(first)} different images; expected 2 to {len(first)}")
+    if not 1 <= number <= folds:
+        raise InputError(f"fold {number} of {folds}; expected 1 to {folds}")
+    order = shuffled(len(first), seed, RandomStream.FOLDS)
+    by_class = labels.cpu().numpy()[first][order]
+    dealt = np.empty(len(first), dtype=np.int64)
+    dealt[order[np.argsort(by_class, kind="stable")]] = np.arange(len(first)) % folds
+    inside = (dealt == number - 1)[group]
+    return _index(~inside), _index(inside)
+
+
 def _copies(images: UInt8[Tensor, "n channels height width"]) -> NDArray[np.int64]:
     """The number of each image's group, from 0 in the order of the groups' first images; copies share a group."""
     group_of: dict[bytes, int] = {}

@@ -73,6 +73,12 @@ class RunConfig(BaseModel):
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the training images held out: measured, never trained on"
     )
+    folds: int | None = Field(
+        default=None, ge=2, description="number of parts that the training images fall into, of which one is held out"
+    )
+    fold: int | None = Field(
+        default=None, ge=1, description="the part that is held out, from 1; instead of validation, and with folds"
+    )
     student: str = Field(
         default="convnet8", description="architecture to train, such as resnet8, resnet8x4, convnet8 or timm:NAME"
     )

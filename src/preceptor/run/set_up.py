@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from preceptor.data import CropFlip, Dataset, ImageSet, check_dataset, hold_out, load_dataset, subset
+from preceptor.data import CropFlip, Dataset, ImageSet, check_dataset, fold, hold_out, load_dataset, subset
 from preceptor.data.labels import read_labels
 from preceptor.errors import InputError, first_line
 from preceptor.loss import DistillationLoss
@@ -115,12 +115,17 @@ def training_data(config: RunConfig) -> Dataset:
 def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Indices to train on and indices held out, of ``dataset.train_and_validation()``.
 
-    A data set's own validation images are what is held out. Without them it is a share of the training images, in
-    which copies of one image stay together. A subset is drawn from the others.
+    Of folds, one is held out; else a data set's own validation images; else a share of the training images. Copies of
+    one image stay together. A subset is drawn from the others.
     """
     index: Tensor
     held_out: Tensor
-    if dataset.validation is None:
+    if config.folds is not None or config.fold is not None:
+        if config.folds is None or config.fold is None:
+            raise InputError(f"fold is {config.fold} and folds is {config.folds}: give both, or leave both out")
+        train = dataset.train
+        index, held_out = fold(train.labels, config.fold, config.folds, config.split_seed, images=train.images)
+    elif dataset.validation is None:
         index, held_out = hold_out(
             dataset.train.labels, config.validation, config.split_seed, images=dataset.train.images
         )
