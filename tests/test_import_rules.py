@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"training", "metrics"},
     {"result_files", "run", "export"},
     {"compare"},
+    {"audit"},
     {"reports"},
     {"cli"},
     {"__main__"},
@@ -43,7 +44,7 @@ FORBIDDEN = {
     "models": {"loss", "recipes", "conformance"},
     "training": {"recipes", "conformance"},
 }
-EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow"}
+EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow", "cleanlab"}
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 

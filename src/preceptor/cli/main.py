@@ -20,6 +20,7 @@ from preceptor.errors import InputError, MachineError, PreceptorError, nearest, 
 VERBS = {
     "demo": "see it work now, on this machine, offline",
     "doctor": "check a run's data, teacher and settings before training",
+    "audit": "find out where a teacher is wrong, and where the labels are",
     "train": "train a teacher, or a student on labels alone",
     "crossfit": "train on folds, for outputs on images not trained on",
     "distill": "distill a student from a teacher with a recipe",

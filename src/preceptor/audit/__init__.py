@@ -1,0 +1,21 @@
+"""Audit of a teacher: where it errs, who is wrong where it contradicts a label, and which recipe to try first."""
+
+from preceptor.audit.advice import Advice, advise
+from preceptor.audit.examine import MemberFacts, TeacherAudit, audit
+from preceptor.audit.files import plain, read_verdicts, write_audit
+from preceptor.audit.verdicts import BaseRate, Verdict, Verdicts, judge
+
+__all__ = [
+    "Advice",
+    "BaseRate",
+    "MemberFacts",
+    "TeacherAudit",
+    "Verdict",
+    "Verdicts",
+    "advise",
+    "audit",
+    "judge",
+    "plain",
+    "read_verdicts",
+    "write_audit",
+]
