@@ -55,7 +55,7 @@ def effects(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], verdi
     wrong_label[verdicts.index[verdicts.at("likely") == VERDICTS.index("wrong_label")]] = True
     found = []
     for kind in ("correction", "temperature", "selection"):
-        for info in components(kind):  # type: ignore[arg-type]
+        for info in components(kind):
             loss = _loss(info)
             if loss is not None and not loss.needs_fit:
                 index = torch.arange(len(labels))
