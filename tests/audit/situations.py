@@ -96,7 +96,7 @@ def _situations(seed: int) -> Iterator[Situation]:
             LogisticRegression(max_iter=300),
             images[audited],
             given,
-            cv=StratifiedKFold(5, shuffle=True, random_state=seed, tol=1e-3),
+            cv=StratifiedKFold(5, shuffle=True, random_state=seed),
             method="predict_proba",
         )
         tables = (torch.from_numpy(table) for table in (probabilities, opinion, given, truth))

@@ -205,6 +205,11 @@ class _Evidence:
         copied = random.choice(len(disagreed), count)
         pairs_answer, pairs_label = answer[disagreed].numpy()[copied], labels[disagreed].numpy()[copied]
         agreed = [((answer == labels) & (answer == number)).nonzero().squeeze(1).numpy() for number in range(classes)]
+        # Most labels of a class are right: its label errors are no more than the samples on which both name it.
+        self._most = np.ones(group.max() + 1)
+        for number in range(1, len(self._most)):
+            ours = group == number
+            self._most[number] = min(1.0, len(agreed[answer[disagreed].numpy()[ours][0]]) / ours.sum())
         possible = np.array([len(agreed[number]) > 0 for number in pairs_answer], dtype=bool)
         pairs_answer, pairs_label, copied = pairs_answer[possible], pairs_label[possible], copied[possible]
         rows = np.array([random.choice(agreed[number]) for number in pairs_answer], dtype=np.int64)
@@ -231,12 +236,12 @@ class _Evidence:
         largest = 0.0
         for group in np.unique(self.group):
             theirs, own = imitated[self._imitated_group == group], real[self.group == group]
-            bound = 1.0
+            bound = float(self._most[group])
             if len(theirs) >= 2 * FEW and len(own) >= FEW // 2:
                 regions = np.quantile(theirs, np.linspace(0, 0.7, 36))
                 known, found = (np.mean(values[:, None] >= regions, axis=0) for values in (theirs, own))
                 error = 2 * np.sqrt(found * (1 - found) / len(own)) + 2 / len(own)
-                bound = min(1.0, float(((found + error) / known).min()))
+                bound = min(bound, float(((found + error) / known).min()))
             largest += bound * len(own)
         return largest / len(self.group)
 
@@ -257,6 +262,7 @@ class _Evidence:
                 inside = self.group == group
                 # Two more samples at the base rate keep a group from certainty.
                 share = (probability[inside].sum() + 2 * base_rate) / (inside.sum() + 2)
+                share = min(share, max(self._most[group], 1e-3), 1 - 1e-3)
                 odds[inside] += math.log(share / (1 - share))
             probability = _with_mean(odds, base_rate)
         return probability
