@@ -28,6 +28,9 @@ crossfit.
 
 DEFAULTS = {"recipe": "kd"}
 
+PAGE = "audit.html"
+"""Its name in the audit's folder."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
@@ -87,10 +90,28 @@ def run(arguments: argparse.Namespace) -> None:
             progress=_Stages(bar),
         )
     files = write_audit(found, arguments.out)
+    no_page = _write_page(found, arguments.out / PAGE)
+    if no_page is None:
+        files.append(arguments.out / PAGE)
     if not silent:
+        if no_page is not None:
+            note(f"no page: {no_page}")
         for warning in found.warnings:
             note(f"warning: {warning}")
     show(arguments, lambda: plain(found), lambda: _lines(found, files))
+
+
+def _write_page(audit: "TeacherAudit", path: Path) -> str | None:
+    """Write the page; why not, where it cannot be made."""
+    from preceptor.errors import MachineError
+    from preceptor.reports import require_report_extra, write_audit_page
+
+    try:
+        require_report_extra()
+    except MachineError as problem:
+        return str(problem)
+    write_audit_page(audit, path)
+    return None
 
 
 class _Stages:

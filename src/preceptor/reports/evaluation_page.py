@@ -87,7 +87,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "intervals": intervals_in_words(report),
         "warnings": evaluation.warnings,
         "facts": facts(report),
-        "calibration": _calibration_rows(report.calibration, None if scaled is None else scaled.calibration),
+        "calibration": calibration_rows(report.calibration, None if scaled is None else scaled.calibration),
         "scaled": scaled,
         "held_out": evaluation.held_out,
         "scores": _score_rows(report),
@@ -148,7 +148,8 @@ def unsure_first(evaluation: Evaluation) -> list[int]:
     return indices[:SHOWN_IMAGES]
 
 
-def _calibration_rows(before: CalibrationReport, after: CalibrationReport | None) -> list[tuple[str, list[str]]]:
+def calibration_rows(before: CalibrationReport, after: CalibrationReport | None) -> list[tuple[str, list[str]]]:
+    """The calibration's numbers by name, before temperature scaling and, where there was one, after it."""
     columns = [before] if after is None else [before, after]
     shares = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "classwise_ece": "class-wise ECE"}
     return [

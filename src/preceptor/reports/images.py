@@ -6,11 +6,18 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from preceptor.errors import InputError
 
 DISPLAY_SIDE = 128
 """Longest side on the page, in CSS pixels."""
+
+THUMBNAIL_SIDE, THUMBNAIL_DISPLAY = 64, 96
+"""Longest side of a thumbnail in its own pixels and on the page."""
+
+LARGE = 2_500
+"""Bytes from which on a PNG becomes a JPEG; one that is as large again is coarser."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class PageImage:
     """An image to put into a page.
 
     Args:
-        source: a ``data:`` address that holds the whole PNG.
+        source: a ``data:`` address that holds the whole PNG or JPEG.
         width: on the page, CSS pixels.
         height: on the page, CSS pixels.
         crisp: enlarged by a whole factor, so that each pixel should stay a square.
@@ -40,8 +47,34 @@ def page_image(pixels: Any, where: str) -> PageImage:
     Raises:
         InputError: another shape or type.
     """
-    from PIL import Image
+    array = _checked(pixels, where)
+    width, height, crisp = _display_size(array.shape[1], array.shape[0], DISPLAY_SIDE)
+    return PageImage(_address(_encoded(array, "PNG", optimize=True), "png"), width, height, crisp)
 
+
+def thumbnail(pixels: Any, where: str) -> PageImage:
+    """Encode an image as one of hundreds: at most 64 pixels a side, as JPEG where a PNG is large, a few kB.
+
+    Args:
+        pixels: as :func:`page_image` takes them.
+        where: names the image in an error.
+
+    Raises:
+        InputError: another shape or type.
+    """
+    array = _checked(pixels, where)
+    width, height, crisp = _display_size(array.shape[1], array.shape[0], THUMBNAIL_DISPLAY)
+    content = _encoded(array, "PNG", THUMBNAIL_SIDE, optimize=True)
+    if len(content) < LARGE:
+        return PageImage(_address(content, "png"), width, height, crisp)
+    for quality in (85, 60):
+        content = _encoded(array, "JPEG", THUMBNAIL_SIDE, quality=quality)
+        if len(content) < LARGE:
+            break
+    return PageImage(_address(content, "jpeg"), width, height, crisp)
+
+
+def _checked(pixels: Any, where: str) -> NDArray[np.uint8]:
     array = np.asarray(pixels)
     color = array.ndim == 3 and array.shape[2] == 3
     if array.dtype != np.uint8 or array.size == 0 or not (array.ndim == 2 or color):
@@ -49,15 +82,26 @@ def page_image(pixels: Any, where: str) -> PageImage:
             f"{where}: pixels of type {array.dtype} and shape {array.shape}: "
             "expected uint8, [height, width] or [height, width, 3]"
         )
-    file = BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(file, format="PNG", optimize=True)
-    width, height, crisp = _display_size(array.shape[1], array.shape[0])
-    return PageImage(f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}", width, height, crisp)
+    return array
 
 
-def _display_size(width: int, height: int) -> tuple[int, int, bool]:
-    factor = DISPLAY_SIDE // max(width, height)
+def _encoded(array: NDArray[np.uint8], kind: str, longest: int | None = None, **options: Any) -> bytes:
+    from PIL import Image
+
+    image, file = Image.fromarray(np.ascontiguousarray(array)), BytesIO()
+    if longest is not None:
+        image.thumbnail((longest, longest))  # shrinks only
+    image.save(file, format=kind, **options)
+    return file.getvalue()
+
+
+def _address(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{b64encode(content).decode('ascii')}"
+
+
+def _display_size(width: int, height: int, longest: int) -> tuple[int, int, bool]:
+    factor = longest // max(width, height)
     if factor >= 1:
         return width * factor, height * factor, True
-    shrink = DISPLAY_SIDE / max(width, height)
+    shrink = longest / max(width, height)
     return max(1, round(width * shrink)), max(1, round(height * shrink)), False

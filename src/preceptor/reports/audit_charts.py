@@ -1,0 +1,180 @@
+"""The charts of an audit's page: reliability, errors by class, and who is wrong in which pair of classes."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from preceptor.audit import TeacherAudit
+from preceptor.audit.verdicts import VERDICTS
+from preceptor.compare.format import percent
+from preceptor.context import predicted_class
+from preceptor.metrics import Reliability
+from preceptor.reports.chart import Room, in_both_widths
+from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart, error_share
+from preceptor.reports.evaluation_charts import HEIGHT, reliability_chart
+from preceptor.reports.svg import color, label, tidy
+from preceptor.reports.vega import LiveChart, ink, spec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_PAIRS = 20
+"""Pairs of classes in the chart, the most frequent."""
+
+ROLES = ("wrong", "truth", "plain")
+"""The colors of the verdicts: that of the side that is wrong, gray where it cannot be told."""
+
+SHOWN = ("the teacher", "the label", "can't tell")
+"""Who is wrong, in the order of the verdicts."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The disagreements of one label and one class of the teacher's.
+
+    Attributes:
+        label: the class's number.
+        teacher: the number of the teacher's class.
+        counts: by verdict.
+        systematic: more frequent than other pairs by far.
+    """
+
+    label: int
+    teacher: int
+    counts: tuple[int, ...]
+    systematic: bool
+
+    @property
+    def samples(self) -> int:
+        """All of them."""
+        return sum(self.counts)
+
+    def name(self, names: Sequence[str], longest: int = 40) -> str:
+        """Label and teacher's class in one line."""
+        return f"{label(names[self.label], longest)} → {label(names[self.teacher], longest)}"
+
+
+def pairs_of(audit: TeacherAudit) -> list[Pair]:
+    """Every pair of classes on which teacher and label disagree, the most frequent first."""
+    verdicts, classes = audit.verdicts, audit.dataset.classes
+    given, answer = audit.dataset.train.labels[verdicts.index], predicted_class(audit.logits)[verdicts.index]
+    numbers, place = (given * classes + answer).unique(return_inverse=True)
+    counts = torch.zeros((len(numbers), len(VERDICTS)), dtype=torch.long)
+    counts.index_put_((place, verdicts.at("likely")), torch.ones_like(place), accumulate=True)
+    systematic = torch.zeros(len(numbers), dtype=torch.bool)
+    systematic[place[verdicts.systematic]] = True
+    rows = zip(numbers.tolist(), counts.tolist(), systematic.tolist(), strict=True)
+    pairs = [Pair(number // classes, number % classes, tuple(count), often) for number, count, often in rows]
+    return sorted(pairs, key=lambda pair: (-pair.samples, pair.label, pair.teacher))
+
+
+def live_reliability(diagram: Reliability) -> LiveChart:
+    """Accuracy against confidence, bin by bin."""
+    known = [
+        {"confidence": confidence, "accuracy": accuracy, "images": size}
+        for confidence, accuracy, size in zip(diagram.confidence, diagram.accuracy, diagram.samples, strict=True)
+        if confidence is not None and accuracy is not None
+    ]
+    alt = "How often the teacher names the given label, by its confidence: " + ", ".join(
+        f"{percent(row['accuracy'], 0)} at {percent(row['confidence'], 0)}" for row in known
+    )
+    percents = {"format": "%", "grid": True}
+    x, y = (
+        {"field": name, "type": "quantitative", "title": title, "scale": {"domain": [0, 1]}, "axis": percents}
+        for name, title in (
+            ("confidence", "claimed (mean confidence)"),
+            ("accuracy", "names the given label (accuracy)"),
+        )
+    )
+    diagonal = {
+        "data": {"values": [{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]},
+        "mark": {"type": "line", "color": ink("muted"), "strokeDash": [4, 3], "strokeWidth": 1.2, "aria": False},
+    }
+    bins = {
+        "mark": {"type": "circle", "color": ink("wrong"), "opacity": 1},
+        "encoding": {
+            "size": {"field": "images", "type": "quantitative", "scale": {"range": [30, 300], "domainMin": 0}},
+            "tooltip": [
+                {"field": "confidence", "type": "quantitative", "format": ".1%"},
+                {"field": "accuracy", "type": "quantitative", "format": ".1%"},
+                {"field": "images", "type": "quantitative", "format": ",.0f"},
+            ],
+        },
+    }
+    line = {"mark": {"type": "line", "color": ink("wrong"), "strokeWidth": 1.5, "aria": False}}
+    drawn = spec(known, HEIGHT - 60, alt, encoding={"x": x, "y": y}, layer=[diagonal, line, bins])
+    return LiveChart("reliability", alt, reliability_chart(diagram, None), drawn)
+
+
+def live_errors(errors: list[ClassError]) -> LiveChart:
+    """How often the teacher contradicts the label, by class, the worst first."""
+    shown = errors[:MOST_CLASSES]
+    alt = "How often the teacher contradicts the given label, by class: " + ", ".join(
+        f"{label(error.name, 40)} {error_share(error.mean)}" for error in shown
+    )
+    # Two classes may be of one name when shortened: the axis is of their places.
+    values = [
+        {"place": place, "class": label(error.name, 28), "error": error.mean}
+        for place, error in enumerate(shown)
+        if not math.isnan(error.mean)
+    ]
+    encoding = {
+        "y": _names([value["class"] for value in values]),
+        "x": {"field": "error", "type": "quantitative", "title": None, "axis": {"format": "%"}},
+        "tooltip": [{"field": "class", "type": "nominal"}, {"field": "error", "type": "quantitative", "format": ".1%"}],
+    }
+    mark = {"type": "bar", "color": ink("wrong"), "height": {"band": 0.6}}
+    drawn = spec(values, 24 * len(values), alt, mark=mark, encoding=encoding)
+    return LiveChart("errors", alt, error_chart(errors, "errors", "teacher"), drawn)
+
+
+def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
+    """The most frequent pairs as stacked bars of who is wrong."""
+    shown = pairs[:MOST_PAIRS]
+    alt = "Disagreements by label and teacher's class: " + ", ".join(
+        f"{pair.name(names)} {pair.samples}" for pair in shown
+    )
+    titles = [pair.name(names, 14) for pair in shown]
+    values = [
+        {"place": place, "label → teacher": titles[place], "wrong": who, "images": pair.counts[number], "order": number}
+        for place, pair in enumerate(shown)
+        for number, who in enumerate(SHOWN)
+    ]
+
+    def plot(axes: "Axes", room: Room) -> None:
+        for number, role in enumerate(ROLES):
+            left = [sum(pair.counts[:number]) for pair in shown]
+            sizes = [pair.counts[number] for pair in shown]
+            axes.barh(range(len(shown)), sizes, left=left, height=0.56, color=color(role), linewidth=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        tidy(axes, [pair.name(names, room.letters // 2 - 1) for pair in shown])
+
+    encoding = {
+        "y": _names(titles),
+        "x": {
+            "field": "images",
+            "type": "quantitative",
+            "title": None,
+            "axis": {"tickMinStep": 1, "format": ",d"},
+        },
+        "color": {
+            "field": "wrong",
+            "type": "nominal",
+            "scale": {"domain": list(SHOWN), "range": [ink(role) for role in ROLES]},
+        },
+        "order": {"field": "order", "type": "quantitative"},
+        "tooltip": [{"field": name, "type": "nominal"} for name in ("label → teacher", "wrong", "images")],
+    }
+    mark = {"type": "bar", "height": {"band": 0.6}}
+    drawn = spec(values, 24 * len(shown), alt, mark=mark, encoding=encoding)
+    return LiveChart("pairs", alt, in_both_widths(alt, "pairs", 40 + 28 * len(shown), plot), drawn)
+
+
+def _names(titles: list[str]) -> dict[str, object]:
+    """A vertical axis of places, each with its title, which stands in an expression as the string it is."""
+    axis = {"labelExpr": f"{json.dumps(titles)}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
+    return {"field": "place", "type": "ordinal", "axis": axis}

@@ -1,0 +1,235 @@
+"""The page of an audit: who is wrong where teacher and label disagree, what to try first, and every disagreement."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preceptor.audit import TeacherAudit, advise, plain
+from preceptor.audit.effects import TEMPERATURE, Effect
+from preceptor.audit.verdicts import DEPTHS, VERDICTS
+from preceptor.compare.format import counted, percent
+from preceptor.metrics.report import PartReport
+from preceptor.reports.audit_charts import MOST_PAIRS, SHOWN, Pair, live_errors, live_pairs, live_reliability, pairs_of
+from preceptor.reports.audit_gallery import cards, left_out
+from preceptor.reports.charts import MOST_CLASSES
+from preceptor.reports.evaluation_page import calibration_rows, class_errors
+from preceptor.reports.extra import require_report_extra
+from preceptor.reports.page import render, write_page
+from preceptor.reports.svg import label
+from preceptor.reports.vega import script_policy, scripts
+from preceptor.run.evaluation_text import estimate_of_share
+
+TEMPLATE = "audit_page.html.j2"
+
+MOST_ROWS = 200
+"""Rows of a table of classes or pairs at most; all are in the audit's files."""
+
+EVIDENCE = {
+    "bounds": "the data alone: by what the teacher and the second opinion say together",
+    "teacher accuracy": "the teacher, the second opinion, and the teacher's accuracy on trusted data",
+    "gold": "the teacher, the second opinion, and checked labels",
+}
+"""What decided, by the source of the base rate."""
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """A pair of classes for the table.
+
+    Attributes:
+        key: by which the gallery is filtered.
+        label: the class's name.
+        teacher: that of the teacher's class.
+        samples: disagreements.
+        shares: of them by verdict, count and per cent.
+        systematic: more frequent than others by far.
+    """
+
+    key: str
+    label: str
+    teacher: str
+    samples: int
+    shares: list[str]
+    systematic: bool
+
+
+def audit_page(audit: TeacherAudit) -> str:
+    """The page as HTML, at most 10 MB. It loads nothing from elsewhere, and runs its own scripts only.
+
+    Raises:
+        MachineError: the extra ``report`` is not installed.
+    """
+    require_report_extra()
+    return render(TEMPLATE, _content(audit))
+
+
+def write_audit_page(audit: TeacherAudit, path: Path) -> None:
+    """Write the page, in the place of whatever file is there.
+
+    Raises:
+        MachineError: it cannot be written, or the extra ``report`` is not installed.
+    """
+    write_page(audit_page(audit), path)
+
+
+def headline(audit: TeacherAudit) -> str:
+    """What was found, in a few sentences."""
+    report, verdict = audit.report, audit.verdicts.at("likely")
+    accuracy = f"The teacher names the given label of {estimate_of_share(report.accuracy)} of {report.n:,} images"
+    if len(verdict) == 0:
+        return f"{accuracy}: there is no disagreement to judge."
+    teacher, labels, unclear = (int((verdict == number).sum()) for number in range(len(VERDICTS)))
+    return (
+        f"{accuracy} and contradicts it on {len(verdict):,}. Probably wrong there: the label of {labels:,}, the "
+        f"teacher on {teacher:,}; on {unclear:,} it can't be told. So say {EVIDENCE[audit.verdicts.base_rate.source]}."
+    )
+
+
+def label_error_in_words(audit: TeacherAudit) -> str:
+    """The share of wrong labels, as a number or a range."""
+    low, high = audit.label_error
+    share = percent(low, 1) if round(low, 3) == round(high, 3) else f"between {percent(low, 1)} and {percent(high, 1)}"
+    return (
+        f"Of all {counted(audit.report.n, 'label')}, {share} are estimated to be wrong while the teacher is right, "
+        f"judged by {EVIDENCE[audit.verdicts.base_rate.source]}."
+    )
+
+
+def _content(audit: TeacherAudit) -> dict[str, Any]:
+    names, found = audit.dataset.class_names, plain(audit)
+    pairs, errors, shown = pairs_of(audit), class_errors(audit.report), cards(audit)
+    texts = scripts("charts.js", "audit.js")
+    return {
+        "audit": audit,
+        "title": f"A teacher audited on {audit.dataset.name}",
+        "headline": headline(audit),
+        "advice": advise(audit),
+        "depths": {name: percent(least, 0) for name, least in DEPTHS.items()},
+        "verdicts": [(SHOWN[n], [found["verdicts"][depth][name] for depth in DEPTHS]) for n, name in enumerate(VERDICTS)],
+        "label_error": label_error_in_words(audit),
+        "issues": found["issues"],
+        "error_chart": live_errors(errors),
+        "most_classes": MOST_CLASSES,
+        "classes": _class_rows(audit, pairs),
+        "reliability": live_reliability(audit.report.calibration.reliability),
+        "calibration": calibration_rows(audit.report.calibration, None),
+        "pairs_chart": live_pairs(pairs, names) if pairs else None,
+        "pairs": [_pair_row(pair, names) for pair in pairs[:MOST_ROWS]],
+        "all_pairs": len(pairs),
+        "most_pairs": MOST_PAIRS,
+        "effects": [(kind, _effect_rows(audit.effects, kind)) for kind in ("correction", "temperature", "selection")],
+        "fixed_temperature": f"{TEMPERATURE:g}",
+        "members": _member_rows(audit),
+        "cards": shown,
+        "left_out": left_out(audit, shown),
+        "pair_choices": _pair_choices(pairs, names, {card.pair for card in shown}),
+        "caveats": _caveats(audit),
+        "facts": _facts(audit, found["versions"]),
+        "scripts": texts,
+        "script_policy": script_policy(texts),
+    }
+
+
+def _class_rows(audit: TeacherAudit, pairs: list[Pair]) -> list[tuple[str, int, list[str]]]:
+    """By label, those that the teacher contradicts most often first: name, images, accuracy, confidence, verdicts."""
+    wrong = {number: [0] * len(VERDICTS) for number in range(audit.dataset.classes)}
+    for pair in pairs:
+        wrong[pair.label] = [a + b for a, b in zip(wrong[pair.label], pair.counts, strict=True)]
+
+    def contradicted(numbered: tuple[int, PartReport]) -> float:
+        return numbered[1].accuracy.value if numbered[1].accuracy.value is not None else 2.0
+
+    ordered = sorted(enumerate(audit.report.per_class), key=contradicted)
+    return [
+        (
+            label(part.name, 40),
+            part.n,
+            [
+                estimate_of_share(part.accuracy, 1),
+                estimate_of_share(part.mean_confidence, 1),
+                *(f"{count:,}" for count in wrong[number]),
+            ],
+        )
+        for number, part in ordered[:MOST_ROWS]
+    ]
+
+
+def _pair_row(pair: Pair, names: tuple[str, ...]) -> PairRow:
+    return PairRow(
+        key=_key(pair),
+        label=label(names[pair.label], 40),
+        teacher=label(names[pair.teacher], 40),
+        samples=pair.samples,
+        shares=[f"{count:,} ({percent(count / pair.samples, 0)})" for count in pair.counts],
+        systematic=pair.systematic,
+    )
+
+
+def _pair_choices(pairs: list[Pair], names: tuple[str, ...], shown: set[str]) -> list[tuple[str, str]]:
+    return [(_key(pair), f"{pair.name(names, 24)} ({pair.samples:,})") for pair in pairs if _key(pair) in shown]
+
+
+def _key(pair: Pair) -> str:
+    return f"{pair.label}-{pair.teacher}"
+
+
+def _effect_rows(effects: list[Effect], kind: str) -> list[tuple[str, int, str, int]]:
+    """Name, samples, how far, and how many of them with a label that is probably wrong."""
+
+    def far(effect: Effect) -> str:
+        if effect.change is None:
+            return "left out or weighed less"
+        return percent(effect.change, 1) if kind == "correction" else f"{effect.change:.2f}"
+
+    return [
+        (effect.name.replace("_", " "), effect.samples, far(effect), effect.label_wrong)
+        for effect in effects
+        if effect.kind == kind
+    ]
+
+
+def _member_rows(audit: TeacherAudit) -> list[tuple[str, list[str]]]:
+    return [
+        (
+            member.name,
+            [
+                percent(member.accuracy),
+                percent(member.confidence),
+                "–" if member.ratio is None else f"{member.ratio:.2f}",
+            ],
+        )
+        for member in audit.members
+    ]
+
+
+def _caveats(audit: TeacherAudit) -> list[str]:
+    opinion, accuracy = audit.opinion, audit.report.accuracy.value or 0.0
+    likely = percent(DEPTHS["likely"], 0)
+    trained = len(opinion.tables) > 1
+    return [
+        f"The verdicts come from {EVIDENCE[audit.verdicts.base_rate.source]}. Without --teacher-accuracy or --gold the "
+        "share of wrong labels is only bounded; a verdict then holds at both bounds.",
+        f"The second opinion is {opinion.name}. It names the given label of {percent(opinion.accuracy, 1)} of the "
+        f"images, the teacher of {percent(accuracy, 1)}: the weaker it is, the less its word decides"
+        + (". Its probabilities over the epochs of training count as a witness of their own." if trained else "."),
+        "A teacher looks right on what it was trained on, wrong labels too. If it learned from these images, audit it "
+        "on others, or see preceptor crossfit.",
+        f"A verdict is a probability of at least {likely}, not a proof: some of them are wrong. Look at the images.",
+        "Only disagreements are judged. A wrong label that the teacher repeats is not found, and where both are wrong, "
+        "no verdict says so.",
+    ]
+
+
+def _facts(audit: TeacherAudit, versions: dict[str, str]) -> list[tuple[str, str]]:
+    checked = [] if audit.gold is None else [("checked labels", f"{int((audit.gold >= 0).sum()):,}")]
+    return [
+        ("data", audit.dataset.name),
+        ("images", f"{len(audit.dataset.train):,}"),
+        ("without a label", f"{audit.report.unlabeled:,}"),
+        ("classes", f"{audit.dataset.classes:,}"),
+        ("teacher", audit.teacher),
+        ("second opinion", audit.opinion.name),
+        *checked,
+        *versions.items(),
+        ("fingerprint of the data", audit.data_fingerprint),
+    ]
