@@ -32,7 +32,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join("".join(data for tag, data in self.pieces if tag != "style").split())
+        return " ".join("".join(data for tag, data in self.pieces if tag not in ("style", "script")).split())
 
     def values(self, attribute: str) -> list[str]:
         return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]

@@ -21,8 +21,10 @@
   function reveal() {
     matching.forEach((card, place) => { card.hidden = place >= revealed; });
     const count = Math.min(revealed, matching.length);
-    const some = count < matching.length ? `the first ${count.toLocaleString("en")} of ` : "";
-    shownNow.textContent = `Showing ${some}${matching.length.toLocaleString("en")} of ${all.length.toLocaleString("en")}.`;
+    const words = [`Showing ${count < matching.length ? "the first " : ""}${count.toLocaleString("en")}`];
+    if (count < matching.length) words.push(`of ${matching.length.toLocaleString("en")}`);
+    if (matching.length < all.length) words.push(`that fit, of ${all.length.toLocaleString("en")}`);
+    shownNow.textContent = `${words.join(" ")}.`;
     more.hidden = count === matching.length;
   }
 

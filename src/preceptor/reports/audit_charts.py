@@ -17,7 +17,7 @@ from preceptor.reports.chart import Room, in_both_widths
 from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart, error_share
 from preceptor.reports.evaluation_charts import HEIGHT, reliability_chart
 from preceptor.reports.svg import color, label, tidy
-from preceptor.reports.vega import LiveChart, ink, spec
+from preceptor.reports.vega import PHONE, LiveChart, ink, spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,8 +61,8 @@ class Pair:
 def pairs_of(audit: TeacherAudit) -> list[Pair]:
     """Every pair of classes on which teacher and label disagree, the most frequent first."""
     verdicts, classes = audit.verdicts, audit.dataset.classes
-    given, answer = audit.dataset.train.labels[verdicts.index], predicted_class(audit.logits)[verdicts.index]
-    numbers, place = (given * classes + answer).unique(return_inverse=True)
+    labels, answer = audit.dataset.train.labels[verdicts.index], predicted_class(audit.logits)[verdicts.index]
+    numbers, place = (labels * classes + answer).unique(return_inverse=True)
     counts = torch.zeros((len(numbers), len(VERDICTS)), dtype=torch.long)
     counts.index_put_((place, verdicts.at("likely")), torch.ones_like(place), accumulate=True)
     systematic = torch.zeros(len(numbers), dtype=torch.bool)
@@ -117,13 +117,14 @@ def live_errors(errors: list[ClassError]) -> LiveChart:
         f"{label(error.name, 40)} {error_share(error.mean)}" for error in shown
     )
     # Two classes may be of one name when shortened: the axis is of their places.
+    titles = [label(error.name, 28) for error in shown]
     values = [
-        {"place": place, "class": label(error.name, 28), "error": error.mean}
+        {"place": place, "class": titles[place], "error": error.mean}
         for place, error in enumerate(shown)
         if not math.isnan(error.mean)
     ]
     encoding = {
-        "y": _names([value["class"] for value in values]),
+        "y": _names(titles, titles),
         "x": {"field": "error", "type": "quantitative", "title": None, "axis": {"format": "%"}},
         "tooltip": [{"field": "class", "type": "nominal"}, {"field": "error", "type": "quantitative", "format": ".1%"}],
     }
@@ -138,23 +139,25 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
     alt = "Disagreements by label and teacher's class: " + ", ".join(
         f"{pair.name(names)} {pair.samples}" for pair in shown
     )
-    titles = [pair.name(names, 14) for pair in shown]
+    wide, narrow = ([_marked(pair, names, letters) for pair in shown] for letters in (14, 7))
     values = [
-        {"place": place, "label → teacher": titles[place], "wrong": who, "images": pair.counts[number], "order": number}
+        {"place": place, "label → teacher": pair.name(names), "wrong": who, "images": count, "order": number}
         for place, pair in enumerate(shown)
-        for number, who in enumerate(SHOWN)
+        for number, (who, count) in enumerate(zip(SHOWN, pair.counts, strict=True))
     ]
 
     def plot(axes: "Axes", room: Room) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         for number, role in enumerate(ROLES):
             left = [sum(pair.counts[:number]) for pair in shown]
             sizes = [pair.counts[number] for pair in shown]
             axes.barh(range(len(shown)), sizes, left=left, height=0.56, color=color(role), linewidth=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        tidy(axes, [pair.name(names, room.letters // 2 - 1) for pair in shown])
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, integer=True))
+        tidy(axes, [_marked(pair, names, room.letters // 2 - 2) for pair in shown])
 
     encoding = {
-        "y": _names(titles),
+        "y": _names(wide, narrow),
         "x": {
             "field": "images",
             "type": "quantitative",
@@ -174,7 +177,12 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
     return LiveChart("pairs", alt, in_both_widths(alt, "pairs", 40 + 28 * len(shown), plot), drawn)
 
 
-def _names(titles: list[str]) -> dict[str, object]:
+def _marked(pair: Pair, names: Sequence[str], longest: int) -> str:
+    return pair.name(names, longest) + (" *" if pair.systematic else "")
+
+
+def _names(wide: list[str], narrow: list[str]) -> dict[str, object]:
     """A vertical axis of places, each with its title, which stands in an expression as the string it is."""
-    axis = {"labelExpr": f"{json.dumps(titles)}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
+    titles = f"(windowSize()[0] < {PHONE} ? {json.dumps(narrow)} : {json.dumps(wide)})"
+    axis = {"labelExpr": f"{titles}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
     return {"field": "place", "type": "ordinal", "axis": axis}

@@ -1,14 +1,12 @@
-"""The disagreements of an audit as cards: all of them, or a sample in which no pair of classes is missing."""
+"""The disagreements of an audit as cards: all of them, or a sample by verdict and pair of classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from preceptor.audit import TeacherAudit
-from preceptor.audit.verdicts import VERDICTS
 from preceptor.compare.format import PER_CENT
 from preceptor.context import predicted_class
 from preceptor.data import Dataset
@@ -63,8 +61,8 @@ def cards(audit: TeacherAudit, most: int = MOST_CARDS) -> list[Card]:
     """
     verdicts, labels = audit.verdicts, audit.dataset.train.labels
     answer, verdict = predicted_class(audit.logits), verdicts.at("likely")
-    strata = torch.stack([verdict, labels[verdicts.index], answer[verdicts.index]], dim=1)
-    shown = sample(strata.numpy(), most)
+    pairs = (labels * audit.dataset.classes + answer)[verdicts.index]
+    shown = sample(verdict.numpy(), pairs.numpy(), most)
     order = shown[np.argsort(-verdicts.label_wrong.numpy()[shown], kind="stable")]
     confidence = audit.logits.double().softmax(dim=1).amax(dim=1)
     opinion = predicted_class(audit.opinion.tables[0])
@@ -87,27 +85,27 @@ def cards(audit: TeacherAudit, most: int = MOST_CARDS) -> list[Card]:
     ]
 
 
-def sample(strata: NDArray[np.int64], most: int, seed: int = 0) -> NDArray[np.int64]:
-    """Rows to show: all if they are few, else at least one a stratum and of each stratum about the same share.
+def sample(verdict: NDArray[np.int64], pair: NDArray[np.int64], most: int, seed: int = 0) -> NDArray[np.int64]:
+    """Rows to show: as many of each verdict where there are so many, and in each verdict every pair by its share.
 
     Args:
-        strata: a row a disagreement, shape [n, k]; equal rows are one stratum.
-        most: rows to choose at most. With more strata than that, the largest are shown, by one row each.
+        verdict: its number, shape [n].
+        pair: the number of the two classes, shape [n].
+        most: rows to choose at most; all if there are no more.
         seed: of the draw.
     """
-    count = len(strata)
-    if count <= most:
-        return np.arange(count)
-    _, place, sizes = np.unique(strata, axis=0, return_inverse=True, return_counts=True)
-    place = place.reshape(-1)
-    order = np.random.default_rng(seed).permutation(count)
-    order = order[np.argsort(place[order], kind="stable")]  # by stratum, in each of them at random
-    starts = np.cumsum(sizes) - sizes
-    number = np.arange(count) - starts[place[order]]
-    size = sizes[place[order]]
-    # The first of every stratum comes before all others, that of a large stratum earlier.
-    turn = np.where(number == 0, -size, (number + 0.5) / size)
-    return np.sort(order[np.argsort(turn, kind="stable")[:most]])
+    if len(verdict) <= most:
+        return np.arange(len(verdict))
+    random, chosen, room = np.random.default_rng(seed), [], most
+    numbers, sizes = np.unique(verdict, return_counts=True)
+    for left, place in enumerate(np.argsort(sizes, kind="stable")):
+        count = min(int(sizes[place]), room // (len(numbers) - left))
+        rows = random.permutation(np.flatnonzero(verdict == numbers[place]))
+        # Evenly spaced in the order of the pairs: each gets its share, rounded up or down.
+        rows = rows[np.argsort(pair[rows], kind="stable")]
+        chosen.append(rows[((np.arange(count) + 0.5) * len(rows) / max(count, 1)).astype(np.int64)])
+        room -= count
+    return np.sort(np.concatenate(chosen))
 
 
 def left_out(audit: TeacherAudit, shown: Sequence[Card]) -> str | None:
@@ -116,13 +114,12 @@ def left_out(audit: TeacherAudit, shown: Sequence[Card]) -> str | None:
     if len(shown) == len(verdict):
         return None
     parts = [
-        f"{sum(card.verdict == number for card in shown):,} of {int((verdict == number).sum()):,} with the verdict "
-        f"“{SHOWN[number]}”"
-        for number in range(len(VERDICTS))
+        f"{who}: {sum(card.verdict == number for card in shown):,} of {int((verdict == number).sum()):,}"
+        for number, who in enumerate(SHOWN)
     ]
     return (
-        f"{len(shown):,} of {len(verdict):,} disagreements are shown, drawn at random from every pair of classes and "
-        f"verdict, at least one of each where there is room: {', '.join(parts)}. audit.json has the verdict on all."
+        f"{len(shown):,} of the {len(verdict):,} disagreements are shown, drawn at random by who is wrong "
+        f"({', '.join(parts)}) and, in each of these, by pair of classes. audit.json has the verdicts on all."
     )
 
 

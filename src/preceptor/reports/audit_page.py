@@ -6,7 +6,7 @@ from typing import Any
 
 from preceptor.audit import TeacherAudit, advise, plain
 from preceptor.audit.effects import TEMPERATURE, Effect
-from preceptor.audit.verdicts import DEPTHS, VERDICTS
+from preceptor.audit.verdicts import DEPTHS, SYSTEMATIC_COUNT, SYSTEMATIC_EXCESS, VERDICTS
 from preceptor.compare.format import counted, percent
 from preceptor.metrics.report import PartReport
 from preceptor.reports.audit_charts import MOST_PAIRS, SHOWN, Pair, live_errors, live_pairs, live_reliability, pairs_of
@@ -23,13 +23,8 @@ TEMPLATE = "audit_page.html.j2"
 
 MOST_ROWS = 200
 """Rows of a table of classes or pairs at most; all are in the audit's files."""
-
-EVIDENCE = {
-    "bounds": "the data alone: by what the teacher and the second opinion say together",
-    "teacher accuracy": "the teacher, the second opinion, and the teacher's accuracy on trusted data",
-    "gold": "the teacher, the second opinion, and checked labels",
-}
-"""What decided, by the source of the base rate."""
+MOST_NAMED = 12
+"""Systematic pairs named in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +75,34 @@ def headline(audit: TeacherAudit) -> str:
         return f"{accuracy}: there is no disagreement to judge."
     teacher, labels, unclear = (int((verdict == number).sum()) for number in range(len(VERDICTS)))
     return (
-        f"{accuracy} and contradicts it on {len(verdict):,}. Probably wrong there: the label of {labels:,}, the "
-        f"teacher on {teacher:,}; on {unclear:,} it can't be told. So say {EVIDENCE[audit.verdicts.base_rate.source]}."
+        f"{accuracy}; on {len(verdict):,} the two disagree. Probably wrong there: the label on {labels:,}, the teacher "
+        f"on {teacher:,}; on {unclear:,} it can't be told. This is judged from {evidence(audit)}."
     )
+
+
+def evidence(audit: TeacherAudit) -> str:
+    """What the verdicts were judged from."""
+    witnesses = "the teacher, the second opinion"
+    match audit.verdicts.base_rate.source:
+        case "bounds":
+            return "the teacher and the second opinion alone, without knowing how often the teacher is right"
+        case "teacher accuracy":
+            return f"{witnesses}, and the teacher's accuracy on trusted data"
+        case "gold" if audit.gold is not None:
+            return f"{witnesses}, and {counted(int((audit.gold >= 0).sum()), 'checked label')}"
+        case _:
+            return f"{witnesses}, and a range of the teacher's accuracy"
 
 
 def label_error_in_words(audit: TeacherAudit) -> str:
     """The share of wrong labels, as a number or a range."""
     low, high = audit.label_error
     share = percent(low, 1) if round(low, 3) == round(high, 3) else f"between {percent(low, 1)} and {percent(high, 1)}"
-    return (
-        f"Of all {counted(audit.report.n, 'label')}, {share} are estimated to be wrong while the teacher is right, "
-        f"judged by {EVIDENCE[audit.verdicts.base_rate.source]}."
-    )
+    return f"Of the {audit.report.n:,} labels, {share} are estimated to be wrong where the teacher is right."
 
 
 def _content(audit: TeacherAudit) -> dict[str, Any]:
-    names, found = audit.dataset.class_names, plain(audit)
+    names, content = audit.dataset.class_names, plain(audit)
     pairs, errors, shown = pairs_of(audit), class_errors(audit.report), cards(audit)
     texts = scripts("charts.js", "audit.js")
     return {
@@ -105,9 +111,11 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
         "headline": headline(audit),
         "advice": advise(audit),
         "depths": {name: percent(least, 0) for name, least in DEPTHS.items()},
-        "verdicts": [(SHOWN[n], [found["verdicts"][depth][name] for depth in DEPTHS]) for n, name in enumerate(VERDICTS)],
+        "verdicts": [
+            (SHOWN[n], [content["verdicts"][depth][name] for depth in DEPTHS]) for n, name in enumerate(VERDICTS)
+        ],
         "label_error": label_error_in_words(audit),
-        "issues": found["issues"],
+        "issues": content["issues"],
         "error_chart": live_errors(errors),
         "most_classes": MOST_CLASSES,
         "classes": _class_rows(audit, pairs),
@@ -116,6 +124,7 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
         "pairs_chart": live_pairs(pairs, names) if pairs else None,
         "pairs": [_pair_row(pair, names) for pair in pairs[:MOST_ROWS]],
         "all_pairs": len(pairs),
+        "systematic": _systematic(pairs, names),
         "most_pairs": MOST_PAIRS,
         "effects": [(kind, _effect_rows(audit.effects, kind)) for kind in ("correction", "temperature", "selection")],
         "fixed_temperature": f"{TEMPERATURE:g}",
@@ -124,7 +133,7 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
         "left_out": left_out(audit, shown),
         "pair_choices": _pair_choices(pairs, names, {card.pair for card in shown}),
         "caveats": _caveats(audit),
-        "facts": _facts(audit, found["versions"]),
+        "facts": _facts(audit, content["versions"]),
         "scripts": texts,
         "script_policy": script_policy(texts),
     }
@@ -163,6 +172,19 @@ def _pair_row(pair: Pair, names: tuple[str, ...]) -> PairRow:
         shares=[f"{count:,} ({percent(count / pair.samples, 0)})" for count in pair.counts],
         systematic=pair.systematic,
     )
+
+
+def _systematic(pairs: list[Pair], names: tuple[str, ...]) -> str:
+    """The systematic pairs in a sentence."""
+    often = [f"{pair.name(names)} ({pair.samples:,})" for pair in pairs if pair.systematic]
+    what = (
+        f"systematic, that is {SYSTEMATIC_EXCESS:g} times as frequent as the mean of all pairs, and at least "
+        f"{SYSTEMATIC_COUNT} images"
+    )
+    if not often:
+        return f"No pair is {what}."
+    rest = f", and {len(often) - MOST_NAMED:,} more" if len(often) > MOST_NAMED else ""
+    return f"Marked * are those that are {what}: {', '.join(often[:MOST_NAMED])}{rest}."
 
 
 def _pair_choices(pairs: list[Pair], names: tuple[str, ...], shown: set[str]) -> list[tuple[str, str]]:
@@ -207,10 +229,10 @@ def _caveats(audit: TeacherAudit) -> list[str]:
     likely = percent(DEPTHS["likely"], 0)
     trained = len(opinion.tables) > 1
     return [
-        f"The verdicts come from {EVIDENCE[audit.verdicts.base_rate.source]}. Without --teacher-accuracy or --gold the "
-        "share of wrong labels is only bounded; a verdict then holds at both bounds.",
+        f"The verdicts are judged from {evidence(audit)}. Without --teacher-accuracy or --gold the share of wrong "
+        "labels is only bounded, and a verdict holds at both bounds.",
         f"The second opinion is {opinion.name}. It names the given label of {percent(opinion.accuracy, 1)} of the "
-        f"images, the teacher of {percent(accuracy, 1)}: the weaker it is, the less its word decides"
+        f"images, the teacher of {percent(accuracy, 1)}: the weaker it is, the less it decides"
         + (". Its probabilities over the epochs of training count as a witness of their own." if trained else "."),
         "A teacher looks right on what it was trained on, wrong labels too. If it learned from these images, audit it "
         "on others, or see preceptor crossfit.",

@@ -64,6 +64,8 @@ def thumbnail(pixels: Any, where: str) -> PageImage:
     """
     array = _checked(pixels, where)
     width, height, crisp = _display_size(array.shape[1], array.shape[0], THUMBNAIL_DISPLAY)
+    if max(width, height) < THUMBNAIL_DISPLAY * 3 // 4:  # no whole factor comes near
+        width, height, crisp = (*(side * THUMBNAIL_DISPLAY // max(width, height) for side in (width, height)), False)
     content = _encoded(array, "PNG", THUMBNAIL_SIDE, optimize=True)
     if len(content) < LARGE:
         return PageImage(_address(content, "png"), width, height, crisp)
