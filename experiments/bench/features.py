@@ -28,7 +28,9 @@ def features(network: nn.Module, images: Tensor, batch_size: int = 100) -> np.nd
     for part in images.split(batch_size):
         shown = nn.functional.interpolate(part.float(), size=SIDE, mode="bilinear", align_corners=False)
         scaled = ((shown - 127) / 128).contiguous(memory_format=torch.channels_last)
-        rows.append(network.extract_features(scaled).mean(dim=(2, 3)).half().numpy())
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = network.extract_features(scaled)
+        rows.append(maps.float().mean(dim=(2, 3)).half().numpy())
     return np.concatenate(rows)
 
 
