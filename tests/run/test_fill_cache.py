@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -37,15 +36,10 @@ def test_a_plan_writes_nothing_and_is_what_the_files_come_to(teacher: Path, tmp_
     assert plan_cache(settings(tmp_path)).filled == ENTRIES
 
 
-def test_a_plan_of_fewer_logits_and_of_more_features(teacher: Path, tmp_path: Path) -> None:
+def test_a_plan_of_fewer_logits_and_of_one_view(tmp_path: Path) -> None:
     whole = plan_cache(settings(tmp_path)).layout.entry_bytes
     assert plan_cache(settings(tmp_path, cache_top_k=2)).layout.entry_bytes < whole
-    more = plan_cache(settings(tmp_path, teacher=teacher), features=True)
-    assert more.layout.features == load_student(teacher)[0].head.in_features  # type: ignore[union-attr]
-    assert more.layout.entry_bytes >= whole + 2 * more.layout.features
     assert plan_cache(settings(tmp_path, augment=False)).layout.entries == IMAGES
-    with pytest.raises(InputError, match="only a network tells how many it has: give --teacher"):
-        plan_cache(settings(tmp_path), features=True)
 
 
 def test_a_plan_of_another_cache_than_the_existing_one(teacher: Path, tmp_path: Path) -> None:
@@ -104,16 +98,6 @@ def test_interrupted_it_goes_on_where_it_was(teacher: Path, tmp_path: Path) -> N
     kept = open_readonly(tmp_path / "cache").count
     assert 2000 <= kept < ENTRIES
     assert fill_cache(config).queries == ENTRIES - kept
-
-
-def test_features_are_kept_beside_the_logits(teacher: Path, tmp_path: Path) -> None:
-    fill_cache(settings(tmp_path, teacher=teacher, train_images=30), features=True, trained_on_only=True)
-    cache = open_readonly(tmp_path / "cache")
-    head = load_student(teacher)[0].head
-    index, view = (torch.from_numpy(part) for part in np.divmod(cache.store.filled(0), 9))
-    kept = cache.lookup(index, view)
-    assert kept.features is not None
-    torch.testing.assert_close(head(kept.features), kept.logits, rtol=5e-3, atol=5e-3)  # type: ignore[operator]
 
 
 def test_a_long_filling_is_compiled(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

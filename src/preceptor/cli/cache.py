@@ -51,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repair", action="store_true", help="with --verify: empty damaged entries, to be filled again"
     )
     parser.add_argument("--top-k", type=int, dest="cache_top_k", help="keep the largest logits alone (default all)")
-    parser.add_argument("--features", action="store_true", help="keep pooled features beside the logits")
     parser.add_argument(
         "--epochs",
         type=int,
@@ -89,7 +88,7 @@ def _plan(arguments: argparse.Namespace) -> Result:
     from preceptor.run.fill_cache import plan_cache
 
     config = _config(arguments)
-    planned = plan_cache(config, features=arguments.features)
+    planned = plan_cache(config)
     layout, epochs = planned.layout, config.training.epochs
     content = {
         **layout.model_dump(),
@@ -124,7 +123,7 @@ def _fill(arguments: argparse.Namespace) -> Result:
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         try:
             progress = _Progress(bar, folder)
-            done = fill_cache(config, features=arguments.features, trained_on_only=part, progress=progress)
+            done = fill_cache(config, trained_on_only=part, progress=progress)
         except KeyboardInterrupt:
             if not arguments.quiet:
                 print(f"{folder}: what is filled is kept; the same command goes on from there", file=sys.stderr)
@@ -205,8 +204,7 @@ class _Progress:
 
 def _described(layout: "Layout") -> str:
     kept = f"all {layout.classes:,}" if layout.top_k is None else f"the {layout.top_k} largest of {layout.classes:,}"
-    features = f" and {layout.features} features" if layout.features else ""
-    return f"{layout.samples:,} images in {layout.views:,} views, {kept} logits{features}"
+    return f"{layout.samples:,} images in {layout.views:,} views, {kept} logits"
 
 
 def _settings(parts: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int64, Shaped, UInt32
 from numpy import ndarray
 
 from preceptor.errors import InputError, MachineError
-from preceptor.teachers.cache.layout import Layout
+from preceptor.teachers.cache.metadata import Layout
 
 ENTRIES_FILE = "entries.bin"
 CHECKSUMS_FILE = "checksums.bin"
@@ -67,10 +67,6 @@ class EntryStore:
         filled: Bool[ndarray, " n"] = self._checksums[entries] != 0
         return filled
 
-    def filled(self, start: int) -> Entries:
-        """The filled entries of the chunk that begins at ``start``, ascending."""
-        return np.flatnonzero(self._checksums[start : start + CHUNK]) + start
-
     def empty(self, start: int) -> Entries:
         """The empty entries of the chunk that begins at ``start``, ascending."""
         return np.flatnonzero(self._checksums[start : start + CHUNK] == 0) + start
@@ -92,7 +88,7 @@ class EntryStore:
 
     def damaged(self, start: int) -> Entries:
         """The entries of a chunk whose records do not match their checksums."""
-        entries = self.filled(start)
+        entries = np.flatnonzero(self._checksums[start : start + CHUNK]) + start
         damaged: Entries = entries[self._compare(entries)[1]]
         return damaged
 

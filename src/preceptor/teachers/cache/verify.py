@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from preceptor.teachers.cache.cache import LogitCache
-from preceptor.teachers.cache.layout import Layout
-from preceptor.teachers.cache.metadata import CacheKey
+from preceptor.teachers.cache.metadata import CacheKey, Layout
 from preceptor.teachers.cache.store import CHECKSUMS_FILE, CHUNK, ENTRIES_FILE
 
 
