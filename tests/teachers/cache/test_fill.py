@@ -1,13 +1,11 @@
 """Filling a cache ahead of training, and looking after it."""
 
-from importlib import import_module
-
 import pytest
 import torch
 
 from preceptor.data import CropFlip
 from preceptor.errors import InputError
-from preceptor.teachers.cache import Layout, count_missing, fill, info, open_readonly, verify
+from preceptor.teachers.cache import Layout, count_missing, fill, info, open_readonly, store, upkeep, verify
 from tests.teachers.cache.samples import (
     FEW,
     VIEWS,
@@ -30,8 +28,8 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def set_chunk(monkeypatch: pytest.MonkeyPatch, entries: int) -> None:
-    for name in ("fill", "store", "verify"):  # modules, two of which share their names with functions
-        monkeypatch.setattr(import_module(f"preceptor.teachers.cache.{name}"), "CHUNK", entries)
+    for module in (store, upkeep):
+        monkeypatch.setattr(module, "CHUNK", entries)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
