@@ -40,7 +40,7 @@ def test_a_plan_shows_size_and_queries_and_writes_nothing(preceptor: Command, tm
     done = preceptor("cache", tmp_path / "cache", "--plan", "--epochs", "5")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(f"{tmp_path / 'cache'}: 1,348 images in 9 views, all 10 logits\n")
-    assert "340 kB, 28 bytes for each of 12,132 entries" in done.out
+    assert "339.7 kB, 28 bytes for each of 12,132 entries" in done.out
     expected = round(ENTRIES * (1 - (8 / 9) ** 5))
     assert f"{expected:,} images in a run of 5 epochs, in place of {5 * IMAGES:,}" in done.out
     assert list(tmp_path.iterdir()) == []

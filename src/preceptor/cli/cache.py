@@ -1,7 +1,6 @@
 """``preceptor cache``: cache teacher outputs on disk."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,21 +69,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Plan, fill, inspect or verify, and show the result."""
-    from preceptor.cli.printing import printable
+    from preceptor.cli.printing import show
     from preceptor.errors import InputError
 
     if arguments.repair and not arguments.verify:
         raise InputError("--repair: goes with --verify")
     act = next(act for name, act in _ACTS.items() if getattr(arguments, name))
     content, lines = act(arguments)
-    if arguments.json:
-        json.dump({"cache": str(arguments.cache), **content}, sys.stdout)
-        print()
-    elif not arguments.quiet:
-        print("\n".join(printable(line) for line in lines))
+    show(arguments, lambda: {"cache": str(arguments.cache), **content}, lambda: lines)
 
 
 def _plan(arguments: argparse.Namespace) -> Result:
+    from rich.filesize import decimal
+
     from preceptor.run.fill_cache import plan_cache
 
     config = _config(arguments)
@@ -105,8 +102,8 @@ def _plan(arguments: argparse.Namespace) -> Result:
     filled = f", of which {planned.filled:,} are done" if planned.filled else ""
     return content, [
         f"{config.cache}: {_described(layout)}",
-        f"  when full     {_size(layout.bytes)}, {layout.entry_bytes} bytes for each of {layout.entries:,} entries; "
-        f"{_size(planned.free_bytes)} are free on that disk",
+        f"  when full     {decimal(layout.bytes)}, {layout.entry_bytes} bytes for each of {layout.entries:,} entries; "
+        f"{decimal(planned.free_bytes)} are free on that disk",
         f"  filled ahead  {layout.queries():,} images through the teacher{filled}",
         f"  as it trains  {layout.queries(epochs):,} images in a run of {epochs} epochs, in place of "
         f"{epochs * layout.samples:,}; none in later runs with the same seed",
@@ -141,6 +138,8 @@ def _info(arguments: argparse.Namespace) -> Result:
 
 
 def _info_result(folder: Path, state: "Info") -> Result:
+    from rich.filesize import decimal
+
     key, layout = state.key, state.layout
     content = {
         "layout": layout.model_dump(),
@@ -153,7 +152,7 @@ def _info_result(folder: Path, state: "Info") -> Result:
     names = ", ".join(key.class_names[:6]) + (", ..." if len(key.class_names) > 6 else "")
     parts = {
         "filled": f"{state.filled:,} of {layout.entries:,} entries ({state.share:.1%})",
-        "on the disk": f"{_size(state.bytes_used)}, {_size(layout.bytes)} when full",
+        "on the disk": f"{decimal(state.bytes_used)}, {decimal(layout.bytes)} when full",
         "teacher": f"{key.teacher[:16]}, in {key.precision}",
         "images": key.data[:16],
         "normalization": _settings(key.normalization) or "none",
@@ -212,11 +211,3 @@ def _settings(parts: dict[str, Any]) -> str:
         return f"[{', '.join(f'{one:.4g}' for one in value)}]" if isinstance(value, tuple | list) else str(value)
 
     return ", ".join(f"{name} {shown(value)}" for name, value in parts.items())
-
-
-def _size(count: int) -> str:
-    """Bytes in the largest unit of which there is at least one."""
-    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
-        if count >= 1000**power:
-            return f"{count / 1000**power:.3g} {unit}"
-    return f"{count} bytes"

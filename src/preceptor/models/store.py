@@ -14,8 +14,8 @@ from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, Normalization,
 from preceptor.data.images import MOST_PIXELS
 from preceptor.errors import InputError, few, first_line
 from preceptor.files import read_json, write_whole
-from preceptor.models.build import build_model
 from preceptor.models.decision import Decision, SetDecision
+from preceptor.models.family import build_model
 
 WEIGHTS_FILE = "student.safetensors"
 CARD_FILE = "student.json"
