@@ -285,7 +285,7 @@ def test_a_cache_that_holds_no_image_as_it_is_says_nothing_of_the_teacher(
             )
             for sample, view in zip(index, views, strict=True)
         }
-        entries = kept.store.filled(0)
+        entries = kept.store.chunk(0, filled=True)
         spare = [entry for entry in entries.tolist() if divmod(entry, 9) not in shown]
         assert 0 < len(spare) <= 60
         empty(kept, spare)

@@ -35,6 +35,7 @@ class LoadedTeacher:
         members: the teachers as they came, several of an ensemble; none where a cache teaches alone.
         kind: for messages and ``run.yaml``.
         fingerprint: a SHA-256 that tells it from others.
+        normalization: mean and std of its images; of a cache that teaches alone, of the images it was filled with.
         precision: what its networks compute in, or its cache was filled in; "fp32" where there are no networks.
         optimizations: what was done to its networks, a line each.
         teacher: to be queried; its cache, where it has one.
@@ -46,6 +47,7 @@ class LoadedTeacher:
     members: tuple[Member, ...]
     kind: str
     fingerprint: str
+    normalization: dict[str, tuple[float, ...]]
     precision: ComputePrecision
     optimizations: tuple[str, ...]
     teacher: Teacher
@@ -63,13 +65,6 @@ class LoadedTeacher:
     def networks(self) -> tuple[NetworkTeacher, ...]:
         """All networks among its members, as they came."""
         return tuple(member.teacher for member in self.members if isinstance(member.teacher, NetworkTeacher))
-
-    @property
-    def normalization(self) -> dict[str, tuple[float, ...]]:
-        """Mean and std of its images; of a cache that teaches alone, of the images it was filled with."""
-        if self.members or self.cache is None:
-            return _normalization(self.members)
-        return self.cache.metadata.key.normalization
 
     def record(self) -> dict[str, Any]:
         """Its part of ``run.yaml``."""
@@ -124,7 +119,7 @@ def load_teacher(
     if folder is None:
         precision = _precision(config, members, device)
         teacher, optimizations = _optimize(config, members, dataset, precision)
-        return LoadedTeacher(members, kind, parts["teacher"], precision, optimizations, teacher)
+        return LoadedTeacher(members, kind, parts["teacher"], parts["normalization"], precision, optimizations, teacher)
 
     # An existing cache first: it must be of these things, and its precision decides that of the networks.
     parts |= dataset_parts(dataset, augmentation)
@@ -132,7 +127,8 @@ def load_teacher(
     precision = _precision(config, members, device, existing)
     if not members:
         cache = open_readonly(folder)
-        return LoadedTeacher((), kind, cache.metadata.key.teacher, precision, (), cache, cache, cache.count)
+        key = cache.metadata.key
+        return LoadedTeacher((), kind, key.teacher, key.normalization, precision, (), cache, cache, cache.count)
 
     teacher, optimizations = _optimize(config, members, dataset, precision)
     if existing is None:  # a teacher that cannot teach leaves no folder behind
@@ -140,7 +136,9 @@ def load_teacher(
         predict_training_images(teacher, images, labels, dataset.classes, view=augmentation.identity)
     key = CacheKey(**parts, precision=precision)
     cache = open_cache(folder, key, layout, teacher, batch_size or config.training.batch_size)
-    return LoadedTeacher(members, kind, key.teacher, precision, optimizations, cache, cache, cache.count)
+    return LoadedTeacher(
+        members, kind, key.teacher, key.normalization, precision, optimizations, cache, cache, cache.count
+    )
 
 
 def check_teacher(
@@ -246,14 +244,6 @@ def _optimize(
     return Ensemble(teachers, config.ensemble_weights, config.ensemble_mean), optimizations
 
 
-def _normalization(members: Sequence[Member]) -> dict[str, tuple[float, ...]]:
-    """Mean and std by name, of several teachers of each; nothing where they take pixels, or no images."""
-    parts = [{} if one.normalization is None else asdict(one.normalization) for one in members]
-    if len(parts) == 1:
-        return parts[0]
-    return {f"{name} of member {n}": values for n, part in enumerate(parts) for name, values in part.items()}
-
-
 def _teacher_parts(config: RunConfig, members: Sequence[Member]) -> dict[str, Any]:
     """The parts of a cache's key that follow from the teacher; none without one."""
     if not members:
@@ -263,7 +253,10 @@ def _teacher_parts(config: RunConfig, members: Sequence[Member]) -> dict[str, An
         ensemble = Ensemble([member.teacher for member in members], config.ensemble_weights, config.ensemble_mean)
         content = [ensemble.mean, ensemble.weights, [member.fingerprint for member in members]]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return {"teacher": digest, "normalization": _normalization(members)}
+    # Mean and std by name, of several teachers of each; nothing where they take pixels, or no images.
+    stated = [{} if one.normalization is None else asdict(one.normalization) for one in members]
+    normalization = {f"{name} of member {n}": values for n, part in enumerate(stated) for name, values in part.items()}
+    return {"teacher": digest, "normalization": normalization if len(members) > 1 else stated[0]}
 
 
 def dataset_parts(dataset: Dataset, augmentation: Augmentation) -> dict[str, Any]:
