@@ -115,9 +115,9 @@ class OnnxTeacher:
                 "export it with a dynamic batch, for images of this size"
             ) from error
         if not isinstance(rows, ndarray) or rows.ndim != 2 or len(rows) != len(pixels):
-            found = f"an array of shape {list(rows.shape)}" if isinstance(rows, ndarray) else type(rows).__name__
+            returned = f"an array of shape {list(rows.shape)}" if isinstance(rows, ndarray) else type(rows).__name__
             raise InputError(
-                f"{self.path}: output {self._output!r} is {found} for {len(pixels)} images: expected [batch, classes]"
+                f"{self.path}: output {self._output!r} is {returned} for {len(pixels)} images: expected [batch, classes]"
             )
         return rows
 
