@@ -111,7 +111,7 @@ def test_a_cache_keeps_as_many_logits_as_before_unless_told_otherwise(teacher: P
     again = loaded(**settings).cache
     assert again is not None
     assert again.layout.top_k == 4
-    with pytest.raises(InputError, match=r"holds 1348 samples .* top 4 of 10 .*; expected .* top 5 of 10 classes"):
+    with pytest.raises(InputError, match=r"holds 1,348 images .* the 4 largest of 10 .*; expected .* the 5 largest"):
         loaded(**settings, cache_top_k=5)
 
 

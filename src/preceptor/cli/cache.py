@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from preceptor.cli.progress import ImageBar
     from preceptor.run import RunConfig
-    from preceptor.teachers.cache import Info, Layout
 
 EXAMPLES = """examples:
   preceptor cache caches/digits --plan
@@ -85,8 +84,7 @@ def _plan(arguments: argparse.Namespace) -> Result:
     from preceptor.run.fill_cache import plan_cache
 
     config = _config(arguments)
-    planned = plan_cache(config)
-    layout, epochs = planned.layout, config.training.epochs
+    (layout, filled, free_bytes), epochs = plan_cache(config), config.training.epochs
     content = {
         **layout.model_dump(),
         "entries": layout.entries,
@@ -96,15 +94,15 @@ def _plan(arguments: argparse.Namespace) -> Result:
         "queries_ahead": layout.queries(),
         "queries_over_epochs": layout.queries(epochs),
         "queries_without_cache": epochs * layout.samples,
-        "filled": planned.filled,
-        "free_bytes": planned.free_bytes,
+        "filled": filled,
+        "free_bytes": free_bytes,
     }
-    filled = f", of which {planned.filled:,} are done" if planned.filled else ""
+    done = f", of which {filled:,} are done" if filled else ""
     return content, [
-        f"{config.cache}: {_described(layout)}",
+        f"{config.cache}: {layout}",
         f"  when full     {decimal(layout.bytes)}, {layout.entry_bytes} bytes for each of {layout.entries:,} entries; "
-        f"{decimal(planned.free_bytes)} are free on that disk",
-        f"  filled ahead  {layout.queries():,} images through the teacher{filled}",
+        f"{decimal(free_bytes)} are free on that disk",
+        f"  filled ahead  {layout.queries():,} images through the teacher{done}",
         f"  as it trains  {layout.queries(epochs):,} images in a run of {epochs} epochs, in place of "
         f"{epochs * layout.samples:,}; none in later runs with the same seed",
         "nothing was written",
@@ -120,46 +118,43 @@ def _fill(arguments: argparse.Namespace) -> Result:
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         try:
             progress = _Progress(bar, folder)
-            done = fill_cache(config, trained_on_only=part, progress=progress)
+            queries, teacher = fill_cache(config, trained_on_only=part, progress=progress)
         except KeyboardInterrupt:
             if not arguments.quiet:
                 print(f"{folder}: what is filled is kept; the same command goes on from there", file=sys.stderr)
             raise
-    state, lines = _info_result(folder, done.info)
-    content = {"queries": done.queries, "teacher": done.teacher, "optimizations": done.optimizations, **state}
-    how = f" ({'; '.join(done.optimizations)})" if done.optimizations else ""
-    return content, [f"teacher: {done.teacher}{how}, queried about {done.queries:,} images", *lines]
+    state, lines = _info(arguments)
+    content = {"queries": queries, "teacher": teacher.kind, "optimizations": teacher.optimizations, **state}
+    how = f" ({'; '.join(teacher.optimizations)})" if teacher.optimizations else ""
+    return content, [f"teacher: {teacher.kind}{how}, queried about {queries:,} images", *lines]
 
 
 def _info(arguments: argparse.Namespace) -> Result:
-    from preceptor.teachers.cache import info, open_readonly
-
-    return _info_result(arguments.cache, info(open_readonly(arguments.cache)))
-
-
-def _info_result(folder: Path, state: "Info") -> Result:
     from rich.filesize import decimal
 
-    key, layout = state.key, state.layout
+    from preceptor.teachers.cache import bytes_used, open_readonly
+
+    cache = open_readonly(arguments.cache)
+    key, layout, filled, used = cache.metadata.key, cache.layout, cache.count, bytes_used(cache)
     content = {
         "layout": layout.model_dump(),
         "key": key.model_dump(mode="json"),
         "entries": layout.entries,
-        "filled": state.filled,
-        "bytes_used": state.bytes_used,
+        "filled": filled,
+        "bytes_used": used,
         "bytes_full": layout.bytes,
     }
     names = ", ".join(key.class_names[:6]) + (", ..." if len(key.class_names) > 6 else "")
     parts = {
-        "filled": f"{state.filled:,} of {layout.entries:,} entries ({state.share:.1%})",
-        "on the disk": f"{decimal(state.bytes_used)}, {decimal(layout.bytes)} when full",
+        "filled": f"{filled:,} of {layout.entries:,} entries ({filled / layout.entries:.1%})",
+        "on the disk": f"{decimal(used)}, {decimal(layout.bytes)} when full",
         "teacher": f"{key.teacher[:16]}, in {key.precision}",
         "images": key.data[:16],
         "normalization": _settings(key.normalization) or "none",
         "augmentation": _settings(key.views),
         "classes": f"{len(key.class_names)}: {names}",
     }
-    return content, [f"{folder}: {_described(layout)}", *(f"  {name:<14}{value}" for name, value in parts.items())]
+    return content, [f"{arguments.cache}: {layout}", *(f"  {name:<14}{value}" for name, value in parts.items())]
 
 
 def _verify(arguments: argparse.Namespace) -> Result:
@@ -199,11 +194,6 @@ class _Progress:
             self._done = 0
         self._bar.advance(done - self._done)
         self._done = done
-
-
-def _described(layout: "Layout") -> str:
-    kept = f"all {layout.classes:,}" if layout.top_k is None else f"the {layout.top_k} largest of {layout.classes:,}"
-    return f"{layout.samples:,} images in {layout.views:,} views, {kept} logits"
 
 
 def _settings(parts: dict[str, Any]) -> str:

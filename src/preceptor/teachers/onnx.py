@@ -117,7 +117,8 @@ class OnnxTeacher:
         if not isinstance(rows, ndarray) or rows.ndim != 2 or len(rows) != len(pixels):
             returned = f"an array of shape {list(rows.shape)}" if isinstance(rows, ndarray) else type(rows).__name__
             raise InputError(
-                f"{self.path}: output {self._output!r} is {returned} for {len(pixels)} images: expected [batch, classes]"
+                f"{self.path}: output {self._output!r} is {returned} for {len(pixels)} images: "
+                "expected [batch, classes]"
             )
         return rows
 

@@ -88,9 +88,9 @@ def test_another_number_of_classes_is_named(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": 13}, "expected 13 samples of 9 views"),
-        ({"views": 162}, "12 samples of 162 views"),
-        ({"top_k": 2}, "holds 12 samples of 9 views, fp16 of 5 classes; expected .*, top 2 of 5 classes"),
+        ({"samples": 13}, "expected 13 images in 9 views"),
+        ({"views": 162}, "12 images in 162 views"),
+        ({"top_k": 2}, "holds 12 images in 9 views, all 5 logits; expected .*, the 2 largest of 5 logits"),
     ],
 )
 def test_another_layout_is_an_error(folder, change, message):

@@ -2,18 +2,17 @@
 
 from preceptor.teachers.cache.cache import LogitCache, LookupResult, open_cache, open_readonly
 from preceptor.teachers.cache.metadata import CacheKey, CacheMetadata, Layout
-from preceptor.teachers.cache.upkeep import Info, count_missing, fill, info, verify
+from preceptor.teachers.cache.upkeep import bytes_used, count_missing, fill, verify
 
 __all__ = [
     "CacheKey",
     "CacheMetadata",
-    "Info",
     "Layout",
     "LogitCache",
     "LookupResult",
+    "bytes_used",
     "count_missing",
     "fill",
-    "info",
     "open_cache",
     "open_readonly",
     "verify",

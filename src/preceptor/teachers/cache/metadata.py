@@ -114,8 +114,8 @@ class Layout(BaseModel):
         return round(self.entries * (1 - (1 - 1 / self.views) ** epochs))
 
     def __str__(self) -> str:
-        kept = "fp16" if self.top_k is None else f"top {self.top_k}"
-        return f"{self.samples} samples of {self.views} views, {kept} of {self.classes} classes"
+        kept = f"all {self.classes:,}" if self.top_k is None else f"the {self.top_k} largest of {self.classes:,}"
+        return f"{self.samples:,} images in {self.views:,} views, {kept} logits"
 
 
 class CacheKey(BaseModel):

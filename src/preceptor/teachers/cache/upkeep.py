@@ -1,7 +1,6 @@
 """Filling a cache ahead of training, and looking after it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 from preceptor.data import Augmentation
 from preceptor.errors import InputError
 from preceptor.teachers.cache.cache import LogitCache
-from preceptor.teachers.cache.metadata import CacheKey, Layout
 from preceptor.teachers.cache.store import CHECKSUMS_FILE, CHUNK, ENTRIES_FILE
 
 Entries = Int64[ndarray, " n"]
@@ -123,31 +121,8 @@ def verify(cache: LogitCache, *, repair: bool = False, progress: Progress | None
     return len(damaged)
 
 
-@dataclass(frozen=True)
-class Info:
-    """The state of a cache.
-
-    Attributes:
-        layout: its shape.
-        key: what its numbers follow from.
-        filled: number of filled entries.
-        bytes_used: what its files take on the disk now; holes take nothing.
-    """
-
-    layout: Layout
-    key: CacheKey
-    filled: int
-    bytes_used: int
-
-    @property
-    def share(self) -> float:
-        """Share of the entries that are filled."""
-        return self.filled / self.layout.entries
-
-
-def info(cache: LogitCache) -> Info:
-    """The state of a cache; its records are not read."""
+def bytes_used(cache: LogitCache) -> int:
+    """What a cache's files take on the disk now; entries that were never filled take next to nothing."""
     files = [(cache.folder / name).stat() for name in (ENTRIES_FILE, CHECKSUMS_FILE)]
     # Blocks of 512 bytes; the length where the system does not count blocks.
-    used = sum(512 * file.st_blocks if hasattr(file, "st_blocks") else file.st_size for file in files)
-    return Info(cache.layout, cache.metadata.key, cache.count, used)
+    return sum(512 * file.st_blocks if hasattr(file, "st_blocks") else file.st_size for file in files)
