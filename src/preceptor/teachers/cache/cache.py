@@ -109,7 +109,12 @@ class LogitCache:
             self.query_and_store(_rows(inputs, rows), index[rows], view[rows])
         logits, known = self.lookup(index, view)
         if not known.all():
-            raise self._missing(index[~known], view[~known])
+            first, more = int((~known).nonzero()[0]), int((~known).sum()) - 1
+            others = f" and {more} more of this batch" if more else ""
+            raise InputError(
+                f"cache {self.folder}: nothing cached for sample {int(index[first])}, view {int(view[first])}{others}: "
+                "fill it ahead by preceptor cache --fill, or give --teacher with it"
+            )
         device = next(iter(inputs.values())).device if isinstance(inputs, Mapping) else inputs.device
         if device.type != "cuda":
             return TeacherOutput(logits.to(device))
@@ -157,13 +162,6 @@ class LogitCache:
                 raise InputError(f"cache {self.folder}: {name} is {wrong}; expected 0 to {count - 1}")
             columns.append(column)
         return columns[0] * self.layout.views + columns[1]
-
-    def _missing(self, index: Index, view: Index) -> InputError:
-        more = f" and {len(index) - 1} more of this batch" if len(index) > 1 else ""
-        return InputError(
-            f"cache {self.folder}: nothing cached for sample {int(index[0])}, view {int(view[0])}{more}: fill it ahead "
-            "by preceptor cache --fill, or give --teacher with it"
-        )
 
     def _check(self, logits: Tensor, index: Index, view: Index) -> None:
         """Refuse what must not be kept."""
