@@ -36,21 +36,17 @@ class Family:
 
     def parse(self, name: str) -> dict[str, int | str] | None:
         """The fields of a name that fits one of the templates, or None."""
-        fits = (_parse(template, name) for template in self.templates)
-        return next((fields for fields in fits if fields is not None), None)
-
-
-def _parse(template: str, name: str) -> dict[str, int | str] | None:
-    literals_and_fields = re.split(r"\{(\w+)\}", template)
-    literals, fields = literals_and_fields[::2], literals_and_fields[1::2]
-    pattern = re.escape(literals[0])
-    for field, literal in zip(fields, literals[1:], strict=True):
-        pattern += (_ANY_TEXT if field.isupper() else _WHOLE_NUMBER) + re.escape(literal)
-    match = re.fullmatch(pattern, name)
-    if match is None:
+        for template in self.templates:
+            literals_and_fields = re.split(r"\{(\w+)\}", template)
+            literals, fields = literals_and_fields[::2], literals_and_fields[1::2]
+            pattern = re.escape(literals[0])
+            for field, literal in zip(fields, literals[1:], strict=True):
+                pattern += (_ANY_TEXT if field.isupper() else _WHOLE_NUMBER) + re.escape(literal)
+            match = re.fullmatch(pattern, name)
+            if match is not None:
+                values = zip(fields, match.groups(), strict=True)
+                return {field.lower(): text if field.isupper() else int(text) for field, text in values}
         return None
-    values = zip(fields, match.groups(), strict=True)
-    return {field.lower(): text if field.isupper() else int(text) for field, text in values}
 
 
 _families: dict[tuple[str, ...], Family] = {}
