@@ -27,7 +27,7 @@ from preceptor.run.set_up import augmentation, training_data
 from preceptor.run.teachers import LoadedTeacher, load_teacher
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
-from preceptor.teachers.cache.features import POOLED, PooledTeacher
+from preceptor.teachers.selection_data import outputs_with_features
 from preceptor.training.device import choose_device, deterministic
 
 BATCH_SIZE = 256
@@ -137,7 +137,7 @@ def audit(
         second = second_opinion(
             opinion,
             dataset,
-            lambda: _features(loaded, dataset, views.identity, device, progress),
+            lambda: _features(loaded, dataset, device),
             seed=config.split_seed,
             progress=lambda done: progress("second opinion", done, 5),
         )
@@ -250,22 +250,17 @@ def _outputs(
     return logits
 
 
-def _features(
-    loaded: LoadedTeacher, dataset: Dataset, view: int, device: torch.device, progress: Progress
-) -> Float[Tensor, "n features"]:
+def _features(loaded: LoadedTeacher, dataset: Dataset, device: torch.device) -> Float[Tensor, "n features"]:
     network = loaded.network
     if not isinstance(network, NetworkTeacher):
         raise InputError(
             f"second opinion teacher: the teacher is {loaded.kind}, which shows no features: use pixels, a file of "
             "features, or preceptor crossfit's folder"
         )
-    pooled = PooledTeacher(network, dataset.train.images[:2].to(device))
-    parts = []
-    for index in torch.arange(len(dataset.train)).split(BATCH_SIZE):
-        shown = dataset.train.images[index].to(device)
-        parts.append(pooled.outputs(shown, index, torch.full_like(index, view)).features[POOLED].cpu())
-        progress("teacher", int(index[-1]) + 1, len(dataset.train))
-    return torch.cat(parts)
+    images = dataset.train.images.to(device)
+    features = outputs_with_features(network, images, torch.arange(len(images))).features
+    assert features is not None, "it was asked for them"
+    return features.cpu()
 
 
 def _members(loaded: LoadedTeacher, dataset: Dataset, view: int, device: torch.device) -> list[MemberFacts]:
