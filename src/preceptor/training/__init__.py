@@ -4,8 +4,8 @@ from preceptor.training.batches import Batch, TrainingData, plan_epoch, steps_in
 from preceptor.training.callbacks import Callback, EpochRecords, IncompatibleCheckpoint, TrainState
 from preceptor.training.compile import Compile
 from preceptor.training.config import PRESETS, TrainingConfig
-from preceptor.training.failure import FailureReport, NotFinite
-from preceptor.training.guard import NonFiniteGuard, OnNonfinite
+from preceptor.training.failure import FailureReport, NotFinite, OnNonfinite
+from preceptor.training.guard import NonFiniteGuard
 from preceptor.training.metrics import EpochRecord
 from preceptor.training.precision import Precision, resolve_precision
 from preceptor.training.student import Step, Student
