@@ -11,18 +11,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 from torch.nn import functional as F
 
-from preceptor.context import at_class, column
+from preceptor.context import ByClass, ByOutput, Classes, Degrees, PerSample, at_class, column
 from preceptor.errors import InputError
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import TargetSpace, register, registered_name
 
 
-def gambler_loss(
-    logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"], payoff: float
-) -> Float[Tensor, " batch"]:
+def gambler_loss(logits: ByOutput, label: Classes, payoff: float) -> PerSample:
     """``-ln(q_y + q_{m+1} / o)`` per sample, with ``q = softmax(z)``; at least 0 for a payoff of at least 1.
 
     Args:
@@ -36,12 +32,7 @@ def gambler_loss(
     return -torch.logaddexp(at_class(log_probs, label), log_probs[:, -1] - _log(payoff))
 
 
-def soft_gambler_loss(
-    logits: Float[Tensor, "batch outputs"],
-    target_log_probs: Float[Tensor, "batch classes"],
-    temperature: float | Float[Tensor, " batch"],
-    payoff: float,
-) -> Float[Tensor, " batch"]:
+def soft_gambler_loss(logits: ByOutput, target_log_probs: ByClass, temperature: Degrees, payoff: float) -> PerSample:
     """``-T^2 sum_i p_i ln(q_i + q_{m+1} / o)`` per sample, with ``q = softmax(z / T)`` over the m + 1 outputs.
 
     The target is the distribution of the outcome; a log-probability of -inf means probability 0.
@@ -59,9 +50,7 @@ def soft_gambler_loss(
     return -(temperature**2) * (target_log_probs.exp() * log_gain).sum(dim=1)
 
 
-def optimal_bets(
-    probs: Float[Tensor, "batch classes"], payoff: float
-) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, " batch"]]:
+def optimal_bets(probs: ByClass, payoff: float) -> tuple[ByClass, PerSample]:
     """The optimal bets and reservation when the distribution of the outcome is known.
 
     They minimize the (soft) gambler loss at temperature 1: ``b_i = max(p_i - b_0 / o, 0)``, where ``b_0`` is the least
@@ -87,14 +76,41 @@ def optimal_bets(
     return (probs - reserved.unsqueeze(1) / payoff).clamp(min=0), reserved
 
 
-def reservation(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
+def reservation(logits: ByOutput) -> PerSample:
     """``q_{m+1}``, the probability of the extra output, 0 to 1: how strongly the student abstains."""
     return logits.softmax(dim=1)[:, -1]
 
 
+@dataclass(frozen=True)
+class _Betting:
+    """A bet on the true class pays ``payoff``: above 1, or abstaining always pays; below the number of classes."""
+
+    payoff: float = 2.2
+    wants_reservation: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 1 < self.payoff < math.inf:
+            raise InputError(
+                f"{registered_name(self)}: payoff = {self.payoff}: expected a number above 1 and below the number of "
+                "classes; up to 1 abstaining always pays"
+            )
+
+    def check_classes(self, classes: int) -> None:
+        """Refuse a payoff with which a reservation never pays.
+
+        Raises:
+            InputError: the payoff is not below the number of classes.
+        """
+        if self.payoff >= classes:
+            raise InputError(
+                f"{registered_name(self)}: payoff = {self.payoff} with {classes} classes: expected a payoff below the "
+                "number of classes; from there on abstaining never pays"
+            )
+
+
 @register("label_loss", "gambler", paper="Liu et al., 2019, arXiv:1907.00208 (Deep Gamblers)")
 @dataclass(frozen=True)
-class Gambler:
+class Gambler(_Betting):
     """Gambler loss with the label: the student bets on a class or abstains.
 
     It needs a student with one output more than there are classes. Used from the start of training it can end in a
@@ -110,24 +126,7 @@ class Gambler:
         InputError: the payoff is not above 1, or, in the call, not below the number of classes.
     """
 
-    payoff: float = 2.2
-    wants_reservation: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_payoff("gambler", self.payoff)
-
-    def check_classes(self, classes: int) -> None:
-        """Refuse a payoff with which a reservation never pays.
-
-        Raises:
-            InputError: the payoff is not below the number of classes.
-        """
-        _check_below_classes("gambler", self.payoff, classes)
-
-    def __call__(
-        self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        """Apply :func:`gambler_loss`."""
+    def __call__(self, student_logits: ByOutput, label: Classes) -> PerSample:
         self.check_classes(student_logits.shape[1] - 1)
         return gambler_loss(student_logits, label, self.payoff)
 
@@ -139,7 +138,7 @@ class Gambler:
     "loss to the teacher's output is not known",
 )
 @dataclass(frozen=True)
-class SoftGambler:
+class SoftGambler(_Betting):
     """Gambler loss with the corrected soft targets as the distribution of the outcome, times T squared.
 
     It needs a student with one output more than there are classes. With a one-hot target at temperature 1 it is
@@ -148,37 +147,16 @@ class SoftGambler:
     1, or a payoff above 1 / median(max p).
 
     Args:
-        payoff: what a bet on the true class pays, above 1 and below the number of classes. Default 2.2 (the default
-            of Liu et al.'s code, arXiv:1907.00208; Xu et al.'s value is not known).
+        payoff: as for :class:`Gambler`. Default 2.2 (Liu et al.'s; Xu et al.'s value is not known).
 
     Raises:
         InputError: the payoff is not above 1, or, in the call, not below the number of classes.
     """
 
-    payoff: float = 2.2
     target_space: ClassVar[TargetSpace] = "log_probs"
     zero_at_teacher: ClassVar[bool] = False
-    wants_reservation: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        _check_payoff("soft_gambler", self.payoff)
-
-    def check_classes(self, classes: int) -> None:
-        """Refuse a payoff with which a reservation never pays.
-
-        Raises:
-            InputError: the payoff is not below the number of classes.
-        """
-        _check_below_classes("soft_gambler", self.payoff, classes)
-
-    def __call__(
-        self,
-        student_logits: Float[Tensor, "batch outputs"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """Apply :func:`soft_gambler_loss`."""
+    def __call__(self, student_logits: ByOutput, target: ByClass, temperature: Degrees, label: Classes) -> PerSample:
         self.check_classes(student_logits.shape[1] - 1)
         return soft_gambler_loss(student_logits, target, temperature, self.payoff)
 
@@ -191,19 +169,3 @@ def _positive(payoff: float) -> float:
 
 def _log(payoff: float) -> float:
     return math.log(_positive(payoff))
-
-
-def _check_payoff(component: str, payoff: float) -> None:
-    if not 1 < payoff < math.inf:
-        raise InputError(
-            f"{component}: payoff = {payoff}: expected a number above 1 and below the number of classes; up to 1 "
-            "abstaining always pays"
-        )
-
-
-def _check_below_classes(component: str, payoff: float, classes: int) -> None:
-    if payoff >= classes:
-        raise InputError(
-            f"{component}: payoff = {payoff} with {classes} classes: expected a payoff below the number of classes; "
-            "from there on abstaining never pays"
-        )

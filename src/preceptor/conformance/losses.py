@@ -12,7 +12,7 @@ from preceptor.conformance.check import TEMPERATURE, ComponentCase, check, forwa
 from preceptor.context import BatchContext
 from preceptor.loss import DistillationLoss
 from preceptor.loss_terms import LossTerm
-from preceptor.registry import TargetSpace, is_batch_statistic
+from preceptor.registry import TargetSpace, declares
 from preceptor.temperatures import Fixed
 
 OVERFLOWING = 3e38
@@ -26,7 +26,7 @@ def one_loss_a_sample(case: ComponentCase) -> None:
         batch = case.plain_batch(dtype=dtype)
         loss = case.call(case.build(dtype), batch)
         require(isinstance(loss, Tensor), f"it returned a {type(loss).__name__}, not a tensor")
-        statistic = is_batch_statistic(case.info.cls)
+        statistic = declares(case.info.cls, "batch_statistic")
         expected = torch.Size() if statistic else batch.label.shape
         remedy = "reduce the batch to one number" if statistic else "do not reduce the batch"
         require(loss.shape == expected, f"shape {tuple(loss.shape)}, not {tuple(expected)}: {remedy}")

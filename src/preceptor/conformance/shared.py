@@ -14,7 +14,7 @@ from preceptor.audit import LossOutput
 from preceptor.conformance.batch import Batch, plain_batch, with_reservation
 from preceptor.conformance.check import ComponentCase, check, forward_backward, require, require_close
 from preceptor.context import UNLABELED, BatchContext
-from preceptor.registry import COMPONENT_TYPES, build_component, options, wants_reservation
+from preceptor.registry import COMPONENT_TYPES, build_component, declares, options
 
 
 @check(*COMPONENT_TYPES)
@@ -127,7 +127,7 @@ def accepts_an_abstaining_student(case: ComponentCase) -> None:
     batch = with_reservation(case.plain_batch())
     _require_finite(case, batch, "a student with classes + 1 outputs")
     _, gradient = forward_backward(case.loss(), batch)
-    if wants_reservation(case.info.cls):
+    if declares(case.info.cls, "wants_reservation"):
         require((gradient[:, -1] != 0).any(), "it wants a reservation and gives it no gradient")
     elif case.info.kind == "loss":
         require((gradient[:, -1] == 0).all(), "a loss without wants_reservation has a gradient on the reservation")

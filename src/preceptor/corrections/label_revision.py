@@ -3,31 +3,19 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from preceptor.context import at_class, is_class
+from preceptor.context import ByClass, Classes, PerSample, at_class, is_class
 from preceptor.errors import InputError
 from preceptor.registry import Scope, register
 
 
-def revision_beta(
-    log_probs: Float[Tensor, "batch classes"],
-    label: Int[Tensor, " batch"],
-    teacher_class: Int[Tensor, " batch"],
-    eta: float,
-) -> Float[Tensor, " batch"]:
+def revision_beta(log_probs: ByClass, label: Classes, teacher_class: Classes, eta: float) -> PerSample:
     """Weight of the teacher's probabilities: ``beta = eta / (1 + p_max - p_y)``, between eta/2 and eta."""
     gap = at_class(log_probs, teacher_class).exp() - at_class(log_probs, label).exp()
     return eta / (1 + gap)
 
 
-def label_revision(
-    log_probs: Float[Tensor, "batch classes"],
-    label: Int[Tensor, " batch"],
-    teacher_class: Int[Tensor, " batch"],
-    eta: float = 0.8,
-) -> Float[Tensor, "batch classes"]:
+def label_revision(log_probs: ByClass, label: Classes, teacher_class: Classes, eta: float = 0.8) -> ByClass:
     """``p' = beta p + (1 - beta) onehot(y)`` in log-space, with ``beta = eta / (1 + p_max - p_y)``.
 
     Where the teacher is wrong, ``p'_y - p'_max = 1 - eta`` exactly, and the ratios among the other classes stay. Where
@@ -66,11 +54,5 @@ class LabelRevision:
         if not 0 <= self.eta < 1:
             raise InputError(f"label_revision: eta = {self.eta}: expected at least 0 and below 1 (1 leaves a tie)")
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "batch classes"],
-        label: Int[Tensor, " batch"],
-        teacher_class: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
-        """Apply :func:`label_revision`."""
+    def __call__(self, log_probs: ByClass, label: Classes, teacher_class: Classes) -> ByClass:
         return label_revision(log_probs, label, teacher_class, self.eta)

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from preceptor.context import PerSample
 from preceptor.errors import InputError
 from preceptor.registry import registered_name
 
@@ -50,5 +50,5 @@ class LayerPairs(nn.Module, ABC):
         """
 
     @abstractmethod
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, " batch"]:
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> PerSample:
         """The loss of each sample, from the features of each pair of layers, [batch, ...] each."""

@@ -4,19 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from preceptor.context import column
+from preceptor.context import ByClass, Classes, Degrees, PerSample, column
 from preceptor.losses.correlation import MIN_NORM
 from preceptor.registry import TargetSpace, register
 
 
 def weighted_pearson(
-    first: Float[Tensor, "batch classes"],
-    second: Float[Tensor, "batch classes"],
-    weight: Float[Tensor, " batch"],
-    eps: float = MIN_NORM,
+    first: ByClass, second: ByClass, weight: PerSample, eps: float = MIN_NORM
 ) -> Float[Tensor, " classes"]:
     """Pearson correlation of each column with the same column of the other tensor, rows weighted; 0 for a constant one.
 
@@ -37,10 +34,7 @@ def weighted_pearson(
 
 
 def intra_class_loss(
-    student_logits: Float[Tensor, "batch classes"],
-    target_log_probs: Float[Tensor, "batch classes"],
-    temperature: float | Float[Tensor, " batch"],
-    weight: Float[Tensor, " batch"],
+    student_logits: ByClass, target_log_probs: ByClass, temperature: Degrees, weight: PerSample
 ) -> Float[Tensor, ""]:
     """``1 - mean over classes of rho(p_T[:, c], q_T[:, c])``, from 0 to 2; 0 when no row has weight.
 
@@ -65,12 +59,6 @@ class IntraClass:
     batch_statistic: ClassVar[bool] = True
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-        weight: Float[Tensor, " batch"],
+        self, student_logits: ByClass, target: ByClass, temperature: Degrees, label: Classes, weight: PerSample
     ) -> Float[Tensor, ""]:
-        """Apply :func:`intra_class_loss`."""
         return intra_class_loss(student_logits, target, temperature, weight)

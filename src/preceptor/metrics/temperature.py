@@ -11,7 +11,7 @@ from preceptor.context import UNLABELED, at_class
 from preceptor.metrics.checks import check_finite, check_inputs
 
 LOWEST, HIGHEST = 0.01, 100.0
-"""Temperatures outside are not looked for: beyond, probabilities are one-hot or uniform for any usual logits."""
+"""Degrees outside are not looked for: beyond, probabilities are one-hot or uniform for any usual logits."""
 
 
 @dataclass(frozen=True)

@@ -104,5 +104,4 @@ class Influence(RankedSelection):
         self.steps = steps
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """Apply :func:`influence_scores`."""
         return influence_scores(selection_data, self.damping, self.exact_up_to, self.steps)

@@ -69,7 +69,6 @@ class LastLayer:
         return self.outputs.logits.shape[1], self.outputs.features.shape[1] + self.has_bias
 
     def chunks(self) -> Iterator[Chunk]:
-        """All samples in order."""
         assert self.outputs.features is not None
         rows = min(CHUNK, max(1, ELEMENTS // self.shape[0]))
         pieces = (values.split(rows) for values in (self.outputs.logits, self.outputs.features, self.label))
@@ -194,7 +193,6 @@ class KroneckerInverse:
         return cls(of_classes, of_inputs, diagonal / len(samples.label) + damping)
 
     def __call__(self, target: Float[Tensor, "classes dimensions"]) -> Float[Tensor, "classes dimensions"]:
-        """The inverse times ``target``."""
         rotated = self.of_classes.mT @ target @ self.of_inputs
         solved: Tensor = self.of_classes @ (rotated / self.diagonal) @ self.of_inputs.mT
         return solved

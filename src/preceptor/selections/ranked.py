@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from preceptor.context import UNLABELED, BatchContext, ModelOutputs, SelectionData, TeacherSnapshot
+from preceptor.context import UNLABELED, BatchContext, ModelOutputs, PerSample, SelectionData, TeacherSnapshot
 from preceptor.errors import InputError
 from preceptor.registry import registered_name
 
@@ -129,7 +129,7 @@ class RankedSelection(nn.Module, ABC):
         scores[index] = score
         self.weight, self.scores = weight, scores
 
-    def weight_at(self, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def weight_at(self, index: Int[Tensor, " batch"]) -> PerSample:
         """1 for the selected samples, else 0.
 
         Raises:
@@ -142,7 +142,7 @@ class RankedSelection(nn.Module, ABC):
             )
         return self.weight[index]
 
-    def forward(self, context: BatchContext) -> Float[Tensor, " batch"]:
+    def forward(self, context: BatchContext) -> PerSample:
         """:meth:`weight_at` the indices of the batch.
 
         Raises:

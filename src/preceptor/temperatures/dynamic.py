@@ -3,9 +3,10 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
+from preceptor.context import PerSample
 from preceptor.errors import InputError
 
 Normalize = Literal["none", "sum"]
@@ -13,13 +14,13 @@ Normalize = Literal["none", "sum"]
 
 
 def dynamic_temperature(
-    weight: Float[Tensor, " batch"],
+    weight: PerSample,
     temperature: float,
     beta: float,
     normalize: Normalize = "none",
     minimum: float = 1.0,
     queried: Bool[Tensor, " batch"] | None = None,
-) -> Float[Tensor, " batch"]:
+) -> PerSample:
     """``T_x = T_0 + (mean(w) - w_x) beta``, at least ``minimum``.
 
     The batch mean is T_0 before the clamp. With weights normalized by their sum, T stays in

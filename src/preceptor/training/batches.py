@@ -117,7 +117,6 @@ class TrainingData:
         augmentation: Augmentation | None = None,
         device: torch.device | None = None,
     ) -> "TrainingData":
-        """The training data of an image set."""
         return TrainingData(images.images, images.labels, index, augmentation, device)
 
     def __len__(self) -> int:
@@ -125,7 +124,6 @@ class TrainingData:
         return len(self.labels)
 
     def plan(self, batch_size: int, seed: int, epoch: int) -> EpochPlan:
-        """See :func:`plan_epoch`."""
         return plan_epoch(self.index, self.augmentation, batch_size=batch_size, seed=seed, epoch=epoch)
 
     def batches(

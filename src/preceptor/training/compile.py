@@ -94,7 +94,6 @@ class CompiledForBatches:
         self._has_run = False
 
     def __call__(self, inputs: Any) -> Any:
-        """The model's outputs."""
         samples = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
         if self._compiled is None or samples != self.batch_size:
             return self.model(inputs)

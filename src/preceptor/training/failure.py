@@ -62,7 +62,7 @@ _MESSAGES: dict[Place, tuple[str, str]] = {
     ),
     "unknown": ("every part of the step is finite when computed uncompiled", "set compile=never"),
 }
-"""What is said of each place, and what to do about it."""
+"""What a message tells of each place, and what to do about it."""
 
 SAMPLES_NAMED = 5
 """Samples that a message names."""
@@ -153,7 +153,6 @@ class FailureContext:
 
     @classmethod
     def of(cls, trainer: "Trainer", student: StudentTrainer, step: Step, action: OnNonfinite) -> "FailureContext":
-        """The context of a step that a student has just taken."""
         network = student.student.network
         assert student.outputs is not None, "it has taken the step"
         return cls(
@@ -189,7 +188,6 @@ class FailureReport:
     state: Mapping[str, Any]
 
     def line(self) -> str:
-        """All of it in one line."""
         one = self.context
         return f"student {one.student!r}: epoch {one.epoch}, step {one.step} of {one.steps}: {self.fault.line()}"
 

@@ -61,13 +61,11 @@ class NonFiniteGuard(Callback):
         self._copies: dict[str, tuple[int, Any]] = {}
 
     def on_epoch_start(self, trainer: "Trainer", epoch: int, first: int) -> None:
-        """Copy the states that the epoch begins with."""
         self._epoch, self._checked, self._done = epoch, first, first
         for student in trainer.students:
             self._keep(student, first)
 
     def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
-        """Check every so often, and after the last step of an epoch."""
         self._done = step.number + 1
         if trainer.logs_after(step) or self._done == step.steps:
             self.on_state(trainer)

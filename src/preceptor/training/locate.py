@@ -28,8 +28,8 @@ def locate_non_finite(step: "Step", student: "StudentTrainer") -> FaultLocation:
     try:
         with _watched(student, step.batch) as watch:
             logits, output = student.forward_and_loss(step)
-            found = _found(step, student, logits, output, watch)
-            fault = FaultLocation("weights", spoilt[0]) if spoilt else next(filter(None, found))
+            places = _faults(step, student, logits, output, watch)
+            fault = FaultLocation("weights", spoilt[0]) if spoilt else next(filter(None, places))
     finally:
         student.forward = compiled
     return replace(
@@ -41,7 +41,7 @@ def locate_non_finite(step: "Step", student: "StudentTrainer") -> FaultLocation:
     )
 
 
-def _found(
+def _faults(
     step: "Step", student: "StudentTrainer", logits: Tensor, output: LossOutput, watch: "_Watch"
 ) -> Iterator[FaultLocation | None]:
     """Place by place, in the order in which they are computed; None where all is finite."""

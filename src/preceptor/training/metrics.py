@@ -83,11 +83,9 @@ class EpochMetrics:
             _sum(self.counts, "temperature", audit.mean_temperature.double() * queried)
 
     def state_dict(self) -> dict[str, Any]:
-        """What it holds, to go on in the middle of an epoch."""
         return {name: getattr(self, name) for name in ("samples", "reservation_samples", "skipped", "losses", "counts")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over such a state."""
         self.samples, self.reservation_samples = state["samples"], state["reservation_samples"]
         self.skipped, self.losses, self.counts = state["skipped"], dict(state["losses"]), dict(state["counts"])
 
@@ -103,7 +101,6 @@ class EpochMetrics:
         return int(self.counts["right"]) / max(1, int(self.counts["labeled"]))
 
     def share(self, of: Literal["corrected", "clamped"]) -> float:
-        """Share of the samples that were corrected, or whose temperature is at its minimum."""
         return int(self.counts.get(of, 0)) / self.samples
 
     def mean_temperature(self) -> float | None:
@@ -125,7 +122,6 @@ class EpochMetrics:
         seconds: float,
         lr_reductions: int,
     ) -> EpochRecord:
-        """The record of the epoch."""
         losses = self.mean_losses()
         return EpochRecord(
             student=student,

@@ -117,8 +117,11 @@ class StudentTrainer:
 
     @property
     def name(self) -> str:
-        """The student's name."""
         return self.student.name
+
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     @property
     def trained_network(self) -> nn.Module:
@@ -126,7 +129,6 @@ class StudentTrainer:
         return self.student.network if self.average is None else self.average.module
 
     def forward_and_loss(self, step: Step) -> tuple[Tensor, LossOutput]:
-        """The student's logits and its losses."""
         loss, teacher = self.student.loss, step.teacher
         _reseed(step.rng_seed, self.device)
         with profiled("student"), self._autocast():
@@ -164,8 +166,7 @@ class StudentTrainer:
 
     def _optimizer_step(self) -> None:
         if self.config.clip_norm is not None:
-            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+            nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
         self.optimizer.step()
         if self.config.schedule_per == "step":
             self.schedule.step()
@@ -212,7 +213,6 @@ class StudentTrainer:
         )
 
     def reduce_learning_rate(self, factor: float) -> None:
-        """Multiply the learning rate from here on."""
         scale_learning_rate(self.optimizer, self.schedule, factor)
         self.lr_reductions += 1
 
@@ -224,8 +224,7 @@ class StudentTrainer:
         """
         values = [*self.metrics.losses.values(), *self._trained_tensors().values()]
         if self.config.accumulate > 1:  # else the group's last step would be blamed, and a checkpoint hold them
-            gradients = [parameter.grad for group in self.optimizer.param_groups for parameter in group["params"]]
-            values += [gradient for gradient in gradients if gradient is not None]
+            values += [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         return torch.nn.utils.get_total_norm(values, torch.inf).isfinite()
 
     def non_finite(self) -> list[str]:
@@ -244,7 +243,6 @@ class StudentTrainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of training follows from, beside data and settings."""
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         return {
             "network": self.student.network.state_dict(),
             "loss": self.student.loss.state_dict(),
@@ -253,7 +251,7 @@ class StudentTrainer:
             "metrics": self.metrics.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             # In the middle of an accumulation the gradients so far belong to the state.
-            "gradients": [parameter.grad for parameter in parameters] if self.config.accumulate > 1 else None,
+            "gradients": [parameter.grad for parameter in self._parameters] if self.config.accumulate > 1 else None,
             "lr_reductions": self.lr_reductions,
         }
 
@@ -271,8 +269,7 @@ class StudentTrainer:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         if state["gradients"] is not None:
-            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            for parameter, gradient in zip(parameters, state["gradients"], strict=True):
+            for parameter, gradient in zip(self._parameters, state["gradients"], strict=True):
                 parameter.grad = gradient
         self.lr_reductions = state["lr_reductions"]
 

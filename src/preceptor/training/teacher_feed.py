@@ -36,7 +36,6 @@ class TeacherFeed:
         self._looked_up: tuple[int, int, Tensor, Tensor] | None = None
 
     def begin_epoch(self, plan: EpochPlan) -> None:
-        """Take note of the epoch's plan."""
         self._plan, self._looked_up = plan, None
 
     def output(self, batch: Batch, number: int) -> TeacherOutput | None:
