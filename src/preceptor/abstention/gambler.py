@@ -19,14 +19,9 @@ from preceptor.registry import TargetSpace, register, registered_name
 
 
 def gambler_loss(logits: ByOutput, label: Classes, payoff: float) -> PerSample:
-    """``-ln(q_y + q_{m+1} / o)`` per sample, with ``q = softmax(z)``; at least 0 for a payoff of at least 1.
+    """``-ln(q_y + q_{m+1} / o)`` per sample; at least 0 for a payoff of at least 1.
 
-    Args:
-        logits: m + 1 outputs, the reservation last.
-        label: class numbers, 0 to m - 1.
-        payoff: ``o``, above 0. From m on a reservation never pays, up to 1 it always does.
-
-    Liu et al., arXiv:1907.00208, in the form of their code.
+    The payoff is above 0. From m on a reservation never pays, up to 1 it always does.
     """
     log_probs = logits.log_softmax(dim=1)
     return -torch.logaddexp(at_class(log_probs, label), log_probs[:, -1] - _log(payoff))
@@ -35,15 +30,8 @@ def gambler_loss(logits: ByOutput, label: Classes, payoff: float) -> PerSample:
 def soft_gambler_loss(logits: ByOutput, target_log_probs: ByClass, temperature: Degrees, payoff: float) -> PerSample:
     """``-T^2 sum_i p_i ln(q_i + q_{m+1} / o)`` per sample, with ``q = softmax(z / T)`` over the m + 1 outputs.
 
-    The target is the distribution of the outcome; a log-probability of -inf means probability 0.
-
-    Args:
-        logits: m + 1 outputs, the reservation last.
-        target_log_probs: of the m classes.
-        temperature: ``T``, one number or one per sample.
-        payoff: ``o``, above 0.
-
-    The doubling rate of Liu et al., arXiv:1907.00208, with soft targets as the outcome: a reconstruction.
+    The target p over the m classes is the distribution of the outcome; a log-probability of -inf means probability 0.
+    The doubling rate of Liu et al. with soft targets as the outcome: a reconstruction.
     """
     log_probs = (logits / column(temperature)).log_softmax(dim=1)
     log_gain = torch.logaddexp(log_probs[:, :-1], log_probs[:, -1:] - _log(payoff))
@@ -56,14 +44,7 @@ def optimal_bets(probs: ByClass, payoff: float) -> tuple[ByClass, PerSample]:
     They minimize the (soft) gambler loss at temperature 1: ``b_i = max(p_i - b_0 / o, 0)``, where ``b_0`` is the least
     of ``(1 - sum of the k largest p) / (1 - k / o)`` over every k below o. The reservation is 1 if and only if
     ``max p <= 1 / o``, and 0 for a payoff above m. At ``o = m`` several choices are optimal; this one has the largest
-    reservation.
-
-    Args:
-        probs: rows that sum to 1.
-        payoff: ``o``, above 0.
-
-    Returns:
-        The bets [batch, classes] and the reservation [batch]; together they sum to 1.
+    reservation. Bets and reservation sum to 1, as do the rows of ``probs``.
 
     The Karush-Kuhn-Tucker conditions of the problem in Liu et al., arXiv:1907.00208; derived by this project.
     """

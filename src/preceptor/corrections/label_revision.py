@@ -21,12 +21,8 @@ def label_revision(log_probs: ByClass, label: Classes, teacher_class: Classes, e
     Where the teacher is wrong, ``p'_y - p'_max = 1 - eta`` exactly, and the ratios among the other classes stay. Where
     it is right, this mixes in the label with weight 1 - eta.
 
-    Args:
-        log_probs: the teacher's log-probabilities, each row summing to 1 in probability.
-        label: the true class, 0 to classes - 1.
-        teacher_class: the class the teacher predicts.
-        eta: 0 gives the one-hot label, 1 a tie between the label and the teacher's class. Default 0.8, from
-            the public re-implementation in RLD.
+    An ``eta`` of 0 gives the one-hot label, 1 a tie between the label and the teacher's class. Default 0.8, from the
+    public re-implementation in RLD.
 
     Lan et al., "Improving Knowledge Distillation via Label Revision and Data Selection", arXiv:2404.03693.
     """

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from preceptor.context import UNLABELED, BatchContext, ModelOutputs, PerSample, SelectionData, TeacherSnapshot
+from preceptor.context import UNLABELED, BatchContext, ModelOutputs, PerSample, SelectionData
 from preceptor.errors import InputError
 from preceptor.registry import registered_name
 
@@ -209,17 +209,13 @@ def _labeled_samples(selection_data: SelectionData, train_rows: Tensor) -> Selec
         label=_rows(selection_data.label, train_rows),
         held_out_label=_rows(label, held_out_rows),
         checkpoints=tuple(
-            _snapshot_rows(snapshot, train_rows, held_out_rows) for snapshot in selection_data.checkpoints
+            replace(
+                one,
+                train=_output_rows(one.train, train_rows),
+                held_out=one.held_out and _output_rows(one.held_out, held_out_rows),
+            )
+            for one in selection_data.checkpoints
         ),
-    )
-
-
-def _snapshot_rows(snapshot: TeacherSnapshot, train_rows: Tensor, held_out_rows: Tensor | None) -> TeacherSnapshot:
-    held_out = snapshot.held_out
-    return replace(
-        snapshot,
-        train=_output_rows(snapshot.train, train_rows),
-        held_out=None if held_out is None else _output_rows(held_out, held_out_rows),
     )
 
 

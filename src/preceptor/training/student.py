@@ -241,15 +241,22 @@ class StudentTrainer:
         tensors = {**dict(network.named_parameters()), **statistics, **dict(loss.named_parameters(prefix="loss"))}
         return {name: tensor for name, tensor in tensors.items() if tensor.numel()}
 
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own."""
+        parts = {
+            "network": self.student.network,
+            "loss": self.student.loss,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "metrics": self.metrics,
+        }
+        return parts if self.average is None else {**parts, "average": self.average}
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of training follows from, beside data and settings."""
         return {
-            "network": self.student.network.state_dict(),
-            "loss": self.student.loss.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "metrics": self.metrics.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts.items()},
             # In the middle of an accumulation the gradients so far belong to the state.
             "gradients": [parameter.grad for parameter in self._parameters] if self.config.accumulate > 1 else None,
             "lr_reductions": self.lr_reductions,
@@ -261,13 +268,8 @@ class StudentTrainer:
         Raises:
             RuntimeError, ValueError, LookupError, TypeError: it is of another kind.
         """
-        self.student.network.load_state_dict(state["network"])
-        self.student.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.metrics.load_state_dict(state["metrics"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
         if state["gradients"] is not None:
             for parameter, gradient in zip(self._parameters, state["gradients"], strict=True):
                 parameter.grad = gradient
