@@ -121,10 +121,7 @@ class ModelOutputs:
 class TeacherSnapshot:
     """The teacher at one moment of its own training.
 
-    Attributes:
-        learning_rate: at that moment.
-        train: its outputs on the training samples, as they are, without augmentation.
-        held_out: its outputs on the held-out samples; None when there are none.
+    Its outputs are on the training samples as they are, without augmentation, and on the held-out ones, if any.
     """
 
     learning_rate: float

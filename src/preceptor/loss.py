@@ -140,11 +140,9 @@ class DistillationLoss(nn.Module):
         return tuple(dict.fromkeys(layer for loss in self.feature_losses.values() for layer in loss.layers.values()))
 
     def build_adapters(self, student: Features, teacher: Features) -> None:
-        """Create the adapters of the feature losses, from features of a probe batch. Call before the optimizer is made.
+        """Create the adapters of the feature losses, from features of a probe batch by module path, [batch, ...] each.
 
-        Args:
-            student: features by module path, [batch, ...] each.
-            teacher: the same.
+        Call it before the optimizer is made.
 
         Raises:
             InputError: shapes that a feature loss cannot adapt.

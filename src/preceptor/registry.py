@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -261,19 +261,9 @@ def find_component(kind: ComponentType, name: str) -> ComponentInfo:
     return known[name]
 
 
-@dataclass(frozen=True)
-class Option:
-    """One hyper-parameter of a component: its type and its default (``inspect.Parameter.empty`` when it has none)."""
-
-    annotation: Any
-    default: Any
-
-
-def options(info: ComponentInfo) -> dict[str, Option]:
-    """The hyper-parameters of a component, read off its constructor."""
-    hints = get_type_hints(info.cls.__init__)
-    parameters = inspect.signature(info.cls).parameters.values()
-    return {p.name: Option(hints.get(p.name, Any), p.default) for p in parameters}
+def options(info: ComponentInfo) -> Mapping[str, inspect.Parameter]:
+    """The hyper-parameters of a component with their types and defaults, read off its constructor."""
+    return inspect.signature(info.cls, eval_str=True).parameters
 
 
 def build_component(kind: ComponentType, name: str, values: Mapping[str, Any] | None = None) -> Any:
@@ -288,7 +278,8 @@ def build_component(kind: ComponentType, name: str, values: Mapping[str, Any] | 
     for key, value in (values or {}).items():
         if key not in known:
             raise unknown_name(f"option of {kind} component {name!r}", key, known)
-        checked[key] = _checked(f"{name}.{key}", value, known[key].annotation)
+        annotation = known[key].annotation
+        checked[key] = _checked(f"{name}.{key}", value, Any if annotation is inspect.Parameter.empty else annotation)
     missing = [key for key, option in known.items() if option.default is inspect.Parameter.empty and key not in checked]
     if missing:
         raise InputError(f"{kind} component {name!r} needs {', '.join(missing)}")

@@ -19,14 +19,9 @@ from preceptor.registry import register
 
 
 def self_adaptive_loss(logits: ByOutput, label: Classes, belief: PerSample) -> PerSample:
-    """``-t ln p_y - (1 - t) ln p_{m+1}`` per sample, with ``p = softmax(z)`` over all m + 1 outputs.
+    """``-t ln p_y - (1 - t) ln p_{m+1}`` per sample, with ``p = softmax(z)`` over m + 1 outputs, the extra one last.
 
-    Args:
-        logits: m + 1 outputs, the extra one last.
-        label: class numbers, 0 to m - 1.
-        belief: ``t``, 0 to 1. With 1 it is cross-entropy over m + 1 outputs.
-
-    Huang et al., arXiv:2002.10319, section 4.
+    With a belief t, 0 to 1, of 1 it is cross-entropy over m + 1 outputs.
     """
     log_probs = logits.log_softmax(dim=1)
     return -belief * at_class(log_probs, label) - (1 - belief) * log_probs[:, -1]

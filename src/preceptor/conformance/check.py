@@ -19,6 +19,7 @@ from preceptor.conformance.batch import (
     plain_selection_data,
     with_reservation,
 )
+from preceptor.context import BatchContext
 from preceptor.corrections import LabelRevision
 from preceptor.loss import DistillationLoss
 from preceptor.loss_terms import LossTerm
@@ -117,6 +118,16 @@ class ComponentCase:
     def adapted(self, batch: Batch) -> Batch:
         """The batch, with one more student output where the component wants a reservation."""
         return with_reservation(batch) if declares(self.info.cls, "wants_reservation") else batch
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A temperature or a selection with this value."""
+
+    value: float | Tensor
+
+    def __call__(self, context: BatchContext) -> float | Tensor:
+        return self.value
 
 
 @dataclass(frozen=True)

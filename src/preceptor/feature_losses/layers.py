@@ -42,12 +42,7 @@ class LayerPairs(nn.Module, ABC):
             )
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
-        """Create what adapts unequal shapes; by default nothing.
-
-        Args:
-            student: shape of each compared layer's output on a probe batch, in the order of ``layers``.
-            teacher: the same of the teacher.
-        """
+        """Create what adapts unequal shapes of the layers' outputs, in the order of ``layers``; by default nothing."""
 
     @abstractmethod
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> PerSample:

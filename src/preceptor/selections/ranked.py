@@ -18,10 +18,7 @@ from preceptor.registry import registered_name
 def keep_mask(score: Float[Tensor, " n"], keep: float, ascending: bool = False) -> Bool[Tensor, " n"]:
     """True for the ``floor(keep * n + 0.5)`` highest scores, or the lowest; among equal scores the first come first.
 
-    Args:
-        score: no NaN.
-        keep: share of the samples, 0 to 1.
-        ascending: keep the lowest scores instead. Default False.
+    No score is NaN.
     """
     # In decimals, as the share is written: 0.7 of 45 is 31.5, in binary floats a little less, which rounds down.
     count = math.floor(Decimal(str(keep)) * len(score) + Decimal("0.5"))
@@ -107,10 +104,8 @@ class RankedSelection(nn.Module, ABC):
     def set_scores(self, index: Int[Tensor, " n"], score: Float[Tensor, " n"], size: int) -> None:
         """Set the weights from scores that were computed elsewhere. They are compared in float32.
 
-        Args:
-            index: of the samples in the training set, each once.
-            score: one per index; NaN selects the sample without ranking it.
-            size: number of images in the training set.
+        Each index counts in a training set of ``size`` images, and comes once; a score of NaN selects the sample
+        without ranking it.
 
         Raises:
             InputError: a score is infinite, their number differs from that of the indices, or an index appears twice

@@ -33,9 +33,9 @@ def dynamic_temperature(
         weight: how confusing each sample is, 0 or more.
         temperature: T_0.
         beta: change of the temperature per unit of weight.
-        normalize: "none" or "sum" (over the batch); which one the paper uses is not known.
-        minimum: lower limit of the temperature, above 0 (this project's addition).
-        queried: the samples on which the teacher is queried; sum and mean are over these. None is all of them.
+        normalize: which one the paper uses is not known.
+        minimum: above 0 (this project's addition).
+        queried: the samples that sum and mean are over; None is all.
 
     Wen, Lai and Qian, arXiv:1911.07471 (Dynamic Temperature Distillation), as published in TextBrewer.
     """

@@ -65,7 +65,7 @@ _MESSAGES: dict[Place, tuple[str, str]] = {
 """What a message tells of each place, and what to do about it."""
 
 SAMPLES_NAMED = 5
-"""Samples that a message names."""
+"""In a message."""
 
 
 class NotFinite(InputError):

@@ -47,13 +47,11 @@ class Step:
     """What every student receives in one step. All of it follows from (seed, epoch, number) and the data.
 
     Attributes:
-        epoch: counted from 0.
-        number: in the epoch, counted from 0.
+        epoch, number: counted from 0, the number in the epoch.
         steps: in the epoch.
         progress: share of training done when it begins.
         rng_seed: of the generators that a student draws from (dropout).
-        batch: inputs, labels, positions.
-        teacher: logits and features; None when no active term uses the teacher.
+        teacher: its output; None when no active term uses the teacher.
     """
 
     epoch: int
@@ -74,13 +72,11 @@ class StudentTrainer:
     """A student with everything that training it changes.
 
     Args:
-        student: trained in place; moved to the device.
+        student: trained in place.
         model: its network, returning features too.
-        config: of the training.
         steps: batches an epoch.
         samples: size of the training set.
         precision: "bf16" runs the network under autocast; losses and weights are float32 either way.
-        device: where to train.
 
     Attributes:
         forward: how the network is run: ``model``, or ``model`` compiled.
