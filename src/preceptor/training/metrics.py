@@ -112,34 +112,6 @@ class EpochMetrics:
         """Mean probability of the extra output over the steps that trained it; None when none did."""
         return float(self.counts["reservation"]) / self.reservation_samples if self.reservation_samples else None
 
-    def record(
-        self,
-        student: str,
-        epoch: int,
-        *,
-        learning_rate: float,
-        images_per_second: float,
-        seconds: float,
-        lr_reductions: int,
-    ) -> EpochRecord:
-        losses = self.mean_losses()
-        return EpochRecord(
-            student=student,
-            epoch=epoch,
-            learning_rate=learning_rate,
-            total=losses.pop("total"),
-            losses=losses,
-            train_accuracy=self.accuracy(),
-            corrected=self.share("corrected"),
-            clamped=self.share("clamped"),
-            temperature=self.mean_temperature(),
-            reservation=self.mean_reservation(),
-            images_per_second=images_per_second,
-            seconds=seconds,
-            skipped=self.skipped,
-            lr_reductions=lr_reductions,
-        )
-
 
 def _sum(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
     sums[name] = sums[name] + value if name in sums else value

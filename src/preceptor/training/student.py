@@ -189,8 +189,8 @@ class StudentTrainer:
         Raises:
             InputError: a student that abstains on nearly everything.
         """
-        rate = float(self.optimizer.param_groups[0]["lr"])
-        reservation = self.metrics.mean_reservation()
+        rate, metrics = float(self.optimizer.param_groups[0]["lr"]), self.metrics
+        reservation = metrics.mean_reservation()
         if reservation is not None and reservation > MOST_RESERVED:
             raise InputError(
                 f"student {self.name!r}: in epoch {epoch} it reserves {reservation:.1%} of its bets, so it abstains on "
@@ -199,12 +199,21 @@ class StudentTrainer:
             )
         if self.config.schedule_per == "epoch":
             self.schedule.step()
-        return self.metrics.record(
-            self.name,
-            epoch,
+        losses = metrics.mean_losses()
+        return EpochRecord(
+            student=self.name,
+            epoch=epoch,
             learning_rate=rate,
+            total=losses.pop("total"),
+            losses=losses,
+            train_accuracy=metrics.accuracy(),
+            corrected=metrics.share("corrected"),
+            clamped=metrics.share("clamped"),
+            temperature=metrics.mean_temperature(),
+            reservation=reservation,
             images_per_second=images_per_second,
             seconds=seconds,
+            skipped=metrics.skipped,
             lr_reductions=self.lr_reductions,
         )
 
