@@ -25,7 +25,7 @@ STEPS_BETWEEN_COPIES = 32
 """Least number of steps between two copies of the state within an epoch."""
 
 ON_DEVICE = 2**28
-"""States of networks of up to this many bytes are copied on the device; others to the CPU's memory."""
+"""Copies of networks of up to this many bytes stay on the device; larger ones go to the CPU's memory."""
 
 MOST_SKIPPED = 0.05
 """Share of an epoch's steps that may be skipped; at least one, unless the epoch has no other."""
@@ -145,6 +145,5 @@ class NonFiniteGuard(Callback):
         return ""
 
     def _keep(self, student: "StudentTrainer", steps: int) -> None:
-        state = student.state_dict()
-        large = sum(tensor.nbytes for tensor in state["network"].values()) > ON_DEVICE
-        self._copies[student.name] = steps, copied(state, torch.device("cpu") if large else None)
+        large = sum(parameter.nbytes for parameter in student.student.network.parameters()) > ON_DEVICE
+        self._copies[student.name] = steps, copied(student.state_dict(), torch.device("cpu") if large else None)
