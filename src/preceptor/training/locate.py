@@ -76,7 +76,7 @@ def _in_gradients(
     broken: dict[str, tuple[Tensor | None, ...]] = {}
     for name, value in {**output.losses, "total": output.total}.items():
         if value.requires_grad:
-            sources = [logits, *parameters.values()]
+            sources, watch.came_from = [logits, *parameters.values()], ""
             gradients = torch.autograd.grad(value, sources, retain_graph=True, allow_unused=True)
             if any(map(_value, gradients)):
                 broken[name] = gradients
