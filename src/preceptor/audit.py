@@ -85,16 +85,18 @@ def audit_of(
     """What the components on the teacher's side make of each sample; not detached, as a temperature may be learned."""
     chosen = temperature(context)
     log_probs = (context.teacher_logits / column(chosen)).log_softmax(dim=1)
-    corrected, target = torch.zeros_like(context.wrong), log_probs
-    if correction is not None:
-        corrected = context.wrong if correction.apply_to == "wrong" else context.right | context.wrong
+    wrong = context.wrong
+    if correction is None:
+        corrected, target = torch.zeros_like(wrong), log_probs
+    else:
+        corrected = wrong if correction.apply_to == "wrong" else context.right | wrong
         revised = correction(log_probs, context.pseudo_label, context.teacher_class)
         target = torch.where(corrected.unsqueeze(1), revised, log_probs)
     weight = torch.ones_like(log_probs[:, 0]) if selection is None else selection(context).detach()
     return Audit(
         queried=torch.ones_like(context.labeled) if context.queried is None else context.queried,
         teacher_class=context.teacher_class,
-        wrong=context.wrong,
+        wrong=wrong,
         corrected=corrected,
         temperature=chosen,
         minimum_temperature=getattr(temperature, "minimum", None),

@@ -296,8 +296,10 @@ class DistillationLoss(nn.Module):
         audit: Audit | None,
     ) -> LossOutput:
         """Call the terms that are active; the others are zero."""
-        losses = {name: student.new_zeros(()) for name in self.terms}
-        for name, term in self.terms.items():
-            if term.is_active(progress):
-                losses[name] = term.warmed_up(term(*call(name, term), groups), progress)
+        losses = {
+            name: term.warmed_up(term(*call(name, term), groups), progress)
+            if term.is_active(progress)
+            else student.new_zeros(())
+            for name, term in self.terms.items()
+        }
         return LossOutput(losses, torch.stack(list(losses.values())).sum(), audit)
