@@ -1,22 +1,15 @@
 """One named loss of a distillation loss: on which samples, with what weight, how it is reduced."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from preceptor.context import UNLABELED, BatchOutputs, Classes, PerSample, at_least_float32
 from preceptor.errors import InputError, unknown_name
-from preceptor.registry import (
-    FeatureLoss,
-    LabelLoss,
-    Loss,
-    check_slot,
-    is_batch_statistic,
-    wants_index,
-    wants_reservation,
-)
+from preceptor.registry import FeatureLoss, LabelLoss, Loss, check_slot, declares
 
 Reduction = Literal["batch", "where"]
 """Mean over the whole batch, or over the samples in ``where`` (0 when there are none)."""
@@ -96,9 +89,9 @@ class LossTerm(nn.Module):
         self.until = until
         self.warmup = warmup
         self.groups = parse_where(where)
-        self.wants_reservation = wants_reservation(loss)
-        self.wants_index = wants_index(loss)
-        self.batch_statistic = is_batch_statistic(loss)
+        self.wants_reservation = declares(loss, "wants_reservation")
+        self.wants_index = declares(loss, "wants_index")
+        self.batch_statistic = declares(loss, "batch_statistic")
         if self.batch_statistic and reduction == "where":
             raise InputError(f"{type(loss).__name__} is a batch statistic: it has its own reduction, leave it out")
 
@@ -120,11 +113,50 @@ class LossTerm(nn.Module):
         """The term's scalar at this time of its warm-up."""
         return loss * min(1.0, (progress - self.since) / self.warmup) if self.warmup else loss
 
+    def outputs(self, student_logits: BatchOutputs, classes: int) -> Tensor:
+        """The logits that the loss sees: the reservation would be one more class to one that does not ask for it."""
+        return student_logits if self.wants_reservation else student_logits[:, :classes]
+
+    def label_arguments(self, label: Classes, index: Tensor | None) -> tuple[Tensor, ...]:
+        """What a label loss takes after the logits.
+
+        Raises:
+            InputError: it needs the samples' positions, and ``index`` is None.
+        """
+        label = torch.where(label == UNLABELED, 0, label)  # a class that every loss can look up; its weight is zero
+        if not self.wants_index:
+            return (label,)
+        if index is None:
+            raise InputError(f"{type(self.loss).__name__} keeps a value for every sample: give index=")
+        return label, index
+
+    def features(
+        self, name: str, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The features that a feature loss compares, in the order of its layers; the teacher's detached.
+
+        Raises:
+            InputError: it has no layers, or some are not there; ``name`` is the term's.
+        """
+        layers = cast(FeatureLoss, self.loss).layers
+        if not layers:
+            raise InputError(f"term {name!r}: no layers to compare: give layers={{student path: teacher path}}")
+        for who, features, wanted in (("student", student, layers), ("teacher", teacher, layers.values())):
+            missing = [layer for layer in wanted if layer not in features]
+            if missing:
+                raise InputError(
+                    f"term {name!r} compares layer {missing[0]!r} of the {who}: give {who}_features with it"
+                )
+        return (
+            [at_least_float32(student[layer]) for layer in layers],
+            [at_least_float32(teacher[layer].detach()) for layer in layers.values()],
+        )
+
     def forward(
         self,
         student: Tensor | Sequence[Tensor],
         arguments: tuple[object, ...],
-        weight: Float[Tensor, " batch"],
+        weight: PerSample,
         groups: Mapping[str, Bool[Tensor, " batch"]],
     ) -> Float[Tensor, ""]:
         """The term's scalar.
@@ -145,8 +177,8 @@ class LossTerm(nn.Module):
         return self.reduce(loss(student, *arguments), weight, chosen)
 
     def limited(
-        self, weight: Float[Tensor, " batch"], groups: Mapping[str, Bool[Tensor, " batch"]]
-    ) -> tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
+        self, weight: PerSample, groups: Mapping[str, Bool[Tensor, " batch"]]
+    ) -> tuple[PerSample, Bool[Tensor, " batch"]]:
         """The weights, zero outside ``where``; and the samples in ``where``."""
         if self.where is None:
             return weight, torch.ones_like(groups["labeled"])
@@ -158,9 +190,7 @@ class LossTerm(nn.Module):
             chosen = chosen | part
         return torch.where(chosen, weight, 0), chosen
 
-    def reduce(
-        self, per_sample: Float[Tensor, " batch"], weight: Float[Tensor, " batch"], chosen: Bool[Tensor, " batch"]
-    ) -> Float[Tensor, ""]:
+    def reduce(self, per_sample: PerSample, weight: PerSample, chosen: Bool[Tensor, " batch"]) -> Float[Tensor, ""]:
         """The weighted mean of per-sample losses.
 
         A sample of weight zero is cut out, not multiplied by zero: its loss may be infinite.
@@ -171,7 +201,6 @@ class LossTerm(nn.Module):
         return self.weight * total / chosen.sum().clamp(min=1)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows besides the loss."""
         shown = "" if isinstance(self.loss, nn.Module) else f"{self.loss}, "
         when = "" if (self.since, self.until) == (0, 1) else f", since={self.since}, until={self.until}"
         when += f", warmup={self.warmup}" if self.warmup else ""
