@@ -1,7 +1,6 @@
 """Finished runs: their settings, their data sets, and the images they learned from."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from preceptor.config import read_yaml
 from preceptor.data import Dataset, ImageSet
+from preceptor.data.dataset import pixel_digests
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.recipes import build_recipe_parts
@@ -131,10 +131,5 @@ def number_among(
     images: UInt8[Tensor, "n channels height width"], others: UInt8[Tensor, "m channels height width"]
 ) -> int:
     """How many images are, pixel for pixel, among others."""
-    known = set(_digests(others))
-    return sum(digest in known for digest in _digests(images))
-
-
-def _digests(images: Tensor) -> Iterable[bytes]:
-    rows = images.contiguous().flatten(1).numpy()
-    return (hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
+    known = set(pixel_digests(others))
+    return sum(digest in known for digest in pixel_digests(images))

@@ -1,14 +1,14 @@
 """Checks of the data: shapes, labels, and images that occur more than once."""
 
-import hashlib
-
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
 from preceptor.data import Dataset, ImageSet
-from preceptor.run.doctor.finding import Finding, few
+from preceptor.data.dataset import pixel_digests
+from preceptor.errors import few
+from preceptor.run.doctor.finding import Finding
 
 
 def shapes_finding(data: Dataset, student: nn.Module, teacher: str | None) -> Finding:
@@ -73,14 +73,14 @@ def duplicates_finding(train: ImageSet, test: ImageSet | None, held_out: Int[Ten
         test: the test set.
         held_out: indices of the training images that are only measured.
     """
-    digests, labels, measured = _digests(train.images), train.labels.tolist(), set(held_out.tolist())
+    digests, labels, measured = pixel_digests(train.images), train.labels.tolist(), set(held_out.tolist())
     first_of: dict[bytes, int] = {}
     repeats = []
     for index, digest in enumerate(digests):
         if first_of.setdefault(digest, index) != index:
             repeats.append((first_of[digest], index))
     relabeled = [(a, b) for a, b in repeats if UNLABELED not in (labels[a], labels[b]) and labels[a] != labels[b]]
-    tested = set(() if test is None else _digests(test.images))
+    tested = set(() if test is None else pixel_digests(test.images))
     held_out_digests = {digests[index] for index in measured}
     leaks = {
         "the test set": sum(digest in tested for digest in digests),
@@ -105,8 +105,3 @@ def duplicates_finding(train: ImageSet, test: ImageSet | None, held_out: Int[Ten
             messages.append(f"{count:,} training images are in {place} too")
             remedies.append(f"remove them from {place}: a student is measured on images it was not trained on")
     return Finding("duplicates", "warning" if remedies else "ok", "; ".join(messages), "; ".join(remedies), numbers)
-
-
-def _digests(images: UInt8[Tensor, "n channels height width"]) -> list[bytes]:
-    rows = images.cpu().contiguous().numpy()
-    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]

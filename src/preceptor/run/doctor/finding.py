@@ -1,13 +1,11 @@
 """Findings of the doctor, and the diagnosis they add up to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Status = Literal["ok", "warning", "problem"]
 """A problem spoils the run or makes it meaningless; a warning is worth a look and may be intended."""
-
-NAMED_AT_MOST = 3
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,3 @@ class Diagnosis:
         """The diagnosis, ready for JSON."""
         counts = {"problems": len(self.of("problem")), "warnings": len(self.of("warning"))}
         return {**counts, "quick": self.quick, "findings": [asdict(finding) for finding in self.findings]}
-
-
-def few(names: Sequence[str]) -> str:
-    """The first three names, and how many more there are."""
-    rest = len(names) - NAMED_AT_MOST
-    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {rest:,} more" if rest > 0 else "")

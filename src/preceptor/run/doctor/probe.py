@@ -12,9 +12,10 @@ from torch import nn
 
 from preceptor.audit import LossOutput
 from preceptor.data import epoch_order
+from preceptor.errors import few
 from preceptor.models.features import ImageModel
 from preceptor.run.config import RunConfig
-from preceptor.run.doctor.finding import Finding, few
+from preceptor.run.doctor.finding import Finding
 from preceptor.run.set_up import RunContext
 from preceptor.teachers.base import Teacher
 from preceptor.training import Student, Trainer, TrainingData

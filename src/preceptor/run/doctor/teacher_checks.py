@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from preceptor.run.doctor.finding import Finding, few
+from preceptor.errors import few
+from preceptor.run.doctor.finding import Finding
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.label_order import LabelOrder
