@@ -195,7 +195,7 @@ def test_what_is_no_input_is_refused_before_anything_is_read(tmp_path, name, mak
 def test_a_npy_file_that_is_an_archive(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.stack([gray(0)]))
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
-    with pytest.raises(InputError, match=r"a\.npy: an archive of several arrays: .*call it \.npz"):
+    with pytest.raises(InputError, match=r"a\.npy: an archive of several arrays \(\.npz\)"):
         open_image_source(tmp_path / "a.npy")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ def _read(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
         with archive.open(f"{key}.npy") as file:
             read_array_header(path, archive, key, file)  # compares the sizes before NumPy allocates what is stated
             file.seek(0)
-            return cast(NDArray[Any], np.lib.format.read_array(file, allow_pickle=False))
+            return np.lib.format.read_array(file, allow_pickle=False)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
@@ -136,7 +136,7 @@ def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
         raise not_readable(path, error) from error
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: an archive of several arrays: expected one array saved by numpy.save; call it .npz")
+        raise InputError(f"{path}: an archive of several arrays (.npz); expected one array saved by numpy.save")
     return array
 
 
@@ -170,11 +170,7 @@ def check_images(path: Path, key: str, dtype: np.dtype[Any], shape: tuple[int, .
 
 
 def as_labels(where: str, array: NDArray[Any]) -> Int[Tensor, " n"]:
-    """An array of labels as int64, shape [n].
-
-    Args:
-        where: it comes from, for the message.
-        array: to check and convert.
+    """An array of labels as int64; ``where`` it comes from is for the message.
 
     Raises:
         InputError: not one-dimensional, not integers, or an integer beyond int64.

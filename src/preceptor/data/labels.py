@@ -22,13 +22,9 @@ _SHOWN = 40
 def read_labels(path: Path, count: int, class_names: Sequence[str] = ()) -> Int[Tensor, " n"]:
     """Labels from a ``.npy``, ``.csv`` or ``.txt`` file, int64, shape [n]; -1 marks an unlabeled image.
 
-    Nothing is unpickled.
-
-    Args:
-        path: a one-dimensional array of integers; or a text with one label a line: the name of a class, else an
-            integer. Of a CSV with several columns, the one headed ``label`` is read.
-        count: number of training images; the labels are in their order.
-        class_names: in the order of the labels; without them a text holds integers alone.
+    The file holds a one-dimensional array of integers, never unpickled; or a text with one label a line: the name of a
+    class (without ``class_names`` there are none), else an integer. Of a CSV with several columns, the one headed
+    ``label`` is read. There is a label for each of the ``count`` training images, in their order.
 
     Raises:
         InputError: the file is missing or of another kind, or has another length or a class that isn't known.

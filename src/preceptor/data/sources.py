@@ -22,13 +22,9 @@ _IMAGES = "images"
 
 @dataclass(frozen=True)
 class ImageItem:
-    """One image, or why there is none.
+    """One image, or the ``error`` for which it cannot be used; ``index`` is that in an array, from 0.
 
-    Attributes:
-        name: of its file, or of the array's file; bytes in it that are not UTF-8 are written ``\\udcNN``.
-        index: in an array, from 0; None for a file.
-        pixels: None where it cannot be used.
-        error: why; None where it can be.
+    Bytes in the file's name that are not UTF-8 are written ``\\udcNN``.
     """
 
     name: str
