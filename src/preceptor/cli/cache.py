@@ -1,13 +1,22 @@
 """``preceptor cache``: cache teacher outputs on disk."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.cli.options import (
+    add_data_options,
+    add_output_options,
+    add_overrides,
+    add_speed_options,
+    add_teacher_options,
+    command_settings,
+)
+from preceptor.cli.printing import show
+from preceptor.errors import InputError
+
 if TYPE_CHECKING:
-    from preceptor.cli.progress import ImageBar
     from preceptor.run import RunConfig
     from preceptor.teachers.cache import Info, Layout
 
@@ -32,14 +41,6 @@ Result = tuple[dict[str, Any], list[str]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import (
-        add_data_options,
-        add_output_options,
-        add_overrides,
-        add_speed_options,
-        add_teacher_options,
-    )
-
     parser.epilog = EXAMPLES
     parser.add_argument("cache", type=Path, metavar="DIR", help="folder of the cache")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -71,18 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Plan, fill, inspect or verify, and show the result."""
-    from preceptor.cli.printing import printable
-    from preceptor.errors import InputError
-
     if arguments.repair and not arguments.verify:
         raise InputError("--repair: goes with --verify")
     act = next(act for name, act in _ACTS.items() if getattr(arguments, name))
     content, lines = act(arguments)
-    if arguments.json:
-        json.dump({"cache": str(arguments.cache), **content}, sys.stdout)
-        print()
-    elif not arguments.quiet:
-        print("\n".join(printable(line) for line in lines))
+    show(arguments, lambda: {"cache": str(arguments.cache), **content}, lambda: lines)
 
 
 def _plan(arguments: argparse.Namespace) -> Result:
@@ -123,7 +117,7 @@ def _fill(arguments: argparse.Namespace) -> Result:
     part = any(getattr(arguments, name) is not None for name in SPLIT)
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         try:
-            progress = _Progress(bar, folder)
+            progress = bar.counter(str(folder))
             done = fill_cache(config, features=arguments.features, trained_on_only=part, progress=progress)
         except KeyboardInterrupt:
             if not arguments.quiet:
@@ -170,7 +164,7 @@ def _verify(arguments: argparse.Namespace) -> Result:
 
     folder = arguments.cache
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar, open_readonly(folder) as cache:
-        damaged = verify(cache, repair=arguments.repair, progress=_Progress(bar, folder))
+        damaged = verify(cache, repair=arguments.repair, progress=bar.counter(str(folder)))
         filled = cache.count
     lines = [f"{folder}: {filled:,} records match their checksums"]
     if damaged:
@@ -182,25 +176,9 @@ _ACTS = {"plan": _plan, "fill": _fill, "info": _info, "verify": _verify}
 
 
 def _config(arguments: argparse.Namespace) -> "RunConfig":
-    from preceptor.cli.options import command_settings
     from preceptor.run import resolve
 
     return resolve({"recipe": "kd"}, command_settings(arguments))
-
-
-class _Progress:
-    """Moves a bar, which wants steps, by a count of what is done."""
-
-    def __init__(self, bar: "ImageBar", folder: Path) -> None:
-        self._bar, self._title = bar, str(folder)
-        self._done: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._done is None:
-            self._bar.start(self._title, total)
-            self._done = 0
-        self._bar.advance(done - self._done)
-        self._done = done
 
 
 def _described(layout: "Layout") -> str:
