@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preceptor.cli.options import (
+    SPEED,
     add_data_options,
     add_output_options,
     add_overrides,
-    add_speed_options,
+    add_settings,
     add_teacher_options,
     command_settings,
 )
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--train-images", type=int, help="of a run on this many images")
     group.add_argument("--validation", type=float, help="of a run that holds out this share")
     group.add_argument("--split-seed", type=int, help="of a run that splits by this seed")
-    add_speed_options(parser.add_argument_group("speed"))
+    add_settings(parser.add_argument_group("speed"), SPEED)
     add_overrides(parser, "any setting, such as augment=false")
     add_output_options(parser)
 

@@ -60,11 +60,6 @@ def add_teacher_options(parser: argparse.ArgumentParser, cache: bool = True) -> 
     add_settings(parser.add_argument_group("teacher"), TEACHER + (CACHE if cache else ()))
 
 
-def add_speed_options(group: argparse._ActionsContainer) -> None:
-    """Where and how networks compute."""
-    add_settings(group, SPEED)
-
-
 def add_run_options(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
     """The options that train, distill and doctor share; ``writes`` is whether the verb leaves a run's folder."""
     add_data_options(parser)
