@@ -12,13 +12,7 @@ from preceptor.run.doctor.finding import Finding
 
 
 def shapes_finding(data: Dataset, student: nn.Module, teacher: str | None) -> Finding:
-    """Sizes of images, classes and student. Loading has already refused what does not fit.
-
-    Args:
-        data: of the run.
-        student: of the run.
-        teacher: its kind; None without one.
-    """
+    """Sizes of images, classes and student. Loading has already refused what does not fit."""
     parameters = sum(parameter.numel() for parameter in student.parameters())
     height, width = data.size
     numbers = {
@@ -35,12 +29,7 @@ def shapes_finding(data: Dataset, student: nn.Module, teacher: str | None) -> Fi
 
 
 def labels_finding(labels: Int[Tensor, " n"], class_names: tuple[str, ...]) -> Finding:
-    """Whether several classes, and all of them, have labeled training images.
-
-    Args:
-        labels: of the training samples; -1 marks an unlabeled one.
-        class_names: of all classes.
-    """
+    """Whether several classes, and all of them, have labeled training images."""
     counts = torch.bincount(labels[labels != UNLABELED].cpu(), minlength=len(class_names))
     unlabeled, empty = int((labels == UNLABELED).sum()), (counts == 0).nonzero().flatten().tolist()
     numbers = {
@@ -66,13 +55,7 @@ def labels_finding(labels: Int[Tensor, " n"], class_names: tuple[str, ...]) -> F
 
 
 def duplicates_finding(train: ImageSet, test: ImageSet | None, held_out: Int[Tensor, " m"]) -> Finding:
-    """Whether images equal in every pixel have different labels, or leak into what the student is measured on.
-
-    Args:
-        train: all training images and labels, on the CPU.
-        test: the test set.
-        held_out: indices of the training images that are only measured.
-    """
+    """Whether images equal in every pixel have different labels, or leak into what the student is measured on."""
     digests, labels, measured = pixel_digests(train.images), train.labels.tolist(), set(held_out.tolist())
     first_of: dict[bytes, int] = {}
     repeats = []

@@ -32,7 +32,7 @@ class LossScale:
     """The size of a loss term in the probed step in which its gradient is largest.
 
     Attributes:
-        loss: its value, as weighted in the total.
+        loss: as weighted in the total.
         gradient: Euclidean norm of its gradient with respect to the student's logits of the batch.
         since, until: the shares of training between which the term is active in the run.
     """
@@ -47,12 +47,6 @@ def probe_losses(
     config: RunConfig, context: RunContext, teacher: Teacher | None, steps: int = PROBE_STEPS
 ) -> dict[str, LossScale]:
     """The scale of each loss term over the first steps of training; the student and loss of the run are not changed.
-
-    Args:
-        config: of the run.
-        context: of the run, its selection fitted.
-        teacher: None when the recipe needs none.
-        steps: at most; fewer where there are fewer batches. Default 8.
 
     Raises:
         NotFinite: a step is not finite.
