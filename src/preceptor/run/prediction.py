@@ -125,31 +125,31 @@ class Predictor:
                 yield next(predictions)
 
     def _predict(self, pictures: Sequence[ImageItem]) -> Iterator[Prediction]:
-        card = self.card
+        card, names = self.card, self.card.class_names
         images = torch.stack([picture.pixels for picture in pictures if picture.pixels is not None])
         outputs = network_logits(self._network, card.normalization(), images.to(self._device))
         finite = outputs.isfinite().all(dim=1)
         known = Predictions(outputs.where(finite[:, None], torch.zeros(())), card.abstains)
-        scores = confidence(self.score, known, **self._options)
+        score = confidence(self.score, known, **self._options)
         ranking = known.class_logits.sort(dim=1, descending=True, stable=True).indices
-        answered = None if card.decision is None else at_decision(card.decision, scores, known.prediction)
-        inside = None if card.sets is None else which_classes(card.sets, known.class_logits).gather(1, ranking)
-        probabilities = known.class_logits.double().softmax(dim=1).gather(1, ranking).tolist()
-        for row, picture in enumerate(pictures):
-            if not finite[row]:
+        probabilities = known.class_logits.double().softmax(dim=1).gather(1, ranking[:, : self.top_k]).tolist()
+        answered = None if card.decision is None else at_decision(card.decision, score, known.prediction).tolist()
+        inside = None if card.sets is None else which_classes(card.sets, known.class_logits).gather(1, ranking).tolist()
+        rows = zip(pictures, finite.tolist(), score.tolist(), ranking.tolist(), probabilities, strict=True)
+        for row, (picture, is_finite, value, order, likeliest) in enumerate(rows):
+            if not is_finite:
                 yield Prediction(picture.name, picture.index, error="the student's logits are not finite")
                 continue
-            likeliest = [card.class_names[label] for label in ranking[row].tolist()]
-            abstained = None if answered is None else not bool(answered[row])
+            abstained = None if answered is None else not answered[row]
             yield Prediction(
                 input=picture.name,
                 index=picture.index,
-                label=None if abstained else likeliest[0],
-                probability=probabilities[row][0],
+                label=None if abstained else names[order[0]],
+                probability=likeliest[0],
                 abstained=abstained,
-                score=float(scores[row]),
-                top=tuple(zip(likeliest, probabilities[row], strict=True))[: self.top_k],
-                set=None if inside is None else tuple(compress(likeliest, inside[row].tolist())),
+                score=value,
+                top=tuple(zip((names[label] for label in order[: self.top_k]), likeliest, strict=True)),
+                set=None if inside is None else tuple(names[label] for label in compress(order, inside[row])),
             )
 
 
