@@ -17,23 +17,28 @@ from tests.fuzz.registry import target
 @target(lambda: [_run_record()])
 def stopped_run(folder: Path, content: bytes) -> None:
     """A run folder to go on with: its record, or, behind a zero byte, its metrics."""
-    from preceptor.run.resume import _forget_after, _part, _was_compiled
+    from preceptor.run.resume import _forget_after, _part
     from preceptor.run.resume import stopped_run as look
 
     record, _, metrics = content.partition(b"\0")
     (folder / "run.yaml").write_bytes(record)
     (folder / "metrics.jsonl").write_bytes(metrics)
     _, earlier = look(folder)
-    _was_compiled(earlier)
     assert all(isinstance(key, str) for key in _part(earlier, "versions"))
     _forget_after(folder, 1, 1)
 
 
 def _run_record() -> bytes:
-    record = (
-        b"config: {recipe: kd, data: digits}\nrecord: {versions: {torch: '2'}, fingerprints: {data: x, teacher: y}}\n"
+    from preceptor.run.set_up import settings_digest
+
+    settings = settings_digest({"recipe": "kd", "data": "digits"})
+    record = f"record: {{versions: {{torch: '2'}}, fingerprints: {{settings: {settings}, data: x, teacher: y}}}}\n"
+    return (
+        b"config: {recipe: kd, data: digits}\n"
+        + record.encode()
+        + b"\0"
+        + b'{"event": "epoch", "epoch": 1, "loss": 0.5}\n{"event": "epoch", "epoch": 2}\n'
     )
-    return record + b"\0" + b'{"event": "epoch", "epoch": 1, "loss": 0.5}\n{"event": "epoch", "epoch": 2}\n'
 
 
 @target(lambda: [_checkpoint()])

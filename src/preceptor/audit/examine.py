@@ -217,8 +217,8 @@ def _warnings(
     if teacher_accuracy is not None and 1 - accuracy < 0.8 * (1 - teacher_accuracy):
         warnings.append(
             f"the teacher contradicts {1 - accuracy:.1%} of the labels, fewer than the {1 - teacher_accuracy:.1%} on "
-            "which it is said to be wrong: was it trained on these images? its errors there say little: see preceptor "
-            "crossfit"
+            "which it is stated to be wrong: was it trained on these images? Its errors there say little: see "
+            "preceptor crossfit"
         )
     if verdicts.base_rate.high - verdicts.base_rate.low > 0.5:
         warnings.append(

@@ -50,7 +50,7 @@ def plain(audit: TeacherAudit) -> dict[str, Any]:
             {"label": names[pair // len(names)], "teacher": names[pair % len(names)], "samples": int(count)}
             for pair, count in zip(*(each.tolist() for each in pairs.unique(return_counts=True)), strict=True)
         ],
-        "issues": {name: int(found.sum()) for name, found in audit.issues.items()},
+        "issues": {name: int(flags.sum()) for name, flags in audit.issues.items()},
         "effects": [asdict(effect) for effect in audit.effects],
         "members": [asdict(member) for member in audit.members],
         "advice": asdict(advise(audit)),
@@ -102,9 +102,9 @@ def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> Int[Tensor
         )
     verdicts = torch.full((samples,), -1)
     numbers = {name: number for number, name in enumerate(VERDICTS)}
-    found = content["disagreements"]
-    verdicts[torch.tensor(found["index"], dtype=torch.long)] = torch.tensor(
-        [numbers[name] for name in found["verdict"]], dtype=torch.long
+    rows = content["disagreements"]
+    verdicts[torch.tensor(rows["index"], dtype=torch.long)] = torch.tensor(
+        [numbers[name] for name in rows["verdict"]], dtype=torch.long
     )
     return verdicts
 
@@ -118,7 +118,7 @@ def _parquet(audit: TeacherAudit) -> bytes | None:
     names, labels, verdicts = np.array([*audit.dataset.class_names, ""]), audit.dataset.train.labels, audit.verdicts
     teacher, opinion = audit.logits.double().softmax(dim=1), audit.opinion.tables[0]
     answer = predicted_class(audit.logits)
-    given = labels.clamp_min(0)[:, None]
+    own = labels.clamp_min(0)[:, None]
     verdict, low, high = np.full(len(labels), "agree", dtype=object), np.zeros(len(labels)), np.zeros(len(labels))
     verdict[labels < 0] = "unlabeled"
     verdict[verdicts.index] = np.array(VERDICTS, dtype=object)[verdicts.at("likely")]
@@ -128,14 +128,14 @@ def _parquet(audit: TeacherAudit) -> bytes | None:
         "label": names[labels],
         "teacher": names[answer],
         "teacher_confidence": teacher.amax(dim=1).numpy(),
-        "teacher_probability_of_label": teacher.gather(1, given)[:, 0].numpy(),
+        "teacher_probability_of_label": teacher.gather(1, own)[:, 0].numpy(),
         "second_opinion": names[predicted_class(opinion)],
-        "second_opinion_probability_of_label": opinion.gather(1, given)[:, 0].numpy(),
+        "second_opinion_probability_of_label": opinion.gather(1, own)[:, 0].numpy(),
         "second_opinion_probability_of_teacher": opinion.gather(1, answer[:, None])[:, 0].numpy(),
         "verdict": verdict,
         "label_wrong_low": low,
         "label_wrong_high": high,
-        **{f"label_issue_by_{name.replace(' ', '_')}": found.numpy() for name, found in audit.issues.items()},
+        **{f"label_issue_by_{name.replace(' ', '_')}": flags.numpy() for name, flags in audit.issues.items()},
     }
     sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(pyarrow.table(columns), sink)

@@ -5,8 +5,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.cli.options import (
+    SPEED,
+    add_data_options,
+    add_output_options,
+    add_overrides,
+    add_settings,
+    add_teacher_options,
+    command_settings,
+)
+from preceptor.cli.printing import show
+from preceptor.errors import InputError
+
 if TYPE_CHECKING:
-    from preceptor.cli.progress import ImageBar
     from preceptor.run import RunConfig
 
 EXAMPLES = """examples:
@@ -30,14 +41,6 @@ Result = tuple[dict[str, Any], list[str]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import (
-        add_data_options,
-        add_output_options,
-        add_overrides,
-        add_speed_options,
-        add_teacher_options,
-    )
-
     parser.epilog = EXAMPLES
     parser.add_argument("cache", type=Path, metavar="DIR", help="folder of the cache")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -61,15 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--train-images", type=int, help="of a run on this many images")
     group.add_argument("--validation", type=float, help="of a run that holds out this share")
     group.add_argument("--split-seed", type=int, help="of a run that splits by this seed")
-    add_speed_options(parser.add_argument_group("speed"))
+    add_settings(parser.add_argument_group("speed"), SPEED)
     add_overrides(parser, "any setting, such as augment=false")
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Plan, fill, inspect or verify, and show the result."""
-    from preceptor.cli.printing import show
-    from preceptor.errors import InputError
 
     if arguments.repair and not arguments.verify:
         raise InputError("--repair: goes with --verify")
@@ -117,7 +118,7 @@ def _fill(arguments: argparse.Namespace) -> Result:
     part = any(getattr(arguments, name) is not None for name in SPLIT)
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         try:
-            progress = _Progress(bar, folder)
+            progress = bar.counter(str(folder))
             queries, teacher = fill_cache(config, trained_on_only=part, progress=progress)
         except KeyboardInterrupt:
             if not arguments.quiet:
@@ -163,7 +164,7 @@ def _verify(arguments: argparse.Namespace) -> Result:
 
     folder = arguments.cache
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar, open_readonly(folder) as cache:
-        damaged = verify(cache, repair=arguments.repair, progress=_Progress(bar, folder))
+        damaged = verify(cache, repair=arguments.repair, progress=bar.counter(str(folder)))
         filled = cache.count
     lines = [f"{folder}: {filled:,} records match their checksums"]
     if damaged:
@@ -175,25 +176,9 @@ _ACTS = {"plan": _plan, "fill": _fill, "info": _info, "verify": _verify}
 
 
 def _config(arguments: argparse.Namespace) -> "RunConfig":
-    from preceptor.cli.options import command_settings
     from preceptor.run import resolve
 
     return resolve({"recipe": "kd"}, command_settings(arguments))
-
-
-class _Progress:
-    """Moves a bar, which wants steps, by a count of what is done."""
-
-    def __init__(self, bar: "ImageBar", folder: Path) -> None:
-        self._bar, self._title = bar, str(folder)
-        self._done: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._done is None:
-            self._bar.start(self._title, total)
-            self._done = 0
-        self._bar.advance(done - self._done)
-        self._done = done
 
 
 def _settings(parts: dict[str, Any]) -> str:

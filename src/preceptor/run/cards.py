@@ -7,16 +7,7 @@ from preceptor.models import ModelCard
 
 
 def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
-    """Refuse a network that does not fit a data set in channels, image size, number of classes or names in order.
-
-    Args:
-        who: how messages call the network.
-        card: of the network.
-        dataset: that it is to see.
-
-    Raises:
-        InputError: it does not fit; both sides are named.
-    """
+    """Refuse a network, called ``who``, that does not fit a data set in channels, image size, or classes in order."""
     if card.channels != dataset.channels:
         raise InputError(
             f"{who} takes images of {card.channels} channels, {dataset.name} has {dataset.channels}: "
