@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from experiments.bench.common import RESULTS, table, write_json
-from preceptor.audit.verdicts import VERDICTS, Verdicts, judge
+from preceptor.audit.verdicts import Verdicts, judge
 from preceptor.compare.crossfit import crossfit_classifier
+from preceptor.context import VERDICTS
 from preceptor.data import load_dataset
 from preceptor.run import versions
 

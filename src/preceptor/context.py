@@ -1,6 +1,7 @@
 """What components see: the context of a batch, and the data that a selection is fitted on."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,6 +9,13 @@ from torch import Tensor
 
 UNLABELED = -1
 """Label of a sample that has none: the teacher alone teaches it."""
+
+Verdict = Literal["wrong_teacher", "wrong_label", "ambiguous"]
+VERDICTS: tuple[Verdict, ...] = ("wrong_teacher", "wrong_label", "ambiguous")
+"""Who is wrong where teacher and label disagree, by number; see :mod:`preceptor.audit.verdicts`."""
+
+AGREE = -1
+"""In place of a verdict, where teacher and label agree."""
 
 BatchClasses = Float[Tensor, "batch classes"]
 """A number for every sample and class: logits, log-probabilities or probabilities."""
@@ -37,6 +45,7 @@ class BatchContext:
         index: position in the training set, when the caller passes it.
         progress: share of training done, 0 to 1.
         queried: samples on which the teacher is used; None is all. On the others it is neither right nor wrong.
+        verdict: of an audit, as its number in ``VERDICTS``, or ``AGREE``; None without one.
     """
 
     student_logits: BatchOutputs
@@ -46,6 +55,7 @@ class BatchContext:
     index: Int[Tensor, " batch"] | None = None
     progress: float = 0.0
     queried: Bool[Tensor, " batch"] | None = None
+    verdict: Int[Tensor, " batch"] | None = None
 
     @property
     def labeled(self) -> Bool[Tensor, " batch"]:
@@ -65,6 +75,13 @@ class BatchContext:
     def wrong(self) -> Bool[Tensor, " batch"]:
         """Labeled samples for which the teacher predicts another class."""
         return self._if_queried(self.labeled & (self.teacher_class != self.label))
+
+    def judged(self, verdict: Verdict) -> Bool[Tensor, " batch"]:
+        """Samples of a verdict. A view that the teacher gets wrong, of an image that it gets right, is its error."""
+        assert self.verdict is not None, "checked by the loss"
+        if verdict == "wrong_teacher":
+            return self.wrong & ((self.verdict == AGREE) | (self.verdict == VERDICTS.index(verdict)))
+        return self._if_queried(self.verdict == VERDICTS.index(verdict))
 
     def _if_queried(self, samples: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return samples if self.queried is None else samples & self.queried

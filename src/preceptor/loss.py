@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from preceptor.context import (
     UNLABELED,
+    VERDICTS,
     BatchClasses,
     BatchContext,
     BatchOutputs,
@@ -20,7 +21,7 @@ from preceptor.context import (
     predicted_class,
 )
 from preceptor.errors import InputError
-from preceptor.loss_checks import check_batch, check_components, check_names, check_time_spans
+from preceptor.loss_checks import check_batch, check_components, check_names, check_time_spans, parse_verdicts
 from preceptor.loss_output import Audit, LossOutput, audit_of
 from preceptor.loss_terms import LossTerm
 from preceptor.recipes import recipe
@@ -47,6 +48,8 @@ class DistillationLoss(nn.Module):
 
     Args:
         correction: maps the teacher's log-probabilities to corrected ones, where it is wrong; None leaves them.
+        correction_where: verdicts of an audit, joined by ``|``, under which a wrong teacher is corrected, once there is
+            one (:meth:`use_verdicts`). Default "wrong_teacher".
         temperature: softmax temperature of the teacher; None is 1.
         selection: weight of each sample in losses and feature losses; None is 1 for all. A label loss is limited by its
             term's ``where`` alone. A fitted selection must be fitted (:meth:`fit`) before the first call, and the call
@@ -65,6 +68,7 @@ class DistillationLoss(nn.Module):
         self,
         *,
         correction: Correction | None = None,
+        correction_where: str = "wrong_teacher",
         temperature: Temperature | None = None,
         selection: Selection | None = None,
         loss: Loss | None = None,
@@ -76,6 +80,7 @@ class DistillationLoss(nn.Module):
             correction=correction, temperature=temperature, selection=selection, loss=loss, label_loss=label_loss
         )
         self.correction = correction
+        self.correction_where = parse_verdicts(correction_where)
         self.temperature = temperature if temperature is not None else Fixed(1.0)
         self.selection = selection
         # Decided once: isinstance on a protocol is too slow for every step.
@@ -85,6 +90,8 @@ class DistillationLoss(nn.Module):
         check_names([name for name, _ in named])
         check_time_spans([term for _, term in named])
         self._terms = nn.ModuleDict(dict(named))
+        self._verdicts: Tensor | None
+        self.register_buffer("_verdicts", None, persistent=False)
         if selection is None and any(term.uses_selection for term in self.terms.values()):
             raise InputError("a term is limited to selected or unselected samples, but selection is None: give one")
 
@@ -184,6 +191,15 @@ class DistillationLoss(nn.Module):
         if self._fitted_selection is not None:
             self._fitted_selection.fit(selection_data)
 
+    def use_verdicts(self, verdicts: Int[Tensor, " n"]) -> None:
+        """Limit the correction, and terms that ask for it, by an audit's verdicts.
+
+        Args:
+            verdicts: on every training sample, as its number in ``context.VERDICTS``, or ``context.AGREE``. The call
+                then needs ``index``.
+        """
+        self.register_buffer("_verdicts", verdicts, persistent=False)
+
     def teacher_mask(self, index: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """The samples, by position in the training set, on which the teacher is used; on the device of ``index``.
 
@@ -227,7 +243,16 @@ class DistillationLoss(nn.Module):
             if teacher_logits is None or not self.uses_teacher:
                 return self._without_teacher(student, label, index, progress)
             teacher, queried = self._queried(at_least_float32(teacher_logits.detach()), index)
-            context = BatchContext(student.detach(), teacher, label, predicted_class(teacher), index, progress, queried)
+            context = BatchContext(
+                student.detach(),
+                teacher,
+                label,
+                predicted_class(teacher),
+                index,
+                progress,
+                queried,
+                self._judged(index),
+            )
             return self._with_teacher(student, context, student_features, teacher_features)
 
     def _queried(self, teacher: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -240,6 +265,16 @@ class DistillationLoss(nn.Module):
             )
         queried = self.teacher_mask(index)
         return torch.where(queried.unsqueeze(1), teacher, 0), queried
+
+    def _judged(self, index: Tensor | None) -> Tensor | None:
+        """The verdicts on the samples of a batch; None without an audit."""
+        if self._verdicts is None:
+            if any(term.uses_verdicts for term in self.terms.values()):
+                raise InputError("a term is limited by an audit's verdicts, and there is no audit: give --audit")
+            return None
+        if index is None:
+            raise InputError("verdicts of an audit are looked up: give index=, positions in the training set")
+        return self._verdicts[index]
 
     def _without_teacher(self, student: Tensor, label: Tensor, index: Tensor | None, progress: float) -> LossOutput:
         if self.uses_teacher_at(progress):
@@ -260,7 +295,7 @@ class DistillationLoss(nn.Module):
         student_features: Features | None,
         teacher_features: Features | None,
     ) -> LossOutput:
-        audit = audit_of(context, self.correction, self.temperature, self.selection)
+        audit = audit_of(context, self.correction, self.temperature, self.selection, self.correction_where)
         temperature, weight, labeled = audit.temperature, audit.weight, context.labeled
         pseudo_label = context.pseudo_label
         groups = {
@@ -271,6 +306,8 @@ class DistillationLoss(nn.Module):
             "selected": weight > 0,
             "unselected": weight <= 0,
         }
+        if context.verdict is not None:
+            groups |= {verdict: context.judged(verdict) for verdict in VERDICTS}
 
         def call(name: str, term: LossTerm) -> _Call:
             if term.kind == "feature_loss":

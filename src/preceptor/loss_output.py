@@ -1,12 +1,13 @@
 """What a distillation loss returns: the losses by name, and an audit of every sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, Temperatures, column
+from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, Temperatures, Verdict, column
 from preceptor.registry import Correction, Selection, Temperature
 
 
@@ -80,16 +81,26 @@ class LossOutput:
 
 
 def audit_of(
-    context: BatchContext, correction: Correction | None, temperature: Temperature, selection: Selection | None
+    context: BatchContext,
+    correction: Correction | None,
+    temperature: Temperature,
+    selection: Selection | None,
+    verdicts: Sequence[Verdict] = ("wrong_teacher",),
 ) -> Audit:
-    """What the components on the teacher's side make of each sample; not detached, as a temperature may be learned."""
+    """What the components on the teacher's side make of each sample; not detached, as a temperature may be learned.
+
+    Where an audit has judged the samples, wrong ones are corrected only under these ``verdicts``.
+    """
     chosen = temperature(context)
     log_probs = (context.teacher_logits / column(chosen)).log_softmax(dim=1)
     wrong = context.wrong
     if correction is None:
         corrected, target = torch.zeros_like(wrong), log_probs
     else:
-        corrected = wrong if correction.apply_to == "wrong" else context.right | wrong
+        scope = wrong
+        if context.verdict is not None:
+            scope = torch.stack([wrong & context.judged(verdict) for verdict in verdicts]).any(dim=0)
+        corrected = scope if correction.apply_to == "wrong" else context.right | scope
         revised = correction(log_probs, context.pseudo_label, context.teacher_class)
         target = torch.where(corrected.unsqueeze(1), revised, log_probs)
     weight = torch.ones_like(log_probs[:, 0]) if selection is None else selection(context).detach()

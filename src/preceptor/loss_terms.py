@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from preceptor.context import UNLABELED, BatchOutputs, Classes, PerSample, at_least_float32
+from preceptor.context import UNLABELED, VERDICTS, BatchOutputs, Classes, PerSample, at_least_float32
 from preceptor.errors import InputError, unknown_name
 from preceptor.registry import FeatureLoss, LabelLoss, Loss, check_slot, declares
 
@@ -16,11 +16,15 @@ Reduction = Literal["batch", "where"]
 
 LossType = Literal["loss", "label_loss", "feature_loss"]
 
-GROUPS = ("right", "wrong", "labeled", "unlabeled", "selected", "unselected")
-TEACHER_GROUPS = frozenset({"right", "wrong", "selected", "unselected"})
+GROUPS = ("right", "wrong", "labeled", "unlabeled", "selected", "unselected", *VERDICTS)
+TEACHER_GROUPS = frozenset(GROUPS) - {"labeled", "unlabeled"}
 
 
-def parse_where(where: str | None) -> tuple[tuple[str, ...], ...]:
+Where = tuple[tuple[str, ...], ...]
+"""Alternatives of conjunctions of groups."""
+
+
+def parse_where(where: str | None) -> Where:
     """Read ``"selected & wrong | unselected"`` as alternatives of conjunctions of groups; None is every sample."""
     if where is None:
         return ((),)
@@ -31,6 +35,17 @@ def parse_where(where: str | None) -> tuple[tuple[str, ...], ...]:
     return alternatives
 
 
+def members(where: Where, groups: Mapping[str, Bool[Tensor, " batch"]]) -> Bool[Tensor, " batch"]:
+    """The samples that a parsed ``where`` means, of groups by name."""
+    chosen = torch.zeros_like(groups["labeled"])
+    for names in where:
+        part = torch.ones_like(chosen)
+        for name in names:
+            part = part & groups[name]
+        chosen = chosen | part
+    return chosen
+
+
 class LossTerm(nn.Module):
     """One named loss: what is compared, on which samples, with what weight.
 
@@ -39,7 +54,7 @@ class LossTerm(nn.Module):
         weight: factor on the reduced loss, finite.
         where: None for every sample it can apply to, or groups joined by ``&`` (and) and ``|`` (or): right, wrong (the
             teacher's prediction against the label), labeled, unlabeled, selected, unselected (selection weight above
-            zero, or zero).
+            zero, or zero), wrong_teacher, wrong_label, ambiguous (the verdict of an audit).
         reduction: "batch" divides the weighted sum by the batch size, "where" by the number of samples in ``where``
             (the "subset" reduction of Label Revision's public re-implementation). A batch statistic has its own.
         since, until: shares of training done, 0 to 1, between which the term is active; ``until`` is excluded unless 1.
@@ -104,6 +119,11 @@ class LossTerm(nn.Module):
     def uses_selection(self) -> bool:
         """Whether ``where`` asks which samples are selected."""
         return any({"selected", "unselected"}.intersection(part) for part in self.groups)
+
+    @property
+    def uses_verdicts(self) -> bool:
+        """Whether ``where`` asks for the verdict of an audit."""
+        return any(set(VERDICTS).intersection(part) for part in self.groups)
 
     def is_active(self, progress: float) -> bool:
         """Whether it counts when this share of training is done."""
@@ -180,14 +200,9 @@ class LossTerm(nn.Module):
         self, weight: PerSample, groups: Mapping[str, Bool[Tensor, " batch"]]
     ) -> tuple[PerSample, Bool[Tensor, " batch"]]:
         """The weights, zero outside ``where``; and the samples in ``where``."""
+        chosen = members(self.groups, groups)
         if self.where is None:
-            return weight, torch.ones_like(groups["labeled"])
-        chosen = torch.zeros_like(groups["labeled"])
-        for names in self.groups:
-            part = torch.ones_like(chosen)
-            for name in names:
-                part = part & groups[name]
-            chosen = chosen | part
+            return weight, chosen
         return torch.where(chosen, weight, 0), chosen
 
     def reduce(self, per_sample: PerSample, weight: PerSample, chosen: Bool[Tensor, " batch"]) -> Float[Tensor, ""]:

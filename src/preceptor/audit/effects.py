@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.audit.verdicts import VERDICTS, Verdicts
+from preceptor.audit.verdicts import Verdicts
+from preceptor.context import VERDICTS
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.loss_output import Audit

@@ -6,21 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from preceptor.audit.advice import advise
 from preceptor.audit.examine import TeacherAudit
-from preceptor.audit.verdicts import DEPTHS, VERDICTS
-from preceptor.context import predicted_class
-from preceptor.errors import InputError
-from preceptor.files import read_json, write_whole
+from preceptor.audit.verdicts import DEPTHS
+from preceptor.context import VERDICTS, predicted_class
+from preceptor.files import write_whole
 from preceptor.run.folder import versions
+from preceptor.run.verdicts import FORMAT, JSON_FILE
 
-JSON_FILE, TABLE_FILE = "audit.json", "audit.parquet"
-
-FORMAT = 1
+TABLE_FILE = "audit.parquet"
 
 
 def plain(audit: TeacherAudit) -> dict[str, Any]:
@@ -77,36 +72,6 @@ def write_audit(audit: TeacherAudit, folder: Path) -> list[Path]:
         contents[folder / TABLE_FILE] = table
     write_whole(contents)
     return list(contents)
-
-
-def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> Int[Tensor, " n"]:
-    """The verdict on each training image, as its number in ``VERDICTS``; -1 where teacher and label agree.
-
-    Args:
-        path: of an ``audit.json``, or its folder.
-        data_fingerprint: of the data that are trained on.
-        samples: number of training images.
-
-    Raises:
-        InputError: no audit, or one of other data.
-    """
-    path = path / JSON_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: give the folder or the audit.json of preceptor audit")
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: not an audit of this version: make it again with preceptor audit")
-    if content["data_fingerprint"] != data_fingerprint:
-        raise InputError(
-            f"{path}: an audit of other images or labels ({content['data']}): audit the data that you train on"
-        )
-    verdicts = torch.full((samples,), -1)
-    numbers = {name: number for number, name in enumerate(VERDICTS)}
-    rows = content["disagreements"]
-    verdicts[torch.tensor(rows["index"], dtype=torch.long)] = torch.tensor(
-        [numbers[name] for name in rows["verdict"]], dtype=torch.long
-    )
-    return verdicts
 
 
 def _parquet(audit: TeacherAudit) -> bytes | None:

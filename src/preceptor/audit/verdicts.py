@@ -19,12 +19,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preceptor.context import UNLABELED, predicted_class
+from preceptor.context import UNLABELED, VERDICTS, predicted_class
 from preceptor.errors import InputError
-
-Verdict = Literal["wrong_teacher", "wrong_label", "ambiguous"]
-VERDICTS: tuple[Verdict, ...] = ("wrong_teacher", "wrong_label", "ambiguous")
-"""In the order of their numbers."""
 
 Depth = Literal["sure", "likely"]
 DEPTHS: dict[Depth, float] = {"sure": 0.9, "likely": 0.7}
@@ -86,7 +82,7 @@ class Verdicts:
         return (self.label_wrong_low + self.label_wrong_high) / 2
 
     def at(self, depth: Depth = "likely") -> Int[Tensor, " d"]:
-        """Verdicts as numbers in :data:`VERDICTS`: ambiguous where no side is as probable as the depth asks."""
+        """Verdicts as numbers in ``context.VERDICTS``: ambiguous where no side is as probable as the depth asks."""
         least = DEPTHS[depth]
         verdict = torch.full_like(self.index, VERDICTS.index("ambiguous"))
         verdict[self.label_wrong_high <= 1 - least] = VERDICTS.index("wrong_teacher")

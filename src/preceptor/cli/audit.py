@@ -115,7 +115,8 @@ def _lines(audit: "TeacherAudit", files: list[Path]) -> Iterator["str | Table"]:
 def _verdict_table(audit: "TeacherAudit") -> "Table":
     from rich.table import Table
 
-    from preceptor.audit.verdicts import DEPTHS, VERDICTS
+    from preceptor.audit.verdicts import DEPTHS
+    from preceptor.context import VERDICTS
 
     table = Table("who is wrong", *DEPTHS)
     for number, name in enumerate(VERDICTS):

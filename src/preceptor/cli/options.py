@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DATA = ("data", "data_root", "download", "image_size", "skip_bad_images")
 SPLIT = ("train_labels", "train_images", "validation", "split_seed")
-STUDENT = ("student", "recipe", "scores")
+STUDENT = ("student", "recipe", "scores", "audit")
 TEACHER = ("teacher", "teacher_output", "ensemble_mean")
 CACHE = ("cache", "cache_top_k")
 TRAINING = ("training", "training.epochs", "training.batch_size", "training.learning_rate", "seed", "keep_checkpoints")

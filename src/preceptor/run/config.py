@@ -100,6 +100,9 @@ class RunConfig(BaseModel):
     cache_top_k: int | None = Field(
         default=None, ge=1, description="number of largest logits that a new cache keeps; unset: all"
     )
+    audit: Path | None = Field(
+        default=None, description="folder of preceptor audit: corrections apply only where it blames the teacher"
+    )
     recipe: Recipe = Field(description="recipe's name (see preceptor methods), a .yaml file, or the recipe itself")
     scores: Path | None = Field(
         default=None, description="score file for the recipe's selection (preceptor select writes one); unset: fit it"

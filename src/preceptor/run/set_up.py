@@ -24,6 +24,7 @@ from preceptor.run.cards import size_in_words, student_card
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
+from preceptor.run.verdicts import read_verdicts
 from preceptor.teachers import TeacherCheck
 from preceptor.teachers.check import TeacherPredictions
 from preceptor.training import steps_in_epoch
@@ -90,6 +91,10 @@ def set_up(config: RunConfig, device: torch.device) -> RunContext:
     if loss.uses_teacher:
         teacher = load_teacher(config, dataset, views, device)
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
+    if config.audit is not None:
+        data = fingerprint({"images": dataset.train.images, "labels": dataset.train.labels})
+        verdicts = read_verdicts(config.audit, data, len(dataset.train))
+        loss.use_verdicts(verdicts)
     return RunContext(dataset, views, train, index, held_out, teacher, predictions, network, card, loss)
 
 
