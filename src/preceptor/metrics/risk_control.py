@@ -113,7 +113,7 @@ def select_threshold(
         delta: probability that the guarantee may be broken. Default 0.05.
 
     Raises:
-        InputError: as `risk_coverage`, an infinite confidence, or max_risk or delta out of range.
+        InputError: as `Ranking.of`, an infinite confidence, or max_risk or delta out of range.
 
     Geifman and El-Yaniv, 2017, arXiv:1705.08500, algorithm 1.
     """
