@@ -90,18 +90,9 @@ def per_class_accuracy(
     prediction: Integer[Tensor, " batch"], label: Integer[Tensor, " batch"], classes: int
 ) -> Float[Tensor, " classes"]:
     """The share predicted right among the samples of each class (its recall); NaN for an absent class."""
-    right, present = right_by_class(prediction, label, classes)
-    return right.double() / present.double()
-
-
-def right_by_class(
-    prediction: Integer[Tensor, " batch"], label: Integer[Tensor, " batch"], classes: int
-) -> tuple[Integer[Tensor, " classes"], Integer[Tensor, " classes"]]:
-    """Number of right predictions, and of samples, of each class."""
-    label = label.long()
     labeled = label != UNLABELED
-    right = labeled & (prediction == label)
-    return label[right].bincount(minlength=classes), label[labeled].bincount(minlength=classes)
+    right = label[labeled & (prediction == label)].long().bincount(minlength=classes)
+    return right.double() / label[labeled].long().bincount(minlength=classes).double()
 
 
 def evaluate(outputs: Float[Tensor, "n outputs"], labels: Integer[Tensor, " n"], abstains: bool = False) -> Metrics:

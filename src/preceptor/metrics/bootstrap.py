@@ -17,6 +17,9 @@ from preceptor.metrics.checks import check_number, check_seed
 
 MOST_RESAMPLES = 100_000
 
+LEVEL = 0.95
+"""Confidence of an interval, unless another is stated."""
+
 Measure = Callable[[Int[Tensor, " n"]], Mapping[str, Tensor]]
 """Metrics by name from the indices of the samples they are computed on: each a number or a curve, NaN where it is not
 defined."""
@@ -55,7 +58,7 @@ class Interval:
         return only
 
 
-def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"], confidence: float = 0.95) -> Interval:
+def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"], confidence: float = LEVEL) -> Interval:
     """Exact (Clopper-Pearson) intervals of shares: they hold their level for any share and any number of samples.
 
     60 of 60 give 94.0 % to 100 %, where every bootstrap draw would give 100 %.
@@ -81,7 +84,7 @@ def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"],
     return Interval(k / samples, low.where(samples > 0, torch.nan), high.where(samples > 0, torch.nan))
 
 
-def share_estimate(successes: int, n: int, confidence: float = 0.95) -> Estimate:
+def share_estimate(successes: int, n: int, confidence: float = LEVEL) -> Estimate:
     """One share with its exact interval; all None of no sample.
 
     Raises:
@@ -95,7 +98,7 @@ def bootstrap_intervals(
     n: int,
     *,
     resamples: int = 1000,
-    confidence: float = 0.95,
+    confidence: float = LEVEL,
     seed: int = 0,
     biased: Collection[str] = (),
 ) -> dict[str, Interval]:

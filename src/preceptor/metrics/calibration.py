@@ -11,6 +11,7 @@ A calibration error is never below 0, so that the noise of its bins adds up: of 
 confidences are right.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,13 +19,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from preceptor.chunking import row_chunks
+from preceptor.chunking import Table, chunked, row_chunks
 from preceptor.context import is_class
 from preceptor.errors import InputError, unknown_name
+from preceptor.metrics.accuracy import brier_score, negative_log_likelihood
 from preceptor.metrics.checks import check_confidence, check_inputs, check_number
+from preceptor.metrics.scores import softmax_response
 
 BINS = 15
 """Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599."""
+
+MOST_CLASSES = 100
+"""Up to so many classes the class-wise ECE gets an interval; with more its draws would cost more than all else."""
 
 Binning = Literal["equal_width", "equal_mass"]
 
@@ -113,12 +119,12 @@ def classwise_calibration_error(
     total = torch.zeros(())
     for some, own in row_chunks(probabilities, labels):
         _check(some.flatten(), is_class(some, own).flatten(), bins)
-        total = total + class_bins(some.double(), own, bins).sums()
-    return class_error(total, len(labels))
+        total = total + _ClassBins.of(some, own, bins).sums()
+    return _class_error(total, len(labels))
 
 
 @dataclass(frozen=True)
-class ClassBins:
+class _ClassBins:
     """Which of its class's bins each probability is in, and by how much it misses: what a class-wise ECE sums up.
 
     Attributes:
@@ -131,26 +137,85 @@ class ClassBins:
     gap: Float[Tensor, "n classes"]
     bins: int
 
+    @classmethod
+    def of(cls, probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int) -> "_ClassBins":
+        exact = probabilities.double()
+        slot = _bin_of(exact, bins) + bins * torch.arange(exact.shape[1], device=exact.device)
+        return cls(slot, is_class(exact, labels).double() - exact, bins)
+
     def sums(self) -> Float[Tensor, "classes bins"]:
         """The gaps added up in each class's bins."""
         classes = self.gap.shape[1]
         return self.slot.flatten().bincount(self.gap.flatten(), minlength=classes * self.bins).view(classes, self.bins)
 
-    def drawn(self, index: Int[Tensor, " n"]) -> "ClassBins":
-        """Of the samples of these indices."""
-        return ClassBins(self.slot.index_select(0, index), self.gap.index_select(0, index), self.bins)
+    def error(self, index: Int[Tensor, " draws"]) -> float:
+        """The class-wise ECE of the samples of these indices."""
+        drawn = _ClassBins(self.slot.index_select(0, index), self.gap.index_select(0, index), self.bins)
+        return _class_error(drawn.sums(), len(index))
 
 
-def class_bins(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int = BINS) -> ClassBins:
-    """The bins of every class's probability, in float64."""
-    classes = probabilities.shape[1]
-    slot = _bin_of(probabilities, bins) + bins * torch.arange(classes, device=probabilities.device)
-    return ClassBins(slot, is_class(probabilities, labels).double() - probabilities, bins)
-
-
-def class_error(sums: Float[Tensor, "classes bins"], n: int) -> float:
-    """The class-wise ECE of n samples from the gaps added up in each class's bins."""
+def _class_error(sums: Float[Tensor, "classes bins"], n: int) -> float:
     return float(sums.abs().sum(dim=1).mean()) / n
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """A classifier's probabilities, as they are or at a temperature, reduced to what calibration is computed from.
+
+    No table of samples by classes is held but `bins`, of few classes.
+
+    Attributes:
+        confidence: softmax response of each sample.
+        nll: negative log-likelihood of its label, in nats.
+        brier: its Brier score.
+        bins: None with more than `MOST_CLASSES` classes.
+        classwise_ece: of all samples.
+    """
+
+    confidence: Float[Tensor, " n"]
+    nll: Float[Tensor, " n"]
+    brier: Float[Tensor, " n"]
+    bins: _ClassBins | None
+    classwise_ece: float
+
+    @classmethod
+    def of(
+        cls, logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], temperature: float | None = None
+    ) -> "Probabilities":
+        """Of known labels."""
+
+        def tempered(rows: Tensor) -> Tensor:
+            return rows if temperature is None else rows.double() / temperature
+
+        def of_each(function: Callable[..., Tensor], *others: Tensor) -> Tensor:
+            return chunked(lambda rows, *own: function(tempered(rows), *own))(logits, *others)
+
+        few = logits.shape[1] <= MOST_CLASSES
+        slot, gap, sums = Table(len(labels)), Table(len(labels)), torch.zeros(())
+        for rows, own in row_chunks(logits, labels):
+            part = _ClassBins.of(tempered(rows).double().softmax(dim=1), own, BINS)
+            sums = sums + part.sums()
+            if few:
+                slot.add(part.slot)
+                gap.add(part.gap)
+        return cls(
+            confidence=of_each(softmax_response),
+            nll=of_each(negative_log_likelihood, labels),
+            brier=of_each(brier_score, labels),
+            bins=_ClassBins(slot.rows, gap.rows, BINS) if few else None,
+            classwise_ece=_class_error(sums, len(labels)),
+        )
+
+    def errors(self, index: Int[Tensor, " n"], right: Bool[Tensor, " n"]) -> dict[str, Float[Tensor, ""]]:
+        """The calibration errors of the samples of these indices; the class-wise one of few classes."""
+        own, came_true = self.confidence.index_select(0, index), right.index_select(0, index)
+        errors = {
+            "ece": calibration_error(own, came_true),
+            "adaptive_ece": calibration_error(own, came_true, binning="equal_mass"),
+        }
+        if self.bins is not None:
+            errors["classwise_ece"] = self.bins.error(index)
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in errors.items()}
 
 
 def _bin_sums(
