@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.metrics import RiskTarget
+    from preceptor.metrics import RiskTarget, SetTarget
     from preceptor.models import ModelCard
-    from preceptor.run.calibration import Calibration, SetTarget
+    from preceptor.run.calibration import Calibration
     from preceptor.run.calibration_data import CalibrationSource
 
 EXAMPLES = """examples:
@@ -130,7 +130,7 @@ def score_options(texts: list[str]) -> dict[str, float]:
 
 def _set_target(arguments: argparse.Namespace) -> "SetTarget | None":
     from preceptor.errors import InputError
-    from preceptor.run.calibration import SetTarget
+    from preceptor.metrics import SetTarget
 
     names = ("alpha", "penalty", "free_ranks")
     stated = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}

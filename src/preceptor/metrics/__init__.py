@@ -8,7 +8,7 @@ from preceptor.metrics.accuracy import Metrics, brier_score, evaluate, negative_
 from preceptor.metrics.bootstrap import Estimate, bootstrap_intervals, share_estimate
 from preceptor.metrics.calibration import Reliability, calibration_error, classwise_calibration_error, reliability
 from preceptor.metrics.class_thresholds import ClassGuarantees, select_class_thresholds
-from preceptor.metrics.conformal import SetMetrics, SetRule, calibrate_sets, prediction_sets, set_metrics
+from preceptor.metrics.conformal import SetMetrics, SetRule, SetTarget, calibrate_sets, prediction_sets, set_metrics
 from preceptor.metrics.decisions import RiskTarget
 from preceptor.metrics.logit_norm import choose_p_norm
 from preceptor.metrics.report import FullReport
@@ -34,6 +34,7 @@ __all__ = [
     "SelectiveMetrics",
     "SetMetrics",
     "SetRule",
+    "SetTarget",
     "TemperatureFit",
     "augrc",
     "aurc",
