@@ -39,11 +39,8 @@ def test_a_name_gives_its_score_of_the_real_classes(name):
 
 
 @pytest.mark.parametrize("name", SCORES)
-def test_every_score_says_what_it_is(name):
-    score = find_score(name)
-    assert score.name == name
-    assert score.summary.endswith((".", ":"))
-    assert "_" not in score.title
+def test_a_score_is_found_by_its_name(name):
+    assert find_score(name).name == name
 
 
 @pytest.mark.parametrize("name", sorted(set(SCORES) - {"reservation", "negative_teacher_kl"}))

@@ -49,13 +49,11 @@ def topk_correct(
     Raises:
         InputError: logits or labels that do not fit, or a label out of range.
     """
-    label = label.long()
-    position = label.clamp(min=0)[:, None]
+    position = label.long().clamp(min=0)[:, None]
     own = logits.gather(1, position)
     index = torch.arange(logits.shape[1], device=logits.device)
     behind = (logits < own) | ((logits == own) & (index >= position))
-    ahead = (~behind).sum(dim=1)
-    return (ahead < k) & (label != UNLABELED)
+    return ((~behind).sum(dim=1) < k) & (label != UNLABELED)
 
 
 @per_sample

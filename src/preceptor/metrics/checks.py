@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable
 from functools import wraps
 from numbers import Integral, Real
-from typing import Any, Literal, ParamSpec, cast
+from operator import ge, gt, le, lt
+from typing import Any, Literal, ParamSpec
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,10 +22,7 @@ LARGEST_LOGIT = 1e30
 INTEGERS = frozenset({torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32, torch.int64})
 """Types of labels; without uint64, whose largest number would turn into -1, unlabeled."""
 
-REALS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64} | INTEGERS) - {
-    torch.uint16,
-    torch.uint32,
-}
+REALS = {torch.float16, torch.bfloat16, torch.float32, torch.float64} | INTEGERS - {torch.uint16, torch.uint32}
 """Types of logits: those that torch computes with."""
 
 Known = Literal["any", "some", "all"]
@@ -56,24 +54,19 @@ def check_number(
     Raises:
         InputError: it is no such number.
     """
-    fits = not isinstance(value, bool) and isinstance(value, Integral if whole else Real)
+    bounds = [("above", above, gt), ("at least", at_least, ge), ("below", below, lt), ("at most", at_most, le)]
+    stated = [(relation, bound, holds) for relation, bound, holds in bounds if bound is not None]
+    fits = not isinstance(value, bool) and isinstance(value, Integral if whole else Real) and _is_finite(value)
+    if not (fits and all(holds(value, bound) for _, bound, holds in stated)):
+        kind, limits = "whole number" if whole else "number", [f"{relation} {bound:,}" for relation, bound, _ in stated]
+        raise InputError(f"{name} is {value!r}; expected a {kind} {' and '.join(limits)}, for example {example:g}")
+
+
+def _is_finite(value: Any) -> bool:
     try:
-        fits = fits and math.isfinite(cast(float, value))
+        return math.isfinite(value)
     except OverflowError:  # an integer beyond float64
-        fits = False
-    bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
-    if fits:
-        holds = {
-            "above": lambda bound: value > bound,
-            "at least": lambda bound: value >= bound,
-            "below": lambda bound: value < bound,
-            "at most": lambda bound: value <= bound,
-        }
-        fits = all(holds[relation](bound) for relation, bound in bounds.items() if bound is not None)
-    if not fits:
-        stated = " and ".join(f"{relation} {bound:,}" for relation, bound in bounds.items() if bound is not None)
-        kind = "whole number" if whole else "number"
-        raise InputError(f"{name} is {value!r}; expected a {kind} {stated}, for example {example:g}")
+        return False
 
 
 def check_seed(seed: Any) -> None:
@@ -152,18 +145,17 @@ def check_finite(logits: Float[Tensor, "*members n classes"], whose: str = "its"
     Raises:
         InputError: the first sample at fault is named, counted from 0.
     """
-    usable = _usable(logits)
-    if usable.all():
+    reach = _reach(logits)
+    beyond = ~(reach <= LARGEST_LOGIT)  # NaN is
+    if not beyond.any():
         return
-    first = int((~usable).nonzero()[0])
-    own = logits.select(-2, first)
+    first = int(beyond.nonzero()[0])
     cure = "the model has diverged: train it again at a lower learning rate"
-    if own.isfinite().all():
-        largest = float(own.double().abs().max())
-        raise InputError(
-            f"sample {first}: {whose} logits reach {largest:g}; expected {LARGEST_LOGIT:g} at most; {cure}"
-        )
-    raise InputError(f"sample {first}: {whose} logits are not all finite; {cure}")
+    if not reach[first].isfinite():
+        raise InputError(f"sample {first}: {whose} logits are not all finite; {cure}")
+    raise InputError(
+        f"sample {first}: {whose} logits reach {float(reach[first]):g}; expected {LARGEST_LOGIT:g} at most; {cure}"
+    )
 
 
 def check_confidence(confidence: Any, flags: Any, name: str = "wrong") -> None:
@@ -216,9 +208,7 @@ def per_sample(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
 def _in_memory(value: Any) -> bool:
     """Whether it is a dense tensor that holds values."""
-    return (
-        isinstance(value, Tensor) and not value.is_nested and not value.is_meta and bool(value.layout == torch.strided)
-    )
+    return isinstance(value, Tensor) and not (value.is_nested or value.is_meta or value.layout != torch.strided)
 
 
 def _description(value: Any) -> str:
@@ -226,14 +216,12 @@ def _description(value: Any) -> str:
         return f"of type {type(value).__name__}"
     if value.is_nested:
         return "a nested tensor"
-    kind = "without values (meta)" if value.is_meta else str(value.layout)
-    dense = "" if _in_memory(value) else f", {kind}"
-    return f"{value.dtype} of shape {list(value.shape)}{dense}"
+    kind = ", without values (meta)" if value.is_meta else f", {value.layout}"
+    return f"{value.dtype} of shape {list(value.shape)}{'' if _in_memory(value) else kind}"
 
 
 @chunked
-def _usable(logits: Float[Tensor, "*members n classes"]) -> Bool[Tensor, " n"]:
-    """Whether all logits of a sample are finite and at most `LARGEST_LOGIT`; NaN is not."""
+def _reach(logits: Float[Tensor, "*members n classes"]) -> Float[Tensor, " n"]:
+    """The size of the largest logit of each sample, over all members; NaN where one is."""
     largest = logits.abs().amax(dim=-1).double()
-    usable: Tensor = (largest if largest.dim() == 1 else largest.amax(dim=0)) <= LARGEST_LOGIT
-    return usable
+    return largest if largest.dim() == 1 else largest.amax(dim=0)

@@ -56,14 +56,6 @@ class NoGuarantee:
     samples: int
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    threshold: float
-    covered: int
-    errors: int
-    bound: float
-
-
 def risk_upper_bound(errors: int, n: int, delta: float) -> float:
     """One-sided Clopper-Pearson limit: the error rate b at which n samples show so few errors with probability delta.
 
@@ -120,21 +112,11 @@ def select_threshold(
     check_calibration(confidence, wrong, max_risk, delta)
     n = len(confidence)
     tried = _bisect(confidence.detach(), wrong, max_risk, delta)
-    passed = [candidate for candidate in tried if candidate.bound < max_risk]
-    if not passed:
-        nearest = min(tried, key=lambda candidate: candidate.bound)
-        return NoGuarantee(nearest.bound, nearest.covered / n, max_risk, delta, n)
-    widest = max(passed, key=lambda candidate: candidate.covered)
-    return RiskGuarantee(
-        threshold=widest.threshold,
-        coverage=widest.covered / n,
-        covered=widest.covered,
-        errors=widest.errors,
-        bound=widest.bound,
-        max_risk=max_risk,
-        delta=delta,
-        samples=n,
-    )
+    passed = [judged for judged in tried if judged.bound < max_risk]
+    if passed:
+        return max(passed, key=lambda judged: judged.covered)
+    nearest = min(tried, key=lambda judged: judged.bound)
+    return NoGuarantee(nearest.bound, nearest.coverage, max_risk, delta, n)
 
 
 def samples_needed(max_risk: float, delta: float = 0.05) -> int:
@@ -175,7 +157,8 @@ def check_calibration(confidence: Tensor, wrong: Tensor, max_risk: float, delta:
     _check_levels(delta, max_risk)
 
 
-def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[_Candidate]:
+def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[RiskGuarantee]:
+    """Every threshold tried, each with its bound; a guarantee only where that is below the limit."""
     ordered, order = confidence.sort()
     errors_up_to = wrong[order].cumsum(dim=0)
     n = len(ordered)
@@ -183,18 +166,13 @@ def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) ->
     low, high, tried = 1, n, []
     for _ in range(steps):
         middle = (low + high + 1) // 2
-        tried.append(_candidate(ordered, errors_up_to, middle, delta / steps))
-        low, high = (low, middle) if tried[-1].bound < max_risk else (middle, high)
+        threshold = ordered[middle - 1]
+        below = int((ordered < threshold).sum())  # all that tie with the threshold are covered
+        covered, errors = n - below, int(errors_up_to[-1]) - (int(errors_up_to[below - 1]) if below else 0)
+        bound = risk_upper_bound(errors, covered, delta / steps)
+        tried.append(RiskGuarantee(float(threshold), covered / n, covered, errors, bound, max_risk, delta, n))
+        low, high = (low, middle) if bound < max_risk else (middle, high)
     return tried
-
-
-def _candidate(ordered: Tensor, errors_up_to: Tensor, rank: int, delta: float) -> _Candidate:
-    """The threshold at the sample of this rank, 1 for the least sure; all that tie with it are covered as well."""
-    threshold = ordered[rank - 1]
-    below = int((ordered < threshold).sum())
-    covered = len(ordered) - below
-    errors = int(errors_up_to[-1]) - (int(errors_up_to[below - 1]) if below else 0)
-    return _Candidate(float(threshold), covered, errors, risk_upper_bound(errors, covered, delta))
 
 
 def _check_levels(delta: float, max_risk: float = 1) -> None:

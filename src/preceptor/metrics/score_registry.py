@@ -96,19 +96,12 @@ class Score:
         needs: what it looks at.
         function: from predictions, and its options, to one number a sample.
         options: its options, each with its default; None where there is no default.
-        summary: the first line of its function's docstring.
     """
 
     name: str
     needs: Needs
     function: Callable[..., Float[Tensor, " batch"]]
-    summary: str
     options: Mapping[str, float | None] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """The name as a reader sees it."""
-        return self.name.replace("_", " ")
 
 
 def _score(
@@ -124,7 +117,7 @@ def _score(
     def function(predictions: Predictions, **chosen: float) -> Tensor:
         return pure(*arguments[needs](predictions), **chosen)
 
-    return Score(name or pure.__name__, needs, function, (pure.__doc__ or "").splitlines()[0], options)
+    return Score(name or pure.__name__, needs, function, options)
 
 
 SCORES: Mapping[str, Score] = {

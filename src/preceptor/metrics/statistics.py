@@ -54,6 +54,8 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float], confid
     Raises:
         InputError: the numbers of seeds differ or are zero, a value is not finite, or the confidence is out of range.
     """
+    from scipy.stats import t
+
     if len(values) != len(baseline):
         raise InputError(
             f"{len(values)} values but {len(baseline)} of the baseline: a paired difference needs both for every seed"
@@ -64,14 +66,8 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float], confid
     mean, deviation = mean_and_deviation([a - b for a, b in zip(values, baseline, strict=True)])
     if deviation is None:
         return PairedDifference(mean, None, None, 1, confidence)
-    reach = _t_quantile(confidence, len(values)) * deviation / math.sqrt(len(values))
+    reach = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
     return PairedDifference(mean, mean - reach, mean + reach, len(values), confidence)
-
-
-def _t_quantile(confidence: float, n: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf((1 + confidence) / 2, n - 1))
 
 
 def _check_finite(what: str, values: Sequence[float]) -> None:
