@@ -9,7 +9,7 @@ from operator import ge, gt, le, lt
 from typing import Any, Literal, ParamSpec
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from preceptor.chunking import chunked
