@@ -6,7 +6,6 @@ from typing import Any
 
 from preceptor import __version__
 from preceptor.metrics import FullReport
-from preceptor.metrics.report import CalibrationReport
 from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
 from preceptor.reports.extra import require_report_extra
@@ -15,6 +14,7 @@ from preceptor.reports.page import check_page_path, render, write_page
 from preceptor.run.evaluation import Evaluation
 from preceptor.run.evaluation_text import (
     agreement_rows,
+    calibration_rows,
     decision_in_words,
     estimate_of_share,
     figure,
@@ -86,8 +86,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "finding": main_result(evaluation),
         "intervals": intervals_in_words(report),
         "warnings": evaluation.warnings,
-        "facts": facts(report),
-        "calibration": _calibration_rows(report.calibration, None if scaled is None else scaled.calibration),
+        "calibration": calibration_rows(report),
         "scaled": scaled,
         "held_out": evaluation.held_out,
         "scores": _score_rows(report),
@@ -132,30 +131,12 @@ def class_errors(report: FullReport) -> list[ClassError]:
     return [*sorted(known, key=lambda error: -error.mean), *missing]
 
 
-def facts(report: FullReport) -> list[tuple[str, str]]:
-    """The first rows, by name."""
-    rows = [("accuracy", estimate_of_share(report.accuracy))]
-    if report.top5_accuracy is not None:
-        rows.append(("among its first five", estimate_of_share(report.top5_accuracy)))
-    return [*rows, ("mean confidence", estimate_of_share(report.mean_confidence))]
-
-
 def unsure_first(evaluation: Evaluation) -> list[int]:
     """Indices of the images abstained on, the least sure first; without a decision, of the least sure."""
     indices = evaluation.report.least_sure
     if evaluation.abstained is not None:
         indices = [index for index in indices if bool(evaluation.abstained[index])]
     return indices[:SHOWN_IMAGES]
-
-
-def _calibration_rows(before: CalibrationReport, after: CalibrationReport | None) -> list[tuple[str, list[str]]]:
-    columns = [before] if after is None else [before, after]
-    shares = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "classwise_ece": "class-wise ECE"}
-    return [
-        ("negative log-likelihood", [figure(one.nll, 4) for one in columns]),
-        ("Brier score", [figure(one.brier, 4) for one in columns]),
-        *((title, [estimate_of_share(getattr(one, name)) for one in columns]) for name, title in shares.items()),
-    ]
 
 
 def _score_rows(report: FullReport) -> list[tuple[str, list[str]]]:

@@ -10,7 +10,7 @@ from preceptor.data import ImageSet, load_dataset
 from preceptor.errors import InputError
 from preceptor.models import CalibrationSet, ModelCard
 from preceptor.models.decision import Part
-from preceptor.run.cards import check_card
+from preceptor.run.cards import check_card, student_size
 from preceptor.run.folder import RUN_FILE, fingerprint
 from preceptor.run.history import DatasetCache, SavedRun, number_among, saved_run, teachers_behind
 
@@ -123,9 +123,7 @@ def _other_images(folder: Path, card: ModelCard, source: CalibrationSource, data
             f"{data}: --split held-out is for the images that {folder} itself held out; leave out --data, or use "
             "--split test or all"
         )
-    size = source.image_size
-    if size is None and data.startswith("folder:") and card.image_size[0] == card.image_size[1]:
-        size = card.image_size[0]
+    size = student_size(card, data, source.image_size)
     dataset = load_dataset(
         data, root=source.data_root, download=source.download, image_size=size, skip_bad_images=source.skip_bad_images
     )
