@@ -21,12 +21,11 @@ class Metrics:
     Args:
         n: number of labeled samples, which all else is computed on.
         accuracy: share whose largest logit, the first of equals, is the label's.
-        top5_accuracy: share whose label is among the five largest logits; None with five classes or fewer.
+        top5_accuracy: None with five classes or fewer.
         nll: mean negative log-likelihood of the label, in nats.
         mean_confidence: mean probability of the predicted class.
-        per_class_accuracy: share predicted right among the samples of each class; None for an absent class.
-        selective: what it would do if it might abstain, by each score it has: its softmax response and, of a student
-            with a reservation, that.
+        per_class_accuracy: None for an absent class.
+        selective: by its softmax response and, of a student with a reservation, by that.
     """
 
     n: int

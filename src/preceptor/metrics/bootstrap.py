@@ -61,12 +61,8 @@ class Interval:
 def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"], confidence: float = LEVEL) -> Interval:
     """Exact (Clopper-Pearson) intervals of shares: they hold their level for any share and any number of samples.
 
-    60 of 60 give 94.0 % to 100 %, where every bootstrap draw would give 100 %.
-
-    Args:
-        successes: 0 to n; a fraction where ties were shared out.
-        n: samples; NaN comes back where it is 0.
-        confidence: of each interval. Default 0.95.
+    60 of 60 give 94.0 % to 100 %, where every bootstrap draw would give 100 %. Successes may be fractions, where ties
+    were shared out; NaN comes back where n is 0.
 
     Raises:
         InputError: a confidence that is not between 0 and 1.
@@ -85,11 +81,7 @@ def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"],
 
 
 def share_estimate(successes: int, n: int, confidence: float = LEVEL) -> Estimate:
-    """One share with its exact interval; all None of no sample.
-
-    Raises:
-        InputError: as `share_interval`.
-    """
+    """`share_interval` of one share; all None of no sample."""
     return share_interval(torch.tensor(successes), torch.tensor(n), confidence).estimate()
 
 

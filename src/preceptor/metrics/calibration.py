@@ -55,13 +55,7 @@ class Reliability:
 def reliability(
     confidence: Float[Tensor, " n"], right: Bool[Tensor, " n"], bins: int = BINS, binning: Binning = "equal_width"
 ) -> Reliability:
-    """The reliability diagram of a confidence that claims to be the probability of being right.
-
-    Args:
-        confidence: from 0 to 1.
-        right: whether the prediction is the label.
-        bins: number of bins. Default 15.
-        binning: "equal_width" (default) or "equal_mass".
+    """The reliability diagram of a confidence that claims to be the probability of being right; 15 bins by default.
 
     Raises:
         InputError: no sample, shapes that differ, a confidence outside [0, 1], or no bins.
@@ -84,12 +78,6 @@ def calibration_error(
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015; adaptive:
     Nixon et al., "Measuring Calibration in Deep Learning", 2019, arXiv:1904.01685.
 
-    Args:
-        confidence: from 0 to 1, such as the softmax response.
-        right: whether the prediction is the label.
-        bins: number of bins. Default 15.
-        binning: "equal_width" (default) or "equal_mass".
-
     Raises:
         InputError: as `reliability`.
     """
@@ -105,11 +93,6 @@ def classwise_calibration_error(
 
     Kull et al., "Beyond Temperature Scaling: Obtaining Well-calibrated Multi-class Probabilities with Dirichlet
     Calibration", 2019, arXiv:1910.12656.
-
-    Args:
-        probabilities: of every class, from 0 to 1.
-        labels: class numbers.
-        bins: number of bins. Default 15.
 
     Raises:
         InputError: as `reliability`, or labels that are not one known class for each row.

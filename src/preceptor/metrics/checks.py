@@ -42,17 +42,10 @@ def check_number(
     whole: bool = False,
     example: float,
 ) -> None:
-    """Refuse anything but a finite number (a boolean is none) within the bounds.
-
-    Args:
-        name: what the number is, for the message.
-        value: the number.
-        above, at_least, below, at_most: bounds. Default: none.
-        whole: whether it must be an integer. Default False.
-        example: a number that is allowed, for the message.
+    """Refuse anything but a finite number (a boolean is none), or an integer where whole, within the bounds.
 
     Raises:
-        InputError: it is no such number.
+        InputError: it is no such number; the message has its name and an example of one that is allowed.
     """
     bounds = [("above", above, gt), ("at least", at_least, ge), ("below", below, lt), ("at most", at_most, le)]
     stated = [(relation, bound, holds) for relation, bound, holds in bounds if bound is not None]
@@ -70,22 +63,12 @@ def _is_finite(value: Any) -> bool:
 
 
 def check_seed(seed: Any) -> None:
-    """Refuse anything but a seed of `torch.Generator`.
-
-    Raises:
-        InputError: no whole number from 0 to 2^64 - 1.
-    """
+    """Refuse anything but a seed of `torch.Generator`, 0 to 2^64 - 1."""
     check_number("seed", seed, at_least=0, below=2**64, whole=True, example=0)
 
 
 def check_logits(logits: Any, name: str = "logits", *, members: bool = False, like: Tensor | None = None) -> None:
-    """Refuse anything but a dense table of real numbers.
-
-    Args:
-        logits: [samples, classes], or [members, samples, classes] of an ensemble.
-        name: of the logits, for the message. Default "logits".
-        members: whether they are an ensemble's. Default False.
-        like: logits of the same samples and classes, to compare the shape with. Default None.
+    """Refuse anything but a dense table of real numbers: [samples, classes], or [members, samples, classes].
 
     Raises:
         InputError: another type or number of dimensions, no class, no member, or another shape than `like`.
@@ -106,14 +89,7 @@ def check_logits(logits: Any, name: str = "logits", *, members: bool = False, li
 def check_inputs(
     logits: Any, labels: Any, *, name: str = "logits", abstains: bool = False, known: Known = "any"
 ) -> Int[Tensor, " n"]:
-    """The labels as int64, after a check of the logits and of the labels against them.
-
-    Args:
-        logits: [samples, classes], and last the reservation of a model that may abstain.
-        labels: class numbers, or -1 for unlabeled.
-        name: of the logits, for the message. Default "logits".
-        abstains: whether there is a reservation. Default False.
-        known: which labels must not be -1. Default "any": none need be known.
+    """The labels as int64, after a check of the logits and of the labels, or -1 for unlabeled, against them.
 
     Raises:
         InputError: as `check_logits`; labels that are not one-dimensional, whole and one for each sample; a label out
@@ -159,16 +135,7 @@ def check_finite(logits: Float[Tensor, "*members n classes"], whose: str = "its"
 
 
 def check_confidence(confidence: Any, flags: Any, name: str = "wrong") -> None:
-    """Refuse anything but one confidence and one boolean for each of at least one sample.
-
-    Args:
-        confidence: [samples], without NaN.
-        flags: [samples], booleans.
-        name: of the booleans, for the message. Default "wrong".
-
-    Raises:
-        InputError: another type or shape, no sample, or NaN.
-    """
+    """Refuse anything but one confidence and one boolean for each of at least one sample; NaN is none."""
     for each, title in ((confidence, "confidence"), (flags, name)):
         if not _in_memory(each) or each.is_complex():
             raise InputError(f"{title}: {_description(each)}; expected a dense tensor of numbers, one for each sample")

@@ -72,17 +72,13 @@ class SetTarget:
 
 @dataclass(frozen=True)
 class SetRule:
-    """Which classes go into a set; a few numbers, ready for JSON.
+    """Which classes go into a set; a few numbers, ready for JSON. Those of a `SetTarget`, and:
 
     Attributes:
-        method: "lac", "aps" or "raps".
-        alpha: share of new samples whose class the set may miss.
         threshold: the largest nonconformity that is let in; None lets in every class, since so few calibration samples
             guarantee no less.
         samples: size of the calibration set.
         randomized: whether a share is drawn for every sample, aps and raps only.
-        penalty: for each rank beyond the free ones, raps only.
-        free_ranks: how many classes go unpenalised, raps only.
     """
 
     method: Method
@@ -100,11 +96,10 @@ class SetMetrics:
 
     Attributes:
         n: number of labeled samples.
-        coverage: share of samples whose set holds their class.
+        coverage: share of samples whose set holds their class; also by the size of the set, and by class, None where
+            there is none.
         mean_size: mean number of classes in a set.
         sizes: number of samples by the size of their set, from 0 to the number of classes.
-        coverage_by_size: share covered among the sets of each size; None where there is none.
-        per_class_coverage: share covered among the samples of each class; None for an absent class.
     """
 
     n: int
@@ -120,13 +115,8 @@ def nonconformity(
 ) -> Float[Tensor, "batch classes"]:
     """How little each class fits, by the rule's method; float64. The rule's threshold is not looked at.
 
-    Args:
-        class_logits: of the real classes.
-        rule: which method, with its numbers.
-        share: u for each sample, from 0 to 1, where the rule is randomized.
-
     Raises:
-        InputError: an unknown method, or a share that is missing or of no use.
+        InputError: the rule is randomized, and there is not one share u from 0 to 1 for each sample.
     """
     probabilities = class_logits.double().softmax(dim=1)
     if rule.method == "lac":
@@ -160,7 +150,7 @@ def calibrate_sets(
     class is let in where that exceeds n.
 
     Args:
-        class_logits: of the real classes.
+        class_logits: of the real classes, finite.
         labels: class numbers, all known; drawn like the samples met later and used for nothing else.
         target: what to guarantee. Default ``SetTarget()``.
         share: u for each sample, as `draw_shares` gives, for randomized sets. Default None: u = 1.
@@ -207,7 +197,7 @@ def prediction_sets(
         class_logits: of the real classes.
         rule: from `calibrate_sets`.
         share: u for each sample, as `draw_shares` gives, where the rule is randomized.
-        allow_empty: whether a set may hold no class at all. Default False.
+        allow_empty: Default False.
 
     Raises:
         InputError: as `nonconformity`.

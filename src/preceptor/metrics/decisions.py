@@ -39,12 +39,7 @@ class RiskTarget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a target.
-
-    Attributes:
-        decision: for the card; None where nothing can be guaranteed, of no class.
-        guarantee: the guarantee, or what could be guaranteed instead.
-    """
+    """The decision for the card, None where nothing can be guaranteed of any class; and the guarantee, or what else."""
 
     decision: Decision | None
     guarantee: RiskGuarantee | NoGuarantee | ClassGuarantees
@@ -55,11 +50,7 @@ def decide(
 ) -> Outcome:
     """The widest threshold that can be guaranteed, by :func:`select_threshold` or :func:`select_class_thresholds`.
 
-    Args:
-        predictions: of the student alone, on the calibration set.
-        labels: of the calibration set, all known.
-        target: what is to be guaranteed.
-        calibrated_on: what the calibration set is; for the card.
+    The predictions are the student's alone, on the calibration set, and all its labels known.
 
     Raises:
         InputError: an unknown score or one that the student cannot compute by itself, an option that it does not
@@ -89,12 +80,6 @@ def decide_sets(
 ) -> SetDecision:
     """Prediction sets for the card, by :func:`calibrate_sets`: never empty, and not randomized, so that an image always
     gets the same.
-
-    Args:
-        predictions: of the student, on the calibration set.
-        labels: of the calibration set, all known.
-        target: what is to be guaranteed.
-        calibrated_on: what the calibration set is; for the card.
 
     Raises:
         InputError: as :func:`calibrate_sets`.

@@ -38,12 +38,8 @@ def choose_p_norm(
 ) -> NormChoice:
     """The p whose MaxLogit-pNorm has the lowest AURC, the smallest p of equals; softmax response where none has less.
 
-    Use validation data: neither the training set, on which hardly any prediction is wrong, nor the test set.
-
-    Args:
-        class_logits: of the real classes.
-        wrong: whether the prediction misses the label.
-        norms: the p to try. Default 0 to 8.
+    Use validation data: neither the training set, on which hardly any prediction is wrong, nor the test set. The p are
+    0 to 8 by default.
 
     Raises:
         InputError: no p to try, or as `aurc`.

@@ -17,8 +17,7 @@ class RiskGuarantee:
 
     Attributes:
         threshold: the least confidence that is answered.
-        coverage: share of the calibration set that it answers.
-        covered: number of calibration samples that it answers.
+        coverage, covered: share and number of calibration samples that it answers.
         errors: among these.
         bound: upper limit of the risk; below `max_risk`.
         max_risk: what is guaranteed of the risk on new data.
@@ -44,9 +43,7 @@ class NoGuarantee:
         lowest_bound: the lowest upper limit of the risk among the thresholds that were tried: any larger risk can be
             guaranteed on this set.
         coverage: share of the calibration set answered there.
-        max_risk: the limit.
-        delta: probability that a guarantee may be broken.
-        samples: size of the calibration set.
+        max_risk, delta, samples: as `RiskGuarantee`.
     """
 
     lowest_bound: float
@@ -62,13 +59,8 @@ def risk_upper_bound(errors: int, n: int, delta: float) -> float:
     ``sum_{j <= k} C(n, j) b^j (1 - b)^(n - j) = delta`` for k errors; 1 if all are errors, ``1 - delta^(1/n)`` if none
     is. The true rate exceeds it with probability at most delta.
 
-    Args:
-        errors: k, 0 to n.
-        n: number of independent samples.
-        delta: between 0 and 1.
-
     Raises:
-        InputError: a count or delta is out of range.
+        InputError: errors not from 0 to n, or delta not between 0 and 1.
 
     B* of Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017, arXiv:1705.08500.
     """
@@ -110,13 +102,12 @@ def select_threshold(
     Geifman and El-Yaniv, 2017, arXiv:1705.08500, algorithm 1.
     """
     check_calibration(confidence, wrong, max_risk, delta)
-    n = len(confidence)
     tried = _bisect(confidence.detach(), wrong, max_risk, delta)
     passed = [judged for judged in tried if judged.bound < max_risk]
     if passed:
         return max(passed, key=lambda judged: judged.covered)
     nearest = min(tried, key=lambda judged: judged.bound)
-    return NoGuarantee(nearest.bound, nearest.coverage, max_risk, delta, n)
+    return NoGuarantee(nearest.bound, nearest.coverage, max_risk, delta, len(confidence))
 
 
 def samples_needed(max_risk: float, delta: float = 0.05) -> int:
@@ -125,12 +116,8 @@ def samples_needed(max_risk: float, delta: float = 0.05) -> int:
     It first tries the surer half, rounded up; without errors that passes from ``c > ln(delta / K) / ln(1 - max_risk)``
     samples on, where K is the number of steps.
 
-    Args:
-        max_risk: above 0 and at most 1.
-        delta: probability that the guarantee may be broken. Default 0.05.
-
     Raises:
-        InputError: max_risk or delta is out of range.
+        InputError: as `select_threshold`.
     """
     _check_levels(delta, max_risk)
     if max_risk == 1:

@@ -89,13 +89,9 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Score:
-    """A confidence score.
+    """A confidence score, as commands and files call it: from predictions, and its options, one number a sample.
 
-    Attributes:
-        name: as commands and files call it.
-        needs: what it looks at.
-        function: from predictions, and its options, to one number a sample.
-        options: its options, each with its default; None where there is no default.
+    The options are stated with their defaults, None where there is none.
     """
 
     name: str
@@ -175,11 +171,7 @@ def confidence(name: str, predictions: Predictions, **options: float) -> Float[T
 
 
 def find_score(name: str) -> Score:
-    """The score of this name.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The score of this name; `InputError` where there is none."""
     if name not in SCORES:
         raise unknown_name("score", name, SCORES)
     return SCORES[name]

@@ -152,17 +152,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class SelectiveMetrics:
-    """What a classifier does when it may abstain on the samples it is least sure of.
+    """What a classifier does when it may abstain on the samples it is least sure of; see `Ranking`.
 
     Args:
         score: name of the confidence the samples were ranked by.
-        error_at_coverage: share of errors among the samples kept, by coverage in percent ("100", "95", "90",
-            "85", "80", "70"), as text, so that JSON keeps it.
-        aurc: area under the risk-coverage curve.
-        excess_aurc: by how much that exceeds the area of a perfect ranking with as many errors (finite form).
-        augrc: area under the generalized risk-coverage curve.
-        auroc: of failure prediction; None where all predictions are right, or all wrong.
-        coverage_at_risk: the widest coverage of a threshold, by risk in percent ("1", "2", "5"), as text.
+        error_at_coverage: by coverage in percent ("100", "95", "90", "85", "80", "70"), as text, so that JSON keeps it.
+        excess_aurc: in the finite form.
+        auroc: None where all predictions are right, or all wrong.
+        coverage_at_risk: by risk in percent ("1", "2", "5"), as text.
     """
 
     score: str
@@ -176,11 +173,6 @@ class SelectiveMetrics:
 
 def selective_metrics(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], score: str) -> SelectiveMetrics:
     """All of these from one sort; ``dataclasses.asdict`` makes it JSON.
-
-    Args:
-        confidence: higher when surer.
-        wrong: whether the prediction misses the label.
-        score: what the confidence is called in reports.
 
     Raises:
         InputError: as `Ranking.of`.

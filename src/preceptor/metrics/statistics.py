@@ -18,8 +18,7 @@ class PairedDifference:
 
     Args:
         mean: of the per-seed differences, value minus baseline.
-        low: lower end of the confidence interval of the mean; None with one seed.
-        high: its upper end; None with one seed.
+        low, high: ends of the confidence interval of the mean; None with one seed.
         n: number of seeds.
         confidence: probability that such an interval covers the true mean difference.
     """
@@ -44,12 +43,8 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 def paired_difference(values: Sequence[float], baseline: Sequence[float], confidence: float = 0.95) -> PairedDifference:
     """The mean of ``values[i] - baseline[i]`` with its Student t interval, ``mean +- t_{n-1} s / sqrt(n)``.
 
-    The two are paired: position i holds the same seed in both. It assumes differences that are about normal.
-
-    Args:
-        values: one a seed.
-        baseline: one a seed, in the same order.
-        confidence: between 0 and 1. Default 0.95.
+    The two are paired: position i holds the same seed in both. It assumes differences that are about normal. The
+    confidence is 0.95 by default.
 
     Raises:
         InputError: the numbers of seeds differ or are zero, a value is not finite, or the confidence is out of range.

@@ -42,10 +42,6 @@ def fit_temperature(class_logits: Float[Tensor, "n classes"], labels: Int[Tensor
     guarantee of a risk, and since the softmax response of different samples may change places, the risk-coverage
     curve may move.
 
-    Args:
-        class_logits: of the real classes, finite.
-        labels: class numbers.
-
     Raises:
         InputError: as :func:`preceptor.metrics.evaluate`: logits that are not finite, labels that do not fit, or no
             labeled sample.
