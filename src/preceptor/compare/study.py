@@ -21,8 +21,7 @@ class TeacherKind(_Settings):
     """How a teacher is made; each seed trains one of every kind.
 
     Attributes:
-        name: short, for tables.
-        about: what was done to it.
+        name, about: short, for tables; what was done to it.
         rate: share of the labels swapped in each class of a confusable pair; 0 leaves every label right.
         epochs: of its training, on a schedule of that length; None is the study's ``teacher_training``.
     """
@@ -73,7 +72,9 @@ class Study(_Settings):
     """The settings of a study.
 
     Attributes:
-        name, title, setting, shows, does_not_show: for the result file.
+        name, title: for the result file.
+        setting: what was done, in sentences.
+        shows, does_not_show: what may be concluded, and what not.
         data: a data set by name.
         data_root: its folder; None as for ``RunConfig``.
         pairs: classes whose labels are swapped; None finds the most confusable ones in the training images.

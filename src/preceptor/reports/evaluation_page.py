@@ -6,9 +6,8 @@ from typing import Any
 
 from preceptor import __version__
 from preceptor.metrics import FullReport
-from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart
+from preceptor.reports.charts import MOST_CLASSES, class_errors, error_chart
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
-from preceptor.reports.extra import require_report_extra
 from preceptor.reports.images import PageImage, page_image
 from preceptor.reports.page import check_page_path, render, write_page
 from preceptor.run.evaluation import Evaluation
@@ -34,16 +33,7 @@ _RISKS = ("1", "2", "5")
 
 @dataclass(frozen=True)
 class GalleryImage:
-    """An image of a gallery.
-
-    Attributes:
-        image: to put into the page.
-        name: its index in the data set's part.
-        truth: the right class; None where it is not known.
-        prediction: the student's.
-        confidence: its probability.
-        wrong: whether that is wrong.
-    """
+    """An image of a gallery, named by its index; the truth is None where it is not known."""
 
     image: PageImage
     name: str
@@ -59,8 +49,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
     Raises:
         MachineError: the extra ``report`` is not installed.
     """
-    require_report_extra()
-    return render(TEMPLATE, _content(evaluation))
+    return render(TEMPLATE, lambda: _content(evaluation))
 
 
 def write_evaluation_page(evaluation: Evaluation, path: Path) -> None:
@@ -76,7 +65,8 @@ def write_evaluation_page(evaluation: Evaluation, path: Path) -> None:
 
 def _content(evaluation: Evaluation) -> dict[str, Any]:
     report, card, data = evaluation.report, evaluation.data.card, evaluation.data
-    errors = class_errors(report)
+    shares = [None if part.accuracy.value is None else 1 - part.accuracy.value for part in report.per_class]
+    errors = class_errors([part.name for part in report.per_class], [shares])
     scaled = report.scaled
     return {
         "title": f"{card.architecture} on {data.spec}",
@@ -121,14 +111,6 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "abstains": evaluation.abstained is not None,
         "version": __version__,
     }
-
-
-def class_errors(report: FullReport) -> list[ClassError]:
-    """The errors by class, the worst first, classes without images last."""
-    shares = [(part.name, part.accuracy.value) for part in report.per_class]
-    known = [ClassError(name, 1 - value, [1 - value]) for name, value in shares if value is not None]
-    missing = [ClassError(name, float("nan"), [float("nan")]) for name, value in shares if value is None]
-    return [*sorted(known, key=lambda error: -error.mean), *missing]
 
 
 def unsure_first(evaluation: Evaluation) -> list[int]:

@@ -21,7 +21,6 @@ from preceptor.reports.charts import (
     error_chart,
     error_share,
 )
-from preceptor.reports.extra import require_report_extra
 from preceptor.reports.gallery import card
 from preceptor.reports.page import render, write_page
 from preceptor.reports.summary import Kind, arm_name, caveats, excludes_zero, kind_of, main_finding, overall_finding
@@ -41,8 +40,7 @@ def study_page(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
         MachineError: the extra ``report`` is not installed.
         InputError: the pixels of an example are not an image.
     """
-    require_report_extra()
-    return render(TEMPLATE, _content(result, examples))
+    return render(TEMPLATE, lambda: _content(result, examples))
 
 
 def write_study_page(result: StudyResult, examples: Sequence[ExampleImage], path: Path) -> None:
@@ -81,7 +79,7 @@ def _content(result: StudyResult, examples: Sequence[ExampleImage]) -> dict[str,
 
 def _group(teacher: TeacherRow, place: int, result: StudyResult) -> dict[str, Any]:
     """What the page shows of one kind of teacher and its students."""
-    errors = class_errors(result, teacher)
+    errors = class_errors(result.class_names, teacher.error_by_class)
     several = len(result.teachers) > 1
     return {
         "id": f"-{place}" if several else "",
