@@ -26,8 +26,7 @@ class Calibration:
     """The result of a calibration.
 
     Attributes:
-        before: the card as it was.
-        card: as it is now; unchanged where not all targets can be guaranteed.
+        before, card: the card as it was, and as it is now: unchanged where not all targets can be guaranteed.
         guaranteed: whether they can, and are on the card.
         guarantee: about errors, or what could be guaranteed instead; None without such a target.
         source: the calibration images.
@@ -57,8 +56,7 @@ def calibrate(
 
     Args:
         folder: of the student.
-        target: about its errors. Default: none.
-        sets: about its prediction sets. Default: none.
+        target, sets: about its errors, and about its prediction sets. Default: none.
         source: which images to calibrate on. Default: those that its run held out.
         device: "auto", "cpu" or "cuda".
         progress: called with the number of images done, and of all.
@@ -88,10 +86,7 @@ def calibrate(
 
 
 def forget(folder: Path) -> ModelCard:
-    """Remove decision and prediction sets from a student's card: it then always answers, with one class.
-
-    Returns:
-        its card as it was.
+    """Remove decision and prediction sets from a student's card, which is returned as it was; it then always answers.
 
     Raises:
         InputError: no whole student in the folder.

@@ -37,10 +37,8 @@ class EvaluationData:
 
     Attributes:
         folder: of the student's run.
-        network: in eval mode, on the CPU.
-        card: how to use it.
-        spec: the data set, as it was named.
-        dataset: all of it.
+        network, card: in eval mode, on the CPU; and how to use it.
+        spec, dataset: the data set, as it was named, and all of it.
         images: the part to measure on, on the CPU.
         whole: whether that part is all training images.
     """
@@ -61,15 +59,12 @@ class EvaluationData:
 
 @dataclass(frozen=True)
 class DecisionResult:
-    """What the student's own decision comes to on these images.
+    """What the student's own decision comes to on these images, shares with their exact intervals.
 
     Attributes:
-        coverage: share of the labeled images that it answers, with its exact interval.
-        answered: how many.
-        errors: among these.
-        risk: share of errors among these, with its exact interval; None where it answers none.
-        max_risk: what was guaranteed.
-        confidence: of the guarantee.
+        coverage, answered: share and number of the labeled images that it answers.
+        errors, risk: number and share of errors among these; no share where it answers none.
+        max_risk, confidence: what was guaranteed.
     """
 
     coverage: Estimate
@@ -90,16 +85,14 @@ class Evaluation:
     """Everything measured of a student.
 
     Attributes:
-        data: the student and the images.
-        outputs: its logits of these.
+        data, outputs: the student and the images, and its logits of these.
         report: every metric.
         warnings: what makes the student itself doubtful, a sentence each.
         abstained: on which images its decision abstains; None without one.
         decision: what that comes to; None without a decision, or where it needs a teacher that was not queried.
         sets: what its prediction sets come to; None where its card has none.
         held_out: how many images the temperature, and p, were chosen on; 0 where there were none.
-        teacher: who was queried beside it; None where nobody was.
-        no_teacher: why nobody was queried.
+        teacher, no_teacher: who was queried beside it, or why nobody was.
     """
 
     data: EvaluationData
