@@ -1,20 +1,17 @@
 """The full evaluation of a classifier on one set: every metric, with an interval over the same draws of the samples."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from preceptor.context import UNLABELED
 from preceptor.errors import InputError
 from preceptor.metrics.accuracy import topk_correct
 from preceptor.metrics.agreement import copied_error, divergence_from_teacher, rank_correlation, same_answer
 from preceptor.metrics.bootstrap import LEVEL, Estimate, Interval, bootstrap_intervals, share_estimate, share_interval
 from preceptor.metrics.calibration import Probabilities, reliability
-from preceptor.metrics.checks import check_finite, check_inputs
+from preceptor.metrics.labeled import LabeledSamples, labeled_only
 from preceptor.metrics.logit_norm import choose_p_norm
 from preceptor.metrics.report import (
     AgreementReport,
@@ -83,7 +80,7 @@ def full_report(
         InputError: predictions, labels, names, groups or held-out samples that do not fit, a logit that is not finite
             or beyond 1e30, of the teacher or a member as well, an unknown score, or no labeled sample.
     """
-    samples = _Samples.of(predictions, labels, class_names, groups or {})
+    samples = LabeledSamples.of(predictions, labels, class_names, groups or {})
     choices = None if held_out is None else _choices(held_out, predictions.classes)
     options = _chosen_scores(samples.known, main_score, scores, choices)
     fit = None if choices is None else fit_temperature(choices[0].class_logits, choices[1])
@@ -92,75 +89,8 @@ def full_report(
     return _Metrics(samples, options, fit, resamples).report(main_score)
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """The labeled samples, checked, and where they are among all.
-
-    Attributes:
-        known: their predictions.
-        truth: their labels.
-        labeled: which of all samples they are.
-        names: of the classes.
-        groups: which of them belong to each.
-    """
-
-    known: Predictions
-    truth: Int[Tensor, " n"]
-    labeled: Bool[Tensor, " all"]
-    names: Sequence[str]
-    groups: Mapping[str, Bool[Tensor, " n"]]
-
-    @classmethod
-    def of(
-        cls,
-        predictions: Predictions,
-        labels: Int[Tensor, " all"],
-        class_names: Sequence[str] | None,
-        groups: Mapping[str, Bool[Tensor, " all"]],
-    ) -> "_Samples":
-        known, truth, labeled = _labeled(predictions, labels)
-        names = [str(number) for number in range(known.classes)] if class_names is None else class_names
-        if len(names) != known.classes:
-            raise InputError(f"{len(names)} class names; expected one for each of {known.classes} classes")
-        for name, group in groups.items():
-            if not isinstance(group, Tensor) or group.shape != labeled.shape or group.dtype != torch.bool:
-                kind = f"{list(group.shape)} of {group.dtype}" if isinstance(group, Tensor) else type(group).__name__
-                raise InputError(f"group {name!r} is {kind}; expected a tensor of {len(labeled)} booleans")
-        return cls(known, truth, labeled, names, {name: group[labeled] for name, group in groups.items()})
-
-    @property
-    def n(self) -> int:
-        return len(self.truth)
-
-    @cached_property
-    def prediction(self) -> Int[Tensor, " n"]:
-        return self.known.prediction
-
-    @cached_property
-    def right(self) -> Bool[Tensor, " n"]:
-        return self.prediction == self.truth
-
-    @cached_property
-    def of_class(self) -> Int[Tensor, " classes"]:
-        """How many samples each class has."""
-        return self.truth.bincount(minlength=self.known.classes)
-
-
-def _labeled(predictions: object, labels: Tensor) -> tuple[Predictions, Int[Tensor, " n"], Bool[Tensor, " all"]]:
-    """The labeled samples, their labels, and which they are."""
-    if not isinstance(predictions, Predictions):
-        raise InputError(f"predictions are of type {type(predictions).__name__}; expected Predictions(logits)")
-    labels = check_inputs(predictions.outputs, labels, abstains=predictions.abstains, known="some")
-    tables = {"its": predictions.outputs, "the teacher's": predictions.teacher, "a member's": predictions.members}
-    for whose, logits in tables.items():
-        if logits is not None:
-            check_finite(logits, whose)
-    labeled = labels != UNLABELED
-    return predictions.of(labeled), labels[labeled], labeled
-
-
 def _choices(held_out: HeldOut, classes: int) -> HeldOut:
-    known, truth, _ = _labeled(*held_out)
+    known, truth, _ = labeled_only(*held_out)
     if known.classes != classes:
         raise InputError(f"held-out logits are of {known.classes} classes; expected {classes}")
     return known, truth
@@ -183,7 +113,11 @@ class _Metrics:
     """All that is computed of each sample, and every metric made of it, with its interval."""
 
     def __init__(
-        self, samples: _Samples, options: Mapping[str, Mapping[str, float]], fit: TemperatureFit | None, resamples: int
+        self,
+        samples: LabeledSamples,
+        options: Mapping[str, Mapping[str, float]],
+        fit: TemperatureFit | None,
+        resamples: int,
     ) -> None:
         self.samples, self.options, self.fit, self.resamples = samples, options, fit, resamples
         logits, truth, wrong = samples.known.class_logits, samples.truth, ~samples.right
@@ -347,7 +281,7 @@ def _widened(errors: Interval, kept: Sequence[int]) -> Interval:
     return Interval(errors.value, torch.fmin(errors.low, exact.low), torch.fmax(errors.high, exact.high))
 
 
-def _confusions(samples: _Samples) -> list[Confusion]:
+def _confusions(samples: LabeledSamples) -> list[Confusion]:
     """The most frequent errors, by label and prediction; of equally frequent ones the first classes."""
     classes = samples.known.classes
     pair_of = samples.truth * classes + samples.prediction
