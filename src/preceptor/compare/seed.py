@@ -136,13 +136,10 @@ class _Seed:
         """One student an arm, all in one pass over the data, and the records of each epoch."""
         losses = {arm.name: arm.loss() for arm in arms}
         self._fit_selections(teacher, losses.values())
+        networks = [self._network(self.study.student, self.seed, loss.abstains) for loss in losses.values()]
         students = [
-            Student(
-                name,
-                ImageModel(self._network(self.study.student, self.seed, loss.abstains), self.dataset.normalization),
-                loss,
-            )
-            for name, loss in losses.items()
+            Student(name, ImageModel(network, self.dataset.normalization), loss)
+            for network, (name, loss) in zip(networks, losses.items(), strict=True)
         ]
         if not students:
             return [], []

@@ -11,7 +11,6 @@ A calibration error is never below 0, so that the noise of its bins adds up: of 
 confidences are right.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from preceptor.chunking import Table, chunked, row_chunks
+from preceptor.chunking import Table, row_chunks
 from preceptor.context import is_class
 from preceptor.errors import InputError, unknown_name
 from preceptor.metrics.accuracy import brier_score, negative_log_likelihood
@@ -166,28 +165,21 @@ class Probabilities:
         cls, logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], temperature: float | None = None
     ) -> "Probabilities":
         """Of known labels."""
-
-        def tempered(rows: Tensor) -> Tensor:
-            return rows if temperature is None else rows.double() / temperature
-
-        def of_each(function: Callable[..., Tensor], *others: Tensor) -> Tensor:
-            return chunked(lambda rows, *own: function(tempered(rows), *own))(logits, *others)
-
-        few = logits.shape[1] <= MOST_CLASSES
-        slot, gap, sums = Table(len(labels)), Table(len(labels)), torch.zeros(())
-        for rows, own in row_chunks(logits, labels):
-            part = _ClassBins.of(tempered(rows).double().softmax(dim=1), own, BINS)
-            sums = sums + part.sums()
+        n, few = len(labels), logits.shape[1] <= MOST_CLASSES
+        confidence, nll, brier, slot, gap = (Table(n) for _ in range(5))
+        sums = torch.zeros(())
+        for part, own in row_chunks(logits, labels):
+            rows = part if temperature is None else part.double() / temperature
+            confidence.add(softmax_response(rows))
+            nll.add(negative_log_likelihood(rows, own))
+            brier.add(brier_score(rows, own))
+            bins = _ClassBins.of(rows.double().softmax(dim=1), own, BINS)
+            sums = sums + bins.sums()
             if few:
-                slot.add(part.slot)
-                gap.add(part.gap)
-        return cls(
-            confidence=of_each(softmax_response),
-            nll=of_each(negative_log_likelihood, labels),
-            brier=of_each(brier_score, labels),
-            bins=_ClassBins(slot.rows, gap.rows, BINS) if few else None,
-            classwise_ece=_class_error(sums, len(labels)),
-        )
+                slot.add(bins.slot)
+                gap.add(bins.gap)
+        kept = _ClassBins(slot.rows, gap.rows, BINS) if few else None
+        return cls(confidence.rows, nll.rows, brier.rows, kept, _class_error(sums, n))
 
     def errors(self, index: Int[Tensor, " n"], right: Bool[Tensor, " n"]) -> dict[str, Float[Tensor, ""]]:
         """The calibration errors of the samples of these indices; the class-wise one of few classes."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor import __version__
+from preceptor.compare.format import PER_CENT
 from preceptor.metrics import FullReport
 from preceptor.reports.charts import MOST_CLASSES, class_errors, error_chart
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
@@ -27,8 +28,13 @@ TEMPLATE = "evaluation_page.html.j2"
 SHOWN_IMAGES = 24
 """Images in each gallery."""
 
-_COVERAGES = ("100", "95", "90", "80", "70")
+_COVERAGES = ("95", "90", "80", "70")
 _RISKS = ("1", "2", "5")
+_SCORE_HEADINGS = (
+    *("AURC", "excess AURC", "excess, asymptotic", "AUGRC", "AUROC"),
+    *(f"error at {coverage}{PER_CENT}" for coverage in _COVERAGES),
+    *(f"coverage at risk {risk}{PER_CENT}" for risk in _RISKS),
+)
 
 
 @dataclass(frozen=True)
@@ -80,15 +86,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "scaled": scaled,
         "held_out": evaluation.held_out,
         "scores": _score_rows(report),
-        "score_headings": [
-            "AURC",
-            "excess AURC",
-            "excess, asymptotic",
-            "AUGRC",
-            "AUROC",
-            *(f"error at {coverage}\N{NO-BREAK SPACE}%" for coverage in _COVERAGES[1:]),
-            *(f"coverage at risk {risk}\N{NO-BREAK SPACE}%" for risk in _RISKS),
-        ],
+        "score_headings": _SCORE_HEADINGS,
         "lines": [line for line, _ in drawn_scores(report)],
         "risk_chart": risk_coverage_chart(report),
         "reliability_chart": reliability_chart(
@@ -131,7 +129,7 @@ def _score_rows(report: FullReport) -> list[tuple[str, list[str]]]:
                 estimate_of_share(one.excess_aurc_asymptotic),
                 estimate_of_share(one.augrc),
                 figure(one.auroc, 3),
-                *(estimate_of_share(one.error_at_coverage[coverage]) for coverage in _COVERAGES[1:]),
+                *(estimate_of_share(one.error_at_coverage[coverage]) for coverage in _COVERAGES),
                 *(estimate_of_share(one.coverage_at_risk[risk]) for risk in _RISKS),
             ],
         )
@@ -168,6 +166,6 @@ def _gallery_image(evaluation: Evaluation, index: int) -> GalleryImage:
         name=name,
         truth=card.class_names[truth] if truth >= 0 else None,
         prediction=card.class_names[prediction],
-        confidence=f"{100 * float(logits.softmax(dim=0)[prediction]):.1f}\N{NO-BREAK SPACE}%",
+        confidence=f"{100 * float(logits.softmax(dim=0)[prediction]):.1f}{PER_CENT}",
         wrong=prediction != truth,
     )
