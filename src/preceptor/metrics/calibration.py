@@ -20,9 +20,9 @@ from torch import Tensor
 
 from preceptor.chunking import Table, row_chunks
 from preceptor.context import is_class
-from preceptor.errors import InputError, unknown_name
+from preceptor.errors import unknown_name
 from preceptor.metrics.accuracy import brier_score, negative_log_likelihood
-from preceptor.metrics.checks import check_confidence, check_inputs, check_number
+from preceptor.metrics.checks import check_confidence, check_inputs, check_number, refuse_first
 from preceptor.metrics.scores import softmax_response
 
 BINS = 15
@@ -223,7 +223,7 @@ def _bin_of(confidence: Float[Tensor, "*shape"], bins: int) -> Int[Tensor, "*sha
 def _check(confidence: Tensor, right: Tensor, bins: int) -> None:
     check_number("bins", bins, at_least=1, whole=True, example=BINS)
     check_confidence(confidence, right, "right")
-    outside = (confidence < 0) | (confidence > 1)
-    if outside.any():
-        first = int(outside.nonzero()[0])
-        raise InputError(f"sample {first}: confidence is {float(confidence[first])}; expected a probability, 0 to 1")
+    refuse_first(
+        (confidence < 0) | (confidence > 1),
+        lambda first: f"confidence is {float(confidence[first])}; expected a probability, 0 to 1",
+    )

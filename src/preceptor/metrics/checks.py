@@ -9,7 +9,7 @@ from operator import ge, gt, le, lt
 from typing import Any, Literal, ParamSpec
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.chunking import chunked
@@ -105,11 +105,11 @@ def check_inputs(
         raise InputError(f"{len(labels)} labels for {len(logits)} rows of {name}; expected one for each row")
     numbers: Tensor = labels.long()
     least = 0 if known == "all" else UNLABELED
-    wrong = (numbers < least) | (numbers >= classes)
-    if wrong.any():
-        first = int(wrong.nonzero()[0])
-        allowed = f"0 to {classes - 1}" + ("" if least == 0 else ", or -1 for unlabeled")
-        raise InputError(f"sample {first}: label {int(numbers[first])} is out of range; expected {allowed}")
+    allowed = f"0 to {classes - 1}" + ("" if least == 0 else ", or -1 for unlabeled")
+    refuse_first(
+        (numbers < least) | (numbers >= classes),
+        lambda first: f"label {int(numbers[first])} is out of range; expected {allowed}",
+    )
     if known != "any" and not (numbers != UNLABELED).any():
         raise InputError(f"no labeled sample among {len(numbers)}; expected at least one")
     return numbers
@@ -122,16 +122,21 @@ def check_finite(logits: Float[Tensor, "*members n classes"], whose: str = "its"
         InputError: the first sample at fault is named, counted from 0.
     """
     reach = _reach(logits)
-    beyond = ~(reach <= LARGEST_LOGIT)  # NaN is
-    if not beyond.any():
-        return
-    first = int(beyond.nonzero()[0])
-    cure = "the model has diverged: train it again at a lower learning rate"
-    if not reach[first].isfinite():
-        raise InputError(f"sample {first}: {whose} logits are not all finite; {cure}")
-    raise InputError(
-        f"sample {first}: {whose} logits reach {float(reach[first]):g}; expected {LARGEST_LOGIT:g} at most; {cure}"
-    )
+
+    def told(first: int) -> str:
+        cure = "the model has diverged: train it again at a lower learning rate"
+        if not reach[first].isfinite():
+            return f"{whose} logits are not all finite; {cure}"
+        return f"{whose} logits reach {float(reach[first]):g}; expected {LARGEST_LOGIT:g} at most; {cure}"
+
+    refuse_first(~(reach <= LARGEST_LOGIT), told)  # NaN is not
+
+
+def refuse_first(at_fault: Bool[Tensor, " n"], told: Callable[[int], str]) -> None:
+    """Refuse samples at fault: the first is named, counted from 0."""
+    if at_fault.any():
+        first = int(at_fault.nonzero()[0])
+        raise InputError(f"sample {first}: {told(first)}")
 
 
 def check_confidence(confidence: Any, flags: Any, name: str = "wrong") -> None:
@@ -146,8 +151,7 @@ def check_confidence(confidence: Any, flags: Any, name: str = "wrong") -> None:
         raise InputError("no sample; expected at least one")
     if flags.dtype != torch.bool:
         raise InputError(f"{name} holds {flags.dtype}; expected booleans, for example prediction != label")
-    if confidence.isnan().any():
-        raise InputError(f"sample {int(confidence.isnan().nonzero()[0])}: its confidence is NaN; expected a number")
+    refuse_first(confidence.isnan(), lambda first: "its confidence is NaN; expected a number")
 
 
 def per_sample(function: Callable[P, Tensor]) -> Callable[P, Tensor]:

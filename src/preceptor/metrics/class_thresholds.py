@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.metrics.checks import INTEGERS
+from preceptor.metrics.checks import INTEGERS, refuse_first
 from preceptor.metrics.risk_control import NoGuarantee, RiskGuarantee, check_calibration, select_threshold
 
 
@@ -106,9 +106,7 @@ def _check_prediction(confidence: Tensor, prediction: Tensor, known: int, of: st
             f"{list(prediction.shape)} predictions of {prediction.dtype} beside {list(confidence.shape)} confidences; "
             "expected one whole number for each"
         )
-    wrong = (prediction.long() < 0) | (prediction.long() >= known)
-    if wrong.any():
-        first = int(wrong.nonzero()[0])
-        raise InputError(
-            f"sample {first}: predicted class is {int(prediction[first])}; expected 0 to {known - 1}, with {known} {of}"
-        )
+    refuse_first(
+        (prediction.long() < 0) | (prediction.long() >= known),
+        lambda first: f"predicted class is {int(prediction[first])}; expected 0 to {known - 1}, with {known} {of}",
+    )

@@ -7,8 +7,7 @@ from itertools import count
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from preceptor.errors import InputError
-from preceptor.metrics.checks import check_confidence, check_number
+from preceptor.metrics.checks import check_confidence, check_number, refuse_first
 
 
 @dataclass(frozen=True)
@@ -137,10 +136,8 @@ def check_calibration(confidence: Tensor, wrong: Tensor, max_risk: float, delta:
         InputError: as `select_threshold`.
     """
     check_confidence(confidence, wrong)
-    infinite = confidence.isinf()
-    if infinite.any():
-        first = int(infinite.nonzero()[0])
-        raise InputError(f"sample {first}: its confidence is infinite; expected a finite number, as a threshold is one")
+    told = "its confidence is infinite; expected a finite number, as a threshold is one"
+    refuse_first(confidence.isinf(), lambda first: told)
     _check_levels(delta, max_risk)
 
 

@@ -1,15 +1,14 @@
 """The page of an evaluation: accuracy, abstention, calibration, errors, and agreement with the teacher."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from preceptor import __version__
-from preceptor.compare.format import PER_CENT
+from preceptor.compare.format import PER_CENT, percent
 from preceptor.metrics import FullReport
 from preceptor.reports.charts import MOST_CLASSES, class_errors, error_chart
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
-from preceptor.reports.images import PageImage, page_image
+from preceptor.reports.images import page_image
 from preceptor.reports.page import check_page_path, render, write_page
 from preceptor.run.evaluation import Evaluation
 from preceptor.run.evaluation_text import (
@@ -35,18 +34,6 @@ _SCORE_HEADINGS = (
     *(f"error at {coverage}{PER_CENT}" for coverage in _COVERAGES),
     *(f"coverage at risk {risk}{PER_CENT}" for risk in _RISKS),
 )
-
-
-@dataclass(frozen=True)
-class GalleryImage:
-    """An image of a gallery, named by its index; the truth is None where it is not known."""
-
-    image: PageImage
-    name: str
-    truth: str | None
-    prediction: str
-    confidence: str
-    wrong: bool
 
 
 def evaluation_page(evaluation: Evaluation) -> str:
@@ -153,19 +140,18 @@ def _class_rows(report: FullReport) -> list[tuple[str, int, list[str]]]:
     ]
 
 
-def _gallery_image(evaluation: Evaluation, index: int) -> GalleryImage:
+def _gallery_image(evaluation: Evaluation, index: int) -> dict[str, Any]:
     images, card = evaluation.data.images, evaluation.data.card
     logits = evaluation.outputs[index, : card.classes].double()
     prediction, truth = int(logits.argmax()), int(images.labels[index])
     pixels = images.images[index].numpy()
     # Gray or red, green and blue, channels last; of other numbers of channels the first.
     shown = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
-    name = f"{'train' if evaluation.data.whole else 'test'} {index}"
-    return GalleryImage(
-        image=page_image(shown, f"image {index}"),
-        name=name,
-        truth=card.class_names[truth] if truth >= 0 else None,
-        prediction=card.class_names[prediction],
-        confidence=f"{100 * float(logits.softmax(dim=0)[prediction]):.1f}{PER_CENT}",
-        wrong=prediction != truth,
-    )
+    return {
+        "image": page_image(shown, f"image {index}"),
+        "name": f"{'train' if evaluation.data.whole else 'test'} {index}",
+        "truth": card.class_names[truth] if truth >= 0 else None,
+        "prediction": card.class_names[prediction],
+        "confidence": percent(float(logits.softmax(dim=0)[prediction]), 1),
+        "wrong": prediction != truth,
+    }
