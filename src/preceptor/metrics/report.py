@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from preceptor.metrics.bootstrap import Estimate
 from preceptor.metrics.calibration import Reliability
-from preceptor.metrics.temperature import TemperatureFit
+from preceptor.metrics.held_out import TemperatureFit
 
 
 @dataclass(frozen=True)

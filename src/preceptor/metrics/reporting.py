@@ -11,8 +11,8 @@ from preceptor.metrics.accuracy import topk_correct
 from preceptor.metrics.agreement import copied_error, divergence_from_teacher, rank_correlation, same_answer
 from preceptor.metrics.bootstrap import LEVEL, Estimate, Interval, bootstrap_intervals, share_estimate, share_interval
 from preceptor.metrics.calibration import Probabilities, reliability
+from preceptor.metrics.held_out import TemperatureFit, choose_p_norm, fit_temperature
 from preceptor.metrics.labeled import LabeledSamples, labeled_only
-from preceptor.metrics.logit_norm import choose_p_norm
 from preceptor.metrics.report import (
     AgreementReport,
     CalibrationReport,
@@ -26,7 +26,6 @@ from preceptor.metrics.report import (
 from preceptor.metrics.score_registry import Predictions, confidence, known_scores
 from preceptor.metrics.scores import answered_class, softmax_response
 from preceptor.metrics.selective import COVERAGES, RISKS, Ranking, aurc, samples_kept
-from preceptor.metrics.temperature import TemperatureFit, fit_temperature
 
 HeldOut = tuple[Predictions, Int[Tensor, " n"]]
 """Samples, with their labels, that choices are made on."""
