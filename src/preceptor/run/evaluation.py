@@ -160,33 +160,26 @@ def evaluate_run(
 
     Args:
         data: the student and the images.
-        teacher: a run folder or ``.onnx`` file of logits to query beside it; None is the teacher that the run states,
-            where it can answer about any image.
-        ask_teacher: whether to query one at all.
+        teacher: a run folder or ``.onnx`` file of logits to query beside it, unless none is to be asked; None is the
+            teacher that the run states, where it can answer about any image.
         main_score: by which parts are ranked and images listed; None is that of the student's decision, else
             "softmax_response".
-        resamples: bootstrap draws; None is 1000, or 100 of more than 100,000 images.
+        resamples: as for :func:`~preceptor.metrics.full_report`.
         device: "auto", "cpu" or "cuda".
 
     Raises:
         InputError: a teacher that cannot be read or does not fit, an unknown score, or no labeled image.
         MachineError: there is no such device, or a package that the teacher needs is missing.
     """
-    config = _config_of(data)
+    config, labels = _config_of(data), data.images.labels
     queried, about = _teacher(config, data, teacher, device) if ask_teacher else (None, "switched off")
     predictions = _predictions(data, data.images, queried, device)
     held_out = _held_out(config, data)
-    decision, sets = _usable_decision(data.card, predictions), data.card.sets
-    if main_score is None:
-        # The report ranks by scores without options.
-        main_score = decision.score if decision is not None and not decision.options else "softmax_response"
+    choices = None if held_out is None else (_predictions(data, held_out, queried, device), held_out.labels)
+    decision, sets, names = _usable_decision(data.card, predictions), data.card.sets, data.card.class_names
+    ranked_by = _ranked_by(decision) if main_score is None else main_score
     report = full_report(
-        predictions,
-        data.images.labels,
-        main_score=main_score,
-        held_out=None if held_out is None else (_predictions(data, held_out, queried, device), held_out.labels),
-        class_names=data.card.class_names,
-        resamples=resamples,
+        predictions, labels, main_score=ranked_by, held_out=choices, class_names=names, resamples=resamples
     )
     answered = None if decision is None else which_answered(decision, predictions)
     return Evaluation(
@@ -195,8 +188,8 @@ def evaluate_run(
         report=report,
         warnings=tuple(_warnings(report)),
         abstained=None if answered is None else ~answered,
-        decision=_decision_result(decision, answered, predictions, data.images.labels),
-        sets=None if sets is None else set_metrics(which_classes(sets, predictions.class_logits), data.images.labels),
+        decision=_decision_result(decision, answered, predictions, labels),
+        sets=None if sets is None else set_metrics(which_classes(sets, predictions.class_logits), labels),
         held_out=0 if held_out is None else len(held_out),
         teacher=None if queried is None else about,
         no_teacher=about if queried is None else None,
@@ -228,6 +221,11 @@ def _usable_decision(card: ModelCard, predictions: Predictions) -> Decision | No
     """The decision on the card, unless its score needs what is not known here."""
     usable = card.decision is not None and predictions.has(find_score(card.decision.score).needs)
     return card.decision if usable else None
+
+
+def _ranked_by(decision: Decision | None) -> str:
+    """The report ranks by scores without options."""
+    return decision.score if decision is not None and not decision.options else "softmax_response"
 
 
 def _decision_result(
