@@ -1,8 +1,7 @@
 """Pages to look at: one self-contained HTML file each. They need the extra ``report``."""
 
 from preceptor.reports.evaluation_page import evaluation_page, write_evaluation_page
-from preceptor.reports.extra import require_report_extra
-from preceptor.reports.page import check_page_path
+from preceptor.reports.page import check_page_path, require_report_extra
 from preceptor.reports.study_page import study_page, write_study_page
 
 __all__ = [

@@ -15,13 +15,9 @@ DISPLAY_SIDE = 128
 
 @dataclass(frozen=True)
 class PageImage:
-    """An image to put into a page.
+    """An image to put into a page: a ``data:`` address that holds the whole PNG, and its size in CSS pixels.
 
-    Args:
-        source: a ``data:`` address that holds the whole PNG.
-        width: on the page, CSS pixels.
-        height: on the page, CSS pixels.
-        crisp: enlarged by a whole factor, so that each pixel should stay a square.
+    A crisp one is enlarged by a whole factor, so that each pixel should stay a square.
     """
 
     source: str
@@ -51,13 +47,8 @@ def page_image(pixels: Any, where: str) -> PageImage:
         )
     file = BytesIO()
     Image.fromarray(np.ascontiguousarray(array)).save(file, format="PNG", optimize=True)
-    width, height, crisp = _display_size(array.shape[1], array.shape[0])
-    return PageImage(f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}", width, height, crisp)
-
-
-def _display_size(width: int, height: int) -> tuple[int, int, bool]:
-    factor = DISPLAY_SIDE // max(width, height)
-    if factor >= 1:
-        return width * factor, height * factor, True
-    shrink = DISPLAY_SIDE / max(width, height)
-    return max(1, round(width * shrink)), max(1, round(height * shrink)), False
+    height, width = array.shape[:2]
+    crisp = max(width, height) <= DISPLAY_SIDE
+    scale = DISPLAY_SIDE // max(width, height) if crisp else DISPLAY_SIDE / max(width, height)
+    source = f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}"
+    return PageImage(source, max(1, round(width * scale)), max(1, round(height * scale)), crisp)

@@ -47,6 +47,12 @@ def student_card(architecture: str, data: str, dataset: Dataset, abstains: bool 
     )
 
 
+def student_size(card: ModelCard, spec: str, stated: int | None) -> int | None:
+    """To what the images of a data set are resized: a stated size, else a folder's to the student's own."""
+    height, width = card.image_size
+    return height if stated is None and spec.startswith("folder:") and height == width else stated
+
+
 def size_in_words(size: tuple[int, int]) -> str:
     """Height and width in pixels, for a message."""
     return f"{size[0]}x{size[1]}"
