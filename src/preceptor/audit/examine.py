@@ -22,8 +22,7 @@ from preceptor.metrics import FullReport, Predictions, full_report
 from preceptor.metrics.bootstrap import share_interval
 from preceptor.metrics.label_errors import find_label_issues
 from preceptor.run import RunConfig
-from preceptor.run.folder import fingerprint
-from preceptor.run.set_up import augmentation, training_data
+from preceptor.run.set_up import augmentation, data_fingerprint, training_data
 from preceptor.run.teachers import LoadedTeacher, load_teacher
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
@@ -180,7 +179,7 @@ def _audit(
         gold_accuracy=gold_accuracy,
         effects=effects(logits, labels, verdicts),
         members=members,
-        data_fingerprint=fingerprint({"images": dataset.train.images, "labels": labels}),
+        data_fingerprint=data_fingerprint(dataset),
         warnings=_warnings(report, opinion, verdicts, teacher_accuracy),
     )
 

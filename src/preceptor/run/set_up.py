@@ -92,9 +92,7 @@ def set_up(config: RunConfig, device: torch.device) -> RunContext:
         teacher = load_teacher(config, dataset, views, device)
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
     if config.audit is not None:
-        data = fingerprint({"images": dataset.train.images, "labels": dataset.train.labels})
-        verdicts = read_verdicts(config.audit, data, len(dataset.train))
-        loss.use_verdicts(verdicts)
+        loss.use_verdicts(read_verdicts(config.audit, data_fingerprint(dataset), len(dataset.train)).to(device))
     return RunContext(dataset, views, train, index, held_out, teacher, predictions, network, card, loss)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from preceptor.context import UNLABELED
 from preceptor.data import subset
 from preceptor.errors import InputError
+from preceptor.registry import registered_name
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks
@@ -75,6 +76,9 @@ def _quick_findings(context: RunContext) -> list[Finding]:
         confusion = context.teacher_predictions.confusion(data.classes)
         findings.append(teacher_checks.accuracy_finding(order, confusion, data.class_names))
         findings.append(teacher_checks.order_finding(order, data.class_names))
+        correction = context.loss.correction
+        name = None if correction is None else registered_name(correction)
+        findings.append(teacher_checks.disagreement_finding(context.teacher_predictions, name, context.loss.audited))
     if teacher is not None and context.teacher_predictions is not None:
         images, index = _queried(context)
         logits = teacher.teacher.outputs(images, index, torch.full_like(index, context.augmentation.identity)).logits

@@ -8,6 +8,7 @@ from preceptor.errors import few
 from preceptor.run.doctor.finding import Finding
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
+from preceptor.teachers.check import TeacherPredictions
 from preceptor.teachers.label_order import LabelOrder
 
 SUM_TOLERANCE = 1e-2
@@ -137,6 +138,39 @@ def selection_finding(distilled: Bool[Tensor, " n"]) -> Finding:
     numbers = {"images": len(distilled), "selected": count, "share": share}
     message = f"{count:,} of {len(distilled):,} training images are selected for distillation ({share:.2%})"
     return Finding("selection", "ok", message, "", numbers)
+
+
+def disagreement_finding(answers: TeacherPredictions, correction: str | None, audited: bool) -> Finding:
+    """How often teacher and label disagree, and what the recipe makes of it.
+
+    A correction takes the label's side in every disagreement, unless an audit says otherwise.
+
+    Args:
+        answers: on the training images.
+        correction: name of the recipe's; None where it has none.
+        audited: whether the correction is limited by an audit.
+    """
+    wrong, labeled = answers.wrong, int(answers.labeled.sum())
+    count, confidence = int(wrong.sum()), answers.confidence[wrong].double()
+    # If its confidence can be believed, this is how often it is right where it contradicts a label.
+    doubtful = float(confidence.sum())
+    numbers = {"images": labeled, "disagreements": count, "confidence": doubtful / max(count, 1)}
+    message = f"teacher and label disagree on {count:,} of {labeled:,} images ({count / labeled:.2%})"
+    if count == 0:
+        return Finding("disagreements", "ok", message, "", numbers)
+    message += (
+        f", where its mean confidence is {doubtful / count:.0%}: if that can be believed, up to "
+        f"{doubtful / labeled:.1%} of all labels are wrong"
+    )
+    if correction is None or audited:
+        side = (
+            f"{correction} corrects it where the audit blames it" if audited and correction else "nobody is corrected"
+        )
+        return Finding("disagreements", "ok", f"{message}; {side}", "", numbers)
+    remedy = "preceptor audit says who is wrong; with --audit the correction keeps to the teacher's errors"
+    return Finding(
+        "disagreements", "warning", f"{message}; {correction} takes the label's side on all", remedy, numbers
+    )
 
 
 def correction_finding(apply_to: str | None, affected: Bool[Tensor, " n"]) -> Finding:
