@@ -163,14 +163,11 @@ def disagreement_finding(answers: TeacherPredictions, correction: str | None, au
         f"{doubtful / labeled:.1%} of all labels are wrong"
     )
     if correction is None or audited:
-        side = (
-            f"{correction} corrects it where the audit blames it" if audited and correction else "nobody is corrected"
-        )
+        side = "the audit says where the teacher is corrected" if audited and correction else "nobody is corrected"
         return Finding("disagreements", "ok", f"{message}; {side}", "", numbers)
+    message += f"; {correction} takes the label's side on all of them"
     remedy = "preceptor audit says who is wrong; with --audit the correction keeps to the teacher's errors"
-    return Finding(
-        "disagreements", "warning", f"{message}; {correction} takes the label's side on all", remedy, numbers
-    )
+    return Finding("disagreements", "warning", message, remedy, numbers)
 
 
 def correction_finding(apply_to: str | None, affected: Bool[Tensor, " n"]) -> Finding:
