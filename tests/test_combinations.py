@@ -16,8 +16,7 @@ from preceptor.registry import (
     FittedSelection,
     build_component,
     components,
-    is_batch_statistic,
-    wants_reservation,
+    declares,
 )
 
 BATCH = plain_batch(samples=12, dtype=torch.float64)
@@ -115,13 +114,13 @@ def check(loss: DistillationLoss, order: Tensor, what: Any) -> None:
     torch.testing.assert_close(reordered_gradient, gradient[order], msg=str(what))
     label_gradient = label_loss_gradient(loss)
     ignored = audit.weight == 0
-    if not is_batch_statistic(loss.terms["loss"].loss):
+    if not declares(loss.terms["loss"].loss, "batch_statistic"):
         assert torch.equal(label_gradient[ignored], gradient[ignored]), what
     replaced = torch.where(audit.queried.unsqueeze(1), BATCH.teacher, torch.full_like(BATCH.teacher, torch.nan))
     unchanged, unchanged_gradient = forward_backward(loss, teacher=replaced)
     assert torch.equal(unchanged.total, terms.total), what
     assert torch.equal(unchanged_gradient, gradient), what
-    if loss.abstains and not wants_reservation(loss.terms["loss"].loss):
+    if loss.abstains and not declares(loss.terms["loss"].loss, "wants_reservation"):
         assert (gradient[:, -1] != 0).any(), what
 
 

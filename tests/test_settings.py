@@ -1,4 +1,4 @@
-"""Settings are declared once, in the models: the schema, the flags and the tables follow."""
+"""Settings are declared once, in the models: the schema and the flags follow."""
 
 import argparse
 from pathlib import Path
@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 
 from preceptor.cli.options import add_settings, flag_settings
 from preceptor.run import RunConfig, resolve
-from preceptor.run.config import json_schema
-from preceptor.settings import NESTED_FLAGS, Setting, markdown_table, read_settings, settings_of
+from preceptor.settings import NESTED_FLAGS, Setting, read_settings, settings_of
+from tools.settings import json_schema
 
 
 def test_the_schema_in_the_package_is_the_models():
@@ -20,7 +20,6 @@ def test_the_schema_in_the_package_is_the_models():
 def test_every_setting_but_those_of_a_recipe_is_described():
     for key, setting in read_settings().items():
         assert setting.description or key.startswith("recipe."), key
-        assert "|" not in setting.explained()
 
 
 def test_defaults_are_the_models():
@@ -52,12 +51,6 @@ def test_nested_optional_and_several_types_are_read():
     assert settings["on"].explained() == " (default true)"
     assert settings["inner.rate"] == settings["other.rate"].__class__("inner.rate", "how fast", ("number",), (), 0.5)
     assert list(settings) == ["mode", "size", "paths", "on", "inner", "inner.rate", "other", "other.rate"]
-
-
-def test_the_table_has_a_row_a_setting():
-    table = markdown_table()
-    for key, setting in read_settings().items():
-        assert table.count(f"| `{key}` |") == (1 if setting.description else 0)
 
 
 VALUES = {"boolean": ([], True), "integer": (["3"], 3), "number": (["0.25"], 0.25), "string": (["x"], "x")}

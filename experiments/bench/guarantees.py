@@ -27,7 +27,7 @@ from torch import Tensor
 
 from experiments.bench.common import RESULTS
 from preceptor.data import load_dataset
-from preceptor.metrics import Predictions, RiskTarget
+from preceptor.metrics import Predictions, RiskTarget, SetTarget
 from preceptor.metrics.conformal import Method
 from preceptor.metrics.decisions import decide, decide_sets, which_answered, which_classes
 from preceptor.metrics.logits import network_logits
@@ -203,7 +203,7 @@ def sets_kept(pool: Pool, method: Method, alpha: float, calibration: int, splits
     """Calibrate prediction sets on every split, and see what they miss."""
     missed, sizes = [], []
     for chosen, rest in random_splits(pool, calibration, splits):
-        sets = decide_sets(chosen.predictions, chosen.labels, chosen.source, method, alpha)
+        sets = decide_sets(chosen.predictions, chosen.labels, SetTarget(method, alpha), chosen.source)
         inside = which_classes(sets, rest.predictions.class_logits)
         missed.append(1 - inside.gather(1, rest.labels[:, None]).double().mean())
         sizes.append(float(inside.sum(dim=1).double().mean()))

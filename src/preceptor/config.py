@@ -124,11 +124,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def check_keys(content: Mapping[Any, Any], where: str) -> None:
-    """Refuse keys that are no text, as YAML reads ``null:`` or ``1:``.
-
-    Raises:
-        InputError: there is one.
-    """
+    """Refuse keys that are no text, as YAML reads ``null:`` or ``1:``."""
     for key in content:
         if not isinstance(key, str):
             raise InputError(f"{where}: the key {_shown(key)} is not a name: write a name, in quotes if need be")
@@ -160,12 +156,7 @@ def with_overrides(content: Mapping[str, Any], overrides: Iterable[tuple[str, An
 
 
 def validated(model: type[Model], content: Mapping[str, Any], where: str) -> Model:
-    """Check a mapping against a model.
-
-    Args:
-        model: to check against.
-        content: the mapping.
-        where: it comes from, for the message.
+    """Check a mapping against a model; ``where`` it comes from is for the message.
 
     Raises:
         InputError: one line about the first thing that is wrong; for an unknown key the nearest known one is offered.

@@ -1,6 +1,7 @@
 """What components see: the context of a batch, and the data that a selection is fitted on."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,6 +9,28 @@ from torch import Tensor
 
 UNLABELED = -1
 """Label of a sample that has none: the teacher alone teaches it."""
+
+Verdict = Literal["wrong_teacher", "wrong_label", "ambiguous"]
+VERDICTS: tuple[Verdict, ...] = ("wrong_teacher", "wrong_label", "ambiguous")
+"""Who is wrong where teacher and label disagree, by number; see :mod:`preceptor.audit.verdicts`."""
+
+AGREE = -1
+"""In place of a verdict, where teacher and label agree."""
+
+BatchClasses = Float[Tensor, "batch classes"]
+"""A number for every sample and class: logits, log-probabilities or probabilities."""
+
+BatchOutputs = Float[Tensor, "batch outputs"]
+"""The student's logits: classes, and perhaps one output more to abstain with."""
+
+PerSample = Float[Tensor, " batch"]
+"""A number for every sample: a loss, a weight."""
+
+Classes = Int[Tensor, " batch"]
+"""A class number for every sample."""
+
+Temperatures = float | PerSample
+"""One temperature, or one for every sample."""
 
 
 @dataclass(frozen=True)
@@ -22,20 +45,26 @@ class BatchContext:
         index: position in the training set, when the caller passes it.
         progress: share of training done, 0 to 1.
         queried: samples on which the teacher is used; None is all. On the others it is neither right nor wrong.
+        verdict: of an audit, as its number in ``VERDICTS``, or ``AGREE``; None without one.
     """
 
-    student_logits: Float[Tensor, "batch outputs"]
-    teacher_logits: Float[Tensor, "batch classes"]
-    label: Int[Tensor, " batch"]
-    teacher_class: Int[Tensor, " batch"]
+    student_logits: BatchOutputs
+    teacher_logits: BatchClasses
+    label: Classes
+    teacher_class: Classes
     index: Int[Tensor, " batch"] | None = None
     progress: float = 0.0
     queried: Bool[Tensor, " batch"] | None = None
+    verdict: Int[Tensor, " batch"] | None = None
 
     @property
     def labeled(self) -> Bool[Tensor, " batch"]:
-        """Samples that have a label."""
         return self.label != UNLABELED
+
+    @property
+    def pseudo_label(self) -> Classes:
+        """The label, and the teacher's class where there is none."""
+        return torch.where(self.labeled, self.label, self.teacher_class)
 
     @property
     def right(self) -> Bool[Tensor, " batch"]:
@@ -47,11 +76,18 @@ class BatchContext:
         """Labeled samples for which the teacher predicts another class."""
         return self._if_queried(self.labeled & (self.teacher_class != self.label))
 
+    def judged(self, verdict: Verdict) -> Bool[Tensor, " batch"]:
+        """Samples of a verdict. A view that the teacher gets wrong, of an image that it gets right, is its error."""
+        assert self.verdict is not None, "checked by the loss"
+        if verdict == "wrong_teacher":
+            return self.wrong & ((self.verdict == AGREE) | (self.verdict == VERDICTS.index(verdict)))
+        return self._if_queried(self.verdict == VERDICTS.index(verdict))
+
     def _if_queried(self, samples: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return samples if self.queried is None else samples & self.queried
 
 
-def predicted_class(logits: Float[Tensor, "batch classes"]) -> Int[Tensor, " batch"]:
+def predicted_class(logits: BatchClasses) -> Int[Tensor, " batch"]:
     """The class of the largest logit, ties to the smallest index.
 
     ``torch.argmax`` leaves the choice among equal values open; this does not. A row that holds NaN gives
@@ -70,12 +106,17 @@ def column(temperature: float | Tensor) -> float | Tensor:
     return temperature
 
 
-def at_class(values: Float[Tensor, "batch classes"], index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision as float32; float64 as it is."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def at_class(values: BatchClasses, index: Int[Tensor, " batch"]) -> PerSample:
     """Each row's value at one class."""
     return values.gather(1, index.unsqueeze(1)).squeeze(1)
 
 
-def is_class(values: Float[Tensor, "batch classes"], index: Int[Tensor, " batch"]) -> Bool[Tensor, "batch classes"]:
+def is_class(values: BatchClasses, index: Int[Tensor, " batch"]) -> Bool[Tensor, "batch classes"]:
     """True at one class of each row: a one-hot mask."""
     return torch.arange(values.shape[1], device=values.device) == index.unsqueeze(1)
 
@@ -97,10 +138,7 @@ class ModelOutputs:
 class TeacherSnapshot:
     """The teacher at one moment of its own training.
 
-    Attributes:
-        learning_rate: at that moment.
-        train: its outputs on the training samples, as they are, without augmentation.
-        held_out: its outputs on the held-out samples; None when there are none.
+    Its outputs are on the training samples as they are, without augmentation, and on the held-out ones, if any.
     """
 
     learning_rate: float
@@ -132,5 +170,4 @@ class SelectionData:
 
     @property
     def teacher(self) -> TeacherSnapshot:
-        """The teacher as it teaches."""
         return self.checkpoints[-1]

@@ -73,13 +73,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
-    """The error for an unknown name.
+    """The error for an unknown name of a kind, such as "recipe": all known ones are listed, and the nearest is offered.
 
-    Args:
-        kind: of thing, for example "recipe".
-        name: as the user wrote it.
-        known: all that are possible; listed, and the nearest is offered.
-        hint: what the user may have meant, where that is known better than by likeness.
+    ``hint`` is what the user may have meant, where that is known better than by likeness.
     """
     names = sorted(known)
     near = nearest(name, names)

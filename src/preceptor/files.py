@@ -1,4 +1,7 @@
-"""Atomic writing of files, and bounded reading of untrusted ones."""
+"""Atomic writing of files, and bounded reading of untrusted ones.
+
+What cannot be written is a ``MachineError``, what cannot be read an ``InputError``; both name the file.
+"""
 
 import json
 import os
@@ -21,9 +24,6 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     """Write files beside their places, sync them, then rename them into place in order.
 
     A full disk leaves the former files as they were, and no part of the new ones.
-
-    Raises:
-        MachineError: a file cannot be written; it is named.
     """
     for path in contents:
         _check_replaceable(path)
@@ -50,9 +50,6 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     """A text file to write line by line, beside its place; synced and renamed into it at the end.
 
     Nothing is left of it if the block fails.
-
-    Raises:
-        MachineError: it cannot be written; it is named.
     """
     _check_replaceable(path)
     part, opened = path.with_name(f".{path.name}.{os.getpid()}.part"), False
@@ -81,16 +78,7 @@ def remains(folder: Path) -> list[Path]:
 
 
 def read_json(path: Path, wrong: str = "not valid JSON", remedy: str = "") -> Any:
-    """The content of a JSON file of at most ``MOST_JSON_BYTES``.
-
-    Args:
-        path: of the file.
-        wrong: what the message calls a file that cannot be read.
-        remedy: what the message says to do.
-
-    Raises:
-        InputError: it cannot be read, is longer, or is no JSON.
-    """
+    """The content of a JSON file of at most ``MOST_JSON_BYTES``; ``wrong`` and ``remedy`` are for the message."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_JSON_BYTES + 1)
@@ -103,11 +91,7 @@ def read_json(path: Path, wrong: str = "not valid JSON", remedy: str = "") -> An
 
 
 def check_is_file(path: Path) -> None:
-    """Refuse a pipe, on which reading may wait without end, a device and a folder. A missing file passes.
-
-    Raises:
-        InputError: it is one of these.
-    """
+    """Refuse a pipe, on which reading may wait without end, a device and a folder. A missing file passes."""
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: cannot be read: a directory, a pipe or a device: give a file")
 
@@ -115,13 +99,7 @@ def check_is_file(path: Path) -> None:
 def check_free(path: Path, option: str = "--out") -> None:
     """Check before the work that a file can be written, and that nothing is in its place, not even a dangling link.
 
-    Args:
-        path: of the file; its folder is made if need be.
-        option: of the command line that names another one, for the message.
-
-    Raises:
-        InputError: something is in its place.
-        MachineError: its folder cannot be written.
+    Its folder is made if need be. The message names the ``option`` that gives another one.
     """
     if os.path.lexists(path):
         raise InputError(f"{path}: exists; nothing is ever overwritten: choose another {option}")
@@ -129,15 +107,7 @@ def check_free(path: Path, option: str = "--out") -> None:
 
 
 def check_writable(folder: Path, option: str = "--out") -> None:
-    """Check before the work that files can be written into a folder, which is made if need be.
-
-    Args:
-        folder: to be written to.
-        option: of the command line that names another one, for the message.
-
-    Raises:
-        MachineError: they cannot.
-    """
+    """Check before the work that files can be written into a folder, which is made if need be."""
     probe = folder / f".{os.getpid()}.probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,17 +1,28 @@
 """The distillation loss: teacher outputs are corrected, softened, selected and compared with the student's."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from preceptor.context import UNLABELED, BatchContext, SelectionData, column, predicted_class
+from preceptor.context import (
+    UNLABELED,
+    VERDICTS,
+    BatchClasses,
+    BatchContext,
+    BatchOutputs,
+    Classes,
+    SelectionData,
+    at_least_float32,
+    column,
+    predicted_class,
+)
 from preceptor.errors import InputError
-from preceptor.loss_checks import check_batch, check_components, check_names, check_time_spans
-from preceptor.loss_output import Audit, LossOutput
+from preceptor.loss_checks import check_batch, check_components, check_names, check_time_spans, parse_verdicts
+from preceptor.loss_output import Audit, LossOutput, audit_of
 from preceptor.loss_terms import LossTerm
 from preceptor.recipes import recipe
 from preceptor.registry import (
@@ -28,12 +39,17 @@ from preceptor.temperatures import Fixed
 
 Features = Mapping[str, Tensor]
 
+_Call = tuple[Tensor | Sequence[Tensor], tuple[object, ...], Tensor]
+"""What a term is called with: the student's side, what its loss takes after that, and the samples' weights."""
+
 
 class DistillationLoss(nn.Module):
     """Composes components. Call it with logits and labels; it returns a :class:`LossOutput`.
 
     Args:
         correction: maps the teacher's log-probabilities to corrected ones, where it is wrong; None leaves them.
+        correction_where: verdicts of an audit, joined by ``|``, under which a wrong teacher is corrected, once there is
+            one (:meth:`use_verdicts`). Default "wrong_teacher".
         temperature: softmax temperature of the teacher; None is 1.
         selection: weight of each sample in losses and feature losses; None is 1 for all. A label loss is limited by its
             term's ``where`` alone. A fitted selection must be fitted (:meth:`fit`) before the first call, and the call
@@ -52,6 +68,7 @@ class DistillationLoss(nn.Module):
         self,
         *,
         correction: Correction | None = None,
+        correction_where: str = "wrong_teacher",
         temperature: Temperature | None = None,
         selection: Selection | None = None,
         loss: Loss | None = None,
@@ -63,6 +80,7 @@ class DistillationLoss(nn.Module):
             correction=correction, temperature=temperature, selection=selection, loss=loss, label_loss=label_loss
         )
         self.correction = correction
+        self.correction_where = parse_verdicts(correction_where)
         self.temperature = temperature if temperature is not None else Fixed(1.0)
         self.selection = selection
         # Decided once: isinstance on a protocol is too slow for every step.
@@ -72,6 +90,8 @@ class DistillationLoss(nn.Module):
         check_names([name for name, _ in named])
         check_time_spans([term for _, term in named])
         self._terms = nn.ModuleDict(dict(named))
+        self._verdicts: Tensor | None
+        self.register_buffer("_verdicts", None, persistent=False)
         if selection is None and any(term.uses_selection for term in self.terms.values()):
             raise InputError("a term is limited to selected or unselected samples, but selection is None: give one")
 
@@ -86,7 +106,6 @@ class DistillationLoss(nn.Module):
 
     @property
     def terms(self) -> dict[str, LossTerm]:
-        """The terms by name."""
         return {name: term for name, term in self._terms.items() if isinstance(term, LossTerm)}
 
     @property
@@ -125,15 +144,12 @@ class DistillationLoss(nn.Module):
 
     @property
     def teacher_layers(self) -> tuple[str, ...]:
-        """The same of the teacher."""
         return tuple(dict.fromkeys(layer for loss in self.feature_losses.values() for layer in loss.layers.values()))
 
     def build_adapters(self, student: Features, teacher: Features) -> None:
-        """Create the adapters of the feature losses, from features of a probe batch. Call before the optimizer is made.
+        """Create the adapters of the feature losses, from features of a probe batch by module path, [batch, ...] each.
 
-        Args:
-            student: features by module path, [batch, ...] each.
-            teacher: the same.
+        Call it before the optimizer is made.
 
         Raises:
             InputError: shapes that a feature loss cannot adapt.
@@ -148,9 +164,11 @@ class DistillationLoss(nn.Module):
     def _fitted_selection(self) -> FittedSelection | None:
         return cast(FittedSelection, self.selection) if self._selection_is_fitted else None
 
-    def _components(self) -> Iterator[object]:
-        yield from (self.correction, self.temperature, self.selection)
-        yield from (term.loss for term in self.terms.values())
+    def _tell(self, method: str, number: int) -> None:
+        """Call a method of those components that have it."""
+        for component in (self.correction, self.temperature, self.selection, *(t.loss for t in self.terms.values())):
+            if hasattr(component, method):
+                getattr(component, method)(number)
 
     def check_classes(self, classes: int) -> None:
         """Let every component that cares check the number of classes.
@@ -158,25 +176,34 @@ class DistillationLoss(nn.Module):
         Raises:
             InputError: one cannot work with it.
         """
-        for component in self._components():
-            if hasattr(component, "check_classes"):
-                component.check_classes(classes)
+        self._tell("check_classes", classes)
 
     def expect_samples(self, samples: int) -> None:
         """Tell components that keep a value per sample how many there are; what they kept is forgotten."""
-        for component in self._components():
-            if hasattr(component, "expect_samples"):
-                component.expect_samples(samples)
+        self._tell("expect_samples", samples)
 
     @property
     def needs_fit(self) -> bool:
-        """Whether its selection is still to be fitted."""
         return self._fitted_selection is not None and not self._fitted_selection.fitted
 
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the selection; does nothing when there is none to fit."""
         if self._fitted_selection is not None:
             self._fitted_selection.fit(selection_data)
+
+    def use_verdicts(self, verdicts: Int[Tensor, " n"]) -> None:
+        """Limit the correction, and terms that ask for it, by an audit's verdicts.
+
+        Args:
+            verdicts: on every training sample, as its number in ``context.VERDICTS``, or ``context.AGREE``. The call
+                then needs ``index``.
+        """
+        self.register_buffer("_verdicts", verdicts, persistent=False)
+
+    @property
+    def audited(self) -> bool:
+        """Whether an audit's verdicts limit it."""
+        return self._verdicts is not None
 
     def teacher_mask(self, index: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """The samples, by position in the training set, on which the teacher is used; on the device of ``index``.
@@ -189,9 +216,9 @@ class DistillationLoss(nn.Module):
 
     def forward(
         self,
-        student_logits: Float[Tensor, "batch outputs"],
-        teacher_logits: Float[Tensor, "batch classes"] | None,
-        label: Int[Tensor, " batch"],
+        student_logits: BatchOutputs,
+        teacher_logits: BatchClasses | None,
+        label: Classes,
         *,
         index: Int[Tensor, " batch"] | None = None,
         progress: float = 0.0,
@@ -217,11 +244,20 @@ class DistillationLoss(nn.Module):
         check_batch(student_logits, teacher_logits, label, index, self.abstains)
         label = label.long()
         with torch.autocast(student_logits.device.type, enabled=False):
-            student = _at_least_float32(student_logits)
+            student = at_least_float32(student_logits)
             if teacher_logits is None or not self.uses_teacher:
                 return self._without_teacher(student, label, index, progress)
-            teacher, queried = self._queried(_at_least_float32(teacher_logits.detach()), index)
-            context = BatchContext(student.detach(), teacher, label, predicted_class(teacher), index, progress, queried)
+            teacher, queried = self._queried(at_least_float32(teacher_logits.detach()), index)
+            context = BatchContext(
+                student.detach(),
+                teacher,
+                label,
+                predicted_class(teacher),
+                index,
+                progress,
+                queried,
+                self._judged(index),
+            )
             return self._with_teacher(student, context, student_features, teacher_features)
 
     def _queried(self, teacher: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -235,20 +271,27 @@ class DistillationLoss(nn.Module):
         queried = self.teacher_mask(index)
         return torch.where(queried.unsqueeze(1), teacher, 0), queried
 
+    def _judged(self, index: Tensor | None) -> Tensor | None:
+        """The verdicts on the samples of a batch; None without an audit."""
+        if self._verdicts is None:
+            if any(term.uses_verdicts for term in self.terms.values()):
+                raise InputError("a term is limited by an audit's verdicts, and there is no audit: give --audit")
+            return None
+        if index is None:
+            raise InputError("verdicts of an audit are looked up: give index=, positions in the training set")
+        return self._verdicts[index]
+
     def _without_teacher(self, student: Tensor, label: Tensor, index: Tensor | None, progress: float) -> LossOutput:
         if self.uses_teacher_at(progress):
             raise InputError("teacher_logits is None, but an active term compares with the teacher: give its logits")
         labeled = label != UNLABELED
         groups = {"labeled": labeled, "unlabeled": ~labeled}
         weight, classes = labeled.to(student.dtype), student.shape[1] - self.abstains
-        losses = {
-            name: term(_outputs(term, student, classes), _label_arguments(term, label, index), weight, groups)
-            if term.is_active(progress)
-            else student.new_zeros(())
-            for name, term in self.terms.items()
-        }
-        losses = {name: self.terms[name].warmed_up(loss, progress) for name, loss in losses.items()}
-        return LossOutput(losses, torch.stack(list(losses.values())).sum(), None)
+
+        def call(name: str, term: LossTerm) -> _Call:
+            return term.outputs(student, classes), term.label_arguments(label, index), weight
+
+        return self._output(student, call, groups, progress, None)
 
     def _with_teacher(
         self,
@@ -257,91 +300,48 @@ class DistillationLoss(nn.Module):
         student_features: Features | None,
         teacher_features: Features | None,
     ) -> LossOutput:
-        temperature = self.temperature(context)
-        log_probs = (context.teacher_logits / column(temperature)).log_softmax(dim=1)
-        corrected, target = self._corrected(log_probs, context)
-        weight = torch.ones_like(log_probs[:, 0]) if self.selection is None else self.selection(context).detach()
+        audit = audit_of(context, self.correction, self.temperature, self.selection, self.correction_where)
+        temperature, weight, labeled = audit.temperature, audit.weight, context.labeled
+        pseudo_label = context.pseudo_label
         groups = {
             "right": context.right,
             "wrong": context.wrong,
-            "labeled": context.labeled,
-            "unlabeled": ~context.labeled,
+            "labeled": labeled,
+            "unlabeled": ~labeled,
             "selected": weight > 0,
             "unselected": weight <= 0,
         }
-        # Label-aware losses see the teacher's class where there is no label.
-        pseudo_label = torch.where(context.labeled, context.label, context.teacher_class)
-        losses = {}
-        for name, term in self.terms.items():
-            outputs = _outputs(term, student, log_probs.shape[1])
-            if not term.is_active(context.progress):
-                losses[name] = student.new_zeros(())
-            elif term.kind == "label_loss":
-                labeled = context.labeled.to(weight.dtype)
-                losses[name] = term(outputs, _label_arguments(term, context.label, context.index), labeled, groups)
-            elif term.kind == "feature_loss":
-                pairs = _feature_pairs(name, cast(FeatureLoss, term.loss), student_features, teacher_features)
-                losses[name] = term(pairs[0], (pairs[1],), weight, groups)
-            else:
-                loss_target = target
-                if cast(Loss, term.loss).target_space == "logits":
-                    # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own.
-                    loss_target = context.teacher_logits + column(temperature) * (target - log_probs)
-                losses[name] = term(outputs, (loss_target, temperature, pseudo_label), weight, groups)
-        audit = Audit(
-            queried=torch.ones_like(context.labeled) if context.queried is None else context.queried,
-            teacher_class=context.teacher_class,
-            wrong=context.wrong,
-            corrected=corrected,
-            temperature=temperature.detach() if isinstance(temperature, Tensor) else temperature,
-            minimum_temperature=getattr(self.temperature, "minimum", None),
-            weight=weight,
-            teacher_log_probs=log_probs.detach(),
-            target=target.detach(),
-        )
-        losses = {name: self.terms[name].warmed_up(loss, context.progress) for name, loss in losses.items()}
+        if context.verdict is not None:
+            groups |= {verdict: context.judged(verdict) for verdict in VERDICTS}
+
+        def call(name: str, term: LossTerm) -> _Call:
+            if term.kind == "feature_loss":
+                own, other = term.features(name, student_features or {}, teacher_features or {})
+                return own, (other,), weight
+            outputs = term.outputs(student, context.teacher_logits.shape[1])
+            if term.kind == "label_loss":
+                return outputs, term.label_arguments(context.label, context.index), labeled.to(weight.dtype)
+            target = audit.target
+            if cast(Loss, term.loss).target_space == "logits":
+                # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own.
+                target = context.teacher_logits + column(temperature) * (target - audit.teacher_log_probs)
+            return outputs, (target, temperature, pseudo_label), weight
+
+        return self._output(student, call, groups, context.progress, audit.detached())
+
+    def _output(
+        self,
+        student: Tensor,
+        call: Callable[[str, LossTerm], _Call],
+        groups: Mapping[str, Tensor],
+        progress: float,
+        audit: Audit | None,
+    ) -> LossOutput:
+        """Call the terms that are active; the others are zero."""
+        losses = {
+            name: term.warmed_up(term(*call(name, term), groups), progress)
+            if term.is_active(progress)
+            else student.new_zeros(())
+            for name, term in self.terms.items()
+        }
         return LossOutput(losses, torch.stack(list(losses.values())).sum(), audit)
-
-    def _corrected(self, log_probs: Tensor, context: BatchContext) -> tuple[Tensor, Tensor]:
-        """The samples in the correction's scope, and the teacher's log-probabilities after it."""
-        if self.correction is None:
-            return torch.zeros_like(context.wrong), log_probs
-        affected = context.wrong if self.correction.apply_to == "wrong" else context.right | context.wrong
-        pseudo_label = torch.where(context.labeled, context.label, context.teacher_class)
-        revised = self.correction(log_probs, pseudo_label, context.teacher_class)
-        return affected, torch.where(affected.unsqueeze(1), revised, log_probs)
-
-
-def _outputs(term: LossTerm, student: Tensor, classes: int) -> Tensor:
-    """Only losses that ask for it see the reservation: to others it would be one more class."""
-    return student if term.wants_reservation else student[:, :classes]
-
-
-def _label_arguments(term: LossTerm, label: Tensor, index: Tensor | None) -> tuple[Tensor, ...]:
-    label = torch.where(label == UNLABELED, 0, label)  # a class that every loss can look up; its weight is zero
-    if not term.wants_index:
-        return (label,)
-    if index is None:
-        raise InputError(f"{type(term.loss).__name__} keeps a value for every sample: give index=")
-    return label, index
-
-
-def _feature_pairs(
-    name: str, loss: FeatureLoss, student: Features | None, teacher: Features | None
-) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """The features that a feature loss compares, in the order of its layers."""
-    if not loss.layers:
-        raise InputError(f"term {name!r}: no layers to compare: give layers={{student path: teacher path}}")
-    for who, features, layers in (("student", student, loss.layers), ("teacher", teacher, loss.layers.values())):
-        missing = [layer for layer in layers if layer not in (features or {})]
-        if missing:
-            raise InputError(f"term {name!r} compares layer {missing[0]!r} of the {who}: give {who}_features with it")
-    student, teacher = student or {}, teacher or {}
-    return (
-        [_at_least_float32(student[layer]) for layer in loss.layers],
-        [_at_least_float32(teacher[layer].detach()) for layer in loss.layers.values()],
-    )
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()

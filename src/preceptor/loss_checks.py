@@ -5,8 +5,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from preceptor.context import UNLABELED
-from preceptor.errors import InputError
+from preceptor.context import UNLABELED, VERDICTS, Verdict
+from preceptor.errors import InputError, unknown_name
 from preceptor.loss_terms import LossTerm
 from preceptor.registry import ComponentType, Correction, Loss, check_slot
 
@@ -20,6 +20,15 @@ def check_components(**slots: object) -> None:
         raise InputError(f"correction={type(correction).__name__}: not a correction (it has no 'apply_to')")
     if loss is not None and not isinstance(loss, Loss):
         raise InputError(f"loss={type(loss).__name__}: not a loss (it has no 'target_space'); see preceptor methods")
+
+
+def parse_verdicts(text: str) -> tuple[Verdict, ...]:
+    """Read verdicts joined by ``|``."""
+    names = [name.strip() for name in text.split("|")]
+    for name in names:
+        if name not in VERDICTS:
+            raise unknown_name("verdict in correction_where", name, VERDICTS)
+    return tuple(verdict for verdict in VERDICTS if verdict in names)
 
 
 def check_names(names: list[str]) -> None:

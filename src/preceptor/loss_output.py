@@ -1,10 +1,14 @@
 """What a distillation loss returns: the losses by name, and an audit of every sample."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, Temperatures, Verdict, column
+from preceptor.registry import Correction, Selection, Temperature
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,20 @@ class Audit:
     """
 
     queried: Bool[Tensor, " batch"]
-    teacher_class: Int[Tensor, " batch"]
+    teacher_class: Classes
     wrong: Bool[Tensor, " batch"]
     corrected: Bool[Tensor, " batch"]
-    temperature: float | Float[Tensor, " batch"]
+    temperature: Temperatures
     minimum_temperature: float | None
-    weight: Float[Tensor, " batch"]
-    teacher_log_probs: Float[Tensor, "batch classes"]
-    target: Float[Tensor, "batch classes"]
+    weight: PerSample
+    teacher_log_probs: BatchClasses
+    target: BatchClasses
+
+    def detached(self) -> "Audit":
+        """The same without gradient."""
+        temperature = self.temperature.detach() if isinstance(self.temperature, Tensor) else self.temperature
+        log_probs, target = self.teacher_log_probs.detach(), self.target.detach()
+        return replace(self, temperature=temperature, teacher_log_probs=log_probs, target=target)
 
     @property
     def clamped(self) -> Bool[Tensor, " batch"]:
@@ -47,13 +57,13 @@ class Audit:
         return torch.where(self.queried, self._temperatures, 0).sum() / self.queried.sum().clamp(min=1)
 
     @property
-    def _temperatures(self) -> Float[Tensor, " batch"]:
+    def _temperatures(self) -> PerSample:
         if isinstance(self.temperature, Tensor):
             return self.temperature.to(self.weight.dtype).expand_as(self.weight)
         return torch.full_like(self.weight, self.temperature)  # filled on the device: a copy would wait for it
 
     @property
-    def change(self) -> Float[Tensor, " batch"]:
+    def change(self) -> PerSample:
         """Probability moved by the correction: total variation distance, 0 to 1."""
         return 0.5 * (self.target.exp() - self.teacher_log_probs.exp()).abs().sum(dim=1)
 
@@ -67,5 +77,41 @@ class LossOutput:
     audit: Audit | None
 
     def __getitem__(self, name: str) -> Tensor:
-        """One weighted loss by name."""
         return self.losses[name]
+
+
+def audit_of(
+    context: BatchContext,
+    correction: Correction | None,
+    temperature: Temperature,
+    selection: Selection | None,
+    verdicts: Sequence[Verdict] = ("wrong_teacher",),
+) -> Audit:
+    """What the components on the teacher's side make of each sample; not detached, as a temperature may be learned.
+
+    Where an audit has judged the samples, wrong ones are corrected only under these ``verdicts``.
+    """
+    chosen = temperature(context)
+    log_probs = (context.teacher_logits / column(chosen)).log_softmax(dim=1)
+    wrong = context.wrong
+    if correction is None:
+        corrected, target = torch.zeros_like(wrong), log_probs
+    else:
+        scope = wrong
+        if context.verdict is not None:
+            scope = torch.stack([wrong & context.judged(verdict) for verdict in verdicts]).any(dim=0)
+        corrected = scope if correction.apply_to == "wrong" else context.right | scope
+        revised = correction(log_probs, context.pseudo_label, context.teacher_class)
+        target = torch.where(corrected.unsqueeze(1), revised, log_probs)
+    weight = torch.ones_like(log_probs[:, 0]) if selection is None else selection(context).detach()
+    return Audit(
+        queried=torch.ones_like(context.labeled) if context.queried is None else context.queried,
+        teacher_class=context.teacher_class,
+        wrong=wrong,
+        corrected=corrected,
+        temperature=chosen,
+        minimum_temperature=getattr(temperature, "minimum", None),
+        weight=weight,
+        teacher_log_probs=log_probs,
+        target=target,
+    )

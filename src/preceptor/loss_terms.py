@@ -1,33 +1,30 @@
 """One named loss of a distillation loss: on which samples, with what weight, how it is reduced."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from preceptor.context import UNLABELED, VERDICTS, BatchOutputs, Classes, PerSample, at_least_float32
 from preceptor.errors import InputError, unknown_name
-from preceptor.registry import (
-    FeatureLoss,
-    LabelLoss,
-    Loss,
-    check_slot,
-    is_batch_statistic,
-    wants_index,
-    wants_reservation,
-)
+from preceptor.registry import FeatureLoss, LabelLoss, Loss, check_slot, declares
 
 Reduction = Literal["batch", "where"]
 """Mean over the whole batch, or over the samples in ``where`` (0 when there are none)."""
 
 LossType = Literal["loss", "label_loss", "feature_loss"]
 
-GROUPS = ("right", "wrong", "labeled", "unlabeled", "selected", "unselected")
-TEACHER_GROUPS = frozenset({"right", "wrong", "selected", "unselected"})
+GROUPS = ("right", "wrong", "labeled", "unlabeled", "selected", "unselected", *VERDICTS)
+TEACHER_GROUPS = frozenset(GROUPS) - {"labeled", "unlabeled"}
 
 
-def parse_where(where: str | None) -> tuple[tuple[str, ...], ...]:
+Where = tuple[tuple[str, ...], ...]
+"""Alternatives of conjunctions of groups."""
+
+
+def parse_where(where: str | None) -> Where:
     """Read ``"selected & wrong | unselected"`` as alternatives of conjunctions of groups; None is every sample."""
     if where is None:
         return ((),)
@@ -38,6 +35,17 @@ def parse_where(where: str | None) -> tuple[tuple[str, ...], ...]:
     return alternatives
 
 
+def members(where: Where, groups: Mapping[str, Bool[Tensor, " batch"]]) -> Bool[Tensor, " batch"]:
+    """The samples that a parsed ``where`` means, of groups by name."""
+    chosen = torch.zeros_like(groups["labeled"])
+    for names in where:
+        part = torch.ones_like(chosen)
+        for name in names:
+            part = part & groups[name]
+        chosen = chosen | part
+    return chosen
+
+
 class LossTerm(nn.Module):
     """One named loss: what is compared, on which samples, with what weight.
 
@@ -46,7 +54,7 @@ class LossTerm(nn.Module):
         weight: factor on the reduced loss, finite.
         where: None for every sample it can apply to, or groups joined by ``&`` (and) and ``|`` (or): right, wrong (the
             teacher's prediction against the label), labeled, unlabeled, selected, unselected (selection weight above
-            zero, or zero).
+            zero, or zero), wrong_teacher, wrong_label, ambiguous (the verdict of an audit).
         reduction: "batch" divides the weighted sum by the batch size, "where" by the number of samples in ``where``
             (the "subset" reduction of Label Revision's public re-implementation). A batch statistic has its own.
         since, until: shares of training done, 0 to 1, between which the term is active; ``until`` is excluded unless 1.
@@ -96,9 +104,9 @@ class LossTerm(nn.Module):
         self.until = until
         self.warmup = warmup
         self.groups = parse_where(where)
-        self.wants_reservation = wants_reservation(loss)
-        self.wants_index = wants_index(loss)
-        self.batch_statistic = is_batch_statistic(loss)
+        self.wants_reservation = declares(loss, "wants_reservation")
+        self.wants_index = declares(loss, "wants_index")
+        self.batch_statistic = declares(loss, "batch_statistic")
         if self.batch_statistic and reduction == "where":
             raise InputError(f"{type(loss).__name__} is a batch statistic: it has its own reduction, leave it out")
 
@@ -112,6 +120,11 @@ class LossTerm(nn.Module):
         """Whether ``where`` asks which samples are selected."""
         return any({"selected", "unselected"}.intersection(part) for part in self.groups)
 
+    @property
+    def uses_verdicts(self) -> bool:
+        """Whether ``where`` asks for the verdict of an audit."""
+        return any(set(VERDICTS).intersection(part) for part in self.groups)
+
     def is_active(self, progress: float) -> bool:
         """Whether it counts when this share of training is done."""
         return self.since <= progress < self.until or progress >= self.until == 1
@@ -120,11 +133,50 @@ class LossTerm(nn.Module):
         """The term's scalar at this time of its warm-up."""
         return loss * min(1.0, (progress - self.since) / self.warmup) if self.warmup else loss
 
+    def outputs(self, student_logits: BatchOutputs, classes: int) -> Tensor:
+        """The logits that the loss sees: the reservation would be one more class to one that does not ask for it."""
+        return student_logits if self.wants_reservation else student_logits[:, :classes]
+
+    def label_arguments(self, label: Classes, index: Tensor | None) -> tuple[Tensor, ...]:
+        """What a label loss takes after the logits.
+
+        Raises:
+            InputError: it needs the samples' positions, and ``index`` is None.
+        """
+        label = torch.where(label == UNLABELED, 0, label)  # a class that every loss can look up; its weight is zero
+        if not self.wants_index:
+            return (label,)
+        if index is None:
+            raise InputError(f"{type(self.loss).__name__} keeps a value for every sample: give index=")
+        return label, index
+
+    def features(
+        self, name: str, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The features that a feature loss compares, in the order of its layers; the teacher's detached.
+
+        Raises:
+            InputError: it has no layers, or some are not there; ``name`` is the term's.
+        """
+        layers = cast(FeatureLoss, self.loss).layers
+        if not layers:
+            raise InputError(f"term {name!r}: no layers to compare: give layers={{student path: teacher path}}")
+        for who, features, wanted in (("student", student, layers), ("teacher", teacher, layers.values())):
+            missing = [layer for layer in wanted if layer not in features]
+            if missing:
+                raise InputError(
+                    f"term {name!r} compares layer {missing[0]!r} of the {who}: give {who}_features with it"
+                )
+        return (
+            [at_least_float32(student[layer]) for layer in layers],
+            [at_least_float32(teacher[layer].detach()) for layer in layers.values()],
+        )
+
     def forward(
         self,
         student: Tensor | Sequence[Tensor],
         arguments: tuple[object, ...],
-        weight: Float[Tensor, " batch"],
+        weight: PerSample,
         groups: Mapping[str, Bool[Tensor, " batch"]],
     ) -> Float[Tensor, ""]:
         """The term's scalar.
@@ -145,22 +197,15 @@ class LossTerm(nn.Module):
         return self.reduce(loss(student, *arguments), weight, chosen)
 
     def limited(
-        self, weight: Float[Tensor, " batch"], groups: Mapping[str, Bool[Tensor, " batch"]]
-    ) -> tuple[Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
+        self, weight: PerSample, groups: Mapping[str, Bool[Tensor, " batch"]]
+    ) -> tuple[PerSample, Bool[Tensor, " batch"]]:
         """The weights, zero outside ``where``; and the samples in ``where``."""
+        chosen = members(self.groups, groups)
         if self.where is None:
-            return weight, torch.ones_like(groups["labeled"])
-        chosen = torch.zeros_like(groups["labeled"])
-        for names in self.groups:
-            part = torch.ones_like(chosen)
-            for name in names:
-                part = part & groups[name]
-            chosen = chosen | part
+            return weight, chosen
         return torch.where(chosen, weight, 0), chosen
 
-    def reduce(
-        self, per_sample: Float[Tensor, " batch"], weight: Float[Tensor, " batch"], chosen: Bool[Tensor, " batch"]
-    ) -> Float[Tensor, ""]:
+    def reduce(self, per_sample: PerSample, weight: PerSample, chosen: Bool[Tensor, " batch"]) -> Float[Tensor, ""]:
         """The weighted mean of per-sample losses.
 
         A sample of weight zero is cut out, not multiplied by zero: its loss may be infinite.
@@ -171,7 +216,6 @@ class LossTerm(nn.Module):
         return self.weight * total / chosen.sum().clamp(min=1)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows besides the loss."""
         shown = "" if isinstance(self.loss, nn.Module) else f"{self.loss}, "
         when = "" if (self.since, self.until) == (0, 1) else f", since={self.since}, until={self.until}"
         when += f", warmup={self.warmup}" if self.warmup else ""

@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from preceptor.context import BatchContext, SelectionData
+from preceptor.context import BatchClasses, BatchContext, BatchOutputs, Classes, PerSample, SelectionData, Temperatures
 from preceptor.errors import InputError, MachineError, unknown_name
 
 ComponentType = Literal["correction", "temperature", "selection", "loss", "label_loss", "feature_loss"]
@@ -47,26 +47,21 @@ class Correction(Protocol):
     @property
     def apply_to(self) -> Scope: ...
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "batch classes"],
-        label: Int[Tensor, " batch"],
-        teacher_class: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]: ...
+    def __call__(self, log_probs: BatchClasses, label: Classes, teacher_class: Classes) -> BatchClasses: ...
 
 
 @runtime_checkable
 class Temperature(Protocol):
     """Softmax temperature of the teacher: one number for the batch, or one per sample, above zero."""
 
-    def __call__(self, context: BatchContext) -> float | Float[Tensor, " batch"]: ...
+    def __call__(self, context: BatchContext) -> Temperatures: ...
 
 
 @runtime_checkable
 class Selection(Protocol):
     """Weight of each sample in the losses that compare with the teacher: 0 leaves it out, 1 is the usual weight."""
 
-    def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]: ...
+    def __call__(self, context: BatchContext) -> PerSample: ...
 
 
 @runtime_checkable
@@ -82,7 +77,7 @@ class FittedSelection(Selection, Protocol):
     def fit(self, selection_data: SelectionData) -> None:
         """Compute the weights."""
 
-    def weight_at(self, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def weight_at(self, index: Int[Tensor, " batch"]) -> PerSample:
         """Weights of samples by position in the training set."""
 
 
@@ -104,12 +99,8 @@ class Loss(Protocol):
     zero_at_teacher: ClassVar[bool]
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]: ...
+        self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample: ...
 
 
 @runtime_checkable
@@ -120,9 +111,7 @@ class LabelLoss(Protocol):
     samples' positions in the training set [batch] as a third argument.
     """
 
-    def __call__(
-        self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]: ...
+    def __call__(self, student_logits: BatchOutputs, label: Classes) -> PerSample: ...
 
 
 @runtime_checkable
@@ -142,7 +131,7 @@ class FeatureLoss(Protocol):
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
         """Create the adapters for unequal shapes, from the shapes of a probe batch; in the order of ``layers``."""
 
-    def __call__(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, " batch"]: ...
+    def __call__(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> PerSample: ...
 
 
 @dataclass(frozen=True)
@@ -160,19 +149,9 @@ class ComponentInfo:
         return (self.cls.__doc__ or "").strip().splitlines()[0]
 
 
-def wants_reservation(component: object) -> bool:
-    """Whether a loss receives the extra output of an abstaining student."""
-    return bool(getattr(component, "wants_reservation", False))
-
-
-def wants_index(component: object) -> bool:
-    """Whether a label loss receives the samples' positions in the training set."""
-    return bool(getattr(component, "wants_index", False))
-
-
-def is_batch_statistic(component: object) -> bool:
-    """Whether a loss is a statistic of the whole batch."""
-    return bool(getattr(component, "batch_statistic", False))
+def declares(component: object, attribute: Literal["wants_reservation", "wants_index", "batch_statistic"]) -> bool:
+    """Whether a loss or label loss, or its class, sets an optional class attribute."""
+    return bool(getattr(component, attribute, False))
 
 
 _registered: dict[tuple[ComponentType, str], ComponentInfo] = {}
@@ -284,19 +263,9 @@ def find_component(kind: ComponentType, name: str) -> ComponentInfo:
     return known[name]
 
 
-@dataclass(frozen=True)
-class Option:
-    """One hyper-parameter of a component: its type and its default (``inspect.Parameter.empty`` when it has none)."""
-
-    annotation: Any
-    default: Any
-
-
-def options(info: ComponentInfo) -> dict[str, Option]:
-    """The hyper-parameters of a component, read off its constructor."""
-    hints = get_type_hints(info.cls.__init__)
-    parameters = inspect.signature(info.cls).parameters.values()
-    return {p.name: Option(hints.get(p.name, Any), p.default) for p in parameters}
+def options(info: ComponentInfo) -> Mapping[str, inspect.Parameter]:
+    """The hyper-parameters of a component with their types and defaults, read off its constructor."""
+    return inspect.signature(info.cls, eval_str=True).parameters
 
 
 def build_component(kind: ComponentType, name: str, values: Mapping[str, Any] | None = None) -> Any:
@@ -311,7 +280,8 @@ def build_component(kind: ComponentType, name: str, values: Mapping[str, Any] | 
     for key, value in (values or {}).items():
         if key not in known:
             raise unknown_name(f"option of {kind} component {name!r}", key, known)
-        checked[key] = _checked(f"{name}.{key}", value, known[key].annotation)
+        annotation = known[key].annotation
+        checked[key] = _checked(f"{name}.{key}", value, Any if annotation is inspect.Parameter.empty else annotation)
     missing = [key for key, option in known.items() if option.default is inspect.Parameter.empty and key not in checked]
     if missing:
         raise InputError(f"{kind} component {name!r} needs {', '.join(missing)}")

@@ -22,14 +22,11 @@ NESTED_FLAGS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting.
+    """One setting, by its dotted key.
 
     Attributes:
-        key: dotted, as in ``training.epochs``.
-        description: from its field.
         types: JSON types of its values: string, integer, number, boolean, array, object.
         choices: the names that a value must be among; empty where it is free.
-        default: None where it is unset.
     """
 
     key: str
@@ -44,7 +41,7 @@ class Setting:
         return NESTED_FLAGS.get(self.key, f"--{self.key.replace('_', '-')}")
 
     def explained(self, default: Any = None) -> str:
-        """The description with choices and default, for ``--help`` and tables."""
+        """The description with choices and default, for ``--help``."""
         default = self.default if default is None else default
         notes = [", ".join(self.choices)] if self.choices else []
         if default is not None and default is not False and not isinstance(default, dict):
@@ -61,14 +58,6 @@ def read_settings() -> dict[str, Setting]:
 def settings_of(schema: Mapping[str, Any]) -> dict[str, Setting]:
     """Every setting in a JSON schema, those of nested models below their model's own."""
     return {setting.key: setting for setting in _walk(schema, schema.get("$defs", {}), "")}
-
-
-def markdown_table() -> str:
-    """Every described setting as a row of a Markdown table; a recipe's keys are not: its own file describes them."""
-    rows = [
-        f"| `{setting.key}` | {setting.explained()} |" for setting in read_settings().values() if setting.description
-    ]
-    return "\n".join(["| setting | what it is |", "|---|---|", *rows]) + "\n"
 
 
 def _walk(model: Mapping[str, Any], models: Mapping[str, Any], prefix: str) -> Iterator[Setting]:

@@ -12,7 +12,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
-from preceptor.audit.verdicts import VERDICTS, Verdicts
+from preceptor.audit.verdicts import Verdicts
+from preceptor.context import VERDICTS
 
 NAMES = (
     "good teacher, noisy labels",

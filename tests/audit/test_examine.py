@@ -10,10 +10,11 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from preceptor.audit import TeacherAudit, advise, audit, plain, read_verdicts, write_audit
-from preceptor.audit.verdicts import VERDICTS
+from preceptor.audit import TeacherAudit, advise, audit, plain, write_audit
+from preceptor.context import VERDICTS
 from preceptor.errors import InputError
 from preceptor.run import RunConfig, resolve
+from preceptor.run.verdicts import read_verdicts
 from tests.training_helpers import digits
 
 

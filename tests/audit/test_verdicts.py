@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from preceptor.audit.verdicts import DEPTHS, VERDICTS, base_rate_of_accuracy, judge, label_noise_floor
+from preceptor.audit.verdicts import DEPTHS, base_rate_of_accuracy, judge, label_noise_floor
+from preceptor.context import VERDICTS
 from preceptor.errors import InputError
 from tests.audit.situations import NAMES, situations
 

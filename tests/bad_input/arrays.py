@@ -156,12 +156,12 @@ ROWS = [
     Row(
         "an archive cut short",
         lambda b: changed(b, lambda content: content[:-40]),
-        "set.npz: not an .npz archive, or cut short; write it with numpy.savez",
+        "set.npz: not an .npz archive, or cut short (File is not a zip file); write it with numpy.savez",
     ),
     Row(
         "an empty archive",
         lambda b: changed(b, lambda content: b""),
-        "set.npz: not an .npz archive, or cut short; write it with numpy.savez",
+        "set.npz: not an .npz archive, or cut short (File is not a zip file); write it with numpy.savez",
     ),
     Row(
         "labels of another data set",

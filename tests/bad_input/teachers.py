@@ -282,7 +282,7 @@ ROWS = [
         "a cache of larger records than can be",
         lambda b: b.cache(layout(classes=10**10)),
         (
-            "cache/cache.json: layout: 10000000000 classes and 0 features: a record larger than 1 GiB "
+            "cache/cache.json: layout: 10000000000 classes: a record larger than 1 GiB "
             "(given: {'samples': 10, 'views': 9, 'classes': 10000000000})"
         ),
     ),

@@ -16,10 +16,10 @@ def shifted(changed):  # noqa: F811
 
 
 def test_nothing_wrong(preceptor, able_teacher):  # noqa: F811
-    done = preceptor("doctor", "--teacher", able_teacher, "--student", "convnet4", "--recipe", "ka-ps")
+    done = preceptor("doctor", "--teacher", able_teacher, "--student", "convnet4", "--recipe", "kd")
     assert (done.code, done.err) == (0, "")
     assert "ok       label order" in done.out
-    assert "\n10 checks passed\n" in done.out
+    assert "\n11 checks passed\n" in done.out
 
 
 def test_a_problem_is_shown_with_its_remedy_and_ends_with_2(preceptor, shifted):

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from preceptor.cli.prediction_rows import lines
-from preceptor.errors import InputError
+from preceptor.cli.predict import lines
 from preceptor.models import ModelCard
 from preceptor.run.prediction import Prediction
 
@@ -103,8 +102,3 @@ def test_rows_are_made_one_at_a_time(form):
     for _ in range(5):
         next(rows)
     assert len(taken) <= 5
-
-
-def test_an_unknown_format():
-    with pytest.raises(InputError, match="did you mean 'jsonl'"):
-        lines([], "json", CARD, 1)

@@ -5,7 +5,7 @@ import pytest
 
 from preceptor.cli.resume import PLACES as MOVABLE
 from preceptor.run import train as train_module
-from preceptor.run.identity import PLACES
+from preceptor.run.set_up import PLACES
 from preceptor.training.checkpoint import CheckpointCallback
 from tests.cli.conftest import SMALL
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from preceptor.compare import ArmRow, StudyResult, TeacherRow, load_result, save_result
-from preceptor.compare.result import Measure, Recovery, value_lists
+from preceptor.compare.result import Measure, Recovery
 from preceptor.errors import InputError, MachineError
 
 
@@ -114,10 +114,6 @@ def test_a_seed_under_which_nothing_was_lost_has_no_ratio_of_its_own():
 @pytest.mark.parametrize("clean", [[0.6, 0.6], [0.7, 0.4]])
 def test_there_is_nothing_to_recover_when_the_bad_teacher_cost_nothing(clean):
     assert Recovery.of(arm=[0.7, 0.8], baseline=[0.6, 0.6], clean=clean) is None
-
-
-def test_measures_that_one_seed_lacks_are_left_out():
-    assert value_lists([{"accuracy": 0.1, "temperature": 4.0}, {"accuracy": 0.2}]) == {"accuracy": [0.1, 0.2]}
 
 
 def test_a_saved_result_is_read_back_as_it_was(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -289,13 +290,19 @@ def test_pairs_are_found_when_none_are_given(monkeypatch):
     found = []
 
     def stop(run, seeds, report, jobs):
-        found.append(run.pairs)
+        found.append(run.args[1])
         raise InputError("that is all")
 
     monkeypatch.setattr(run_module, "run_seeds", stop)
     with pytest.raises(InputError, match="that is all"):
         run_study(changed(pairs=None))
     assert sorted(label for pair in found[0] for label in pair) == list(range(10))
+
+
+def test_measures_that_one_seed_lacks_are_left_out():
+    measures = {"accuracy": 0.1, "temperature": 4.0}, {"accuracy": 0.2}
+    seeds = [{"faulty": SimpleNamespace(students={"kd": SimpleNamespace(measures=own)})} for own in measures]
+    assert run_module._values(seeds, "faulty", "kd") == {"accuracy": [0.1, 0.2]}
 
 
 def test_fewer_images_than_classes_leave_classes_without_an_error_rate(tmp_path):

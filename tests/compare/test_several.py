@@ -12,7 +12,7 @@ from preceptor.compare.result import ArmRow
 from preceptor.data import swap_pairs
 from preceptor.errors import InputError
 from preceptor.metrics import paired_difference
-from preceptor.metrics.selective import error_at_coverage
+from preceptor.metrics.selective import Ranking, samples_kept
 from preceptor.training import Student, Trainer
 from tests.compare.tiny import SEVERAL, TINY
 from tests.training_helpers import digits, same_bits, weights
@@ -175,11 +175,12 @@ def test_what_is_measured_of_an_abstaining_student(several, result):
     kept = outputs.softmax(dim=1)[:, -1]
     assert measures["reservation"] == pytest.approx(kept.mean().item(), abs=1e-6)
     response = outputs[:, :10].softmax(dim=1).amax(dim=1)
+    by_response, by_reservation = (Ranking.of(each.double(), wrong) for each in (response, -kept))
     for coverage in (95, 90, 85, 80, 70):
-        by_response = error_at_coverage(response.double(), wrong, coverage / 100)
-        assert measures[f"error_at_{coverage}"] == pytest.approx(by_response, abs=1e-3)
-        by_reservation = error_at_coverage(-kept.double(), wrong, coverage / 100)
-        assert measures[f"error_at_{coverage}_reservation"] == pytest.approx(by_reservation, abs=1e-3)
+        count = [samples_kept(len(labels), coverage / 100)]
+        assert measures[f"error_at_{coverage}"] == pytest.approx(by_response.error_among(count).item(), abs=1e-3)
+        expected = by_reservation.error_among(count).item()
+        assert measures[f"error_at_{coverage}_reservation"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_reservation_is_compared_with_softmax_response_on_the_same_networks(result):

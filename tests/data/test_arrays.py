@@ -129,7 +129,7 @@ def test_a_pickle_in_a_zip_is_not_loaded(tmp_path: Path) -> None:
     path = write(tmp_path / "a.npz")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("class_names.npy", pickle.dumps(Booby()))
-    with pytest.raises(InputError, match="'class_names' is not a NumPy array"):
+    with pytest.raises(InputError, match="'class_names' cannot be read"):
         read_arrays(path)
 
 
@@ -139,7 +139,7 @@ def test_an_archive_behind_an_array_is_refused(tmp_path: Path) -> None:
         np.save(file, LABELS)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("train_images.npy", b"")
-    with pytest.raises(InputError, match=r"one array, not an \.npz archive"):
+    with pytest.raises(InputError, match="'train_images' cannot be read"):
         read_arrays(path)
 
 
@@ -173,7 +173,7 @@ def test_an_archive_of_a_later_kind_of_zip(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "a.npz").read_bytes())
     content[content.index(b"PK\x01\x02") + 6] = 102
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.npz: damaged archive \(zip file version 10\.2\); write it again"):
+    with pytest.raises(InputError, match=r"a\.npz: not an \.npz archive, .*\(zip file version 10\.2\); write it with"):
         read_arrays(tmp_path / "a.npz")
 
 

@@ -66,13 +66,14 @@ def test_mnist_family(tmp_path: Path, name: str, folder: str, gzipped: bool, dow
     assert len(dataset.train) == 20
 
 
-def test_cifar_binary_release_brings_its_own_names(tmp_path: Path) -> None:
+def test_cifar_binary_release_gets_the_official_names(tmp_path: Path) -> None:
     write_cifar10_files(tmp_path)
     write_cifar100_files(tmp_path)
     for name, classes in (("cifar10", 10), ("cifar100", 100)):
         dataset = read_named(name, tmp_path, download=True)
         check_dataset(dataset)
-        assert dataset.class_names == tuple(f"kind {label}" for label in range(classes))
+        assert dataset.class_names == named._NAMED[name].class_names
+        assert dataset.classes == classes
         assert (dataset.channels, dataset.size) == (3, (32, 32))
 
 

@@ -126,7 +126,6 @@ def read_cifar10(root: Path) -> LoadedData | None:
         root / "cifar-10-batches-bin",
         train=[f"data_batch_{number}.bin" for number in range(1, 6)],
         test="test_batch.bin",
-        class_names="batches.meta.txt",
         label_bytes=1,
     )
 
@@ -136,7 +135,6 @@ def read_cifar100(root: Path) -> LoadedData | None:
         root / "cifar-100-binary",
         train=["train.bin"],
         test="test.bin",
-        class_names="fine_label_names.txt",
         label_bytes=2,
     )
 
@@ -150,7 +148,6 @@ def test_cifar10_batches_in_their_order(tmp_path: Path) -> None:
     assert data.test.images.shape == (10, 3, 32, 32)
     np.testing.assert_array_equal(data.train.labels.numpy(), records[:, 0])
     np.testing.assert_array_equal(data.train.images.flatten(1).numpy(), records[:, 1:])
-    assert data.class_names == tuple(f"kind {label}" for label in range(10))
 
 
 def test_a_pixel_is_where_the_format_says(tmp_path: Path) -> None:
@@ -167,8 +164,6 @@ def test_cifar100_has_its_fine_labels(tmp_path: Path) -> None:
     assert data is not None
     np.testing.assert_array_equal(data.train.labels.numpy(), np.arange(200) % 100)
     np.testing.assert_array_equal(data.train.images.flatten(1).numpy(), records[:, 2:])
-    assert data.class_names is not None
-    assert data.class_names[99] == "kind 99"
 
 
 def test_no_folder_means_none(tmp_path: Path) -> None:
@@ -188,17 +183,6 @@ def test_a_missing_a_truncated_and_an_empty_batch(tmp_path: Path) -> None:
     batch.unlink()
     with pytest.raises(InputError, match=r"data_batch_3\.bin: cannot be read \(No such file"):
         read_cifar10(tmp_path)
-
-
-def test_missing_and_unreadable_names(tmp_path: Path) -> None:
-    write_cifar100_files(tmp_path)
-    names = tmp_path / "cifar-100-binary" / "fine_label_names.txt"
-    names.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"fine_label_names\.txt: cannot be read"):
-        read_cifar100(tmp_path)
-    names.unlink()
-    with pytest.raises(InputError, match=r"fine_label_names\.txt: cannot be read"):
-        read_cifar100(tmp_path)
 
 
 class StandIn:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preceptor.data import ResizedCrops
-from preceptor.data.resized_crops import _maps
+from preceptor.data.augmentation import _maps
 from preceptor.errors import InputError
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
 from preceptor.training import TrainingConfig

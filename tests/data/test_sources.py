@@ -174,8 +174,8 @@ def stated_to_be_more(path):
         ("a.npy", lambda path: np.save(path, np.zeros((2, 3, 3))), "float64; expected uint8"),
         ("a.npy", lambda path: np.save(path, np.zeros((2, 3, 8, 8), np.uint8)), "move the channels last"),
         ("a.npy", lambda path: np.save(path, np.zeros((0, 3, 3), np.uint8)), "holds no image"),
-        ("a.npz", lambda path: path.write_bytes(b"nothing"), "not a whole .npz archive"),
-        ("a.npz", cut_short, "not a whole .npz archive"),
+        ("a.npz", lambda path: path.write_bytes(b"nothing"), "not an .npz archive, or cut short"),
+        ("a.npz", cut_short, "not an .npz archive, or cut short"),
         ("a.npz", stated_to_be_more, "has 18 bytes, its header states 81"),
         ("a.npz", fortran, "numpy.ascontiguousarray"),
         ("a.npz", lambda path: np.savez(path, images=np.zeros(3)), "float64; expected uint8"),
@@ -195,7 +195,7 @@ def test_what_is_no_input_is_refused_before_anything_is_read(tmp_path, name, mak
 def test_a_npy_file_that_is_an_archive(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.stack([gray(0)]))
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
-    with pytest.raises(InputError, match=r"a\.npy: an archive of several arrays: call it \.npz"):
+    with pytest.raises(InputError, match=r"a\.npy: an archive of several arrays \(\.npz\)"):
         open_image_source(tmp_path / "a.npy")
 
 
@@ -204,12 +204,11 @@ def test_an_archive_that_is_damaged_further_on(tmp_path):
     content = bytearray((tmp_path / "a.npz").read_bytes())
     content[50_000] ^= 255
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.npz: not a whole \.npz archive"):
+    with pytest.raises(InputError, match=r"a\.npz: not an \.npz archive, or cut short"):
         pictures(tmp_path / "a.npz")
 
 
 def test_images_too_large_to_be_meant(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (1, 2**15, 2**15)})
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1, 2**13 + 1, 2**13), dtype=np.uint8))
     with pytest.raises(InputError, match="images of more than 67,108,864 pixels"):
         open_image_source(tmp_path / "a.npz")

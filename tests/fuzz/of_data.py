@@ -62,24 +62,14 @@ def image(folder: Path, content: bytes) -> None:
     read_folder(folder / "photos", 8)
 
 
-@target(lambda: [b"cat\n dog \n\n", b"\xff"])
-def names_of_classes(folder: Path, content: bytes) -> None:
-    _cifar_binary(folder, bytes(3073), content)
-
-
 @target(lambda: [bytes(range(256)) * 12 + b"\1", b"\1"])
 def cifar_binary(folder: Path, content: bytes) -> None:
-    _cifar_binary(folder, content, b"cat")
-
-
-def _cifar_binary(folder: Path, records: bytes, names: bytes) -> None:
     from preceptor.data.named import read_named
 
     place = folder / "cifar-10-batches-bin"
     place.mkdir()
     for name in (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"):
-        (place / name).write_bytes(records)
-    (place / "batches.meta.txt").write_bytes(names)
+        (place / name).write_bytes(content)
     read_named("cifar10", folder, download=False)
 
 

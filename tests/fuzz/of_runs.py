@@ -17,23 +17,28 @@ from tests.fuzz.registry import target
 @target(lambda: [_run_record()])
 def stopped_run(folder: Path, content: bytes) -> None:
     """A run folder to go on with: its record, or, behind a zero byte, its metrics."""
-    from preceptor.run.resume import _forget_after, _part, _was_compiled
+    from preceptor.run.resume import _forget_after, _part
     from preceptor.run.resume import stopped_run as look
 
     record, _, metrics = content.partition(b"\0")
     (folder / "run.yaml").write_bytes(record)
     (folder / "metrics.jsonl").write_bytes(metrics)
     _, earlier = look(folder)
-    _was_compiled(earlier)
     assert all(isinstance(key, str) for key in _part(earlier, "versions"))
     _forget_after(folder, 1, 1)
 
 
 def _run_record() -> bytes:
-    record = (
-        b"config: {recipe: kd, data: digits}\nrecord: {versions: {torch: '2'}, fingerprints: {data: x, teacher: y}}\n"
+    from preceptor.run.set_up import settings_digest
+
+    settings = settings_digest({"recipe": "kd", "data": "digits"})
+    record = f"record: {{versions: {{torch: '2'}}, fingerprints: {{settings: {settings}, data: x, teacher: y}}}}\n"
+    return (
+        b"config: {recipe: kd, data: digits}\n"
+        + record.encode()
+        + b"\0"
+        + b'{"event": "epoch", "epoch": 1, "loss": 0.5}\n{"event": "epoch", "epoch": 2}\n'
     )
-    return record + b"\0" + b'{"event": "epoch", "epoch": 1, "loss": 0.5}\n{"event": "epoch", "epoch": 2}\n'
 
 
 @target(lambda: [_checkpoint()])
@@ -68,11 +73,11 @@ def _scores() -> bytes:
 
 
 @cache
-def _failed() -> tuple[bytes, bytes, bytes]:
-    """What a run writes of a failed step: record, batch, and state."""
+def _failed() -> tuple[bytes, bytes]:
+    """What a run writes of a failed step: record and state."""
     from tempfile import TemporaryDirectory
 
-    from preceptor.training.failure import BATCH_FILE, FAILURE_FILE, STATE_FILE, save_failure
+    from preceptor.training.failure import FAILURE_FILE, STATE_FILE, save_failure
     from tests.training_helpers import make_student, train
 
     reports: list[FailureReport] = []
@@ -84,36 +89,30 @@ def _failed() -> tuple[bytes, bytes, bytes]:
         train([student], 10, training, teacher=None, compile="never", on_failure=reports.append)
     with TemporaryDirectory() as name:
         save_failure(Path(name), reports[0])
-        record, batch, state = ((Path(name) / file).read_bytes() for file in (FAILURE_FILE, BATCH_FILE, STATE_FILE))
-    return record, batch, state
+        record, state = ((Path(name) / file).read_bytes() for file in (FAILURE_FILE, STATE_FILE))
+    return record, state
 
 
-def _replay(folder: Path, record: bytes, batch: bytes, state: bytes) -> None:
-    """The files of a failed run, their checksums right where the record can hold them."""
+def _replay(folder: Path, record: bytes, state: bytes) -> None:
+    """The files of a failed run, the checksum right where the record can hold them."""
     from preceptor.run import replay
-    from preceptor.training.failure import BATCH_FILE, FAILURE_FILE, STATE_FILE
+    from preceptor.training.failure import FAILURE_FILE, STATE_FILE
 
     (folder / "failure").mkdir()
     config = b"{data: digits, student: convnet8, recipe: none, device: cpu}"
     (folder / "run.yaml").write_bytes(b"config: " + config + b"\nrecord: {}\n")
-    digests = {BATCH_FILE: hashlib.sha256(batch).hexdigest(), STATE_FILE: hashlib.sha256(state).hexdigest()}
     with suppress(ValueError, TypeError, RecursionError):
-        record = json.dumps({**json.loads(record), "sha256": digests}).encode()
-    for name, content in ((FAILURE_FILE, record), (BATCH_FILE, batch), (STATE_FILE, state)):
+        record = json.dumps({**json.loads(record), "sha256": hashlib.sha256(state).hexdigest()}).encode()
+    for name, content in ((FAILURE_FILE, record), (STATE_FILE, state)):
         (folder / "failure" / name).write_bytes(content)
     replay(folder)
 
 
 @target(lambda: [_failed()[0]])
 def failure_record(folder: Path, content: bytes) -> None:
-    _replay(folder, content, *_failed()[1:])
+    _replay(folder, content, _failed()[1])
 
 
 @target(lambda: [_failed()[1]])
-def failure_batch(folder: Path, content: bytes) -> None:
-    _replay(folder, _failed()[0], content, _failed()[2])
-
-
-@target(lambda: [_failed()[2]])
 def failure_state(folder: Path, content: bytes) -> None:
-    _replay(folder, *_failed()[:2], content)
+    _replay(folder, _failed()[0], content)

@@ -36,14 +36,14 @@ def _caches() -> list[bytes]:
 @target(_caches)
 def cache(folder: Path, content: bytes) -> None:
     """The metadata and, behind a zero byte, the entries and their checksums."""
-    from preceptor.teachers.cache import info, open_readonly, verify
+    from preceptor.teachers.cache import bytes_used, open_readonly, verify
 
     metadata, _, rest = content.partition(b"\0")
     (folder / "cache.json").write_bytes(metadata)
     (folder / "entries.bin").write_bytes(rest[:_ENTRIES])
     (folder / "checksums.bin").write_bytes(rest[_ENTRIES:])
     with open_readonly(folder) as opened:
-        info(opened)
+        bytes_used(opened)
         verify(opened, repair=True)
         index = torch.arange(min(2, opened.layout.samples))
         opened.lookup(index, torch.zeros_like(index))

@@ -9,7 +9,7 @@ from sklearn.calibration import calibration_curve
 
 from preceptor.errors import InputError
 from preceptor.metrics import calibration_error, classwise_calibration_error, reliability
-from preceptor.metrics.calibration import class_bins, class_error
+from preceptor.metrics.calibration import Probabilities
 from preceptor.metrics.scores import softmax_response
 from tests.metrics.samples import answered, honest, softmax
 
@@ -127,8 +127,8 @@ def test_the_class_wise_error_agrees_with_a_loop(classes):
 def test_the_class_wise_error_of_a_draw_is_that_of_its_samples():
     logits, labels = answered(60, 4)
     index = torch.randint(60, (60,), generator=torch.Generator().manual_seed(0))
-    shares = logits.softmax(dim=1)
-    drawn = class_error(class_bins(shares, labels).drawn(index).sums(), 60)
+    shares, right = logits.softmax(dim=1), logits.argmax(dim=1) == labels
+    drawn = Probabilities.of(logits, labels).errors(index, right)["classwise_ece"]
     assert drawn == pytest.approx(classwise_calibration_error(shares[index], labels[index]), abs=1e-12)
 
 

@@ -12,6 +12,7 @@ from preceptor.errors import InputError
 from preceptor.metrics import (
     Predictions,
     RiskTarget,
+    SetTarget,
     accuracy,
     agreement,
     calibrate_sets,
@@ -50,7 +51,7 @@ OF_LOGITS = {
     "decide by class": lambda logits, labels: decide(
         Predictions(logits), labels, RiskTarget(0.5, by_class=True), SOURCE
     ),
-    "decide_sets": lambda logits, labels: decide_sets(Predictions(logits), labels, SOURCE),
+    "decide_sets": lambda logits, labels: decide_sets(Predictions(logits), labels, SetTarget(), SOURCE),
     "fit_temperature": fit_temperature,
 }
 OF_LABELS = {
@@ -79,7 +80,7 @@ def test_a_logit_that_is_not_finite_is_named(function, value):
 
 
 def test_nothing_is_calibrated_on_nan_alone():
-    refused("sample 0: its logits are not all finite", calibrate_sets, torch.full((N, CLASSES), math.nan), LABELS, 0.1)
+    refused("sample 0: its logits are not all finite", calibrate_sets, torch.full((N, CLASSES), math.nan), LABELS)
 
 
 @pytest.mark.parametrize("function", OF_LOGITS.values(), ids=OF_LOGITS)
@@ -252,20 +253,19 @@ def test_every_class_has_a_threshold():
         ({"free_ranks": -1}, "free_ranks is -1"),
         ({"alpha": "x"}, "alpha is 'x'; expected a number above 0 and below 1"),
         ({"alpha": math.nan}, "alpha is nan"),
-        ({"seed": 2**70, "randomized": True}, "seed is 1180591620717411303424"),
     ],
 )
 def test_the_numbers_of_prediction_sets_are_in_range(options, told):
-    refused(told, calibrate_sets, LOGITS, LABELS, method="raps", **options)
-    if not {"alpha", "seed"} & set(options):
-        refused(told, decide_sets, Predictions(LOGITS), LABELS, SOURCE, "raps", **options)
+    target = SetTarget("raps", **options)
+    refused(told, calibrate_sets, LOGITS, LABELS, target)
+    refused(told, decide_sets, Predictions(LOGITS), LABELS, target, SOURCE)
 
 
 def test_the_largest_penalty_and_as_many_free_ranks_as_may_be():
-    rule = calibrate_sets(LOGITS, LABELS, method="raps", penalty=1e6, free_ranks=0)
+    rule = calibrate_sets(LOGITS, LABELS, SetTarget("raps", penalty=1e6, free_ranks=0))
     assert math.isfinite(rule.threshold)
-    free = calibrate_sets(LOGITS, LABELS, method="raps", free_ranks=1_000_000)
-    assert free.threshold == calibrate_sets(LOGITS, LABELS, method="aps").threshold
+    free = calibrate_sets(LOGITS, LABELS, SetTarget("raps", free_ranks=1_000_000))
+    assert free.threshold == calibrate_sets(LOGITS, LABELS, SetTarget("aps")).threshold
     beyond = type(free)(**{**asdict(free), "free_ranks": 10**20})
     assert torch.equal(prediction_sets(LOGITS, beyond), prediction_sets(LOGITS, free))
 
@@ -273,6 +273,7 @@ def test_the_largest_penalty_and_as_many_free_ranks_as_may_be():
 def test_sets_are_booleans_and_shares_have_a_seed():
     refused("sets: expected a tensor of booleans", set_metrics, LOGITS, LABELS)
     refused("seed is -1", draw_shares, 3, -1)
+    refused("seed is 1180591620717411303424", draw_shares, 3, 2**70)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

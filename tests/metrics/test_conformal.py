@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preceptor.errors import InputError
-from preceptor.metrics import SetRule, calibrate_sets, prediction_sets, set_metrics
+from preceptor.metrics import SetRule, SetTarget, calibrate_sets, prediction_sets, set_metrics
 from preceptor.metrics.conformal import conformal_quantile, draw_shares, nonconformity
 from tests.metrics.samples import answered, honest, softmax
 
@@ -36,8 +36,10 @@ def reference_scores(row, rule, share):
     return [scores[number] for number in range(len(row))]
 
 
-def rule_of(kind, logits, labels, alpha=0.1, **options):
-    return calibrate_sets(logits, labels, alpha, **COMPONENT_TYPES[kind], **options)
+def rule_of(kind, logits, labels, alpha=0.1, seed=0, **options):
+    target = dict(COMPONENT_TYPES[kind])
+    share = draw_shares(len(logits), seed) if target.pop("randomized", False) else None
+    return calibrate_sets(logits, labels, SetTarget(alpha=alpha, **target), share, **options)
 
 
 def sets_of(rule, logits, seed=1, **options):
@@ -143,16 +145,16 @@ def test_adaptive_sets_serve_the_hard_as_well_and_the_smallest_are_lac():
 
 def test_a_penalty_shortens_the_largest_sets():
     logits, labels = honest(4000, 30, seed=4)
-    plain = calibrate_sets(logits, labels, method="aps")
-    penalised = calibrate_sets(logits, labels, method="raps", penalty=0.2, free_ranks=3)
+    plain = calibrate_sets(logits, labels, SetTarget("aps"))
+    penalised = calibrate_sets(logits, labels, SetTarget("raps", penalty=0.2, free_ranks=3))
     assert sets_of(penalised, logits).sum(dim=1).max() < sets_of(plain, logits).sum(dim=1).max()
-    free = calibrate_sets(logits, labels, method="raps", penalty=0.0)
+    free = calibrate_sets(logits, labels, SetTarget("raps", penalty=0.0))
     assert torch.equal(sets_of(free, logits), sets_of(plain, logits))
 
 
 def test_few_samples_promise_nothing_and_every_class_is_let_in():
     logits, labels = answered(8, 4)
-    rule = calibrate_sets(logits, labels, 0.1)
+    rule = calibrate_sets(logits, labels, SetTarget(alpha=0.1))
     assert rule.threshold is None
     assert prediction_sets(logits, rule).all()
     assert json.loads(json.dumps(asdict(rule), allow_nan=False)) == asdict(rule)
@@ -185,11 +187,14 @@ LOGITS, LABELS = answered(20, 4)
 def test_what_cannot_be_calibrated_on_is_refused(options, message):
     logits, labels = options.pop("logits", LOGITS), options.pop("labels", LABELS)
     with pytest.raises(InputError, match=message):
-        calibrate_sets(logits, labels, **options)
+        calibrate_sets(logits, labels, SetTarget(**options))
 
 
 @pytest.mark.parametrize("share", [None, torch.rand(3), torch.full((20,), 1.5)])
 def test_randomized_sets_want_their_shares(share):
-    rule = calibrate_sets(LOGITS, LABELS, method="aps", randomized=True)
+    rule = calibrate_sets(LOGITS, LABELS, SetTarget("aps"), draw_shares(20))
     with pytest.raises(InputError, match="randomized aps needs one share from 0 to 1 for each of 20 samples"):
         prediction_sets(LOGITS, rule, share)
+    if share is not None:
+        with pytest.raises(InputError, match="randomized aps needs one share"):
+            calibrate_sets(LOGITS, LABELS, SetTarget("aps"), share)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from preceptor.metrics import SetRule, calibrate_sets, prediction_sets
+from preceptor.metrics import SetRule, SetTarget, calibrate_sets, prediction_sets
 from preceptor.metrics.conformal import conformal_quantile, nonconformity
 from tests.metrics.samples import honest, softmax
 
@@ -42,7 +42,7 @@ NEW, _ = honest(300, 5, seed=1)
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.3])
 def test_the_sets_of_the_likeliest_are_the_same(alpha):
     theirs = calibrated("lac", CALIBRATION, LABELS, alpha).predict_set(softmax(NEW))[1][:, :, 0]
-    ours = prediction_sets(NEW, calibrate_sets(CALIBRATION, LABELS, alpha), allow_empty=True)
+    ours = prediction_sets(NEW, calibrate_sets(CALIBRATION, LABELS, SetTarget(alpha=alpha)), allow_empty=True)
     np.testing.assert_array_equal(ours, theirs)
 
 

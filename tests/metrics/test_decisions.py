@@ -7,6 +7,7 @@ from preceptor.metrics import (
     Predictions,
     RiskGuarantee,
     RiskTarget,
+    SetTarget,
     calibrate_sets,
     confidence,
     prediction_sets,
@@ -108,9 +109,9 @@ def test_what_cannot_be_guaranteed_makes_no_decision(by_class):
 @pytest.mark.parametrize("method", ["lac", "aps", "raps"])
 def test_prediction_sets_from_the_card_are_those_of_the_rule(method):
     answers, labels = made_up()
-    options = {"penalty": 0.2, "free_ranks": 1}
-    sets = decide_sets(answers, labels, SOURCE, method, 0.2, **options)
-    rule = calibrate_sets(answers.class_logits, labels, 0.2, method, **options, allow_empty=False)
+    target = SetTarget(method, 0.2, penalty=0.2, free_ranks=1)
+    sets = decide_sets(answers, labels, target, SOURCE)
+    rule = calibrate_sets(answers.class_logits, labels, target, allow_empty=False)
     assert (sets.method, sets.alpha, sets.threshold) == (method, 0.2, rule.threshold)
     assert (sets.penalty, sets.free_ranks) == ((0.2, 1) if method == "raps" else (0, 0))
     fresh, _ = made_up(seed=1)
@@ -119,7 +120,7 @@ def test_prediction_sets_from_the_card_are_those_of_the_rule(method):
 
 def test_too_few_images_let_every_class_in():
     answers, labels = made_up(5)
-    sets = decide_sets(answers, labels, SOURCE)
+    sets = decide_sets(answers, labels, SetTarget(), SOURCE)
     assert sets.threshold is None
     assert which_classes(sets, answers.class_logits).all()
 

@@ -25,7 +25,7 @@ from preceptor.metrics import (
 from preceptor.metrics.agreement import copied_error, rank_correlation
 from preceptor.metrics.reporting import COVERAGES
 from preceptor.metrics.scores import softmax_response
-from preceptor.metrics.selective import risk_coverage
+from preceptor.metrics.selective import Ranking
 from tests.metrics.samples import answered, softmax
 
 N, CLASSES = 400, 7
@@ -101,10 +101,10 @@ def test_every_score_that_can_be_computed_is_reported(report):
 
 
 def test_the_curve_is_the_risk_coverage_curve_at_each_percent(report):
-    found, whole = report.selective[0].curve, risk_coverage(softmax_response(LOGITS), WRONG)
+    found, whole = report.selective[0].curve, Ranking.of(softmax_response(LOGITS), WRONG).risk()
     places = [round(share * N) - 1 for share in found.coverage]
     assert found.coverage == pytest.approx([percent / 100 for percent in range(1, 101)])
-    assert found.risk == pytest.approx(whole.risk[places].tolist())
+    assert found.risk == pytest.approx(whole[places].tolist())
     for coverage in COVERAGES[:3]:
         assert found.risk[coverage - 1] == pytest.approx(report.selective[0].error_at_coverage[str(coverage)].value)
     assert all(low <= high for low, high in zip(found.low, found.high, strict=True))

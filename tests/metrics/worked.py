@@ -9,7 +9,7 @@ from torch import Tensor
 from preceptor.metrics import NoGuarantee, RiskGuarantee, augrc, aurc, risk_control, select_threshold
 from preceptor.metrics.risk_control import risk_upper_bound
 from preceptor.metrics.scores import reservation_confidence, softmax_response
-from preceptor.metrics.selective import error_at_coverage, excess_aurc, optimal_aurc, risk_coverage, samples_kept
+from preceptor.metrics.selective import Ranking, optimal_aurc, samples_kept
 from tests.worked import VECTORS, Vector, checks, doubles, same
 
 
@@ -19,24 +19,25 @@ def error_of_the_least_reserved(vector: Vector) -> None:
     outputs = torch.stack([(1 - reservation) / 2, (1 - reservation) / 2, reservation], dim=1).log()
     for confidence in (-reservation, reservation_confidence(outputs)):
         for percent, error in vector["errors"].items():
-            same(error_at_coverage(confidence, wrong, int(percent) / 100), error)
-            assert samples_kept(vector["n"], int(percent) / 100) == vector["kept_half_up"][percent]
+            kept = samples_kept(vector["n"], int(percent) / 100)
+            assert kept == vector["kept_half_up"][percent]
+            same(Ranking.of(confidence, wrong).error_among([kept])[0], error)
 
 
 @checks("sel.rc_aurc", "sel.rc_perfect", "sel.rc_worst")
 def curve_and_area(vector: Vector) -> None:
     confidence, wrong = doubles(vector["confidence"]), torch.tensor(vector["error"]).bool()
-    curve = risk_coverage(confidence, wrong)
-    same(curve.risk, vector["risk"])
+    ranking = Ranking.of(confidence, wrong)
+    same(ranking.risk(), vector["risk"])
     same(aurc(confidence, wrong), vector["aurc"])
-    same(excess_aurc(confidence, wrong), vector["eaurc_finite"])
+    same(ranking.excess_aurc(), vector["eaurc_finite"])
     if "coverage" in vector:
-        same(curve.coverage, vector["coverage"])
+        same(ranking.ranks / ranking.n, vector["coverage"])
         same(optimal_aurc(int(wrong.sum()), len(wrong)), vector["aurc_star_finite"])
         same(optimal_aurc(int(wrong.sum()), len(wrong), "asymptotic"), vector["aurc_star_asymptotic"])
-        same(excess_aurc(confidence, wrong, "asymptotic"), vector["eaurc_asymptotic"])
+        same(ranking.excess_aurc("asymptotic"), vector["eaurc_asymptotic"])
         same(augrc(confidence, wrong), vector["augrc_mean"])
-        others_areas(vector, curve.risk)
+        others_areas(vector, ranking.risk())
 
 
 def others_areas(vector: Vector, risk: Tensor) -> None:

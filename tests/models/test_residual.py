@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from preceptor.models.residual import BasicBlock, Bottleneck, stage
+from preceptor.models.resnet import BasicBlock, Bottleneck, stage
 
 BLOCKS = pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from preceptor.audit import TeacherAudit, plain
-from preceptor.audit.verdicts import VERDICTS
+from preceptor.context import VERDICTS
 from preceptor.reports import audit_page, write_audit_page
 from preceptor.reports.audit_charts import pairs_of
 from preceptor.reports.audit_gallery import MOST_CARDS, cards, percent_range, sample

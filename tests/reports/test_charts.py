@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.compare.result import StudyResult
+from preceptor.reports.chart import ROLES, label
 from preceptor.reports.charts import ClassError, accuracy_chart, class_errors, common_axis, error_chart
-from preceptor.reports.svg import ROLES, label
 from tests.reports.conftest import ACCURACY, study_rows, with_another_teacher
 
 
@@ -49,10 +49,8 @@ def test_no_error_at_all_still_draws() -> None:
     assert "0.0\N{NO-BREAK SPACE}%" in error_chart(errors_of(0.0, math.nan)).wide
 
 
-def test_classes_are_ordered_by_their_mean_over_known_seeds(result: StudyResult) -> None:
-    table = [[0.1, math.nan, 0.5, math.nan], [0.3, math.nan, math.nan, 0.0]]
-    teacher = result.teachers[0].model_copy(update={"error_by_class": table})
-    errors = class_errors(result.model_copy(update={"class_names": ("a", "b", "c", "d")}), teacher)
+def test_classes_are_ordered_by_their_mean_over_known_seeds() -> None:
+    errors = class_errors("abcd", [[0.1, None, 0.5, None], [0.3, None, None, 0.0]])
     assert [error.name for error in errors] == ["c", "a", "d", "b"]
     assert [error.mean for error in errors[:3]] == pytest.approx([0.5, 0.2, 0.0])
     assert math.isnan(errors[3].mean)
@@ -95,7 +93,8 @@ def test_one_seed_draws_no_error_bars(result: StudyResult) -> None:
 
 def test_colours_come_from_the_page(result: StudyResult) -> None:
     teacher = result.teachers[0]
-    for chart in (accuracy_chart(result, teacher), error_chart(class_errors(result, teacher))):
+    errors = class_errors(result.class_names, teacher.error_by_class)
+    for chart in (accuracy_chart(result, teacher), error_chart(errors)):
         used = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", chart.wide + chart.narrow))
         assert used <= {"none", *(f"var(--{role})" for role in ROLES)}
 

@@ -12,10 +12,9 @@ from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.data import CropFlip
 from preceptor.errors import InputError
 from preceptor.run import resolve
-from preceptor.run.cache_plan import cache_coverage, check_coverage, planned_queries, resolve_teacher, should_compile
+from preceptor.run.cache_plan import cache_coverage, check_coverage, planned_queries, resolve_teacher
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, set_up
-from preceptor.run.teachers import load_teacher
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
 from preceptor.training import Student, TrainingConfig
@@ -189,15 +188,6 @@ def test_only_networks_are_compiled(teacher: Path, tmp_path: Path, decisions: li
     rows = rows_file(teacher, tmp_path / "outputs.npy")
     config, prepared = run_context(teacher=rows, teacher_output="logits", compile="always")
     assert resolve_teacher(config, prepared) is prepared.teacher
-    assert decisions == []
-
-
-def test_a_network_whose_features_are_cached_is_not_compiled(
-    teacher: Path, tmp_path: Path, decisions: list[dict[str, Any]]
-) -> None:
-    config = resolve({"teacher": teacher, "cache": tmp_path / "cache", "compile": "always"})
-    loaded = load_teacher(config, digits(), digits().augmentation, CPU, features=True)
-    assert not should_compile(config, loaded, digits(), 10**12, 32, CPU)
     assert decisions == []
 
 

@@ -148,7 +148,7 @@ def test_a_cache_of_the_largest_logits(teacher: Path, tmp_path: Path, live: RunR
     assert record(result.folder)["teacher"]["cache"]["top_k"] == 3
     assert losses(result.folder) == pytest.approx(losses(live.folder), rel=0.2)
     assert student(distill(tmp_path / "again", cache=tmp_path / "cache").folder) == student(result.folder)
-    with pytest.raises(InputError, match=r"holds .* top 3 of 10 classes; expected .* top 4 of 10"):
+    with pytest.raises(InputError, match=r"holds .* the 3 largest of 10 logits; expected .* the 4 largest of 10"):
         distill(tmp_path / "other", teacher=teacher, cache=tmp_path / "cache", cache_top_k=4)
     with pytest.raises(InputError, match="top_k = 10 of 10 classes"):
         distill(tmp_path / "other", teacher=teacher, cache=tmp_path / "new", cache_top_k=10)
@@ -255,8 +255,8 @@ def test_a_cache_in_bf16_serves_every_run_but_one_that_insists_on_fp32(teacher: 
 
 def test_a_cache_filled_ahead_lets_any_seed_do_without_its_teacher(teacher: Path, tmp_path: Path) -> None:
     settings = resolve({**KD, "teacher": teacher, "cache": tmp_path / "cache"})
-    done = fill_cache(settings)
-    assert done.queries == done.info.filled == len(digits().train) * 9
+    queries, _ = fill_cache(settings)
+    assert queries == open_readonly(tmp_path / "cache").count == len(digits().train) * 9
     for seed in (3, 4):
         assert distill(tmp_path / str(seed), cache=tmp_path / "cache", seed=seed).cached == 0
 
@@ -285,7 +285,7 @@ def test_a_cache_that_holds_no_image_as_it_is_says_nothing_of_the_teacher(
             )
             for sample, view in zip(index, views, strict=True)
         }
-        entries = kept.store.filled(0)
+        entries = kept.store.chunk(0, filled=True)
         spare = [entry for entry in entries.tolist() if divmod(entry, 9) not in shown]
         assert 0 < len(spare) <= 60
         empty(kept, spare)

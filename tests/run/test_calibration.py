@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from preceptor.errors import InputError, MachineError
-from preceptor.metrics import NoGuarantee, Predictions, RiskGuarantee, RiskTarget
+from preceptor.metrics import NoGuarantee, Predictions, RiskGuarantee, RiskTarget, SetTarget
 from preceptor.metrics.decisions import decide, decide_sets, which_answered
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student
 from preceptor.run import calibration, resolve, run
-from preceptor.run.calibration import SetTarget, calibrate, forget
+from preceptor.run.calibration import calibrate, forget
 from preceptor.run.calibration_data import CalibrationSource
 from preceptor.run.history import DatasetCache, saved_run
 
@@ -52,9 +52,10 @@ def test_the_card_holds_what_was_found_on_the_held_out_images(student):
 def test_sets_alone_and_both_together(student):
     held_out = DatasetCache().held_out(saved_run(student))
     answers = outputs(student, held_out.images)
-    found = calibrate(student, None, SetTarget("raps", 0.2, penalty=0.1, free_ranks=1))
+    target = SetTarget("raps", 0.2, penalty=0.1, free_ranks=1)
+    found = calibrate(student, None, target)
     assert (found.guarantee, found.card.decision) == (None, None)
-    expected = decide_sets(answers, held_out.labels, found.source, "raps", 0.2, penalty=0.1, free_ranks=1)
+    expected = decide_sets(answers, held_out.labels, target, found.source)
     assert load_student(student)[1].sets == expected
     both = calibrate(student, RiskTarget(0.2), SetTarget())
     assert both.card.decision.max_risk == 0.2

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -26,31 +25,26 @@ def settings(tmp_path: Path, **changes: Any) -> Any:
 
 
 def test_a_plan_writes_nothing_and_is_what_the_files_come_to(teacher: Path, tmp_path: Path) -> None:
-    planned = plan_cache(settings(tmp_path))
+    layout, filled, free_bytes = plan_cache(settings(tmp_path))
     assert not (tmp_path / "cache").exists()
-    assert (planned.layout.samples, planned.layout.views, planned.layout.entries) == (IMAGES, 9, ENTRIES)
-    assert planned.filled == 0
-    assert planned.free_bytes > 0
+    assert (layout.samples, layout.views, layout.entries) == (IMAGES, 9, ENTRIES)
+    assert filled == 0
+    assert free_bytes > 0
     fill_cache(settings(tmp_path, teacher=teacher))
     files = (tmp_path / "cache").glob("*.bin")
-    assert sum(path.stat().st_size for path in files) == planned.layout.bytes
-    assert plan_cache(settings(tmp_path)).filled == ENTRIES
+    assert sum(path.stat().st_size for path in files) == layout.bytes
+    assert plan_cache(settings(tmp_path))[1] == ENTRIES
 
 
-def test_a_plan_of_fewer_logits_and_of_more_features(teacher: Path, tmp_path: Path) -> None:
-    whole = plan_cache(settings(tmp_path)).layout.entry_bytes
-    assert plan_cache(settings(tmp_path, cache_top_k=2)).layout.entry_bytes < whole
-    more = plan_cache(settings(tmp_path, teacher=teacher), features=True)
-    assert more.layout.features == load_student(teacher)[0].head.in_features  # type: ignore[union-attr]
-    assert more.layout.entry_bytes >= whole + 2 * more.layout.features
-    assert plan_cache(settings(tmp_path, augment=False)).layout.entries == IMAGES
-    with pytest.raises(InputError, match="only a network tells how many it has: give --teacher"):
-        plan_cache(settings(tmp_path), features=True)
+def test_a_plan_of_fewer_logits_and_of_one_view(tmp_path: Path) -> None:
+    whole = plan_cache(settings(tmp_path))[0].entry_bytes
+    assert plan_cache(settings(tmp_path, cache_top_k=2))[0].entry_bytes < whole
+    assert plan_cache(settings(tmp_path, augment=False))[0].entries == IMAGES
 
 
 def test_a_plan_of_another_cache_than_the_existing_one(teacher: Path, tmp_path: Path) -> None:
     fill_cache(settings(tmp_path, teacher=teacher, train_images=20), trained_on_only=True)
-    with pytest.raises(InputError, match="top 2 of 10"):
+    with pytest.raises(InputError, match="the 2 largest of 10"):
         plan_cache(settings(tmp_path, cache_top_k=2))
     with pytest.raises(InputError, match="made with other augmentation"):
         plan_cache(settings(tmp_path, augment=False))
@@ -58,11 +52,11 @@ def test_a_plan_of_another_cache_than_the_existing_one(teacher: Path, tmp_path: 
 
 def test_it_is_full_of_the_teachers_logits(teacher: Path, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    done = fill_cache(settings(tmp_path, teacher=teacher), progress=lambda *step: steps.append(step))
-    assert done.queries == done.info.filled == ENTRIES
+    queries, loaded = fill_cache(settings(tmp_path, teacher=teacher), progress=lambda *step: steps.append(step))
+    assert queries == open_readonly(tmp_path / "cache").count == ENTRIES
     assert (steps[0], steps[-1]) == ((0, ENTRIES), (ENTRIES, ENTRIES))
     assert [step[0] for step in steps] == sorted(step[0] for step in steps)
-    assert (done.teacher, done.info.key.precision) == ("network", "fp32")
+    assert (loaded.kind, loaded.precision) == ("network", "fp32")
     network, card = load_student(teacher)
     index = torch.arange(0, IMAGES, 7)
     views = digits().augmentation
@@ -76,21 +70,21 @@ def test_it_is_full_of_the_teachers_logits(teacher: Path, tmp_path: Path) -> Non
 
 def test_filling_again_asks_nothing(teacher: Path, tmp_path: Path) -> None:
     fill_cache(settings(tmp_path, teacher=teacher))
-    assert fill_cache(settings(tmp_path, teacher=teacher)).queries == 0
+    assert fill_cache(settings(tmp_path, teacher=teacher))[0] == 0
 
 
 def test_only_what_is_trained_on(teacher: Path, tmp_path: Path) -> None:
     config = settings(tmp_path, teacher=teacher, validation=0.3)
     trained_on, held_out = hold_out(digits().train.labels, 0.3, 0)
     first: list[tuple[int, int]] = []
-    done = fill_cache(config, trained_on_only=True, progress=lambda *step: first.append(step))
-    assert done.queries == len(trained_on) * 9
-    assert first[0] == (0, done.queries)
+    queries, _ = fill_cache(config, trained_on_only=True, progress=lambda *step: first.append(step))
+    assert queries == len(trained_on) * 9
+    assert first[0] == (0, queries)
     cache = open_readonly(tmp_path / "cache")
     zeros = torch.zeros(1, dtype=torch.int64)
     assert cache.lookup(trained_on, zeros.expand(len(trained_on))).known.all()
     assert not cache.lookup(held_out, zeros.expand(len(held_out))).known.any()
-    assert fill_cache(config).queries == len(held_out) * 9
+    assert fill_cache(config)[0] == len(held_out) * 9
 
 
 def test_interrupted_it_goes_on_where_it_was(teacher: Path, tmp_path: Path) -> None:
@@ -103,17 +97,7 @@ def test_interrupted_it_goes_on_where_it_was(teacher: Path, tmp_path: Path) -> N
         fill_cache(config, progress=interrupt)
     kept = open_readonly(tmp_path / "cache").count
     assert 2000 <= kept < ENTRIES
-    assert fill_cache(config).queries == ENTRIES - kept
-
-
-def test_features_are_kept_beside_the_logits(teacher: Path, tmp_path: Path) -> None:
-    fill_cache(settings(tmp_path, teacher=teacher, train_images=30), features=True, trained_on_only=True)
-    cache = open_readonly(tmp_path / "cache")
-    head = load_student(teacher)[0].head
-    index, view = (torch.from_numpy(part) for part in np.divmod(cache.store.filled(0), 9))
-    kept = cache.lookup(index, view)
-    assert kept.features is not None
-    torch.testing.assert_close(head(kept.features), kept.logits, rtol=5e-3, atol=5e-3)  # type: ignore[operator]
+    assert fill_cache(config)[0] == ENTRIES - kept
 
 
 def test_a_long_filling_is_compiled(teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

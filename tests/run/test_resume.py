@@ -168,16 +168,6 @@ def test_a_run_goes_on_when_its_teacher_has_moved(stopped, tmp_path, teacher):
     assert (stopped / "student.safetensors").exists()
 
 
-def test_a_record_of_an_earlier_version_will_do(stopped):
-    def earlier(content: dict) -> None:
-        kept = content["record"]["fingerprints"]
-        content["record"]["fingerprints"] = {name: kept[name] for name in ("data", "teacher")}
-
-    edited(stopped, earlier)
-    resume(stopped)
-    assert (stopped / "student.safetensors").exists()
-
-
 def test_another_version_is_told_and_goes_on(stopped):
     edited(stopped, lambda content: content["record"]["versions"].update(torch="0.1"))
     with pytest.warns(UserWarning, match="was started with another torch: the bits may differ"):

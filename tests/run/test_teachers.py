@@ -11,7 +11,7 @@ from preceptor.errors import InputError
 from preceptor.run import RunConfig, resolve
 from preceptor.run.teachers import LoadedTeacher, check_teacher, compile_teacher, load_teacher
 from preceptor.teachers import NetworkTeacher
-from preceptor.teachers.cache import LogitCache, PooledTeacher, open_readonly
+from preceptor.teachers.cache import LogitCache
 from preceptor.teachers.ensemble import Ensemble
 from tests.run.kinds import rows_file
 from tests.training_helpers import digits
@@ -20,8 +20,8 @@ CPU = torch.device("cpu")
 VIEWS = digits().augmentation
 
 
-def loaded(config: RunConfig | None = None, features: bool = False, **settings: Any) -> LoadedTeacher:
-    return load_teacher(config or resolve(settings), digits(), VIEWS, CPU, features=features)
+def loaded(config: RunConfig | None = None, **settings: Any) -> LoadedTeacher:
+    return load_teacher(config or resolve(settings), digits(), VIEWS, CPU)
 
 
 def logits(loaded: LoadedTeacher, n: int = 4) -> Tensor:
@@ -94,31 +94,25 @@ def test_the_record_of_run_yaml(teacher: Path, tmp_path: Path) -> None:
     assert loaded(teacher=teacher).record()["cache"] is None
 
 
-def test_features_are_kept_on_request_and_then_always(teacher: Path, tmp_path: Path) -> None:
+def test_what_a_cache_held_and_what_was_added_are_counted(teacher: Path, tmp_path: Path) -> None:
     settings = {"teacher": teacher, "cache": tmp_path / "cache"}
-    first = loaded(**settings, features=True)
+    first = loaded(**settings)
     logits(first)
     first.close()
     again = loaded(**settings)
-    assert isinstance(again.cache, LogitCache)
-    assert isinstance(again.cache.teacher, PooledTeacher)
-    assert again.keeps_features
-    assert again.cache.layout.features > 0
     assert (again.held, again.cached()) == (4, 0)
     logits(again, 6)
     assert again.cached() == 2
-    kept = open_readonly(tmp_path / "cache").lookup(torch.arange(6), torch.full((6,), VIEWS.identity))
-    assert kept.features is not None
-    assert kept.known.all()
 
 
-def test_features_are_a_single_networks(teacher: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"features takes a single network, and this teacher is ensemble of 2"):
-        loaded(teacher=[teacher, teacher], cache=tmp_path / "cache", features=True)
-    assert not (tmp_path / "cache").exists()
-    loaded(teacher=teacher, cache=tmp_path / "cache").close()
-    with pytest.raises(InputError, match=r"holds 1348 samples .*; expected .* features"):
-        loaded(teacher=teacher, cache=tmp_path / "cache", features=True)
+def test_a_cache_keeps_as_many_logits_as_before_unless_told_otherwise(teacher: Path, tmp_path: Path) -> None:
+    settings = {"teacher": teacher, "cache": tmp_path / "cache"}
+    loaded(**settings, cache_top_k=4).close()
+    again = loaded(**settings).cache
+    assert again is not None
+    assert again.layout.top_k == 4
+    with pytest.raises(InputError, match=r"holds 1,348 images .* the 4 largest of 10 .*; expected .* the 5 largest"):
+        loaded(**settings, cache_top_k=5)
 
 
 def test_a_cache_in_front_of_files_alone_is_refused(teacher: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from preceptor.compare.result import StudyResult
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers.cache import Layout
-from preceptor.teachers.cache.layout import CHECKSUM_BYTES
+from preceptor.teachers.cache.metadata import CHECKSUM_BYTES
 from preceptor.teachers.cache.store import EntryStore, create_files
 from preceptor.teachers.onnx import weights_beside
 from tests.bad_input.workbench import Workbench, encoded, picture

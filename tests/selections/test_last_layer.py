@@ -12,13 +12,13 @@ from preceptor import InputError
 from preceptor.context import ModelOutputs, SelectionData
 from preceptor.selections import last_layer
 from preceptor.selections.last_layer import (
-    KroneckerInverse,
     LastLayer,
     curvature_product,
     gauss_newton,
     gradient_norms,
     gradient_products,
     held_out_gradient,
+    kronecker_inverse,
     mean_gradient,
     solve_exact,
     solve_kronecker,
@@ -127,7 +127,7 @@ def test_every_step_comes_closer_to_the_exact_solution_in_the_norm_of_the_curvat
 @pytest.mark.filterwarnings("ignore:influence. after")
 def test_no_steps_leave_the_kronecker_factored_inverse_alone() -> None:
     samples, target = rough_problem()
-    expected = KroneckerInverse.of(samples, 0.01)(target)
+    expected = kronecker_inverse(samples, 0.01)(target)
     assert torch.equal(solve_kronecker(samples, target, 0.01, steps=0), expected)
     assert not torch.allclose(solve_kronecker(samples, target, 0.01, steps=1), expected)
 

@@ -121,10 +121,10 @@ def test_convolutions_of_other_dimensions_are_folded():
     fast_and_same(solid, images(2, 3, 3, 3, 3), folded=1, kept=0)
 
 
-def test_a_linear_layer_is_folded_for_rows_and_right_for_sequences():
+def test_a_norm_after_a_linear_layer_is_kept_and_right_for_rows_and_sequences():
     network = lived(in_a_row(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU()))
-    fast_and_same(network, images(6, 5), folded=1, kept=0)
-    fast_and_same(network, images(6, 4, 5), folded=1, kept=0)  # batch norm is along the middle axis here
+    fast_and_same(network, images(6, 5), folded=0, kept=1)
+    fast_and_same(network, images(6, 4, 5), folded=0, kept=1)  # batch norm is along the middle axis here
 
 
 def branched(network: nn.Module, inputs: Tensor) -> Tensor:

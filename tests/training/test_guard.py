@@ -105,7 +105,7 @@ def test_the_report_holds_the_state_before_the_step():
     assert same_bits(own, weights(reference))
     for number, state in optimizer.state_dict()["state"].items():
         assert torch.equal(report.state["optimizer"]["state"][number]["momentum_buffer"], state["momentum_buffer"])
-    assert torch.equal(report.batch.index_cpu, shown()[4].index_cpu)
+    assert torch.equal(report.step.batch.index_cpu, shown()[4].index_cpu)
 
 
 @pytest.mark.parametrize("step", [0, 3, STEPS - 1])

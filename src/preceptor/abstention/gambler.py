@@ -11,70 +11,42 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 from torch.nn import functional as F
 
-from preceptor.context import at_class, column
+from preceptor.context import BatchClasses, BatchOutputs, Classes, PerSample, Temperatures, at_class, column
 from preceptor.errors import InputError
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import TargetSpace, register, registered_name
 
 
-def gambler_loss(
-    logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"], payoff: float
-) -> Float[Tensor, " batch"]:
-    """``-ln(q_y + q_{m+1} / o)`` per sample, with ``q = softmax(z)``; at least 0 for a payoff of at least 1.
+def gambler_loss(logits: BatchOutputs, label: Classes, payoff: float) -> PerSample:
+    """``-ln(q_y + q_{m+1} / o)`` per sample; at least 0 for a payoff of at least 1.
 
-    Args:
-        logits: m + 1 outputs, the reservation last.
-        label: class numbers, 0 to m - 1.
-        payoff: ``o``, above 0. From m on a reservation never pays, up to 1 it always does.
-
-    Liu et al., arXiv:1907.00208, in the form of their code.
+    The payoff is above 0. From m on a reservation never pays, up to 1 it always does.
     """
     log_probs = logits.log_softmax(dim=1)
     return -torch.logaddexp(at_class(log_probs, label), log_probs[:, -1] - _log(payoff))
 
 
 def soft_gambler_loss(
-    logits: Float[Tensor, "batch outputs"],
-    target_log_probs: Float[Tensor, "batch classes"],
-    temperature: float | Float[Tensor, " batch"],
-    payoff: float,
-) -> Float[Tensor, " batch"]:
+    logits: BatchOutputs, target_log_probs: BatchClasses, temperature: Temperatures, payoff: float
+) -> PerSample:
     """``-T^2 sum_i p_i ln(q_i + q_{m+1} / o)`` per sample, with ``q = softmax(z / T)`` over the m + 1 outputs.
 
-    The target is the distribution of the outcome; a log-probability of -inf means probability 0.
-
-    Args:
-        logits: m + 1 outputs, the reservation last.
-        target_log_probs: of the m classes.
-        temperature: ``T``, one number or one per sample.
-        payoff: ``o``, above 0.
-
-    The doubling rate of Liu et al., arXiv:1907.00208, with soft targets as the outcome: a reconstruction.
+    The target p over the m classes is the distribution of the outcome; a log-probability of -inf means probability 0.
+    The doubling rate of Liu et al. with soft targets as the outcome: a reconstruction.
     """
     log_probs = (logits / column(temperature)).log_softmax(dim=1)
     log_gain = torch.logaddexp(log_probs[:, :-1], log_probs[:, -1:] - _log(payoff))
     return -(temperature**2) * (target_log_probs.exp() * log_gain).sum(dim=1)
 
 
-def optimal_bets(
-    probs: Float[Tensor, "batch classes"], payoff: float
-) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, " batch"]]:
+def optimal_bets(probs: BatchClasses, payoff: float) -> tuple[BatchClasses, PerSample]:
     """The optimal bets and reservation when the distribution of the outcome is known.
 
     They minimize the (soft) gambler loss at temperature 1: ``b_i = max(p_i - b_0 / o, 0)``, where ``b_0`` is the least
     of ``(1 - sum of the k largest p) / (1 - k / o)`` over every k below o. The reservation is 1 if and only if
     ``max p <= 1 / o``, and 0 for a payoff above m. At ``o = m`` several choices are optimal; this one has the largest
-    reservation.
-
-    Args:
-        probs: rows that sum to 1.
-        payoff: ``o``, above 0.
-
-    Returns:
-        The bets [batch, classes] and the reservation [batch]; together they sum to 1.
+    reservation. Bets and reservation sum to 1, as do the rows of ``probs``.
 
     The Karush-Kuhn-Tucker conditions of the problem in Liu et al., arXiv:1907.00208; derived by this project.
     """
@@ -87,14 +59,41 @@ def optimal_bets(
     return (probs - reserved.unsqueeze(1) / payoff).clamp(min=0), reserved
 
 
-def reservation(logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
+def reservation(logits: BatchOutputs) -> PerSample:
     """``q_{m+1}``, the probability of the extra output, 0 to 1: how strongly the student abstains."""
     return logits.softmax(dim=1)[:, -1]
 
 
+@dataclass(frozen=True)
+class _Betting:
+    """A bet on the true class pays ``payoff``: above 1, or abstaining always pays; below the number of classes."""
+
+    payoff: float = 2.2
+    wants_reservation: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 1 < self.payoff < math.inf:
+            raise InputError(
+                f"{registered_name(self)}: payoff = {self.payoff}: expected a number above 1 and below the number of "
+                "classes; up to 1 abstaining always pays"
+            )
+
+    def check_classes(self, classes: int) -> None:
+        """Refuse a payoff with which a reservation never pays.
+
+        Raises:
+            InputError: the payoff is not below the number of classes.
+        """
+        if self.payoff >= classes:
+            raise InputError(
+                f"{registered_name(self)}: payoff = {self.payoff} with {classes} classes: expected a payoff below the "
+                "number of classes; from there on abstaining never pays"
+            )
+
+
 @register("label_loss", "gambler", paper="Liu et al., 2019, arXiv:1907.00208 (Deep Gamblers)")
 @dataclass(frozen=True)
-class Gambler:
+class Gambler(_Betting):
     """Gambler loss with the label: the student bets on a class or abstains.
 
     It needs a student with one output more than there are classes. Used from the start of training it can end in a
@@ -110,24 +109,7 @@ class Gambler:
         InputError: the payoff is not above 1, or, in the call, not below the number of classes.
     """
 
-    payoff: float = 2.2
-    wants_reservation: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_payoff("gambler", self.payoff)
-
-    def check_classes(self, classes: int) -> None:
-        """Refuse a payoff with which a reservation never pays.
-
-        Raises:
-            InputError: the payoff is not below the number of classes.
-        """
-        _check_below_classes("gambler", self.payoff, classes)
-
-    def __call__(
-        self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        """Apply :func:`gambler_loss`."""
+    def __call__(self, student_logits: BatchOutputs, label: Classes) -> PerSample:
         self.check_classes(student_logits.shape[1] - 1)
         return gambler_loss(student_logits, label, self.payoff)
 
@@ -139,7 +121,7 @@ class Gambler:
     "loss to the teacher's output is not known",
 )
 @dataclass(frozen=True)
-class SoftGambler:
+class SoftGambler(_Betting):
     """Gambler loss with the corrected soft targets as the distribution of the outcome, times T squared.
 
     It needs a student with one output more than there are classes. With a one-hot target at temperature 1 it is
@@ -148,37 +130,18 @@ class SoftGambler:
     1, or a payoff above 1 / median(max p).
 
     Args:
-        payoff: what a bet on the true class pays, above 1 and below the number of classes. Default 2.2 (the default
-            of Liu et al.'s code, arXiv:1907.00208; Xu et al.'s value is not known).
+        payoff: as for :class:`Gambler`. Default 2.2 (Liu et al.'s; Xu et al.'s value is not known).
 
     Raises:
         InputError: the payoff is not above 1, or, in the call, not below the number of classes.
     """
 
-    payoff: float = 2.2
     target_space: ClassVar[TargetSpace] = "log_probs"
     zero_at_teacher: ClassVar[bool] = False
-    wants_reservation: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_payoff("soft_gambler", self.payoff)
-
-    def check_classes(self, classes: int) -> None:
-        """Refuse a payoff with which a reservation never pays.
-
-        Raises:
-            InputError: the payoff is not below the number of classes.
-        """
-        _check_below_classes("soft_gambler", self.payoff, classes)
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch outputs"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """Apply :func:`soft_gambler_loss`."""
+        self, student_logits: BatchOutputs, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample:
         self.check_classes(student_logits.shape[1] - 1)
         return soft_gambler_loss(student_logits, target, temperature, self.payoff)
 
@@ -191,19 +154,3 @@ def _positive(payoff: float) -> float:
 
 def _log(payoff: float) -> float:
     return math.log(_positive(payoff))
-
-
-def _check_payoff(component: str, payoff: float) -> None:
-    if not 1 < payoff < math.inf:
-        raise InputError(
-            f"{component}: payoff = {payoff}: expected a number above 1 and below the number of classes; up to 1 "
-            "abstaining always pays"
-        )
-
-
-def _check_below_classes(component: str, payoff: float, classes: int) -> None:
-    if payoff >= classes:
-        raise InputError(
-            f"{component}: payoff = {payoff} with {classes} classes: expected a payoff below the number of classes; "
-            "from there on abstaining never pays"
-        )

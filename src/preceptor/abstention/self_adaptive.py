@@ -10,36 +10,24 @@ label of each sample, the running mean of its probability in the softmax over th
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
-from preceptor.context import at_class
+from preceptor.context import BatchOutputs, Classes, PerSample, at_class
 from preceptor.errors import InputError
 from preceptor.registry import register
 
 
-def self_adaptive_loss(
-    logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"], belief: Float[Tensor, " batch"]
-) -> Float[Tensor, " batch"]:
-    """``-t ln p_y - (1 - t) ln p_{m+1}`` per sample, with ``p = softmax(z)`` over all m + 1 outputs.
+def self_adaptive_loss(logits: BatchOutputs, label: Classes, belief: PerSample) -> PerSample:
+    """``-t ln p_y - (1 - t) ln p_{m+1}`` per sample, with ``p = softmax(z)`` over m + 1 outputs, the extra one last.
 
-    Args:
-        logits: m + 1 outputs, the extra one last.
-        label: class numbers, 0 to m - 1.
-        belief: ``t``, 0 to 1. With 1 it is cross-entropy over m + 1 outputs.
-
-    Huang et al., arXiv:2002.10319, section 4.
+    With a belief t, 0 to 1, of 1 it is cross-entropy over m + 1 outputs.
     """
     log_probs = logits.log_softmax(dim=1)
     return -belief * at_class(log_probs, label) - (1 - belief) * log_probs[:, -1]
 
 
-def updated_belief(
-    belief: Float[Tensor, " batch"],
-    logits: Float[Tensor, "batch outputs"],
-    label: Int[Tensor, " batch"],
-    momentum: float,
-) -> Float[Tensor, " batch"]:
+def updated_belief(belief: PerSample, logits: BatchOutputs, label: Classes, momentum: float) -> PerSample:
     """``momentum t + (1 - momentum) softmax(z_1 .. z_m)_y``: without the extra output.
 
     The paper keeps a vector of soft labels per sample. The loss reads only the entry of the label, and its update does
@@ -81,13 +69,7 @@ class SelfAdaptive(nn.Module):
         """Reset the beliefs to 1, for a training set of this many samples."""
         self.belief = torch.ones(samples, dtype=self.belief.dtype, device=self.belief.device)
 
-    def forward(
-        self,
-        student_logits: Float[Tensor, "batch outputs"],
-        label: Int[Tensor, " batch"],
-        index: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """Update the beliefs of these samples, then apply :func:`self_adaptive_loss`."""
+    def forward(self, student_logits: BatchOutputs, label: Classes, index: Int[Tensor, " batch"]) -> PerSample:
         if not len(self.belief):
             raise InputError(
                 "self_adaptive keeps a number for every sample: call loss.expect_samples(len(training_set)) first"
@@ -100,5 +82,4 @@ class SelfAdaptive(nn.Module):
         return self_adaptive_loss(student_logits, label, belief.to(student_logits.dtype))
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
         return f"momentum={self.momentum}"

@@ -2,8 +2,9 @@
 
 from preceptor.audit.advice import Advice, advise
 from preceptor.audit.examine import MemberFacts, TeacherAudit, audit
-from preceptor.audit.files import plain, read_verdicts, write_audit
-from preceptor.audit.verdicts import BaseRate, Verdict, Verdicts, judge
+from preceptor.audit.files import plain, write_audit
+from preceptor.audit.verdicts import BaseRate, Verdicts, judge
+from preceptor.context import Verdict
 
 __all__ = [
     "Advice",
@@ -16,6 +17,5 @@ __all__ = [
     "audit",
     "judge",
     "plain",
-    "read_verdicts",
     "write_audit",
 ]

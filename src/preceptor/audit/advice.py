@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from preceptor.audit.examine import TeacherAudit
-from preceptor.audit.verdicts import VERDICTS
+from preceptor.context import VERDICTS
 
 FEW_ERRORS = 0.05
 """Below this share of wrong teacher outputs a correction has nothing to correct that would show."""

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.audit.verdicts import VERDICTS, Verdicts
+from preceptor.audit.verdicts import Verdicts
+from preceptor.context import VERDICTS
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.loss_output import Audit
@@ -53,15 +54,15 @@ def effects(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], verdi
     """
     wrong_label = torch.zeros(len(labels), dtype=torch.bool)
     wrong_label[verdicts.index[verdicts.at("likely") == VERDICTS.index("wrong_label")]] = True
-    found = []
+    seen = []
     for kind in ("correction", "temperature", "selection"):
         for info in components(kind):
             loss = _loss(info)
             if loss is not None and not loss.needs_fit:
                 index = torch.arange(len(labels))
                 audit = loss(torch.zeros_like(logits), logits, labels, index=index).audit
-                found.append(_effect(info, audit, wrong_label))
-    return found
+                seen.append(_effect(info, audit, wrong_label))
+    return seen
 
 
 def _loss(info: ComponentInfo) -> DistillationLoss | None:

@@ -22,12 +22,11 @@ from preceptor.metrics import FullReport, Predictions, full_report
 from preceptor.metrics.bootstrap import share_interval
 from preceptor.metrics.label_errors import find_label_issues
 from preceptor.run import RunConfig
-from preceptor.run.folder import fingerprint
-from preceptor.run.set_up import augmentation, training_data
+from preceptor.run.set_up import augmentation, data_fingerprint, training_data
 from preceptor.run.teachers import LoadedTeacher, load_teacher
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
-from preceptor.teachers.cache.features import POOLED, PooledTeacher
+from preceptor.teachers.selection_data import outputs_with_features
 from preceptor.training.device import choose_device, deterministic
 
 BATCH_SIZE = 256
@@ -137,7 +136,7 @@ def audit(
         second = second_opinion(
             opinion,
             dataset,
-            lambda: _features(loaded, dataset, views.identity, device, progress),
+            lambda: _features(loaded, dataset, device),
             seed=config.split_seed,
             progress=lambda done: progress("second opinion", done, 5),
         )
@@ -180,7 +179,7 @@ def _audit(
         gold_accuracy=gold_accuracy,
         effects=effects(logits, labels, verdicts),
         members=members,
-        data_fingerprint=fingerprint({"images": dataset.train.images, "labels": labels}),
+        data_fingerprint=data_fingerprint(dataset),
         warnings=_warnings(report, opinion, verdicts, teacher_accuracy),
     )
 
@@ -217,8 +216,8 @@ def _warnings(
     if teacher_accuracy is not None and 1 - accuracy < 0.8 * (1 - teacher_accuracy):
         warnings.append(
             f"the teacher contradicts {1 - accuracy:.1%} of the labels, fewer than the {1 - teacher_accuracy:.1%} on "
-            "which it is said to be wrong: was it trained on these images? its errors there say little: see preceptor "
-            "crossfit"
+            "which it is stated to be wrong: was it trained on these images? Its errors there say little: see "
+            "preceptor crossfit"
         )
     if verdicts.base_rate.high - verdicts.base_rate.low > 0.5:
         warnings.append(
@@ -250,22 +249,17 @@ def _outputs(
     return logits
 
 
-def _features(
-    loaded: LoadedTeacher, dataset: Dataset, view: int, device: torch.device, progress: Progress
-) -> Float[Tensor, "n features"]:
+def _features(loaded: LoadedTeacher, dataset: Dataset, device: torch.device) -> Float[Tensor, "n features"]:
     network = loaded.network
     if not isinstance(network, NetworkTeacher):
         raise InputError(
             f"second opinion teacher: the teacher is {loaded.kind}, which shows no features: use pixels, a file of "
             "features, or preceptor crossfit's folder"
         )
-    pooled = PooledTeacher(network, dataset.train.images[:2].to(device))
-    parts = []
-    for index in torch.arange(len(dataset.train)).split(BATCH_SIZE):
-        shown = dataset.train.images[index].to(device)
-        parts.append(pooled.outputs(shown, index, torch.full_like(index, view)).features[POOLED].cpu())
-        progress("teacher", int(index[-1]) + 1, len(dataset.train))
-    return torch.cat(parts)
+    images = dataset.train.images.to(device)
+    features = outputs_with_features(network, images, torch.arange(len(images))).features
+    assert features is not None, "it was asked for them"
+    return features.cpu()
 
 
 def _members(loaded: LoadedTeacher, dataset: Dataset, view: int, device: torch.device) -> list[MemberFacts]:

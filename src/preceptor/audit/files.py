@@ -6,21 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from preceptor.audit.advice import advise
 from preceptor.audit.examine import TeacherAudit
-from preceptor.audit.verdicts import DEPTHS, VERDICTS
-from preceptor.context import predicted_class
-from preceptor.errors import InputError
-from preceptor.files import read_json, write_whole
+from preceptor.audit.verdicts import DEPTHS
+from preceptor.context import VERDICTS, predicted_class
+from preceptor.files import write_whole
 from preceptor.run.folder import versions
+from preceptor.run.verdicts import FORMAT, JSON_FILE
 
-JSON_FILE, TABLE_FILE = "audit.json", "audit.parquet"
-
-FORMAT = 1
+TABLE_FILE = "audit.parquet"
 
 
 def plain(audit: TeacherAudit) -> dict[str, Any]:
@@ -50,7 +45,7 @@ def plain(audit: TeacherAudit) -> dict[str, Any]:
             {"label": names[pair // len(names)], "teacher": names[pair % len(names)], "samples": int(count)}
             for pair, count in zip(*(each.tolist() for each in pairs.unique(return_counts=True)), strict=True)
         ],
-        "issues": {name: int(found.sum()) for name, found in audit.issues.items()},
+        "issues": {name: int(flags.sum()) for name, flags in audit.issues.items()},
         "effects": [asdict(effect) for effect in audit.effects],
         "members": [asdict(member) for member in audit.members],
         "advice": asdict(advise(audit)),
@@ -79,36 +74,6 @@ def write_audit(audit: TeacherAudit, folder: Path) -> list[Path]:
     return list(contents)
 
 
-def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> Int[Tensor, " n"]:
-    """The verdict on each training image, as its number in ``VERDICTS``; -1 where teacher and label agree.
-
-    Args:
-        path: of an ``audit.json``, or its folder.
-        data_fingerprint: of the data that are trained on.
-        samples: number of training images.
-
-    Raises:
-        InputError: no audit, or one of other data.
-    """
-    path = path / JSON_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: give the folder or the audit.json of preceptor audit")
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: not an audit of this version: make it again with preceptor audit")
-    if content["data_fingerprint"] != data_fingerprint:
-        raise InputError(
-            f"{path}: an audit of other images or labels ({content['data']}): audit the data that you train on"
-        )
-    verdicts = torch.full((samples,), -1)
-    numbers = {name: number for number, name in enumerate(VERDICTS)}
-    found = content["disagreements"]
-    verdicts[torch.tensor(found["index"], dtype=torch.long)] = torch.tensor(
-        [numbers[name] for name in found["verdict"]], dtype=torch.long
-    )
-    return verdicts
-
-
 def _parquet(audit: TeacherAudit) -> bytes | None:
     try:
         import pyarrow
@@ -118,7 +83,7 @@ def _parquet(audit: TeacherAudit) -> bytes | None:
     names, labels, verdicts = np.array([*audit.dataset.class_names, ""]), audit.dataset.train.labels, audit.verdicts
     teacher, opinion = audit.logits.double().softmax(dim=1), audit.opinion.tables[0]
     answer = predicted_class(audit.logits)
-    given = labels.clamp_min(0)[:, None]
+    own = labels.clamp_min(0)[:, None]
     verdict, low, high = np.full(len(labels), "agree", dtype=object), np.zeros(len(labels)), np.zeros(len(labels))
     verdict[labels < 0] = "unlabeled"
     verdict[verdicts.index] = np.array(VERDICTS, dtype=object)[verdicts.at("likely")]
@@ -128,14 +93,14 @@ def _parquet(audit: TeacherAudit) -> bytes | None:
         "label": names[labels],
         "teacher": names[answer],
         "teacher_confidence": teacher.amax(dim=1).numpy(),
-        "teacher_probability_of_label": teacher.gather(1, given)[:, 0].numpy(),
+        "teacher_probability_of_label": teacher.gather(1, own)[:, 0].numpy(),
         "second_opinion": names[predicted_class(opinion)],
-        "second_opinion_probability_of_label": opinion.gather(1, given)[:, 0].numpy(),
+        "second_opinion_probability_of_label": opinion.gather(1, own)[:, 0].numpy(),
         "second_opinion_probability_of_teacher": opinion.gather(1, answer[:, None])[:, 0].numpy(),
         "verdict": verdict,
         "label_wrong_low": low,
         "label_wrong_high": high,
-        **{f"label_issue_by_{name.replace(' ', '_')}": found.numpy() for name, found in audit.issues.items()},
+        **{f"label_issue_by_{name.replace(' ', '_')}": flags.numpy() for name, flags in audit.issues.items()},
     }
     sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(pyarrow.table(columns), sink)

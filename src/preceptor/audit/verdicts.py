@@ -19,12 +19,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preceptor.context import UNLABELED, predicted_class
+from preceptor.context import UNLABELED, VERDICTS, predicted_class
 from preceptor.errors import InputError
-
-Verdict = Literal["wrong_teacher", "wrong_label", "ambiguous"]
-VERDICTS: tuple[Verdict, ...] = ("wrong_teacher", "wrong_label", "ambiguous")
-"""In the order of their numbers."""
 
 Depth = Literal["sure", "likely"]
 DEPTHS: dict[Depth, float] = {"sure": 0.9, "likely": 0.7}
@@ -86,7 +82,7 @@ class Verdicts:
         return (self.label_wrong_low + self.label_wrong_high) / 2
 
     def at(self, depth: Depth = "likely") -> Int[Tensor, " d"]:
-        """Verdicts as numbers in :data:`VERDICTS`: ambiguous where no side is as probable as the depth asks."""
+        """Verdicts as numbers in ``context.VERDICTS``: ambiguous where no side is as probable as the depth asks."""
         least = DEPTHS[depth]
         verdict = torch.full_like(self.index, VERDICTS.index("ambiguous"))
         verdict[self.label_wrong_high <= 1 - least] = VERDICTS.index("wrong_teacher")
@@ -158,12 +154,12 @@ def judge(
     """
     _check(teacher, opinions, labels, teacher_accuracy)
     labeled = (labels != UNLABELED).nonzero().squeeze(1)
-    own, given = teacher[labeled].double(), labels[labeled]
+    own, known = teacher[labeled].double(), labels[labeled]
     witnesses = [own, *(opinion[labeled].double() for opinion in opinions)]
     answer = predicted_class(own)
-    disagreed = (answer != given).nonzero().squeeze(1)
-    share, classes = len(disagreed) / max(len(given), 1), teacher.shape[1]
-    evidence = _Evidence(witnesses, answer, given, disagreed, seed) if len(disagreed) >= FEW else None
+    disagreed = (answer != known).nonzero().squeeze(1)
+    share, classes = len(disagreed) / max(len(known), 1), teacher.shape[1]
+    evidence = _Evidence(witnesses, answer, known, disagreed, seed) if len(disagreed) >= FEW else None
     if teacher_accuracy is not None:
         ends = teacher_accuracy if isinstance(teacher_accuracy, tuple) else (teacher_accuracy, teacher_accuracy)
         low, high = (base_rate_of_accuracy(share, classes, end) for end in ends)
@@ -172,7 +168,7 @@ def judge(
         rate = BaseRate(0.0, 1.0, "bounds")
     else:
         high = evidence.largest_base_rate()
-        floor = label_noise_floor(own, witnesses[1], given)
+        floor = label_noise_floor(own, witnesses[1], known)
         # Label errors are this share of all samples; those on which the teacher is right disagree with it.
         low = min(high, floor * (1 - share + floor) / share)
         rate = BaseRate(low, high, "bounds")
@@ -239,9 +235,9 @@ class _Evidence:
             bound = float(self._most[group])
             if len(theirs) >= 2 * FEW and len(own) >= FEW // 2:
                 regions = np.quantile(theirs, np.linspace(0, 0.7, 36))
-                known, found = (np.mean(values[:, None] >= regions, axis=0) for values in (theirs, own))
-                error = 2 * np.sqrt(found * (1 - found) / len(own)) + 2 / len(own)
-                bound = min(bound, float(((found + error) / known).min()))
+                among_imitated, among_real = (np.mean(values[:, None] >= regions, axis=0) for values in (theirs, own))
+                error = 2 * np.sqrt(among_real * (1 - among_real) / len(own)) + 2 / len(own)
+                bound = min(bound, float(((among_real + error) / among_imitated).min()))
             largest += bound * len(own)
         return largest / len(self.group)
 

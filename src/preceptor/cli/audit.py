@@ -3,14 +3,12 @@
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from preceptor.audit import TeacherAudit
-    from preceptor.cli.progress import ImageBar
-
 EXAMPLES = """examples:
   preceptor audit --teacher runs/teacher --out audits/digits
   preceptor audit --teacher outputs.npy --teacher-output probabilities --data cifar100 --teacher-accuracy 0.69 \\
@@ -35,11 +33,11 @@ PAGE = "audit.html"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     from preceptor.cli.options import (
+        SPEED,
         add_data_options,
         add_output_options,
         add_overrides,
         add_settings,
-        add_speed_options,
         add_teacher_options,
     )
 
@@ -63,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="checked labels: CSV with index and label, or one label an image, or -1",
     )
-    add_speed_options(parser)
+    add_settings(parser, SPEED)
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings, or a run's run.yaml")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the audit's files")
     add_overrides(parser)
@@ -73,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Audit, write and show."""
     from preceptor.audit import audit, plain, write_audit
+    from preceptor.audit.examine import Stage
     from preceptor.cli.printing import note, show
     from preceptor.cli.progress import ImageBar
     from preceptor.cli.training import resolve_settings
@@ -82,23 +81,24 @@ def run(arguments: argparse.Namespace) -> None:
     check_writable(arguments.out)
     silent = arguments.quiet or arguments.json
     with ImageBar(quiet=silent) as bar:
-        found = audit(
+        counters = {stage: bar.counter(stage) for stage in get_args(Stage)}
+        result = audit(
             config,
             opinion=arguments.second_opinion,
             teacher_accuracy=arguments.teacher_accuracy,
             gold=arguments.gold,
-            progress=_Stages(bar),
+            progress=lambda stage, done, of: counters[stage](done, of),
         )
-    files = write_audit(found, arguments.out)
-    no_page = _write_page(found, arguments.out / PAGE)
+    files = write_audit(result, arguments.out)
+    no_page = _write_page(result, arguments.out / PAGE)
     if no_page is None:
         files.append(arguments.out / PAGE)
     if not silent:
         if no_page is not None:
             note(f"no page: {no_page}")
-        for warning in found.warnings:
+        for warning in result.warnings:
             note(f"warning: {warning}")
-    show(arguments, lambda: plain(found), lambda: _lines(found, files))
+    show(arguments, lambda: plain(result), lambda: _lines(result, files))
 
 
 def _write_page(audit: "TeacherAudit", path: Path) -> str | None:
@@ -112,19 +112,6 @@ def _write_page(audit: "TeacherAudit", path: Path) -> str | None:
         return str(problem)
     write_audit_page(audit, path)
     return None
-
-
-class _Stages:
-    """One bar after the other."""
-
-    def __init__(self, bar: "ImageBar") -> None:
-        self._bar, self._stage = bar, ""
-
-    def __call__(self, stage: str, done: int, of: int) -> None:
-        if stage != self._stage:
-            self._bar.start(stage, of)
-            self._stage = stage
-        self._bar.move_to(done)
 
 
 def _lines(audit: "TeacherAudit", files: list[Path]) -> Iterator["str | Table"]:
@@ -149,7 +136,8 @@ def _lines(audit: "TeacherAudit", files: list[Path]) -> Iterator["str | Table"]:
 def _verdict_table(audit: "TeacherAudit") -> "Table":
     from rich.table import Table
 
-    from preceptor.audit.verdicts import DEPTHS, VERDICTS
+    from preceptor.audit.verdicts import DEPTHS
+    from preceptor.context import VERDICTS
 
     table = Table("who is wrong", *DEPTHS)
     for number, name in enumerate(VERDICTS):

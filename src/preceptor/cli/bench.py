@@ -6,11 +6,7 @@ from preceptor.cli.experiments import load_experiments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb's options.
-
-    Raises:
-        InputError: the package was installed without a checkout.
-    """
+    """The verb's options."""
     load_experiments("speed.verb").add_arguments(parser)
 
 

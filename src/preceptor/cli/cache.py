@@ -1,15 +1,24 @@
 """``preceptor cache``: cache teacher outputs on disk."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.cli.options import (
+    SPEED,
+    add_data_options,
+    add_output_options,
+    add_overrides,
+    add_settings,
+    add_teacher_options,
+    command_settings,
+)
+from preceptor.cli.printing import show
+from preceptor.errors import InputError
+
 if TYPE_CHECKING:
-    from preceptor.cli.progress import ImageBar
     from preceptor.run import RunConfig
-    from preceptor.teachers.cache import Info, Layout
 
 EXAMPLES = """examples:
   preceptor cache caches/digits --plan
@@ -32,14 +41,6 @@ Result = tuple[dict[str, Any], list[str]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import (
-        add_data_options,
-        add_output_options,
-        add_overrides,
-        add_speed_options,
-        add_teacher_options,
-    )
-
     parser.epilog = EXAMPLES
     parser.add_argument("cache", type=Path, metavar="DIR", help="folder of the cache")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -51,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repair", action="store_true", help="with --verify: empty damaged entries, to be filled again"
     )
     parser.add_argument("--top-k", type=int, dest="cache_top_k", help="keep the largest logits alone (default all)")
-    parser.add_argument("--features", action="store_true", help="keep pooled features beside the logits")
     parser.add_argument(
         "--epochs",
         type=int,
@@ -64,33 +64,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--train-images", type=int, help="of a run on this many images")
     group.add_argument("--validation", type=float, help="of a run that holds out this share")
     group.add_argument("--split-seed", type=int, help="of a run that splits by this seed")
-    add_speed_options(parser.add_argument_group("speed"))
+    add_settings(parser.add_argument_group("speed"), SPEED)
     add_overrides(parser, "any setting, such as augment=false")
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Plan, fill, inspect or verify, and show the result."""
-    from preceptor.cli.printing import printable
-    from preceptor.errors import InputError
 
     if arguments.repair and not arguments.verify:
         raise InputError("--repair: goes with --verify")
     act = next(act for name, act in _ACTS.items() if getattr(arguments, name))
     content, lines = act(arguments)
-    if arguments.json:
-        json.dump({"cache": str(arguments.cache), **content}, sys.stdout)
-        print()
-    elif not arguments.quiet:
-        print("\n".join(printable(line) for line in lines))
+    show(arguments, lambda: {"cache": str(arguments.cache), **content}, lambda: lines)
 
 
 def _plan(arguments: argparse.Namespace) -> Result:
+    from rich.filesize import decimal
+
     from preceptor.run.fill_cache import plan_cache
 
     config = _config(arguments)
-    planned = plan_cache(config, features=arguments.features)
-    layout, epochs = planned.layout, config.training.epochs
+    (layout, filled, free_bytes), epochs = plan_cache(config), config.training.epochs
     content = {
         **layout.model_dump(),
         "entries": layout.entries,
@@ -100,15 +95,15 @@ def _plan(arguments: argparse.Namespace) -> Result:
         "queries_ahead": layout.queries(),
         "queries_over_epochs": layout.queries(epochs),
         "queries_without_cache": epochs * layout.samples,
-        "filled": planned.filled,
-        "free_bytes": planned.free_bytes,
+        "filled": filled,
+        "free_bytes": free_bytes,
     }
-    filled = f", of which {planned.filled:,} are done" if planned.filled else ""
+    done = f", of which {filled:,} are done" if filled else ""
     return content, [
-        f"{config.cache}: {_described(layout)}",
-        f"  when full     {_size(layout.bytes)}, {layout.entry_bytes} bytes for each of {layout.entries:,} entries; "
-        f"{_size(planned.free_bytes)} are free on that disk",
-        f"  filled ahead  {layout.queries():,} images through the teacher{filled}",
+        f"{config.cache}: {layout}",
+        f"  when full     {decimal(layout.bytes)}, {layout.entry_bytes} bytes for each of {layout.entries:,} entries; "
+        f"{decimal(free_bytes)} are free on that disk",
+        f"  filled ahead  {layout.queries():,} images through the teacher{done}",
         f"  as it trains  {layout.queries(epochs):,} images in a run of {epochs} epochs, in place of "
         f"{epochs * layout.samples:,}; none in later runs with the same seed",
         "nothing was written",
@@ -123,45 +118,44 @@ def _fill(arguments: argparse.Namespace) -> Result:
     part = any(getattr(arguments, name) is not None for name in SPLIT)
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         try:
-            progress = _Progress(bar, folder)
-            done = fill_cache(config, features=arguments.features, trained_on_only=part, progress=progress)
+            progress = bar.counter(str(folder))
+            queries, teacher = fill_cache(config, trained_on_only=part, progress=progress)
         except KeyboardInterrupt:
             if not arguments.quiet:
                 print(f"{folder}: what is filled is kept; the same command goes on from there", file=sys.stderr)
             raise
-    state, lines = _info_result(folder, done.info)
-    content = {"queries": done.queries, "teacher": done.teacher, "optimizations": done.optimizations, **state}
-    how = f" ({'; '.join(done.optimizations)})" if done.optimizations else ""
-    return content, [f"teacher: {done.teacher}{how}, queried about {done.queries:,} images", *lines]
+    state, lines = _info(arguments)
+    content = {"queries": queries, "teacher": teacher.kind, "optimizations": teacher.optimizations, **state}
+    how = f" ({'; '.join(teacher.optimizations)})" if teacher.optimizations else ""
+    return content, [f"teacher: {teacher.kind}{how}, queried about {queries:,} images", *lines]
 
 
 def _info(arguments: argparse.Namespace) -> Result:
-    from preceptor.teachers.cache import info, open_readonly
+    from rich.filesize import decimal
 
-    return _info_result(arguments.cache, info(open_readonly(arguments.cache)))
+    from preceptor.teachers.cache import bytes_used, open_readonly
 
-
-def _info_result(folder: Path, state: "Info") -> Result:
-    key, layout = state.key, state.layout
+    cache = open_readonly(arguments.cache)
+    key, layout, filled, used = cache.metadata.key, cache.layout, cache.count, bytes_used(cache)
     content = {
         "layout": layout.model_dump(),
         "key": key.model_dump(mode="json"),
         "entries": layout.entries,
-        "filled": state.filled,
-        "bytes_used": state.bytes_used,
+        "filled": filled,
+        "bytes_used": used,
         "bytes_full": layout.bytes,
     }
     names = ", ".join(key.class_names[:6]) + (", ..." if len(key.class_names) > 6 else "")
     parts = {
-        "filled": f"{state.filled:,} of {layout.entries:,} entries ({state.share:.1%})",
-        "on the disk": f"{_size(state.bytes_used)}, {_size(layout.bytes)} when full",
+        "filled": f"{filled:,} of {layout.entries:,} entries ({filled / layout.entries:.1%})",
+        "on the disk": f"{decimal(used)}, {decimal(layout.bytes)} when full",
         "teacher": f"{key.teacher[:16]}, in {key.precision}",
         "images": key.data[:16],
         "normalization": _settings(key.normalization) or "none",
         "augmentation": _settings(key.views),
         "classes": f"{len(key.class_names)}: {names}",
     }
-    return content, [f"{folder}: {_described(layout)}", *(f"  {name:<14}{value}" for name, value in parts.items())]
+    return content, [f"{arguments.cache}: {layout}", *(f"  {name:<14}{value}" for name, value in parts.items())]
 
 
 def _verify(arguments: argparse.Namespace) -> Result:
@@ -170,7 +164,7 @@ def _verify(arguments: argparse.Namespace) -> Result:
 
     folder = arguments.cache
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar, open_readonly(folder) as cache:
-        damaged = verify(cache, repair=arguments.repair, progress=_Progress(bar, folder))
+        damaged = verify(cache, repair=arguments.repair, progress=bar.counter(str(folder)))
         filled = cache.count
     lines = [f"{folder}: {filled:,} records match their checksums"]
     if damaged:
@@ -182,31 +176,9 @@ _ACTS = {"plan": _plan, "fill": _fill, "info": _info, "verify": _verify}
 
 
 def _config(arguments: argparse.Namespace) -> "RunConfig":
-    from preceptor.cli.options import command_settings
     from preceptor.run import resolve
 
     return resolve({"recipe": "kd"}, command_settings(arguments))
-
-
-class _Progress:
-    """Moves a bar, which wants steps, by a count of what is done."""
-
-    def __init__(self, bar: "ImageBar", folder: Path) -> None:
-        self._bar, self._title = bar, str(folder)
-        self._done: int | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._done is None:
-            self._bar.start(self._title, total)
-            self._done = 0
-        self._bar.advance(done - self._done)
-        self._done = done
-
-
-def _described(layout: "Layout") -> str:
-    kept = f"all {layout.classes:,}" if layout.top_k is None else f"the {layout.top_k} largest of {layout.classes:,}"
-    features = f" and {layout.features} features" if layout.features else ""
-    return f"{layout.samples:,} images in {layout.views:,} views, {kept} logits{features}"
 
 
 def _settings(parts: dict[str, Any]) -> str:
@@ -214,11 +186,3 @@ def _settings(parts: dict[str, Any]) -> str:
         return f"[{', '.join(f'{one:.4g}' for one in value)}]" if isinstance(value, tuple | list) else str(value)
 
     return ", ".join(f"{name} {shown(value)}" for name, value in parts.items())
-
-
-def _size(count: int) -> str:
-    """Bytes in the largest unit of which there is at least one."""
-    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
-        if count >= 1000**power:
-            return f"{count / 1000**power:.3g} {unit}"
-    return f"{count} bytes"

@@ -1,16 +1,14 @@
 """``preceptor calibrate``: choose an abstention threshold with a risk guarantee, or prediction sets."""
 
 import argparse
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preceptor.metrics import RiskTarget
+    from preceptor.metrics import RiskTarget, SetTarget
     from preceptor.models import ModelCard
-    from preceptor.run.calibration import Calibration, SetTarget
+    from preceptor.run.calibration import Calibration
     from preceptor.run.calibration_data import CalibrationSource
 
 EXAMPLES = """examples:
@@ -60,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Calibrate and print; exit code 5 where the risk cannot be guaranteed."""
     from preceptor.cli.guarantees import lines_about, why_not
-    from preceptor.cli.printing import printable
+    from preceptor.cli.printing import show
     from preceptor.cli.progress import ImageBar
     from preceptor.errors import GuaranteeUnavailable
     from preceptor.run.calibration import calibrate
@@ -80,11 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
             before = done
 
         result = calibrate(arguments.run, *targets, _source(arguments), device=arguments.device, progress=progress)
-    if arguments.json:
-        json.dump({"run": str(arguments.run), **_summary(result)}, sys.stdout, allow_nan=False)
-        print()
-    elif result.guaranteed and not arguments.quiet:
-        print("\n".join(printable(line) for line in lines_about(arguments.run, result)))
+    lines = lines_about(arguments.run, result) if result.guaranteed else ()
+    show(arguments, lambda: {"run": str(arguments.run), **_summary(result)}, lambda: lines)
     if not result.guaranteed:
         raise GuaranteeUnavailable(why_not(result))
 
@@ -93,14 +88,12 @@ def _risk_target(arguments: argparse.Namespace) -> "RiskTarget | None":
     from preceptor.errors import InputError
     from preceptor.metrics import RiskTarget
 
-    stated = {
-        "confidence": arguments.confidence,
-        "score": arguments.score,
-        "options": score_options(arguments.option) or None,
-        "by_class": arguments.by_class or None,
-        "joint": False if arguments.each else None,
-    }
+    stated = {name: getattr(arguments, name) for name in ("confidence", "score")}
     stated = {name: value for name, value in stated.items() if value is not None}
+    if options := score_options(arguments.option):
+        stated["options"] = options
+    if arguments.by_class or arguments.each:
+        stated |= {"by_class": arguments.by_class, "joint": not arguments.each}
     if arguments.max_risk is None:
         if stated:
             raise InputError("--confidence, --score, --option, --by-class and --each go with --max-risk; add it")
@@ -130,7 +123,7 @@ def score_options(texts: list[str]) -> dict[str, float]:
 
 def _set_target(arguments: argparse.Namespace) -> "SetTarget | None":
     from preceptor.errors import InputError
-    from preceptor.run.calibration import SetTarget
+    from preceptor.metrics import SetTarget
 
     names = ("alpha", "penalty", "free_ranks")
     stated = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
@@ -158,17 +151,15 @@ def _source(arguments: argparse.Namespace) -> "CalibrationSource":
 
 def _forget(arguments: argparse.Namespace) -> None:
     from preceptor.cli.guarantees import guarantees_of
-    from preceptor.cli.printing import printable
+    from preceptor.cli.printing import show
     from preceptor.errors import InputError
     from preceptor.run.calibration import forget
 
     if arguments.max_risk is not None or arguments.sets is not None:
         raise InputError("--forget removes the student's guarantees, and goes with no other goal")
     before = forget(arguments.run)
-    if arguments.json:
-        print(json.dumps({"run": str(arguments.run), "forgotten": _on_card(before)}, allow_nan=False))
-    elif not arguments.quiet:
-        print("\n".join(printable(f"forgotten: {line}") for line in guarantees_of(before)) or "no guarantee to forget")
+    lines = [f"forgotten: {line}" for line in guarantees_of(before)] or ["no guarantee to forget"]
+    show(arguments, lambda: {"run": str(arguments.run), "forgotten": _on_card(before)}, lambda: lines)
 
 
 def _on_card(card: "ModelCard") -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from preceptor.cli.options import add_output_options
+
 EXAMPLES = """examples:
   preceptor demo
   preceptor demo --seeds 5 --out my-demo
@@ -12,8 +14,6 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_output_options
-
     parser.epilog = EXAMPLES
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), help="folder for report.html and result.json (default demo)"
@@ -28,11 +28,5 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.cli.study import run_and_show
     from preceptor.compare import DEMO
 
-    run_and_show(
-        DEMO,
-        seeds=arguments.seeds,
-        device=arguments.device,
-        result_file=arguments.out / "result.json",
-        page=arguments.out / "report.html",
-        arguments=arguments,
-    )
+    result_file, page = arguments.out / "result.json", arguments.out / "report.html"
+    run_and_show(DEMO, arguments, result_file=result_file, page=page)

@@ -2,6 +2,8 @@
 
 import argparse
 
+from preceptor.cli.options import STUDENT, add_run_options, add_settings, add_teacher_options
+
 EXAMPLES = """examples:
   preceptor distill --teacher runs/teacher --student convnet8 --recipe ka-ps --out runs/student
   preceptor distill --teacher runs/teacher --recipe label-revision --out runs/lr recipe.correction.eta=0.5
@@ -22,8 +24,6 @@ DEFAULTS = {"student": "convnet8", "recipe": "kd"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import STUDENT, add_run_options, add_settings, add_teacher_options
-
     parser.epilog = EXAMPLES
     add_settings(parser.add_argument_group("student"), STUDENT, defaults=DEFAULTS)
     add_teacher_options(parser)

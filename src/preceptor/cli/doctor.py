@@ -5,6 +5,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from preceptor.cli.options import STUDENT, add_run_options, add_settings, add_teacher_options
+from preceptor.cli.printing import show
 from preceptor.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ INDENT = 27
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import STUDENT, add_run_options, add_settings, add_teacher_options
-
     parser.epilog = EXAMPLES
     parser.add_argument("--quick", action="store_true", help="only the checks that every distill starts with")
     add_settings(parser.add_argument_group("student"), STUDENT, defaults=DEFAULTS)
@@ -42,7 +42,6 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: there is a problem; all findings have been shown.
     """
-    from preceptor.cli.printing import show
     from preceptor.cli.training import resolve_settings
     from preceptor.run.doctor import examine
 

@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write the page and show."""
+    from preceptor.cli.evaluation_tables import show_tables
     from preceptor.cli.options import shown_student
     from preceptor.errors import InputError
     from preceptor.run.evaluation import evaluate_run
@@ -67,14 +68,17 @@ def run(arguments: argparse.Namespace) -> None:
         from preceptor.reports import write_evaluation_page
 
         write_evaluation_page(evaluation, page)
-    if not arguments.json:
-        for warning in evaluation.warnings:
-            print(f"preceptor: warning: {warning}", file=sys.stderr)
     if arguments.json:
         json.dump(_content(evaluation, page, arguments), sys.stdout)
         print()
-    else:
-        _show(evaluation, page, arguments.quiet)
+        return
+    for warning in evaluation.warnings:
+        print(f"preceptor: warning: {warning}", file=sys.stderr)
+    print(f"accuracy {evaluation.report.accuracy.value:.2%} of {evaluation.report.n:,} images")
+    if not arguments.quiet:
+        show_tables(evaluation)
+        if page is not None:
+            print(f"\npage to look at: {page}")
 
 
 def _page(arguments: argparse.Namespace) -> Path | None:
@@ -109,15 +113,3 @@ def _content(evaluation: "Evaluation", page: Path | None, arguments: argparse.Na
         "decision": None if evaluation.decision is None else asdict(evaluation.decision),
         "sets": None if evaluation.sets is None else asdict(evaluation.sets),
     }
-
-
-def _show(evaluation: "Evaluation", page: Path | None, quiet: bool) -> None:
-    report = evaluation.report
-    print(f"accuracy {report.accuracy.value:.2%} of {report.n:,} images")
-    if quiet:
-        return
-    from preceptor.cli.evaluation_tables import show_tables
-
-    show_tables(evaluation)
-    if page is not None:
-        print(f"\npage to look at: {page}")

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from preceptor.run.evaluation_text import (
     agreement_rows,
+    calibration_rows,
     decision_in_words,
     estimate_of_share,
-    figure,
     intervals_in_words,
     sets_in_words,
 )
@@ -30,8 +30,14 @@ MOST_CONFUSIONS = 5
 def show_tables(evaluation: "Evaluation") -> None:
     """Print everything that was measured, with intervals in brackets."""
     report = evaluation.report
-    _table("", ("", "value"), _facts(report))
-    _table("Whether its probabilities are what they claim", *_calibration(evaluation))
+    facts = {"accuracy": report.accuracy, "top-5": report.top5_accuracy, "mean confidence": report.mean_confidence}
+    known = [(name, estimate_of_share(estimate)) for name, estimate in facts.items() if estimate is not None]
+    _table("", ("", "value"), known)
+    headings = ["", "as they are"]
+    if report.scaled is not None:
+        headings.append(f"at T = {report.scaled.fit.temperature:.3g} (of {evaluation.held_out:,} held out)")
+    rows = [(name, *values) for name, values in calibration_rows(report)]
+    _table("Whether its probabilities are what they claim", headings, rows)
     _table("When it may abstain on what it is least sure of", *_abstaining(report))
     for words in (decision_in_words(evaluation), sets_in_words(evaluation)):
         if words is not None:
@@ -43,31 +49,11 @@ def show_tables(evaluation: "Evaluation") -> None:
     _table("By class, the worst first", ("class", "images", "right"), _classes(report))
     if len(report.per_class) > MOST_CLASSES:
         print(f"and {len(report.per_class) - MOST_CLASSES} more classes")
-    _show_confusions(evaluation)
+    names = evaluation.data.card.class_names
+    for one in report.confusions[:MOST_CONFUSIONS]:
+        taken = f"{one.count:,} images of {names[one.label]} are taken for {names[one.prediction]}"
+        print(f"{taken} ({estimate_of_share(one.share, 1)} of the class)")
     print(_wrapped(intervals_in_words(report)))
-
-
-def _facts(report: "FullReport") -> list[tuple[str, ...]]:
-    rows = [("accuracy", estimate_of_share(report.accuracy))]
-    if report.top5_accuracy is not None:
-        rows.append(("top-5", estimate_of_share(report.top5_accuracy)))
-    return [*rows, ("mean confidence", estimate_of_share(report.mean_confidence))]
-
-
-def _calibration(evaluation: "Evaluation") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    report = evaluation.report
-    columns, headings = [report.calibration], ["", "as they are"]
-    if report.scaled is not None:
-        columns.append(report.scaled.calibration)
-        headings.append(f"at T = {report.scaled.fit.temperature:.3g} (of {evaluation.held_out:,} held out)")
-    rows: list[tuple[str, ...]] = [
-        ("NLL", *(figure(one.nll, 4) for one in columns)),
-        ("Brier", *(figure(one.brier, 4) for one in columns)),
-        ("ECE", *(estimate_of_share(one.ece) for one in columns)),
-        ("adaptive ECE", *(estimate_of_share(one.adaptive_ece) for one in columns)),
-        ("class-wise ECE", *(estimate_of_share(one.classwise_ece) for one in columns)),
-    ]
-    return tuple(headings), rows
 
 
 def _abstaining(report: "FullReport") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -93,15 +79,6 @@ def _classes(report: "FullReport") -> list[tuple[str, ...]]:
         (part.name, f"{part.n:,}", "no images" if part.accuracy.value is None else estimate_of_share(part.accuracy))
         for part in worst[:MOST_CLASSES]
     ]
-
-
-def _show_confusions(evaluation: "Evaluation") -> None:
-    names = evaluation.data.card.class_names
-    for one in evaluation.report.confusions[:MOST_CONFUSIONS]:
-        share = estimate_of_share(one.share, 1)
-        print(
-            f"{one.count:,} images of {names[one.label]} are taken for {names[one.prediction]} ({share} of the class)"
-        )
 
 
 def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -14,9 +14,6 @@ def load_experiments(module: str) -> ModuleType:
 
     Only a checkout's own folder is added to the import path, never the working directory, which may hold a stranger's
     ``experiments``.
-
-    Raises:
-        InputError: the package was installed without a checkout.
     """
     checkout = Path(preceptor.__file__).resolve().parents[2]
     if not (checkout / "experiments" / "studies").is_dir():

@@ -1,14 +1,14 @@
 """``preceptor export``: a student as files to deploy, each compared with it first."""
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.cli.options import add_data_options, add_output_options, shown_student
+from preceptor.cli.printing import show
 from preceptor.errors import InputError, PreceptorError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ of the data set (on random ones where the data is missing) before it is put in p
 differs from the student.
 """
 
-SHOWN_COVERAGES = ("100", "95", "90", "80")
+COVERAGES = ("100", "95", "90", "80")
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,10 @@ class Exported:
     """The result of an export.
 
     Attributes:
-        exports: the files.
-        card: of the student.
         shown: the images that were compared; None where they were random.
         without_data: why they were random.
-        int8: the effect of int8; None without it.
         teacher: listed among the costs; None without one.
         without_teacher: why there is none.
-        costs: of the teacher, the student, and each file that holds a program.
     """
 
     exports: "list[Export]"
@@ -56,7 +52,6 @@ class Exported:
 
     @property
     def data(self) -> str | None:
-        """The name of the data set."""
         return None if self.shown is None else self.shown.dataset.name
 
     @property
@@ -67,8 +62,6 @@ class Exported:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_data_options, add_output_options
-
     parser.epilog = EXAMPLES
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of the student")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to; no file there is overwritten")
@@ -102,11 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_places(arguments.out, [*names, *([INT8_FILE] if arguments.int8 else [])])
     with _status(arguments.quiet or arguments.json) as tell:
         exported = _export(arguments, formats, tell)
-    if arguments.json:
-        json.dump(_plain(exported, arguments), sys.stdout, allow_nan=False)
-        print()
-    elif not arguments.quiet:
-        _show(exported, arguments.out)
+    show(arguments, lambda: _plain(exported, arguments), lambda: _lines(exported, arguments.out))
 
 
 @contextmanager
@@ -134,8 +123,9 @@ def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callabl
         random_images,
         some_of,
     )
+    from preceptor.models import load_student
 
-    student = SavedNetwork.load(arguments.run)
+    student = SavedNetwork(arguments.run, *load_student(arguments.run))
     card = student.card
     shown, without_data = _data(arguments)
     teacher, without_teacher = _teacher(arguments, card)
@@ -155,8 +145,6 @@ def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callabl
 
 def _data(arguments: argparse.Namespace) -> "tuple[EvaluationData | None, str | None]":
     """The images to compare on, or why there are none."""
-    from preceptor.cli.options import shown_student
-
     try:
         return shown_student(arguments), None
     except PreceptorError as error:
@@ -170,6 +158,7 @@ def _data(arguments: argparse.Namespace) -> "tuple[EvaluationData | None, str | 
 def _teacher(arguments: argparse.Namespace, student: "ModelCard") -> "tuple[SavedNetwork | None, str | None]":
     """The teacher to list, or why there is none; one that is named must be there."""
     from preceptor.export import SavedNetwork
+    from preceptor.models import load_student
     from preceptor.run.history import saved_run
 
     try:
@@ -179,7 +168,7 @@ def _teacher(arguments: argparse.Namespace, student: "ModelCard") -> "tuple[Save
             if saved is None or len(saved.config.teachers) != 1:
                 return None, "the run has no single network as teacher"
             (folder,) = saved.config.teachers
-        teacher = SavedNetwork.load(folder)
+        teacher = SavedNetwork(folder, *load_student(folder))
         if (teacher.card.channels, teacher.card.image_size) != (student.channels, student.image_size):
             raise InputError(f"teacher {folder}: takes images of another size or number of channels than the student")
     except PreceptorError as error:
@@ -211,81 +200,73 @@ def _plain(exported: Exported, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _show(exported: Exported, out: Path) -> None:
+def _lines(exported: Exported, out: Path) -> Iterator[str]:
     from preceptor.cli.guarantees import guarantees_of
-    from preceptor.cli.printing import printable
 
     card = exported.card
-    images = "random images" if exported.data is None else f"images of {exported.data} ({exported.split})"
     for export in exported.exports:
-        agreement = export.agreement
-        text = "the network in int8, measured below"
-        if agreement is not None:
-            sizes = ", ".join(str(size) for size in agreement.batch_sizes)
-            text = (
-                f"on {agreement.images} {images}, in batches of {sizes}, all labels are the student's, probabilities "
-                f"within {agreement.probability_difference:.0e}"
-            )
-            if agreement.decided_otherwise:
-                text += f"; {agreement.decided_otherwise} at the threshold decided otherwise, by rounding to float32"
-        print(printable(f"{out / export.name}: {text}"))
+        yield f"{out / export.name}: {_agreement(export, exported)}"
     if exported.without_data is not None:
-        print(printable(f"not compared on real images: {exported.without_data}"))
-    for line in guarantees_of(card) or ["no decision on the student's card: it always answers (preceptor calibrate)"]:
-        print(line)
+        yield f"not compared on real images: {exported.without_data}"
+    yield from guarantees_of(card) or ["no decision on the student's card: it always answers (preceptor calibrate)"]
     if card.sets is not None:
-        print("prediction sets are on the card, not in the file: apply their threshold to its probabilities")
+        yield "prediction sets are on the card, not in the file: apply their threshold to its probabilities"
     if exported.int8 is not None:
-        print()
-        _print_table(_int8_table(exported.int8, card))
+        yield from ("", *_table(_int8_rows(exported.int8, card)))
         if card.decision is not None:
-            print("the guarantee is fp32's: it does not carry over to int8, and is not on the card of that file")
-    print()
-    _print_table(_cost_table(exported.costs))
-    print("median latency on one thread of this CPU; multiply-adds are those of one image")
+            yield "the guarantee is fp32's: it does not carry over to int8, and is not on the card of that file"
+    yield from ("", *_table(_cost_rows(exported.costs)))
+    yield "median latency on one thread of this CPU; multiply-adds are those of one image"
     if exported.without_teacher is not None:
-        print(printable(f"teacher not listed: {exported.without_teacher} (--teacher RUN names one)"))
+        yield f"teacher not listed: {exported.without_teacher} (--teacher RUN names one)"
 
 
-def _int8_table(int8: "QuantizationResult", card: "ModelCard") -> list[tuple[str, ...]]:
-    rows: dict[str, Callable[[AnswerQuality], str]] = {
-        "accuracy": lambda quality: f"{quality.accuracy:.2%}",
-        f"AURC by {int8.before.selective.score}": lambda quality: f"{quality.selective.aurc:.5f}",
-    }
-    for coverage in SHOWN_COVERAGES:
-        rows[f"error at coverage {coverage} %"] = lambda quality, coverage=coverage: (  # type: ignore[misc]
-            f"{quality.selective.error_at_coverage[coverage]:.2%}"
-        )
-    if card.decision is not None:
-        rows["coverage at the threshold"] = lambda quality: f"{quality.coverage:.2%}"
-        rows["risk at the threshold"] = lambda quality: (
-            "answers none" if quality.risk is None else f"{quality.risk:.2%}"
-        )
+def _agreement(export: "Export", exported: Exported) -> str:
+    agreement = export.agreement
+    if agreement is None:
+        return "the network in int8, measured below"
+    images = "random images" if exported.data is None else f"images of {exported.data} ({exported.split})"
+    sizes = ", ".join(str(size) for size in agreement.batch_sizes)
+    text = (
+        f"on {agreement.images} {images}, in batches of {sizes}, all labels are the student's, probabilities "
+        f"within {agreement.probability_difference:.0e}"
+    )
+    if agreement.decided_otherwise:
+        text += f"; {agreement.decided_otherwise} at the threshold decided otherwise, by rounding to float32"
+    return text
+
+
+def _int8_rows(int8: "QuantizationResult", card: "ModelCard") -> list[tuple[str, ...]]:
+    def column(quality: "AnswerQuality") -> dict[str, str]:
+        errors = {f"error at coverage {share} %": quality.selective.error_at_coverage[share] for share in COVERAGES}
+        texts = {
+            "accuracy": f"{quality.accuracy:.2%}",
+            f"AURC by {quality.selective.score}": f"{quality.selective.aurc:.5f}",
+            **{name: f"{error:.2%}" for name, error in errors.items()},
+        }
+        if card.decision is not None:
+            texts["coverage at the threshold"] = f"{quality.coverage:.2%}"
+            texts["risk at the threshold"] = "answers none" if quality.risk is None else f"{quality.risk:.2%}"
+        return texts
+
+    before, after = column(int8.before), column(int8.after)
     heading = (f"on {int8.before.images:,} images", "fp32", f"int8, {int8.mode}")
-    return [heading, *((name, text(int8.before), text(int8.after)) for name, text in rows.items())]
+    return [heading, *((name, text, after[name]) for name, text in before.items())]
 
 
-def _cost_table(costs: "list[Cost]") -> list[tuple[str, ...]]:
-    sizes = list(costs[0].milliseconds)
-    heading = ("", "file, bytes", "parameters", "multiply-adds", *(f"batch of {size}, ms" for size in sizes))
-    return [
-        heading,
-        *(
-            (
-                cost.name,
-                f"{cost.file_bytes:,}",
-                "" if cost.parameters is None else f"{cost.parameters:,}",
-                "" if cost.multiply_adds is None else f"{cost.multiply_adds:,}",
-                *(f"{cost.milliseconds[size]:.3f}" for size in sizes),
-            )
-            for cost in costs
-        ),
-    ]
+def _cost_rows(costs: "list[Cost]") -> list[tuple[str, ...]]:
+    batches = (f"batch of {size}, ms" for size in costs[0].milliseconds)
+    rows: list[tuple[str, ...]] = [("", "file, bytes", "parameters", "multiply-adds", *batches)]
+    for cost in costs:
+        counts = ("" if count is None else f"{count:,}" for count in (cost.parameters, cost.multiply_adds))
+        times = (f"{milliseconds:.3f}" for milliseconds in cost.milliseconds.values())
+        rows.append((cost.name, f"{cost.file_bytes:,}", *counts, *times))
+    return rows
 
 
-def _print_table(rows: list[tuple[str, ...]]) -> None:
+def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
     """The first column is aligned left, all others right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for first, *others in rows:
         cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
-        print("  ".join(cells).rstrip())
+        yield "  ".join(cells).rstrip()

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -124,18 +125,12 @@ class _Parser(argparse.ArgumentParser):
     """Takes no abbreviated option, and raises our own error instead of printing usage and leaving."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", _Raw)
+        # It keeps the line breaks of the examples, and every verb on one line.
+        options.setdefault("formatter_class", partial(argparse.RawDescriptionHelpFormatter, max_help_position=32))
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help)")
-
-
-class _Raw(argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of the examples, and every verb on one line."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
 
 
 def _parsers(tokens: Sequence[str]) -> tuple[_Parser, _Parser | None]:

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from preceptor.cli.printing import show
+
 EXAMPLES = """examples:
   preceptor methods
   preceptor methods --settings
@@ -33,8 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """List and show."""
-    from preceptor.cli.printing import show
-
     if arguments.settings:
         from dataclasses import asdict
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DATA = ("data", "data_root", "download", "image_size", "skip_bad_images")
 SPLIT = ("train_labels", "train_images", "validation", "split_seed")
-STUDENT = ("student", "recipe", "scores")
+STUDENT = ("student", "recipe", "scores", "audit")
 TEACHER = ("teacher", "teacher_output", "ensemble_mean")
 CACHE = ("cache", "cache_top_k")
 TRAINING = ("training", "training.epochs", "training.batch_size", "training.learning_rate", "seed", "keep_checkpoints")
@@ -29,11 +29,8 @@ def add_settings(
 ) -> None:
     """Add a flag for each of some settings; a flag that is not used leaves the setting alone.
 
-    Args:
-        parser: to add to, or a group of it.
-        keys: of the settings, such as ``data`` or ``training.epochs``; also the flags' names in the parsed arguments.
-        flags: by key, where a verb names one otherwise.
-        defaults: by key, where the verb's is not the setting's own; shown only.
+    The keys, such as ``training.epochs``, are also the flags' names in the parsed arguments. ``flags`` holds those that
+    a verb names otherwise, ``defaults`` what is shown where the verb's default is not the setting's own.
     """
     settings, flags, defaults = read_settings(), flags or {}, defaults or {}
     for key in keys:
@@ -63,23 +60,10 @@ def add_teacher_options(parser: argparse.ArgumentParser, cache: bool = True) -> 
     add_settings(parser.add_argument_group("teacher"), TEACHER + (CACHE if cache else ()))
 
 
-def add_speed_options(group: argparse._ActionsContainer) -> None:
-    """Where and how networks compute."""
-    add_settings(group, SPEED)
-
-
-def add_run_options(
-    parser: argparse.ArgumentParser, *, writes: bool = True, defaults: Mapping[str, Any] | None = None
-) -> None:
-    """The options that train, distill and doctor share.
-
-    Args:
-        parser: of the verb.
-        writes: whether the verb leaves a run's folder.
-        defaults: of the verb, by setting.
-    """
+def add_run_options(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
+    """The options that train, distill and doctor share; ``writes`` is whether the verb leaves a run's folder."""
     add_data_options(parser)
-    add_settings(parser.add_argument_group("training"), (*SPLIT, *TRAINING, *SPEED), defaults=defaults)
+    add_settings(parser.add_argument_group("training"), (*SPLIT, *TRAINING, *SPEED))
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings, or a run's run.yaml")
     if writes:
         add_checkpoint_option(parser)

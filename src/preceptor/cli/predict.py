@@ -1,18 +1,25 @@
 """``preceptor predict``: label images with a student."""
 
 import argparse
+import csv
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
+
+from preceptor.cli.options import add_output_options
+from preceptor.cli.printing import printable
+from preceptor.errors import InputError
+from preceptor.files import check_free, whole_file
 
 if TYPE_CHECKING:
-    from preceptor.cli.prediction_rows import Format
     from preceptor.cli.progress import ImageBar
     from preceptor.data.sources import ImageSource
+    from preceptor.models import ModelCard
     from preceptor.run.prediction import Prediction, Predictor
 
 EXAMPLES = """examples:
@@ -24,13 +31,18 @@ An image that cannot be read is a row with its error. A student that was calibra
 gives no label where it does.
 """
 
-FORMATS_OF_FILES: dict[str, "Format"] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "table"}
+Format = Literal["jsonl", "csv", "table"]
+
+FORMATS_OF_FILES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "table"}
+
+ABSTAINED = "(abstained)"
+UNREADABLE = "(unreadable)"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters that make a spreadsheet read a cell as a formula; OWASP, "CSV Injection"."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_output_options
-
     parser.epilog = EXAMPLES
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of the student")
     parser.add_argument(
@@ -74,10 +86,7 @@ class _Count:
 def run(arguments: argparse.Namespace) -> None:
     """Predict, and write a row for each image."""
     from preceptor.cli.calibrate import score_options
-    from preceptor.cli.printing import printable
     from preceptor.data.sources import open_image_source
-    from preceptor.errors import InputError
-    from preceptor.files import check_free
     from preceptor.run.prediction import TOP_K, Predictor
 
     form = _format(arguments)
@@ -101,11 +110,9 @@ def run(arguments: argparse.Namespace) -> None:
         print(printable(_in_words(count, arguments.out)), file=sys.stderr)
 
 
-def _format(arguments: argparse.Namespace) -> "Format":
-    from preceptor.errors import InputError
-
+def _format(arguments: argparse.Namespace) -> Format:
     if arguments.format is not None:
-        return cast("Format", arguments.format)
+        return cast(Format, arguments.format)
     if arguments.out is None:
         return "jsonl" if arguments.json else "table"
     if arguments.out.suffix not in FORMATS_OF_FILES:
@@ -115,12 +122,9 @@ def _format(arguments: argparse.Namespace) -> "Format":
 
 
 def _write(
-    arguments: argparse.Namespace, form: "Format", predictor: "Predictor", sources: list["ImageSource"], count: _Count
+    arguments: argparse.Namespace, form: Format, predictor: "Predictor", sources: list["ImageSource"], count: _Count
 ) -> None:
-    from preceptor.cli.prediction_rows import lines
-    from preceptor.cli.printing import printable
     from preceptor.cli.progress import ImageBar
-    from preceptor.files import whole_file
 
     drawn_into = arguments.out is None and sys.stdout.isatty()  # rows on the screen are progress enough
     with ImageBar(quiet=arguments.quiet or arguments.json or drawn_into) as bar:
@@ -145,3 +149,66 @@ def _in_words(count: _Count, out: Path | None) -> str:
     abstained = f", abstained on {count.abstained:,}" if count.abstained else ""
     errors = f", {count.errors:,} could not be used, the first: {count.first_error}" if count.errors else ""
     return f"{count.images:,} images{abstained}{errors}{'' if out is None else f'; written to {out}'}"
+
+
+def lines(predictions: Iterable["Prediction"], form: Format, card: "ModelCard", top_k: int) -> Iterator[str]:
+    """Predictions as text, a line each, after a header where there is one; without line breaks at the end.
+
+    JSON Lines: every field of :class:`Prediction`, ``top`` as objects of ``label`` and ``probability``, in ASCII.
+
+    CSV (RFC 4180, but for the line break): the same fields; ``top_1`` and ``top_1_probability`` to the last of
+    `top_k`, and the set as a JSON list. Text that a spreadsheet would take for a formula, such as a name that begins
+    with ``=``, is preceded by an apostrophe.
+
+    A table: label, probability, score, the set where the student gives one, the input, and, where `top_k` exceeds 1,
+    the likeliest classes. What cannot be printed is escaped.
+
+    Predictions, which name `top_k` classes, are taken one at a time.
+    """
+    if form == "jsonl":
+        return map(_json_line, predictions)
+    return _csv_lines(predictions, top_k) if form == "csv" else _table_lines(predictions, card, top_k)
+
+
+def _json_line(prediction: "Prediction") -> str:
+    top = [{"label": label, "probability": probability} for label, probability in prediction.top]
+    return json.dumps({**vars(prediction), "top": top}, allow_nan=False)
+
+
+def _csv_lines(predictions: Iterable["Prediction"], top_k: int) -> Iterator[str]:
+    ranks = [f"top_{rank}{what}" for rank in range(1, top_k + 1) for what in ("", "_probability")]
+    yield _csv_line(["input", "index", "label", "probability", "abstained", "score", *ranks, "set", "error"])
+    for prediction in predictions:
+        top: list[str | float | None] = [cell for pair in prediction.top for cell in pair]
+        abstained = None if prediction.abstained is None else str(prediction.abstained).lower()
+        answer = [prediction.input, prediction.index, prediction.label, prediction.probability, abstained]
+        top += [None] * (len(ranks) - len(top))
+        inside = None if prediction.set is None else json.dumps(prediction.set)
+        yield _csv_line([*answer, prediction.score, *top, inside, prediction.error])
+
+
+def _csv_line(cells: Iterable[str | float | None]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells
+    )
+    return line.getvalue()
+
+
+def _table_lines(predictions: Iterable["Prediction"], card: "ModelCard", top_k: int) -> Iterator[str]:
+    width = max(len(name) for name in (*card.class_names, ABSTAINED, UNREADABLE))
+    yield f"{'label':<{width}}  probability        score  input"
+    for prediction in predictions:
+        where = prediction.input if prediction.index is None else f"{prediction.input} [{prediction.index}]"
+        if prediction.error is not None:
+            yield printable(f"{UNREADABLE:<{width}}  {'':>11}  {'':>11}  {where}: {prediction.error}")
+            continue
+        label = prediction.label or ABSTAINED
+        more = [where]
+        if prediction.set is not None:
+            more.append(f"one of {{{', '.join(prediction.set)}}}")
+        if top_k > 1:
+            more.append(", ".join(f"{name} {probability:.2%}" for name, probability in prediction.top))
+        yield printable(
+            f"{label:<{width}}  {prediction.probability:>11.2%}  {prediction.score:>11.6g}  {'  '.join(more)}"
+        )

@@ -30,13 +30,7 @@ def show(
     content: Callable[[], Mapping[str, Any]],
     lines: Callable[[], Iterable["str | Table"]],
 ) -> None:
-    """Print a verb's result as ``--json`` and ``--quiet`` ask.
-
-    Args:
-        arguments: parsed, with ``json`` and perhaps ``quiet``.
-        content: makes the JSON object; its numbers must be finite.
-        lines: makes what people read, a line or a table each.
-    """
+    """Print a verb's result as ``--json`` and ``--quiet`` ask: a JSON object of finite numbers, or lines and tables."""
     if arguments.json:
         print(json.dumps(content(), allow_nan=False))
     elif not getattr(arguments, "quiet", False):

@@ -1,7 +1,7 @@
 """Progress bars on standard error: of a training run, and of any other work on images."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,12 +34,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class ImageBar:
-    """A bar with images a second and the time left; plain lines where there is no terminal, nothing when quiet.
-
-    Args:
-        columns: further ones, after the usual.
-        quiet: draw nothing.
-    """
+    """A bar with images a second and the time left; plain lines where there is no terminal, nothing when quiet."""
 
     def __init__(self, *columns: ProgressColumn, quiet: bool = False) -> None:
         console = Console(stderr=True, soft_wrap=True)
@@ -70,13 +65,11 @@ class ImageBar:
         self._progress.stop()
 
     def start(self, name: str, images: int, **fields: Any) -> None:
-        """Start a new bar over so many images."""
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._task = self._progress.add_task(name, total=images, **fields)
 
     def advance(self, images: int, **fields: Any) -> None:
-        """Move on by so many images."""
         assert self._task is not None, "start comes first"
         self._progress.update(self._task, advance=images, **fields)
         if self._writes_lines and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
@@ -84,9 +77,21 @@ class ImageBar:
             self._progress.console.print(plain_line(self._progress.tasks[0]), highlight=False)
 
     def move_to(self, images: int) -> None:
-        """Move to so many images in all."""
         assert self._task is not None, "start comes first"
         self._progress.update(self._task, completed=images)
+
+    def counter(self, name: str) -> Callable[[int, int], None]:
+        """Told how many images of how many are done, it starts a bar and moves it."""
+        before: int | None = None
+
+        def progress(done: int, images: int) -> None:
+            nonlocal before
+            if before is None:
+                self.start(name, images)
+            self.advance(done - (before or 0))
+            before = done
+
+        return progress
 
     begin_study = begin_case = start  # the names that studies and benches call it by
 
@@ -100,12 +105,7 @@ def plain_line(task: Task) -> str:
 
 
 class ProgressBar(ImageBar, Callback):
-    """The bar of a training run, with the epoch and the losses too.
-
-    Args:
-        title: shown before the bar.
-        quiet: draw nothing.
-    """
+    """The bar of a training run, with the epoch and the losses too."""
 
     def __init__(self, title: str, quiet: bool = False) -> None:
         super().__init__(
@@ -114,7 +114,6 @@ class ProgressBar(ImageBar, Callback):
         self._title = title
 
     def on_train_start(self, trainer: "Trainer") -> None:
-        """Start a bar over all images of all epochs."""
         self.start(self._title, trainer.config.epochs * len(trainer.data.index), epoch="", losses="")
 
     def on_epoch_start(self, trainer: "Trainer", epoch: int, first: int) -> None:
@@ -122,10 +121,8 @@ class ProgressBar(ImageBar, Callback):
         self.move_to(epoch * len(trainer.data.index) + first * trainer.config.batch_size)
 
     def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
-        """Move on by a batch."""
         self.advance(len(step.batch.label), epoch=f"epoch {step.epoch + 1}/{trainer.config.epochs}")
 
     def on_log(self, trainer: "Trainer", losses: Mapping[str, Mapping[str, float]]) -> None:
-        """Show the mean losses of the epoch so far."""
         means = [f"{name} {value:.3f}" for student in losses.values() for name, value in student.items()]
         self.advance(0, losses=" ".join(means))

@@ -38,15 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.run import replay
 
     replayed = replay(arguments.folder, arguments.device)
-    show(
-        arguments,
-        lambda: {
-            "failure": replayed.report.record(),
-            "again": asdict(replayed.again),
-            "reproduced": replayed.reproduced,
-        },
-        lambda: _lines(replayed),
-    )
+    failure, again = replayed.report.record(), asdict(replayed.again)
+    content = {"failure": failure, "again": again, "reproduced": replayed.reproduced}
+    show(arguments, lambda: content, lambda: _lines(replayed))
 
 
 def _lines(replayed: "Replayed") -> Iterator[str]:

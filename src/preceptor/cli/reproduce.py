@@ -3,6 +3,11 @@
 import argparse
 from pathlib import Path
 
+from preceptor.cli.experiments import load_experiments
+from preceptor.cli.options import add_output_options
+from preceptor.cli.printing import show
+from preceptor.errors import unknown_name
+
 EXAMPLES = """examples:
   preceptor reproduce
   preceptor reproduce demo --out results
@@ -12,8 +17,6 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_output_options
-
     parser.description = "Runs a study of the source checkout; `preceptor demo` needs no checkout."
     parser.epilog = EXAMPLES
     parser.add_argument("study", nargs="?", help="a study's name; without one, the studies are listed")
@@ -28,33 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the study and show its table, or list the studies."""
-    from preceptor.cli.experiments import load_experiments
-    from preceptor.errors import unknown_name
+    from preceptor.cli.study import run_and_show
 
     studies = load_experiments("studies").STUDIES
     if arguments.study is None:
-        _list({name: study.title for name, study in studies.items()}, arguments.json)
+        titles = {name: study.title for name, study in studies.items()}
+        show(arguments, lambda: titles, lambda: (f"{name:<32}{title}" for name, title in titles.items()))
         return
     if arguments.study not in studies:
         raise unknown_name("study", arguments.study, studies)
-    from preceptor.cli.study import run_and_show
-
-    study = studies[arguments.study]
-    run_and_show(
-        study.model_copy(update={"data_root": arguments.data_root}),
-        seeds=arguments.seeds,
-        device=arguments.device,
-        result_file=arguments.out / f"{study.name}.json",
-        page=arguments.out / f"{study.name}.html",
-        arguments=arguments,
-    )
-
-
-def _list(titles: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        import json
-
-        print(json.dumps(titles))
-        return
-    for name, title in titles.items():
-        print(f"{name:<32}{title}")
+    study = studies[arguments.study].model_copy(update={"data_root": arguments.data_root})
+    result_file, page = arguments.out / f"{study.name}.json", arguments.out / f"{study.name}.html"
+    run_and_show(study, arguments, result_file=result_file, page=page)

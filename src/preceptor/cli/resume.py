@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from preceptor.cli.options import add_checkpoint_option, add_output_options, add_settings, flag_settings
+from preceptor.errors import InputError
+
 EXAMPLES = """examples:
   preceptor resume runs/student
   preceptor resume runs/student --data folder:/new/place/photos
@@ -18,8 +21,6 @@ PLACES = ("data", "data_root", "teacher", "cache", "device")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_checkpoint_option, add_output_options, add_settings
-
     parser.epilog = EXAMPLES
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
     group = parser.add_argument_group("where things are now")
@@ -30,10 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Continue and show."""
-    from preceptor.cli.options import flag_settings
     from preceptor.cli.progress import ProgressBar
     from preceptor.cli.training import show_result
-    from preceptor.errors import InputError
     from preceptor.run import resume, stopped_run
     from preceptor.training.memory import tune_malloc
 

@@ -5,6 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.cli.options import (
+    SPLIT,
+    add_data_options,
+    add_output_options,
+    add_overrides,
+    add_settings,
+    add_teacher_options,
+    flag_settings,
+)
+from preceptor.cli.printing import show
+from preceptor.errors import InputError
+from preceptor.files import check_free
+
 if TYPE_CHECKING:
     from preceptor.run.scores import Scores
 
@@ -21,15 +34,6 @@ MOST_POSITIONS = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import (
-        SPLIT,
-        add_data_options,
-        add_output_options,
-        add_overrides,
-        add_settings,
-        add_teacher_options,
-    )
-
     parser.epilog = EXAMPLES
     parser.add_argument("--show", type=Path, metavar="FILE", help="show a score file, and do nothing else")
     parser.add_argument(
@@ -45,8 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score and write, or read; then show."""
-    from preceptor.cli.printing import show
-    from preceptor.errors import InputError
     from preceptor.run.scores import load_scores
 
     if arguments.show and (arguments.teacher or arguments.cache or arguments.out):
@@ -58,10 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> "Scores":
-    from preceptor.cli.options import flag_settings
     from preceptor.config import parse_override
-    from preceptor.errors import InputError
-    from preceptor.files import check_free
     from preceptor.run import resolve
     from preceptor.run.scores import save_scores
     from preceptor.run.selection import score_samples

@@ -6,7 +6,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from preceptor.cli.printing import show_lines, table
 from preceptor.errors import InputError
+from preceptor.files import check_writable
 
 if TYPE_CHECKING:
     from preceptor.compare import Study, StudyResult, TeacherRow
@@ -18,33 +20,24 @@ ROUNDING = (
 )
 
 
-def run_and_show(
-    study: "Study",
-    *,
-    seeds: int | None,
-    device: str,
-    result_file: Path,
-    page: Path,
-    arguments: argparse.Namespace,
-) -> None:
-    """Run a study, write its files and show its table; ``seeds`` None keeps the study's own."""
+def run_and_show(study: "Study", arguments: argparse.Namespace, *, result_file: Path, page: Path) -> None:
+    """Run a study on the device and over the seeds of the arguments, write its files and show its table."""
     from preceptor.cli.progress import ImageBar
     from preceptor.compare import run_study, save_result
-    from preceptor.files import check_writable
     from preceptor.reports import require_report_extra, write_study_page
 
     require_report_extra()
-    if seeds is not None:
-        if seeds < 1:
-            raise InputError(f"--seeds is {seeds}; expected 1 or more, and 3 or more for intervals")
-        study = study.model_copy(update={"seeds": tuple(range(seeds))})
+    if arguments.seeds is not None:
+        if arguments.seeds < 1:
+            raise InputError(f"--seeds is {arguments.seeds}; expected 1 or more, and 3 or more for intervals")
+        study = study.model_copy(update={"seeds": tuple(range(arguments.seeds))})
     for folder in (result_file.parent, page.parent):
         check_writable(folder)
     quiet = arguments.quiet or arguments.json
     if not quiet:
         print(_wrapped(study.setting), flush=True)
     with ImageBar(quiet=quiet) as bar:
-        result, examples = run_study(study, progress=bar, device=device)
+        result, examples = run_study(study, progress=bar, device=arguments.device)
     save_result(result, result_file)
     write_study_page(result, examples, page)
     if arguments.json:
@@ -67,9 +60,6 @@ def _show(result: "StudyResult") -> None:
 
 
 def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from preceptor.compare.table import mean_percent, tables
     from preceptor.reports.summary import caveats, main_finding
 
@@ -84,12 +74,7 @@ def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:
         )
     )
     for group, (heading, *rows) in tables(teacher, result).items():
-        table = Table(title=group or None, title_justify="left")
-        for title in heading:
-            table.add_column(title, overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        Console().print(table)
+        show_lines([table(heading, rows, title=group or None)])
     print(_wrapped(main_finding(result, teacher)))
     for caveat in caveats(result, teacher):
         print(_wrapped(f"- {caveat}"))

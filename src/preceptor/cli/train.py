@@ -2,6 +2,8 @@
 
 import argparse
 
+from preceptor.cli.options import add_run_options, add_settings
+
 EXAMPLES = """examples:
   preceptor train --model convnet32 --out runs/teacher
   preceptor train --data fashion-mnist --model resnet20 --epochs 10 --out runs/fashion-teacher
@@ -13,8 +15,6 @@ DEFAULTS = {"student": "convnet32", "recipe": "none"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_run_options, add_settings
-
     parser.epilog = EXAMPLES
     add_settings(parser, ["student"], flags={"student": "--model"}, defaults=DEFAULTS)
     add_run_options(parser)

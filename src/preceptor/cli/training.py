@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from preceptor.cli.options import command_settings
 from preceptor.cli.printing import note, show
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 def resolve_settings(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> "RunConfig":
     """The settings of a command: its flags and ``key=value`` over its ``--config`` file over the verb's defaults."""
-    from preceptor.cli.options import command_settings
     from preceptor.run import read_config, resolve
 
     content = {**defaults, **(read_config(arguments.config) if arguments.config else {})}

@@ -187,13 +187,13 @@ def crossfit_classifier(
     Raises:
         InputError: fewer samples than folds, or a classifier that cannot be fitted on them.
     """
-    table, given = features.double().numpy(), labels.numpy()
+    table, classes_of = features.double().numpy(), labels.numpy()
     probabilities = torch.zeros(len(labels), classes, dtype=torch.float64)
     for number in range(folds):
         outside, inside = fold(labels, number + 1, folds, seed)
         known = outside[labels[outside] != UNLABELED]
         try:
-            fitted = build().fit(table[known], given[known])
+            fitted = build().fit(table[known], classes_of[known])
             columns = torch.from_numpy(np.asarray(fitted.classes_, dtype=np.int64))
             probabilities[inside[:, None], columns] = torch.from_numpy(np.asarray(fitted.predict_proba(table[inside])))
         except (ValueError, TypeError, AttributeError) as error:

@@ -19,13 +19,7 @@ from preceptor.training import EpochRecord
 
 
 def on_test_set(logits: Float[Tensor, "n outputs"], labels: Int[Tensor, " n"], abstains: bool) -> dict[str, float]:
-    """Accuracy, calibration, and how well the student ranks its own errors.
-
-    Args:
-        logits: of the test set; the last output is no class when the student abstains.
-        labels: all known.
-        abstains: whether there is that extra output.
-    """
+    """Accuracy, calibration, and how well the student, whose last output may be a reservation, ranks its own errors."""
     class_logits = logits[:, : logits.shape[1] - abstains]
     wrong = predicted_class(class_logits) != labels
     confidence = softmax_response(class_logits)
@@ -66,14 +60,7 @@ def audit_of(
     label: Int[Tensor, " n"],
     index: Int[Tensor, " n"],
 ) -> Audit | None:
-    """What a loss does to the teacher on the training images; None for a loss without a teacher.
-
-    Args:
-        loss: on the CPU.
-        teacher_logits: on the training images.
-        label: the right labels.
-        index: of these images in the training set.
-    """
+    """What a loss, on the CPU, does to the teacher on the training images of these indices; None without a teacher."""
     student_logits = torch.zeros(len(teacher_logits), teacher_logits.shape[1] + loss.abstains)
     return loss(student_logits, teacher_logits, label, index=index).audit  # type: ignore[no-any-return]
 
@@ -96,9 +83,7 @@ def surest_mistakes(
 
     Args:
         losses: whose corrections to show, each kind once; on the CPU.
-        images: 0 to 255.
-        teacher_logits: on these images.
-        label: the right labels.
+        images, teacher_logits, label: the images, and the logits and the right labels of these.
         most: how many images at most.
         teacher: the name of its kind.
     """

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TypeVar
 
 import torch
 
@@ -19,19 +20,12 @@ from preceptor.training import Callback, Step, Trainer
 from preceptor.training.device import one_thread
 from preceptor.training.memory import tune_malloc
 
-Outcome = TypeVar("Outcome", covariant=True)
+Outcome = TypeVar("Outcome")
 
 Report = Callable[[int], None]
 """Takes the number of images trained on since the last call."""
 
 _SECONDS_BETWEEN_REPORTS = 0.25
-
-
-class SeedRun(Protocol[Outcome]):
-    """A picklable callable that runs one seed."""
-
-    def __call__(self, seed: int, counter: "Counter") -> Outcome:
-        """Run one seed with the counter as its callback."""
 
 
 class Counter(Callback):
@@ -54,6 +48,10 @@ class Counter(Callback):
         self._images, self._last = 0, time.monotonic()
 
 
+SeedRun = Callable[[int, Counter], Outcome]
+"""Runs one seed, with the counter as its callback."""
+
+
 def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs: int | None = None) -> list[Outcome]:
     """Run every seed with one CPU thread, several side by side; the outcomes in the order of the seeds.
 
@@ -70,7 +68,8 @@ def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs:
             interrupt.
     """
     if jobs is None:
-        jobs = default_jobs(len(seeds), available_cores())
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        jobs = default_jobs(len(seeds), cores or 1)
     if min(jobs, len(seeds)) == 1:
         with one_thread():
             return [_counted(run, seed, report) for seed in seeds]
@@ -81,7 +80,7 @@ def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs:
         with _interrupts_blocked():
             futures = [pool.submit(_in_worker, run, seed) for seed in seeds]
         try:
-            return _outcomes(futures, lambda: _forward(messages, report))
+            return _outcomes(futures, partial(_forward, messages, report))
         except BaseException:
             for worker in set(multiprocessing.active_children()) - before:
                 worker.terminate()
@@ -121,11 +120,6 @@ def default_jobs(seeds: int, cores: int) -> int:
     return seeds if seeds <= 2 * cores else cores
 
 
-def available_cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _counted(run: SeedRun[Outcome], seed: int, report: Report) -> Outcome:
     counter = Counter(report)
     outcome = run(seed, counter)
@@ -134,10 +128,8 @@ def _counted(run: SeedRun[Outcome], seed: int, report: Report) -> Outcome:
 
 
 def _forward(messages: "multiprocessing.Queue[int]", report: Report) -> None:
-    try:
+    with suppress(queue.Empty):
         report(messages.get(timeout=_SECONDS_BETWEEN_REPORTS))
-    except queue.Empty:
-        return
 
 
 _messages: "multiprocessing.Queue[int] | None" = None

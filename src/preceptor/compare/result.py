@@ -1,6 +1,6 @@
 """The result of a study: one row an arm and teacher, paired over seeds, with all it takes to repeat it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,7 +20,6 @@ class Measure(_Frozen):
 
     Attributes:
         values: one a seed.
-        mean: of these.
         deviation: sample standard deviation (n - 1) over seeds; None with one seed.
         difference: paired over seeds, to the same measure of the arm's baseline under the same teacher; for a measure
             by reservation, to softmax response on the same networks. None without a baseline.
@@ -67,12 +66,9 @@ class Recovery(_Frozen):
 
     @classmethod
     def of(cls, arm: Sequence[float], baseline: Sequence[float], clean: Sequence[float]) -> "Recovery | None":
-        """The ratio from accuracies, one a seed; None when the bad teacher, on average, cost the baseline nothing.
+        """The ratio from accuracies, one a seed, of arm and baseline with the bad teacher, and with the clean one.
 
-        Args:
-            arm: with the bad teacher.
-            baseline: with the bad teacher.
-            clean: the baseline with the clean teacher.
+        None when the bad teacher, on average, cost the baseline nothing.
         """
         gains = [a - b for a, b in zip(arm, baseline, strict=True)]
         costs = [c - b for c, b in zip(clean, baseline, strict=True)]
@@ -86,15 +82,12 @@ class ArmRow(_Frozen):
     """One arm under one kind of teacher, over the seeds.
 
     Attributes:
-        teacher: the kind's name.
-        arm: its name.
-        recipe: the recipe's name.
-        about: what it does.
-        baseline: the arm its differences are taken to; None for the baseline.
+        teacher, arm, recipe: names.
+        about: what the arm does.
+        baseline, second_baseline: the arms its differences are taken to; None for the baseline.
         measures: by name; those that do not apply are left out.
         affected: training images on which the recipe corrects the teacher or gives it no weight, one a seed; None for
             recipes that do neither.
-        second_baseline: the second arm that differences are taken to.
         group: the heading of its table; empty where a teacher has one table only.
         recovery: None where it does not apply, or when the teacher, on average, costs the baseline nothing.
     """
@@ -120,12 +113,10 @@ class TeacherRow(_Frozen):
     """The teachers of one kind, one a seed.
 
     Attributes:
-        name: of the kind.
-        about: what was done to it.
-        images: how many training images each learned from.
-        wrong_labels: how many of their labels were wrong.
+        name, about: of the kind, and what was done to it.
+        images, wrong_labels: how many training images each learned from, and how many of their labels were wrong.
         accuracy: on the test set.
-        accuracy_on_training_images: on the students' images, against the right labels.
+        accuracy_on_training_images: on the students' images, unaugmented, against the right labels.
         error_by_class: on the same images, share wrong per class; one list a seed, None for a class without image.
     """
 
@@ -143,15 +134,9 @@ class StudyResult(_Frozen):
 
     Attributes:
         study: its name.
-        title: one line.
-        setting: what was done, in sentences.
-        shows, does_not_show: what may be concluded, and what not.
+        title, setting, shows, does_not_show, training_images, noun, columns: as in :class:`Study`.
         config: every setting.
-        class_names: of the data.
-        training_images: images of each student, with right labels.
         baseline: the arm differences are taken to, unless a row names another.
-        noun: what the arms are that are neither baseline nor control.
-        columns: of the table.
         teachers: one a kind.
         rows: one an arm, kind of teacher by kind of teacher.
         versions: packages and machine.
@@ -215,24 +200,11 @@ class ExampleImage(_Frozen):
     teacher: str = ""
 
 
-def value_lists(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    """Measures of several seeds by name, those that every seed has."""
-    return {name: [row[name] for row in rows] for name in rows[0] if all(name in row for row in rows)}
-
-
 def save_result(result: StudyResult, path: Path) -> None:
-    """Write a result file as JSON, atomically.
-
-    Raises:
-        MachineError: it cannot be written.
-    """
+    """Write a result file as JSON, atomically; `MachineError` where it cannot be."""
     write_result(result, path)
 
 
 def load_result(path: Path) -> StudyResult:
-    """Read a result file.
-
-    Raises:
-        InputError: it is missing, not JSON, or not a study's result.
-    """
+    """Read a result file; `InputError` where it is missing, not JSON, or not a study's result."""
     return read_result(StudyResult, path)

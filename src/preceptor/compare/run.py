@@ -1,16 +1,16 @@
 """All seeds of a study, and its result."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from preceptor.compare.columns import RESERVATION
-from preceptor.compare.parallel import Counter, run_seeds
-from preceptor.compare.result import ArmRow, ExampleImage, Measure, Recovery, StudyResult, TeacherRow, value_lists
+from preceptor.compare.parallel import run_seeds
+from preceptor.compare.result import ArmRow, ExampleImage, Measure, Recovery, StudyResult, TeacherRow
 from preceptor.compare.seed import TeacherOutcome, run_seed
 from preceptor.compare.study import Arm, Study, TeacherKind
-from preceptor.data import confusable_pairs, load_dataset
+from preceptor.data import Dataset, confusable_pairs, load_dataset
 from preceptor.models import seeded_model
 from preceptor.run import versions
 from preceptor.training.device import choose_device
@@ -29,14 +29,6 @@ class StudyProgress(Protocol):
 
     def advance(self, images: int) -> None:
         """``images`` more have been trained on."""
-
-
-class _NoProgress:
-    def begin_study(self, name: str, images: int) -> None:
-        pass
-
-    def advance(self, images: int) -> None:
-        pass
 
 
 def run_study(
@@ -61,32 +53,44 @@ def run_study(
     Raises:
         InputError: settings that do not fit together or the data, or a data set that is missing.
     """
-    study.check()
-    progress = progress or _NoProgress()
     started = time.perf_counter()
+    dataset = _checked_data(study)
+    pairs = study.pairs or tuple(confusable_pairs(dataset.train.images, dataset.train.labels, dataset.classes))
+    resolved = choose_device(device)
+    if progress is not None:
+        progress.begin_study(study.name, study.images_trained_on(dataset))
+    if jobs is None and resolved.type == "cuda":
+        jobs = 1
+    report = (lambda images: None) if progress is None else progress.advance
+    outcomes = run_seeds(partial(run_seed, study, pairs, device), study.seeds, report, jobs)
+    chosen = {"pairs": [list(pair) for pair in pairs], "device": resolved.type}
+    result = _result(study, dataset, outcomes, chosen, time.perf_counter() - started)
+    worst = min(outcomes[0].values(), key=lambda teacher: teacher.accuracy_on_training_images)
+    return result, worst.examples
+
+
+def _checked_data(study: Study) -> Dataset:
+    """The study's data, once everything fits: what is wrong fails now, not after a teacher's training."""
+    study.check()
     dataset = load_dataset(study.data, root=study.data_root)
     for arm in study.arms:
         arm.loss().check_classes(dataset.classes)
-    pairs = study.pairs or tuple(confusable_pairs(dataset.train.images, dataset.train.labels, dataset.classes))
-    progress.begin_study(study.name, study.images_trained_on(dataset))
-    resolved = choose_device(device)
-    for name in (study.teacher, study.student):  # an unknown model fails now, not after the teacher's training
+    for name in (study.teacher, study.student):
         seeded_model(name, channels=dataset.channels, classes=dataset.classes, seed=0)
-    if jobs is None and resolved.type == "cuda":
-        jobs = 1
-    outcomes = run_seeds(_RunSeed(study, pairs, device), study.seeds, progress.advance, jobs)
-    result = StudyResult(
+    return dataset
+
+
+def _result(
+    study: Study, dataset: Dataset, outcomes: SeedOutcomes, chosen: Mapping[str, Any], seconds: float
+) -> StudyResult:
+    config = study.model_dump(mode="json", exclude=_NOT_CONFIG)
+    return StudyResult(
         study=study.name,
         title=study.title,
         setting=study.setting,
         shows=study.shows,
         does_not_show=study.does_not_show,
-        config={
-            **study.model_dump(mode="json", exclude=_NOT_CONFIG),
-            "pairs": [list(pair) for pair in pairs],
-            "device": resolved.type,
-            "threads_a_seed": 1,
-        },
+        config={**config, **chosen, "threads_a_seed": 1},
         class_names=dataset.class_names,
         training_images=study.training_images,
         baseline=study.baseline,
@@ -95,22 +99,8 @@ def run_study(
         teachers=[_teacher_row(kind, [outcome[kind.name] for outcome in outcomes]) for kind in study.teachers],
         rows=[_arm_row(study, kind, arm, outcomes) for kind in study.teachers for arm in study.arms],
         versions=versions(),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
-    worst = min(outcomes[0].values(), key=lambda teacher: teacher.accuracy_on_training_images)
-    return result, worst.examples
-
-
-@dataclass(frozen=True)
-class _RunSeed:
-    """Picklable, so that it can run in another process."""
-
-    study: Study
-    pairs: tuple[tuple[int, int], ...]
-    device: str
-
-    def __call__(self, seed: int, counter: Counter) -> dict[str, TeacherOutcome]:
-        return run_seed(self.study, self.pairs, seed, self.device, counter)
 
 
 def _teacher_row(kind: TeacherKind, teachers: Sequence[TeacherOutcome]) -> TeacherRow:
@@ -161,4 +151,6 @@ def _recovery(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes)
 
 
 def _values(outcomes: SeedOutcomes, kind: str, arm: str) -> dict[str, list[float]]:
-    return value_lists([outcome[kind].students[arm].measures for outcome in outcomes])
+    """Of each measure that every seed has, one a seed."""
+    measures = [outcome[kind].students[arm].measures for outcome in outcomes]
+    return {name: [own[name] for own in measures] for name in measures[0] if all(name in own for own in measures)}

@@ -10,7 +10,7 @@ from preceptor.compare.measures import affected, audit_of, in_training, on_test_
 from preceptor.compare.result import ExampleImage
 from preceptor.compare.study import Arm, Study, TeacherKind
 from preceptor.context import predicted_class
-from preceptor.data import CropFlip, Dataset, ImageSet, hold_out, load_dataset, subset, swap_pairs
+from preceptor.data import CropFlip, ImageSet, hold_out, load_dataset, subset, swap_pairs
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.metrics.accuracy import evaluate, per_class_accuracy
@@ -28,14 +28,7 @@ TEACHER_SEEDS = 2**20
 
 @dataclass(frozen=True)
 class StudentOutcome:
-    """One student's numbers.
-
-    Attributes:
-        measures: by name; see :data:`preceptor.compare.columns.MEASURES`.
-        affected: training images on which its recipe corrects the teacher or gives it no weight; None for a recipe
-            that does neither.
-        uses_teacher: whether the teacher made a difference to it.
-    """
+    """One student's numbers, as in :class:`ArmRow`, and whether the teacher made a difference to it."""
 
     measures: dict[str, float]
     affected: int | None
@@ -44,16 +37,9 @@ class StudentOutcome:
 
 @dataclass(frozen=True)
 class TeacherOutcome:
-    """One teacher's numbers, and its students'.
+    """One teacher's numbers, as in :class:`TeacherRow`, and its students' by arm.
 
-    Attributes:
-        images: how many the teacher learned from.
-        wrong_labels: among theirs.
-        accuracy: on the test set.
-        accuracy_on_training_images: on the students' images, unaugmented.
-        error_by_class: on the same images; None for a class that is not among them.
-        examples: the images on which it was most confidently wrong.
-        students: by arm.
+    The examples are the images on which it was most confidently wrong.
     """
 
     images: int
@@ -66,40 +52,32 @@ class TeacherOutcome:
 
 
 def run_seed(
-    study: Study, pairs: Sequence[tuple[int, int]], seed: int, device: str, callback: Callback
+    study: Study, pairs: Sequence[tuple[int, int]], device: str, seed: int, callback: Callback
 ) -> dict[str, TeacherOutcome]:
     """Train a teacher of every kind, and one student an arm on right labels; test each once.
 
     Returns:
         the outcomes by kind of teacher.
     """
-    dataset = load_dataset(study.data, root=study.data_root)
-    if dataset.test is None:
-        raise InputError(f"{study.data} has no test set: the study needs one")
     with deterministic():
-        return _Seed(study, pairs, seed, dataset, dataset.test, choose_device(device), callback).run()
+        return _Seed(study, pairs, choose_device(device), seed, callback).run()
 
 
 class _Seed:
     def __init__(
-        self,
-        study: Study,
-        pairs: Sequence[tuple[int, int]],
-        seed: int,
-        dataset: Dataset,
-        test: ImageSet,
-        device: torch.device,
-        callback: Callback,
+        self, study: Study, pairs: Sequence[tuple[int, int]], device: torch.device, seed: int, callback: Callback
     ) -> None:
-        self.study, self.pairs, self.seed, self.dataset, self.callback = study, pairs, seed, dataset, callback
-        labels = dataset.train.labels
-        self.pool, self.held_out = hold_out(labels, study.held_out, seed)
+        self.study, self.pairs, self.device, self.seed, self.callback = study, pairs, device, seed, callback
+        self.dataset = load_dataset(study.data, root=study.data_root)
+        train, test = self.dataset.train, self.dataset.test
+        if test is None:
+            raise InputError(f"{study.data} has no test set: the study needs one")
+        self.pool, self.held_out = hold_out(train.labels, study.held_out, seed)
         source = self.held_out if study.unseen else self.pool
-        self.index = source[subset(labels[source], study.training_images, seed)]
-        self.right = ImageSet(dataset.train.images.to(device), labels.to(device))
+        self.index = source[subset(train.labels[source], study.training_images, seed)]
+        self.right = ImageSet(train.images.to(device), train.labels.to(device))
         self.student_set = self.right.take(self.index.to(device))
         self.test = ImageSet(test.images.to(device), test.labels)
-        self.device = device
 
     def run(self) -> dict[str, TeacherOutcome]:
         """Every kind of teacher in turn."""
@@ -158,13 +136,10 @@ class _Seed:
         """One student an arm, all in one pass over the data, and the records of each epoch."""
         losses = {arm.name: arm.loss() for arm in arms}
         self._fit_selections(teacher, losses.values())
+        networks = [self._network(self.study.student, self.seed, loss.abstains) for loss in losses.values()]
         students = [
-            Student(
-                name,
-                ImageModel(self._network(self.study.student, self.seed, loss.abstains), self.dataset.normalization),
-                loss,
-            )
-            for name, loss in losses.items()
+            Student(name, ImageModel(network, self.dataset.normalization), loss)
+            for network, (name, loss) in zip(networks, losses.items(), strict=True)
         ]
         if not students:
             return [], []

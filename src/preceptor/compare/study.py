@@ -21,8 +21,7 @@ class TeacherKind(_Settings):
     """How a teacher is made; each seed trains one of every kind.
 
     Attributes:
-        name: short, for tables.
-        about: what was done to it.
+        name, about: short, for tables; what was done to it.
         rate: share of the labels swapped in each class of a confusable pair; 0 leaves every label right.
         epochs: of its training, on a schedule of that length; None is the study's ``teacher_training``.
     """
@@ -38,11 +37,9 @@ class Arm(_Settings):
 
     Attributes:
         name: short, for tables.
-        recipe: by name.
-        overrides: changes to the recipe by dotted key.
+        recipe, overrides: by name, and changes to it by dotted key.
         about: what it does; None is the recipe's own description.
-        baseline: the arm its differences are taken to; None is the study's baseline.
-        second_baseline: a second arm to take differences to.
+        baseline, second_baseline: the arms its differences are taken to; None is the study's baseline, and no second.
         group: arms of one group share a table under this heading.
     """
 
@@ -73,9 +70,10 @@ class Study(_Settings):
     """The settings of a study.
 
     Attributes:
-        name, title, setting, shows, does_not_show: for the result file.
-        data: a data set by name.
-        data_root: its folder; None as for ``RunConfig``.
+        name, title: for the result file.
+        setting: what was done, in sentences.
+        shows, does_not_show: what may be concluded, and what not.
+        data, data_root: a data set by name, and its folder; None as for ``RunConfig``.
         pairs: classes whose labels are swapped; None finds the most confusable ones in the training images.
         teachers: the kinds of teacher; every arm meets every kind.
         held_out: share of the training images that no teacher learns from; selections may be fitted on them.

@@ -29,7 +29,6 @@ class Batch:
 
     @property
     def keywords(self) -> Mapping[str, Any]:
-        """The keyword arguments of that call."""
         return {"index": self.index, "progress": 0.5}
 
     @property
@@ -38,21 +37,13 @@ class Batch:
         teacher_class = predicted_class(self.teacher)
         return BatchContext(self.student.detach(), self.teacher, self.label, teacher_class, self.index, 0.5)
 
-    @property
-    def label_or_teacher_class(self) -> Int[Tensor, " batch"]:
-        """The label, and the teacher's class for unlabeled samples."""
-        return torch.where(self.label == UNLABELED, predicted_class(self.teacher), self.label)
-
     def cast(self, dtype: torch.dtype) -> "Batch":
-        """The same batch with logits of another type."""
         return replace(self, student=self.student.to(dtype), teacher=self.teacher.to(dtype))
 
     def to(self, device: str) -> "Batch":
-        """The same batch on another device."""
         return Batch(*(tensor.to(device) for tensor in (self.student, self.teacher, self.label, self.index)))
 
     def reordered(self, order: Tensor) -> "Batch":
-        """The samples in another order."""
         return Batch(*(tensor[order] for tensor in (self.student, self.teacher, self.label, self.index)))
 
 

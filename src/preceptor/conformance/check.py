@@ -18,12 +18,13 @@ from preceptor.conformance.batch import (
     plain_selection_data,
     with_reservation,
 )
+from preceptor.context import BatchContext
 from preceptor.corrections import LabelRevision
 from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.loss_terms import LossTerm
 from preceptor.losses import KL
-from preceptor.registry import ComponentInfo, ComponentType, is_batch_statistic, wants_index, wants_reservation
+from preceptor.registry import ComponentInfo, ComponentType, declares
 from preceptor.temperatures import Fixed
 
 TEMPERATURE = 2.0
@@ -43,7 +44,6 @@ class ComponentCase:
 
     @property
     def needs_fit(self) -> bool:
-        """Whether the component is fitted on selection data before training."""
         return callable(getattr(self.info.cls, "fit", None))
 
     def build(self, dtype: torch.dtype = torch.float32) -> Any:
@@ -74,9 +74,7 @@ class ComponentCase:
         component = self.build()
         plain: dict[str, Any]
         match self.info.kind:
-            case "label_loss":
-                plain = {"terms": {"loss": LossTerm(component)}}
-            case "feature_loss":
+            case "label_loss" | "feature_loss":
                 plain = {"terms": {"loss": LossTerm(component)}}
             case "loss":
                 plain = {"correction": LabelRevision(), "terms": {"loss": LossTerm(component)}}
@@ -85,14 +83,20 @@ class ComponentCase:
         return DistillationLoss(**{"temperature": Fixed(TEMPERATURE), **plain, **slots})
 
     def arguments(self, component: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> tuple[Any, ...]:
-        """The arguments of the component's call."""
+        context = batch.context
         match self.info.kind:
             case "correction":
-                return _correction_arguments(batch, temperature)
+                log_probs = (batch.teacher / temperature).log_softmax(dim=1)
+                return log_probs, context.pseudo_label, context.teacher_class
             case "loss":
-                return _loss_arguments(component, batch, temperature)
+                # The target stays at one temperature while the student's varies: both are inputs of their own.
+                logits = component.target_space == "logits"
+                target = batch.teacher if logits else (batch.teacher / TEMPERATURE).log_softmax(dim=1)
+                weight = (torch.ones_like(batch.student[:, 0]),) if declares(component, "batch_statistic") else ()
+                return batch.student, target, temperature, context.pseudo_label, *weight
             case "label_loss":
-                return _label_loss_arguments(component, batch)
+                index = (batch.index,) if declares(component, "wants_index") else ()
+                return batch.student, context.pseudo_label, *index
             case "feature_loss":
                 student, teacher = feature_maps(batch)
                 return (
@@ -100,40 +104,30 @@ class ComponentCase:
                     tuple(teacher[layer] for layer in component.layers.values()),
                 )
             case _:
-                return (batch.context,)
+                return (context,)
 
     def call(self, component: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> Any:
-        """The component's own result on a batch."""
         return component(*self.arguments(component, batch, temperature))
 
     def plain_batch(self, samples: int = 8, dtype: torch.dtype = torch.float32, seed: int = 0) -> Batch:
-        """:func:`plain_batch`, adapted to the component."""
         return self.adapted(plain_batch(samples, dtype, seed))
 
     def extreme_batch(self) -> Batch:
-        """:func:`extreme_batch`, adapted to the component."""
         return self.adapted(extreme_batch())
 
     def adapted(self, batch: Batch) -> Batch:
         """The batch, with one more student output where the component wants a reservation."""
-        return with_reservation(batch) if wants_reservation(self.info.cls) else batch
+        return with_reservation(batch) if declares(self.info.cls, "wants_reservation") else batch
 
 
-def _correction_arguments(batch: Batch, temperature: float | Tensor) -> tuple[Tensor, ...]:
-    log_probs = (batch.teacher / temperature).log_softmax(dim=1)
-    return log_probs, batch.label_or_teacher_class, batch.context.teacher_class
+@dataclass(frozen=True)
+class Constant:
+    """A temperature or a selection with this value."""
 
+    value: float | Tensor
 
-def _loss_arguments(component: Any, batch: Batch, temperature: float | Tensor) -> tuple[Any, ...]:
-    # The target stays at one temperature while the student's varies: both are inputs of their own.
-    target = batch.teacher if component.target_space == "logits" else (batch.teacher / TEMPERATURE).log_softmax(dim=1)
-    arguments = batch.student, target, temperature, batch.label_or_teacher_class
-    return (*arguments, torch.ones_like(batch.student[:, 0])) if is_batch_statistic(component) else arguments
-
-
-def _label_loss_arguments(component: Any, batch: Batch) -> tuple[Tensor, ...]:
-    arguments = batch.student, batch.label_or_teacher_class
-    return (*arguments, batch.index) if wants_index(component) else arguments
+    def __call__(self, context: BatchContext) -> float | Tensor:
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -150,7 +144,6 @@ class Check:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, info: ComponentInfo) -> None:
-        """Test the component, built with the check's options."""
         try:
             self.run(ComponentCase(info, self.options))
         except Exception as error:
@@ -161,7 +154,6 @@ class Check:
             ) from error
 
     def __str__(self) -> str:
-        """The name, which test frameworks show."""
         return self.name
 
 

@@ -1,18 +1,24 @@
 """Checks of losses and label losses."""
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import get_args
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from preceptor.conformance.check import TEMPERATURE, ComponentCase, check, forward_backward, require, require_close
-from preceptor.context import BatchContext
+from preceptor.conformance.check import (
+    TEMPERATURE,
+    ComponentCase,
+    Constant,
+    check,
+    forward_backward,
+    require,
+    require_close,
+)
 from preceptor.loss import DistillationLoss
 from preceptor.loss_terms import LossTerm
-from preceptor.registry import TargetSpace, is_batch_statistic
+from preceptor.registry import TargetSpace, declares
 from preceptor.temperatures import Fixed
 
 OVERFLOWING = 3e38
@@ -26,7 +32,7 @@ def one_loss_a_sample(case: ComponentCase) -> None:
         batch = case.plain_batch(dtype=dtype)
         loss = case.call(case.build(dtype), batch)
         require(isinstance(loss, Tensor), f"it returned a {type(loss).__name__}, not a tensor")
-        statistic = is_batch_statistic(case.info.cls)
+        statistic = declares(case.info.cls, "batch_statistic")
         expected = torch.Size() if statistic else batch.label.shape
         remedy = "reduce the batch to one number" if statistic else "do not reduce the batch"
         require(loss.shape == expected, f"shape {tuple(loss.shape)}, not {tuple(expected)}: {remedy}")
@@ -83,16 +89,6 @@ def zero_at_the_teacher(case: ComponentCase) -> None:
         require_close(gradient, torch.zeros_like(gradient), "the gradient is not zero at the teacher", 1e-9)
 
 
-@dataclass(frozen=True)
-class _ConstantWeights:
-    """A selection with these weights."""
-
-    weight: Tensor
-
-    def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
-        return self.weight.to(context.teacher_logits)
-
-
 @check("loss", "label_loss")
 def weight_zero_is_gradient_zero(case: ComponentCase) -> None:
     """a sample of weight zero gives exactly zero gradient and disturbs no other, even where its loss is infinite"""
@@ -113,7 +109,7 @@ def weight_zero_is_gradient_zero(case: ComponentCase) -> None:
 def _ignoring(case: ComponentCase, ignored: Tensor) -> DistillationLoss:
     """A loss that gives some samples weight zero: by a selection, or, for a label loss, by ``where``."""
     if case.info.kind == "loss":
-        return case.loss(selection=_ConstantWeights((~ignored).float()))
+        return case.loss(selection=Constant((~ignored).float()))
     return case.loss(terms={"loss": LossTerm(case.build(), where="right")})
 
 

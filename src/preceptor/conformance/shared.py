@@ -1,7 +1,7 @@
 """Checks of several or all component types, most of them through a ``DistillationLoss``."""
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import Parameter
 from typing import Any
 
@@ -11,10 +11,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from preceptor.conformance.batch import Batch, plain_batch, with_reservation
-from preceptor.conformance.check import ComponentCase, check, forward_backward, require, require_close
+from preceptor.conformance.check import ComponentCase, Constant, check, forward_backward, require, require_close
 from preceptor.context import UNLABELED, BatchContext
 from preceptor.loss_output import LossOutput
-from preceptor.registry import COMPONENT_TYPES, build_component, options, wants_reservation
+from preceptor.registry import COMPONENT_TYPES, build_component, declares, options
 
 
 @check(*COMPONENT_TYPES)
@@ -127,7 +127,7 @@ def accepts_an_abstaining_student(case: ComponentCase) -> None:
     batch = with_reservation(case.plain_batch())
     _require_finite(case, batch, "a student with classes + 1 outputs")
     _, gradient = forward_backward(case.loss(), batch)
-    if wants_reservation(case.info.cls):
+    if declares(case.info.cls, "wants_reservation"):
         require((gradient[:, -1] != 0).any(), "it wants a reservation and gives it no gradient")
     elif case.info.kind == "loss":
         require((gradient[:, -1] == 0).all(), "a loss without wants_reservation has a gradient on the reservation")
@@ -193,16 +193,6 @@ def follows_the_device(case: ComponentCase) -> None:
         require(result.device.type == "meta", f"inputs on one device, the result on {result.device}")
 
 
-@dataclass(frozen=True)
-class _Constant:
-    """A temperature or a selection with this value."""
-
-    value: float | Tensor
-
-    def __call__(self, context: BatchContext) -> float | Tensor:
-        return self.value
-
-
 @check("temperature", "selection")
 def no_gradient_to_the_student(case: ComponentCase) -> None:
     """the student's gradient is the one it gets from the same numbers as constants"""
@@ -210,5 +200,5 @@ def no_gradient_to_the_student(case: ComponentCase) -> None:
     output, gradient = forward_backward(case.loss(), batch)
     assert output.audit is not None
     value = output.audit.temperature if case.info.kind == "temperature" else output.audit.weight
-    _, expected = forward_backward(case.loss(**{case.info.kind: _Constant(value)}), batch)
+    _, expected = forward_backward(case.loss(**{case.info.kind: Constant(value)}), batch)
     require_close(gradient, expected, "the gradient goes through its own temperature or weight: detach it", 1e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from preceptor.conformance import corrections, losses, selections, shared, temperatures  # noqa: F401  (add checks)
+from preceptor.conformance import losses, shared, teacher_side  # noqa: F401  (add checks)
 from preceptor.conformance.batch import plain_selection_data
 from preceptor.conformance.check import Check, ComponentCase, ConformanceError, functions_for, require
 from preceptor.context import BatchContext, ModelOutputs, SelectionData, TeacherSnapshot

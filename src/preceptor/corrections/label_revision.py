@@ -3,42 +3,26 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from preceptor.context import at_class, is_class
+from preceptor.context import BatchClasses, Classes, PerSample, at_class, is_class
 from preceptor.errors import InputError
 from preceptor.registry import Scope, register
 
 
-def revision_beta(
-    log_probs: Float[Tensor, "batch classes"],
-    label: Int[Tensor, " batch"],
-    teacher_class: Int[Tensor, " batch"],
-    eta: float,
-) -> Float[Tensor, " batch"]:
+def revision_beta(log_probs: BatchClasses, label: Classes, teacher_class: Classes, eta: float) -> PerSample:
     """Weight of the teacher's probabilities: ``beta = eta / (1 + p_max - p_y)``, between eta/2 and eta."""
     gap = at_class(log_probs, teacher_class).exp() - at_class(log_probs, label).exp()
     return eta / (1 + gap)
 
 
-def label_revision(
-    log_probs: Float[Tensor, "batch classes"],
-    label: Int[Tensor, " batch"],
-    teacher_class: Int[Tensor, " batch"],
-    eta: float = 0.8,
-) -> Float[Tensor, "batch classes"]:
+def label_revision(log_probs: BatchClasses, label: Classes, teacher_class: Classes, eta: float = 0.8) -> BatchClasses:
     """``p' = beta p + (1 - beta) onehot(y)`` in log-space, with ``beta = eta / (1 + p_max - p_y)``.
 
     Where the teacher is wrong, ``p'_y - p'_max = 1 - eta`` exactly, and the ratios among the other classes stay. Where
     it is right, this mixes in the label with weight 1 - eta.
 
-    Args:
-        log_probs: the teacher's log-probabilities, each row summing to 1 in probability.
-        label: the true class, 0 to classes - 1.
-        teacher_class: the class the teacher predicts.
-        eta: 0 gives the one-hot label, 1 a tie between the label and the teacher's class. Default 0.8, from
-            the public re-implementation in RLD.
+    An ``eta`` of 0 gives the one-hot label, 1 a tie between the label and the teacher's class. Default 0.8, from the
+    public re-implementation in RLD.
 
     Lan et al., "Improving Knowledge Distillation via Label Revision and Data Selection", arXiv:2404.03693.
     """
@@ -66,11 +50,5 @@ class LabelRevision:
         if not 0 <= self.eta < 1:
             raise InputError(f"label_revision: eta = {self.eta}: expected at least 0 and below 1 (1 leaves a tie)")
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "batch classes"],
-        label: Int[Tensor, " batch"],
-        teacher_class: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
-        """Apply :func:`label_revision`."""
+    def __call__(self, log_probs: BatchClasses, label: Classes, teacher_class: Classes) -> BatchClasses:
         return label_revision(log_probs, label, teacher_class, self.eta)

@@ -4,10 +4,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from preceptor.context import is_class
+from preceptor.context import BatchClasses, Classes, is_class
 from preceptor.errors import InputError
 from preceptor.registry import Scope, register
 
@@ -17,9 +15,7 @@ def label_probability(eps: float, classes: int) -> float:
     return 1 - eps + eps / classes
 
 
-def smoothed_one_hot(
-    log_probs: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"], correct_prob: float
-) -> Float[Tensor, "batch classes"]:
+def smoothed_one_hot(log_probs: BatchClasses, label: Classes, correct_prob: float) -> BatchClasses:
     """The log of ``c`` at the label and ``(1 - c) / (C - 1)`` elsewhere, in the shape and type of ``log_probs``.
 
     The temperature does not soften it (this project's choice; the paper's is not known). The values of ``log_probs``
@@ -59,14 +55,7 @@ class LabelSmoothing:
                 raise InputError(f"label_smoothing: {name} = {value}: expected 0 to 1")
 
     def label_probability(self, classes: int) -> float:
-        """Probability of the label in this target."""
         return self.correct_prob if self.eps is None else label_probability(self.eps, classes)
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "batch classes"],
-        label: Int[Tensor, " batch"],
-        teacher_class: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
-        """Apply :func:`smoothed_one_hot`."""
+    def __call__(self, log_probs: BatchClasses, label: Classes, teacher_class: Classes) -> BatchClasses:
         return smoothed_one_hot(log_probs, label, self.label_probability(log_probs.shape[1]))

@@ -3,18 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from preceptor.context import at_class, is_class
+from preceptor.context import BatchClasses, Classes, at_class, is_class
 from preceptor.registry import Scope, register
 
 
-def probability_shift(
-    values: Float[Tensor, "batch classes"],
-    label: Int[Tensor, " batch"],
-    teacher_class: Int[Tensor, " batch"],
-) -> Float[Tensor, "batch classes"]:
+def probability_shift(values: BatchClasses, label: Classes, teacher_class: Classes) -> BatchClasses:
     """Swap each row's values at the teacher's class and at the label.
 
     As a permutation it applies to logits, log-probabilities and probabilities alike, and commutes with the softmax at
@@ -38,11 +32,5 @@ class ProbabilityShift:
         """Always "wrong": on a right sample the swap is the identity."""
         return "wrong"
 
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "batch classes"],
-        label: Int[Tensor, " batch"],
-        teacher_class: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch classes"]:
-        """Apply :func:`probability_shift`."""
+    def __call__(self, log_probs: BatchClasses, label: Classes, teacher_class: Classes) -> BatchClasses:
         return probability_shift(log_probs, label, teacher_class)

@@ -1,10 +1,9 @@
 """Data sets, their splits, label noise and augmentation."""
 
-from preceptor.data.augmentation import Augmentation, CropFlip, NoAugmentation, epoch_order
+from preceptor.data.augmentation import Augmentation, CropFlip, NoAugmentation, ResizedCrops, epoch_order
 from preceptor.data.corruption import confusable_pairs, swap_pairs
 from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.data.load import load_dataset
-from preceptor.data.resized_crops import ResizedCrops
 from preceptor.data.split import fold, hold_out, subset
 
 __all__ = [

@@ -2,15 +2,15 @@
 
 import math
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
-from numpy.lib.npyio import NpzFile
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -37,39 +37,35 @@ def read_arrays(path: Path) -> LoadedData:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give an .npz file with train_images and train_labels")
-    if not _is_archive(path):
-        raise InputError(f"{path}: not an .npz archive, or cut short; write it with numpy.savez")
-    with _opened(path) as archive:
-        return _read_sets(path, archive)
-
-
-def _is_archive(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # one part of a split archive
-        return False
-
-
-def _opened(path: Path) -> NpzFile:
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except Exception as error:  # an archive of a later version is NotImplementedError, and there are others
-        raise InputError(f"{path}: damaged archive ({first_line(error)}); write it again") from error
-    if not isinstance(archive, NpzFile):
-        raise InputError(f"{path}: one array, not an .npz archive of several; write it with numpy.savez")
-    return archive
-
-
-def _read_sets(path: Path, archive: NpzFile) -> LoadedData:
-    names = set(archive.files)
-    _refuse_misspelled(path, names)
-    sets = {
-        split: _read_set(path, archive, split)
-        for split in ("train", "validation", "test")
-        if split == "train" or names & {f"{split}_images", f"{split}_labels"}
-    }
-    class_names = _read_names(path, archive) if "class_names" in names else None
+    with opened_archive(path) as archive:
+        names = array_names(archive)
+        _refuse_misspelled(path, names)
+        sets = {
+            split: _read_set(path, archive, split)
+            for split in ("train", "validation", "test")
+            if split == "train" or {f"{split}_images", f"{split}_labels"} & set(names)
+        }
+        class_names = _read_names(path, archive) if "class_names" in names else None
     return LoadedData(sets["train"], sets.get("test"), class_names, validation=sets.get("validation"))
+
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An open ``.npz`` archive; whatever goes wrong with it becomes an error that names it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # of a damaged archive nearly anything, NotImplementedError for one
+        raise InputError(
+            f"{path}: not an .npz archive, or cut short ({first_line(error)}); write it with numpy.savez"
+        ) from error
+
+
+def array_names(archive: zipfile.ZipFile) -> list[str]:
+    """The names of an archive's arrays."""
+    return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def _refuse_misspelled(path: Path, names: Collection[str]) -> None:
@@ -80,76 +76,73 @@ def _refuse_misspelled(path: Path, names: Collection[str]) -> None:
             raise InputError(f"{path}: unknown array {name!r}: did you mean {near[0]!r}? known: {', '.join(_KNOWN)}")
 
 
-def _read_set(path: Path, archive: NpzFile, split: str) -> ImageSet:
-    return ImageSet(
-        _as_images(path, f"{split}_images", _read(path, archive, f"{split}_images")),
-        as_labels(f"{path}: {split}_labels", _read(path, archive, f"{split}_labels")),
-    )
+def _read_set(path: Path, archive: zipfile.ZipFile, split: str) -> ImageSet:
+    array = _read(path, archive, f"{split}_images")
+    check_images(path, f"{split}_images", array.dtype, array.shape)
+    images = torch.from_numpy(array)
+    images = images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
+    return ImageSet(images, as_labels(f"{path}: {split}_labels", _read(path, archive, f"{split}_labels")))
 
 
-def _read(path: Path, archive: NpzFile, key: str) -> NDArray[Any]:
-    if key not in archive.files:
-        near = get_close_matches(key, set(archive.files) - set(_KNOWN), n=1, cutoff=0.5)
+def _read(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    names = array_names(archive)
+    if key not in names:
+        near = get_close_matches(key, set(names) - set(_KNOWN), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r} for it?" if near else ""
-        raise InputError(f"{path}: no array {key!r}; it holds {', '.join(sorted(archive.files)) or 'nothing'}{hint}")
-    _check_header(path, archive, key)
+        raise InputError(f"{path}: no array {key!r}; it holds {', '.join(sorted(names)) or 'nothing'}{hint}")
     try:
-        array = archive[key]
-    except MemoryError:
+        with archive.open(f"{key}.npy") as file:
+            read_array_header(path, archive, key, file)  # compares the sizes before NumPy allocates what is stated
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
         raise InputError(
             f"{path}: array {key!r} cannot be read ({first_line(error)}); write it again as a plain array with "
             "numpy.savez, pickled objects are never loaded"
         ) from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: {key!r} is not a NumPy array; write it again with numpy.savez")
-    return array
 
 
-def _check_header(path: Path, archive: NpzFile, key: str) -> None:
-    """Compare the size in an array's header with its bytes, before NumPy allocates what the header states."""
-    if archive.zip is None:
-        return
-    try:
-        with archive.zip.open(f"{key}.npy") as file:
-            shape, _, dtype = read_array_header(file)
-            stored = archive.zip.getinfo(f"{key}.npy").file_size - file.tell()
-    except Exception:  # reading the array reports whatever it is
-        return
-    if not dtype.hasobject:
-        check_stored_size(path, key, math.prod(shape) * dtype.itemsize, stored)
-
-
-def read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether it is stored column by column, and type of a ``.npy`` file, which then stands at its first value.
+def read_array_header(
+    path: Path, archive: zipfile.ZipFile, key: str, file: IO[bytes]
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is stored column by column, and type of an array; its file then stands at the first value.
 
     A damaged header raises nearly anything.
+
+    Raises:
+        InputError: the array has more or fewer bytes than its header states; both numbers are named.
     """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, in_columns, dtype = read(file)
-    return shape, in_columns, dtype
-
-
-def check_stored_size(path: Path, key: str, stated: int, stored: int) -> None:
-    """Refuse an array with more or fewer bytes than its header states.
-
-    Raises:
-        InputError: naming both numbers.
-    """
-    if stated != stored:
+    stated, stored = math.prod(shape) * dtype.itemsize, archive.getinfo(f"{key}.npy").file_size - file.tell()
+    if stated != stored and not dtype.hasobject:
         raise InputError(
             f"{path}: array {key!r} has {stored:,} bytes, its header states {stated:,}; write it again with numpy.savez"
         )
+    return shape, in_columns, dtype
+
+
+def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
+    """The array of an ``.npy`` file; ``mapped`` leaves it on the disk.
+
+    Raises:
+        InputError: it cannot be read, holds pickled objects, or is an archive.
+    """
+    try:
+        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
+        raise not_readable(path, error) from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: an archive of several arrays (.npz); expected one array saved by numpy.save")
+    return array
 
 
 def not_readable(path: Path, error: Exception) -> InputError:
     """The error for a ``.npy`` file that NumPy cannot read, without NumPy's advice to unpickle it."""
-    if "pickle" in str(error):
-        reason = "it holds pickled objects, which are never loaded"
-    else:
-        reason = first_line(error)
+    reason = "it holds pickled objects, which are never loaded" if "pickle" in str(error) else first_line(error)
     return InputError(f"{path}: not a readable .npy file of numbers ({reason}); write it with numpy.save")
 
 
@@ -176,18 +169,8 @@ def check_images(path: Path, key: str, dtype: np.dtype[Any], shape: tuple[int, .
         raise InputError(f"{path}: {key} has shape {shape} and so holds no image")
 
 
-def _as_images(path: Path, key: str, array: NDArray[Any]) -> UInt8[Tensor, "n channels height width"]:
-    check_images(path, key, array.dtype, array.shape)
-    images = torch.from_numpy(array)
-    return images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-
-
 def as_labels(where: str, array: NDArray[Any]) -> Int[Tensor, " n"]:
-    """An array of labels as int64, shape [n].
-
-    Args:
-        where: it comes from, for the message.
-        array: to check and convert.
+    """An array of labels as int64; ``where`` it comes from is for the message.
 
     Raises:
         InputError: not one-dimensional, not integers, or an integer beyond int64.
@@ -202,7 +185,7 @@ def as_labels(where: str, array: NDArray[Any]) -> Int[Tensor, " n"]:
     return torch.from_numpy(array.astype(np.int64))
 
 
-def _read_names(path: Path, archive: NpzFile) -> tuple[str, ...]:
+def _read_names(path: Path, archive: zipfile.ZipFile) -> tuple[str, ...]:
     names = _read(path, archive, "class_names")
     if names.dtype.kind != "U" or names.ndim != 1:
         raise InputError(f"{path}: class_names is {names.dtype} of shape {names.shape}, expected a list of strings")

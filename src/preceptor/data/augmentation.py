@@ -1,19 +1,25 @@
-"""Random crop and flip as finitely many views of an image, each with a number.
+"""Random crops and flips as finitely many views of an image, each with a number.
 
 The view that a sample is shown follows from (seed, epoch, sample) alone. So data loading, the teacher cache and a
 resumed run agree on it without any hidden state.
 """
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import LongTensor, Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import affine_grid, grid_sample, pad
 
 from preceptor.data.randomness import RandomStream, random_words, shuffled
 from preceptor.errors import InputError
+
+_NUMBERS = 5
+"""Drawn for each view: area, shape, place from left to right and from top to bottom, and flip."""
 
 
 class Augmentation(Protocol):
@@ -41,15 +47,11 @@ class Augmentation(Protocol):
 
 @dataclass(frozen=True)
 class CropFlip:
-    """Crop out of a zero-padded image, then perhaps flip it left to right.
+    """Crop out of an image with ``padding`` zero pixels on every side, then perhaps ``flip`` it left to right.
 
     A view's number is ``flipped * side² + row * side + column`` with ``side = 2 * padding + 1``, where row and column
     are the crop's upper left corner in the padded image, in pixels. Padding 4 with flip, the standard for CIFAR
     (He et al. 2016, section 4.2), has 162 views.
-
-    Args:
-        padding: zero pixels added on every side before the crop, at least 0.
-        flip: whether half of the views are flipped left to right.
 
     Raises:
         InputError: for a negative padding.
@@ -69,27 +71,17 @@ class CropFlip:
 
     @property
     def count(self) -> int:
-        """Number of views of an image."""
         return self.offsets**2 * (2 if self.flip else 1)
 
     @property
     def identity(self) -> int:
-        """The number of the view that changes nothing."""
         return self.padding * self.offsets + self.padding
 
     def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
-        """The view of each sample in an epoch, uniform over all views.
+        """The view of each sample in an epoch, uniform over all views: 0 to ``count - 1``, on the device of ``index``.
 
-        A sample's view depends on seed, epoch and its own index only, never on the other samples of the call. The
-        cost is that of all indices between the smallest and the largest: draw a whole epoch at once.
-
-        Args:
-            seed: 0 to 2^64 - 1.
-            epoch: 0 to 2^64 - 1.
-            index: of samples in the data set, integers of at least 0, in any order.
-
-        Returns:
-            view numbers from 0 to ``count - 1``, int64, shape [batch], on the device of ``index``.
+        A sample's view depends on seed, epoch (0 to 2^64 - 1) and its own index only, never on the other samples of the
+        call. The cost is that of all indices between the smallest and the largest: draw a whole epoch at once.
 
         Raises:
             InputError: for a negative index, or a seed or epoch out of range.
@@ -101,13 +93,7 @@ class CropFlip:
     ) -> UInt8[Tensor, "batch channels height width"]:
         """Each image in its own view: batched tensor work on the images' device, without host synchronization.
 
-        Args:
-            images: pixels, shape [batch, channels, height, width].
-            views: view numbers from 0 to ``count - 1``, int64, shape [batch], on the same device. They are not
-                checked, since that would wait for the device.
-
-        Returns:
-            new pixels of the same shape and type.
+        The views must be on the same device. They are not checked, since that would wait for the device.
         """
         batch, channels, height, width = images.shape
         padded = pad(images, (self.padding,) * 4)
@@ -123,6 +109,80 @@ class CropFlip:
         rows = (crop // self.offsets)[:, None] + down
         columns = (crop % self.offsets)[:, None] + across
         return (rows[:, :, None] * (width + 2 * self.padding) + columns[:, None, :]).flatten(1)[:, None]
+
+
+@dataclass(frozen=True)
+class ResizedCrops:
+    """Crop out of the image a rectangle of random area, shape and place, resize it to the whole, perhaps flip it.
+
+    The augmentation of Szegedy et al. 2015 (arXiv:1409.4842, section 6), with the usual defaults. View 0 is the image
+    as it is; each of the others is one draw, the same for every image, so that teacher outputs can be cached. A side
+    that would reach beyond the image is as long as the image.
+
+    Resizing is bilinear, without smoothing first, in fp32, then rounded to whole levels; on another kind of device a
+    pixel may come out a level apart.
+
+    Args:
+        least_area: of the rectangle, as a share of the image, above 0 and at most 1. Default 0.08.
+        widest: most width to height, at least 1, and as much height to width; evenly drawn on a logarithmic scale.
+            Default 4/3.
+        flip: flip half of the views left to right. Default True.
+        draws: how many views there are. Default 1024: over 100 epochs a sample meets few twice.
+        seed: of the draws.
+
+    Raises:
+        InputError: a value outside these.
+    """
+
+    least_area: float = 0.08
+    widest: float = 4 / 3
+    flip: bool = True
+    draws: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least_area <= 1:
+            raise InputError(f"resized crops: least_area is {self.least_area}; expected above 0, up to 1")
+        if not (self.widest >= 1 and math.isfinite(self.widest)):
+            raise InputError(f"resized crops: widest is {self.widest}; expected 1 or more")
+        if self.draws < 2:
+            raise InputError(f"resized crops: draws is {self.draws}; expected 2 or more")
+
+    @property
+    def count(self) -> int:
+        return self.draws
+
+    @property
+    def identity(self) -> int:
+        return 0
+
+    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
+        return sample_views(seed, epoch, index, self.count)
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        theta = _maps(self, images.shape[2], images.shape[3], images.device)[views]
+        grid = affine_grid(theta, list(images.shape), align_corners=False)
+        resized = grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+        return resized.round().clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=8)
+def _maps(crops: ResizedCrops, height: int, width: int, device: torch.device) -> Float[Tensor, "views 2 3"]:
+    """The affine map of each view, from a place in the result to its place in the image, both from -1 to 1."""
+    drawn = random_words(crops.seed, RandomStream.DRAWS, 0, _NUMBERS * crops.draws).reshape(crops.draws, _NUMBERS)
+    area, shape, right, down, flip = (drawn / np.float64(2**64)).T
+    area = (crops.least_area + area * (1 - crops.least_area)) * height * width
+    shape = np.exp((2 * shape - 1) * math.log(crops.widest))
+    across, along = np.minimum(np.sqrt(area * shape) / width, 1), np.minimum(np.sqrt(area / shape) / height, 1)
+    maps = np.zeros((crops.draws, 2, 3))
+    maps[:, 0, 0] = np.where((flip < 0.5) & crops.flip, -across, across)
+    maps[:, 0, 2] = (2 * right - 1) * (1 - across)
+    maps[:, 1, 1] = along
+    maps[:, 1, 2] = (2 * down - 1) * (1 - along)
+    maps[crops.identity] = [[1, 0, 0], [0, 1, 0]]
+    return torch.from_numpy(maps).float().to(device)
 
 
 def sample_views(seed: int, epoch: int, index: Int[Tensor, " batch"], count: int) -> LongTensor:
@@ -167,9 +227,7 @@ class NoAugmentation:
     identity: int = 0
 
     def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
-        """View 0 for every sample."""
         return _long(torch.zeros_like(index, dtype=torch.int64))
 
     def apply(self, inputs: Any, views: Int[Tensor, " batch"]) -> Any:
-        """The inputs themselves."""
         return inputs

@@ -25,19 +25,17 @@ def swap_pairs(
     """Labels in which the classes of each pair are partly taken for each other.
 
     In every class of a pair exactly ``round(rate * images of the class)``, drawn at random, take the partner's label:
-    the pair flip of Han et al. 2018 ("Co-teaching", arXiv 1804.06872), here within pairs. A new tensor is returned.
-
-    Args:
-        labels: integers, shape [n].
-        pairs: disjoint pairs of two different classes.
-        rate: share of the labels to change in these classes, 0 to 1.
-        seed: the same seed changes the same labels.
+    the pair flip of Han et al. 2018 ("Co-teaching", arXiv 1804.06872), here within pairs. A new tensor is returned;
+    the same seed changes the same labels.
 
     Raises:
         InputError: for a rate outside [0, 1], or pairs that aren't disjoint.
     """
-    _check_rate(rate)
-    _check_disjoint(pairs)
+    if not 0 <= rate <= 1:
+        raise InputError(f"label noise rate is {rate}; expected 0 to 1")
+    named = [label for pair in pairs for label in pair]
+    if len(set(named)) != len(named):
+        raise InputError(f"pairs {list(pairs)}: name every class at most once")
     before = labels.cpu().numpy()
     order = shuffled(len(before), seed, RandomStream.SWAP)
     after = before.copy()
@@ -55,14 +53,8 @@ def confusable_pairs(
     How much two classes are confused is the mean probability that a linear discriminant analysis (shrunk covariance,
     5-fold cross-validation) gives the one on images of the other, summed over both directions. The pairs are those of
     largest total confusion, each class being offered the 10 it is most confused with: taken greedily, the last pairs
-    would be of classes that have nothing in common. At most 6,000 images are used, averaged down to at most 12 x 12
-    pixels.
-
-    Args:
-        images: pixels, shape [n, channels, height, width].
-        labels: integers, shape [n]; unlabeled samples (-1) are left out.
-        classes: number of classes.
-        seed: of the choice of images and folds.
+    would be of classes that have nothing in common. At most 6,000 labeled images are used, averaged down to at most
+    12 x 12 pixels; the seed is that of the choice of images and folds.
 
     Raises:
         InputError: if a class has fewer than 2 of the images.
@@ -136,14 +128,3 @@ def _greedy_pairs(others: NDArray[np.float64]) -> list[tuple[int, int]]:
         pairs.append((row, column))
         left[[row, column]] = left[:, [row, column]] = -np.inf
     return pairs
-
-
-def _check_rate(rate: float) -> None:
-    if not 0 <= rate <= 1:
-        raise InputError(f"label noise rate is {rate}; expected 0 to 1")
-
-
-def _check_disjoint(pairs: Sequence[tuple[int, int]]) -> None:
-    named = [label for pair in pairs for label in pair]
-    if len(set(named)) != len(named):
-        raise InputError(f"pairs {list(pairs)}: name every class at most once")

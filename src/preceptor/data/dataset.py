@@ -45,11 +45,7 @@ class Normalization:
     def __call__(
         self, images: UInt8[Tensor, "batch channels height width"] | Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """``(x - mean) / std`` in fp32 on the images' device, where x is in [0, 1].
-
-        Args:
-            images: uint8 from 0 to 255, or floating point already in [0, 1].
-        """
+        """``(x - mean) / std`` in fp32 on the images' device, where x is in [0, 1]: uint8 images are divided by 255."""
         if images.shape[1] != len(self.mean):
             raise InputError(f"images have {images.shape[1]} channels; the normalization is for {len(self.mean)}")
         unit = 1.0 if images.is_floating_point() else 255.0
@@ -124,7 +120,6 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
         return len(self.class_names)
 
     @property
@@ -172,15 +167,7 @@ def check_dataset(dataset: Dataset) -> None:
 
 
 def check_class_names(names: Iterable[str], where: str) -> None:
-    """Refuse class names that cannot be written to a file or would steer a terminal.
-
-    Args:
-        names: of classes.
-        where: they come from, for the message.
-
-    Raises:
-        InputError: a name with a control character, or with bytes that are not UTF-8.
-    """
+    """Refuse class names that cannot be written to a file or would steer a terminal; ``where`` is for the message."""
     for name in names:
         if any(category(letter) in ("Cc", "Cs") for letter in name):
             raise InputError(f"{where}: the class name {name!a} holds a control character or is not UTF-8; rename it")

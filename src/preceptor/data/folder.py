@@ -1,20 +1,32 @@
 """Images in folders, one folder a class."""
 
+import hashlib
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from preceptor.data.dataset import ImageSet, LoadedData, check_class_names
-from preceptor.data.duplicates import LabeledData, contradictions
 from preceptor.data.images import ImageSpec, is_passed_by, read_header, read_pixels
 from preceptor.errors import InputError
 
 VALIDATION_FOLDERS = ("val", "validation", "valid")
+SPLITS = ("train", "validation", "test")
 
 Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class LabeledFile:
+    """An image file with its class and the set it belongs to, one of ``SPLITS``."""
+
+    path: Path
+    label: int
+    split: str
 
 
 def read_folder(folder: Path, image_size: int | None = None, *, skip_bad_images: bool = False) -> LoadedData:
@@ -53,7 +65,7 @@ def _read_folder(folder: Path, image_size: int | None, skip_bad_images: bool) ->
     names = list(_class_folders(splits["train"]))
     bad = _BadImages(skip_bad_images)
     files = [file for split, place in splits.items() for file in _files(place, split, names, bad)]
-    bad.errors.update(contradictions(files))
+    _note_contradictions(files, bad)
     usable = [file for file in files if file.path not in bad.errors]
     files, spec = _common_spec(folder, usable, image_size, bad)
     sets = {split: _read_set([file for file in files if file.split == split], spec, bad) for split in splits}
@@ -135,7 +147,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     return dict(sorted(by_name.items()))
 
 
-def _files(folder: Path, split: str, names: Sequence[str], bad: _BadImages) -> list[LabeledData]:
+def _files(folder: Path, split: str, names: Sequence[str], bad: _BadImages) -> list[LabeledFile]:
     files = []
     for name, place in _class_folders(folder).items():
         if name not in names:
@@ -147,15 +159,49 @@ def _files(folder: Path, split: str, names: Sequence[str], bad: _BadImages) -> l
             if path.is_dir():
                 raise InputError(f"{path}: a folder inside a class folder, where only images may be")
             if path.is_file():
-                files.append(LabeledData(path, names.index(name), split))
+                files.append(LabeledFile(path, names.index(name), split))
             else:  # reading a pipe would wait without end
                 bad.errors[path] = InputError(f"{path}: not a file, or a link to none; replace or remove it")
     return files
 
 
+def _note_contradictions(files: Sequence[LabeledFile], bad: _BadImages) -> None:
+    """Note each file that is, byte for byte, also in another class, or also in a later one of ``SPLITS``.
+
+    A file that is twice in one class of one set is none: it counts twice.
+    """
+    by_size, by_content = defaultdict(list), defaultdict(list)
+    for file in files:
+        by_size[file.path.stat().st_size].append(file)
+    for size, group in by_size.items():
+        # Most files differ in size already and need not be read for this. Empty ones have no content to be the same.
+        for file in group if size and len(group) > 1 else ():
+            if (digest := bad.read(file.path, _digest)) is not None:
+                by_content[digest].append(file)
+    for file, group in ((file, copies) for copies in by_content.values() for file in copies):
+        other_class = next((one for one in group if one.label != file.label), None)
+        later = next((one for one in group if SPLITS.index(one.split) > SPLITS.index(file.split)), None)
+        if other_class is not None:
+            bad.errors[file.path] = InputError(
+                f"{file.path}: the same image as {other_class.path}, of another class; keep it in the right one"
+            )
+        elif later is not None:
+            bad.errors[file.path] = InputError(
+                f"{file.path}: the same image as {later.path}, of the {later.split} set; keep one of the two"
+            )
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").digest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or remove it") from error
+
+
 def _common_spec(
-    folder: Path, files: Sequence[LabeledData], image_size: int | None, bad: _BadImages
-) -> tuple[list[LabeledData], ImageSpec]:
+    folder: Path, files: Sequence[LabeledFile], image_size: int | None, bad: _BadImages
+) -> tuple[list[LabeledFile], ImageSpec]:
     """The files whose headers can be read, and the spec that all images are brought to; no pixels are decoded."""
     headers = {file: header for file in files if (header := bad.read(file.path, read_header)) is not None}
     if not headers:
@@ -173,7 +219,7 @@ def _common_spec(
     return list(headers), ImageSpec(channels, height, width)
 
 
-def _read_set(files: Sequence[LabeledData], spec: ImageSpec, bad: _BadImages) -> ImageSet:
+def _read_set(files: Sequence[LabeledFile], spec: ImageSpec, bad: _BadImages) -> ImageSet:
     images = torch.empty(len(files), spec.channels, spec.height, spec.width, dtype=torch.uint8)
     labels: list[int] = []
     for file in files:

@@ -105,12 +105,7 @@ def read_pixels(path: Path, spec: ImageSpec) -> UInt8[Tensor, "channels height w
 
 
 def pixels_from_array(array: NDArray[np.uint8], spec: ImageSpec) -> UInt8[Tensor, "channels height width"]:
-    """An image in memory, scaled and cropped as one read from a lossless file.
-
-    Args:
-        array: height x width, or height x width x channels with 1 or 3 channels.
-        spec: what to bring it to.
-    """
+    """An image in memory, height x width or with 1 or 3 channels behind, brought to a spec as one read from a file."""
     from PIL import Image
 
     if array.ndim == 3 and array.shape[2] == 1:

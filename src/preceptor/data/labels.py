@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from preceptor.data.arrays import as_labels, not_readable
+from preceptor.data.arrays import as_labels, load_array
 from preceptor.errors import InputError, few
 from preceptor.files import check_is_file
 
@@ -23,13 +22,9 @@ _SHOWN = 40
 def read_labels(path: Path, count: int, class_names: Sequence[str] = ()) -> Int[Tensor, " n"]:
     """Labels from a ``.npy``, ``.csv`` or ``.txt`` file, int64, shape [n]; -1 marks an unlabeled image.
 
-    Nothing is unpickled.
-
-    Args:
-        path: a one-dimensional array of integers; or a text with one label a line: the name of a class, else an
-            integer. Of a CSV with several columns, the one headed ``label`` is read.
-        count: number of training images; the labels are in their order.
-        class_names: in the order of the labels; without them a text holds integers alone.
+    The file holds a one-dimensional array of integers, never unpickled; or a text with one label a line: the name of a
+    class (without ``class_names`` there are none), else an integer. Of a CSV with several columns, the one headed
+    ``label`` is read. There is a label for each of the ``count`` training images, in their order.
 
     Raises:
         InputError: the file is missing or of another kind, or has another length or a class that isn't known.
@@ -43,13 +38,11 @@ def read_labels(path: Path, count: int, class_names: Sequence[str] = ()) -> Int[
 
 def _from_array(path: Path) -> Int[Tensor, " n"]:
     try:
-        array = np.load(path, allow_pickle=False)
-    except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
+        array = load_array(path)
+    except InputError as error:
         if _looks_like_text(path):
             raise InputError(f"{path}: is a text or CSV, not a .npy file; name it .csv or .txt") from error
-        raise not_readable(path, error) from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: an archive of several arrays; expected one array saved by numpy.save")
+        raise
     return as_labels(f"{path}: the array", array)
 
 

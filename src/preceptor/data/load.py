@@ -40,15 +40,15 @@ def load_dataset(
 
     Returns:
         the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
-        the training images for the others; ``arrays:`` and ``folder:`` are augmented by
-        :func:`~preceptor.data.augmentation.default_augmentation`. Where a folder has validation images of its own, one
-        warning (:class:`~preceptor.errors.ValidationSetUsed`) says that they are the held-out images.
+        the training images for the others. Where a set has validation images of its own, one warning
+        (:class:`~preceptor.errors.ValidationSetUsed`) says that they are the held-out images.
 
     Raises:
         InputError: an unknown name, a missing or damaged file, contents that cannot be trained on.
         MachineError: torchvision is needed and missing or cannot load, or a download failed.
     """
-    dataset = _read(spec, root or _default_root(), download, image_size, skip_bad_images)
+    root = root or Path(os.environ.get("PRECEPTOR_DATA") or "~/.cache/preceptor/data")
+    dataset = _read(spec, root, download, image_size, skip_bad_images)
     check_dataset(dataset)
     if dataset.skipped:
         warnings.warn(_skipped_message(dataset), SkippedImages, stacklevel=2)
@@ -97,8 +97,3 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
         skipped=data.skipped,
         validation=data.validation,
     )
-
-
-def _default_root() -> Path:
-    named = os.environ.get("PRECEPTOR_DATA")
-    return Path(named) if named else Path("~/.cache/preceptor/data")

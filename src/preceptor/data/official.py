@@ -29,8 +29,7 @@ _CIFAR_SHAPE = (3, 32, 32)
 def read_idx_sets(folders: Sequence[Path]) -> LoadedData | None:
     """Training and test set from the official four files, gzipped or not, each from the first folder that has it.
 
-    Returns:
-        the sets, images of shape [n, 1, height, width]; None if one of the files is in none of the folders.
+    None if one of the files is in none of the folders.
 
     Raises:
         InputError: for a damaged file, naming it.
@@ -82,61 +81,40 @@ def _parse_idx(path: Path, file: BinaryIO) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def read_cifar(
-    folder: Path, *, train: Sequence[str], test: str, class_names: str, label_bytes: int
-) -> LoadedData | None:
-    """CIFAR's official binary archive, unpacked.
+def read_cifar(folder: Path, *, train: Sequence[str], test: str, label_bytes: int) -> LoadedData | None:
+    """CIFAR's official binary archive, unpacked; None without the folder.
 
     Each record is one label byte (CIFAR-10) or two, coarse then fine (CIFAR-100), and 3,072 pixel bytes, channel by
     channel (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html). The last label byte is read.
-
-    Args:
-        folder: with the files.
-        train, test: names of the files of records.
-        class_names: name of the file of class names, one a line.
-        label_bytes: of a record.
-
-    Returns:
-        the sets; None without the folder.
 
     Raises:
         InputError: for a missing or damaged file, naming it.
     """
     if not folder.is_dir():
         return None
-    batches = [_read_records(folder / name, label_bytes) for name in train]
-    path = folder / class_names
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); fetch the archive again") from error
-    return LoadedData(
-        ImageSet(torch.cat([batch.images for batch in batches]), torch.cat([batch.labels for batch in batches])),
-        _read_records(folder / test, label_bytes),
-        tuple(line.strip() for line in lines if line.strip()),
-    )
+    train_set = _read_records([folder / name for name in train], label_bytes)
+    return LoadedData(train_set, _read_records([folder / test], label_bytes))
 
 
-def _read_records(path: Path, label_bytes: int) -> ImageSet:
-    record = label_bytes + math.prod(_CIFAR_SHAPE)
-    try:
-        content = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); fetch the archive again") from error
-    if len(content) == 0 or len(content) % record:
-        raise InputError(f"{path}: {len(content)} bytes; expected whole records of {record}; fetch the archive again")
-    records = content.reshape(-1, record)
+def _read_records(paths: Sequence[Path], label_bytes: int) -> ImageSet:
+    size, batches = label_bytes + math.prod(_CIFAR_SHAPE), []
+    for path in paths:
+        try:
+            content = np.fromfile(path, np.uint8)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); fetch the archive again") from error
+        if len(content) == 0 or len(content) % size:
+            raise InputError(f"{path}: {len(content)} bytes; expected whole records of {size}; fetch the archive again")
+        batches.append(content.reshape(-1, size))
+    records = np.concatenate(batches)
     images = np.ascontiguousarray(records[:, label_bytes:]).reshape(-1, *_CIFAR_SHAPE)
     return ImageSet(torch.from_numpy(images), torch.from_numpy(records[:, label_bytes - 1].astype(np.int64)))
 
 
 def read_with_torchvision(class_name: str, root: Path, download: bool) -> LoadedData:
-    """Training and test set of one of torchvision's data set classes, which check the official MD5.
+    """Training and test set of one of ``torchvision.datasets``, which check the official MD5.
 
-    Args:
-        class_name: in ``torchvision.datasets``, as ``"CIFAR100"``.
-        root: folder that holds the data set, or into which it is downloaded.
-        download: fetch what isn't there; without it the network is never used.
+    Without ``download`` the network is never used.
 
     Raises:
         MachineError: torchvision is missing or cannot load, or the download failed.

@@ -1,12 +1,10 @@
 """Images without labels, one after the other: from files, folders and arrays, never all of them in memory."""
 
 import math
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,9 +12,9 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preceptor.data.arrays import check_images, check_stored_size, not_readable, read_array_header
+from preceptor.data.arrays import array_names, check_images, load_array, opened_archive, read_array_header
 from preceptor.data.images import MOST_PIXELS, ImageSpec, is_passed_by, pixels_from_array, read_header, read_pixels
-from preceptor.errors import InputError, first_line
+from preceptor.errors import InputError
 from preceptor.files import check_is_file
 
 _IMAGES = "images"
@@ -24,13 +22,9 @@ _IMAGES = "images"
 
 @dataclass(frozen=True)
 class ImageItem:
-    """One image, or why there is none.
+    """One image, or the ``error`` for which it cannot be used; ``index`` is that in an array, from 0.
 
-    Attributes:
-        name: of its file, or of the array's file; bytes in it that are not UTF-8 are written ``\\udcNN``.
-        index: in an array, from 0; None for a file.
-        pixels: None where it cannot be used.
-        error: why; None where it can be.
+    Bytes in the file's name that are not UTF-8 are written ``\\udcNN``.
     """
 
     name: str
@@ -126,14 +120,8 @@ class _Array:
     """An ``.npy`` file, mapped into memory."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         check_is_file(path)
-        try:
-            self._array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
-            raise not_readable(path, error) from error
-        if not isinstance(self._array, np.ndarray):
-            raise InputError(f"{path}: an archive of several arrays: call it .npz")
+        self._path, self._array = path, load_array(path, mapped=True)
         _check_images(path, "the array", self._array.dtype, self._array.shape)
 
     def __len__(self) -> int:
@@ -148,12 +136,14 @@ class _Archive:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with _opened(path) as archive:
-            self._key = _key_of(path, [name.removesuffix(".npy") for name in archive.namelist()])
+        with opened_archive(path) as archive:
+            self._key = _key_of(path, array_names(archive))
             with archive.open(f"{self._key}.npy") as file:
-                self._shape = _header(path, self._key, file)
-                stated, stored = math.prod(self._shape), archive.getinfo(f"{self._key}.npy").file_size - file.tell()
-        check_stored_size(path, self._key, stated, stored)
+                self._shape, in_columns, dtype = read_array_header(path, archive, self._key, file)
+        _check_images(path, self._key, dtype, self._shape)
+        if in_columns:
+            key = self._key
+            raise InputError(f"{path}: {key} is stored column by column; save numpy.ascontiguousarray({key})")
 
     def __len__(self) -> int:
         return self._shape[0]
@@ -163,24 +153,10 @@ class _Archive:
 
     def _rows(self) -> Iterator[NDArray[np.uint8]]:
         shape = self._shape[1:]
-        with _opened(self._path) as archive, archive.open(f"{self._key}.npy") as file:
-            _header(self._path, self._key, file)
+        with opened_archive(self._path) as archive, archive.open(f"{self._key}.npy") as file:
+            read_array_header(self._path, archive, self._key, file)
             for _ in range(len(self)):
                 yield np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8).reshape(shape)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """An open archive; whatever goes wrong with it becomes an error that names it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # of a damaged archive nearly anything, NotImplementedError for one
-        raise InputError(
-            f"{path}: not a whole .npz archive ({first_line(error)}); write it with numpy.savez"
-        ) from error
 
 
 def _key_of(path: Path, names: Sequence[str]) -> str:
@@ -189,15 +165,6 @@ def _key_of(path: Path, names: Sequence[str]) -> str:
         return (known or names)[0]
     held = ", ".join(sorted(names)) or "nothing"
     raise InputError(f"{path}: holds {held}: call the array of images {_IMAGES!r}")
-
-
-def _header(path: Path, key: str, file: IO[bytes]) -> tuple[int, ...]:
-    """The shape of an array of images; the file then stands at its first byte."""
-    shape, in_columns, dtype = read_array_header(file)
-    _check_images(path, key, dtype, shape)
-    if in_columns:
-        raise InputError(f"{path}: {key} is stored column by column; save numpy.ascontiguousarray({key})")
-    return tuple(shape)
 
 
 def _check_images(path: Path, key: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

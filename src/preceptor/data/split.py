@@ -25,12 +25,6 @@ def hold_out(
     Copies of one image would make the held-out accuracy a measure of memory. Where ``images`` are passed, those with
     the same pixels stay together: the draw is among the different images, and the share is one of these.
 
-    Args:
-        labels: integers, shape [n].
-        share: of the samples to set aside, from 0 to below 1; at 0 the validation part is empty.
-        seed: the same seed gives the same split.
-        images: of the samples. Default None: every sample counts as different.
-
     Returns:
         indices for training and indices for validation, int64, each sorted; together they are 0 to n - 1.
 

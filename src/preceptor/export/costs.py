@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 from jaxtyping import UInt8
@@ -15,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from preceptor.export.formats import Export
 from preceptor.export.module import ExportModule
 from preceptor.export.verify import Run
-from preceptor.models import ModelCard, load_student
+from preceptor.models import ModelCard
 from preceptor.models.layout import to_memory_format
 from preceptor.models.store import WEIGHTS_FILE
 
@@ -29,8 +28,6 @@ class Cost:
     """The cost of one form of a classifier.
 
     Attributes:
-        name: of the form.
-        file_bytes: of its file.
         parameters: trained weights; None for another form of a network that is listed too.
         multiply_adds: of convolutions and matrix products for one image; None likewise.
         milliseconds: median latency of a batch on one thread of the CPU, by its size, a string so that JSON keeps it.
@@ -45,38 +42,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class SavedNetwork:
-    """A student or teacher with the run folder it was read from.
-
-    Attributes:
-        folder: of its run.
-        network: on the CPU, in eval mode.
-        card: how to use it.
-    """
+    """A student or teacher, as :func:`~preceptor.models.load_student` reads it from a run folder."""
 
     folder: Path
     network: nn.Module
     card: ModelCard
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read it from its run folder.
-
-        Raises:
-            InputError: no complete student in the folder.
-        """
-        return cls(folder, *load_student(folder))
-
 
 def cost_table(
     networks: Mapping[str, SavedNetwork], exports: Sequence[Export], images: UInt8[Tensor, "n channels height width"]
 ) -> list[Cost]:
-    """The cost of each network in PyTorch, and of each exported file that holds a program.
-
-    Args:
-        networks: by name; all take images of one size.
-        exports: of one of them.
-        images: to measure latencies on.
-    """
+    """The cost of each network in PyTorch, and of each exported file of one of them that holds a program."""
     # From pixels to probabilities, as in the files; the decision takes no time to speak of.
     runs: dict[str, Run] = {
         f"{name}, PyTorch": ExportModule(saved.network, saved.card.model_copy(update={"decision": None})).run
@@ -115,10 +91,7 @@ def latencies(
 ) -> dict[str, dict[str, float]]:
     """Median milliseconds from pixels to output, by name and batch size, on one thread of the CPU.
 
-    Args:
-        runs: what to time, by name.
-        images: to run it on, repeated where a batch wants more.
-        seconds: for each name and batch size, at least. Default 0.5.
+    Images are repeated where a batch wants more; each median takes at least so many ``seconds``.
     """
     milliseconds: dict[str, dict[str, float]] = {name: {} for name in runs}
     with torch.inference_mode():

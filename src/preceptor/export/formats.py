@@ -33,13 +33,12 @@ CARD_ENTRY = "student.json"
 
 @dataclass(frozen=True)
 class Export:
-    """A student in one format, compared and not yet in its place.
+    """A student in one format (a key of ``FILES``, or "int8"), not yet in its place.
 
     Attributes:
-        format: a key of ``FILES``, or "int8".
         contents: by file name.
         run: runs the written file.
-        agreement: with the student; None where it is not meant to agree.
+        agreement: with the student; None for int8, which is not meant to agree.
     """
 
     format: str
@@ -68,7 +67,7 @@ def export_student(
         card: of the student.
         images: to compare on; see :func:`preceptor.export.some_of`.
         formats: keys of ``FILES``. Default ("onnx",).
-        tell: told what is being done.
+        tell: called with what is being done.
 
     Raises:
         InputError: an unknown format, a decision that the student alone cannot take, an architecture that cannot be

@@ -31,10 +31,9 @@ CALIBRATION_IMAGES = 256
 
 @dataclass(frozen=True)
 class AnswerQuality:
-    """The quality of a file's answers on labeled images.
+    """The quality of a file's answers on so many labeled images.
 
     Attributes:
-        images: how many.
         accuracy: share of right labels, abstained or not.
         selective: risk against coverage, by the file's own score.
         coverage: share that it answers.
@@ -50,13 +49,7 @@ class AnswerQuality:
 
 @dataclass(frozen=True)
 class QuantizationResult:
-    """The effect of int8 on the answers.
-
-    Attributes:
-        mode: "dynamic" or "static".
-        before: of the fp32 file.
-        after: of the int8 file.
-    """
+    """The answers of the fp32 file (before) and of the int8 file (after)."""
 
     mode: Mode
     before: AnswerQuality
@@ -67,13 +60,8 @@ def quantize(export: Export, mode: Mode, card: ModelCard, train: UInt8[Tensor, "
     """An ONNX export with the network's weights and activations in int8; what is around the network stays fp32.
 
     In the static mode weights have a scale per channel and keep to seven bits, so that sums of products fit the
-    registers of every processor and the file's outputs are the same on each.
-
-    Args:
-        export: of format "onnx".
-        mode: "dynamic" or "static".
-        card: of the student.
-        train: training images; "static" takes its ranges from some, always the same of the same set.
+    registers of every processor and the file's outputs are the same on each; it takes its ranges from some of the
+    training images, always the same of the same set.
 
     Raises:
         InputError: an unknown mode.
@@ -144,14 +132,7 @@ def _quantize(source: Path, target: Path, mode: Mode, around: list[str], train: 
 
 
 def measure_int8(mode: Mode, before: Export, after: Export, card: ModelCard, images: ImageSet) -> QuantizationResult:
-    """Measure the fp32 and the int8 file on the labeled ones of some images.
-
-    Args:
-        mode: of the int8 file.
-        before, after: the fp32 and the int8 file.
-        card: of the student.
-        images: with labels; unlabeled ones are left out.
-    """
+    """Measure the fp32 and the int8 file on the labeled ones of some images."""
     labeled = images.labels != UNLABELED
     score = DEFAULT_SCORE if card.decision is None else card.decision.score
     return QuantizationResult(
@@ -163,14 +144,7 @@ def measure_int8(mode: Mode, before: Export, after: Export, card: ModelCard, ima
 def answer_quality(
     run: Run, images: UInt8[Tensor, "n channels height width"], labels: Int[Tensor, " n"], score: str
 ) -> AnswerQuality:
-    """Measure a file's answers.
-
-    Args:
-        run: runs the file.
-        images: to classify.
-        labels: of the images; none is missing.
-        score: name of the file's score.
-    """
+    """Measure the answers of a file with this score on labeled images."""
     output = run_in_batches(run, images, 64)
     wrong, answered = output.label != labels, output.answered
     return AnswerQuality(

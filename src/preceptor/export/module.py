@@ -37,13 +37,7 @@ class ExportOutput(NamedTuple):
 class ExportModule(nn.Module):
     """Normalization, network, softmax, score and decision; a copy of the student on the CPU, in eval mode and fp32.
 
-    Args:
-        network: the student; not changed.
-        card: of the student.
-
-    Attributes:
-        score: name of the score.
-        limits: by predicted class, the largest uncertainty that is answered.
+    ``limits`` holds, by predicted class, the largest uncertainty that is answered.
 
     Raises:
         InputError: the decision's score is unknown, lacks an option, or needs more than the student's outputs.
@@ -81,11 +75,7 @@ class ExportModule(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The fields of :class:`ExportOutput` as a plain tuple, which every format can write.
-
-        Args:
-            images: 0 to 255, of the size on the card.
-        """
+        """The fields of :class:`ExportOutput` as a plain tuple, which every format can write."""
         normalized = torch.addcmul(self.shift, images.float(), self.gain)
         outputs: Tensor = self.network(to_memory_format(normalized))
         logits = outputs[:, : self.classes]
@@ -95,5 +85,4 @@ class ExportModule(nn.Module):
 
     @torch.no_grad()
     def run(self, images: UInt8[Tensor, "batch channels height width"]) -> ExportOutput:
-        """The outputs by name."""
         return ExportOutput(*self(images))

@@ -130,6 +130,5 @@ class OnnxFile:
             ) from error
 
     def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> ExportOutput:
-        """The outputs for images of 0 to 255."""
         outputs = self._session.run(list(ExportOutput._fields), {INPUT: images.contiguous().numpy()})
         return ExportOutput(*(torch.from_numpy(output) for output in outputs))

@@ -34,9 +34,7 @@ _NEAR = 1e-4
 class Expected:
     """The student's own outputs, by the library's scores in float64.
 
-    Attributes:
-        output: labels, probabilities, scores and decisions.
-        near: samples so near their threshold that rounding to float32 may decide.
+    ``near`` are the samples so near their threshold that rounding to float32 may decide.
     """
 
     output: ExportOutput
@@ -48,8 +46,6 @@ class Agreement:
     """How close a file came to its student.
 
     Attributes:
-        images: compared.
-        batch_sizes: in which they were.
         probability_difference: the largest of any class.
         score_difference: the largest, relative to the larger of the score's size and 1.
         near_threshold: images so near a threshold that float32 may decide.
@@ -99,13 +95,7 @@ def expected(network: nn.Module, card: ModelCard, images: UInt8[Tensor, "n chann
 
 
 def check(name: str, run: Run, images: UInt8[Tensor, "n channels height width"], wanted: Expected) -> Agreement:
-    """Run a file on images in batches of several sizes, and compare it with the student.
-
-    Args:
-        name: of the file, for messages.
-        run: runs it.
-        images: to compare on.
-        wanted: the student's outputs for these.
+    """Run a file on images in batches of several sizes, and compare it with the student's outputs for these.
 
     Raises:
         MachineError: a label differs; a probability or score differs by more than ``TOLERANCE``; or a decision

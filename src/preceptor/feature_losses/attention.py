@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from preceptor.context import PerSample
 from preceptor.errors import InputError
 from preceptor.feature_losses.layers import LayerPairs
 from preceptor.registry import register
@@ -19,7 +20,7 @@ def attention_map(features: Float[Tensor, "batch channels height width"]) -> Flo
 
 def attention_distance(
     student: Float[Tensor, "batch channels height width"], teacher: Float[Tensor, "batch channels2 height2 width2"]
-) -> Float[Tensor, " batch"]:
+) -> PerSample:
     """Mean squared difference of two attention maps; the larger map is average-pooled to the size of the smaller."""
     height, width = min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
     maps = [attention_map(functional.adaptive_avg_pool2d(one, (height, width))) for one in (student, teacher)]
@@ -52,7 +53,6 @@ class Attention(LayerPairs):
                     "[batch, channels, height, width]: choose other layers"
                 )
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, " batch"]:
-        """The loss of each sample."""
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> PerSample:
         distances = [attention_distance(one, other) for one, other in zip(student, teacher, strict=True)]
         return torch.stack(distances).sum(dim=0)

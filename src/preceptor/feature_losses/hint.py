@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from preceptor.context import PerSample
 from preceptor.errors import InputError
 from preceptor.feature_losses.layers import LayerPairs
 from preceptor.registry import register
@@ -62,14 +62,12 @@ class Hint(LayerPairs):
         self.regressors = nn.ModuleList()
 
     def default_layers(self, student: Sequence[str], teacher: Sequence[str]) -> dict[str, str]:
-        """The middle stage of each."""
         return {student[len(student) // 2]: teacher[len(teacher) // 2]} if student and teacher else {}
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
-        """One regressor a pair of layers."""
         self.regressors = nn.ModuleList(map(regressor, student, teacher))
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, " batch"]:
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> PerSample:
         """The loss of each sample.
 
         Raises:

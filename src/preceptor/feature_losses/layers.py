@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from preceptor.context import PerSample
 from preceptor.errors import InputError
 from preceptor.registry import registered_name
 
@@ -42,13 +42,8 @@ class LayerPairs(nn.Module, ABC):
             )
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
-        """Create what adapts unequal shapes; by default nothing.
-
-        Args:
-            student: shape of each compared layer's output on a probe batch, in the order of ``layers``.
-            teacher: the same of the teacher.
-        """
+        """Create what adapts unequal shapes of the layers' outputs, in the order of ``layers``; by default nothing."""
 
     @abstractmethod
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, " batch"]:
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> PerSample:
         """The loss of each sample, from the features of each pair of layers, [batch, ...] each."""

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
-from torch import Tensor
 from torch.nn import functional as F
 
+from preceptor.context import BatchOutputs, Classes, PerSample
 from preceptor.errors import InputError
 from preceptor.registry import register
 
@@ -15,10 +14,7 @@ from preceptor.registry import register
 class CrossEntropy:
     """Cross-entropy with the label at temperature 1: ``-ln softmax(z)_y`` per sample."""
 
-    def __call__(
-        self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        """Per-sample cross-entropy."""
+    def __call__(self, student_logits: BatchOutputs, label: Classes) -> PerSample:
         return F.cross_entropy(student_logits, label, reduction="none")
 
 
@@ -37,8 +33,5 @@ class LabelSmoothedCrossEntropy:
         if not 0 <= self.eps <= 1:
             raise InputError(f"label_smoothing: eps = {self.eps}: expected 0 to 1")
 
-    def __call__(
-        self, student_logits: Float[Tensor, "batch outputs"], label: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        """Per-sample smoothed cross-entropy."""
+    def __call__(self, student_logits: BatchOutputs, label: Classes) -> PerSample:
         return F.cross_entropy(student_logits, label, reduction="none", label_smoothing=self.eps)

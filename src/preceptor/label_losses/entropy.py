@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
-from torch import Tensor
-
+from preceptor.context import BatchClasses, Classes, PerSample
 from preceptor.registry import register
 
 
-def entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+def entropy(logits: BatchClasses) -> PerSample:
     """``-sum_c p_c ln p_c`` per sample, in nats, with ``p = softmax(z)``; 0 to ln C."""
     log_probs = logits.log_softmax(dim=1)
     return -(log_probs.exp() * log_probs).sum(dim=1)
 
 
-def raw_logit_entropy(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+def raw_logit_entropy(logits: BatchClasses) -> PerSample:
     """``-sum_c p_c z_c`` per sample: what the public code of Feng et al. minimizes as the entropy.
 
     It is the entropy minus ``ln sum exp z``, so a constant added to all logits changes it.
@@ -38,8 +36,5 @@ class Entropy:
 
     paper_faithful: bool = False
 
-    def __call__(
-        self, student_logits: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        """Per-sample entropy; the label is not used."""
+    def __call__(self, student_logits: BatchClasses, label: Classes) -> PerSample:
         return raw_logit_entropy(student_logits) if self.paper_faithful else entropy(student_logits)

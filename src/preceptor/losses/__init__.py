@@ -1,42 +1,20 @@
 """Losses: distances of the student's logits from the teacher's corrected output."""
 
-from preceptor.losses.correlation import (
-    CMKD,
-    Pearson,
-    Spearman,
-    difficulty,
-    pearson,
-    pearson_loss,
-    spearman_loss,
-    z_score,
-)
-from preceptor.losses.intra_class import IntraClass, intra_class_loss
-from preceptor.losses.kl import KL, kl_divergence
-from preceptor.losses.soft_rank import permutahedron_soft_rank, window_soft_rank
-from preceptor.losses.squared_error import (
-    SquaredErrorLogits,
-    SquaredErrorProbs,
-    squared_error_logits,
-    squared_error_probs,
-)
-
-__all__ = [
-    "CMKD",
-    "KL",
-    "IntraClass",
-    "Pearson",
-    "Spearman",
-    "SquaredErrorLogits",
-    "SquaredErrorProbs",
-    "difficulty",
-    "intra_class_loss",
-    "kl_divergence",
-    "pearson",
-    "pearson_loss",
-    "permutahedron_soft_rank",
-    "spearman_loss",
-    "squared_error_logits",
-    "squared_error_probs",
-    "window_soft_rank",
-    "z_score",
-]
+from preceptor.losses.correlation import CMKD as CMKD
+from preceptor.losses.correlation import Pearson as Pearson
+from preceptor.losses.correlation import Spearman as Spearman
+from preceptor.losses.correlation import difficulty as difficulty
+from preceptor.losses.correlation import pearson as pearson
+from preceptor.losses.correlation import pearson_loss as pearson_loss
+from preceptor.losses.correlation import spearman_loss as spearman_loss
+from preceptor.losses.correlation import z_score as z_score
+from preceptor.losses.intra_class import IntraClass as IntraClass
+from preceptor.losses.intra_class import intra_class_loss as intra_class_loss
+from preceptor.losses.kl import KL as KL
+from preceptor.losses.kl import kl_divergence as kl_divergence
+from preceptor.losses.soft_rank import permutahedron_soft_rank as permutahedron_soft_rank
+from preceptor.losses.soft_rank import window_soft_rank as window_soft_rank
+from preceptor.losses.squared_error import SquaredErrorLogits as SquaredErrorLogits
+from preceptor.losses.squared_error import SquaredErrorProbs as SquaredErrorProbs
+from preceptor.losses.squared_error import squared_error_logits as squared_error_logits
+from preceptor.losses.squared_error import squared_error_probs as squared_error_probs

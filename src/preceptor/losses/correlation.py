@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.context import column
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
 from preceptor.errors import InputError
 from preceptor.losses.soft_rank import permutahedron_soft_rank, window_soft_rank
 from preceptor.registry import TargetSpace, register, registered_name
@@ -28,7 +27,7 @@ Weighting = Literal["ranks_when_hard", "values_when_hard", "static"]
 """Which of the two losses weighs more for a hard sample; ``static`` is half and half for every sample."""
 
 
-def z_score(logits: Float[Tensor, "batch classes"], eps: float = 1e-7) -> Float[Tensor, "batch classes"]:
+def z_score(logits: BatchClasses, eps: float = 1e-7) -> BatchClasses:
     """``(z - mean) / (std + eps)`` per row, std unbiased; a constant row becomes zeros, with gradient zero.
 
     Sun et al., "Logit Standardization in Knowledge Distillation", 2024, arXiv:2403.01427 (the form of their code).
@@ -40,9 +39,7 @@ def z_score(logits: Float[Tensor, "batch classes"], eps: float = 1e-7) -> Float[
     return torch.where(varies, centered / (deviation + eps), 0)
 
 
-def pearson(
-    first: Float[Tensor, "batch classes"], second: Float[Tensor, "batch classes"], eps: float = MIN_NORM
-) -> Float[Tensor, " batch"]:
+def pearson(first: BatchClasses, second: BatchClasses, eps: float = MIN_NORM) -> PerSample:
     """``<a - mean a, b - mean b> / (max(|a - mean a|, eps) max(|b - mean b|, eps))`` per row, -1 to 1.
 
     A constant row correlates 0. The gradient on a row is at most 1 / eps. With 1e-8 under the product of the norms, as
@@ -57,11 +54,8 @@ def pearson(
 
 
 def pearson_loss(
-    student_logits: Float[Tensor, "batch classes"],
-    target_logits: Float[Tensor, "batch classes"],
-    temperature: float | Float[Tensor, " batch"] = 1.0,
-    on: On = "prob",
-) -> Float[Tensor, " batch"]:
+    student_logits: BatchClasses, target_logits: BatchClasses, temperature: Temperatures = 1.0, on: On = "prob"
+) -> PerSample:
     """``1 - rho``, 0 to 2, of the z-scores or of a softmax over T of the z-scores or the plain logits; see ``On``."""
     student, teacher = student_logits, target_logits
     if on != "plain_prob":
@@ -73,18 +67,15 @@ def pearson_loss(
 
 
 def spearman_loss(
-    student_logits: Float[Tensor, "batch classes"],
-    target_logits: Float[Tensor, "batch classes"],
-    rank: Rank = "window",
-    strength: float | None = None,
-) -> Float[Tensor, " batch"]:
+    student_logits: BatchClasses, target_logits: BatchClasses, rank: Rank = "window", strength: float | None = None
+) -> PerSample:
     """``1 - rho`` of the soft ranks of z-scored logits; 0 to 2. The strength defaults to 1 / classes."""
     chosen = 1 / student_logits.shape[1] if strength is None else strength
     soft_rank = window_soft_rank if rank == "window" else permutahedron_soft_rank
     return 1 - pearson(soft_rank(z_score(student_logits), chosen), soft_rank(z_score(target_logits), chosen))
 
 
-def difficulty(target_logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
+def difficulty(target_logits: BatchClasses) -> PerSample:
     """The teacher's entropy at temperature 1 over ln C, 0 (certain) to 1 (uniform)."""
     log_probs = target_logits.log_softmax(dim=1)
     entropy = -(log_probs.exp() * log_probs).sum(dim=1)
@@ -100,8 +91,11 @@ def is_degenerate(rank: Rank, strength: float, classes: int) -> bool:
     return strength * classes >= min(classes, 6) if rank == "permutahedron" else strength >= 5
 
 
-class _NeedsThreeClasses:
-    """Mixin of the losses that correlate the classes of a row."""
+class _CorrelatesClasses:
+    """What the losses that correlate the classes of a row have in common."""
+
+    target_space: ClassVar[TargetSpace] = "logits"
+    zero_at_teacher: ClassVar[bool] = True
 
     def check_classes(self, classes: int) -> None:
         """Refuse fewer than 3 classes.
@@ -116,28 +110,37 @@ class _NeedsThreeClasses:
             )
 
 
-def _warn_if_degenerate(component: str, rank: Rank, strength: float | None, classes: int) -> None:
-    if strength is None or torch.compiler.is_compiling() or not is_degenerate(rank, strength, classes):
-        return
-    warnings.warn(
-        f"{component}: strength = {strength} with {classes} classes makes the {rank} rank linear, so that its Spearman "
-        f"correlation is Pearson's: lower it, 1 / classes = {1 / classes:.3g} is the default",
-        stacklevel=3,
-    )
+class _RanksClasses(_CorrelatesClasses):
+    """What those of them that rank the classes have in common; both fields are the class's own."""
 
+    rank: Rank
+    strength: float | None
 
-def _check_strength(component: str, strength: float | None) -> None:
-    if strength is not None and not 0 < strength < float("inf"):
-        raise InputError(
-            f"{component}: strength = {strength}: expected a finite number above 0, or null for 1 / classes"
-        )
+    def __post_init__(self) -> None:
+        if self.strength is not None and not 0 < self.strength < float("inf"):
+            raise InputError(
+                f"{registered_name(self)}: strength = {self.strength}: expected a finite number above 0, or null for "
+                "1 / classes"
+            )
+
+    def ranks(self, student_logits: BatchClasses, target: BatchClasses) -> PerSample:
+        """Apply :func:`spearman_loss`; warn where the strength makes it Pearson's."""
+        classes, strength = target.shape[1], self.strength
+        if strength is not None and not torch.compiler.is_compiling() and is_degenerate(self.rank, strength, classes):
+            warnings.warn(
+                f"{registered_name(self)}: strength = {strength} with {classes} classes makes the {self.rank} rank "
+                "linear, so that its Spearman correlation is Pearson's: lower it, 1 / classes = "
+                f"{1 / classes:.3g} is the default",
+                stacklevel=3,
+            )
+        return spearman_loss(student_logits, target, self.rank, strength)
 
 
 @register(
     "loss", "pearson", paper="Huang et al., 2022, arXiv:2205.10536 (DIST, the inter-class term), on z-scored logits"
 )
 @dataclass(frozen=True)
-class Pearson(_NeedsThreeClasses):
+class Pearson(_CorrelatesClasses):
     """One minus the Pearson correlation of the student's row with the teacher's.
 
     Args:
@@ -145,23 +148,16 @@ class Pearson(_NeedsThreeClasses):
     """
 
     on: On = "prob"
-    target_space: ClassVar[TargetSpace] = "logits"
-    zero_at_teacher: ClassVar[bool] = True
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """Apply :func:`pearson_loss`."""
+        self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample:
         return pearson_loss(student_logits, target, temperature, self.on)
 
 
 @register("loss", "spearman", paper="Niu et al., 2024, arXiv:2410.06561 (CMKD's rank loss); reconstruction")
 @dataclass(frozen=True)
-class Spearman(_NeedsThreeClasses):
+class Spearman(_RanksClasses):
     """One minus the correlation of the student's soft ranks of the classes with the teacher's.
 
     Args:
@@ -172,27 +168,16 @@ class Spearman(_NeedsThreeClasses):
 
     rank: Rank = "window"
     strength: float | None = None
-    target_space: ClassVar[TargetSpace] = "logits"
-    zero_at_teacher: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _check_strength("spearman", self.strength)
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """Apply :func:`spearman_loss`."""
-        _warn_if_degenerate("spearman", self.rank, self.strength, target.shape[1])
-        return spearman_loss(student_logits, target, self.rank, self.strength)
+        self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample:
+        return self.ranks(student_logits, target)
 
 
 @register("loss", "cmkd", paper="Niu et al., 2024, arXiv:2410.06561 (CMKD); reconstruction: weights and rank are ours")
 @dataclass(frozen=True)
-class CMKD(_NeedsThreeClasses):
+class CMKD(_RanksClasses):
     """Pearson and Spearman correlation, weighted per sample by how hard it is for the teacher.
 
     ``beta (1 - w) L_Pearson + gamma w L_Spearman`` with w the teacher's normalized entropy. The paper's measure of
@@ -211,31 +196,21 @@ class CMKD(_NeedsThreeClasses):
     on: On = "prob"
     rank: Rank = "window"
     strength: float | None = None
-    target_space: ClassVar[TargetSpace] = "logits"
-    zero_at_teacher: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_strength("cmkd", self.strength)
+        super().__post_init__()
         if not (abs(self.beta) < float("inf") and abs(self.gamma) < float("inf")):
             raise InputError(f"cmkd: beta = {self.beta}, gamma = {self.gamma}: expected finite numbers")
 
-    def rank_weight(self, target: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-        """The share w of the rank loss."""
+    def rank_weight(self, target: BatchClasses) -> PerSample:
         if self.weighting == "static":
             return torch.full_like(target[:, 0], 0.5)
         hard = difficulty(target)
         return hard if self.weighting == "ranks_when_hard" else 1 - hard
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """The weighted sum of :func:`pearson_loss` and :func:`spearman_loss`."""
-        _warn_if_degenerate("cmkd", self.rank, self.strength, target.shape[1])
+        self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample:
         weight = self.rank_weight(target).detach()
         values = pearson_loss(student_logits, target, temperature, self.on)
-        ranks = spearman_loss(student_logits, target, self.rank, self.strength)
-        return self.beta * (1 - weight) * values + self.gamma * weight * ranks
+        return self.beta * (1 - weight) * values + self.gamma * weight * self.ranks(student_logits, target)

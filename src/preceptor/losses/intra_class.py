@@ -4,19 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from preceptor.context import column
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
 from preceptor.losses.correlation import MIN_NORM
 from preceptor.registry import TargetSpace, register
 
 
 def weighted_pearson(
-    first: Float[Tensor, "batch classes"],
-    second: Float[Tensor, "batch classes"],
-    weight: Float[Tensor, " batch"],
-    eps: float = MIN_NORM,
+    first: BatchClasses, second: BatchClasses, weight: PerSample, eps: float = MIN_NORM
 ) -> Float[Tensor, " classes"]:
     """Pearson correlation of each column with the same column of the other tensor, rows weighted; 0 for a constant one.
 
@@ -37,10 +34,7 @@ def weighted_pearson(
 
 
 def intra_class_loss(
-    student_logits: Float[Tensor, "batch classes"],
-    target_log_probs: Float[Tensor, "batch classes"],
-    temperature: float | Float[Tensor, " batch"],
-    weight: Float[Tensor, " batch"],
+    student_logits: BatchClasses, target_log_probs: BatchClasses, temperature: Temperatures, weight: PerSample
 ) -> Float[Tensor, ""]:
     """``1 - mean over classes of rho(p_T[:, c], q_T[:, c])``, from 0 to 2; 0 when no row has weight.
 
@@ -66,11 +60,10 @@ class IntraClass:
 
     def __call__(
         self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-        weight: Float[Tensor, " batch"],
+        student_logits: BatchClasses,
+        target: BatchClasses,
+        temperature: Temperatures,
+        label: Classes,
+        weight: PerSample,
     ) -> Float[Tensor, ""]:
-        """Apply :func:`intra_class_loss`."""
         return intra_class_loss(student_logits, target, temperature, weight)

@@ -3,18 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int
-from torch import Tensor
-
-from preceptor.context import column
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
 from preceptor.registry import TargetSpace, register
 
 
 def kl_divergence(
-    student_logits: Float[Tensor, "batch classes"],
-    target_log_probs: Float[Tensor, "batch classes"],
-    temperature: float | Float[Tensor, " batch"] = 1.0,
-) -> Float[Tensor, " batch"]:
+    student_logits: BatchClasses, target_log_probs: BatchClasses, temperature: Temperatures = 1.0
+) -> PerSample:
     """``sum_i p_i (ln p_i - ln q_i)`` per sample, with ``q = softmax(z / T)`` and ``p`` in log-space.
 
     The target's log-probabilities must be finite (every correction here keeps them so).
@@ -38,12 +33,7 @@ class KL:
     zero_at_teacher: ClassVar[bool] = True
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """``T^2 KL(p, softmax(z / T))`` per sample."""
+        self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample:
         divergence = kl_divergence(student_logits, target, temperature)
         return divergence * temperature**2 if self.temperature_squared else divergence

@@ -7,11 +7,13 @@ compute in float32 at least, without a loop over rows and without waiting for th
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
+from preceptor.context import BatchClasses, at_least_float32
 
-def window_soft_rank(values: Float[Tensor, "batch classes"], strength: float) -> Float[Tensor, "batch classes"]:
+
+def window_soft_rank(values: BatchClasses, strength: float) -> BatchClasses:
     """``r_i = 1/2 + sum_j H(x_i - x_j)`` with the ramp ``H(d) = clamp(1/2 + d / (2 tau), 0, 1)``, tau the strength.
 
     Only elements within tau of each other share a rank. By sorting and prefix sums: O(C log C) time, O(C) memory a
@@ -23,7 +25,7 @@ def window_soft_rank(values: Float[Tensor, "batch classes"], strength: float) ->
 
     This project's choice of ramp; the closed form is the windowed sum of the pairwise one.
     """
-    ordered, order = _at_least_float32(values).sort(dim=1)
+    ordered, order = at_least_float32(values).sort(dim=1)
     ordered = ordered.double()
     ordered = ordered - ordered.mean(dim=1, keepdim=True).detach()  # keeps the prefix sums small
     edges = ordered.detach().contiguous()
@@ -33,10 +35,10 @@ def window_soft_rank(values: Float[Tensor, "batch classes"], strength: float) ->
     count = (high - low).double()
     window = count * ordered - (sums.gather(1, high) - sums.gather(1, low))
     ranks = low + count / 2 + window / (2 * strength) + 0.5
-    return torch.zeros_like(ranks).scatter(1, order, ranks).to(_at_least_float32(values).dtype)
+    return torch.zeros_like(ranks).scatter(1, order, ranks).to(at_least_float32(values).dtype)
 
 
-def permutahedron_soft_rank(values: Float[Tensor, "batch classes"], strength: float) -> Float[Tensor, "batch classes"]:
+def permutahedron_soft_rank(values: BatchClasses, strength: float) -> BatchClasses:
     """The Euclidean projection of ``x / eps`` onto the permutahedron of (C, ..., 1), eps the strength.
 
     If no two neighbours are nearer than eps the ranks are exact and the gradient is zero; if all elements are pooled
@@ -48,7 +50,7 @@ def permutahedron_soft_rank(values: Float[Tensor, "batch classes"], strength: fl
 
     Blondel, Teboul, Berthet and Djolonga, "Fast Differentiable Sorting and Ranking", 2020, arXiv:2002.08871 (l2).
     """
-    ranks: Tensor = _Projection.apply(_at_least_float32(values), strength)  # type: ignore[no-untyped-call]
+    ranks: Tensor = _Projection.apply(at_least_float32(values), strength)  # type: ignore[no-untyped-call]
     return ranks
 
 
@@ -78,9 +80,7 @@ class _Projection(torch.autograd.Function):
         return torch.empty_like(within).scatter_(1, order, within), None
 
 
-def pooled_blocks(
-    values: Float[Tensor, "batch classes"],
-) -> tuple[Int[Tensor, "batch classes"], Float[Tensor, "batch classes"]]:
+def pooled_blocks(values: BatchClasses) -> tuple[Int[Tensor, "batch classes"], BatchClasses]:
     """Non-increasing isotonic regression of every row at once, by pooling adjacent violators.
 
     Each row keeps a stack of blocks. In one step a row either merges its two topmost blocks, when they violate the
@@ -112,7 +112,3 @@ def pooled_blocks(
     ends = torch.where(column <= top, sizes, 0).cumsum(dim=1)
     block = torch.searchsorted(ends, (column + 1).to(ends.dtype).expand_as(ends).contiguous())
     return block, sums / sizes
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()

@@ -3,25 +3,18 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int
-from torch import Tensor
-
-from preceptor.context import column
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
 from preceptor.registry import TargetSpace, register
 
 
-def squared_error_logits(
-    student_logits: Float[Tensor, "batch classes"], target_logits: Float[Tensor, "batch classes"]
-) -> Float[Tensor, " batch"]:
+def squared_error_logits(student_logits: BatchClasses, target_logits: BatchClasses) -> PerSample:
     """``mean_i (z_i - t_i)^2`` per sample, over classes. A constant added to either row changes it."""
     return (student_logits - target_logits).square().mean(dim=1)
 
 
 def squared_error_probs(
-    student_logits: Float[Tensor, "batch classes"],
-    target_log_probs: Float[Tensor, "batch classes"],
-    temperature: float | Float[Tensor, " batch"] = 1.0,
-) -> Float[Tensor, " batch"]:
+    student_logits: BatchClasses, target_log_probs: BatchClasses, temperature: Temperatures = 1.0
+) -> PerSample:
     """``mean_i (softmax(z / T)_i - p_i)^2`` per sample, over classes."""
     probs = (student_logits / column(temperature)).softmax(dim=1)
     return (probs - target_log_probs.exp()).square().mean(dim=1)
@@ -44,13 +37,8 @@ class SquaredErrorLogits:
     zero_at_teacher: ClassVar[bool] = True
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """Apply :func:`squared_error_logits`."""
+        self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample:
         return squared_error_logits(student_logits, target)
 
 
@@ -63,11 +51,6 @@ class SquaredErrorProbs:
     zero_at_teacher: ClassVar[bool] = True
 
     def __call__(
-        self,
-        student_logits: Float[Tensor, "batch classes"],
-        target: Float[Tensor, "batch classes"],
-        temperature: float | Float[Tensor, " batch"],
-        label: Int[Tensor, " batch"],
-    ) -> Float[Tensor, " batch"]:
-        """Apply :func:`squared_error_probs`."""
+        self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample:
         return squared_error_probs(student_logits, target, temperature)

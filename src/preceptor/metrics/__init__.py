@@ -8,16 +8,15 @@ from preceptor.metrics.accuracy import Metrics, brier_score, evaluate, negative_
 from preceptor.metrics.bootstrap import Estimate, bootstrap_intervals, share_estimate
 from preceptor.metrics.calibration import Reliability, calibration_error, classwise_calibration_error, reliability
 from preceptor.metrics.class_thresholds import ClassGuarantees, select_class_thresholds
-from preceptor.metrics.conformal import SetMetrics, SetRule, calibrate_sets, prediction_sets, set_metrics
+from preceptor.metrics.conformal import SetMetrics, SetRule, SetTarget, calibrate_sets, prediction_sets, set_metrics
 from preceptor.metrics.decisions import RiskTarget
-from preceptor.metrics.logit_norm import choose_p_norm
+from preceptor.metrics.held_out import TemperatureFit, choose_p_norm, fit_temperature
 from preceptor.metrics.report import FullReport
 from preceptor.metrics.reporting import full_report
 from preceptor.metrics.risk_control import NoGuarantee, RiskGuarantee, samples_needed, select_threshold
 from preceptor.metrics.score_registry import SCORES, Predictions, confidence
 from preceptor.metrics.selective import SelectiveMetrics, augrc, aurc, selective_metrics
 from preceptor.metrics.statistics import PairedDifference, mean_and_deviation, paired_difference
-from preceptor.metrics.temperature import TemperatureFit, fit_temperature
 
 __all__ = [
     "SCORES",
@@ -34,6 +33,7 @@ __all__ = [
     "SelectiveMetrics",
     "SetMetrics",
     "SetRule",
+    "SetTarget",
     "TemperatureFit",
     "augrc",
     "aurc",

@@ -21,12 +21,11 @@ class Metrics:
     Args:
         n: number of labeled samples, which all else is computed on.
         accuracy: share whose largest logit, the first of equals, is the label's.
-        top5_accuracy: share whose label is among the five largest logits; None with five classes or fewer.
+        top5_accuracy: None with five classes or fewer.
         nll: mean negative log-likelihood of the label, in nats.
         mean_confidence: mean probability of the predicted class.
-        per_class_accuracy: share predicted right among the samples of each class; None for an absent class.
-        selective: what it would do if it might abstain, by each score it has: its softmax response and, of a student
-            with a reservation, that.
+        per_class_accuracy: None for an absent class.
+        selective: by its softmax response and, of a student with a reservation, by that.
     """
 
     n: int
@@ -49,13 +48,11 @@ def topk_correct(
     Raises:
         InputError: logits or labels that do not fit, or a label out of range.
     """
-    label = label.long()
-    position = label.clamp(min=0)[:, None]
+    position = label.long().clamp(min=0)[:, None]
     own = logits.gather(1, position)
     index = torch.arange(logits.shape[1], device=logits.device)
     behind = (logits < own) | ((logits == own) & (index >= position))
-    ahead = (~behind).sum(dim=1)
-    return (ahead < k) & (label != UNLABELED)
+    return ((~behind).sum(dim=1) < k) & (label != UNLABELED)
 
 
 @per_sample
@@ -90,18 +87,9 @@ def per_class_accuracy(
     prediction: Integer[Tensor, " batch"], label: Integer[Tensor, " batch"], classes: int
 ) -> Float[Tensor, " classes"]:
     """The share predicted right among the samples of each class (its recall); NaN for an absent class."""
-    right, present = right_by_class(prediction, label, classes)
-    return right.double() / present.double()
-
-
-def right_by_class(
-    prediction: Integer[Tensor, " batch"], label: Integer[Tensor, " batch"], classes: int
-) -> tuple[Integer[Tensor, " classes"], Integer[Tensor, " classes"]]:
-    """Number of right predictions, and of samples, of each class."""
-    label = label.long()
     labeled = label != UNLABELED
-    right = labeled & (prediction == label)
-    return label[right].bincount(minlength=classes), label[labeled].bincount(minlength=classes)
+    right = label[labeled & (prediction == label)].long().bincount(minlength=classes)
+    return right.double() / label[labeled].long().bincount(minlength=classes).double()
 
 
 def evaluate(outputs: Float[Tensor, "n outputs"], labels: Integer[Tensor, " n"], abstains: bool = False) -> Metrics:

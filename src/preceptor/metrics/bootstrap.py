@@ -17,6 +17,9 @@ from preceptor.metrics.checks import check_number, check_seed
 
 MOST_RESAMPLES = 100_000
 
+LEVEL = 0.95
+"""Confidence of an interval, unless another is stated."""
+
 Measure = Callable[[Int[Tensor, " n"]], Mapping[str, Tensor]]
 """Metrics by name from the indices of the samples they are computed on: each a number or a curve, NaN where it is not
 defined."""
@@ -55,15 +58,11 @@ class Interval:
         return only
 
 
-def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"], confidence: float = 0.95) -> Interval:
+def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"], confidence: float = LEVEL) -> Interval:
     """Exact (Clopper-Pearson) intervals of shares: they hold their level for any share and any number of samples.
 
-    60 of 60 give 94.0 % to 100 %, where every bootstrap draw would give 100 %.
-
-    Args:
-        successes: 0 to n; a fraction where ties were shared out.
-        n: samples; NaN comes back where it is 0.
-        confidence: of each interval. Default 0.95.
+    60 of 60 give 94.0 % to 100 %, where every bootstrap draw would give 100 %. Successes may be fractions, where ties
+    were shared out; NaN comes back where n is 0.
 
     Raises:
         InputError: a confidence that is not between 0 and 1.
@@ -81,12 +80,8 @@ def share_interval(successes: Float[Tensor, "*shape"], n: Int[Tensor, "*shape"],
     return Interval(k / samples, low.where(samples > 0, torch.nan), high.where(samples > 0, torch.nan))
 
 
-def share_estimate(successes: int, n: int, confidence: float = 0.95) -> Estimate:
-    """One share with its exact interval; all None of no sample.
-
-    Raises:
-        InputError: as `share_interval`.
-    """
+def share_estimate(successes: int, n: int, confidence: float = LEVEL) -> Estimate:
+    """`share_interval` of one share; all None of no sample."""
     return share_interval(torch.tensor(successes), torch.tensor(n), confidence).estimate()
 
 
@@ -95,7 +90,7 @@ def bootstrap_intervals(
     n: int,
     *,
     resamples: int = 1000,
-    confidence: float = 0.95,
+    confidence: float = LEVEL,
     seed: int = 0,
     biased: Collection[str] = (),
 ) -> dict[str, Interval]:

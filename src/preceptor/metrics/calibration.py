@@ -18,13 +18,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from preceptor.chunking import row_chunks
+from preceptor.chunking import Table, row_chunks
 from preceptor.context import is_class
-from preceptor.errors import InputError, unknown_name
-from preceptor.metrics.checks import check_confidence, check_inputs, check_number
+from preceptor.errors import unknown_name
+from preceptor.metrics.accuracy import brier_score, negative_log_likelihood
+from preceptor.metrics.checks import check_confidence, check_inputs, check_number, refuse_first
+from preceptor.metrics.scores import softmax_response
 
 BINS = 15
 """Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599."""
+
+MOST_CLASSES = 100
+"""Up to so many classes the class-wise ECE gets an interval; with more its draws would cost more than all else."""
 
 Binning = Literal["equal_width", "equal_mass"]
 
@@ -49,13 +54,7 @@ class Reliability:
 def reliability(
     confidence: Float[Tensor, " n"], right: Bool[Tensor, " n"], bins: int = BINS, binning: Binning = "equal_width"
 ) -> Reliability:
-    """The reliability diagram of a confidence that claims to be the probability of being right.
-
-    Args:
-        confidence: from 0 to 1.
-        right: whether the prediction is the label.
-        bins: number of bins. Default 15.
-        binning: "equal_width" (default) or "equal_mass".
+    """The reliability diagram of a confidence that claims to be the probability of being right; 15 bins by default.
 
     Raises:
         InputError: no sample, shapes that differ, a confidence outside [0, 1], or no bins.
@@ -78,12 +77,6 @@ def calibration_error(
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015; adaptive:
     Nixon et al., "Measuring Calibration in Deep Learning", 2019, arXiv:1904.01685.
 
-    Args:
-        confidence: from 0 to 1, such as the softmax response.
-        right: whether the prediction is the label.
-        bins: number of bins. Default 15.
-        binning: "equal_width" (default) or "equal_mass".
-
     Raises:
         InputError: as `reliability`.
     """
@@ -100,11 +93,6 @@ def classwise_calibration_error(
     Kull et al., "Beyond Temperature Scaling: Obtaining Well-calibrated Multi-class Probabilities with Dirichlet
     Calibration", 2019, arXiv:1910.12656.
 
-    Args:
-        probabilities: of every class, from 0 to 1.
-        labels: class numbers.
-        bins: number of bins. Default 15.
-
     Raises:
         InputError: as `reliability`, or labels that are not one known class for each row.
     """
@@ -113,12 +101,12 @@ def classwise_calibration_error(
     total = torch.zeros(())
     for some, own in row_chunks(probabilities, labels):
         _check(some.flatten(), is_class(some, own).flatten(), bins)
-        total = total + class_bins(some.double(), own, bins).sums()
-    return class_error(total, len(labels))
+        total = total + _ClassBins.of(some, own, bins).sums()
+    return _class_error(total, len(labels))
 
 
 @dataclass(frozen=True)
-class ClassBins:
+class _ClassBins:
     """Which of its class's bins each probability is in, and by how much it misses: what a class-wise ECE sums up.
 
     Attributes:
@@ -131,26 +119,78 @@ class ClassBins:
     gap: Float[Tensor, "n classes"]
     bins: int
 
+    @classmethod
+    def of(cls, probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int) -> "_ClassBins":
+        exact = probabilities.double()
+        slot = _bin_of(exact, bins) + bins * torch.arange(exact.shape[1], device=exact.device)
+        return cls(slot, is_class(exact, labels).double() - exact, bins)
+
     def sums(self) -> Float[Tensor, "classes bins"]:
         """The gaps added up in each class's bins."""
         classes = self.gap.shape[1]
         return self.slot.flatten().bincount(self.gap.flatten(), minlength=classes * self.bins).view(classes, self.bins)
 
-    def drawn(self, index: Int[Tensor, " n"]) -> "ClassBins":
-        """Of the samples of these indices."""
-        return ClassBins(self.slot.index_select(0, index), self.gap.index_select(0, index), self.bins)
+    def error(self, index: Int[Tensor, " draws"]) -> float:
+        """The class-wise ECE of the samples of these indices."""
+        drawn = _ClassBins(self.slot.index_select(0, index), self.gap.index_select(0, index), self.bins)
+        return _class_error(drawn.sums(), len(index))
 
 
-def class_bins(probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int = BINS) -> ClassBins:
-    """The bins of every class's probability, in float64."""
-    classes = probabilities.shape[1]
-    slot = _bin_of(probabilities, bins) + bins * torch.arange(classes, device=probabilities.device)
-    return ClassBins(slot, is_class(probabilities, labels).double() - probabilities, bins)
-
-
-def class_error(sums: Float[Tensor, "classes bins"], n: int) -> float:
-    """The class-wise ECE of n samples from the gaps added up in each class's bins."""
+def _class_error(sums: Float[Tensor, "classes bins"], n: int) -> float:
     return float(sums.abs().sum(dim=1).mean()) / n
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """A classifier's probabilities, as they are or at a temperature, reduced to what calibration is computed from.
+
+    No table of samples by classes is held but `bins`, of few classes.
+
+    Attributes:
+        confidence: softmax response of each sample.
+        nll: negative log-likelihood of its label, in nats.
+        brier: its Brier score.
+        bins: None with more than `MOST_CLASSES` classes.
+        classwise_ece: of all samples.
+    """
+
+    confidence: Float[Tensor, " n"]
+    nll: Float[Tensor, " n"]
+    brier: Float[Tensor, " n"]
+    bins: _ClassBins | None
+    classwise_ece: float
+
+    @classmethod
+    def of(
+        cls, logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], temperature: float | None = None
+    ) -> "Probabilities":
+        """Of known labels."""
+        n, few = len(labels), logits.shape[1] <= MOST_CLASSES
+        confidence, nll, brier, slot, gap = (Table(n) for _ in range(5))
+        sums = torch.zeros(())
+        for part, own in row_chunks(logits, labels):
+            rows = part if temperature is None else part.double() / temperature
+            confidence.add(softmax_response(rows))
+            nll.add(negative_log_likelihood(rows, own))
+            brier.add(brier_score(rows, own))
+            bins = _ClassBins.of(rows.double().softmax(dim=1), own, BINS)
+            sums = sums + bins.sums()
+            if few:
+                slot.add(bins.slot)
+                gap.add(bins.gap)
+        kept = _ClassBins(slot.rows, gap.rows, BINS) if few else None
+        return cls(confidence.rows, nll.rows, brier.rows, kept, _class_error(sums, n))
+
+    def errors(self, index: Int[Tensor, " n"], right: Bool[Tensor, " n"]) -> dict[str, Float[Tensor, ""]]:
+        """The calibration errors of the samples of these indices; the class-wise one of few classes."""
+        own, came_true = self.confidence.index_select(0, index), right.index_select(0, index)
+        errors = {
+            "ece": calibration_error(own, came_true),
+            "adaptive_ece": calibration_error(own, came_true, binning="equal_mass"),
+        }
+        if self.bins is not None:
+            errors["classwise_ece"] = self.bins.error(index)
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in errors.items()}
 
 
 def _bin_sums(
@@ -183,7 +223,7 @@ def _bin_of(confidence: Float[Tensor, "*shape"], bins: int) -> Int[Tensor, "*sha
 def _check(confidence: Tensor, right: Tensor, bins: int) -> None:
     check_number("bins", bins, at_least=1, whole=True, example=BINS)
     check_confidence(confidence, right, "right")
-    outside = (confidence < 0) | (confidence > 1)
-    if outside.any():
-        first = int(outside.nonzero()[0])
-        raise InputError(f"sample {first}: confidence is {float(confidence[first])}; expected a probability, 0 to 1")
+    refuse_first(
+        (confidence < 0) | (confidence > 1),
+        lambda first: f"confidence is {float(confidence[first])}; expected a probability, 0 to 1",
+    )

@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable
 from functools import wraps
 from numbers import Integral, Real
-from typing import Any, Literal, ParamSpec, cast
+from operator import ge, gt, le, lt
+from typing import Any, Literal, ParamSpec
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,10 +22,7 @@ LARGEST_LOGIT = 1e30
 INTEGERS = frozenset({torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32, torch.int64})
 """Types of labels; without uint64, whose largest number would turn into -1, unlabeled."""
 
-REALS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64} | INTEGERS) - {
-    torch.uint16,
-    torch.uint32,
-}
+REALS = {torch.float16, torch.bfloat16, torch.float32, torch.float64} | INTEGERS - {torch.uint16, torch.uint32}
 """Types of logits: those that torch computes with."""
 
 Known = Literal["any", "some", "all"]
@@ -44,55 +42,33 @@ def check_number(
     whole: bool = False,
     example: float,
 ) -> None:
-    """Refuse anything but a finite number (a boolean is none) within the bounds.
-
-    Args:
-        name: what the number is, for the message.
-        value: the number.
-        above, at_least, below, at_most: bounds. Default: none.
-        whole: whether it must be an integer. Default False.
-        example: a number that is allowed, for the message.
+    """Refuse anything but a finite number (a boolean is none), or an integer where whole, within the bounds.
 
     Raises:
-        InputError: it is no such number.
+        InputError: it is no such number; the message has its name and an example of one that is allowed.
     """
-    fits = not isinstance(value, bool) and isinstance(value, Integral if whole else Real)
+    bounds = [("above", above, gt), ("at least", at_least, ge), ("below", below, lt), ("at most", at_most, le)]
+    stated = [(relation, bound, holds) for relation, bound, holds in bounds if bound is not None]
+    fits = not isinstance(value, bool) and isinstance(value, Integral if whole else Real) and _is_finite(value)
+    if not (fits and all(holds(value, bound) for _, bound, holds in stated)):
+        kind, limits = "whole number" if whole else "number", [f"{relation} {bound:,}" for relation, bound, _ in stated]
+        raise InputError(f"{name} is {value!r}; expected a {kind} {' and '.join(limits)}, for example {example:g}")
+
+
+def _is_finite(value: Any) -> bool:
     try:
-        fits = fits and math.isfinite(cast(float, value))
+        return math.isfinite(value)
     except OverflowError:  # an integer beyond float64
-        fits = False
-    bounds = {"above": above, "at least": at_least, "below": below, "at most": at_most}
-    if fits:
-        holds = {
-            "above": lambda bound: value > bound,
-            "at least": lambda bound: value >= bound,
-            "below": lambda bound: value < bound,
-            "at most": lambda bound: value <= bound,
-        }
-        fits = all(holds[relation](bound) for relation, bound in bounds.items() if bound is not None)
-    if not fits:
-        stated = " and ".join(f"{relation} {bound:,}" for relation, bound in bounds.items() if bound is not None)
-        kind = "whole number" if whole else "number"
-        raise InputError(f"{name} is {value!r}; expected a {kind} {stated}, for example {example:g}")
+        return False
 
 
 def check_seed(seed: Any) -> None:
-    """Refuse anything but a seed of `torch.Generator`.
-
-    Raises:
-        InputError: no whole number from 0 to 2^64 - 1.
-    """
+    """Refuse anything but a seed of `torch.Generator`, 0 to 2^64 - 1."""
     check_number("seed", seed, at_least=0, below=2**64, whole=True, example=0)
 
 
 def check_logits(logits: Any, name: str = "logits", *, members: bool = False, like: Tensor | None = None) -> None:
-    """Refuse anything but a dense table of real numbers.
-
-    Args:
-        logits: [samples, classes], or [members, samples, classes] of an ensemble.
-        name: of the logits, for the message. Default "logits".
-        members: whether they are an ensemble's. Default False.
-        like: logits of the same samples and classes, to compare the shape with. Default None.
+    """Refuse anything but a dense table of real numbers: [samples, classes], or [members, samples, classes].
 
     Raises:
         InputError: another type or number of dimensions, no class, no member, or another shape than `like`.
@@ -113,14 +89,7 @@ def check_logits(logits: Any, name: str = "logits", *, members: bool = False, li
 def check_inputs(
     logits: Any, labels: Any, *, name: str = "logits", abstains: bool = False, known: Known = "any"
 ) -> Int[Tensor, " n"]:
-    """The labels as int64, after a check of the logits and of the labels against them.
-
-    Args:
-        logits: [samples, classes], and last the reservation of a model that may abstain.
-        labels: class numbers, or -1 for unlabeled.
-        name: of the logits, for the message. Default "logits".
-        abstains: whether there is a reservation. Default False.
-        known: which labels must not be -1. Default "any": none need be known.
+    """The labels as int64, after a check of the logits and of the labels, or -1 for unlabeled, against them.
 
     Raises:
         InputError: as `check_logits`; labels that are not one-dimensional, whole and one for each sample; a label out
@@ -136,11 +105,11 @@ def check_inputs(
         raise InputError(f"{len(labels)} labels for {len(logits)} rows of {name}; expected one for each row")
     numbers: Tensor = labels.long()
     least = 0 if known == "all" else UNLABELED
-    wrong = (numbers < least) | (numbers >= classes)
-    if wrong.any():
-        first = int(wrong.nonzero()[0])
-        allowed = f"0 to {classes - 1}" + ("" if least == 0 else ", or -1 for unlabeled")
-        raise InputError(f"sample {first}: label {int(numbers[first])} is out of range; expected {allowed}")
+    allowed = f"0 to {classes - 1}" + ("" if least == 0 else ", or -1 for unlabeled")
+    refuse_first(
+        (numbers < least) | (numbers >= classes),
+        lambda first: f"label {int(numbers[first])} is out of range; expected {allowed}",
+    )
     if known != "any" and not (numbers != UNLABELED).any():
         raise InputError(f"no labeled sample among {len(numbers)}; expected at least one")
     return numbers
@@ -152,31 +121,26 @@ def check_finite(logits: Float[Tensor, "*members n classes"], whose: str = "its"
     Raises:
         InputError: the first sample at fault is named, counted from 0.
     """
-    usable = _usable(logits)
-    if usable.all():
-        return
-    first = int((~usable).nonzero()[0])
-    own = logits.select(-2, first)
-    cure = "the model has diverged: train it again at a lower learning rate"
-    if own.isfinite().all():
-        largest = float(own.double().abs().max())
-        raise InputError(
-            f"sample {first}: {whose} logits reach {largest:g}; expected {LARGEST_LOGIT:g} at most; {cure}"
-        )
-    raise InputError(f"sample {first}: {whose} logits are not all finite; {cure}")
+    reach = _reach(logits)
+
+    def told(first: int) -> str:
+        cure = "the model has diverged: train it again at a lower learning rate"
+        if not reach[first].isfinite():
+            return f"{whose} logits are not all finite; {cure}"
+        return f"{whose} logits reach {float(reach[first]):g}; expected {LARGEST_LOGIT:g} at most; {cure}"
+
+    refuse_first(~(reach <= LARGEST_LOGIT), told)  # NaN is not
+
+
+def refuse_first(at_fault: Bool[Tensor, " n"], told: Callable[[int], str]) -> None:
+    """Refuse samples at fault: the first is named, counted from 0."""
+    if at_fault.any():
+        first = int(at_fault.nonzero()[0])
+        raise InputError(f"sample {first}: {told(first)}")
 
 
 def check_confidence(confidence: Any, flags: Any, name: str = "wrong") -> None:
-    """Refuse anything but one confidence and one boolean for each of at least one sample.
-
-    Args:
-        confidence: [samples], without NaN.
-        flags: [samples], booleans.
-        name: of the booleans, for the message. Default "wrong".
-
-    Raises:
-        InputError: another type or shape, no sample, or NaN.
-    """
+    """Refuse anything but one confidence and one boolean for each of at least one sample; NaN is none."""
     for each, title in ((confidence, "confidence"), (flags, name)):
         if not _in_memory(each) or each.is_complex():
             raise InputError(f"{title}: {_description(each)}; expected a dense tensor of numbers, one for each sample")
@@ -187,8 +151,7 @@ def check_confidence(confidence: Any, flags: Any, name: str = "wrong") -> None:
         raise InputError("no sample; expected at least one")
     if flags.dtype != torch.bool:
         raise InputError(f"{name} holds {flags.dtype}; expected booleans, for example prediction != label")
-    if confidence.isnan().any():
-        raise InputError(f"sample {int(confidence.isnan().nonzero()[0])}: its confidence is NaN; expected a number")
+    refuse_first(confidence.isnan(), lambda first: "its confidence is NaN; expected a number")
 
 
 def per_sample(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
@@ -216,9 +179,7 @@ def per_sample(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
 def _in_memory(value: Any) -> bool:
     """Whether it is a dense tensor that holds values."""
-    return (
-        isinstance(value, Tensor) and not value.is_nested and not value.is_meta and bool(value.layout == torch.strided)
-    )
+    return isinstance(value, Tensor) and not (value.is_nested or value.is_meta or value.layout != torch.strided)
 
 
 def _description(value: Any) -> str:
@@ -226,14 +187,12 @@ def _description(value: Any) -> str:
         return f"of type {type(value).__name__}"
     if value.is_nested:
         return "a nested tensor"
-    kind = "without values (meta)" if value.is_meta else str(value.layout)
-    dense = "" if _in_memory(value) else f", {kind}"
-    return f"{value.dtype} of shape {list(value.shape)}{dense}"
+    kind = ", without values (meta)" if value.is_meta else f", {value.layout}"
+    return f"{value.dtype} of shape {list(value.shape)}{'' if _in_memory(value) else kind}"
 
 
 @chunked
-def _usable(logits: Float[Tensor, "*members n classes"]) -> Bool[Tensor, " n"]:
-    """Whether all logits of a sample are finite and at most `LARGEST_LOGIT`; NaN is not."""
+def _reach(logits: Float[Tensor, "*members n classes"]) -> Float[Tensor, " n"]:
+    """The size of the largest logit of each sample, over all members; NaN where one is."""
     largest = logits.abs().amax(dim=-1).double()
-    usable: Tensor = (largest if largest.dim() == 1 else largest.amax(dim=0)) <= LARGEST_LOGIT
-    return usable
+    return largest if largest.dim() == 1 else largest.amax(dim=0)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.metrics.checks import INTEGERS
+from preceptor.metrics.checks import INTEGERS, refuse_first
 from preceptor.metrics.risk_control import NoGuarantee, RiskGuarantee, check_calibration, select_threshold
 
 
@@ -20,10 +20,7 @@ class ClassGuarantees:
         classes: for each class a guarantee, or that none can be made: it is then never answered.
         joint: whether all guarantees hold at once with probability at least 1 - delta; otherwise each of them does, by
             itself.
-        max_risk: what is guaranteed of the risk among the answers of each class.
-        delta: probability, over calibration sets, that this is broken.
-        coverage: share of the calibration set that is answered.
-        samples: size of the calibration set.
+        max_risk, delta, coverage, samples: as `RiskGuarantee`, the risk being that of each class.
     """
 
     classes: list[RiskGuarantee | NoGuarantee]
@@ -78,13 +75,10 @@ def select_class_thresholds(
     of one step.
 
     Args:
-        confidence: higher when surer; finite.
-        wrong: whether the prediction misses the label.
+        confidence, wrong, max_risk, delta: as `select_threshold`.
         prediction: class predicted for each sample: not its label, which is unknown where the threshold is used.
         classes: their number.
-        max_risk: above 0 and at most 1.
-        delta: probability that the guarantee may be broken. Default 0.05.
-        joint: whether it is of all classes at once. Default True.
+        joint: whether the guarantee is of all classes at once. Default True.
 
     Raises:
         InputError: as `select_threshold`, or predictions that do not fit.
@@ -112,9 +106,7 @@ def _check_prediction(confidence: Tensor, prediction: Tensor, known: int, of: st
             f"{list(prediction.shape)} predictions of {prediction.dtype} beside {list(confidence.shape)} confidences; "
             "expected one whole number for each"
         )
-    wrong = (prediction.long() < 0) | (prediction.long() >= known)
-    if wrong.any():
-        first = int(wrong.nonzero()[0])
-        raise InputError(
-            f"sample {first}: predicted class is {int(prediction[first])}; expected 0 to {known - 1}, with {known} {of}"
-        )
+    refuse_first(
+        (prediction.long() < 0) | (prediction.long() >= known),
+        lambda first: f"predicted class is {int(prediction[first])}; expected 0 to {known - 1}, with {known} {of}",
+    )

@@ -22,14 +22,14 @@ for all, the sets are the same every time, larger, and miss fewer.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from preceptor.context import UNLABELED, is_class, predicted_class
+from preceptor.context import UNLABELED, at_class, is_class, predicted_class
 from preceptor.errors import InputError, unknown_name
 from preceptor.metrics.checks import check_finite, check_inputs, check_number, check_seed
 
@@ -40,18 +40,45 @@ MOST = 1_000_000
 
 
 @dataclass(frozen=True)
-class SetRule:
-    """Which classes go into a set; a few numbers, ready for JSON.
+class SetTarget:
+    """What is to be guaranteed of prediction sets, and how they are made.
 
     Attributes:
-        method: "lac", "aps" or "raps".
-        alpha: share of new samples whose class the set may miss.
+        method: "lac", "aps" or "raps". Default "lac".
+        alpha: share of new samples whose class a set may miss, between 0 and 1. Default 0.1.
+        penalty: for each rank beyond the free ones, at most 1e6; raps only. Default 0.01 (the authors' example for
+            ImageNet).
+        free_ranks: how many classes go unpenalised, at most 1,000,000; raps only. Default 5 (as above).
+    """
+
+    method: Method = "lac"
+    alpha: float = 0.1
+    penalty: float = 0.01
+    free_ranks: int = 5
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: an unknown method, or a number out of range.
+        """
+        if self.method not in get_args(Method):
+            raise unknown_name("method of prediction sets", self.method, get_args(Method))
+        check_number("alpha", self.alpha, above=0, below=1, example=0.1)
+        if self.method == "raps":
+            check_number("penalty", self.penalty, at_least=0, at_most=MOST, example=0.01)
+            check_number("free_ranks", self.free_ranks, at_least=0, at_most=MOST, whole=True, example=5)
+
+
+@dataclass(frozen=True)
+class SetRule:
+    """Which classes go into a set; a few numbers, ready for JSON. Those of a `SetTarget`, and:
+
+    Attributes:
         threshold: the largest nonconformity that is let in; None lets in every class, since so few calibration samples
             guarantee no less.
         samples: size of the calibration set.
         randomized: whether a share is drawn for every sample, aps and raps only.
-        penalty: for each rank beyond the free ones, raps only.
-        free_ranks: how many classes go unpenalised, raps only.
     """
 
     method: Method
@@ -69,11 +96,10 @@ class SetMetrics:
 
     Attributes:
         n: number of labeled samples.
-        coverage: share of samples whose set holds their class.
+        coverage: share of samples whose set holds their class; also by the size of the set, and by class, None where
+            there is none.
         mean_size: mean number of classes in a set.
         sizes: number of samples by the size of their set, from 0 to the number of classes.
-        coverage_by_size: share covered among the sets of each size; None where there is none.
-        per_class_coverage: share covered among the samples of each class; None for an absent class.
     """
 
     n: int
@@ -89,13 +115,8 @@ def nonconformity(
 ) -> Float[Tensor, "batch classes"]:
     """How little each class fits, by the rule's method; float64. The rule's threshold is not looked at.
 
-    Args:
-        class_logits: of the real classes.
-        rule: which method, with its numbers.
-        share: u for each sample, from 0 to 1, where the rule is randomized.
-
     Raises:
-        InputError: an unknown method, or a share that is missing or of no use.
+        InputError: the rule is randomized, and there is not one share u from 0 to 1 for each sample.
     """
     probabilities = class_logits.double().softmax(dim=1)
     if rule.method == "lac":
@@ -104,20 +125,23 @@ def nonconformity(
     before = ordered.cumsum(dim=1) - ordered
     ranks = torch.arange(1, ordered.shape[1] + 1, dtype=torch.float64, device=ordered.device)
     penalty = rule.penalty * (ranks - min(rule.free_ranks, len(ranks))).clamp(min=0)
-    sorted_scores = before + _shares(rule, share, len(ordered), ordered.device) * ordered + penalty
+    if not rule.randomized:
+        part = torch.ones_like(ordered[:, 0])
+    elif share is not None and share.shape == (len(ordered),) and bool(((share >= 0) & (share <= 1)).all()):
+        part = share.to(ordered)
+    else:
+        many = f"one share from 0 to 1 for each of {len(ordered)} samples"
+        raise InputError(f"randomized {rule.method} needs {many}; draw_shares makes them")
+    sorted_scores = before + part[:, None] * ordered + penalty
     return torch.empty_like(ordered).scatter_(1, classes, sorted_scores)
 
 
 def calibrate_sets(
     class_logits: Float[Tensor, "n classes"],
     labels: Int[Tensor, " n"],
-    alpha: float = 0.1,
-    method: Method = "lac",
+    target: SetTarget | None = None,
+    share: Float[Tensor, " n"] | None = None,
     *,
-    randomized: bool = False,
-    penalty: float = 0.01,
-    free_ranks: int = 5,
-    seed: int = 0,
     allow_empty: bool = True,
 ) -> SetRule:
     """The rule whose sets miss at most a share alpha of the classes of new samples.
@@ -126,38 +150,30 @@ def calibrate_sets(
     class is let in where that exceeds n.
 
     Args:
-        class_logits: of the real classes.
+        class_logits: of the real classes, finite.
         labels: class numbers, all known; drawn like the samples met later and used for nothing else.
-        alpha: between 0 and 1. Default 0.1.
-        method: "lac" (default), "aps" or "raps".
-        randomized: as `SetRule`. Default False.
-        penalty: as `SetRule`, at most 1e6. Default 0.01 (the authors' example for ImageNet).
-        free_ranks: as `SetRule`, at most 1,000,000. Default 5 (as above).
-        seed: of the shares that are drawn where the rule is randomized.
+        target: what to guarantee. Default ``SetTarget()``.
+        share: u for each sample, as `draw_shares` gives, for randomized sets. Default None: u = 1.
         allow_empty: the argument that `prediction_sets` will get. Default True. The guarantee holds either way, but
             with True, sets that are never empty miss far fewer than alpha and are larger for it. With False the
             likeliest class, always let in, has nonconformity 0, and they miss alpha (ours; any nonconformity keeps the
             guarantee).
 
     Raises:
-        InputError: an unknown method; alpha, a penalty, a number of ranks or a seed out of range; no sample; labels
+        InputError: an unknown method; alpha, a penalty, a number of ranks or a share out of range; no sample; labels
             that do not fit, or are no class; or a logit that is not finite, or beyond 1e30.
     """
-    if method not in get_args(Method):
-        raise unknown_name("method of prediction sets", method, get_args(Method))
-    check_number("alpha", alpha, above=0, below=1, example=0.1)
-    if method == "raps":
-        check_number("penalty", penalty, at_least=0, at_most=MOST, example=0.01)
-        check_number("free_ranks", free_ranks, at_least=0, at_most=MOST, whole=True, example=5)
+    target = target or SetTarget()
+    target.check()
     labels = check_inputs(class_logits, labels, known="all")
     check_finite(class_logits)
-    numbers = (float(penalty), int(free_ranks)) if method == "raps" else (0.0, 0)
-    rule = SetRule(method, alpha, None, len(labels), randomized and method != "lac", *numbers)
-    share = draw_shares(len(labels), seed) if rule.randomized else None
-    own = nonconformity(class_logits, rule, share).gather(1, labels[:, None]).squeeze(1)
+    randomized = share is not None and target.method != "lac"
+    numbers = (float(target.penalty), int(target.free_ranks)) if target.method == "raps" else (0.0, 0)
+    rule = SetRule(target.method, target.alpha, None, len(labels), randomized, *numbers)
+    own = at_class(nonconformity(class_logits, rule, share), labels)
     if not allow_empty:
         own = own.where(labels != predicted_class(class_logits), 0.0)
-    return SetRule(method, alpha, conformal_quantile(own, alpha), len(labels), rule.randomized, *numbers)
+    return replace(rule, threshold=conformal_quantile(own, target.alpha))
 
 
 def conformal_quantile(scores: Float[Tensor, " n"], alpha: float) -> float | None:
@@ -181,7 +197,7 @@ def prediction_sets(
         class_logits: of the real classes.
         rule: from `calibrate_sets`.
         share: u for each sample, as `draw_shares` gives, where the rule is randomized.
-        allow_empty: whether a set may hold no class at all. Default False.
+        allow_empty: Default False.
 
     Raises:
         InputError: as `nonconformity`.
@@ -222,16 +238,6 @@ def draw_shares(n: int, seed: int = 0) -> Float[Tensor, " n"]:
     """
     check_seed(seed)
     return torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def _shares(rule: SetRule, share: Tensor | None, n: int, device: torch.device) -> Tensor:
-    if not rule.randomized:
-        return torch.ones(1, 1, dtype=torch.float64, device=device)
-    if share is None or share.shape != (n,) or not bool(((share >= 0) & (share <= 1)).all()):
-        raise InputError(
-            f"randomized {rule.method} needs one share from 0 to 1 for each of {n} samples; draw_shares makes them"
-        )
-    return share.to(device, torch.float64)[:, None]
 
 
 def _share_by(place: Tensor, covered: Tensor, places: int) -> list[float | None]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from preceptor.errors import InputError
 from preceptor.metrics.checks import check_finite, check_inputs, check_number
 from preceptor.metrics.class_thresholds import ClassGuarantees, at_thresholds, select_class_thresholds
-from preceptor.metrics.conformal import Method, SetRule, calibrate_sets, prediction_sets
+from preceptor.metrics.conformal import SetRule, SetTarget, calibrate_sets, prediction_sets
 from preceptor.metrics.risk_control import NoGuarantee, RiskGuarantee, select_threshold
 from preceptor.metrics.score_registry import SCORES, Predictions, confidence, find_score
 from preceptor.models import CalibrationSet, Decision, SetDecision
@@ -39,12 +39,7 @@ class RiskTarget:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a target.
-
-    Attributes:
-        decision: for the card; None where nothing can be guaranteed, of no class.
-        guarantee: the guarantee, or what could be guaranteed instead.
-    """
+    """The decision for the card, None where nothing can be guaranteed of any class; and the guarantee, or what else."""
 
     decision: Decision | None
     guarantee: RiskGuarantee | NoGuarantee | ClassGuarantees
@@ -55,11 +50,7 @@ def decide(
 ) -> Outcome:
     """The widest threshold that can be guaranteed, by :func:`select_threshold` or :func:`select_class_thresholds`.
 
-    Args:
-        predictions: of the student alone, on the calibration set.
-        labels: of the calibration set, all known.
-        target: what is to be guaranteed.
-        calibrated_on: what the calibration set is; for the card.
+    The predictions are the student's alone, on the calibration set, and all its labels known.
 
     Raises:
         InputError: an unknown score or one that the student cannot compute by itself, an option that it does not
@@ -85,30 +76,15 @@ def decide(
 
 
 def decide_sets(
-    predictions: Predictions,
-    labels: Int[Tensor, " n"],
-    calibrated_on: CalibrationSet,
-    method: Method = "lac",
-    alpha: float = 0.1,
-    *,
-    penalty: float = 0.01,
-    free_ranks: int = 5,
+    predictions: Predictions, labels: Int[Tensor, " n"], target: SetTarget, calibrated_on: CalibrationSet
 ) -> SetDecision:
     """Prediction sets for the card, by :func:`calibrate_sets`: never empty, and not randomized, so that an image always
     gets the same.
 
-    Args:
-        predictions: of the student, on the calibration set.
-        labels: of the calibration set, all known.
-        calibrated_on: what the calibration set is; for the card.
-        method, alpha, penalty, free_ranks: as for :func:`calibrate_sets`.
-
     Raises:
         InputError: as :func:`calibrate_sets`.
     """
-    rule = calibrate_sets(
-        predictions.class_logits, labels, alpha, method, penalty=penalty, free_ranks=free_ranks, allow_empty=False
-    )
+    rule = calibrate_sets(predictions.class_logits, labels, target, allow_empty=False)
     return SetDecision(
         method=rule.method,
         alpha=rule.alpha,
@@ -158,16 +134,15 @@ def check_servable(name: str) -> None:
 def _decision(
     target: RiskTarget, guarantee: RiskGuarantee | NoGuarantee | ClassGuarantees, calibrated_on: CalibrationSet
 ) -> Decision | None:
-    by_class = isinstance(guarantee, ClassGuarantees)
-    each = guarantee.classes if isinstance(guarantee, ClassGuarantees) else [guarantee]
-    held = [one for one in each if isinstance(one, RiskGuarantee)]
+    by_class = guarantee if isinstance(guarantee, ClassGuarantees) else None
+    held = [one for one in (by_class.classes if by_class else [guarantee]) if isinstance(one, RiskGuarantee)]
     if not held:
         return None
     return Decision(
         score=target.score,
         options=dict(target.options),
         threshold=None if by_class else held[0].threshold,
-        class_thresholds=tuple(guarantee.thresholds) if isinstance(guarantee, ClassGuarantees) else None,
+        class_thresholds=tuple(by_class.thresholds) if by_class else None,
         max_risk=target.max_risk,
         confidence=target.confidence,
         joint=target.joint if by_class else None,

@@ -30,16 +30,16 @@ def find_label_issues(
     """
     labeled = labels != UNLABELED
     issues = torch.zeros_like(labeled)
-    given, rows = labels[labeled].numpy(), probabilities[labeled].double().numpy()
-    if len(given) == 0:
+    known, rows = labels[labeled].numpy(), probabilities[labeled].double().numpy()
+    if len(known) == 0:
         return issues
     try:
         from cleanlab.filter import find_label_issues as find
     except ImportError:
-        found = confident_learning(given, rows, depth)
+        flags = confident_learning(known, rows, depth)
     else:
-        found = find(given, rows, filter_by="both" if depth == "sure" else "prune_by_class", n_jobs=1)
-    issues[labeled] = torch.from_numpy(np.asarray(found))
+        flags = find(known, rows, filter_by="both" if depth == "sure" else "prune_by_class", n_jobs=1)
+    issues[labeled] = torch.from_numpy(np.asarray(flags))
     return issues
 
 
@@ -74,6 +74,6 @@ def confident_learning(
             if other != label and count:
                 margin = probabilities[members, other] - own[members]
                 by_rate[members[np.argsort(-margin, kind="stable")[:count]]] = True
-    found = by_class & by_rate if depth == "sure" else by_class
-    issues: NDArray[np.bool_] = found & (probabilities.argmax(axis=1) != labels)
+    pruned = by_class & by_rate if depth == "sure" else by_class
+    issues: NDArray[np.bool_] = pruned & (probabilities.argmax(axis=1) != labels)
     return issues

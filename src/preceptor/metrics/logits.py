@@ -20,14 +20,9 @@ def network_logits(
     batch_size: int = 512,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "n outputs"]:
-    """Logits in float32 on the CPU; the network is put in eval mode for it and left as it was.
+    """Logits in float32 on the CPU; the network, on the images' device, is put in eval mode and left as it was.
 
-    Args:
-        network: on the device of the images.
-        normalize: the network's normalization.
-        images: 0 to 255.
-        batch_size: images at a time. Default 512.
-        progress: called after every batch with the number of images done, and of all.
+    ``progress`` is called after every batch of 512 images by default with the number of images done, and of all.
     """
 
     def outputs() -> Iterator[Tensor]:

@@ -1,26 +1,23 @@
-"""The results of an evaluation as plain values: ``dataclasses.asdict`` makes them JSON."""
+"""The results of an evaluation as plain values: ``dataclasses.asdict`` makes them JSON.
+
+What is not defined is None. Likelihoods and divergences are in nats; shares and errors are 0 to 1.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preceptor.metrics.bootstrap import Estimate
 from preceptor.metrics.calibration import Reliability
-from preceptor.metrics.temperature import TemperatureFit
+from preceptor.metrics.held_out import TemperatureFit
 
 
 @dataclass(frozen=True)
 class CalibrationReport:
     """Whether probabilities are what they claim to be; lower is better in all.
 
+    ``ece`` and ``adaptive_ece`` are of the softmax response in 15 bins of equal width (its diagram is `reliability`)
+    and of equal mass; ``classwise_ece`` is the mean over classes, without an interval where there are more than 100.
     The draws behind the intervals of calibration errors are corrected for the noise that a draw adds.
-
-    Attributes:
-        nll: mean negative log-likelihood of the label, in nats.
-        brier: mean Brier score, in [0, 2].
-        ece: expected calibration error of the softmax response, 15 bins of equal width.
-        adaptive_ece: in 15 bins of equal mass.
-        classwise_ece: mean over classes; with more than 100 classes without an interval.
-        reliability: the diagram behind `ece`.
     """
 
     nll: Estimate
@@ -33,13 +30,7 @@ class CalibrationReport:
 
 @dataclass(frozen=True)
 class ScaledReport:
-    """Calibration after temperature scaling, fitted on held-out samples.
-
-    Attributes:
-        fit: the temperature.
-        calibration: of the scaled probabilities.
-        aurc: of the scaled softmax response, which may rank otherwise.
-    """
+    """Calibration at a temperature fitted on held-out samples; the AURC is of the scaled softmax response."""
 
     fit: TemperatureFit
     calibration: CalibrationReport
@@ -48,13 +39,9 @@ class ScaledReport:
 
 @dataclass(frozen=True)
 class Curve:
-    """A risk-coverage curve with its band; the accuracy-rejection curve is ``1 - risk`` against ``1 - coverage``.
+    """A risk-coverage curve with its pointwise band, up to one point for each percent of coverage.
 
-    Attributes:
-        coverage: up to one point for each percent.
-        risk: error among the samples kept there.
-        low: lower end of the pointwise interval.
-        high: its upper end.
+    The accuracy-rejection curve is ``1 - risk`` against ``1 - coverage``.
     """
 
     coverage: list[float]
@@ -68,14 +55,11 @@ class SelectiveReport:
     """What the classifier does when it may abstain on the samples it is least sure of, by one score.
 
     Attributes:
-        score: its name.
-        options: of the score.
+        score, options: which score.
         error_at_coverage: by coverage in percent, as text ("100" to "70").
         coverage_at_risk: by risk in percent, as text ("1", "2", "5"); of thresholds chosen on these very samples.
-        aurc: area under the risk-coverage curve.
-        excess_aurc: above that of a perfect ranking, finite form.
-        excess_aurc_asymptotic: in the form of the literature.
-        augrc: area under the generalized risk-coverage curve.
+        aurc, augrc: areas under the risk-coverage curve and the generalized one.
+        excess_aurc: above the area of a perfect ranking: finite form, and the asymptotic one of the literature.
         auroc: of failure prediction.
         curve: to draw.
     """
@@ -98,7 +82,7 @@ class AgreementReport:
 
     Attributes:
         same_answer: share of samples with the same prediction.
-        divergence: mean KL from the teacher to the student at temperature 1, in nats.
+        divergence: mean KL from the teacher to the student at temperature 1.
         rank_correlation: mean Spearman correlation of the class logits; None with fewer than 3 classes.
         copied_error: of the teacher's errors, the share the student repeats.
         teacher_accuracy: on the same samples.
@@ -115,20 +99,16 @@ class AgreementReport:
 
 @dataclass(frozen=True)
 class PartReport:
-    """A class or a group of samples; None for what is not defined there.
+    """A class or a group of samples.
 
     Attributes:
-        name: of the part.
         n: number of labeled samples.
-        accuracy: share predicted right: for a class, its recall.
-        mean_confidence: mean softmax response.
-        nll: mean negative log-likelihood, in nats.
-        brier: mean Brier score.
+        accuracy: for a class, its recall.
+        mean_confidence, nll, brier: means over the part.
         aurc: among the part's samples, by the main score.
         coverage: share of the part that is answered at the one threshold that answers "90" or "80" percent of all.
         error: share of errors among these.
-        same_answer: share predicted as the teacher does; None without a teacher.
-        divergence: mean KL from the teacher, in nats; None without a teacher.
+        same_answer, divergence: as in `AgreementReport`; None without a teacher.
     """
 
     name: str
@@ -146,14 +126,7 @@ class PartReport:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often samples of one class are taken for another.
-
-    Attributes:
-        label: class number.
-        prediction: another.
-        count: number of samples.
-        share: of the samples of the label's class.
-    """
+    """How often samples of the class `label` are taken for the class `prediction`, as a count and a share of them."""
 
     label: int
     prediction: int
@@ -166,22 +139,16 @@ class FullReport:
     """All metrics of a classifier on one set.
 
     Attributes:
-        n: number of labeled samples, which all else is computed on.
-        unlabeled: samples left out.
+        n, unlabeled: number of labeled samples, which all else is computed on, and of those left out.
         classes: number of real classes.
         largest_class: share of the most frequent class: the accuracy of always predicting it.
-        confidence: of the intervals.
-        resamples: behind each bootstrap interval; those of shares are exact.
-        accuracy: share whose largest logit is the label's.
-        top5_accuracy: share whose label is among the five largest logits; None with five classes or fewer.
-        mean_confidence: mean softmax response.
-        calibration: of the probabilities as they are.
-        scaled: after temperature scaling; None without held-out samples.
+        confidence, resamples: of the intervals, and bootstrap draws; those of shares are exact.
+        top5_accuracy: None with five classes or fewer.
+        scaled: None without held-out samples.
         main_score: by which parts are ranked and the lists below made.
-        selective: one for each score.
-        agreement: with the teacher; None without one.
-        per_class: by label.
-        groups: in the order of the argument.
+        selective: one for each score, the main one first.
+        agreement: None without a teacher.
+        per_class, groups: by label; in the order of the argument.
         confusions: the most frequent errors.
         confidently_wrong: indices of the surest errors, the surest first.
         least_sure: indices of the samples to abstain on first, right or wrong.

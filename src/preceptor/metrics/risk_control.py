@@ -7,8 +7,7 @@ from itertools import count
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from preceptor.errors import InputError
-from preceptor.metrics.checks import check_confidence, check_number
+from preceptor.metrics.checks import check_confidence, check_number, refuse_first
 
 
 @dataclass(frozen=True)
@@ -17,8 +16,7 @@ class RiskGuarantee:
 
     Attributes:
         threshold: the least confidence that is answered.
-        coverage: share of the calibration set that it answers.
-        covered: number of calibration samples that it answers.
+        coverage, covered: share and number of calibration samples that it answers.
         errors: among these.
         bound: upper limit of the risk; below `max_risk`.
         max_risk: what is guaranteed of the risk on new data.
@@ -44,9 +42,7 @@ class NoGuarantee:
         lowest_bound: the lowest upper limit of the risk among the thresholds that were tried: any larger risk can be
             guaranteed on this set.
         coverage: share of the calibration set answered there.
-        max_risk: the limit.
-        delta: probability that a guarantee may be broken.
-        samples: size of the calibration set.
+        max_risk, delta, samples: as `RiskGuarantee`.
     """
 
     lowest_bound: float
@@ -56,27 +52,14 @@ class NoGuarantee:
     samples: int
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    threshold: float
-    covered: int
-    errors: int
-    bound: float
-
-
 def risk_upper_bound(errors: int, n: int, delta: float) -> float:
     """One-sided Clopper-Pearson limit: the error rate b at which n samples show so few errors with probability delta.
 
     ``sum_{j <= k} C(n, j) b^j (1 - b)^(n - j) = delta`` for k errors; 1 if all are errors, ``1 - delta^(1/n)`` if none
     is. The true rate exceeds it with probability at most delta.
 
-    Args:
-        errors: k, 0 to n.
-        n: number of independent samples.
-        delta: between 0 and 1.
-
     Raises:
-        InputError: a count or delta is out of range.
+        InputError: errors not from 0 to n, or delta not between 0 and 1.
 
     B* of Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017, arXiv:1705.08500.
     """
@@ -113,28 +96,17 @@ def select_threshold(
         delta: probability that the guarantee may be broken. Default 0.05.
 
     Raises:
-        InputError: as `risk_coverage`, an infinite confidence, or max_risk or delta out of range.
+        InputError: as `Ranking.of`, an infinite confidence, or max_risk or delta out of range.
 
     Geifman and El-Yaniv, 2017, arXiv:1705.08500, algorithm 1.
     """
     check_calibration(confidence, wrong, max_risk, delta)
-    n = len(confidence)
     tried = _bisect(confidence.detach(), wrong, max_risk, delta)
-    passed = [candidate for candidate in tried if candidate.bound < max_risk]
-    if not passed:
-        nearest = min(tried, key=lambda candidate: candidate.bound)
-        return NoGuarantee(nearest.bound, nearest.covered / n, max_risk, delta, n)
-    widest = max(passed, key=lambda candidate: candidate.covered)
-    return RiskGuarantee(
-        threshold=widest.threshold,
-        coverage=widest.covered / n,
-        covered=widest.covered,
-        errors=widest.errors,
-        bound=widest.bound,
-        max_risk=max_risk,
-        delta=delta,
-        samples=n,
-    )
+    passed = [judged for judged in tried if judged.bound < max_risk]
+    if passed:
+        return max(passed, key=lambda judged: judged.covered)
+    nearest = min(tried, key=lambda judged: judged.bound)
+    return NoGuarantee(nearest.bound, nearest.coverage, max_risk, delta, len(confidence))
 
 
 def samples_needed(max_risk: float, delta: float = 0.05) -> int:
@@ -143,12 +115,8 @@ def samples_needed(max_risk: float, delta: float = 0.05) -> int:
     It first tries the surer half, rounded up; without errors that passes from ``c > ln(delta / K) / ln(1 - max_risk)``
     samples on, where K is the number of steps.
 
-    Args:
-        max_risk: above 0 and at most 1.
-        delta: probability that the guarantee may be broken. Default 0.05.
-
     Raises:
-        InputError: max_risk or delta is out of range.
+        InputError: as `select_threshold`.
     """
     _check_levels(delta, max_risk)
     if max_risk == 1:
@@ -168,14 +136,13 @@ def check_calibration(confidence: Tensor, wrong: Tensor, max_risk: float, delta:
         InputError: as `select_threshold`.
     """
     check_confidence(confidence, wrong)
-    infinite = confidence.isinf()
-    if infinite.any():
-        first = int(infinite.nonzero()[0])
-        raise InputError(f"sample {first}: its confidence is infinite; expected a finite number, as a threshold is one")
+    told = "its confidence is infinite; expected a finite number, as a threshold is one"
+    refuse_first(confidence.isinf(), lambda first: told)
     _check_levels(delta, max_risk)
 
 
-def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[_Candidate]:
+def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) -> list[RiskGuarantee]:
+    """Every threshold tried, each with its bound; a guarantee only where that is below the limit."""
     ordered, order = confidence.sort()
     errors_up_to = wrong[order].cumsum(dim=0)
     n = len(ordered)
@@ -183,18 +150,13 @@ def _bisect(confidence: Tensor, wrong: Tensor, max_risk: float, delta: float) ->
     low, high, tried = 1, n, []
     for _ in range(steps):
         middle = (low + high + 1) // 2
-        tried.append(_candidate(ordered, errors_up_to, middle, delta / steps))
-        low, high = (low, middle) if tried[-1].bound < max_risk else (middle, high)
+        threshold = ordered[middle - 1]
+        below = int((ordered < threshold).sum())  # all that tie with the threshold are covered
+        covered, errors = n - below, int(errors_up_to[-1]) - (int(errors_up_to[below - 1]) if below else 0)
+        bound = risk_upper_bound(errors, covered, delta / steps)
+        tried.append(RiskGuarantee(float(threshold), covered / n, covered, errors, bound, max_risk, delta, n))
+        low, high = (low, middle) if bound < max_risk else (middle, high)
     return tried
-
-
-def _candidate(ordered: Tensor, errors_up_to: Tensor, rank: int, delta: float) -> _Candidate:
-    """The threshold at the sample of this rank, 1 for the least sure; all that tie with it are covered as well."""
-    threshold = ordered[rank - 1]
-    below = int((ordered < threshold).sum())
-    covered = len(ordered) - below
-    errors = int(errors_up_to[-1]) - (int(errors_up_to[below - 1]) if below else 0)
-    return _Candidate(float(threshold), covered, errors, risk_upper_bound(errors, covered, delta))
 
 
 def _check_levels(delta: float, max_risk: float = 1) -> None:

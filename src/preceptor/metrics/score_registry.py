@@ -89,26 +89,15 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Score:
-    """A confidence score.
+    """A confidence score, as commands and files call it: from predictions, and its options, one number a sample.
 
-    Attributes:
-        name: as commands and files call it.
-        needs: what it looks at.
-        function: from predictions, and its options, to one number a sample.
-        options: its options, each with its default; None where there is no default.
-        summary: the first line of its function's docstring.
+    The options are stated with their defaults, None where there is none.
     """
 
     name: str
     needs: Needs
     function: Callable[..., Float[Tensor, " batch"]]
-    summary: str
     options: Mapping[str, float | None] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """The name as a reader sees it."""
-        return self.name.replace("_", " ")
 
 
 def _score(
@@ -124,7 +113,7 @@ def _score(
     def function(predictions: Predictions, **chosen: float) -> Tensor:
         return pure(*arguments[needs](predictions), **chosen)
 
-    return Score(name or pure.__name__, needs, function, (pure.__doc__ or "").splitlines()[0], options)
+    return Score(name or pure.__name__, needs, function, options)
 
 
 SCORES: Mapping[str, Score] = {
@@ -182,11 +171,7 @@ def confidence(name: str, predictions: Predictions, **options: float) -> Float[T
 
 
 def find_score(name: str) -> Score:
-    """The score of this name.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The score of this name; `InputError` where there is none."""
     if name not in SCORES:
         raise unknown_name("score", name, SCORES)
     return SCORES[name]

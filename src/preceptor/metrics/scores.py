@@ -44,7 +44,7 @@ def max_logit_p_norm(class_logits: Float[Tensor, "batch classes"], p: float) -> 
     """MaxLogit-pNorm: ``max_k (z_k - mean z) / |z - mean z|_p``; 0 for a row of equal logits.
 
     With p = 0 the centered logits are not normalized (the convention of the authors' code). Choose p on validation
-    data, by :func:`preceptor.metrics.logit_norm.choose_p_norm`.
+    data, by :func:`preceptor.metrics.held_out.choose_p_norm`.
 
     Raises:
         InputError: p is not a number from 0 on.

@@ -32,49 +32,10 @@ Optimum = Literal["finite", "asymptotic"]
 
 
 @dataclass(frozen=True)
-class RiskCoverage:
-    """The risk-coverage curve, one point for each number k of samples kept, the surest first.
-
-    The accuracy-rejection curve is ``1 - risk`` against ``1 - coverage``.
-
-    Attributes:
-        coverage: ``k / n``, in (0, 1]. float64.
-        risk: share of errors among the k surest. float64.
-    """
-
-    coverage: Float[Tensor, " n"]
-    risk: Float[Tensor, " n"]
-
-
-@dataclass(frozen=True)
-class SelectiveMetrics:
-    """What a classifier does when it may abstain on the samples it is least sure of.
-
-    Args:
-        score: name of the confidence the samples were ranked by.
-        error_at_coverage: share of errors among the samples kept, by coverage in percent ("100", "95", "90",
-            "85", "80", "70"), as text, so that JSON keeps it.
-        aurc: area under the risk-coverage curve.
-        excess_aurc: by how much that exceeds the area of a perfect ranking with as many errors (finite form).
-        augrc: area under the generalized risk-coverage curve.
-        auroc: of failure prediction; None where all predictions are right, or all wrong.
-        coverage_at_risk: the widest coverage of a threshold, by risk in percent ("1", "2", "5"), as text.
-    """
-
-    score: str
-    error_at_coverage: dict[str, float]
-    aurc: float
-    excess_aurc: float
-    augrc: float
-    auroc: float | None
-    coverage_at_risk: dict[str, float]
-
-
-@dataclass(frozen=True)
 class Ranking:
-    """Samples in tiers of equal confidence. It costs one sort; a draw of its samples costs none.
+    """Samples in tiers of equal confidence, and every metric of that order, in float64.
 
-    Every metric is float64, and stated once, here; the functions below document them.
+    It costs one sort; a draw of its samples costs none.
 
     Attributes:
         tier: of each sample, 0 for the surest.
@@ -133,51 +94,102 @@ class Ranking:
         # Multiplied before it is divided: whole at the end of every tier.
         return errors_before + (self.ranks - start) * errors / size
 
+    def risk(self) -> Float[Tensor, " n"]:
+        """The risk-coverage curve: the share of errors among the k surest, at the coverages ``k / n``.
+
+        The accuracy-rejection curve is ``1 - risk`` against ``1 - coverage``.
+        El-Yaniv and Wiener, "On the Foundations of Noise-free Selective Classification", 2010.
+        """
+        return self.expected_errors / self.ranks
+
     def aurc(self) -> Float[Tensor, ""]:
-        """Area under the risk-coverage curve."""
-        return (self.expected_errors / self.ranks).mean()
+        """Area under the risk-coverage curve; see `aurc`."""
+        return self.risk().mean()
 
     def excess_aurc(self, form: Optimum = "finite") -> Float[Tensor, ""]:
-        """By how much that exceeds the area of a perfect ranking."""
-        return self.aurc() - _best_aurc(int(self.errors.sum()), self.n, form)
+        """E-AURC: by how much that exceeds the area of a perfect ranking of as many errors, `optimal_aurc`.
+
+        The finite form is 0 for a perfect ranking and never below; the asymptotic one compares with published numbers.
+        Geifman, Uziel and El-Yaniv, 2019, arXiv:1805.08206.
+
+        Raises:
+            InputError: an unknown form.
+        """
+        return self.aurc() - optimal_aurc(int(self.errors.sum()), self.n, form)
 
     def augrc(self) -> Float[Tensor, ""]:
-        """Area under the generalized risk-coverage curve."""
+        """Area under the generalized risk-coverage curve; see `augrc`."""
         return self.expected_errors.mean() / self.n
 
     def auroc(self) -> Float[Tensor, ""]:
-        """Share of pairs of a right and a wrong prediction in which the right one is the surer; NaN without pairs."""
+        """AUROC of failure prediction: how often a right prediction is surer than a wrong one, ties counting one half.
+
+        With w errors among n it is ``1 - (n^2 AUGRC - w (w + 1) / 2) / (w (n - w))`` (our rearrangement of the
+        Mann-Whitney statistic; Traub et al., 2024, give its limit), so that it needs no second sort. NaN where all
+        predictions are right, or all wrong.
+        Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", 2017,
+        arXiv:1610.02136.
+        """
         total = self.errors.sum().double()
         above_right = self.expected_errors.sum() - total * (total + 1) / 2
         return 1 - above_right / (total * (self.n - total))
 
     def error_among(self, kept: Sequence[int] | Int[Tensor, " coverages"]) -> Float[Tensor, " coverages"]:
-        """Share of errors among so many of the surest."""
+        """Share of errors among so many of the surest; the expected one where ties straddle the cut."""
         counts = torch.as_tensor(kept, device=self.wrong.device)
         return self.expected_errors[counts - 1] / counts
 
     def coverage_at_risk(self, limits: Sequence[float]) -> Float[Tensor, " limits"]:
-        """Widest coverage that a threshold gives with a risk not above the limit; 0 where none does."""
+        """The widest coverage that a threshold gives on these samples with a risk not above the limit; 0 if none does.
+
+        The threshold is chosen by the very labels it is judged on, so that this flatters: `select_threshold` gives one
+        that holds on new samples.
+        """
         covered, errors = self.size.cumsum(dim=0), self.errors.cumsum(dim=0)
         risk = errors / covered  # NaN above the first sample of a draw, which no limit admits
         return torch.stack([covered.where(risk <= limit, 0).amax() for limit in limits]) / self.n
 
 
-def risk_coverage(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> RiskCoverage:
-    """The error among the k surest samples, for every k.
+@dataclass(frozen=True)
+class SelectiveMetrics:
+    """What a classifier does when it may abstain on the samples it is least sure of; see `Ranking`.
 
     Args:
-        confidence: higher when surer.
-        wrong: whether the prediction misses the label.
+        score: name of the confidence the samples were ranked by.
+        error_at_coverage: by coverage in percent ("100", "95", "90", "85", "80", "70"), as text, so that JSON keeps it.
+        excess_aurc: in the finite form.
+        auroc: None where all predictions are right, or all wrong.
+        coverage_at_risk: by risk in percent ("1", "2", "5"), as text.
+    """
+
+    score: str
+    error_at_coverage: dict[str, float]
+    aurc: float
+    excess_aurc: float
+    augrc: float
+    auroc: float | None
+    coverage_at_risk: dict[str, float]
+
+
+def selective_metrics(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], score: str) -> SelectiveMetrics:
+    """All of these from one sort; ``dataclasses.asdict`` makes it JSON.
 
     Raises:
-        InputError: no sample, shapes that differ or are not one-dimensional, `wrong` not boolean, or a confidence
-            that is NaN.
-
-    El-Yaniv and Wiener, "On the Foundations of Noise-free Selective Classification", 2010.
+        InputError: as `Ranking.of`.
     """
     ranking = Ranking.of(confidence, wrong)
-    return RiskCoverage(coverage=ranking.ranks / ranking.n, risk=ranking.expected_errors / ranking.ranks)
+    errors = ranking.error_among([samples_kept(ranking.n, percent / 100) for percent in COVERAGES])
+    coverages = ranking.coverage_at_risk([percent / 100 for percent in RISKS])
+    auroc = float(ranking.auroc())
+    return SelectiveMetrics(
+        score=score,
+        error_at_coverage=dict(zip(map(str, COVERAGES), errors.tolist(), strict=True)),
+        aurc=float(ranking.aurc()),
+        excess_aurc=float(ranking.excess_aurc()),
+        augrc=float(ranking.augrc()),
+        auroc=None if math.isnan(auroc) else auroc,
+        coverage_at_risk=dict(zip(map(str, RISKS), coverages.tolist(), strict=True)),
+    )
 
 
 def aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
@@ -191,38 +203,9 @@ def aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
     Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation", 2019, arXiv:1805.08206.
 
     Raises:
-        InputError: as `risk_coverage`.
+        InputError: as `Ranking.of`.
     """
     return float(Ranking.of(confidence, wrong).aurc())
-
-
-def optimal_aurc(errors: int, n: int, form: Optimum = "finite") -> float:
-    """The AURC of a perfect ranking, in which every error comes last.
-
-    Args:
-        errors: among the n samples.
-        n: number of samples.
-        form: ``finite``, exact: ``(1/n) sum_{k > n - errors} (k - (n - errors)) / k``; or ``asymptotic``, its limit
-            for many samples that the literature subtracts: ``r + (1 - r) ln(1 - r)`` with the error rate r.
-
-    Raises:
-        InputError: n below 1, errors not between 0 and n, or an unknown form.
-    """
-    check_number("n", n, at_least=1, whole=True, example=100)
-    check_number("errors", errors, at_least=0, at_most=n, whole=True, example=0)
-    return _best_aurc(errors, n, form)
-
-
-def excess_aurc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], form: Optimum = "finite") -> float:
-    """E-AURC: `aurc` minus `optimal_aurc` of as many errors.
-
-    The finite form is 0 for a perfect ranking and never below; the asymptotic one compares with published numbers.
-    Geifman, Uziel and El-Yaniv, 2019, arXiv:1805.08206.
-
-    Raises:
-        InputError: as `risk_coverage`, or an unknown form.
-    """
-    return float(Ranking.of(confidence, wrong).excess_aurc(form))
 
 
 def augrc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
@@ -233,42 +216,29 @@ def augrc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
     arXiv:2407.01032.
 
     Raises:
-        InputError: as `risk_coverage`.
+        InputError: as `Ranking.of`.
     """
     return float(Ranking.of(confidence, wrong).augrc())
 
 
-def failure_auroc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float | None:
-    """AUROC of failure prediction: how often a right prediction is surer than a wrong one, ties counting one half.
+@lru_cache(maxsize=64)  # all scores of one draw have the same errors
+def optimal_aurc(errors: int, n: int, form: Optimum = "finite") -> float:
+    """The AURC of a perfect ranking of n samples, in which every error comes last.
 
-    With w errors among n it is ``1 - (n^2 AUGRC - w (w + 1) / 2) / (w (n - w))`` (our rearrangement of the
-    Mann-Whitney statistic; Traub et al., 2024, give its limit), so that it needs no second sort.
-    None where all predictions are right, or all wrong.
-    Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", 2017,
-    arXiv:1610.02136.
-
-    Raises:
-        InputError: as `risk_coverage`.
-    """
-    return _if_defined(Ranking.of(confidence, wrong).auroc())
-
-
-def coverage_at_risk(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], limit: float) -> float:
-    """The widest coverage that some threshold gives on these samples with an error not above the limit; 0 if none.
-
-    Tied samples are answered together, or not at all. The threshold is chosen by the very labels it is judged on, so
-    that this flatters: `select_threshold` gives one that holds on new samples.
-
-    Args:
-        confidence: higher when surer.
-        wrong: whether the prediction misses the label.
-        limit: of the risk, 0 to 1.
+    ``finite`` is exact: ``(1/n) sum_{k > n - errors} (k - (n - errors)) / k``, summed as that of any ranking is, so
+    that none falls below it by rounding either; ``asymptotic`` its limit for many samples that the literature
+    subtracts: ``r + (1 - r) ln(1 - r)`` with the error rate r.
 
     Raises:
-        InputError: as `risk_coverage`, or a limit out of range.
+        InputError: an unknown form.
     """
-    check_number("risk", limit, at_least=0, at_most=1, example=0.02)
-    return float(Ranking.of(confidence, wrong).coverage_at_risk([limit]))
+    if form == "finite":
+        ranks = torch.arange(1, n + 1, dtype=torch.float64)
+        return float(((ranks - (n - errors)).clamp(min=0) / ranks).mean())
+    if form == "asymptotic":
+        rate = errors / n
+        return rate + ((1 - rate) * math.log1p(-rate) if rate < 1 else 0.0)
+    raise InputError(f"form of the optimal AURC is {form!r}; expected 'finite' or 'asymptotic'")
 
 
 def samples_kept(n: int, coverage: float) -> int:
@@ -282,59 +252,3 @@ def samples_kept(n: int, coverage: float) -> int:
     if kept == 0:
         raise InputError(f"coverage {coverage} keeps none of {n} samples; expected at least {1 / n:g}")
     return kept
-
-
-def error_at_coverage(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], coverage: float) -> float:
-    """Share of errors among the ``floor(n c + 1/2)`` surest samples; the expected one where ties straddle the cut.
-
-    Args:
-        confidence: higher when surer.
-        wrong: whether the prediction misses the label.
-        coverage: share kept, in (0, 1].
-
-    Raises:
-        InputError: as `risk_coverage` and `samples_kept`.
-    """
-    ranking = Ranking.of(confidence, wrong)
-    return float(ranking.error_among([samples_kept(ranking.n, coverage)]))
-
-
-def selective_metrics(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"], score: str) -> SelectiveMetrics:
-    """All of these from one sort; ``dataclasses.asdict`` makes it JSON.
-
-    Args:
-        confidence: higher when surer.
-        wrong: whether the prediction misses the label.
-        score: what the confidence is called in reports.
-
-    Raises:
-        InputError: as `risk_coverage`.
-    """
-    ranking = Ranking.of(confidence, wrong)
-    errors = ranking.error_among([samples_kept(ranking.n, percent / 100) for percent in COVERAGES])
-    coverages = ranking.coverage_at_risk([percent / 100 for percent in RISKS])
-    return SelectiveMetrics(
-        score=score,
-        error_at_coverage=dict(zip(map(str, COVERAGES), errors.tolist(), strict=True)),
-        aurc=float(ranking.aurc()),
-        excess_aurc=float(ranking.excess_aurc()),
-        augrc=float(ranking.augrc()),
-        auroc=_if_defined(ranking.auroc()),
-        coverage_at_risk=dict(zip(map(str, RISKS), coverages.tolist(), strict=True)),
-    )
-
-
-@lru_cache(maxsize=64)  # all scores of one draw have the same errors
-def _best_aurc(errors: int, n: int, form: Optimum) -> float:
-    """The AURC of a perfect ranking, summed as that of any ranking is: none falls below it, by no rounding either."""
-    if form == "finite":
-        ranks = torch.arange(1, n + 1, dtype=torch.float64)
-        return float(((ranks - (n - errors)).clamp(min=0) / ranks).mean())
-    if form == "asymptotic":
-        rate = errors / n
-        return rate + ((1 - rate) * math.log1p(-rate) if rate < 1 else 0.0)
-    raise InputError(f"form of the optimal AURC is {form!r}; expected 'finite' or 'asymptotic'")
-
-
-def _if_defined(value: Float[Tensor, ""]) -> float | None:
-    return None if value.isnan() else float(value)

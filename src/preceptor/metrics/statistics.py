@@ -18,8 +18,7 @@ class PairedDifference:
 
     Args:
         mean: of the per-seed differences, value minus baseline.
-        low: lower end of the confidence interval of the mean; None with one seed.
-        high: its upper end; None with one seed.
+        low, high: ends of the confidence interval of the mean; None with one seed.
         n: number of seeds.
         confidence: probability that such an interval covers the true mean difference.
     """
@@ -44,16 +43,14 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 def paired_difference(values: Sequence[float], baseline: Sequence[float], confidence: float = 0.95) -> PairedDifference:
     """The mean of ``values[i] - baseline[i]`` with its Student t interval, ``mean +- t_{n-1} s / sqrt(n)``.
 
-    The two are paired: position i holds the same seed in both. It assumes differences that are about normal.
-
-    Args:
-        values: one a seed.
-        baseline: one a seed, in the same order.
-        confidence: between 0 and 1. Default 0.95.
+    The two are paired: position i holds the same seed in both. It assumes differences that are about normal. The
+    confidence is 0.95 by default.
 
     Raises:
         InputError: the numbers of seeds differ or are zero, a value is not finite, or the confidence is out of range.
     """
+    from scipy.stats import t
+
     if len(values) != len(baseline):
         raise InputError(
             f"{len(values)} values but {len(baseline)} of the baseline: a paired difference needs both for every seed"
@@ -64,14 +61,8 @@ def paired_difference(values: Sequence[float], baseline: Sequence[float], confid
     mean, deviation = mean_and_deviation([a - b for a, b in zip(values, baseline, strict=True)])
     if deviation is None:
         return PairedDifference(mean, None, None, 1, confidence)
-    reach = _t_quantile(confidence, len(values)) * deviation / math.sqrt(len(values))
+    reach = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
     return PairedDifference(mean, mean - reach, mean + reach, len(values), confidence)
-
-
-def _t_quantile(confidence: float, n: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf((1 + confidence) / 2, n - 1))
 
 
 def _check_finite(what: str, values: Sequence[float]) -> None:

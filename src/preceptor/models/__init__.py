@@ -1,13 +1,11 @@
 """Architectures by name, and students on disk."""
 
 from preceptor.models.alexnet import AlexNet
-from preceptor.models.build import build_model, known_models, seeded_model
 from preceptor.models.checkpoints import load_checkpoints, save_checkpoint
 from preceptor.models.convnet import ConvNet
 from preceptor.models.decision import CalibrationSet, Decision, SetDecision
-from preceptor.models.family import model_family
-from preceptor.models.imagenet_resnet import ImagenetResNet
-from preceptor.models.resnet import CifarResNet
+from preceptor.models.family import build_model, known_models, model_family, seeded_model
+from preceptor.models.resnet import CifarResNet, ImagenetResNet
 from preceptor.models.store import ModelCard, load_student, save_card, save_student
 
 __all__ = [

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from preceptor.models.family import model_family
-from preceptor.models.initialize import initialize
+from preceptor.models.layers import initialize
 
 _DROPOUT = 0.5
 _HIDDEN = 512
@@ -64,7 +64,9 @@ class AlexNet(nn.Module):
         self.hidden = nn.Sequential(_hidden_layer(256 * _POOLED_SIDE**2), _hidden_layer(_HIDDEN))
         self.head = nn.Linear(_HIDDEN, classes)
         initialize(self)
-        _initialize_hidden(self.hidden)
+        for layer in self.hidden.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
         """The activations of the last hidden layer: 512 per image. In training, after dropout."""
@@ -75,9 +77,3 @@ class AlexNet(nn.Module):
         """The logits."""
         logits: Tensor = self.head(self.features(images))
         return logits
-
-
-def _initialize_hidden(layers: nn.Module) -> None:
-    for layer in layers.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

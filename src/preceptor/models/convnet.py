@@ -5,13 +5,7 @@ from torch import Tensor, nn
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
-from preceptor.models.initialize import initialize
-
-
-def _layer(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
+from preceptor.models.layers import convolution, initialize
 
 
 @model_family("convnet{width}", examples=("convnet4", "convnet8", "convnet16"))
@@ -38,11 +32,11 @@ class ConvNet(nn.Module):
         if width < 1:
             raise InputError(f"ConvNet width is {width}; expected 1 or more, for example convnet8")
         self.layers = nn.Sequential(
-            _layer(channels, width),
+            convolution(channels, width),
             nn.MaxPool2d(2),
-            _layer(width, 2 * width),
+            convolution(width, 2 * width),
             nn.MaxPool2d(2),
-            _layer(2 * width, 4 * width),
+            convolution(2 * width, 4 * width),
         )
         self.head = nn.Linear(4 * width, classes)
         initialize(self)

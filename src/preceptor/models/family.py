@@ -1,11 +1,16 @@
-"""Families of architectures, and the decorator that registers one."""
+"""Families of architectures, and networks of them by name."""
 
+import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TypeVar
 
+import torch
 from torch import nn
+
+from preceptor.errors import InputError, unknown_name
 
 Builder = Callable[..., nn.Module]
 BuilderT = TypeVar("BuilderT", bound=Builder)
@@ -31,21 +36,17 @@ class Family:
 
     def parse(self, name: str) -> dict[str, int | str] | None:
         """The fields of a name that fits one of the templates, or None."""
-        fits = (_parse(template, name) for template in self.templates)
-        return next((fields for fields in fits if fields is not None), None)
-
-
-def _parse(template: str, name: str) -> dict[str, int | str] | None:
-    literals_and_fields = re.split(r"\{(\w+)\}", template)
-    literals, fields = literals_and_fields[::2], literals_and_fields[1::2]
-    pattern = re.escape(literals[0])
-    for field, literal in zip(fields, literals[1:], strict=True):
-        pattern += (_ANY_TEXT if field.isupper() else _WHOLE_NUMBER) + re.escape(literal)
-    match = re.fullmatch(pattern, name)
-    if match is None:
+        for template in self.templates:
+            literals_and_fields = re.split(r"\{(\w+)\}", template)
+            literals, fields = literals_and_fields[::2], literals_and_fields[1::2]
+            pattern = re.escape(literals[0])
+            for field, literal in zip(fields, literals[1:], strict=True):
+                pattern += (_ANY_TEXT if field.isupper() else _WHOLE_NUMBER) + re.escape(literal)
+            match = re.fullmatch(pattern, name)
+            if match is not None:
+                values = zip(fields, match.groups(), strict=True)
+                return {field.lower(): text if field.isupper() else int(text) for field, text in values}
         return None
-    values = zip(fields, match.groups(), strict=True)
-    return {field.lower(): text if field.isupper() else int(text) for field, text in values}
 
 
 _families: dict[tuple[str, ...], Family] = {}
@@ -74,6 +75,49 @@ def model_family(*templates: str, examples: tuple[str, ...]) -> Callable[[Builde
     return add
 
 
-def registered_families() -> list[Family]:
-    """Every family registered so far, by name; ``build.model_families`` imports the built-in ones first."""
+def model_families() -> list[Family]:
+    """Every family. The modules of this package are imported first, so that a new family needs no entry elsewhere."""
+    package = import_module("preceptor.models")
+    for module in pkgutil.iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
     return [_families[templates] for templates in sorted(_families)]
+
+
+def seeded_model(name: str, *, channels: int, classes: int, seed: int) -> nn.Module:
+    """``build_model`` with weights drawn from a seed; the caller's random generator is left as it was.
+
+    Raises:
+        InputError: see :func:`build_model`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model(name, channels=channels, classes=classes)
+
+
+def build_model(name: str, *, channels: int, classes: int) -> nn.Module:
+    """A network with random weights, drawn from torch's global generator: seed it to get the same ones again.
+
+    Args:
+        name: of the architecture; ``known_models`` lists what is possible.
+        channels: of the images.
+        classes: number of logits.
+
+    Raises:
+        InputError: unknown name (the nearest is offered), impossible depth or width, channels or classes below 1.
+        MachineError: the model comes from timm or torchvision, which is missing or cannot be loaded.
+    """
+    if min(channels, classes) < 1:
+        raise InputError(f"model {name!r}: channels is {channels} and classes {classes}; expected 1 or more of each")
+    families = model_families()
+    for family in families:
+        fields = family.parse(name)
+        if fields is not None:
+            return family.build(**fields, channels=channels, classes=classes)
+    examples = [example for family in families for example in family.examples]
+    templates = [template for family in families for template in family.templates]
+    raise InputError(f"{unknown_name('model', name, examples)}; names are written {', '.join(templates)}")
+
+
+def known_models() -> list[str]:
+    """One line a family: how its names are written, with examples."""
+    return [f"{' or '.join(family.templates)}, such as {', '.join(family.examples)}" for family in model_families()]

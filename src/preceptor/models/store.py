@@ -1,7 +1,6 @@
 """A student as two files: its weights, and a card with what it takes to use them. Nothing is ever unpickled."""
 
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +14,8 @@ from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, Normalization,
 from preceptor.data.images import MOST_PIXELS
 from preceptor.errors import InputError, few, first_line
 from preceptor.files import read_json, write_whole
-from preceptor.models.build import build_model
 from preceptor.models.decision import Decision, SetDecision
+from preceptor.models.family import build_model
 
 WEIGHTS_FILE = "student.safetensors"
 CARD_FILE = "student.json"
@@ -73,11 +72,6 @@ class ModelCard(BaseModel):
         classes = card.data.get("classes", len(names))
         if len(names) != classes:
             raise ValueError(f"{len(names)} names for {classes} classes: name each class once")
-        return names
-
-    @field_validator("class_names")
-    @classmethod
-    def _printable(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         try:
             check_class_names(names, "class_names")
         except InputError as error:
@@ -235,14 +229,10 @@ def _without_wrapper(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], str
     """The weights without the prefix that wrappers put before every name, and that prefix, empty where none is."""
     taken = ""
     # A network may be wrapped twice: compiled, then distributed.
-    while weights and (prefix := _common_prefix(weights)):
-        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-        taken += prefix
+    while shared := [one for one in _WRAPPER_PREFIXES if weights and all(name.startswith(one) for name in weights)]:
+        weights = {name.removeprefix(shared[0]): tensor for name, tensor in weights.items()}
+        taken += shared[0]
     return weights, taken
-
-
-def _common_prefix(names: Iterable[str]) -> str:
-    return next((prefix for prefix in _WRAPPER_PREFIXES if all(name.startswith(prefix) for name in names)), "")
 
 
 def _misfit(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> str:

@@ -76,6 +76,7 @@ class Recipe(BaseModel):
     about: str = ""
     paper: str = ""
     correction: Choice | None = None
+    correction_where: str = "wrong_teacher"
     temperature: Choice | None = None
     selection: Choice | None = None
     terms: dict[str, LossTermConfig] = Field(min_length=1)
@@ -85,6 +86,7 @@ class RecipeParts(TypedDict):
     """The arguments of :class:`preceptor.DistillationLoss`."""
 
     correction: Correction | None
+    correction_where: str
     temperature: Temperature | None
     selection: Selection | None
     terms: dict[str, LossTerm]
@@ -127,6 +129,7 @@ def build_recipe_parts(content: Recipe) -> RecipeParts:
     """
     return RecipeParts(
         correction=content.correction.build("correction") if content.correction else None,
+        correction_where=content.correction_where,
         temperature=content.temperature.build("temperature") if content.temperature else None,
         selection=content.selection.build("selection") if content.selection else None,
         terms={name: entry.build() for name, entry in content.terms.items()},

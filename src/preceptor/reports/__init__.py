@@ -2,8 +2,7 @@
 
 from preceptor.reports.audit_page import audit_page, write_audit_page
 from preceptor.reports.evaluation_page import evaluation_page, write_evaluation_page
-from preceptor.reports.extra import require_report_extra
-from preceptor.reports.page import check_page_path
+from preceptor.reports.page import check_page_path, require_report_extra
 from preceptor.reports.study_page import study_page, write_study_page
 
 __all__ = [

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from preceptor.audit import TeacherAudit
-from preceptor.audit.verdicts import VERDICTS
 from preceptor.compare.format import percent
-from preceptor.context import predicted_class
+from preceptor.context import VERDICTS, predicted_class
 from preceptor.metrics import Reliability
-from preceptor.reports.chart import Room, in_both_widths
+from preceptor.reports.chart import Room, color, in_both_widths, label, tidy_rows
 from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart, error_share
 from preceptor.reports.evaluation_charts import HEIGHT, reliability_chart
-from preceptor.reports.svg import color, label, tidy
 from preceptor.reports.vega import PHONE, LiveChart, ink, spec
 
 if TYPE_CHECKING:
@@ -154,7 +152,7 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
             sizes = [pair.counts[number] for pair in shown]
             axes.barh(range(len(shown)), sizes, left=left, height=0.56, color=color(role), linewidth=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, integer=True))
-        tidy(axes, [_marked(pair, names, room.letters // 2 - 2) for pair in shown])
+        tidy_rows(axes, [_marked(pair, names, room.letters // 2 - 2) for pair in shown])
 
     encoding = {
         "y": _names(wide, narrow),

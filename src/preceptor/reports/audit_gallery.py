@@ -11,8 +11,8 @@ from preceptor.compare.format import PER_CENT
 from preceptor.context import predicted_class
 from preceptor.data import Dataset
 from preceptor.reports.audit_charts import SHOWN
+from preceptor.reports.chart import label
 from preceptor.reports.images import PageImage, thumbnail
-from preceptor.reports.svg import label
 
 MOST_CARDS = 1_200
 """Disagreements shown at most: with more, a page becomes too large to open."""

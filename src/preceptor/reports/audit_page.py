@@ -6,18 +6,17 @@ from typing import Any
 
 from preceptor.audit import TeacherAudit, advise, plain
 from preceptor.audit.effects import TEMPERATURE, Effect
-from preceptor.audit.verdicts import DEPTHS, SYSTEMATIC_COUNT, SYSTEMATIC_EXCESS, VERDICTS
+from preceptor.audit.verdicts import DEPTHS, SYSTEMATIC_COUNT, SYSTEMATIC_EXCESS
 from preceptor.compare.format import counted, percent
+from preceptor.context import VERDICTS
 from preceptor.metrics.report import PartReport
 from preceptor.reports.audit_charts import MOST_PAIRS, SHOWN, Pair, live_errors, live_pairs, live_reliability, pairs_of
 from preceptor.reports.audit_gallery import cards, left_out
-from preceptor.reports.charts import MOST_CLASSES
-from preceptor.reports.evaluation_page import calibration_rows, class_errors
-from preceptor.reports.extra import require_report_extra
+from preceptor.reports.chart import label
+from preceptor.reports.charts import MOST_CLASSES, class_errors
 from preceptor.reports.page import render, write_page
-from preceptor.reports.svg import label
 from preceptor.reports.vega import script_policy, scripts
-from preceptor.run.evaluation_text import estimate_of_share
+from preceptor.run.evaluation_text import calibration_rows, estimate_of_share
 
 TEMPLATE = "audit_page.html.j2"
 
@@ -54,8 +53,7 @@ def audit_page(audit: TeacherAudit) -> str:
     Raises:
         MachineError: the extra ``report`` is not installed.
     """
-    require_report_extra()
-    return render(TEMPLATE, _content(audit))
+    return render(TEMPLATE, lambda: _content(audit))
 
 
 def write_audit_page(audit: TeacherAudit, path: Path) -> None:
@@ -103,7 +101,8 @@ def label_error_in_words(audit: TeacherAudit) -> str:
 
 def _content(audit: TeacherAudit) -> dict[str, Any]:
     names, content = audit.dataset.class_names, plain(audit)
-    pairs, errors, shown = pairs_of(audit), class_errors(audit.report), cards(audit)
+    pairs, shown = pairs_of(audit), cards(audit)
+    wrong = [None if part.accuracy.value is None else 1 - part.accuracy.value for part in audit.report.per_class]
     texts = scripts("charts.js", "audit.js")
     return {
         "audit": audit,
@@ -116,11 +115,11 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
         ],
         "label_error": label_error_in_words(audit),
         "issues": content["issues"],
-        "error_chart": live_errors(errors),
+        "error_chart": live_errors(class_errors(names, [wrong])),
         "most_classes": MOST_CLASSES,
         "classes": _class_rows(audit, pairs),
         "reliability": live_reliability(audit.report.calibration.reliability),
-        "calibration": calibration_rows(audit.report.calibration, None),
+        "calibration": calibration_rows(audit.report),
         "pairs_chart": live_pairs(pairs, names) if pairs else None,
         "pairs": [_pair_row(pair, names) for pair in pairs[:MOST_ROWS]],
         "all_pairs": len(pairs),

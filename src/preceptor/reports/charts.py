@@ -1,16 +1,15 @@
 """The charts of a study page."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from preceptor.compare.format import percent
 from preceptor.compare.result import ArmRow, StudyResult, TeacherRow
-from preceptor.reports.chart import Chart, Room, in_both_widths, percent_ticks
+from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, percent_ticks, tidy_rows
 from preceptor.reports.summary import Kind, kind_of
-from preceptor.reports.svg import color, label, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,12 +24,9 @@ _OTHER_MARK = ("s", "plain")
 
 @dataclass(frozen=True)
 class ClassError:
-    """How often the teachers are wrong on one class.
+    """How often one class is taken for another: the mean share over the seeds that have images of it, and each seed's.
 
-    Args:
-        name: the class.
-        mean: share wrong over the seeds that have images of it; NaN where none has.
-        seeds: share wrong, one a seed; NaN where it has no image of the class.
+    NaN where there is no image.
     """
 
     name: str
@@ -38,26 +34,20 @@ class ClassError:
     seeds: list[float]
 
 
-def class_errors(result: StudyResult, teacher: TeacherRow) -> list[ClassError]:
-    """The errors by class of one kind of teacher, the worst first, classes without images last."""
-    columns = [
-        [math.nan if share is None else share for share in column]
-        for column in zip(*teacher.error_by_class, strict=True)
-    ]
-    errors = [
-        ClassError(name, _mean_of_known(column), column)
-        for name, column in zip(result.class_names, columns, strict=True)
-    ]
+def class_errors(names: Iterable[str], shares: Iterable[Sequence[float | None]]) -> list[ClassError]:
+    """The errors by class, from each seed's share wrong of every class, the worst first, those without images last."""
+    errors = []
+    for name, column in zip(names, zip(*shares, strict=True), strict=True):
+        seeds = [math.nan if share is None else share for share in column]
+        known = [share for share in seeds if not math.isnan(share)]
+        errors.append(ClassError(name, fmean(known) if known else math.nan, seeds))
     return sorted(errors, key=lambda error: (math.isnan(error.mean), -error.mean))
 
 
 def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, float] | None = None) -> Chart:
     """Accuracy by arm: the mean, one standard deviation to each side, and each seed as a dot.
 
-    Args:
-        result: the study.
-        teacher: of which kind of teacher.
-        axis: its ends, so that several charts can be compared; None fits the chart.
+    The ends of the axis may be stated, so that the charts of several kinds of teacher can be compared.
     """
     shown = result.rows_of(teacher)
     listing = ", ".join(f"{row.arm} {percent(row.accuracy.mean)}" for row in shown)
@@ -67,9 +57,10 @@ def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, 
         _accuracies(axes, rows, room)
         if axis is not None:
             axes.set_xlim(*axis)
-        tidy(axes, [label(row.arm, room.letters) for row in shown])
+        tidy_rows(axes, [label(row.arm, room.letters) for row in shown])
 
-    return _rows(f"Accuracy on the test set: {listing}.", f"accuracy-{_place(teacher, result)}", len(rows), plot)
+    place = [row.name for row in result.teachers].index(teacher.name)
+    return in_both_widths(f"Accuracy on the test set: {listing}.", f"accuracy-{place}", 40 + 32 * len(rows), plot)
 
 
 def common_axis(result: StudyResult) -> tuple[float, float]:
@@ -85,34 +76,20 @@ def common_axis(result: StudyResult) -> tuple[float, float]:
 
 
 def error_chart(errors: list[ClassError], name: str = "errors", whose: str = "teacher") -> Chart:
-    """The error rate per class as bars, of the worst classes at most :data:`MOST_CLASSES`.
-
-    Args:
-        errors: by class, the worst first.
-        name: of the chart, once a page.
-        whose: errors they are.
-    """
+    """The error rate per class as bars, of the worst classes at most :data:`MOST_CLASSES`; the name once a page."""
     shown = errors[:MOST_CLASSES]
     listing = ", ".join(f"{error.name} {error_share(error.mean)}" for error in shown)
 
     def plot(axes: "Axes", room: Room) -> None:
         _error_bars(axes, shown, room)
-        tidy(axes, [label(error.name, room.letters) for error in shown])
+        tidy_rows(axes, [label(error.name, room.letters) for error in shown])
 
-    return _rows(f"The {whose}'s error rate by class: {listing}.", name, len(shown), plot)
+    return in_both_widths(f"The {whose}'s error rate by class: {listing}.", name, 40 + 32 * len(shown), plot)
 
 
 def error_share(share: float) -> str:
     """A share wrong as per cent; "no image" for NaN."""
     return "no image" if math.isnan(share) else percent(share, 1)
-
-
-def _place(teacher: TeacherRow, result: StudyResult) -> int:
-    return [row.name for row in result.teachers].index(teacher.name)
-
-
-def _rows(alt: str, name: str, rows: int, plot: Callable[["Axes", Room], None]) -> Chart:
-    return in_both_widths(alt, name, 40 + 32 * rows, plot)
 
 
 def _accuracies(axes: "Axes", rows: list[tuple[ArmRow, Kind]], room: Room) -> None:
@@ -153,8 +130,3 @@ def _error_bars(axes: "Axes", errors: list[ClassError], room: Room) -> None:
     percent_ticks(axes.xaxis, room)
     largest = max((error.mean for error in errors if not math.isnan(error.mean)), default=0.0)
     axes.set_xlim(0, max(largest, 0.01))
-
-
-def _mean_of_known(shares: list[float]) -> float:
-    known = [share for share in shares if not math.isnan(share)]
-    return fmean(known) if known else math.nan

@@ -1,13 +1,11 @@
 """The charts of an evaluation page: risk against coverage, and reliability."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from preceptor.metrics import FullReport, Reliability
 from preceptor.metrics.report import SelectiveReport
-from preceptor.reports.chart import Chart, Room, in_both_widths, tidy_shares
-from preceptor.reports.svg import color
+from preceptor.reports.chart import Chart, Room, color, in_both_widths, tidy_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +19,7 @@ _LOOKS = (("truth", "-"), ("wrong", "--"), ("plain", ":"))
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart, for its key.
-
-    Attributes:
-        name: what it shows.
-        role: its color, as a name of the page.
-        dashes: as matplotlib writes them: "-", "--" or ":".
-    """
+    """A line of a chart, for its key: its color is a role of the page, its dashes "-", "--" or ":"."""
 
     name: str
     role: str
@@ -62,12 +54,7 @@ def risk_coverage_chart(report: FullReport) -> Chart:
 
 
 def reliability_chart(before: Reliability, after: Reliability | None) -> Chart:
-    """Accuracy against confidence, bin by bin; marks grow with their share of the images.
-
-    Args:
-        before: of the probabilities as they are.
-        after: of those after temperature scaling, where there was one.
-    """
+    """Accuracy against confidence, bin by bin, before and after temperature scaling; marks grow with their share."""
     drawn = [(before, "wrong", "o")] + ([] if after is None else [(after, "truth", "s")])
 
     def plot(axes: "Axes", room: Room) -> None:
@@ -87,18 +74,10 @@ def reliability_chart(before: Reliability, after: Reliability | None) -> Chart:
 
 def _points(diagram: Reliability) -> tuple[list[float], list[float], list[float]]:
     """Where the marks of the bins that are not empty are, and how large."""
-    known = [
-        (claimed, came_true, size)
-        for claimed, came_true, size in zip(diagram.confidence, diagram.accuracy, diagram.samples, strict=True)
-        if claimed is not None and came_true is not None
-    ]
-    total = sum(size for *_, size in known)
-    columns: Sequence[list[float]] = (
-        [claimed for claimed, _, _ in known],
-        [came_true for _, came_true, _ in known],
-        [24 + 260 * size / total for *_, size in known],
-    )
-    return columns[0], columns[1], columns[2]
+    claimed = [share for share in diagram.confidence if share is not None]
+    came_true = [share for share in diagram.accuracy if share is not None]
+    sizes = [size for size in diagram.samples if size > 0]
+    return claimed, came_true, [24 + 260 * size / sum(sizes) for size in sizes]
 
 
 def _value(one: SelectiveReport) -> float:

@@ -1,20 +1,19 @@
 """The page of an evaluation: accuracy, abstention, calibration, errors, and agreement with the teacher."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from preceptor import __version__
+from preceptor.compare.format import PER_CENT, percent
 from preceptor.metrics import FullReport
-from preceptor.metrics.report import CalibrationReport
-from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart
+from preceptor.reports.charts import MOST_CLASSES, class_errors, error_chart
 from preceptor.reports.evaluation_charts import drawn_scores, reliability_chart, risk_coverage_chart
-from preceptor.reports.extra import require_report_extra
-from preceptor.reports.images import PageImage, page_image
+from preceptor.reports.images import page_image
 from preceptor.reports.page import check_page_path, render, write_page
 from preceptor.run.evaluation import Evaluation
 from preceptor.run.evaluation_text import (
     agreement_rows,
+    calibration_rows,
     decision_in_words,
     estimate_of_share,
     figure,
@@ -28,29 +27,13 @@ TEMPLATE = "evaluation_page.html.j2"
 SHOWN_IMAGES = 24
 """Images in each gallery."""
 
-_COVERAGES = ("100", "95", "90", "80", "70")
+_COVERAGES = ("95", "90", "80", "70")
 _RISKS = ("1", "2", "5")
-
-
-@dataclass(frozen=True)
-class GalleryImage:
-    """An image of a gallery.
-
-    Attributes:
-        image: to put into the page.
-        name: its index in the data set's part.
-        truth: the right class; None where it is not known.
-        prediction: the student's.
-        confidence: its probability.
-        wrong: whether that is wrong.
-    """
-
-    image: PageImage
-    name: str
-    truth: str | None
-    prediction: str
-    confidence: str
-    wrong: bool
+_SCORE_HEADINGS = (
+    *("AURC", "excess AURC", "excess, asymptotic", "AUGRC", "AUROC"),
+    *(f"error at {coverage}{PER_CENT}" for coverage in _COVERAGES),
+    *(f"coverage at risk {risk}{PER_CENT}" for risk in _RISKS),
+)
 
 
 def evaluation_page(evaluation: Evaluation) -> str:
@@ -59,8 +42,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
     Raises:
         MachineError: the extra ``report`` is not installed.
     """
-    require_report_extra()
-    return render(TEMPLATE, _content(evaluation))
+    return render(TEMPLATE, lambda: _content(evaluation))
 
 
 def write_evaluation_page(evaluation: Evaluation, path: Path) -> None:
@@ -76,7 +58,8 @@ def write_evaluation_page(evaluation: Evaluation, path: Path) -> None:
 
 def _content(evaluation: Evaluation) -> dict[str, Any]:
     report, card, data = evaluation.report, evaluation.data.card, evaluation.data
-    errors = class_errors(report)
+    shares = [None if part.accuracy.value is None else 1 - part.accuracy.value for part in report.per_class]
+    errors = class_errors([part.name for part in report.per_class], [shares])
     scaled = report.scaled
     return {
         "title": f"{card.architecture} on {data.spec}",
@@ -86,20 +69,11 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
         "finding": main_result(evaluation),
         "intervals": intervals_in_words(report),
         "warnings": evaluation.warnings,
-        "facts": facts(report),
-        "calibration": calibration_rows(report.calibration, None if scaled is None else scaled.calibration),
+        "calibration": calibration_rows(report),
         "scaled": scaled,
         "held_out": evaluation.held_out,
         "scores": _score_rows(report),
-        "score_headings": [
-            "AURC",
-            "excess AURC",
-            "excess, asymptotic",
-            "AUGRC",
-            "AUROC",
-            *(f"error at {coverage}\N{NO-BREAK SPACE}%" for coverage in _COVERAGES[1:]),
-            *(f"coverage at risk {risk}\N{NO-BREAK SPACE}%" for risk in _RISKS),
-        ],
+        "score_headings": _SCORE_HEADINGS,
         "lines": [line for line, _ in drawn_scores(report)],
         "risk_chart": risk_coverage_chart(report),
         "reliability_chart": reliability_chart(
@@ -124,39 +98,12 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def class_errors(report: FullReport) -> list[ClassError]:
-    """The errors by class, the worst first, classes without images last."""
-    shares = [(part.name, part.accuracy.value) for part in report.per_class]
-    known = [ClassError(name, 1 - value, [1 - value]) for name, value in shares if value is not None]
-    missing = [ClassError(name, float("nan"), [float("nan")]) for name, value in shares if value is None]
-    return [*sorted(known, key=lambda error: -error.mean), *missing]
-
-
-def facts(report: FullReport) -> list[tuple[str, str]]:
-    """The first rows, by name."""
-    rows = [("accuracy", estimate_of_share(report.accuracy))]
-    if report.top5_accuracy is not None:
-        rows.append(("among its first five", estimate_of_share(report.top5_accuracy)))
-    return [*rows, ("mean confidence", estimate_of_share(report.mean_confidence))]
-
-
 def unsure_first(evaluation: Evaluation) -> list[int]:
     """Indices of the images abstained on, the least sure first; without a decision, of the least sure."""
     indices = evaluation.report.least_sure
     if evaluation.abstained is not None:
         indices = [index for index in indices if bool(evaluation.abstained[index])]
     return indices[:SHOWN_IMAGES]
-
-
-def calibration_rows(before: CalibrationReport, after: CalibrationReport | None) -> list[tuple[str, list[str]]]:
-    """The calibration's numbers by name, before temperature scaling and, where there was one, after it."""
-    columns = [before] if after is None else [before, after]
-    shares = {"ece": "ECE", "adaptive_ece": "adaptive ECE", "classwise_ece": "class-wise ECE"}
-    return [
-        ("negative log-likelihood", [figure(one.nll, 4) for one in columns]),
-        ("Brier score", [figure(one.brier, 4) for one in columns]),
-        *((title, [estimate_of_share(getattr(one, name)) for one in columns]) for name, title in shares.items()),
-    ]
 
 
 def _score_rows(report: FullReport) -> list[tuple[str, list[str]]]:
@@ -169,7 +116,7 @@ def _score_rows(report: FullReport) -> list[tuple[str, list[str]]]:
                 estimate_of_share(one.excess_aurc_asymptotic),
                 estimate_of_share(one.augrc),
                 figure(one.auroc, 3),
-                *(estimate_of_share(one.error_at_coverage[coverage]) for coverage in _COVERAGES[1:]),
+                *(estimate_of_share(one.error_at_coverage[coverage]) for coverage in _COVERAGES),
                 *(estimate_of_share(one.coverage_at_risk[risk]) for risk in _RISKS),
             ],
         )
@@ -193,19 +140,18 @@ def _class_rows(report: FullReport) -> list[tuple[str, int, list[str]]]:
     ]
 
 
-def _gallery_image(evaluation: Evaluation, index: int) -> GalleryImage:
+def _gallery_image(evaluation: Evaluation, index: int) -> dict[str, Any]:
     images, card = evaluation.data.images, evaluation.data.card
     logits = evaluation.outputs[index, : card.classes].double()
     prediction, truth = int(logits.argmax()), int(images.labels[index])
     pixels = images.images[index].numpy()
     # Gray or red, green and blue, channels last; of other numbers of channels the first.
     shown = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
-    name = f"{'train' if evaluation.data.whole else 'test'} {index}"
-    return GalleryImage(
-        image=page_image(shown, f"image {index}"),
-        name=name,
-        truth=card.class_names[truth] if truth >= 0 else None,
-        prediction=card.class_names[prediction],
-        confidence=f"{100 * float(logits.softmax(dim=0)[prediction]):.1f}\N{NO-BREAK SPACE}%",
-        wrong=prediction != truth,
-    )
+    return {
+        "image": page_image(shown, f"image {index}"),
+        "name": f"{'train' if evaluation.data.whole else 'test'} {index}",
+        "truth": card.class_names[truth] if truth >= 0 else None,
+        "prediction": card.class_names[prediction],
+        "confidence": percent(float(logits.softmax(dim=0)[prediction]), 1),
+        "wrong": prediction != truth,
+    }

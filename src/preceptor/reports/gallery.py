@@ -14,13 +14,10 @@ TOP = 3
 
 @dataclass(frozen=True)
 class Bar:
-    """One class's share of a distribution.
+    """The share of a class, or of several others, in a distribution.
 
-    Args:
-        name: the class, or how many others are summed up.
-        number: the share as text.
-        width: of the bar, per cent of the full length; 0 for a share that is NaN.
-        role: a CSS class: "truth", "prediction" (the teacher's prediction), "other" or "rest".
+    The width is in per cent of the full length, 0 for a share that is NaN; the role is a CSS class: "truth",
+    "prediction" (the teacher's prediction), "other" or "rest".
     """
 
     name: str

@@ -22,13 +22,9 @@ LARGE = 2_500
 
 @dataclass(frozen=True)
 class PageImage:
-    """An image to put into a page.
+    """An image to put into a page: a ``data:`` address that holds the whole PNG or JPEG, and its size in CSS pixels.
 
-    Args:
-        source: a ``data:`` address that holds the whole PNG or JPEG.
-        width: on the page, CSS pixels.
-        height: on the page, CSS pixels.
-        crisp: enlarged by a whole factor, so that each pixel should stay a square.
+    A crisp one is enlarged by a whole factor, so that each pixel should stay a square.
     """
 
     source: str

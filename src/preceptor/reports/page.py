@@ -1,20 +1,41 @@
 """One HTML file from a template, which loads nothing from elsewhere: no script, no font, no image."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preceptor.errors import InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def render(template: str, content: Mapping[str, Any]) -> str:
-    """The page as HTML; everything in ``content`` is escaped. It needs the extra ``report``."""
+def require_report_extra() -> None:
+    """Make sure that a page can be made; worth asking before a long study, not after it.
+
+    Raises:
+        MachineError: jinja2 or matplotlib is not installed, or cannot be imported.
+    """
+    for package in ("jinja2", "matplotlib"):
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise MachineError(
+                f"a page needs {package}, which cannot be imported ({error}): pip install 'preceptor[report]'"
+            ) from error
+
+
+def render(template: str, content: Callable[[], Mapping[str, Any]]) -> str:
+    """The page as HTML; everything in its content is escaped.
+
+    Raises:
+        MachineError: the extra ``report`` is not installed.
+    """
+    require_report_extra()
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -25,7 +46,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
-    return environment.get_template(template).render(content)
+    return environment.get_template(template).render(content())
 
 
 MARK = '<meta name="generator" content="preceptor evaluation">'

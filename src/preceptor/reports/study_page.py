@@ -11,7 +11,7 @@ import yaml
 from preceptor.compare.columns import NOTES
 from preceptor.compare.format import counted, duration, listed, percent, unbroken
 from preceptor.compare.result import ArmRow, ExampleImage, StudyResult, TeacherRow
-from preceptor.compare.table import Cell, has_many_columns, headings, row_cells
+from preceptor.compare.table import has_many_columns, headings, mean_percent, row_cells
 from preceptor.reports.charts import (
     MOST_CLASSES,
     ClassError,
@@ -21,13 +21,11 @@ from preceptor.reports.charts import (
     error_chart,
     error_share,
 )
-from preceptor.reports.extra import require_report_extra
 from preceptor.reports.gallery import card
 from preceptor.reports.page import render, write_page
 from preceptor.reports.summary import Kind, arm_name, caveats, excludes_zero, kind_of, main_finding, overall_finding
 
 TEMPLATE = "study_page.html.j2"
-_SHOWN_ELSEWHERE = ("title", "setting", "shows", "does_not_show")
 
 
 def study_page(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
@@ -41,8 +39,7 @@ def study_page(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
         MachineError: the extra ``report`` is not installed.
         InputError: the pixels of an example are not an image.
     """
-    require_report_extra()
-    return render(TEMPLATE, _content(result, examples))
+    return render(TEMPLATE, lambda: _content(result, examples))
 
 
 def write_study_page(result: StudyResult, examples: Sequence[ExampleImage], path: Path) -> None:
@@ -56,10 +53,12 @@ def write_study_page(result: StudyResult, examples: Sequence[ExampleImage], path
 
 
 def _content(result: StudyResult, examples: Sequence[ExampleImage]) -> dict[str, Any]:
+    several = len(result.teachers) > 1
+    config = result.model_dump(mode="json", include={"config"})["config"]
     return {
         "result": result,
         "finding": overall_finding(result),
-        "several": len(result.teachers) > 1,
+        "several": several,
         "many": has_many_columns(result),
         "named_baselines": any(row.baseline not in (None, result.baseline) for row in result.rows),
         "column_notes": [
@@ -67,13 +66,16 @@ def _content(result: StudyResult, examples: Sequence[ExampleImage]) -> dict[str,
         ],
         "seeds": result.seeds,
         "columns": [unbroken(heading) for heading in headings(result)],
-        "overview": _overview(result),
+        "overview": [
+            (arm, [f"{100 * result.row(arm, teacher.name).accuracy.mean:.2f}" for teacher in result.teachers])
+            for arm in [row.arm for row in result.rows_of(result.teachers[0])]
+        ],
         "has_plain": any(kind_of(row, result) is Kind.OTHER for row in result.rows),
         "groups": [_group(teacher, place, result) for place, teacher in enumerate(result.teachers)],
         "most_classes": MOST_CLASSES,
-        "example_teacher": _example_teacher(result, examples),
+        "example_teacher": f" ({examples[0].teacher})" if examples and several else "",
         "cards": [card(example, result.class_names, position) for position, example in enumerate(examples)],
-        "settings": _settings(result),
+        "settings": yaml.safe_dump(config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88),
         "duration": duration(result.seconds),
         "command": "preceptor demo" if result.study == "demo" else f"preceptor reproduce {result.study}",
     }
@@ -81,7 +83,7 @@ def _content(result: StudyResult, examples: Sequence[ExampleImage]) -> dict[str,
 
 def _group(teacher: TeacherRow, place: int, result: StudyResult) -> dict[str, Any]:
     """What the page shows of one kind of teacher and its students."""
-    errors = class_errors(result, teacher)
+    errors = class_errors(result.class_names, teacher.error_by_class)
     several = len(result.teachers) > 1
     return {
         "id": f"-{place}" if several else "",
@@ -99,20 +101,6 @@ def _group(teacher: TeacherRow, place: int, result: StudyResult) -> dict[str, An
     }
 
 
-def _overview(result: StudyResult) -> list[tuple[str, list[str]]]:
-    """Mean accuracy by arm and kind of teacher."""
-    arms = [row.arm for row in result.rows_of(result.teachers[0])]
-    return [
-        (arm, [f"{100 * result.row(arm, teacher.name).accuracy.mean:.2f}" for teacher in result.teachers])
-        for arm in arms
-    ]
-
-
-def _example_teacher(result: StudyResult, examples: Sequence[ExampleImage]) -> str:
-    """Whose mistakes the gallery shows, where there are several teachers."""
-    return f" ({examples[0].teacher})" if examples and len(result.teachers) > 1 else ""
-
-
 def _table_heading(teacher: TeacherRow, result: StudyResult) -> str:
     rows = result.rows_of(teacher)
     highest = max(row.accuracy.mean for row in rows)
@@ -123,20 +111,17 @@ def _table_heading(teacher: TeacherRow, result: StudyResult) -> str:
 
 def _table_row(row: ArmRow, result: StudyResult) -> dict[str, Any]:
     kind = kind_of(row, result)
+    looks = {True: "difference", False: "difference unclear"}
     return {
         "name": row.arm,
         "about": row.about,
         "kind": kind.name.lower(),
         "mark": "" if kind in (Kind.CONTENDER, Kind.OTHER) else kind.value,
-        "numbers": [(cell.text, _look(cell)) for cell in row_cells(row, result)],
+        "numbers": [
+            (cell.text, looks[excludes_zero(cell.difference)] if cell.is_difference else "")
+            for cell in row_cells(row, result)
+        ],
     }
-
-
-def _look(cell: Cell) -> str:
-    """Its CSS classes."""
-    if not cell.is_difference:
-        return ""
-    return "difference" if excludes_zero(cell.difference) else "difference unclear"
 
 
 def _teacher_heading(teacher: TeacherRow, errors: Sequence[ClassError]) -> str:
@@ -150,15 +135,9 @@ def _teacher_facts(teacher: TeacherRow, result: StudyResult) -> str:
     wrong = fmean(teacher.wrong_labels)
     seeds = len(teacher.accuracy)
     means = f" (Means over {seeds} teachers, one a seed.)" if seeds > 1 else ""
-    test, training_images = percent(fmean(teacher.accuracy), 1), percent(fmean(teacher.accuracy_on_training_images), 1)
+    test, training_images = mean_percent(teacher.accuracy), mean_percent(teacher.accuracy_on_training_images)
     return (
         f"It learned from {teacher.images:,} images, {wrong:,.0f} of them ({percent(wrong / teacher.images, 1)}) with "
         f"a wrong label. On the test set it is right on {test}, on the {result.training_images:,} images of the "
         f"students on {training_images}.{means}"
     )
-
-
-def _settings(result: StudyResult) -> str:
-    config = result.model_dump(mode="json", include={"config"})["config"]
-    settings = {key: value for key, value in config.items() if key not in _SHOWN_ELSEWHERE}
-    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88)

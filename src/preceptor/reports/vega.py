@@ -68,7 +68,7 @@ def spec(values: Sequence[dict[str, Any]], height: int, alt: str, **rest: Any) -
 
 
 def ink(role: str) -> str:
-    """One of the page's colors, see :data:`preceptor.reports.svg.ROLES`."""
+    """One of the page's colors, see :data:`preceptor.reports.chart.ROLES`."""
     return f"var(--{role})"
 
 

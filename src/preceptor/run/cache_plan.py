@@ -130,7 +130,7 @@ def should_compile(
     config: RunConfig, loaded: LoadedTeacher, dataset: Dataset, images: int, batch_size: int, device: torch.device
 ) -> bool:
     """Whether to compile a teacher that will compute so many images; see ``training.compile.compiling_pays``."""
-    if not loaded.networks or loaded.keeps_features or config.compile == "never":
+    if not loaded.networks or config.compile == "never":
         return False
     if config.compile == "always" or images == 0:
         return config.compile == "always"

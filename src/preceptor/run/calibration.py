@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from preceptor.errors import InputError
-from preceptor.metrics import ClassGuarantees, NoGuarantee, Predictions, RiskGuarantee, RiskTarget
+from preceptor.metrics import ClassGuarantees, NoGuarantee, Predictions, RiskGuarantee, RiskTarget, SetTarget
 from preceptor.metrics.checks import check_number
-from preceptor.metrics.conformal import Method
-from preceptor.metrics.decisions import decide, decide_sets
+from preceptor.metrics.decisions import Outcome, decide, decide_sets
 from preceptor.metrics.logits import network_logits
 from preceptor.models import CalibrationSet, ModelCard, SetDecision, load_student, save_card
 from preceptor.run.calibration_data import CalibrationSource, calibration_images
@@ -23,29 +22,11 @@ LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True)
-class SetTarget:
-    """What is to be guaranteed of prediction sets; see :func:`preceptor.metrics.calibrate_sets`.
-
-    Attributes:
-        method: "lac", "aps" or "raps". Default "lac".
-        alpha: share of new images whose class a set may miss. Default 0.1.
-        penalty: raps only. Default 0.01.
-        free_ranks: raps only. Default 5.
-    """
-
-    method: Method = "lac"
-    alpha: float = 0.1
-    penalty: float = 0.01
-    free_ranks: int = 5
-
-
-@dataclass(frozen=True)
 class Calibration:
     """The result of a calibration.
 
     Attributes:
-        before: the card as it was.
-        card: as it is now; unchanged where not all targets can be guaranteed.
+        before, card: the card as it was, and as it is now: unchanged where not all targets can be guaranteed.
         guaranteed: whether they can, and are on the card.
         guarantee: about errors, or what could be guaranteed instead; None without such a target.
         source: the calibration images.
@@ -75,8 +56,7 @@ def calibrate(
 
     Args:
         folder: of the student.
-        target: about its errors. Default: none.
-        sets: about its prediction sets. Default: none.
+        target, sets: about its errors, and about its prediction sets. Default: none.
         source: which images to calibrate on. Default: those that its run held out.
         device: "auto", "cpu" or "cuda".
         progress: called with the number of images done, and of all.
@@ -93,14 +73,11 @@ def calibrate(
     images = data.images
     outputs = network_logits(network.to(place), before.normalization(), images.images.to(place), progress=progress)
     predictions = Predictions(outputs, before.abstains)
-    outcome = None if target is None else decide(predictions, images.labels, target, data.source)
+    outcome, decided_sets = _decided(predictions, images.labels, target, sets, data.source)
     guaranteed = outcome is None or outcome.decision is not None
     card = before
     if guaranteed:
-        changes = {
-            "decision": None if outcome is None else outcome.decision,
-            "sets": None if sets is None else _decided_sets(predictions, images.labels, sets, data.source),
-        }
+        changes = {"decision": None if outcome is None else outcome.decision, "sets": decided_sets}
         card = before.model_copy(update={key: value for key, value in changes.items() if value is not None})
     notes = (*data.notes, *_notes(before, card, target, data.source))
     if guaranteed:
@@ -109,10 +86,7 @@ def calibrate(
 
 
 def forget(folder: Path) -> ModelCard:
-    """Remove decision and prediction sets from a student's card: it then always answers, with one class.
-
-    Returns:
-        its card as it was.
+    """Remove decision and prediction sets from a student's card, which is returned as it was; it then always answers.
 
     Raises:
         InputError: no whole student in the folder.
@@ -132,18 +106,15 @@ def _rehearse(card: ModelCard, target: RiskTarget | None, sets: SetTarget | None
         check_number("confidence", target.confidence, at_least=LEAST_SHARE, below=1, example=0.95)
     if sets is not None:
         check_number("alpha", sets.alpha, at_least=LEAST_SHARE, below=1, example=0.1)
-    predictions, labels = Predictions(torch.arange(card.outputs).float()[None], card.abstains), torch.zeros(1).long()
-    source = CalibrationSet(data="made up", part="all", samples=1, fingerprint="")
-    if target is not None:
-        decide(predictions, labels, target, source)
-    if sets is not None:
-        _decided_sets(predictions, labels, sets, source)
+    made_up = Predictions(torch.arange(card.outputs).float()[None], card.abstains), torch.zeros(1).long()
+    _decided(*made_up, target, sets, CalibrationSet(data="made up", part="all", samples=1, fingerprint=""))
 
 
-def _decided_sets(predictions: Predictions, labels: Tensor, target: SetTarget, source: CalibrationSet) -> SetDecision:
-    return decide_sets(
-        predictions, labels, source, target.method, target.alpha, penalty=target.penalty, free_ranks=target.free_ranks
-    )
+def _decided(
+    predictions: Predictions, labels: Tensor, target: RiskTarget | None, sets: SetTarget | None, source: CalibrationSet
+) -> tuple[Outcome | None, SetDecision | None]:
+    outcome = None if target is None else decide(predictions, labels, target, source)
+    return outcome, None if sets is None else decide_sets(predictions, labels, sets, source)
 
 
 def _notes(before: ModelCard, card: ModelCard, target: RiskTarget | None, source: CalibrationSet) -> list[str]:

@@ -10,7 +10,7 @@ from preceptor.data import ImageSet, load_dataset
 from preceptor.errors import InputError
 from preceptor.models import CalibrationSet, ModelCard
 from preceptor.models.decision import Part
-from preceptor.run.cards import check_card
+from preceptor.run.cards import check_card, student_size
 from preceptor.run.folder import RUN_FILE, fingerprint
 from preceptor.run.history import DatasetCache, SavedRun, number_among, saved_run, teachers_behind
 
@@ -20,14 +20,13 @@ MOST_SEEN = 0.01
 
 @dataclass(frozen=True)
 class CalibrationSource:
-    """Which images to calibrate on.
+    """Which images to calibrate on; all but the part as for :class:`~preceptor.run.RunConfig`.
 
     Attributes:
-        data: a data set; None is that of the student's run.
+        data: None is that of the student's run.
         part: of it; None is, of the run's own, the images it held out, and of another its test set, or all where it
             has none.
-        data_root, download, image_size, skip_bad_images: as for :class:`~preceptor.run.RunConfig`. A folder's images
-            are resized to the student's training size unless a size is stated.
+        image_size: None resizes a folder's images to the student's training size.
     """
 
     data: str | None = None
@@ -40,13 +39,7 @@ class CalibrationSource:
 
 @dataclass(frozen=True)
 class CalibrationData:
-    """Images to calibrate on.
-
-    Attributes:
-        images: the labeled ones.
-        source: where they come from; for the card.
-        notes: what limits the guarantee, a sentence each.
-    """
+    """Labeled images to calibrate on, where they come from, and what limits the guarantee, a sentence each."""
 
     images: ImageSet
     source: CalibrationSet
@@ -56,11 +49,6 @@ class CalibrationData:
 def calibration_images(folder: Path, card: ModelCard, source: CalibrationSource) -> CalibrationData:
     """The images to calibrate a student on, checked against what it and its teachers learned from.
 
-    Args:
-        folder: of the student.
-        card: its card.
-        source: which images.
-
     Raises:
         InputError: no such images, none of them labeled, or of another kind than the student's; images that the
             student, its selection or a teacher behind it learned from.
@@ -69,7 +57,8 @@ def calibration_images(folder: Path, card: ModelCard, source: CalibrationSource)
     if source.data is None:
         data, part, chosen = _own_images(folder, run, datasets, source)
     else:
-        data, (part, chosen) = source.data, _other_images(folder, card, source, source.data)
+        data = source.data
+        part, chosen = _other_images(folder, card, source, data)
     labeled = chosen.labels != UNLABELED
     images = ImageSet(chosen.images[labeled], chosen.labels[labeled])
     if len(images) == 0:
@@ -123,9 +112,7 @@ def _other_images(folder: Path, card: ModelCard, source: CalibrationSource, data
             f"{data}: --split held-out is for the images that {folder} itself held out; leave out --data, or use "
             "--split test or all"
         )
-    size = source.image_size
-    if size is None and data.startswith("folder:") and card.image_size[0] == card.image_size[1]:
-        size = card.image_size[0]
+    size = student_size(card, data, source.image_size)
     dataset = load_dataset(
         data, root=source.data_root, download=source.download, image_size=size, skip_bad_images=source.skip_bad_images
     )

@@ -7,16 +7,7 @@ from preceptor.models import ModelCard
 
 
 def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
-    """Refuse a network that does not fit a data set in channels, image size, number of classes or names in order.
-
-    Args:
-        who: how messages call the network.
-        card: of the network.
-        dataset: that it is to see.
-
-    Raises:
-        InputError: it does not fit; both sides are named.
-    """
+    """Refuse a network, called ``who``, that does not fit a data set in channels, image size, or classes in order."""
     if card.channels != dataset.channels:
         raise InputError(
             f"{who} takes images of {card.channels} channels, {dataset.name} has {dataset.channels}: "
@@ -54,6 +45,12 @@ def student_card(architecture: str, data: str, dataset: Dataset, abstains: bool 
         preceptor=__version__,
         abstains=abstains,
     )
+
+
+def student_size(card: ModelCard, spec: str, stated: int | None) -> int | None:
+    """To what the images of a data set are resized: a stated size, else a folder's to the student's own."""
+    height, width = card.image_size
+    return height if stated is None and spec.startswith("folder:") and height == width else stated
 
 
 def size_in_words(size: tuple[int, int]) -> str:

@@ -26,11 +26,6 @@ class NormalizationConfig(BaseModel):
     std: tuple[float, ...] = Field(description="one number a channel, above 0")
 
     def normalization(self) -> Normalization:
-        """The normalization itself.
-
-        Raises:
-            InputError: not as many means as deviations, or a deviation that is not above 0.
-        """
         return Normalization(self.mean, self.std)
 
 
@@ -49,8 +44,8 @@ Teachers = Annotated[Path | tuple[Path, ...] | None, BeforeValidator(_one_or_sev
 class RunConfig(BaseModel):
     """The resolved settings of a run; written to ``run.yaml`` and readable from there.
 
-    Each field's description is its only documentation: the command line's flags, ``--help``, the settings' schema and
-    the table in docs/settings.md are made from it (``python tools/settings.py`` after a change).
+    Each field's description is its only documentation: the command line's flags, ``--help`` and the settings' schema
+    are made from it (``python tools/settings.py`` after a change).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,6 +100,9 @@ class RunConfig(BaseModel):
     cache_top_k: int | None = Field(
         default=None, ge=1, description="number of largest logits that a new cache keeps; unset: all"
     )
+    audit: Path | None = Field(
+        default=None, description="folder of preceptor audit: corrections apply only where it blames the teacher"
+    )
     recipe: Recipe = Field(description="recipe's name (see preceptor methods), a .yaml file, or the recipe itself")
     scores: Path | None = Field(
         default=None, description="score file for the recipe's selection (preceptor select writes one); unset: fit it"
@@ -147,22 +145,8 @@ class RunConfig(BaseModel):
         return self.teacher if isinstance(self.teacher, tuple) else (self.teacher,)
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of a file of settings: as RunConfig, but names stand for a recipe and for a training preset."""
-    schema = RunConfig.model_json_schema()
-    properties = schema["properties"]
-    for name in ("recipe", "training"):
-        properties[name]["anyOf"] = [{"type": "string"}, {"$ref": properties[name].pop("$ref")}]
-    properties["training"]["default"], properties["recipe"]["default"] = "short", "none"
-    return {**schema, "required": []}
-
-
 def read_config(path: Path) -> dict[str, Any]:
-    """The content of a file of settings, or of the ``run.yaml`` of an earlier run.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """The content of a file of settings, or of the ``run.yaml`` of an earlier run."""
     content = read_yaml(path)
     if set(content) == {"config", "record"}:
         content = content["config"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
@@ -17,7 +17,7 @@ from preceptor.metrics.decisions import which_answered, which_classes
 from preceptor.metrics.logits import network_logits
 from preceptor.metrics.score_registry import find_score
 from preceptor.models import Decision, ModelCard, load_student
-from preceptor.run.cards import check_card
+from preceptor.run.cards import check_card, student_size
 from preceptor.run.config import RunConfig, read_config, resolve
 from preceptor.run.folder import RUN_FILE
 from preceptor.run.members import kind_of, load_members
@@ -37,10 +37,8 @@ class EvaluationData:
 
     Attributes:
         folder: of the student's run.
-        network: in eval mode, on the CPU.
-        card: how to use it.
-        spec: the data set, as it was named.
-        dataset: all of it.
+        network, card: in eval mode, on the CPU; and how to use it.
+        spec, dataset: the data set, as it was named, and all of it.
         images: the part to measure on, on the CPU.
         whole: whether that part is all training images.
     """
@@ -61,15 +59,12 @@ class EvaluationData:
 
 @dataclass(frozen=True)
 class DecisionResult:
-    """What the student's own decision comes to on these images.
+    """What the student's own decision comes to on these images, shares with their exact intervals.
 
     Attributes:
-        coverage: share of the labeled images that it answers, with its exact interval.
-        answered: how many.
-        errors: among these.
-        risk: share of errors among these, with its exact interval; None where it answers none.
-        max_risk: what was guaranteed.
-        confidence: of the guarantee.
+        coverage, answered: share and number of the labeled images that it answers.
+        errors, risk: number and share of errors among these; no share where it answers none.
+        max_risk, confidence: what was guaranteed.
     """
 
     coverage: Estimate
@@ -90,16 +85,14 @@ class Evaluation:
     """Everything measured of a student.
 
     Attributes:
-        data: the student and the images.
-        outputs: its logits of these.
+        data, outputs: the student and the images, and its logits of these.
         report: every metric.
         warnings: what makes the student itself doubtful, a sentence each.
         abstained: on which images its decision abstains; None without one.
         decision: what that comes to; None without a decision, or where it needs a teacher that was not queried.
         sets: what its prediction sets come to; None where its card has none.
         held_out: how many images the temperature, and p, were chosen on; 0 where there were none.
-        teacher: who was queried beside it; None where nobody was.
-        no_teacher: why nobody was queried.
+        teacher, no_teacher: who was queried beside it, or why nobody was.
     """
 
     data: EvaluationData
@@ -139,10 +132,12 @@ def load_evaluation_data(
     """
     network, card = load_student(folder)
     spec = data or card.data
-    if image_size is None and spec.startswith("folder:") and card.image_size[0] == card.image_size[1]:
-        image_size = card.image_size[0]
     dataset = load_dataset(
-        spec, root=data_root, download=download, image_size=image_size, skip_bad_images=skip_bad_images
+        spec,
+        root=data_root,
+        download=download,
+        image_size=student_size(card, spec, image_size),
+        skip_bad_images=skip_bad_images,
     )
     check_card(f"student {folder}", card, dataset)
     whole = split == "train" or (dataset.test is None and data is not None)
@@ -165,52 +160,39 @@ def evaluate_run(
 
     Args:
         data: the student and the images.
-        teacher: a run folder or ``.onnx`` file of logits to query beside it; None is the teacher that the run states,
-            where it can answer about any image.
-        ask_teacher: whether to query one at all.
+        teacher: a run folder or ``.onnx`` file of logits to query beside it, unless none is to be asked; None is the
+            teacher that the run states, where it can answer about any image.
         main_score: by which parts are ranked and images listed; None is that of the student's decision, else
             "softmax_response".
-        resamples: bootstrap draws; None is 1000, or 100 of more than 100,000 images.
+        resamples: as for :func:`~preceptor.metrics.full_report`.
         device: "auto", "cpu" or "cuda".
 
     Raises:
         InputError: a teacher that cannot be read or does not fit, an unknown score, or no labeled image.
         MachineError: there is no such device, or a package that the teacher needs is missing.
     """
-    config = _config_of(data)
-    queried, why_not = _teacher(config, data, teacher, device) if ask_teacher else (None, "switched off")
+    config, labels = _config_of(data), data.images.labels
+    queried, about = _teacher(config, data, teacher, device) if ask_teacher else (None, "switched off")
     predictions = _predictions(data, data.images, queried, device)
     held_out = _held_out(config, data)
     choices = None if held_out is None else (_predictions(data, held_out, queried, device), held_out.labels)
-    decision, sets = data.card.decision, data.card.sets
-    usable = decision is not None and predictions.has(find_score(decision.score).needs)
-    if main_score is None:
-        # The report ranks by scores without options.
-        by_decision = decision is not None and usable and not decision.options
-        main_score = decision.score if decision is not None and by_decision else "softmax_response"
+    decision, sets, names = _usable_decision(data.card, predictions), data.card.sets, data.card.class_names
+    ranked_by = _ranked_by(decision) if main_score is None else main_score
     report = full_report(
-        predictions,
-        data.images.labels,
-        main_score=main_score,
-        held_out=choices,
-        class_names=data.card.class_names,
-        resamples=resamples,
+        predictions, labels, main_score=ranked_by, held_out=choices, class_names=names, resamples=resamples
     )
-    answered = which_answered(decision, predictions) if decision is not None and usable else None
-    result = None
-    if decision is not None and answered is not None:
-        result = _decision_result(decision, answered, predictions, data.images)
+    answered = None if decision is None else which_answered(decision, predictions)
     return Evaluation(
         data=data,
         outputs=predictions.outputs,
         report=report,
         warnings=tuple(_warnings(report)),
         abstained=None if answered is None else ~answered,
-        decision=result,
-        sets=None if sets is None else set_metrics(which_classes(sets, predictions.class_logits), data.images.labels),
+        decision=_decision_result(decision, answered, predictions, labels),
+        sets=None if sets is None else set_metrics(which_classes(sets, predictions.class_logits), labels),
         held_out=0 if held_out is None else len(held_out),
-        teacher=None if queried is None else queried[0],
-        no_teacher=why_not,
+        teacher=None if queried is None else about,
+        no_teacher=about if queried is None else None,
     )
 
 
@@ -235,21 +217,30 @@ def _warnings(report: FullReport) -> list[str]:
     return warnings
 
 
+def _usable_decision(card: ModelCard, predictions: Predictions) -> Decision | None:
+    """The decision on the card, unless its score needs what is not known here."""
+    usable = card.decision is not None and predictions.has(find_score(card.decision.score).needs)
+    return card.decision if usable else None
+
+
+def _ranked_by(decision: Decision | None) -> str:
+    """The report ranks by scores without options."""
+    return decision.score if decision is not None and not decision.options else "softmax_response"
+
+
 def _decision_result(
-    decision: Decision, answered: Tensor, predictions: Predictions, images: ImageSet
-) -> DecisionResult:
-    labeled = images.labels != UNLABELED
-    wrong = (predictions.prediction != images.labels)[labeled]
-    kept = answered[labeled]
+    decision: Decision | None,
+    answered: Bool[Tensor, " n"] | None,
+    predictions: Predictions,
+    labels: Int[Tensor, " n"],
+) -> DecisionResult | None:
+    if decision is None or answered is None:
+        return None
+    labeled = labels != UNLABELED
+    kept, wrong = answered[labeled], (predictions.prediction != labels)[labeled]
     count, errors = int(kept.sum()), int((kept & wrong).sum())
-    return DecisionResult(
-        coverage=share_estimate(count, len(kept)),
-        answered=count,
-        errors=errors,
-        risk=share_estimate(errors, count),
-        max_risk=decision.max_risk,
-        confidence=decision.confidence,
-    )
+    coverage, risk = share_estimate(count, len(kept)), share_estimate(errors, count)
+    return DecisionResult(coverage, count, errors, risk, decision.max_risk, decision.confidence)
 
 
 def _config_of(data: EvaluationData) -> RunConfig | None:
@@ -268,8 +259,8 @@ def _held_out(config: RunConfig | None, data: EvaluationData) -> ImageSet | None
 
 def _teacher(
     config: RunConfig | None, data: EvaluationData, path: Path | None, device: str
-) -> tuple[tuple[str, Teacher] | None, str | None]:
-    """The teacher that can be queried about these images, or why none can."""
+) -> tuple[Teacher | None, str]:
+    """The teacher that can be queried about these images, and its name; or None, and why none can."""
     if path is not None:
         output = "logits" if kind_of(path) == "ONNX file" else None
         config = resolve({"data": data.spec, "teacher": path, "teacher_output": output})
@@ -286,25 +277,17 @@ def _teacher(
     if missing and path is None:
         return None, f"{missing[0]} does not exist any more"
     members = [member.teacher for member in load_members(config, data.dataset, choose_device(device))]
-    named = ", ".join(str(each) for each in config.teachers)
-    if len(members) == 1:
-        return (named, members[0]), None
-    return (named, Ensemble(members, config.ensemble_weights, config.ensemble_mean)), None
+    several = len(members) > 1
+    teacher = Ensemble(members, config.ensemble_weights, config.ensemble_mean) if several else members[0]
+    return teacher, ", ".join(str(each) for each in config.teachers)
 
 
-def _predictions(
-    data: EvaluationData, images: ImageSet, queried: tuple[str, Teacher] | None, device: str
-) -> Predictions:
-    teacher = None if queried is None else _teacher_logits(queried[1], images.images, data.dataset, device)
-    return Predictions(data.outputs(images.images, device), data.card.abstains, teacher=teacher)
-
-
-def _teacher_logits(teacher: Teacher, images: Tensor, dataset: Dataset, device: str) -> Float[Tensor, "n classes"]:
-    """The teacher's logits of the images as they are, on the CPU."""
-    place, view = choose_device(device), dataset.augmentation.identity
-    parts = []
-    for first in range(0, len(images), BATCH):
-        part = images[first : first + BATCH].to(place)
-        index = torch.arange(first, first + len(part))
-        parts.append(teacher.outputs(part, index, torch.full_like(index, view)).logits.cpu())
-    return torch.cat(parts)
+def _predictions(data: EvaluationData, images: ImageSet, teacher: Teacher | None, device: str) -> Predictions:
+    """The student's logits, and the teacher's of the images as they are, on the CPU."""
+    outputs, logits = data.outputs(images.images, device), None
+    if teacher is not None:
+        place, view, parts = choose_device(device), data.dataset.augmentation.identity, []
+        for part, index in zip(images.images.split(BATCH), torch.arange(len(images)).split(BATCH), strict=True):
+            parts.append(teacher.outputs(part.to(place), index, torch.full_like(index, view)).logits.cpu())
+        logits = torch.cat(parts)
+    return Predictions(outputs, data.card.abstains, teacher=logits)

@@ -1,7 +1,9 @@
 """The results of an evaluation as text, for the terminal and for the page."""
 
+from collections.abc import Callable
+
 from preceptor.metrics import Estimate, FullReport, share_estimate
-from preceptor.run.evaluation import Evaluation
+from preceptor.run.evaluation import DecisionResult, Evaluation
 
 NONE = "–"
 _PER_CENT = "\N{NO-BREAK SPACE}%"
@@ -10,23 +12,33 @@ _PER_CENT = "\N{NO-BREAK SPACE}%"
 def estimate_of_share(estimate: Estimate | float | None, digits: int = 2) -> str:
     """A share in per cent with its interval: "94.32 % (93.90 to 94.71)"; a dash where it is not defined."""
     known = estimate if isinstance(estimate, Estimate) else Estimate(estimate, None, None)
-    if known.value is None:
-        return NONE
-    value = f"{100 * known.value:.{digits}f}{_PER_CENT}"
-    if known.low is None or known.high is None:
-        return value
-    return f"{value} ({100 * known.low:.{digits}f} to {100 * known.high:.{digits}f})"
+    return _with_interval(known, lambda share: f"{100 * share:.{digits}f}", _PER_CENT)
 
 
 def figure(estimate: Estimate, digits: int) -> str:
     """A number with its interval; a dash where it is not defined."""
+    return _with_interval(estimate, lambda value: f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}")
+
+
+def _with_interval(estimate: Estimate, shown: Callable[[float], str], unit: str = "") -> str:
     if estimate.value is None:
         return NONE
-    value = f"{estimate.value:.{digits}f}" if abs(estimate.value) < 1e6 else f"{estimate.value:.3g}"
+    value = shown(estimate.value) + unit
     if estimate.low is None or estimate.high is None:
         return value
-    low, high = (f"{end:.{digits}f}" if abs(end) < 1e6 else f"{end:.3g}" for end in (estimate.low, estimate.high))
-    return f"{value} ({low} to {high})"
+    return f"{value} ({shown(estimate.low)} to {shown(estimate.high)})"
+
+
+def calibration_rows(report: FullReport) -> list[tuple[str, list[str]]]:
+    """Name and values of what tells of calibration: as the probabilities are and, where known, after scaling."""
+    columns = [report.calibration] if report.scaled is None else [report.calibration, report.scaled.calibration]
+    return [
+        ("negative log-likelihood", [figure(one.nll, 4) for one in columns]),
+        ("Brier score", [figure(one.brier, 4) for one in columns]),
+        ("ECE", [estimate_of_share(one.ece) for one in columns]),
+        ("adaptive ECE", [estimate_of_share(one.adaptive_ece) for one in columns]),
+        ("class-wise ECE", [estimate_of_share(one.classwise_ece) for one in columns]),
+    ]
 
 
 def agreement_rows(report: FullReport) -> list[tuple[str, str]]:
@@ -84,15 +96,13 @@ def decision_in_words(evaluation: Evaluation) -> str | None:
         return f"By its own threshold it abstains on every image here; {guaranteed}."
     answered = f"{result.answered:,} images ({estimate_of_share(result.coverage)})"
     outcome = f"By its own threshold it answers {answered} and is wrong on {estimate_of_share(result.risk)} of them"
-    return f"{outcome}; {guaranteed}. {_verdict(evaluation)}"
+    return f"{outcome}; {guaranteed}. {_verdict(result)}"
 
 
-def _verdict(evaluation: Evaluation) -> str:
+def _verdict(result: DecisionResult) -> str:
     """Whether the risk on these images contradicts the guarantee, which is about all images to come."""
     from scipy.stats import binomtest
 
-    result = evaluation.decision
-    assert result is not None, "called only where there is one"
     if result.kept:
         return "That is within the guarantee."
     test = binomtest(result.errors, result.answered, result.max_risk, alternative="greater")

@@ -2,102 +2,54 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from shutil import disk_usage
-
-import torch
 
 from preceptor.errors import InputError
 from preceptor.run.cache_plan import should_compile
 from preceptor.run.config import RunConfig
 from preceptor.run.set_up import augmentation, split, training_data
-from preceptor.run.teachers import (
-    cache_layout,
-    compile_teacher,
-    dataset_key,
-    existing_metadata,
-    load_teacher,
-    pooled_features,
-)
-from preceptor.teachers.cache import Info, Layout, count_missing, fill, info, open_readonly
-from preceptor.teachers.cache.metadata import check_key, check_layout
+from preceptor.run.teachers import LoadedTeacher, compile_teacher, dataset_parts, fitting_cache, load_teacher
+from preceptor.teachers.cache import Layout, count_missing, fill, open_readonly
 from preceptor.training.device import choose_device, deterministic
 
 BATCH_SIZE = 256
 """Images that the teacher is queried about at a time."""
 
 
-@dataclass(frozen=True)
-class CachePlan:
-    """What a cache will take, before anything is written.
+def plan_cache(config: RunConfig) -> tuple[Layout, int, int]:
+    """What the cache of a configuration will take; nothing is written and no teacher is loaded.
 
-    Attributes:
-        layout: its shape, with its size in bytes and its number of queries.
-        filled: entries of the existing cache; 0 where there is none.
-        free_bytes: on the disk where it is to lie.
-    """
-
-    layout: Layout
-    filled: int
-    free_bytes: int
-
-
-@dataclass(frozen=True)
-class FillResult:
-    """Result of filling a cache.
-
-    Attributes:
-        queries: images, each in a view, that the teacher was queried about.
-        teacher: kind of the teacher.
-        optimizations: what was done to its networks.
-        info: state of the cache.
-    """
-
-    queries: int
-    teacher: str
-    optimizations: tuple[str, ...]
-    info: Info
-
-
-def plan_cache(config: RunConfig, *, features: bool = False) -> CachePlan:
-    """What the cache of a configuration will take; nothing is written.
-
-    Args:
-        config: names data and cache; the teacher is loaded for features alone.
-        features: whether pooled features are to be kept.
+    Returns:
+        its shape, with its size and its queries; entries that an existing one holds; bytes free on its disk.
 
     Raises:
-        InputError: the data cannot be read, the existing cache is of another shape, or features without a network to
-            give them.
+        InputError: the data cannot be read, or the existing cache is of other data or another shape.
     """
     folder = config.cache
     assert folder is not None, "a plan is of a cache in a folder"
     dataset = training_data(config)
-    views, existing = augmentation(config, dataset), existing_metadata(folder)
-    dims = pooled_features(config, dataset, torch.device("cpu")) if features else None
-    layout = cache_layout(config, dataset, views, existing, features=dims)
-    if existing is not None:
-        check_key(folder, existing.key, dataset_key(dataset, views))
-        check_layout(folder, existing.layout, layout)
+    views = augmentation(config, dataset)
+    existing, layout = fitting_cache(config, dataset, views, dataset_parts(dataset, views))
     filled = 0 if existing is None else open_readonly(folder).count
     nearest = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
-    return CachePlan(layout, filled, disk_usage(nearest).free)
+    return layout, filled, disk_usage(nearest).free
 
 
 def fill_cache(
     config: RunConfig,
     *,
-    features: bool = False,
     trained_on_only: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> FillResult:
+) -> tuple[int, LoadedTeacher]:
     """Fill the cache of a configuration. It may be stopped at any time, and goes on where it was when called again.
 
     Args:
         config: names data, teacher and cache.
-        features: whether a cache to be made keeps pooled features.
         trained_on_only: leave out the training images that a run of this configuration holds out or does not use.
         progress: called at the start and after each batch with the entries done and those that were missing.
+
+    Returns:
+        how many images, each in a view, the teacher was queried about; and the teacher, its cache closed.
 
     Raises:
         InputError: no teacher, or anything wrong with it, the data or the cache.
@@ -109,10 +61,7 @@ def fill_cache(
     device, dataset = choose_device(config.device), training_data(config)
     views = augmentation(config, dataset)
     samples = split(config, dataset)[0] if trained_on_only else None
-    with (
-        deterministic(),
-        closing(load_teacher(config, dataset, views, device, features=features, batch_size=BATCH_SIZE)) as teacher,
-    ):
+    with deterministic(), closing(load_teacher(config, dataset, views, device, batch_size=BATCH_SIZE)) as teacher:
         cache = teacher.cache
         assert cache is not None, "the configuration names one"
         missing = count_missing(cache, samples)
@@ -121,4 +70,4 @@ def fill_cache(
         if should_compile(config, teacher, dataset, missing, BATCH_SIZE, device):
             teacher = compile_teacher(teacher, config, dataset, BATCH_SIZE)
         queries = fill(cache, dataset.train.images.to(device), views, samples=samples, progress=progress)
-        return FillResult(queries, teacher.kind, teacher.optimizations, info(cache))
+        return queries, teacher

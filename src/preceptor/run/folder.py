@@ -7,13 +7,14 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 import yaml
 from torch import Tensor
 
 from preceptor import __version__
+from preceptor.config import read_yaml
 from preceptor.errors import InputError, MachineError
 from preceptor.files import check_writable, remains, write_whole
 from preceptor.models.store import WEIGHTS_FILE
@@ -29,30 +30,20 @@ class RunFolder:
     """A run's folder, and the writing of its record.
 
     Args:
-        path: absent or empty.
+        path: absent or empty, unless the run is resumed.
+        resumed: whether it is. Default False.
 
     Raises:
-        InputError: the folder holds something, or is a file: nothing is ever overwritten.
+        InputError: the folder of a new run holds something, or is a file: nothing is ever overwritten.
         MachineError: it cannot be made or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, resumed: bool = False) -> None:
         self.path = path
-        check_free(path)
+        if not resumed:
+            check_free(path)
         check_writable(path)
         clear_remains(path)
-
-    @classmethod
-    def reopened(cls, path: Path) -> Self:
-        """The folder of a run that is resumed.
-
-        Raises:
-            MachineError: it cannot be written.
-        """
-        check_writable(path)
-        folder = cls.__new__(cls)
-        folder.path = path
-        return folder
 
     def write_config(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Write ``run.yaml``: the resolved settings, and a record of versions, machine and fingerprints."""
@@ -78,12 +69,16 @@ class RunFolder:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def check_free(path: Path) -> None:
-    """Check that a folder is absent or empty, so that nothing is overwritten.
+def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration and the record in a run's ``run.yaml``."""
+    content = read_yaml(folder / RUN_FILE)
+    if set(content) != {"config", "record"} or not all(isinstance(part, dict) for part in content.values()):
+        raise InputError(f"{folder / RUN_FILE}: holds no run's configuration and record: give a run's folder")
+    return content["config"], content["record"]
 
-    Raises:
-        InputError: it holds something, or is a file.
-    """
+
+def check_free(path: Path) -> None:
+    """Check that a folder is absent or empty, so that nothing is overwritten."""
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file, a run needs a folder: choose another --out")
     if path.is_dir() and set(path.iterdir()) - set(remains(path)):

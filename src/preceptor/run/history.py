@@ -1,7 +1,6 @@
 """Finished runs: their settings, their data sets, and the images they learned from."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,27 +9,20 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from preceptor.config import read_yaml
 from preceptor.data import Dataset, ImageSet
+from preceptor.data.dataset import pixel_digests
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.recipes import build_recipe_parts
 from preceptor.run.config import RunConfig, resolve
-from preceptor.run.folder import RUN_FILE
-from preceptor.run.selection import data_fingerprint
-from preceptor.run.set_up import split, training_data
+from preceptor.run.folder import RUN_FILE, read_run
+from preceptor.run.set_up import data_fingerprint, split, training_data
 from preceptor.selections import RankedSelection
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run from its folder.
-
-    Attributes:
-        folder: of the run.
-        config: its settings.
-        record: facts recorded during the run, such as fingerprints of its data.
-    """
+    """A run from its folder; ``record`` holds facts such as fingerprints of its data."""
 
     folder: Path
     config: RunConfig
@@ -50,18 +42,12 @@ class SavedRun:
 
 
 def saved_run(folder: Path) -> SavedRun | None:
-    """The run of a folder; None where it holds none, such as a student that was copied.
-
-    Raises:
-        InputError: a ``run.yaml`` that is damaged.
-    """
+    """The run of a folder; None where it holds none, such as a student that was copied."""
     path = folder / RUN_FILE
     if not path.is_file():
         return None
-    content = read_yaml(path)
-    if set(content) != {"config", "record"} or not all(isinstance(part, dict) for part in content.values()):
-        raise InputError(f"{path}: does not hold a configuration and a record; expected the folder of a run")
-    return SavedRun(folder, resolve(content["config"], where=str(path)), content["record"])
+    settings, record = read_run(folder)
+    return SavedRun(folder, resolve(settings, where=str(path)), record)
 
 
 class DatasetCache:
@@ -97,20 +83,12 @@ class DatasetCache:
         return self._read[key]
 
     def held_out(self, run: SavedRun) -> ImageSet:
-        """The images that a run held out.
-
-        Raises:
-            InputError: as :meth:`dataset`.
-        """
+        """The images that a run held out."""
         _, held_out = split(run.config, self.dataset(run))
         return self.dataset(run).train_and_validation().take(held_out)
 
     def learned_from(self, run: SavedRun) -> UInt8[Tensor, "n channels height width"]:
-        """The images that a run learned from, those among them that only its selection was fitted against.
-
-        Raises:
-            InputError: as :meth:`dataset`.
-        """
+        """The images that a run learned from, those among them that only its selection was fitted against."""
         dataset = self.dataset(run)
         index, held_out = split(run.config, dataset)
         images = dataset.train_and_validation().images
@@ -131,10 +109,5 @@ def number_among(
     images: UInt8[Tensor, "n channels height width"], others: UInt8[Tensor, "m channels height width"]
 ) -> int:
     """How many images are, pixel for pixel, among others."""
-    known = set(_digests(others))
-    return sum(digest in known for digest in _digests(images))
-
-
-def _digests(images: Tensor) -> Iterable[bytes]:
-    rows = images.contiguous().flatten(1).numpy()
-    return (hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
+    known = set(pixel_digests(others))
+    return sum(digest in known for digest in pixel_digests(images))

@@ -43,11 +43,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def check_unheld(folder: Path) -> None:
-    """Make sure that no run is going on in a folder, without making anything there.
-
-    Raises:
-        InputError: another process holds it; it is named.
-    """
+    """Make sure that no run is going on in a folder, without making anything there."""
     path = folder / LOCK_FILE
     if not path.is_file() or path.is_symlink():
         return

@@ -71,8 +71,8 @@ def load_members(config: RunConfig, dataset: Dataset, device: torch.device) -> t
             set where there is nothing that it applies to.
         MachineError: a package that a kind of file needs is not installed.
     """
-    kinds = [kind_of(path) for path in config.teachers]
-    files = [path for path, kind in zip(config.teachers, kinds, strict=True) if kind != "network"]
+    kinds = {path: kind_of(path) for path in config.teachers}
+    files = [path for path, kind in kinds.items() if kind != "network"]
     if files and config.teacher_output is None:
         raise InputError(
             f"{files[0]}: give --teacher-output logits or --teacher-output probabilities: its numbers do not tell"
@@ -82,11 +82,9 @@ def load_members(config: RunConfig, dataset: Dataset, device: torch.device) -> t
             f"teacher_output = {config.teacher_output}: is for .onnx, .npy and .parquet files; a run folder's outputs "
             "are logits: leave it out"
         )
-    if config.teacher_normalization is not None and "ONNX file" not in kinds:
+    if config.teacher_normalization is not None and "ONNX file" not in kinds.values():
         raise InputError("teacher_normalization: is for .onnx files alone: leave it out")
-    return tuple(
-        _load_member(path, kind, config, dataset, device) for path, kind in zip(config.teachers, kinds, strict=True)
-    )
+    return tuple(_load_member(path, kinds[path], config, dataset, device) for path in config.teachers)
 
 
 def load_network(folder: Path, dataset: Dataset, device: torch.device) -> tuple[NetworkTeacher, str]:

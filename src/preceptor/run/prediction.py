@@ -3,12 +3,10 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from preceptor.data.images import MOST_PIXELS, ImageSpec
 from preceptor.data.sources import ImageItem, open_image_source
@@ -30,14 +28,14 @@ class Prediction:
 
     Attributes:
         input: name of the file, or of the array's.
-        index: index in the array, from 0; None for a file.
-        label: its answer; None where it abstains, and where there is an error.
+        index: in the array, from 0; None for a file.
+        label: None where it abstains, and where there is an error.
         probability: of the likeliest class, answered or not; softmax over the classes.
-        abstained: whether it abstains; None where it was not calibrated to.
+        abstained: None where it was not calibrated to.
         score: its confidence, by the score that it abstains by.
         top: the likeliest classes with their probabilities, the first of them answered or not.
         set: the classes of its prediction set, the likeliest first; None where it was not calibrated to give one.
-        error: why there is no answer; None where there is one. All else is then None or empty.
+        error: why there is no answer; all but input and index is then None or empty.
     """
 
     input: str
@@ -51,25 +49,13 @@ class Prediction:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class _BatchPredictions:
-    """Of a batch, one entry an image; classes as numbers, the likeliest first."""
-
-    top: list[list[int]]
-    probabilities: list[list[float]]
-    score: list[float]
-    answered: list[bool] | None
-    sets: list[list[int]] | None
-    finite: list[bool]
-
-
 class Predictor:
     """A student, ready to predict.
 
     Args:
         folder: of its run.
-        score: by which its confidence is shown. Default: that of its decision, else "softmax_response".
-        options: of the score.
+        score: by which its confidence is shown, with its options. Default: that of its decision, else
+            "softmax_response".
         top_k: how many classes to name of each image. Default 5.
         device: "auto", "cpu" or "cuda".
 
@@ -130,47 +116,41 @@ class Predictor:
             raise error if self.card.decision is None else InputError(f"{folder / CARD_FILE}: {error}") from error
 
     def _of_batch(self, pictures: Sequence[ImageItem]) -> Iterator[Prediction]:
-        usable = [picture.pixels for picture in pictures if picture.pixels is not None]
-        predictions = self._predict(torch.stack(usable)) if usable else None
-        row = 0
+        usable = [picture for picture in pictures if picture.pixels is not None]
+        predictions = iter(self._predict(usable) if usable else ())
         for picture in pictures:
-            if picture.pixels is None or predictions is None:
+            if picture.pixels is None:
                 yield Prediction(picture.name, picture.index, error=picture.error)
             else:
-                yield self._prediction(picture, predictions, row)
-                row += 1
+                yield next(predictions)
 
-    def _predict(self, images: UInt8[Tensor, "batch channels height width"]) -> _BatchPredictions:
-        card = self.card
+    def _predict(self, pictures: Sequence[ImageItem]) -> Iterator[Prediction]:
+        card, names = self.card, self.card.class_names
+        images = torch.stack([picture.pixels for picture in pictures if picture.pixels is not None])
         outputs = network_logits(self._network, card.normalization(), images.to(self._device))
         finite = outputs.isfinite().all(dim=1)
         known = Predictions(outputs.where(finite[:, None], torch.zeros(())), card.abstains)
         score = confidence(self.score, known, **self._options)
         ranking = known.class_logits.sort(dim=1, descending=True, stable=True).indices
-        top = ranking[:, : self.top_k]
+        probabilities = known.class_logits.double().softmax(dim=1).gather(1, ranking[:, : self.top_k]).tolist()
         answered = None if card.decision is None else at_decision(card.decision, score, known.prediction).tolist()
-        sets = None
-        if card.sets is not None:
-            inside = which_classes(card.sets, known.class_logits).gather(1, ranking)
-            sets = [row[chosen].tolist() for row, chosen in zip(ranking, inside, strict=True)]
-        probabilities = known.class_logits.double().softmax(dim=1).gather(1, top)
-        return _BatchPredictions(top.tolist(), probabilities.tolist(), score.tolist(), answered, sets, finite.tolist())
-
-    def _prediction(self, picture: ImageItem, batch: _BatchPredictions, row: int) -> Prediction:
-        if not batch.finite[row]:
-            return Prediction(picture.name, picture.index, error="the student's logits are not finite")
-        names, top, probabilities = self.card.class_names, batch.top[row], batch.probabilities[row]
-        abstained = None if batch.answered is None else not batch.answered[row]
-        return Prediction(
-            input=picture.name,
-            index=picture.index,
-            label=None if abstained else names[top[0]],
-            probability=probabilities[0],
-            abstained=abstained,
-            score=batch.score[row],
-            top=tuple((names[place], value) for place, value in zip(top, probabilities, strict=True)),
-            set=None if batch.sets is None else tuple(names[place] for place in batch.sets[row]),
-        )
+        inside = None if card.sets is None else which_classes(card.sets, known.class_logits).gather(1, ranking).tolist()
+        rows = zip(pictures, finite.tolist(), score.tolist(), ranking.tolist(), probabilities, strict=True)
+        for row, (picture, is_finite, value, order, likeliest) in enumerate(rows):
+            if not is_finite:
+                yield Prediction(picture.name, picture.index, error="the student's logits are not finite")
+                continue
+            abstained = None if answered is None else not answered[row]
+            yield Prediction(
+                input=picture.name,
+                index=picture.index,
+                label=None if abstained else names[order[0]],
+                probability=likeliest[0],
+                abstained=abstained,
+                score=value,
+                top=tuple(zip((names[label] for label in order[: self.top_k]), likeliest, strict=True)),
+                set=None if inside is None else tuple(names[label] for label in compress(order, inside[row])),
+            )
 
 
 def predict(
@@ -183,17 +163,10 @@ def predict(
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
 ) -> Iterator[Prediction]:
-    """Predictions of a student for images, one after the other; a batch is in memory at a time.
+    """A prediction for each image in order, of one that cannot be read its ``error``; a batch is in memory at a time.
 
-    Args:
-        folder: of its run.
-        inputs: image files, folders of images, ``.npy`` and ``.npz`` files; see
-            :func:`preceptor.data.sources.open_image_source`.
-        score, options, top_k, device: as for :class:`Predictor`.
-        batch_size: images at a time. Default 256.
-
-    Returns:
-        a prediction for each image in order; of one that cannot be read, its ``error``.
+    Inputs are image files, folders of images, ``.npy`` and ``.npz`` files; see
+    :func:`preceptor.data.sources.open_image_source`. The other arguments are those of :class:`Predictor`.
 
     Raises:
         InputError: as :class:`Predictor` and :func:`~preceptor.data.sources.open_image_source`, before any prediction.

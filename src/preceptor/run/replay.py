@@ -22,12 +22,7 @@ from preceptor.training.student import Student, StudentTrainer
 
 @dataclass(frozen=True)
 class Replayed:
-    """A failed step, taken again.
-
-    Attributes:
-        report: as the run wrote it.
-        again: where the step becomes non-finite now.
-    """
+    """A failed step as the run reported it, and where it becomes non-finite now that it is taken again."""
 
     report: FailureReport
     again: FaultLocation
@@ -58,12 +53,11 @@ def replay(folder: Path, device: str | None = None) -> Replayed:
     if not isinstance(content, dict):
         raise InputError(f"{folder / RUN_FILE}: holds no run's configuration: give a run's folder")
     config = resolve(content)
-    report = load_failure(folder / FAILURE_FOLDER)
     where = choose_device(device or config.device)
+    report = load_failure(folder / FAILURE_FOLDER, where)
     with deterministic(), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         try:
-            student = _student(config, report, where)
-            return Replayed(report, locate_non_finite(report.step(where), student))
+            return Replayed(report, locate_non_finite(report.step, _student(config, report, where)))
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             if out_of_memory(error):
                 raise
@@ -75,22 +69,21 @@ def replay(folder: Path, device: str | None = None) -> Replayed:
 
 def _student(config: RunConfig, report: FailureReport, device: torch.device) -> StudentTrainer:
     """The student as it was before the step."""
-    failed, batch = report.context, report.batch
+    failed, inputs, teacher = report.context, report.step.batch.inputs, report.step.teacher
     if failed.normalization is None:
         raise ValueError("its student takes no images")
     if not any(len(tensor) == failed.outputs for tensor in report.state["network"].values() if tensor.dim()):
         raise ValueError(f"no layer of {failed.outputs} outputs among its weights")
-    channels = batch.inputs.shape[1]
-    network = seeded_model(config.student, channels=channels, classes=failed.outputs, seed=config.seed)
+    network = seeded_model(config.student, channels=inputs.shape[1], classes=failed.outputs, seed=config.seed)
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
     student = Student(failed.student, ImageModel(network, failed.normalization), loss).to(device)
-    features = {} if report.teacher is None else report.teacher.features
+    features = {} if teacher is None else teacher.features
     for feature_loss in loss.feature_losses.values():
         feature_loss.resolve_layers(feature_layers(network), tuple(features))
     model = FeatureModel(student.network, loss.student_layers)
     if model.layers:
         with torch.no_grad():
-            loss.build_adapters(model(batch.inputs[:2].to(device))[1], features)
+            loss.build_adapters(model(inputs[:2])[1], features)
         loss.to(device)
     trainer = StudentTrainer(
         student,

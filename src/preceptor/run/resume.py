@@ -9,16 +9,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from preceptor.config import read_yaml
 from preceptor.errors import InputError
 from preceptor.files import write_whole
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig, resolve
-from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, versions
-from preceptor.run.identity import fingerprints, settings_digest
+from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, read_run, versions
 from preceptor.run.lock import held
 from preceptor.run.selection import resolve_selection
-from preceptor.run.set_up import RunContext, set_up
+from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete
 from preceptor.training import Callback, IncompatibleCheckpoint
@@ -34,9 +32,7 @@ def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[Ru
     """
     if not (folder / RUN_FILE).is_file():
         raise InputError(f"{folder}: no {RUN_FILE}, so no run that could go on: give the folder of a stopped run")
-    content = read_yaml(folder / RUN_FILE)
-    if set(content) != {"config", "record"} or not all(isinstance(part, dict) for part in content.values()):
-        raise InputError(f"{folder / RUN_FILE}: holds no run's configuration and record: give a run's folder")
+    settings, record = read_run(folder)
     for entry in _entries(folder):
         if entry.get("event") == "end":
             raise InputError(f"{folder}: the run is complete: there is nothing to go on with")
@@ -45,14 +41,13 @@ def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[Ru
                 f"{folder}: the run ended where it would end again ({entry.get('message')}): look at the step with "
                 f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =reduce_lr"
             )
-    config = resolve(content["config"], moved)
-    written = _part(content["record"], "fingerprints").get("settings")
-    if written not in (None, settings_digest(content["config"])):
+    config = resolve(settings, moved)
+    if _part(record, "fingerprints").get("settings") != settings_digest(settings):
         raise InputError(
             f"{folder / RUN_FILE}: its settings are not those that the run was started with: undo the change, or start "
             f"a new run with --config {folder / RUN_FILE}"
         )
-    return config, content["record"]
+    return config, record
 
 
 def resume(
@@ -69,7 +64,7 @@ def resume(
 
     Args:
         folder: of the run.
-        callbacks: of the training, such as a progress bar.
+        callbacks: of the training.
         checkpoint_seconds: between two checkpoints. Default 60.
         moved: settings that say where something is (``data``, ``teacher``, ...) and where it is now.
 
@@ -99,16 +94,16 @@ def _go_on(
     scores_file = folder / SCORES_FILE
     found_scores = config.model_copy(update={"scores": scores_file}) if scores_file.exists() else config
     scores = resolve_selection(found_scores, context)
-    teacher = _as_it_began(resolve_teacher(config, context, _was_compiled(record)), record)
+    compiled = bool(_part(record, "teacher").get("compiled", False))
+    teacher = _as_it_began(resolve_teacher(config, context, compiled), record)
     _check_same(folder, record, context, teacher)
-    for part in (folder, folder / CHECKPOINT_FOLDER):
-        clear_remains(part)
+    run_folder = RunFolder(folder, resumed=True)
+    clear_remains(folder / CHECKPOINT_FOLDER)
     latest = load_newest(folder / CHECKPOINT_FOLDER, context.train.images.device)
     if latest.damaged:
         instead = "the run begins again" if latest.state is None else "the one before is used"
         warnings.warn(f"damaged, {instead}: {', '.join(latest.damaged)}", stacklevel=3)
     _forget_after(folder, *((0, 0) if latest.state is None else (latest.state.epoch, latest.state.step)))
-    run_folder = RunFolder.reopened(folder)
     run_folder.write_skipped(context.dataset.skipped)
     checkpoints = CheckpointCallback(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
     try:
@@ -125,19 +120,11 @@ _OTHER = {
 }
 
 
-_ALWAYS_THERE = ("data", "teacher")
-"""In a record of any version."""
-
-
 def _check_no_links(folder: Path) -> None:
     """In a folder from somebody else a link may lead what is written anywhere."""
     for path in folder.rglob("*"):
         if path.is_symlink():
             raise InputError(f"{path}: a link, and a run makes none: put what it leads to there, or remove it")
-
-
-def _was_compiled(record: Mapping[str, Any]) -> bool:
-    return bool(_part(record, "teacher").get("compiled", False))
 
 
 def _as_it_began(teacher: LoadedTeacher | None, record: Mapping[str, Any]) -> LoadedTeacher | None:
@@ -156,7 +143,7 @@ def _check_same(folder: Path, record: Mapping[str, Any], context: RunContext, te
     """Refuse to go on with something else; warn where the bits may come out otherwise."""
     before = _part(record, "fingerprints")
     for what, fingerprint in fingerprints(context, teacher).items():
-        if before.get(what) != fingerprint and (what in before or what in _ALWAYS_THERE):
+        if before.get(what) != fingerprint:
             raise InputError(
                 f"{folder}: was started with {_OTHER[what]} than there is now: bring it back, or start a new run"
             )

@@ -1,7 +1,6 @@
 """Score files: a selection's score of each training sample, and its origin. Nothing is unpickled."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,22 +68,14 @@ class Scores:
 
 
 def save_scores(path: Path, scores: Scores) -> None:
-    """Write a score file, atomically.
-
-    Raises:
-        MachineError: it cannot be written.
-    """
+    """Write a score file, atomically; `MachineError` where it cannot be."""
     tensors = {name: getattr(scores, name).cpu().contiguous() for name in _TYPES}
     # One entry of metadata: safetensors writes several in no fixed order, and equal scores should make equal files.
     write_whole({path: save(tensors, {FORMAT: scores.origin.model_dump_json()})})
 
 
 def load_scores(path: Path) -> Scores:
-    """Read a score file.
-
-    Raises:
-        InputError: it is missing, damaged, or not a score file.
-    """
+    """Read a score file; `InputError` where it is missing, damaged, or another kind of file."""
     check_is_file(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -94,21 +85,12 @@ def load_scores(path: Path) -> Scores:
         raise InputError(f"{path}: not a whole score file: {error}: write one with preceptor select") from error
     if FORMAT not in metadata:
         raise InputError(f"{path}: a safetensors file, but no score file: write one with preceptor select")
-    _check_tensors(path, tensors)
-    origin = validated(ScoreOrigin, _origin(path, metadata), str(path))
-    return Scores(tensors["index"], tensors["score"], tensors["selected"], origin)
-
-
-def _origin(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
-    try:
-        content = json.loads(metadata[FORMAT])
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: its record of the scores' origin is damaged: {error}") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     layout = {name: (tensor.dtype, tensor.dim(), len(tensor)) for name, tensor in tensors.items() if tensor.dim()}
     length = layout.get("index", (None, None, 0))[2]
     if layout != {name: (dtype, 1, length) for name, dtype in _TYPES.items()} or len(tensors) != len(_TYPES):
         raise InputError(f"{path}: damaged: expected {', '.join(_TYPES)}, one value a sample each")
+    try:
+        origin = json.loads(metadata[FORMAT])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its record of the scores' origin is damaged: {error}") from error
+    return Scores(**tensors, origin=validated(ScoreOrigin, origin if isinstance(origin, dict) else {}, str(path)))

@@ -9,17 +9,15 @@ from torch import Tensor
 
 from preceptor import __version__
 from preceptor.context import UNLABELED
-from preceptor.data import Dataset
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.models import load_checkpoints
 from preceptor.recipes import build_recipe_parts
 from preceptor.registry import find_component, options, registered_name
 from preceptor.run.config import RunConfig
-from preceptor.run.folder import fingerprint
 from preceptor.run.members import load_network
 from preceptor.run.scores import ScoreOrigin, Scores, load_scores
-from preceptor.run.set_up import RunContext, set_up
+from preceptor.run.set_up import RunContext, data_fingerprint, set_up
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.selections import RankedSelection
 from preceptor.teachers import NetworkTeacher, collect_selection_data
@@ -27,15 +25,12 @@ from preceptor.training.device import choose_device, deterministic
 
 
 def resolve_selection(config: RunConfig, context: RunContext) -> Scores | None:
-    """Fit the selection, from the score file of the configuration where there is one.
-
-    Returns:
-        the scores, to be stored with the run; None when there is nothing to fit.
+    """Fit the selection, from the score file of the configuration where there is one; None if there is nothing to fit.
 
     Raises:
         InputError: a score file without a selection to use it, one of other data or that lacks a sample, no held-out
             samples where the estimator wants them, a teacher that is no network or does not end in a linear layer where
-        it wants to look inside.
+            it wants to look inside.
     """
     loss = context.loss
     if not loss.needs_fit:
@@ -103,7 +98,8 @@ def _fitted(config: RunConfig, select: RankedSelection, context: RunContext) -> 
         history=history,
         view=context.augmentation.identity,
     )
-    if select.needs_held_out and selection_data.held_out_label is None:
+    held_out = selection_data.held_out_label
+    if select.needs_held_out and held_out is None:
         raise InputError(
             f"select {registered_name(select)!r} weighs samples by what they do to held-out ones, but nothing is held "
             "out: give validation=0.1 or more"
@@ -116,9 +112,7 @@ def _fitted(config: RunConfig, select: RankedSelection, context: RunContext) -> 
         data_fingerprint=data_fingerprint(context.dataset),
         teacher_fingerprint=teacher.fingerprint,
         size=len(context.train),
-        held_out=0
-        if selection_data.held_out_label is None
-        else int((selection_data.held_out_label != UNLABELED).sum()),
+        held_out=0 if held_out is None else int((held_out != UNLABELED).sum()),
         checkpoints=len(selection_data.checkpoints),
         seed=config.seed,
         preceptor=__version__,
@@ -195,9 +189,3 @@ def _history(config: RunConfig, context: RunContext, select: RankedSelection) ->
 def _teacher(context: RunContext) -> LoadedTeacher:
     assert context.teacher is not None, "a selection uses the teacher"
     return context.teacher
-
-
-def data_fingerprint(dataset: Dataset) -> str:
-    """Of the training images, those of an own validation set, and their labels."""
-    images = dataset.train_and_validation()
-    return fingerprint({"images": images.images, "labels": images.labels})

@@ -1,7 +1,14 @@
-"""Set-up of a run: data, teacher, student and loss are loaded, checked against each other, and put on the device."""
+"""Set-up of a run: data, teacher, student and loss are loaded, checked against each other, and put on the device.
+
+A run follows from these alone, and has a digest of each: to resume it, all must be as they were.
+"""
 
 import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +22,12 @@ from preceptor.models import ModelCard, seeded_model
 from preceptor.recipes import build_recipe_parts
 from preceptor.run.cards import size_in_words, student_card
 from preceptor.run.config import RunConfig
+from preceptor.run.folder import fingerprint
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
+from preceptor.run.verdicts import read_verdicts
 from preceptor.teachers import TeacherCheck
 from preceptor.teachers.check import TeacherPredictions
+from preceptor.training import steps_in_epoch
 
 
 @dataclass(frozen=True)
@@ -26,16 +36,13 @@ class RunContext:
 
     Attributes:
         dataset: as loaded, on the CPU, with the labels it is trained on.
-        augmentation: of the training images.
         train: the training images and labels on the device, those of an own validation set behind them.
         index: of those trained on.
         held_out: index of those that are only measured.
         teacher: None when the recipe needs none.
-        teacher_predictions: its predictions on the unaugmented images; None without a teacher, and where a cache alone
-            holds none of them unaugmented.
+        teacher_predictions: on the unaugmented images; None without a teacher, and where a cache alone holds none.
         network: the student with its initial weights.
         card: how to use the student once it is trained.
-        loss: that trains it.
     """
 
     dataset: Dataset
@@ -84,7 +91,14 @@ def set_up(config: RunConfig, device: torch.device) -> RunContext:
     if loss.uses_teacher:
         teacher = load_teacher(config, dataset, views, device)
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
+    if config.audit is not None:
+        loss.use_verdicts(read_verdicts(config.audit, data_fingerprint(dataset), len(dataset.train)).to(device))
     return RunContext(dataset, views, train, index, held_out, teacher, predictions, network, card, loss)
+
+
+def training_steps(config: RunConfig, context: RunContext) -> int:
+    """Steps of the whole training."""
+    return config.training.epochs * steps_in_epoch(len(context.index), config.training.batch_size)
 
 
 def augmentation(config: RunConfig, dataset: Dataset) -> CropFlip:
@@ -93,11 +107,7 @@ def augmentation(config: RunConfig, dataset: Dataset) -> CropFlip:
 
 
 def training_data(config: RunConfig) -> Dataset:
-    """The data set of a configuration, with the labels that it states.
-
-    Raises:
-        InputError: it cannot be read, or labels do not fit.
-    """
+    """The data set of a configuration, with the labels that it states."""
     dataset = load_dataset(
         config.data,
         root=config.data_root,
@@ -108,7 +118,7 @@ def training_data(config: RunConfig) -> Dataset:
     if config.train_labels is not None:
         labels = read_labels(config.train_labels, len(dataset.train), dataset.class_names)
         dataset = dataclasses.replace(dataset, train=ImageSet(dataset.train.images, labels))
-    check_dataset(dataset)
+        check_dataset(dataset)
     return dataset
 
 
@@ -151,3 +161,34 @@ def _try_network(name: str, network: nn.Module, dataset: Dataset) -> None:
             f"model {name!r} cannot take images of {size_in_words(dataset.size)} pixels ({first_line(error)}): "
             "choose another model or size"
         ) from error
+
+
+PLACES = {"data", "data_root", "download", "train_labels", "teacher", "cache", "scores", "device"}
+"""Settings that say where something is. It may have moved when the run is resumed: its content has a digest."""
+
+
+def settings_digest(config: Mapping[str, Any]) -> str:
+    """A SHA-256 of the settings in ``run.yaml``, but for places."""
+    decisive = {name: value for name, value in config.items() if name not in PLACES}
+    return _digest([decisive, "cache" in config])
+
+
+def fingerprints(context: RunContext, teacher: LoadedTeacher | None) -> dict[str, str | None]:
+    """SHA-256 digests of training data, test set, teacher and its normalization; None where there is no such thing."""
+    test = context.dataset.test
+    return {
+        "data": data_fingerprint(context.dataset),
+        "test": None if test is None else fingerprint({"images": test.images, "labels": test.labels}),
+        "teacher": None if teacher is None else teacher.fingerprint,
+        "teacher_normalization": None if teacher is None else _digest(teacher.normalization),
+    }
+
+
+def data_fingerprint(dataset: Dataset) -> str:
+    """Of the training images, those of an own validation set, and their labels."""
+    images = dataset.train_and_validation()
+    return fingerprint({"images": images.images, "labels": images.labels})
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

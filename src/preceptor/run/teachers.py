@@ -1,11 +1,9 @@
 """The teacher of a run: loaded, checked against the data, optimized for inference, and put behind its cache."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -20,8 +18,8 @@ from preceptor.run.folder import fingerprint
 from preceptor.run.members import Member, load_members
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
-from preceptor.teachers.cache import CacheKey, CacheMetadata, Layout, LogitCache, PooledTeacher, open_cache
-from preceptor.teachers.cache.metadata import METADATA_FILE, DatasetKey, check_key, check_layout, read_metadata
+from preceptor.teachers.cache import CacheKey, CacheMetadata, Layout, LogitCache, open_cache, open_readonly
+from preceptor.teachers.cache.metadata import METADATA_FILE, check_key, check_layout, data_parts, read_metadata
 from preceptor.teachers.check import TeacherPredictions, predict_training_images
 from preceptor.teachers.ensemble import Ensemble
 from preceptor.training.precision import resolve_precision
@@ -37,6 +35,7 @@ class LoadedTeacher:
         members: the teachers as they came, several of an ensemble; none where a cache teaches alone.
         kind: for messages and ``run.yaml``.
         fingerprint: a SHA-256 that tells it from others.
+        normalization: mean and std of its images; of a cache that teaches alone, of the images it was filled with.
         precision: what its networks compute in, or its cache was filled in; "fp32" where there are no networks.
         optimizations: what was done to its networks, a line each.
         teacher: to be queried; its cache, where it has one.
@@ -48,6 +47,7 @@ class LoadedTeacher:
     members: tuple[Member, ...]
     kind: str
     fingerprint: str
+    normalization: dict[str, tuple[float, ...]]
     precision: ComputePrecision
     optimizations: tuple[str, ...]
     teacher: Teacher
@@ -65,18 +65,6 @@ class LoadedTeacher:
     def networks(self) -> tuple[NetworkTeacher, ...]:
         """All networks among its members, as they came."""
         return tuple(member.teacher for member in self.members if isinstance(member.teacher, NetworkTeacher))
-
-    @property
-    def normalization(self) -> dict[str, tuple[float, ...]]:
-        """Mean and std of its images; of a cache that teaches alone, of the images it was filled with."""
-        if self.members or self.cache is None:
-            return _normalization(self.members)
-        return self.cache.metadata.key.normalization
-
-    @property
-    def keeps_features(self) -> bool:
-        """Whether its cache asks it for pooled features, which a compiled network does not show."""
-        return self.cache is not None and self.cache.layout.features > 0
 
     def record(self) -> dict[str, Any]:
         """Its part of ``run.yaml``."""
@@ -109,7 +97,6 @@ def load_teacher(
     augmentation: Augmentation,
     device: torch.device,
     *,
-    features: bool = False,
     batch_size: int | None = None,
 ) -> LoadedTeacher:
     """The teacher of a configuration: loaded, checked, optimized but not compiled, its cache opened or made.
@@ -119,7 +106,6 @@ def load_teacher(
         dataset: what it is to teach on.
         augmentation: whose views it is shown.
         device: where its networks run.
-        features: whether a cache to be made keeps pooled features. An existing one keeps what it keeps.
         batch_size: in which the teacher behind a cache is queried. Default that of the training.
 
     Raises:
@@ -129,39 +115,30 @@ def load_teacher(
     """
     members = load_members(config, dataset, device)
     _check_settings(config, members)
-    kind = _kind(config, members)
-    folder = config.cache
+    kind, parts, folder = _kind(config, members), _teacher_parts(config, members), config.cache
     if folder is None:
         precision = _precision(config, members, device)
         teacher, optimizations = _optimize(config, members, dataset, precision)
-        return LoadedTeacher(members, kind, _fingerprint(config, members), precision, optimizations, teacher)
+        return LoadedTeacher(members, kind, parts["teacher"], parts["normalization"], precision, optimizations, teacher)
 
     # An existing cache first: it must be of these things, and its precision decides that of the networks.
-    metadata = existing_metadata(folder) if members else read_metadata(folder)
-    data_key = dataset_key(dataset, augmentation)
-    cached_precision = None if metadata is None else metadata.key.precision
-    if metadata is not None:
-        key = _cache_key(config, members, data_key, metadata.key.precision) if members else data_key
-        check_key(folder, metadata.key, key)
-    precision = _precision(config, members, device, cached_precision)
+    parts |= dataset_parts(dataset, augmentation)
+    existing, layout = fitting_cache(config, dataset, augmentation, parts)
+    precision = _precision(config, members, device, existing)
     if not members:
-        assert metadata is not None, "read_metadata raises where there is none"
-        check_layout(folder, metadata.layout, cache_layout(config, dataset, augmentation, metadata))
-        cache = LogitCache(folder, metadata)
-        return LoadedTeacher((), kind, metadata.key.teacher, precision, (), cache, cache, cache.count)
+        cache = open_readonly(folder)
+        key = cache.metadata.key
+        return LoadedTeacher((), kind, key.teacher, key.normalization, precision, (), cache, cache, cache.count)
 
     teacher, optimizations = _optimize(config, members, dataset, precision)
-    dims = None
-    if features or (metadata is not None and metadata.layout.features):
-        teacher = _with_features(config, members, teacher, dataset)
-        dims = teacher.features
-    layout = cache_layout(config, dataset, augmentation, metadata, features=dims)
-    if metadata is None:  # a teacher that cannot teach leaves no folder behind
+    if existing is None:  # a teacher that cannot teach leaves no folder behind
         images, labels = dataset.train.images[:2].to(device), dataset.train.labels[:2].to(device)
         predict_training_images(teacher, images, labels, dataset.classes, view=augmentation.identity)
-    cache_key = _cache_key(config, members, data_key, precision)
-    cache = open_cache(folder, cache_key, layout, teacher, batch_size or config.training.batch_size)
-    return LoadedTeacher(members, kind, cache_key.teacher, precision, optimizations, cache, cache, cache.count)
+    key = CacheKey(**parts, precision=precision)
+    cache = open_cache(folder, key, layout, teacher, batch_size or config.training.batch_size)
+    return LoadedTeacher(
+        members, kind, key.teacher, key.normalization, precision, optimizations, cache, cache, cache.count
+    )
 
 
 def check_teacher(
@@ -180,7 +157,7 @@ def check_teacher(
         its answers; None where a cache alone holds none of the images as they are.
 
     Raises:
-        InputError: as by ``teachers.network.predict_training_images``.
+        InputError: as by ``teachers.check.predict_training_images``.
     """
     if loaded.cache is not None and not loaded.members:
         index = index[loaded.cache.is_filled(index, torch.full_like(index, augmentation.identity))]
@@ -196,9 +173,9 @@ def compile_teacher(loaded: LoadedTeacher, config: RunConfig, dataset: Dataset, 
     """The same teacher with its networks compiled for batches of this size."""
     teacher, optimizations = _optimize(config, loaded.members, dataset, loaded.precision, compile_for=batch_size)
     if loaded.cache is None:
-        return dataclasses.replace(loaded, teacher=teacher, optimizations=optimizations, compiled=True)
+        return replace(loaded, teacher=teacher, optimizations=optimizations, compiled=True)
     loaded.cache.teacher = teacher
-    return dataclasses.replace(loaded, optimizations=optimizations, compiled=True)
+    return replace(loaded, optimizations=optimizations, compiled=True)
 
 
 def _check_settings(config: RunConfig, members: Sequence[Member]) -> None:
@@ -226,18 +203,20 @@ def _kind(config: RunConfig, members: Sequence[Member]) -> str:
 
 
 def _precision(
-    config: RunConfig, members: Sequence[Member], device: torch.device, cached: str | None = None
+    config: RunConfig, members: Sequence[Member], device: torch.device, existing: CacheMetadata | None = None
 ) -> ComputePrecision:
     """What networks compute in: what the existing cache was filled in, or else what the configuration says."""
-    if cached == "bf16" and config.precision == "fp32":
+    if existing is None:
+        has_networks = any(isinstance(member.teacher, NetworkTeacher) for member in members)
+        return resolve_precision(config.precision, device) if has_networks else "fp32"
+    if existing.key.precision != "bf16":
+        return "fp32"
+    if config.precision == "fp32":
         raise InputError(
             f"cache {config.cache}: was filled in bf16, and precision is fp32: give --precision auto or bf16 to use "
             "it, or a cache in another folder"
         )
-    if cached is not None:
-        return "bf16" if cached == "bf16" else "fp32"
-    has_networks = any(isinstance(member.teacher, NetworkTeacher) for member in members)
-    return resolve_precision(config.precision, device) if has_networks else "fp32"
+    return "bf16"
 
 
 def _optimize(
@@ -265,89 +244,49 @@ def _optimize(
     return Ensemble(teachers, config.ensemble_weights, config.ensemble_mean), optimizations
 
 
-def _normalization(members: Sequence[Member]) -> dict[str, tuple[float, ...]]:
-    """Mean and std by name, of several teachers of each; nothing where they take pixels, or no images."""
-    parts = [{} if one.normalization is None else asdict(one.normalization) for one in members]
-    if len(parts) == 1:
-        return parts[0]
-    return {f"{name} of member {n}": values for n, part in enumerate(parts) for name, values in part.items()}
+def _teacher_parts(config: RunConfig, members: Sequence[Member]) -> dict[str, Any]:
+    """The parts of a cache's key that follow from the teacher; none without one."""
+    if not members:
+        return {}
+    digest = members[0].fingerprint
+    if len(members) > 1:
+        ensemble = Ensemble([member.teacher for member in members], config.ensemble_weights, config.ensemble_mean)
+        content = [ensemble.mean, ensemble.weights, [member.fingerprint for member in members]]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    # Mean and std by name, of several teachers of each; nothing where they take pixels, or no images.
+    stated = [{} if one.normalization is None else asdict(one.normalization) for one in members]
+    normalization = {f"{name} of member {n}": values for n, part in enumerate(stated) for name, values in part.items()}
+    return {"teacher": digest, "normalization": normalization if len(members) > 1 else stated[0]}
 
 
-def _fingerprint(config: RunConfig, members: Sequence[Member]) -> str:
-    if len(members) == 1:
-        return members[0].fingerprint
-    ensemble = Ensemble([member.teacher for member in members], config.ensemble_weights, config.ensemble_mean)
-    content = [ensemble.mean, ensemble.weights, [member.fingerprint for member in members]]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+def dataset_parts(dataset: Dataset, augmentation: Augmentation) -> dict[str, Any]:
+    """The parts of a cache's key that follow from the data; reads every training image."""
+    return data_parts(fingerprint({"images": dataset.train.images}), augmentation, dataset.class_names)
 
 
-def existing_metadata(folder: Path) -> CacheMetadata | None:
-    """The metadata of the cache in a folder; None where there is none yet.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    return read_metadata(folder) if (folder / METADATA_FILE).exists() else None
-
-
-def dataset_key(dataset: Dataset, augmentation: Augmentation) -> DatasetKey:
-    """The part of a cache's key that follows from the data; reads every training image."""
-    digest = fingerprint({"images": dataset.train.images})
-    return DatasetKey.without_teacher(digest, augmentation, dataset.class_names)
-
-
-def _cache_key(config: RunConfig, members: Sequence[Member], data: DatasetKey, precision: str) -> CacheKey:
-    teacher, normalization = _fingerprint(config, members), _normalization(members)
-    return CacheKey(**data.model_dump(), teacher=teacher, normalization=normalization, precision=precision)
-
-
-def cache_layout(
-    config: RunConfig,
-    dataset: Dataset,
-    augmentation: Augmentation,
-    existing: CacheMetadata | None = None,
-    *,
-    features: int | None = None,
-) -> Layout:
-    """The layout of a cache for a data set. What the configuration leaves open is as in the existing cache.
+def fitting_cache(
+    config: RunConfig, dataset: Dataset, augmentation: Augmentation, parts: dict[str, Any]
+) -> tuple[CacheMetadata | None, Layout]:
+    """The existing cache of a configuration, None where there is none yet, and the layout that it has or is to get.
 
     Args:
         config: its ``cache_top_k`` is how many logits to keep; None is what the existing cache keeps, or else all.
         dataset: whose training images are cached.
         augmentation: whose views are.
-        existing: metadata of the cache in that folder.
-        features: dimensions to keep; None is what the existing cache keeps, or else 0.
+        parts: of the key that it must have.
 
     Raises:
-        InputError: as many classes are to be kept as there are, or more.
+        InputError: the existing cache is damaged, of something else, or of another layout; as many classes are to be
+            kept as there are, or more.
     """
-    kept = None if existing is None else existing.layout
-    content = {
-        "samples": len(dataset.train),
-        "views": augmentation.count,
-        "classes": dataset.classes,
-        "top_k": kept.top_k if kept is not None and config.cache_top_k is None else config.cache_top_k,
-        "features": (kept.features if kept is not None else 0) if features is None else features,
-    }
-    return validated(Layout, content, "the cache")
-
-
-def pooled_features(config: RunConfig, dataset: Dataset, device: torch.device) -> int:
-    """How many pooled features the teacher of a configuration has.
-
-    Raises:
-        InputError: it is no single network, or does not end in a linear layer.
-    """
-    members = load_members(config, dataset, device)
-    if not members:
-        raise InputError("features: only a network tells how many it has: give --teacher RUN_FOLDER")
-    return _with_features(config, members, members[0].teacher, dataset).features
-
-
-def _with_features(config: RunConfig, members: Sequence[Member], teacher: Teacher, dataset: Dataset) -> PooledTeacher:
-    if len(members) > 1 or not isinstance(teacher, NetworkTeacher):
-        raise InputError(
-            f"cache {config.cache}: a cache of features takes a single network, and this teacher is "
-            f"{_kind(config, members)}: give a run folder, or cache the logits alone, in another folder"
-        )
-    return PooledTeacher(teacher, dataset.train.images[:2].to(teacher.device))
+    folder = config.cache
+    assert folder is not None, "the configuration names one"
+    existing = read_metadata(folder) if (folder / METADATA_FILE).exists() else None
+    if existing is not None:
+        check_key(folder, existing.key, parts)
+    top_k = existing.layout.top_k if existing is not None and config.cache_top_k is None else config.cache_top_k
+    sides = {"samples": len(dataset.train), "views": augmentation.count, "classes": dataset.classes, "top_k": top_k}
+    layout = validated(Layout, sides, "the cache")
+    if existing is not None:
+        check_layout(folder, existing.layout, layout)
+    return existing, layout

@@ -1,10 +1,9 @@
 """One run: everything is checked, a student trained and measured, a run folder written."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,10 @@ from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Diagnosis, Finding, quick_look
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, SKIPPED_FILE, RunFolder, check_free, versions
-from preceptor.run.identity import fingerprints, settings_digest
 from preceptor.run.lock import check_unheld, held
 from preceptor.run.scores import Scores, save_scores
 from preceptor.run.selection import resolve_selection
-from preceptor.run.set_up import RunContext, set_up
+from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest, training_steps
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.teachers import TeacherCheck
 from preceptor.training import (
@@ -42,7 +40,6 @@ from preceptor.training import (
     TrainingData,
     TrainState,
     resolve_precision,
-    steps_in_epoch,
 )
 from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, stopping_on_signals
 from preceptor.training.checks import check_students
@@ -63,17 +60,16 @@ FAILURE_FOLDER = "failure"
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run.
+    """The result of a run; None where it has no teacher, held-out images, test set, fitted selection or cache.
 
     Attributes:
-        folder: of the run.
-        teacher: how the teacher does on the training images; None without one.
-        validation: on the held-out training images, after the last epoch; None when none were held out.
-        test: on the test set, used once after the last epoch; None when the data has none.
+        teacher: how the teacher does on the training images.
+        validation: on the held-out training images, after the last epoch.
+        test: on the test set, used once after the last epoch.
         training_images: number trained on.
-        distilled_samples: number of these that are distilled; None without a fitted selection.
+        distilled_samples: number of these that are distilled.
         unused_samples: number of these that neither the teacher nor a label teaches, as the recipe leaves them out.
-        cached: number of entries that the run added to its cache; None without a cache.
+        cached: number of entries that the run added to its cache.
     """
 
     folder: Path
@@ -101,7 +97,7 @@ def run(
     saved before anything is measured. The test set is used once, at the end.
 
     Args:
-        config: of the run.
+        config: its settings.
         out: its folder, empty or absent.
         callbacks: of the training, such as a progress bar.
         profile: write where the time of some steps went (``training.profiler``) into the folder.
@@ -196,7 +192,7 @@ def complete(
     unused = 0 if distilled is None or context.loss.has_unselected_label_loss else images - distilled
     cached = None if teacher is None else teacher.cached()
     result = RunResult(folder.path, context.teacher_check, validation, test, images, distilled, unused, cached)
-    folder.append({"event": "end", **_plain(dataclasses.replace(result, folder=Path(folder.path.name)))})
+    folder.append({"event": "end", **asdict(result), "folder": folder.path.name})
     shutil.rmtree(checkpoints.folder, ignore_errors=True)
     return result
 
@@ -216,11 +212,6 @@ def build_trainer(
         precision=config.precision,
         compile=config.compile,
     )
-
-
-def training_steps(config: RunConfig, context: RunContext) -> int:
-    """Steps of the whole training."""
-    return config.training.epochs * steps_in_epoch(len(context.index), config.training.batch_size)
 
 
 class MetricsFile(Callback):
@@ -244,7 +235,7 @@ class MetricsFile(Callback):
                 learning_rate=record.learning_rate,
             )
         held_out = _measure(context, trained.network, context.train, context.held_out)
-        entry = {"event": "epoch", **_plain(record)}
+        entry = {"event": "epoch", **asdict(record)}
         if held_out is not None:
             entry["validation_accuracy"] = held_out.accuracy
         self._folder.append(entry)
@@ -286,11 +277,5 @@ def _record(
         "fingerprints": dict(digests),
         "teacher": None if teacher is None else teacher.record(),
         "scores": None if scores is None else scores.origin.model_dump(),
-        "doctor": [_plain(finding) for finding in diagnosis.worth_a_look],
+        "doctor": [asdict(finding) for finding in diagnosis.worth_a_look],
     }
-
-
-def _plain(thing: Any) -> dict[str, Any]:
-    """A dataclass as JSON-ready values."""
-    plain = dataclasses.asdict(thing)
-    return {key: str(value) if isinstance(value, Path) else value for key, value in plain.items()}

@@ -1,21 +1,13 @@
 """Selections: which samples are distilled."""
 
-from preceptor.selections.drop_wrong import DropWrong
-from preceptor.selections.first_order import GradientCosine, TracIn
-from preceptor.selections.influence import Influence, influence_scores
-from preceptor.selections.proxies import EL2N, Correctness, Random, TeacherLoss
-from preceptor.selections.ranked import RankedSelection, keep_mask
-
-__all__ = [
-    "EL2N",
-    "Correctness",
-    "DropWrong",
-    "GradientCosine",
-    "Influence",
-    "Random",
-    "RankedSelection",
-    "TeacherLoss",
-    "TracIn",
-    "influence_scores",
-    "keep_mask",
-]
+from preceptor.selections.drop_wrong import DropWrong as DropWrong
+from preceptor.selections.first_order import GradientCosine as GradientCosine
+from preceptor.selections.first_order import TracIn as TracIn
+from preceptor.selections.influence import Influence as Influence
+from preceptor.selections.influence import influence_scores as influence_scores
+from preceptor.selections.proxies import EL2N as EL2N
+from preceptor.selections.proxies import Correctness as Correctness
+from preceptor.selections.proxies import Random as Random
+from preceptor.selections.proxies import TeacherLoss as TeacherLoss
+from preceptor.selections.ranked import RankedSelection as RankedSelection
+from preceptor.selections.ranked import keep_mask as keep_mask

@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor
-
-from preceptor.context import BatchContext
+from preceptor.context import BatchContext, PerSample
 from preceptor.registry import register
 
 
@@ -22,6 +19,5 @@ class DropWrong:
     ones, without an error. ``preceptor doctor`` looks for them.
     """
 
-    def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
-        """Weight 0 where the teacher is wrong, else 1."""
+    def __call__(self, context: BatchContext) -> PerSample:
         return (~context.wrong).to(context.teacher_logits.dtype)

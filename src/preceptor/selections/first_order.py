@@ -25,7 +25,6 @@ class TracIn(RankedSelection):
     needs_checkpoints: ClassVar[bool] = True
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """Gradient products weighted by the learning rate, summed over checkpoints."""
         products = []
         for checkpoint in selection_data.checkpoints:
             train = LastLayer(checkpoint.train, selection_data.label, selection_data.has_bias)
@@ -49,7 +48,6 @@ class GradientCosine(RankedSelection):
     needs_held_out: ClassVar[bool] = True
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """Cosine of the angle between the gradients."""
         train = LastLayer(selection_data.teacher.train, selection_data.label, selection_data.has_bias)
         direction = held_out_gradient(selection_data, selection_data.teacher)
         lengths = gradient_norms(train) * direction.norm()

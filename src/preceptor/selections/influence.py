@@ -31,12 +31,7 @@ def influence_scores(
     Training without sample i changes the held-out loss by about score / n: samples that score above zero help.
     H is the Gauss-Newton matrix of the teacher's last layer over the training samples.
 
-    Args:
-        selection_data: with features and held-out samples; every sample has a label.
-        damping: added to the diagonal of H. Default 5e-4.
-        exact_up_to: the most classes x dimensions (one of them the bias) for which H is inverted exactly; beyond,
-            the system is solved by :func:`~preceptor.selections.last_layer.solve_kronecker`.
-        steps: of conjugate gradients at most that refine the Kronecker-factored inverse; 0 is that inverse alone.
+    Every sample has a label. ``damping``, ``exact_up_to`` and ``steps`` are those of :class:`Influence`.
 
     Raises:
         InputError: no features, nothing held out, a sample without a label, or too small a damping.
@@ -104,5 +99,4 @@ class Influence(RankedSelection):
         self.steps = steps
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """Apply :func:`influence_scores`."""
         return influence_scores(selection_data, self.damping, self.exact_up_to, self.steps)

@@ -6,7 +6,7 @@ matrix ``(diag p_i - p_i p_i^T) (x) h_i h_i^T``. All sums are in float64, in chu
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -69,7 +69,6 @@ class LastLayer:
         return self.outputs.logits.shape[1], self.outputs.features.shape[1] + self.has_bias
 
     def chunks(self) -> Iterator[Chunk]:
-        """All samples in order."""
         assert self.outputs.features is not None
         rows = min(CHUNK, max(1, ELEMENTS // self.shape[0]))
         pieces = (values.split(rows) for values in (self.outputs.logits, self.outputs.features, self.label))
@@ -161,78 +160,57 @@ def solve_exact(
     return torch.cholesky_solve(target.reshape(-1, 1), factor).view_as(target)
 
 
-@dataclass(frozen=True)
-class KroneckerInverse:
-    """``(H + damping I)^-1`` with H replaced by its exact diagonal in a Kronecker-factored eigenbasis.
+Solve = Callable[[Float[Tensor, "classes dimensions"]], Float[Tensor, "classes dimensions"]]
+
+
+def kronecker_inverse(samples: LastLayer, damping: float) -> Solve:
+    """What multiplies by ``(H + damping I)^-1``, H replaced by its exact diagonal in a Kronecker-factored eigenbasis.
 
     The basis ``U_G (x) U_A`` is that of ``G = mean_i (diag p_i - p_i p_i^T)`` and ``A = mean_i h_i h_i^T``; the
     diagonal of H in it is ``mean_i (u_a^T h_i)^2 u_c^T (diag p_i - p_i p_i^T) u_c``. It is exact when all samples share
     one p, and rougher the more p and h go together: do not read more into its ranking than into that of a proxy.
     Memory grows with classes^2 + dimensions^2 instead of (classes dimensions)^2.
 
-    Args:
-        of_classes: ``U_G``, eigenvectors in columns.
-        of_inputs: ``U_A``, eigenvectors in columns.
-        diagonal: of the damped H in this basis.
-
     George et al., "Fast Approximate Natural Gradient Descent in a Kronecker-factored Eigenbasis" (EKFAC), 2018,
     arXiv:1806.03884.
     """
+    classes, dimensions = samples.shape
+    of_classes, of_inputs = samples.zeros(classes, classes), samples.zeros(dimensions, dimensions)
+    for chunk in samples.chunks():
+        of_classes += chunk.probs.sum(dim=0).diag() - chunk.probs.mT @ chunk.probs
+        of_inputs += chunk.inputs.mT @ chunk.inputs
+    of_classes, of_inputs = torch.linalg.eigh(of_classes)[1], torch.linalg.eigh(of_inputs)[1]
+    diagonal = samples.zeros(classes, dimensions)
+    for chunk in samples.chunks():
+        variance = chunk.probs @ of_classes.square() - (chunk.probs @ of_classes).square()
+        diagonal += variance.clamp(min=0).mT @ (chunk.inputs @ of_inputs).square()
+    diagonal = diagonal / len(samples.label) + damping
 
-    of_classes: Float[Tensor, "classes classes"]
-    of_inputs: Float[Tensor, "dimensions dimensions"]
-    diagonal: Float[Tensor, "classes dimensions"]
-
-    @classmethod
-    def of(cls, samples: LastLayer, damping: float) -> "KroneckerInverse":
-        """The inverse for these samples, in two passes over them."""
-        of_classes, of_inputs = _kronecker_basis(samples)
-        diagonal = samples.zeros(*samples.shape)
-        for chunk in samples.chunks():
-            variance = chunk.probs @ of_classes.square() - (chunk.probs @ of_classes).square()
-            diagonal += variance.clamp(min=0).mT @ (chunk.inputs @ of_inputs).square()
-        return cls(of_classes, of_inputs, diagonal / len(samples.label) + damping)
-
-    def __call__(self, target: Float[Tensor, "classes dimensions"]) -> Float[Tensor, "classes dimensions"]:
-        """The inverse times ``target``."""
-        rotated = self.of_classes.mT @ target @ self.of_inputs
-        solved: Tensor = self.of_classes @ (rotated / self.diagonal) @ self.of_inputs.mT
+    def solve(target: Tensor) -> Tensor:
+        rotated = of_classes.mT @ target @ of_inputs
+        solved: Tensor = of_classes @ (rotated / diagonal) @ of_inputs.mT
         return solved
+
+    return solve
 
 
 def solve_kronecker(
     samples: LastLayer, target: Float[Tensor, "classes dimensions"], damping: float, steps: int = 0
 ) -> Float[Tensor, "classes dimensions"]:
-    """``(H + damping I)^-1 target`` by :class:`KroneckerInverse`, then refined with H itself.
+    """``(H + damping I)^-1 target`` by :func:`kronecker_inverse`, refined with H itself.
 
-    The refinement is by conjugate gradients, preconditioned by the Kronecker-factored inverse. It takes one
-    :func:`curvature_product` a step, and one at the start.
-
-    Args:
-        samples: H is the mean over these.
-        target: what the inverse is applied to.
-        damping: added to the diagonal of H, above 0.
-        steps: of conjugate gradients at most; 0 returns the Kronecker-factored solution. They end once the residual is
-            at most ``TOLERANCE`` of the target's norm.
+    The refinement is by conjugate gradients, preconditioned by that inverse (Hestenes and Stiefel, "Methods of
+    Conjugate Gradients for Solving Linear Systems", 1952): at most ``steps`` of them, fewer once the residual is at
+    most ``TOLERANCE`` of the target's norm; 0 is the Kronecker-factored solution. Each takes a
+    :func:`curvature_product`. The damping is above 0.
 
     Raises:
         InputError: a step shows that the damped matrix is not positive definite in float64.
-
-    Hestenes and Stiefel, "Methods of Conjugate Gradients for Solving Linear Systems", 1952.
     """
-    inverse = KroneckerInverse.of(samples, damping)
+    inverse = kronecker_inverse(samples, damping)
     solution = inverse(target)
-    return _refined(solution, samples, target, damping, inverse, steps) if steps else solution
-
-
-def _refined(
-    solution: Float[Tensor, "classes dimensions"],
-    samples: LastLayer,
-    target: Float[Tensor, "classes dimensions"],
-    damping: float,
-    inverse: KroneckerInverse,
-    steps: int,
-) -> Float[Tensor, "classes dimensions"]:
+    if not steps:
+        return solution
     residual = target - curvature_product(samples, solution) - damping * solution
     direction, gain = torch.zeros_like(target), target.new_tensor(torch.inf)
     for _ in range(steps):
@@ -247,31 +225,15 @@ def _refined(
             raise _too_little_damping(damping)
         solution = solution + gain / curvature * direction
         residual = residual - gain / curvature * change
-    _warn_if_rough(float(residual.norm() / target.norm()), steps)
-    return solution
-
-
-def _warn_if_rough(residual: float, steps: int) -> None:
-    """Warn that the scores are far from those of the exact inverse: they may rank samples wrongly."""
-    if residual > WARN_ABOVE:
+    rough = float(residual.norm() / target.norm())
+    if rough > WARN_ABOVE:
         warnings.warn(
-            f"influence: after {steps} steps the residual is {residual:.2g} of the target's norm, so the scores are "
+            f"influence: after {steps} steps the residual is {rough:.2g} of the target's norm, so the scores are "
             "rough: raise selection.steps or selection.damping",
             stacklevel=2,
         )
+    return solution
 
 
 def _too_little_damping(damping: float) -> InputError:
     return InputError(f"damping = {damping}: too small for these features, the curvature cannot be inverted: raise it")
-
-
-def _kronecker_basis(
-    samples: LastLayer,
-) -> tuple[Float[Tensor, "classes classes"], Float[Tensor, "dimensions dimensions"]]:
-    """Eigenvectors, in columns, of the mean curvature in the logits and of the mean square of the inputs."""
-    classes, dimensions = samples.shape
-    of_classes, of_inputs = samples.zeros(classes, classes), samples.zeros(dimensions, dimensions)
-    for chunk in samples.chunks():
-        of_classes += chunk.probs.sum(dim=0).diag() - chunk.probs.mT @ chunk.probs
-        of_inputs += chunk.inputs.mT @ chunk.inputs
-    return torch.linalg.eigh(of_classes)[1], torch.linalg.eigh(of_inputs)[1]

@@ -20,7 +20,6 @@ class EL2N(RankedSelection):
     """
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """Norm of the error vector."""
         return _error_length(selection_data.teacher.train.logits, selection_data.label)
 
 
@@ -32,7 +31,6 @@ class TeacherLoss(RankedSelection):
     """
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """Minus the cross-entropy."""
         return -_cross_entropy(selection_data.teacher.train.logits, selection_data.label)
 
 
@@ -45,7 +43,6 @@ class Correctness(RankedSelection):
     """
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """1 where the teacher is right."""
         logits = selection_data.teacher.train.logits
         return (chunked(predicted_class)(logits) == selection_data.label).to(logits.dtype)
 
@@ -59,7 +56,6 @@ class Random(RankedSelection):
     """
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
-        """A random permutation."""
         generator = torch.Generator().manual_seed(selection_data.seed)
         return torch.randperm(len(selection_data.label), generator=generator).float().to(selection_data.label.device)
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from preceptor.context import UNLABELED, BatchContext, ModelOutputs, SelectionData, TeacherSnapshot
+from preceptor.context import UNLABELED, BatchContext, ModelOutputs, PerSample, SelectionData
 from preceptor.errors import InputError
 from preceptor.registry import registered_name
 
@@ -18,10 +18,7 @@ from preceptor.registry import registered_name
 def keep_mask(score: Float[Tensor, " n"], keep: float, ascending: bool = False) -> Bool[Tensor, " n"]:
     """True for the ``floor(keep * n + 0.5)`` highest scores, or the lowest; among equal scores the first come first.
 
-    Args:
-        score: no NaN.
-        keep: share of the samples, 0 to 1.
-        ascending: keep the lowest scores instead. Default False.
+    No score is NaN.
     """
     # In decimals, as the share is written: 0.7 of 45 is 31.5, in binary floats a little less, which rounds down.
     count = math.floor(Decimal(str(keep)) * len(score) + Decimal("0.5"))
@@ -107,10 +104,8 @@ class RankedSelection(nn.Module, ABC):
     def set_scores(self, index: Int[Tensor, " n"], score: Float[Tensor, " n"], size: int) -> None:
         """Set the weights from scores that were computed elsewhere. They are compared in float32.
 
-        Args:
-            index: of the samples in the training set, each once.
-            score: one per index; NaN selects the sample without ranking it.
-            size: number of images in the training set.
+        Each index counts in a training set of ``size`` images, and comes once; a score of NaN selects the sample
+        without ranking it.
 
         Raises:
             InputError: a score is infinite, their number differs from that of the indices, or an index appears twice
@@ -129,7 +124,7 @@ class RankedSelection(nn.Module, ABC):
         scores[index] = score
         self.weight, self.scores = weight, scores
 
-    def weight_at(self, index: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def weight_at(self, index: Int[Tensor, " batch"]) -> PerSample:
         """1 for the selected samples, else 0.
 
         Raises:
@@ -142,7 +137,7 @@ class RankedSelection(nn.Module, ABC):
             )
         return self.weight[index]
 
-    def forward(self, context: BatchContext) -> Float[Tensor, " batch"]:
+    def forward(self, context: BatchContext) -> PerSample:
         """:meth:`weight_at` the indices of the batch.
 
         Raises:
@@ -209,17 +204,13 @@ def _labeled_samples(selection_data: SelectionData, train_rows: Tensor) -> Selec
         label=_rows(selection_data.label, train_rows),
         held_out_label=_rows(label, held_out_rows),
         checkpoints=tuple(
-            _snapshot_rows(snapshot, train_rows, held_out_rows) for snapshot in selection_data.checkpoints
+            replace(
+                one,
+                train=_output_rows(one.train, train_rows),
+                held_out=one.held_out and _output_rows(one.held_out, held_out_rows),
+            )
+            for one in selection_data.checkpoints
         ),
-    )
-
-
-def _snapshot_rows(snapshot: TeacherSnapshot, train_rows: Tensor, held_out_rows: Tensor | None) -> TeacherSnapshot:
-    held_out = snapshot.held_out
-    return replace(
-        snapshot,
-        train=_output_rows(snapshot.train, train_rows),
-        held_out=None if held_out is None else _output_rows(held_out, held_out_rows),
     )
 
 

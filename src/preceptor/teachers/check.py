@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.chunking import Table
@@ -39,11 +39,13 @@ class TeacherPredictions:
         index: of the images in the training set.
         label: their given labels; -1 where there is none.
         predicted: the classes of its largest logits.
+        confidence: their probabilities.
     """
 
     index: Int[Tensor, " n"]
     label: Int[Tensor, " n"]
     predicted: Int[Tensor, " n"]
+    confidence: Float[Tensor, " n"]
 
     @property
     def labeled(self) -> Bool[Tensor, " n"]:
@@ -100,7 +102,7 @@ def predict_training_images(
             named), or the same ones for every image.
     """
     index = torch.arange(len(images)) if index is None else index.cpu()
-    predicted, finite = Table(len(images)), Table(len(images))
+    predicted, finite, confidence = (Table(len(images)) for _ in range(3))
     first: Tensor | None = None
     constant = True
     for part, part_index in zip(images.split(batch_size), index.split(batch_size), strict=True):
@@ -113,6 +115,7 @@ def predict_training_images(
         first = logits[:1].clone() if first is None else first
         predicted.add(predicted_class(logits))
         finite.add(logits.isfinite().all(dim=1))
+        confidence.add(logits.softmax(dim=1).amax(dim=1))
         constant = constant and bool((logits == first).all())
     bad = (~finite.rows).nonzero().flatten().cpu()
     if len(bad):
@@ -125,4 +128,4 @@ def predict_training_images(
             f"the teacher's logits are the same for all {len(images)} training images, to the last bit: it teaches "
             "nothing; check its weights, its file and the range of its input"
         )
-    return TeacherPredictions(index, labels.cpu().long(), predicted.rows.cpu())
+    return TeacherPredictions(index, labels.cpu().long(), predicted.rows.cpu(), confidence.rows.cpu())

@@ -3,11 +3,11 @@
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from preceptor.errors import InputError, first_line
+from preceptor.errors import InputError, few, first_line
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.rows import as_logits, check_rows
 
@@ -64,11 +64,7 @@ class ClassifierTeacher:
         Raises:
             InputError: images of another size than it was fitted on, or probabilities that are none.
         """
-        probs = self._probabilities(images.flatten(1).cpu().numpy() / 255)
-        check_rows(probs, "probabilities", lambda row: f"teacher {self._name}: training image {int(index[row])}")
-        return TeacherOutput(as_logits(probs[:, self._order], "probabilities").to(images.device))
-
-    def _probabilities(self, pixels: Float[ndarray, "batch pixels"]) -> Shaped[ndarray, "batch classes"]:
+        pixels = images.flatten(1).cpu().numpy() / 255
         try:
             probs = np.asarray(self._classifier.predict_proba(pixels))
         except ValueError as error:
@@ -81,7 +77,8 @@ class ClassifierTeacher:
                 f"teacher {self._name}: predict_proba gave an array of shape {probs.shape} for {len(pixels)} images "
                 f"and {self.classes} classes: expected one row an image and one column a class"
             )
-        return probs
+        check_rows(probs, "probabilities", lambda row: f"teacher {self._name}: training image {int(index[row])}")
+        return TeacherOutput(as_logits(probs[:, self._order], "probabilities").to(images.device))
 
 
 def _columns(name: str, classes: Any) -> Int[ndarray, " classes"]:
@@ -91,12 +88,7 @@ def _columns(name: str, classes: Any) -> Int[ndarray, " classes"]:
     labels = np.asarray(classes)
     if labels.ndim != 1 or labels.dtype.kind not in "iuf" or not np.array_equal(np.sort(labels), range(len(labels))):
         raise InputError(
-            f"teacher {name}: classes_ is {_few(classes)}, expected all of 0 to C - 1: "
+            f"teacher {name}: classes_ is [{few([str(label) for label in classes], 6)}], expected all of 0 to C - 1: "
             "fit it on the data set's labels, with every class among them"
         )
     return np.argsort(labels)
-
-
-def _few(classes: Any) -> str:
-    shown = [str(label) for label in classes[:6]]
-    return "[" + ", ".join([*shown, *(["..."] if len(classes) > len(shown) else [])]) + "]"

@@ -106,7 +106,12 @@ class NetworkTeacher:
     def _query(self, inputs: Any) -> TeacherOutput:
         if self._batch_size is None:
             return self._run(inputs)
-        parts = [self._run_padded(part, self._batch_size) for part in inputs.split(self._batch_size)]
+        parts = []
+        for part in inputs.split(self._batch_size):
+            missing = self._batch_size - len(part)
+            padded = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
+            # A CUDA graph writes over what it returned before.
+            parts.append(self._run(padded).logits[: len(part)].clone())
         return TeacherOutput(parts[0] if len(parts) == 1 else torch.cat(parts))
 
     def _run(self, inputs: Any) -> TeacherOutput:
@@ -117,9 +122,3 @@ class NetworkTeacher:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.report is not None and self.report.bf16):
             logits, features = self.network(inputs)
         return TeacherOutput(logits[:, : self.classes].float(), {name: one.float() for name, one in features.items()})
-
-    def _run_padded(self, images: Tensor, batch_size: int) -> Tensor:
-        missing = batch_size - len(images)
-        padded = torch.cat([images, images.new_zeros(missing, *images.shape[1:])]) if missing else images
-        # A CUDA graph writes over what it returned before.
-        return self._run(padded).logits[: len(images)].clone()

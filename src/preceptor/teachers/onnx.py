@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,14 +63,18 @@ class OnnxTeacher:
         check_output_kind(output_kind)
         self.path, self.output_kind = path, output_kind
         self._session = _open(path)
-        inputs, outputs = _signature(path, self._session)
-        self._input = _image_input(path, inputs, image_shape)
-        self._output = _class_output(path, outputs, output)
+        self._input = _image_input(path, self._session.get_inputs(), image_shape)
+        self._output = _class_output(path, self._session.get_outputs(), output)
         takes_pixels = self._input.type == "tensor(uint8)"
         self.normalize = normalize if normalize is not None or takes_pixels else default_normalize
-        _check_normalization(path, self._input.type, self.normalize)
+        if takes_pixels and self.normalize is not None:
+            raise InputError(f"{path}: takes uint8 pixels and normalizes them itself: give it no normalization")
+        if not takes_pixels and self.normalize is None:
+            raise InputError(f"{path}: takes {self._input.type}: give the mean and deviation that it was trained with")
         self._batch: int | None = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
-        self.classes = self._try(image_shape)
+        rows = self._rows(torch.zeros(_TRIED, *image_shape, dtype=torch.uint8))
+        check_rows(rows, output_kind, lambda _: f"{path}: a black image")
+        self.classes: int = rows.shape[1]
 
     @torch.no_grad()
     def outputs(
@@ -94,15 +98,13 @@ class OnnxTeacher:
         array = pixels.contiguous().numpy().astype(_TYPES[self._input.type], copy=False)
         if self._batch is None:
             return self._run(array)
-        starts = range(0, len(array), self._batch)
-        return np.concatenate([self._run_fixed(array[at : at + self._batch], self._batch) for at in starts])
-
-    def _run_fixed(
-        self, pixels: Shaped[ndarray, "few channels height width"], batch: int
-    ) -> Shaped[ndarray, "few outputs"]:
-        padded = np.zeros((batch, *pixels.shape[1:]), pixels.dtype)
-        padded[: len(pixels)] = pixels
-        return self._run(padded)[: len(pixels)]
+        parts = []
+        for start in range(0, len(array), self._batch):
+            part = array[start : start + self._batch]
+            padded = np.zeros((self._batch, *array.shape[1:]), array.dtype)
+            padded[: len(part)] = part
+            parts.append(self._run(padded)[: len(part)])
+        return np.concatenate(parts)
 
     def _run(self, pixels: Shaped[ndarray, "batch channels height width"]) -> Shaped[ndarray, "batch outputs"]:
         try:
@@ -113,18 +115,12 @@ class OnnxTeacher:
                 "export it with a dynamic batch, for images of this size"
             ) from error
         if not isinstance(rows, ndarray) or rows.ndim != 2 or len(rows) != len(pixels):
+            returned = f"an array of shape {list(rows.shape)}" if isinstance(rows, ndarray) else type(rows).__name__
             raise InputError(
-                f"{self.path}: output {self._output!r} is {_described(rows)} for {len(pixels)} images: "
+                f"{self.path}: output {self._output!r} is {returned} for {len(pixels)} images: "
                 "expected [batch, classes]"
             )
         return rows
-
-    def _try(self, image_shape: tuple[int, int, int]) -> int:
-        """The number of classes."""
-        rows = self._rows(torch.zeros(_TRIED, *image_shape, dtype=torch.uint8))
-        check_rows(rows, self.output_kind, lambda _: f"{self.path}: a black image")
-        classes: int = rows.shape[1]
-        return classes
 
 
 def _open(path: Path) -> Any:
@@ -133,9 +129,15 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path}: no such file: give an ONNX model")
     weights_beside(path)
     try:
-        return cpu_session(path, torch.get_num_threads())
+        session = cpu_session(path, torch.get_num_threads())
     except Exception as error:  # ONNX Runtime's errors have no base of their own
         raise InputError(f"{path}: ONNX Runtime cannot open it: {first_line(error)}") from error
+    try:
+        for one in (*session.get_inputs(), *session.get_outputs()):
+            str((one.name, one.type, one.shape))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: a name in it is not UTF-8: damaged, or no ONNX model: export it again") from error
+    return session
 
 
 _EXTERNAL = re.compile(rb"\n\x08location\x12([\x80-\xff]?[\x00-\x7f])")
@@ -157,42 +159,15 @@ def weights_beside(path: Path) -> list[Path]:
         length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(match[1]))
         names.add(content[match.end() : match.end() + length].decode(errors="replace").split("\0")[0])
     for name in sorted(names):
-        if _leads_out(name):
+        # It must not lead out of the folder on any system.
+        if any(one.anchor or ".." in one.parts for one in (PurePosixPath(name), PureWindowsPath(name))):
             raise InputError(
                 f"{path}: wants weights from {name!r}, outside its own folder: not opened; export it again"
             )
     return [path.parent / name for name in sorted(names) if (path.parent / name).is_file()]
 
 
-def _leads_out(name: str) -> bool:
-    """Whether a name may lead out of the folder, on any system."""
-    return any(
-        path.is_absolute() or path.drive or path.root or ".." in path.parts
-        for path in (PurePosixPath(name), PureWindowsPath(name))
-    )
-
-
-class _Value(NamedTuple):
-    """An input or output; a dimension is a number, a name, or None for any."""
-
-    name: str
-    type: str
-    shape: list[int | str | None]
-
-
-def _signature(path: Path, session: Any) -> tuple[list[_Value], list[_Value]]:
-    """The inputs and the outputs of a graph."""
-    try:
-        inputs, outputs = (
-            [_Value(one.name, one.type, one.shape) for one in values]
-            for values in (session.get_inputs(), session.get_outputs())
-        )
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: a name in it is not UTF-8: damaged, or no ONNX model: export it again") from error
-    return inputs, outputs
-
-
-def _image_input(path: Path, inputs: list[_Value], image_shape: tuple[int, int, int]) -> _Value:
+def _image_input(path: Path, inputs: list[Any], image_shape: tuple[int, int, int]) -> Any:
     if len(inputs) != 1:
         names = ", ".join(one.name for one in inputs) or "none"
         raise InputError(f"{path}: {len(inputs)} inputs ({names}): expected one, the images")
@@ -211,7 +186,7 @@ def _image_input(path: Path, inputs: list[_Value], image_shape: tuple[int, int, 
     return image
 
 
-def _class_output(path: Path, outputs: list[_Value], name: str | None) -> str:
+def _class_output(path: Path, outputs: list[Any], name: str | None) -> str:
     names = [one.name for one in outputs]
     if not names:
         raise InputError(f"{path}: no output: expected one, [batch, classes]")
@@ -224,18 +199,7 @@ def _class_output(path: Path, outputs: list[_Value], name: str | None) -> str:
         raise InputError(
             f"{path}: output {chosen.name!r} is {chosen.type}: expected [batch, classes] in floating point"
         )
-    return chosen.name
-
-
-def _check_normalization(path: Path, input_type: str, normalize: Normalization | None) -> None:
-    if input_type == "tensor(uint8)" and normalize is not None:
-        raise InputError(f"{path}: takes uint8 pixels and normalizes them itself: give it no normalization")
-    if input_type != "tensor(uint8)" and normalize is None:
-        raise InputError(f"{path}: takes {input_type}: give the mean and deviation that it was trained with")
-
-
-def _described(value: Any) -> str:
-    return f"an array of shape {list(value.shape)}" if isinstance(value, ndarray) else type(value).__name__
+    return str(chosen.name)
 
 
 def _size(shape: Any) -> str:

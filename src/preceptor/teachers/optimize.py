@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from preceptor.errors import first_line
 from preceptor.models.compiling import compiled
@@ -33,7 +33,7 @@ class OptimizationReport:
     """What was done to a network, and why the rest was not.
 
     Attributes:
-        folded: batch norms folded into the convolution or linear layer before them.
+        folded: batch norms folded into the convolution before them.
         kept: batch norms that could not be.
         bf16: whether it computes in bf16.
         channels_last: whether its weights lie channels last.
@@ -93,19 +93,6 @@ class _InFp32(nn.Module):
         return outputs
 
 
-class _LinearWithNorm(nn.Module):
-    """A linear layer and its batch norm in one, for rows; of sequences, batch norm is along another axis."""
-
-    def __init__(self, linear: nn.Module, norm: nn.Module) -> None:
-        super().__init__()
-        self.linear, self.norm = linear, norm
-        self.folded: nn.Module = fuse_linear_bn_eval(linear, norm)  # type: ignore[type-var,arg-type]
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.folded(inputs) if inputs.dim() == 2 else self.norm(self.linear(inputs))
-        return outputs
-
-
 def optimize_for_inference(
     network: nn.Module,
     device: torch.device | str,
@@ -117,8 +104,8 @@ def optimize_for_inference(
     """A copy of a network for inference, in eval mode, without gradients, on a device. The network is left alone.
 
     Batch norm in eval mode is the affine map ``gamma (x - mean) / sqrt(var + eps) + beta``, which goes into the weights
-    and bias of the convolution or linear layer before it (Jacob et al. 2018, arXiv:1712.05877, section 3.2) where a
-    trace by ``torch.fx`` shows that nothing else reads in between.
+    and bias of the convolution before it (Jacob et al. 2018, arXiv:1712.05877, section 3.2) where a trace by
+    ``torch.fx`` shows that nothing else reads in between.
 
     Args:
         network: maps normalized fp32 images to logits; the copy does too.
@@ -208,12 +195,10 @@ def _fold(network: nn.Module) -> tuple[int, int, list[str]]:
         return 0, norms, [f"batch norm not folded: {reason}"]
     pairs = _foldable(graph, dict(network.named_modules()))
     for layer, norm in pairs:
-        linear = isinstance(layer, nn.Linear)
-        folded = _LinearWithNorm(layer, norm) if linear else fuse_conv_bn_eval(layer, norm)  # type: ignore[type-var,arg-type]
         _swap(network, norm, nn.Identity())
-        _swap(network, layer, folded)
+        _swap(network, layer, fuse_conv_bn_eval(layer, norm))  # type: ignore[type-var,arg-type]
     kept = norms - len(pairs)
-    notes = [f"{kept} batch norms kept: no plain convolution or linear layer that they alone read comes before them"]
+    notes = [f"{kept} batch norms kept: no plain convolution that they alone read comes before them"]
     return len(pairs), kept, notes if kept else []
 
 
@@ -244,8 +229,6 @@ def _fit(layer: Any, norm: Any) -> bool:
     """Whether a batch norm is an affine map of what a layer gives out, and nothing else happens at either."""
     if norm.training or norm.running_mean is None or _hooked(layer) or _hooked(norm):
         return False
-    if type(layer) is nn.Linear:
-        return bool(layer.out_features == norm.num_features and norm.affine)
     return type(layer) in _CONVOLUTIONS and bool(layer.out_channels == norm.num_features)
 
 

@@ -1,7 +1,7 @@
 """Checks of logits and probabilities that come from outside, and their conversion to logits."""
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ def _refuse(
 ) -> None:
     if bad.any():
         row, column = (int(number) for number in np.argwhere(bad)[0])
-        raise InputError(f"{name(row)}: {_shown(rows[row, column])} for class {column}: expected {expected}")
+        raise InputError(f"{name(row)}: {float(rows[row, column]):.6g} for class {column}: expected {expected}")
 
 
 def _check_sums(rows: Shaped[ndarray, "n classes"], name: Callable[[int], str]) -> None:
@@ -73,10 +73,6 @@ def _check_sums(rows: Shaped[ndarray, "n classes"], name: Callable[[int], str]) 
     if bad.any():
         row = int(bad.argmax())
         raise InputError(
-            f"{name(row)}: sums to {_shown(sums[row])}: expected probabilities, which sum to 1 within "
+            f"{name(row)}: sums to {float(sums[row]):.6g}: expected probabilities, which sum to 1 within "
             f"{SUM_TOLERANCE:g}: if these are logits, give them as logits"
         )
-
-
-def _shown(value: Any) -> str:
-    return f"{float(value):.6g}"

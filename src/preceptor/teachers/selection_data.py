@@ -13,6 +13,9 @@ from preceptor.errors import InputError
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.network import NetworkTeacher
 
+BATCH_SIZE = 512
+"""Images at a time."""
+
 
 def collect_selection_data(
     teacher: Teacher,
@@ -50,7 +53,9 @@ def collect_selection_data(
     def collect(snapshot: Teacher, where: Tensor) -> ModelOutputs:
         if features:
             return outputs_with_features(_as_network(snapshot), train.images, where)
-        return outputs(snapshot, train.images, where, view)
+        batches = _batches(train.images, where)
+        logits = (snapshot.outputs(batch, some, torch.full_like(some, view)).logits for batch, some in batches)
+        return ModelOutputs(concat_rows(logits, len(where)))
 
     return SelectionData(
         index=on_device,
@@ -75,24 +80,11 @@ def _as_network(teacher: Teacher) -> NetworkTeacher:
     return teacher
 
 
-def outputs(
-    teacher: Teacher,
-    images: UInt8[Tensor, "all channels height width"],
-    index: Int[Tensor, " n"],
-    view: int,
-    batch_size: int = 512,
-) -> ModelOutputs:
-    """Logits alone, of any teacher, for the images at these positions, in one view."""
-    batches = _batches(images, index, batch_size)
-    logits = (teacher.outputs(batch, where, torch.full_like(where, view)).logits for batch, where in batches)
-    return ModelOutputs(concat_rows(logits, len(index)))
-
-
 def outputs_with_features(
     teacher: NetworkTeacher,
     images: UInt8[Tensor, "all channels height width"],
     index: Int[Tensor, " n"],
-    batch_size: int = 512,
+    batch_size: int = BATCH_SIZE,
 ) -> ModelOutputs:
     """Logits for the images at these positions, and the inputs of the last linear layer.
 
@@ -123,7 +115,7 @@ def outputs_with_features(
     return ModelOutputs(logits.rows, inputs.rows)
 
 
-def _batches(images: Tensor, index: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(images: Tensor, index: Tensor, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
     """Images and their positions on the CPU; one empty batch where there are none."""
     for where in index.cpu().split(batch_size):
         yield images[where.to(images.device)], where

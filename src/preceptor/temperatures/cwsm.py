@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor
-
-from preceptor.context import BatchContext
+from preceptor.context import BatchClasses, BatchContext, PerSample
 from preceptor.errors import InputError
 from preceptor.registry import register
 from preceptor.temperatures.dynamic import Normalize, check_dynamic, dynamic_temperature
 
 
-def cwsm_weight(student_logits: Float[Tensor, "batch classes"], eps: float = 1e-3) -> Float[Tensor, " batch"]:
+def cwsm_weight(student_logits: BatchClasses, eps: float = 1e-3) -> PerSample:
     """``w = 1 / max_i softmax(z)_i``, from 1 to the number of classes; ``eps`` is added to the maximum.
 
     Wen, Lai and Qian, arXiv:1911.07471 (confidence weighted by student max), as published in TextBrewer.
@@ -44,7 +41,6 @@ class CWSM:
         if not 0 <= self.eps < float("inf"):
             raise InputError(f"cwsm: eps = {self.eps}: expected a finite number, 0 or more")
 
-    def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
-        """Apply :func:`cwsm_weight`, then :func:`dynamic_temperature`."""
+    def __call__(self, context: BatchContext) -> PerSample:
         weight = cwsm_weight(context.student_logits[:, : context.teacher_logits.shape[1]], self.eps)
         return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.queried)

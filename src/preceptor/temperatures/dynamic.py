@@ -3,9 +3,10 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
+from preceptor.context import PerSample
 from preceptor.errors import InputError
 
 Normalize = Literal["none", "sum"]
@@ -13,13 +14,13 @@ Normalize = Literal["none", "sum"]
 
 
 def dynamic_temperature(
-    weight: Float[Tensor, " batch"],
+    weight: PerSample,
     temperature: float,
     beta: float,
     normalize: Normalize = "none",
     minimum: float = 1.0,
     queried: Bool[Tensor, " batch"] | None = None,
-) -> Float[Tensor, " batch"]:
+) -> PerSample:
     """``T_x = T_0 + (mean(w) - w_x) beta``, at least ``minimum``.
 
     The batch mean is T_0 before the clamp. With weights normalized by their sum, T stays in
@@ -32,9 +33,9 @@ def dynamic_temperature(
         weight: how confusing each sample is, 0 or more.
         temperature: T_0.
         beta: change of the temperature per unit of weight.
-        normalize: "none" or "sum" (over the batch); which one the paper uses is not known.
-        minimum: lower limit of the temperature, above 0 (this project's addition).
-        queried: the samples on which the teacher is queried; sum and mean are over these. None is all of them.
+        normalize: which one the paper uses is not known.
+        minimum: above 0 (this project's addition).
+        queried: the samples that sum and mean are over; None is all.
 
     Wen, Lai and Qian, arXiv:1911.07471 (Dynamic Temperature Distillation), as published in TextBrewer.
     """

@@ -23,5 +23,4 @@ class Fixed:
             raise InputError(f"fixed: temperature = {self.temperature}: expected a finite number above 0 (4 is usual)")
 
     def __call__(self, context: BatchContext) -> float:
-        """The temperature, whatever the batch."""
         return self.temperature

@@ -2,21 +2,17 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
 from torch import Tensor
 
-from preceptor.context import BatchContext
+from preceptor.context import BatchClasses, BatchContext, PerSample
 from preceptor.errors import InputError
 from preceptor.registry import register
 from preceptor.temperatures.dynamic import Normalize, check_dynamic, dynamic_temperature
 
 
 def flsw_weight(
-    student_logits: Float[Tensor, "batch classes"],
-    teacher_logits: Float[Tensor, "batch classes"],
-    gamma: float = 2.0,
-    eps: float = 1e-4,
-) -> Float[Tensor, " batch"]:
+    student_logits: BatchClasses, teacher_logits: BatchClasses, gamma: float = 2.0, eps: float = 1e-4
+) -> PerSample:
     """``w = (1 - cos(z, t))^gamma``, from 0 to 2^gamma; ``eps`` is added to each norm.
 
     A positive factor on either row changes nothing (but for eps); an added constant does.
@@ -55,8 +51,7 @@ class FLSW:
         if not 0 < self.gamma < float("inf") or not 0 <= self.eps < float("inf"):
             raise InputError(f"flsw: gamma = {self.gamma}, eps = {self.eps}: expected gamma above 0 and eps 0 or more")
 
-    def __call__(self, context: BatchContext) -> Float[Tensor, " batch"]:
-        """Apply :func:`flsw_weight`, then :func:`dynamic_temperature`."""
+    def __call__(self, context: BatchContext) -> PerSample:
         student = context.student_logits[:, : context.teacher_logits.shape[1]]
         weight = flsw_weight(student, context.teacher_logits, self.gamma, self.eps)
         return dynamic_temperature(weight, self.temperature, self.beta, self.normalize, self.minimum, context.queried)

@@ -1,36 +1,23 @@
 """Training: the trainer and its configuration, data, callbacks and guard."""
 
-from preceptor.training.batches import Batch, TrainingData, plan_epoch, steps_in_epoch
-from preceptor.training.callbacks import Callback, EpochRecords, IncompatibleCheckpoint, TrainState
-from preceptor.training.compile import Compile
-from preceptor.training.config import PRESETS, TrainingConfig
-from preceptor.training.failure import FailureReport, NotFinite
-from preceptor.training.guard import NonFiniteGuard, OnNonfinite
-from preceptor.training.metrics import EpochRecord
-from preceptor.training.precision import Precision, resolve_precision
-from preceptor.training.student import Step, Student
-from preceptor.training.trainer import Trainer
-
-__all__ = [
-    "PRESETS",
-    "Batch",
-    "Callback",
-    "Compile",
-    "EpochRecord",
-    "EpochRecords",
-    "FailureReport",
-    "IncompatibleCheckpoint",
-    "NonFiniteGuard",
-    "NotFinite",
-    "OnNonfinite",
-    "Precision",
-    "Step",
-    "Student",
-    "TrainState",
-    "Trainer",
-    "TrainingConfig",
-    "TrainingData",
-    "plan_epoch",
-    "resolve_precision",
-    "steps_in_epoch",
-]
+from preceptor.training.batches import Batch as Batch
+from preceptor.training.batches import TrainingData as TrainingData
+from preceptor.training.batches import plan_epoch as plan_epoch
+from preceptor.training.batches import steps_in_epoch as steps_in_epoch
+from preceptor.training.callbacks import Callback as Callback
+from preceptor.training.callbacks import EpochRecords as EpochRecords
+from preceptor.training.callbacks import IncompatibleCheckpoint as IncompatibleCheckpoint
+from preceptor.training.callbacks import TrainState as TrainState
+from preceptor.training.compile import Compile as Compile
+from preceptor.training.config import PRESETS as PRESETS
+from preceptor.training.config import TrainingConfig as TrainingConfig
+from preceptor.training.failure import FailureReport as FailureReport
+from preceptor.training.failure import NotFinite as NotFinite
+from preceptor.training.failure import OnNonfinite as OnNonfinite
+from preceptor.training.guard import NonFiniteGuard as NonFiniteGuard
+from preceptor.training.metrics import EpochRecord as EpochRecord
+from preceptor.training.precision import Precision as Precision
+from preceptor.training.precision import resolve_precision as resolve_precision
+from preceptor.training.student import Step as Step
+from preceptor.training.student import Student as Student
+from preceptor.training.trainer import Trainer as Trainer

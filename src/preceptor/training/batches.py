@@ -22,8 +22,7 @@ class Batch:
     Attributes:
         inputs: what the networks take: a tensor, or tensors by name; images are uint8.
         label: class numbers; -1 where there is none.
-        index: positions in the training set, on the device.
-        index_cpu: the same on the CPU, for teachers that look outputs up.
+        index, index_cpu: positions in the training set, on the device and, for teachers that look outputs up, the CPU.
         view: numbers of the views, on the CPU.
         queried: rows of the batch to query the teacher on, on the device and on the CPU; None is all.
     """
@@ -54,15 +53,10 @@ class EpochPlan:
 def plan_epoch(
     index: Int[Tensor, " n"], augmentation: Augmentation, *, batch_size: int, seed: int, epoch: int
 ) -> EpochPlan:
-    """The plan of an epoch. Order and views follow from (seed, epoch) and each sample's position alone.
+    """The plan of an epoch, counted from 0, of the samples at ``index``, positions in the training set on the CPU.
 
-    Args:
-        index: samples to use, positions in the training set, on the CPU.
-        augmentation: whose views are drawn.
-        batch_size: samples per batch; the last holds the rest. A single sample left over joins the batch before it,
-            since batch normalization cannot work on one.
-        seed: of order and views.
-        epoch: counted from 0.
+    Order and views follow from (seed, epoch) and each sample's position alone. The last batch holds the rest; a single
+    sample left over joins the batch before it, since batch normalization cannot work on one.
     """
     order = index[epoch_order(seed, epoch, len(index))]
     last = len(order) - 1 if len(order) % batch_size == 1 and len(order) > 1 else len(order)
@@ -117,7 +111,6 @@ class TrainingData:
         augmentation: Augmentation | None = None,
         device: torch.device | None = None,
     ) -> "TrainingData":
-        """The training data of an image set."""
         return TrainingData(images.images, images.labels, index, augmentation, device)
 
     def __len__(self) -> int:
@@ -125,7 +118,6 @@ class TrainingData:
         return len(self.labels)
 
     def plan(self, batch_size: int, seed: int, epoch: int) -> EpochPlan:
-        """See :func:`plan_epoch`."""
         return plan_epoch(self.index, self.augmentation, batch_size=batch_size, seed=seed, epoch=epoch)
 
     def batches(
@@ -133,11 +125,8 @@ class TrainingData:
     ) -> Iterator[Batch]:
         """The batches of a plan, from number ``first`` on.
 
-        Args:
-            plan: of the epoch.
-            queried: by position in the training set, whether to query the teacher; on the CPU, so that no batch waits
-                for the device. None is always.
-            first: number of the first batch.
+        ``queried`` tells, by position in the training set, whether to query the teacher (None: always). It is on the
+        CPU, so that no batch waits for the device.
         """
         # One transfer for the whole epoch; a batch then takes slices of what is there already.
         views, index = to_device(plan.view, self.device), to_device(plan.index, self.device)

@@ -47,7 +47,6 @@ class EpochRecords(Callback):
         self.epochs: list[list[EpochRecord]] = []
 
     def on_epoch_end(self, trainer: "Trainer", records: "list[EpochRecord]") -> None:
-        """Keep them."""
         self.epochs.append(records)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -31,14 +31,6 @@ SECONDS_BETWEEN = 60.0
 """The usual time between checkpoints: what a kill costs at most."""
 
 _NAME = re.compile(r"epoch-(?P<epoch>\d{6})-step-(?P<step>\d{8})-(?P<digest>[0-9a-f]{16})\.pt")
-
-
-class _CheckpointFile(NamedTuple):
-    """A checkpoint by its name: completed epochs, completed steps of the next."""
-
-    epoch: int
-    step: int
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,6 @@ class CheckpointCallback(Callback):
             self._write_if_due(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", records: "list[EpochRecord]") -> None:
-        """Write a checkpoint if one is due."""
         self._write_if_due(trainer)
 
     def _write_if_due(self, trainer: "Trainer") -> None:
@@ -109,18 +100,18 @@ def save(folder: Path, state: TrainState) -> Path:
     path = folder / f"epoch-{state.epoch:06}-step-{state.step:08}-{_digest(content)}.pt"
     write_whole({path: content})
     for old in _listed(folder)[KEPT:]:
-        old.path.unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
     return path
 
 
 def load_newest(folder: Path, device: torch.device) -> LatestCheckpoint:
     """The newest intact checkpoint, its tensors on a device."""
     damaged: list[str] = []
-    for checkpoint in _listed(folder):
+    for path in _listed(folder):
         try:
-            return LatestCheckpoint(load(checkpoint.path, device), checkpoint.path, tuple(damaged))
+            return LatestCheckpoint(load(path, device), path, tuple(damaged))
         except InputError:
-            damaged.append(checkpoint.path.name)
+            damaged.append(path.name)
     return LatestCheckpoint(None, None, tuple(damaged))
 
 
@@ -177,11 +168,10 @@ def stopping_on_signals(checkpoints: CheckpointCallback) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _listed(folder: Path) -> list[_CheckpointFile]:
-    """By name, the newest first."""
-    matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("*.pt") if path.is_file()]
-    files = [_CheckpointFile(int(match["epoch"]), int(match["step"]), path) for match, path in matches if match]
-    return sorted(files, reverse=True)
+def _listed(folder: Path) -> list[Path]:
+    """The newest first: names sort like epochs and steps."""
+    paths = [path for path in folder.glob("*.pt") if _NAME.fullmatch(path.name) and path.is_file()]
+    return sorted(paths, reverse=True)
 
 
 def _digest(content: bytes) -> str:

@@ -12,13 +12,8 @@ if TYPE_CHECKING:
 
 
 def check_students(students: "Sequence[Student]", steps: int) -> None:
-    """Refuse students of one name, a selection that is not fitted, and a term in whose time span no step begins (it
-    would train nothing, unnoticed).
-
-    Args:
-        students: with their losses.
-        steps: of the whole training.
-    """
+    """Refuse students of one name, a selection that is not fitted, and a term in whose time span none of the training's
+    steps begins (it would train nothing, unnoticed)."""
     names = [student.name for student in students]
     if not names or len(set(names)) < len(names):
         raise InputError(f"students {names}: give at least one, each with a name of its own")

@@ -41,7 +41,7 @@ def compiling_pays(role: Literal["student", "teacher"], *, flops: float, steps: 
     Args:
         role: a teacher runs forward only, and gains more.
         flops: of all steps together.
-        steps: number of times the network runs; on CUDA each takes at least 4 ms, whatever there is to compute.
+        steps: on CUDA each takes at least 4 ms, whatever there is to compute.
         device: on other devices than CPU and CUDA nothing is compiled.
     """
     if device.type == "cpu":
@@ -94,7 +94,6 @@ class CompiledForBatches:
         self._has_run = False
 
     def __call__(self, inputs: Any) -> Any:
-        """The model's outputs."""
         samples = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
         if self._compiled is None or samples != self.batch_size:
             return self.model(inputs)

@@ -121,12 +121,7 @@ class TrainingConfig(BaseModel):
         ]
 
     def build_schedule(self, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
-        """The learning rate's schedule; ``.step()`` is due after each epoch, or each optimizer step (``schedule_per``).
-
-        Args:
-            optimizer: whose rate it sets.
-            steps_per_epoch: optimizer steps of an epoch.
-        """
+        """The learning rate's schedule; ``.step()`` is due after each epoch or optimizer step (``schedule_per``)."""
         total = self.epochs * (steps_per_epoch if self.schedule_per == "step" else 1)
         warmup = round(self.warmup * total)
         rest = max(1, total - warmup)

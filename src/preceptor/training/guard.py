@@ -6,29 +6,26 @@ last finite copy and takes the steps since then again, one by one. Everything ra
 epoch, step), so on the same hardware these are the same steps, bit for bit.
 """
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from preceptor.training.callbacks import Callback
-from preceptor.training.failure import FailureContext, FailureReport, NotFinite
+from preceptor.training.failure import FailureContext, FailureReport, NotFinite, OnNonfinite, copied
 from preceptor.training.locate import locate_non_finite
 
 if TYPE_CHECKING:
     from preceptor.training.student import Step, StudentTrainer
     from preceptor.training.trainer import Trainer
 
-OnNonfinite = Literal["raise", "skip", "reduce_lr"]
-
 STEPS_BETWEEN_COPIES = 32
 """Least number of steps between two copies of the state within an epoch."""
 
-ON_DEVICE = 2**30
-"""Copies of up to this many bytes stay on the device; larger ones go to the CPU's memory."""
+ON_DEVICE = 2**28
+"""Copies of networks of up to this many bytes stay on the device; larger ones go to the CPU's memory."""
 
 MOST_SKIPPED = 0.05
 """Share of an epoch's steps that may be skipped; at least one, unless the epoch has no other."""
@@ -64,25 +61,20 @@ class NonFiniteGuard(Callback):
         self._copies: dict[str, tuple[int, Any]] = {}
 
     def on_epoch_start(self, trainer: "Trainer", epoch: int, first: int) -> None:
-        """Copy the states that the epoch begins with."""
         self._epoch, self._checked, self._done = epoch, first, first
         for student in trainer.students:
             self._keep(student, first)
 
     def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
-        """Check every so often, and after the last step of an epoch."""
         self._done = step.number + 1
         if trainer.logs_after(step) or self._done == step.steps:
-            self._check(trainer)
+            self.on_state(trainer)
             for student in trainer.students:
                 if self._done - self._copies[student.name][0] >= STEPS_BETWEEN_COPIES:
                     self._keep(student, self._done)
 
     def on_state(self, trainer: "Trainer") -> None:
-        """A checkpoint must hold finite states."""
-        self._check(trainer)
-
-    def _check(self, trainer: "Trainer") -> None:
+        """Check: a checkpoint must hold finite states."""
         if self._done == self._checked:
             return
         finite = torch.stack([student.is_finite() for student in trainer.students]).tolist()
@@ -95,41 +87,26 @@ class NonFiniteGuard(Callback):
         """Take the steps since the last copy again, each time without what was not finite."""
         start, state = self._copies[student.name]
         student.load_state_dict(copied(state, student.device))
-        following: int | None = start
-        failed = False
-        while following is not None:
-            following = self._retake_from(trainer, student, following)
-            failed = failed or following is not None
-        if not failed:
+        steps = islice(trainer.steps_from(self._epoch, start), self._done - start)
+        finite = [self._take(trainer, student, step) for step in steps]
+        if all(finite):
             warnings.warn(
                 f"student {student.name!r} was not finite after step {self._done}, but is when the steps since {start} "
                 "are taken again: this device does not give the same bits each time; training goes on from these",
                 stacklevel=2,
             )
 
-    def _retake_from(self, trainer: "Trainer", student: "StudentTrainer", first: int) -> int | None:
-        """Take steps one by one: None when all are finite, else the step to go on with after one was not."""
-        for step in trainer.steps_from(self._epoch, first):
-            if step.number >= self._done:
-                break
-            before = copied(student.state_dict())
-            student.train_step(step)
-            if not bool(student.is_finite()):
-                return self._act(trainer, student, step, before)
-        return None
-
-    def _act(self, trainer: "Trainer", student: "StudentTrainer", step: "Step", before: Mapping[str, Any]) -> int:
-        """Report a step that is not finite and apply the policy; the step to go on with."""
+    def _take(self, trainer: "Trainer", student: "StudentTrainer", step: "Step") -> bool:
+        """Take a step. If it is not finite, report it, apply the policy and return False."""
+        before = copied(student.state_dict())
+        student.train_step(step)
+        if bool(student.is_finite()):
+            return True
         limit = self._limit_reached(before, step.steps)
         action: OnNonfinite = "raise" if limit else self.policy
+        context = FailureContext.of(trainer, student, step, action)
         student.load_state_dict(copied(before, student.device))
-        report = FailureReport(
-            context=FailureContext.of(trainer, student, step, action),
-            fault=locate_non_finite(step, student),
-            batch=step.batch,
-            teacher=step.teacher,
-            state=before,
-        )
+        report = FailureReport(context, locate_non_finite(step, student), step, before)
         if self.on_failure is not None:
             self.on_failure(report)
         if action == "raise":
@@ -139,18 +116,22 @@ class NonFiniteGuard(Callback):
         if action == "reduce_lr":
             student.reduce_learning_rate(REDUCTION)
             rate = f", learning rate reduced to {student.optimizer.param_groups[0]['lr']:g}"
-            # Everything in a step but its update is the same again at any rate.
-            if report.fault.place == "update":
-                self._keep(student, step.number)
-                warnings.warn(f"step taken again{rate}: {report.line()}", stacklevel=2)
-                return step.number
+        # Everything in a step but its update is the same again at any rate.
+        again = action == "reduce_lr" and report.fault.place == "update"
+        warnings.warn(f"step {'taken again' if again else 'left out'}{rate}: {report.line()}", stacklevel=2)
+        if again:
+            self._keep(student, step.number)
+            self._take(trainer, student, step)
+        else:
+            self._leave_out(student, step)
+        return False
+
+    def _leave_out(self, student: "StudentTrainer", step: "Step") -> None:
         student.metrics.skipped += 1
         if step.number % student.config.accumulate == 0:
             student.optimizer.zero_grad()  # as the first of its group would have, which no other step does
         # A step left out must not be met again when a later one of this epoch fails.
         self._keep(student, step.number + 1)
-        warnings.warn(f"step left out{rate}: {report.line()}", stacklevel=2)
-        return step.number + 1
 
     def _limit_reached(self, before: Mapping[str, Any], steps: int) -> str:
         """Why the policy may do no more; empty while it may."""
@@ -164,28 +145,5 @@ class NonFiniteGuard(Callback):
         return ""
 
     def _keep(self, student: "StudentTrainer", steps: int) -> None:
-        state = student.state_dict()
-        place = torch.device("cpu") if _bytes(state) > ON_DEVICE else None
-        self._copies[student.name] = steps, copied(state, place)
-
-
-def copied(state: Any, device: torch.device | None = None) -> Any:
-    """A deep copy of a state, its tensors on a device, or where they are."""
-    if isinstance(state, Tensor):
-        return state.detach().to(device or state.device, copy=True)
-    if isinstance(state, dict):
-        twin = copy.copy(state)  # keeps the version numbers of torch's ordered dictionaries
-        for name, value in state.items():
-            twin[name] = copied(value, device)  # not by update, which would add to a Counter's counts
-        return twin
-    if isinstance(state, (list, tuple)):
-        return type(state)(copied(value, device) for value in state)
-    return state
-
-
-def _bytes(state: Any) -> int:
-    if isinstance(state, Tensor):
-        return state.numel() * state.element_size()
-    if isinstance(state, Mapping):
-        return sum(map(_bytes, state.values()))
-    return sum(map(_bytes, state)) if isinstance(state, (list, tuple)) else 0
+        large = sum(parameter.nbytes for parameter in student.student.network.parameters()) > ON_DEVICE
+        self._copies[student.name] = steps, copied(student.state_dict(), torch.device("cpu") if large else None)

@@ -1,33 +1,21 @@
 """Where a failed step first becomes non-finite: the step is taken again, uncompiled, and examined place by place."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from preceptor.loss_output import LossOutput
-from preceptor.loss_terms import LossTerm
 from preceptor.registry import registered_name
-from preceptor.training.failure import FaultLocation, Place, Sample
+from preceptor.training.batches import Batch
+from preceptor.training.failure import FaultLocation, Place, Sample, Value
 
 if TYPE_CHECKING:
     from preceptor.training.student import Step, StudentTrainer
-
-
-@dataclass(frozen=True)
-class _Fault:
-    """A place that is not finite; rows are samples of the batch."""
-
-    place: Place
-    at: str | None = None
-    value: Literal["nan", "inf"] | None = None
-    rows: tuple[int, ...] = ()
-    terms: tuple[str, ...] = ()
 
 
 def locate_non_finite(step: "Step", student: "StudentTrainer") -> FaultLocation:
@@ -35,184 +23,142 @@ def locate_non_finite(step: "Step", student: "StudentTrainer") -> FaultLocation:
 
     The student must be as it was before the step; the step changes it, as far as this gets.
     """
+    rate, spoilt = float(student.optimizer.param_groups[0]["lr"]), student.non_finite()
     compiled, student.forward = student.forward, student.model
     try:
-        logits, fault = _examine(step, student)
+        with _watched(student, step.batch) as watch:
+            logits, output = student.forward_and_loss(step)
+            places = _faults(step, student, logits, output, watch)
+            fault = FaultLocation("weights", spoilt[0]) if spoilt else next(filter(None, places))
     finally:
         student.forward = compiled
-    batch = step.batch
-    index, label, view = batch.index_cpu.tolist(), batch.label.tolist(), batch.view.tolist()
-    return FaultLocation(
-        place=fault.place,
-        at=fault.at,
-        value=fault.value,
-        terms=fault.terms,
-        samples=tuple(Sample(index[row], label[row], view[row]) for row in fault.rows),
-        batch=len(label),
+    return replace(
+        fault,
+        batch=len(logits),
         student_largest=_largest(logits),
         teacher_largest=None if step.teacher is None else _largest(step.teacher.logits),
-        learning_rate=float(student.optimizer.param_groups[0]["lr"]),
+        learning_rate=rate,
     )
 
 
-def _examine(step: "Step", student: "StudentTrainer") -> tuple[Tensor, _Fault]:
-    """The student's logits and the first fault."""
-    loss, batch = student.student.loss, step.batch
-    spoilt = student.non_finite()
-    with _layers(student.student.network, len(batch.label)) as layers, _per_sample(student) as broken_samples:
-        logits, output = student.forward_and_loss(step)
-        if spoilt:
-            return logits, _Fault("weights", spoilt[0])
-        if step.teacher is not None:
-            used = loss.teacher_mask(batch.index).unsqueeze(1)
-            fault = _fault("teacher", None, torch.where(used, step.teacher.logits, 0), len(batch.label))
-            if fault is not None:
-                return logits, fault
-        if not bool(logits.isfinite().all()):
-            return logits, layers.forward or _Fault("student", None, _value(logits), _rows(logits, len(batch.label)))
-        fault = (
-            _in_audit(student, output)
-            or _in_terms(output, broken_samples)
-            or _in_gradients(student, logits, output, layers)
-        )
-    if fault is None:
-        student.train_step(step)
-        spoilt = student.non_finite()
-        if spoilt:
-            fault = _Fault("update", spoilt[0])
-        else:
-            fault = _Fault("unknown") if bool(student.is_finite()) else _Fault("total", "total", "inf")
-    return logits, fault
+def _faults(
+    step: "Step", student: "StudentTrainer", logits: Tensor, output: LossOutput, watch: "_Watch"
+) -> Iterator[FaultLocation | None]:
+    """Place by place, in the order in which they are computed; None where all is finite."""
+    loss, batch, audit = student.student.loss, step.batch, output.audit
+    if step.teacher is not None:
+        used = loss.teacher_mask(batch.index).unsqueeze(1)
+        yield _fault(batch, "teacher", None, torch.where(used, step.teacher.logits, 0))
+    if _value(logits):
+        yield watch.forward or _fault(batch, "student", None, logits)
+    if audit is not None:
+        queried = audit.queried.unsqueeze(1)
+        log_probs, target = torch.where(queried, audit.teacher_log_probs, 0), torch.where(queried, audit.target, 0)
+        yield _fault(batch, "temperature", registered_name(loss.temperature), log_probs)
+        yield _fault(batch, "correction", registered_name(loss.correction), target)
+        yield _fault(batch, "selection", registered_name(loss.selection), audit.weight)
+    broken = [name for name, value in output.losses.items() if _value(value)]
+    for name in broken[:1]:
+        yield FaultLocation("term", name, _value(output.losses[name]), tuple(broken), watch.samples.get(name, ()))
+    yield _fault(batch, "total", "total", output.total)
+    yield _in_gradients(student, batch, logits, output, watch)
+    student.train_step(step)
+    yield from [FaultLocation("update", name) for name in student.non_finite()]
+    yield FaultLocation("unknown") if bool(student.is_finite()) else FaultLocation("total", "total", "inf")
 
 
-class _Layers:
-    """Notes after which layer an activation, and on the way back a gradient, is the first that is not finite."""
-
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
-        self.forward: _Fault | None = None
-        self.backward: _Fault | None = None
-        self._came_from: str | None = None
-
-    def on_forward(self, name: str, module: nn.Module, arguments: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            self.forward = self.forward or _fault("student", name, output, self.batch)
-            if output.requires_grad:
-                output.register_hook(partial(self.on_backward, name))
-
-    def on_backward(self, name: str, gradient: Tensor) -> None:
-        came_from = "" if self._came_from is None else f", coming back from layer {self._came_from}"
-        at = f"the output of layer {name}{came_from}"
-        self.backward = self.backward or _fault("gradient", at, gradient, self.batch)
-        self._came_from = name
-
-
-@contextmanager
-def _layers(network: nn.Module, batch: int) -> Iterator[_Layers]:
-    layers = _Layers(batch)
-    leaves = {name: module for name, module in network.named_modules() if name and not any(module.children())}
-    hooks = [
-        module.register_forward_hook(partial(layers.on_forward, f"{name} ({type(module).__name__})"))
-        for name, module in leaves.items()
-    ]
-    try:
-        yield layers
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-@contextmanager
-def _per_sample(student: "StudentTrainer") -> Iterator[dict[str, Tensor]]:
-    """Within it, calling the loss notes by term which samples' losses are not finite."""
-    broken: dict[str, Tensor] = {}
-
-    def before(name: str, term: nn.Module, arguments: tuple[object, ...]) -> None:
-        assert isinstance(term, LossTerm)
-        outputs, others, weight, groups = arguments
-        if not term.batch_statistic:
-            with torch.no_grad():  # on a copy: a loss that keeps a value per sample must not see them twice
-                losses = deepcopy(term.loss)(outputs, *others)  # type: ignore
-            broken[name] = ~losses.isfinite() & (term.limited(weight, groups)[0] != 0)  # type: ignore[arg-type]
-
-    hooks = [t.register_forward_pre_hook(partial(before, name)) for name, t in student.student.loss.terms.items()]
-    try:
-        yield broken
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _in_audit(student: "StudentTrainer", output: LossOutput) -> _Fault | None:
-    loss, audit = student.student.loss, output.audit
-    if audit is None:
-        return None
-    queried, batch = audit.queried.unsqueeze(1), len(audit.queried)
-    places: list[tuple[Place, object, Tensor]] = [
-        ("temperature", loss.temperature, torch.where(queried, audit.teacher_log_probs, 0)),
-        ("correction", loss.correction, torch.where(queried, audit.target, 0)),
-        ("selection", loss.selection, audit.weight),
-    ]
-    faults = (
-        _fault(place, None if component is None else registered_name(component), values, batch)
-        for place, component, values in places
-    )
-    return next((fault for fault in faults if fault is not None), None)
-
-
-def _in_terms(output: LossOutput, broken_samples: dict[str, Tensor]) -> _Fault | None:
-    broken = [name for name, loss in output.losses.items() if _value(loss) is not None]
-    if broken:
-        rows = broken_samples[broken[0]].nonzero().flatten().tolist() if broken[0] in broken_samples else []
-        return _Fault("term", broken[0], _value(output.losses[broken[0]]), tuple(rows), tuple(broken))
-    return _fault("total", "total", output.total, 0)
-
-
-def _in_gradients(student: "StudentTrainer", logits: Tensor, output: LossOutput, layers: _Layers) -> _Fault | None:
-    trained = [loss for loss in output.losses.items() if loss[1].requires_grad]
-    at_logits = {
-        name: torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True)[0] for name, loss in trained
-    }
-    broken = {name: gradient for name, gradient in at_logits.items() if _value(gradient) is not None}
-    if broken:
-        rows = sorted({row for gradient in broken.values() for row in _rows(gradient, len(logits))})
-        value = _value(next(iter(broken.values())))
-        return _Fault("gradient", "the student's logits", value, tuple(rows), tuple(broken))
+def _in_gradients(
+    student: "StudentTrainer", batch: Batch, logits: Tensor, output: LossOutput, watch: "_Watch"
+) -> FaultLocation | None:
     network, loss = student.student.network, student.student.loss
     named = {**dict(network.named_parameters()), **dict(loss.named_parameters(prefix="loss"))}
     parameters = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
-
-    def gradients(of: Tensor) -> list[tuple[str, Tensor]]:
-        of_each = torch.autograd.grad(of, list(parameters.values()), retain_graph=True, allow_unused=True)
-        return [(name, one) for name, one in zip(parameters, of_each, strict=True) if _value(one) is not None]
-
-    spoilt = gradients(output.total)
-    if not spoilt:
+    broken: dict[str, tuple[Tensor | None, ...]] = {}
+    for name, value in {**output.losses, "total": output.total}.items():
+        if value.requires_grad:
+            sources, watch.came_from = [logits, *parameters.values()], ""
+            gradients = torch.autograd.grad(value, sources, retain_graph=True, allow_unused=True)
+            if any(map(_value, gradients)):
+                broken[name] = gradients
+    if not broken:
         return None
-    terms = tuple(name for name, one in trained if gradients(one))
-    if layers.backward is not None:
-        return _Fault("gradient", layers.backward.at, layers.backward.value, layers.backward.rows, terms)
-    name, gradient = spoilt[-1]  # the way back goes from the last layer to the first
-    return _Fault("gradient", name, _value(gradient), (), terms)
+    terms = tuple(name for name in broken if name in output.losses)
+    at_logits = [gradients[0] for gradients in broken.values() if gradients[0] is not None and _value(gradients[0])]
+    if at_logits:
+        rows = torch.stack([~gradient.isfinite() for gradient in at_logits]).any(dim=0)
+        return FaultLocation("gradient", "the student's logits", _value(at_logits[0]), terms, _samples(batch, rows))
+    if watch.backward is not None:
+        return replace(watch.backward, terms=terms)
+    named_gradients = [*zip(parameters, next(iter(broken.values()))[1:], strict=True)]
+    at, gradient = [one for one in named_gradients if _value(one[1])][-1]  # the way back begins with the last layer
+    return FaultLocation("gradient", at, _value(gradient), terms)
 
 
-def _fault(place: Place, at: str | None, values: Tensor, batch: int) -> _Fault | None:
+@dataclass
+class _Watch:
+    """What is noted while the step is taken: the first layers at fault, and by term the samples whose loss is."""
+
+    batch: Batch
+    forward: FaultLocation | None = None
+    backward: FaultLocation | None = None
+    samples: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
+    came_from: str = ""
+
+    def layer(self, name: str, module: nn.Module, arguments: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            self.forward = self.forward or _fault(self.batch, "student", name, output)
+            if output.requires_grad:
+                output.register_hook(partial(self.gradient, name))
+
+    def gradient(self, name: str, gradient: Tensor) -> None:
+        at = f"the output of layer {name}{self.came_from}"
+        self.backward = self.backward or _fault(self.batch, "gradient", at, gradient)
+        self.came_from = f", coming back from layer {name}"
+
+    def losses(self, name: str, reduce: Callable[..., Tensor], losses: Tensor, weight: Tensor, *rest: Tensor) -> Tensor:
+        self.samples[name] = _samples(self.batch, ~losses.isfinite() & (weight != 0))
+        return reduce(losses, weight, *rest)
+
+
+@contextmanager
+def _watched(student: "StudentTrainer", batch: Batch) -> Iterator[_Watch]:
+    watch, terms = _Watch(batch), student.student.loss.terms
+    leaves = {n: layer for n, layer in student.student.network.named_modules() if n and not any(layer.children())}
+    hooks = [
+        layer.register_forward_hook(partial(watch.layer, f"{name} ({type(layer).__name__})"))
+        for name, layer in leaves.items()
+    ]
+    for name, term in terms.items():
+        setattr(term, "reduce", partial(watch.losses, name, term.reduce))  # noqa: B010 (a method, to type checkers)
+    try:
+        yield watch
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for term in terms.values():
+            del term.reduce
+
+
+def _fault(batch: Batch, place: Place, at: str | None, values: Tensor) -> FaultLocation | None:
     value = _value(values)
-    return None if value is None else _Fault(place, at, value, _rows(values, batch))
+    return value and FaultLocation(place, at, value, samples=_samples(batch, ~values.isfinite()))
 
 
-def _value(values: Tensor | None) -> Literal["nan", "inf"] | None:
+def _value(values: Tensor | None) -> Value | None:
     """What there is that is not finite."""
     if values is None or bool(values.isfinite().all()):
         return None
     return "nan" if bool(values.isnan().any()) else "inf"
 
 
-def _rows(values: Tensor, batch: int) -> tuple[int, ...]:
-    """The rows that are not finite, where there is one for each sample."""
-    if values.dim() == 0 or len(values) != batch:
+def _samples(batch: Batch, broken: Tensor) -> tuple[Sample, ...]:
+    """The samples of the rows in which something is true, where there is a row for each sample."""
+    size = len(batch.label)
+    if broken.dim() == 0 or len(broken) != size:
         return ()
-    return tuple((~values.isfinite()).reshape(batch, -1).any(dim=1).nonzero().flatten().tolist())
+    rows = broken.reshape(size, -1).any(dim=1).cpu()
+    columns = (batch.index_cpu[rows], batch.label.cpu()[rows], batch.view[rows])
+    return tuple(Sample(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _largest(logits: Tensor) -> float | None:

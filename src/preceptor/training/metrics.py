@@ -83,11 +83,9 @@ class EpochMetrics:
             _sum(self.counts, "temperature", audit.mean_temperature.double() * queried)
 
     def state_dict(self) -> dict[str, Any]:
-        """What it holds, to go on in the middle of an epoch."""
         return {name: getattr(self, name) for name in ("samples", "reservation_samples", "skipped", "losses", "counts")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over such a state."""
         self.samples, self.reservation_samples = state["samples"], state["reservation_samples"]
         self.skipped, self.losses, self.counts = state["skipped"], dict(state["losses"]), dict(state["counts"])
 
@@ -103,7 +101,6 @@ class EpochMetrics:
         return int(self.counts["right"]) / max(1, int(self.counts["labeled"]))
 
     def share(self, of: Literal["corrected", "clamped"]) -> float:
-        """Share of the samples that were corrected, or whose temperature is at its minimum."""
         return int(self.counts.get(of, 0)) / self.samples
 
     def mean_temperature(self) -> float | None:
@@ -114,35 +111,6 @@ class EpochMetrics:
     def mean_reservation(self) -> float | None:
         """Mean probability of the extra output over the steps that trained it; None when none did."""
         return float(self.counts["reservation"]) / self.reservation_samples if self.reservation_samples else None
-
-    def record(
-        self,
-        student: str,
-        epoch: int,
-        *,
-        learning_rate: float,
-        images_per_second: float,
-        seconds: float,
-        lr_reductions: int,
-    ) -> EpochRecord:
-        """The record of the epoch."""
-        losses = self.mean_losses()
-        return EpochRecord(
-            student=student,
-            epoch=epoch,
-            learning_rate=learning_rate,
-            total=losses.pop("total"),
-            losses=losses,
-            train_accuracy=self.accuracy(),
-            corrected=self.share("corrected"),
-            clamped=self.share("clamped"),
-            temperature=self.mean_temperature(),
-            reservation=self.mean_reservation(),
-            images_per_second=images_per_second,
-            seconds=seconds,
-            skipped=self.skipped,
-            lr_reductions=lr_reductions,
-        )
 
 
 def _sum(sums: dict[str, Tensor], name: str, value: Tensor) -> None:

@@ -56,7 +56,6 @@ class Profiler(Callback):
         self._left = 0
 
     def on_train_start(self, trainer: "Trainer") -> None:
-        """Choose the steps to record."""
         steps = trainer.config.epochs * trainer.steps
         skipped = min(SKIPPED, max(1, steps // 3))
         recorded = max(1, min(RECORDED, steps - skipped))
@@ -68,7 +67,6 @@ class Profiler(Callback):
         self._profile.start()
 
     def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
-        """Count; write the files when all steps are recorded."""
         if self._profile is not None:
             self._profile.step()
             self._left -= 1
@@ -76,7 +74,6 @@ class Profiler(Callback):
                 self._write()
 
     def on_train_end(self, trainer: "Trainer") -> None:
-        """Write what there is, if training ended early."""
         if self._profile is not None:
             self._write()
 

@@ -47,13 +47,11 @@ class Step:
     """What every student receives in one step. All of it follows from (seed, epoch, number) and the data.
 
     Attributes:
-        epoch: counted from 0.
-        number: in the epoch, counted from 0.
+        epoch, number: counted from 0, the number in the epoch.
         steps: in the epoch.
         progress: share of training done when it begins.
         rng_seed: of the generators that a student draws from (dropout).
-        batch: inputs, labels, positions.
-        teacher: logits and features; None when no active term uses the teacher.
+        teacher: its output; None when no active term uses the teacher.
     """
 
     epoch: int
@@ -74,13 +72,11 @@ class StudentTrainer:
     """A student with everything that training it changes.
 
     Args:
-        student: trained in place; moved to the device.
+        student: trained in place.
         model: its network, returning features too.
-        config: of the training.
         steps: batches an epoch.
         samples: size of the training set.
         precision: "bf16" runs the network under autocast; losses and weights are float32 either way.
-        device: where to train.
 
     Attributes:
         forward: how the network is run: ``model``, or ``model`` compiled.
@@ -117,8 +113,11 @@ class StudentTrainer:
 
     @property
     def name(self) -> str:
-        """The student's name."""
         return self.student.name
+
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     @property
     def trained_network(self) -> nn.Module:
@@ -126,7 +125,6 @@ class StudentTrainer:
         return self.student.network if self.average is None else self.average.module
 
     def forward_and_loss(self, step: Step) -> tuple[Tensor, LossOutput]:
-        """The student's logits and its losses."""
         loss, teacher = self.student.loss, step.teacher
         _reseed(step.rng_seed, self.device)
         with profiled("student"), self._autocast():
@@ -164,8 +162,7 @@ class StudentTrainer:
 
     def _optimizer_step(self) -> None:
         if self.config.clip_norm is not None:
-            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+            nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
         self.optimizer.step()
         if self.config.schedule_per == "step":
             self.schedule.step()
@@ -192,8 +189,8 @@ class StudentTrainer:
         Raises:
             InputError: a student that abstains on nearly everything.
         """
-        rate = float(self.optimizer.param_groups[0]["lr"])
-        reservation = self.metrics.mean_reservation()
+        rate, metrics = float(self.optimizer.param_groups[0]["lr"]), self.metrics
+        reservation = metrics.mean_reservation()
         if reservation is not None and reservation > MOST_RESERVED:
             raise InputError(
                 f"student {self.name!r}: in epoch {epoch} it reserves {reservation:.1%} of its bets, so it abstains on "
@@ -202,17 +199,25 @@ class StudentTrainer:
             )
         if self.config.schedule_per == "epoch":
             self.schedule.step()
-        return self.metrics.record(
-            self.name,
-            epoch,
+        losses = metrics.mean_losses()
+        return EpochRecord(
+            student=self.name,
+            epoch=epoch,
             learning_rate=rate,
+            total=losses.pop("total"),
+            losses=losses,
+            train_accuracy=metrics.accuracy(),
+            corrected=metrics.share("corrected"),
+            clamped=metrics.share("clamped"),
+            temperature=metrics.mean_temperature(),
+            reservation=reservation,
             images_per_second=images_per_second,
             seconds=seconds,
+            skipped=metrics.skipped,
             lr_reductions=self.lr_reductions,
         )
 
     def reduce_learning_rate(self, factor: float) -> None:
-        """Multiply the learning rate from here on."""
         scale_learning_rate(self.optimizer, self.schedule, factor)
         self.lr_reductions += 1
 
@@ -224,8 +229,7 @@ class StudentTrainer:
         """
         values = [*self.metrics.losses.values(), *self._trained_tensors().values()]
         if self.config.accumulate > 1:  # else the group's last step would be blamed, and a checkpoint hold them
-            gradients = [parameter.grad for group in self.optimizer.param_groups for parameter in group["params"]]
-            values += [gradient for gradient in gradients if gradient is not None]
+            values += [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         return torch.nn.utils.get_total_norm(values, torch.inf).isfinite()
 
     def non_finite(self) -> list[str]:
@@ -242,18 +246,24 @@ class StudentTrainer:
         tensors = {**dict(network.named_parameters()), **statistics, **dict(loss.named_parameters(prefix="loss"))}
         return {name: tensor for name, tensor in tensors.items() if tensor.numel()}
 
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own."""
+        parts = {
+            "network": self.student.network,
+            "loss": self.student.loss,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "metrics": self.metrics,
+        }
+        return parts if self.average is None else {**parts, "average": self.average}
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of training follows from, beside data and settings."""
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         return {
-            "network": self.student.network.state_dict(),
-            "loss": self.student.loss.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "metrics": self.metrics.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts.items()},
             # In the middle of an accumulation the gradients so far belong to the state.
-            "gradients": [parameter.grad for parameter in parameters] if self.config.accumulate > 1 else None,
+            "gradients": [parameter.grad for parameter in self._parameters] if self.config.accumulate > 1 else None,
             "lr_reductions": self.lr_reductions,
         }
 
@@ -263,16 +273,10 @@ class StudentTrainer:
         Raises:
             RuntimeError, ValueError, LookupError, TypeError: it is of another kind.
         """
-        self.student.network.load_state_dict(state["network"])
-        self.student.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.metrics.load_state_dict(state["metrics"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
         if state["gradients"] is not None:
-            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            for parameter, gradient in zip(parameters, state["gradients"], strict=True):
+            for parameter, gradient in zip(self._parameters, state["gradients"], strict=True):
                 parameter.grad = gradient
         self.lr_reductions = state["lr_reductions"]
 

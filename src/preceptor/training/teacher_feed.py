@@ -16,12 +16,7 @@ SAMPLES_LOOKED_UP = 4096
 
 
 class TeacherFeed:
-    """The teacher, and the samples it is queried on.
-
-    Args:
-        teacher: None when no loss uses one.
-        losses: of all students.
-        data: the training data.
+    """The teacher (None when no loss uses one), and the samples it is queried on for the losses of all students.
 
     Attributes:
         queried: by position in the training set, whether any loss uses the teacher there, on the CPU; None when some
@@ -36,7 +31,6 @@ class TeacherFeed:
         self._looked_up: tuple[int, int, Tensor, Tensor] | None = None
 
     def begin_epoch(self, plan: EpochPlan) -> None:
-        """Take note of the epoch's plan."""
         self._plan, self._looked_up = plan, None
 
     def output(self, batch: Batch, number: int) -> TeacherOutput | None:

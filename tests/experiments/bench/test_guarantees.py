@@ -117,8 +117,8 @@ def test_guarantees_that_are_careless_are_found_broken(monkeypatch):
 
 
 def test_sets_that_are_too_small_are_found_to_miss(monkeypatch):
-    def careless(answers, labels, source, method, alpha):
-        return SetDecision(method=method, alpha=alpha, threshold=0.0, calibrated_on=source)
+    def careless(answers, labels, target, source):
+        return SetDecision(method=target.method, alpha=target.alpha, threshold=0.0, calibrated_on=source)
 
     monkeypatch.setattr(guarantees, "decide_sets", careless)
     kept = guarantees.sets_kept(pool(), "lac", 0.05, 100, 20)

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from preceptor.data import ImageSet
+from preceptor.errors import few
 from preceptor.run.doctor.data_checks import duplicates_finding, labels_finding, shapes_finding
-from preceptor.run.doctor.finding import few
 from tests.training_helpers import digits
 
 NAMES = ("ant", "bee", "cat")

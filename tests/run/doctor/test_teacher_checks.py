@@ -7,11 +7,13 @@ from preceptor.run.doctor.teacher_checks import (
     accuracy_finding,
     correction_finding,
     determinism_finding,
+    disagreement_finding,
     logits_finding,
     order_finding,
 )
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
+from preceptor.teachers.check import TeacherPredictions
 from preceptor.teachers.label_order import label_order
 
 NAMES = ("ant", "bee", "cat")
@@ -142,3 +144,28 @@ def test_the_share_a_correction_changes(apply_to, affected, status):
     finding = correction_finding(apply_to, torch.tensor(affected, dtype=torch.bool))
     assert finding.status == status
     assert finding.numbers["affected"] == (0 if apply_to is None else sum(affected))
+
+
+@pytest.mark.parametrize(
+    ("correction", "audited", "status", "side"),
+    [
+        ("probability_shift", False, "warning", "probability_shift takes the label's side on all of them"),
+        ("probability_shift", True, "ok", "the audit says where the teacher is corrected"),
+        (None, False, "ok", "nobody is corrected"),
+    ],
+)
+def test_disagreements_are_counted_and_a_correction_without_an_audit_is_warned_of(correction, audited, status, side):
+    label = torch.tensor([0, 1, 2, 1, -1])
+    answers = TeacherPredictions(
+        torch.arange(5), label, torch.tensor([0, 1, 1, 0, 2]), torch.tensor([0.9, 0.8, 0.6, 0.8, 0.3])
+    )
+    finding = disagreement_finding(answers, correction, audited)
+    assert finding.status == status
+    assert "disagree on 2 of 4 images (50.00%), where its mean confidence is 70%" in finding.message
+    assert "up to 35.0% of all labels are wrong" in finding.message
+    assert side in finding.message
+
+
+def test_no_disagreement_is_nothing_to_worry_about():
+    answers = TeacherPredictions(torch.arange(2), torch.tensor([0, 1]), torch.tensor([0, 1]), torch.ones(2))
+    assert disagreement_finding(answers, "probability_shift", False).status == "ok"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from preceptor.data import CropFlip
 from preceptor.teachers.base import TeacherOutput
-from preceptor.teachers.cache import POOLED, CacheKey, Layout, LogitCache, open_cache
+from preceptor.teachers.cache import CacheKey, Layout, LogitCache, open_cache
 
 VIEWS = CropFlip(padding=1, flip=False)
 SAMPLES, CLASSES = 12, 5
@@ -24,11 +24,10 @@ def generator(seed: int) -> torch.Generator:
 
 
 class Linear:
-    """Logits (and features) that depend on every pixel of an image, and on no other image."""
+    """Logits that depend on every pixel of an image, and on no other image."""
 
-    def __init__(self, classes: int = CLASSES, size: int = 6, shift: float = 0.0, features: int = 4) -> None:
+    def __init__(self, classes: int = CLASSES, size: int = 6, shift: float = 0.0) -> None:
         self.weights = torch.randn(classes, size * size, generator=generator(1))
-        self.feature_weights = torch.rand(features, size * size, generator=generator(2))
         self.shift, self.classes = shift, classes
         self.queried: list[tuple[int, int]] = []
         self.batch_sizes: list[int] = []
@@ -37,20 +36,9 @@ class Linear:
         self.batch_sizes.append(len(inputs))
         # What makes a batch up to full size is a sample of the batch once more.
         self.queried += dict.fromkeys(zip(index.tolist(), view.tolist(), strict=True))
-        return TeacherOutput(_products(inputs, self.weights) / 2 + self.shift)
-
-
-class Featured(Linear):
-    """Returns features too."""
-
-    def outputs(self, inputs: Tensor, index: Tensor, view: Tensor) -> TeacherOutput:
-        logits = super().outputs(inputs, index, view).logits
-        return TeacherOutput(logits, {POOLED: _products(inputs, self.feature_weights)})
-
-
-def _products(images: Tensor, weights: Tensor) -> Tensor:
-    # A matrix product may round otherwise in another batch; a sum of products does not.
-    return (images.flatten(1).float()[:, None] / 255 * weights).sum(dim=2)
+        # A matrix product may round otherwise in another batch; a sum of products does not.
+        products = (inputs.flatten(1).float()[:, None] / 255 * self.weights).sum(dim=2)
+        return TeacherOutput(products / 2 + self.shift)
 
 
 def key(classes: int = CLASSES, **parts: Any) -> CacheKey:

@@ -210,11 +210,10 @@ def test_lookup_needs_no_images_and_queries_nothing(tmp_path):
     cache = cache_in(tmp_path / "cache", teacher)
     half = tuple(numbers[::2] for numbers in entries)
     cache.query_and_store(shown(*half), *half)
-    logits, known, features = cache.lookup(*entries)
+    logits, known = cache.lookup(*entries)
     assert known.tolist() == [True, False] * 54
     assert torch.equal(known, cache.is_filled(*entries))
     assert torch.equal(logits[::2], cache.outputs(shown(*half), *half).logits)
-    assert features is None
     assert len(teacher.queried) == cache.count == 54
 
 

@@ -12,13 +12,9 @@ from preceptor.teachers.cache.codec import LOWEST, Codec
 from tests.teachers.cache.samples import agree, generator
 
 
-def codec(classes: int, top_k: int | None = None, features: int = 0) -> Codec:
-    return Codec(Layout(samples=1, views=1, classes=classes, top_k=top_k, features=features))
-
-
 def there_and_back(logits: Tensor, top_k: int | None = None) -> Tensor:
-    through = codec(logits.shape[1], top_k)
-    return through.logits(through.encode(logits))
+    codec = Codec(Layout(samples=1, views=1, classes=logits.shape[1], top_k=top_k))
+    return codec.logits(codec.encode(logits))
 
 
 def rows(largest: float, classes: int = 6) -> st.SearchStrategy[Tensor]:
@@ -113,14 +109,6 @@ def test_the_last_class_of_many_can_be_kept(classes):
     logits = torch.zeros(2, classes)
     logits[0, classes - 1] = logits[1, 3] = 9.0
     assert predicted_class(there_and_back(logits, 2)).tolist() == [classes - 1, 3]
-
-
-def test_features_come_back_within_float16():
-    features = torch.randn(8, 11, generator=generator(1)).relu() * 10
-    through = codec(6, features=11)
-    records = through.encode(torch.zeros(8, 6), features)
-    assert torch.equal(through.features(records), features.half().float())
-    assert torch.equal(through.logits(records), torch.zeros(8, 6))
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])

@@ -1,13 +1,11 @@
 """Filling a cache ahead of training, and looking after it."""
 
-from importlib import import_module
-
 import pytest
 import torch
 
 from preceptor.data import CropFlip
 from preceptor.errors import InputError
-from preceptor.teachers.cache import Layout, count_missing, fill, info, open_readonly, verify
+from preceptor.teachers.cache import Layout, bytes_used, count_missing, fill, open_readonly, store, upkeep, verify
 from tests.teachers.cache.samples import (
     FEW,
     VIEWS,
@@ -30,8 +28,8 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def set_chunk(monkeypatch: pytest.MonkeyPatch, entries: int) -> None:
-    for name in ("fill", "store", "verify"):  # modules, two of which share their names with functions
-        monkeypatch.setattr(import_module(f"preceptor.teachers.cache.{name}"), "CHUNK", entries)
+    for module in (store, upkeep):
+        monkeypatch.setattr(module, "CHUNK", entries)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
@@ -100,18 +98,18 @@ def test_the_files_are_as_large_as_planned(tmp_path, layout):
         files = [path for path in cache.folder.iterdir() if path.suffix == ".bin"]
         assert sum(path.stat().st_size for path in files) == layout.bytes
         blocks = 4096 * len(files)  # a file ends within a block
-        assert layout.bytes <= info(cache).bytes_used <= layout.bytes + blocks
+        assert layout.bytes <= bytes_used(cache) <= layout.bytes + blocks
 
 
-def test_info_of_an_empty_a_half_filled_and_a_full_cache(tmp_path):
+def test_entries_and_bytes_of_an_empty_a_half_filled_and_a_full_cache(tmp_path):
     cache = cache_in(tmp_path / "cache", Linear())
-    assert (info(cache).filled, info(cache).share, info(cache).bytes_used) == (0, 0.0, 0)
+    assert (cache.count, bytes_used(cache)) == (0, 0)
     half = tuple(numbers[:54] for numbers in every_entry())
     cache.query_and_store(shown(*half), *half)
-    assert (info(cache).filled, info(cache).share) == (54, 0.5)
+    assert cache.count == 54
     fill(cache, pictures(), VIEWS)
-    full = info(open_readonly(tmp_path / "cache"))
-    assert (full.filled, full.layout, full.key) == (FEW.entries, FEW, key())
+    full = open_readonly(tmp_path / "cache")
+    assert (full.count, full.layout, full.metadata.key) == (FEW.entries, FEW, key())
 
 
 def test_verify_shows_its_progress(tmp_path, monkeypatch):

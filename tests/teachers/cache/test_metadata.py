@@ -7,7 +7,7 @@ import pytest
 from preceptor.data import CropFlip, Normalization
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers.cache import CacheKey, Layout, open_cache, open_readonly
-from preceptor.teachers.cache.metadata import METADATA_FILE, CacheMetadata, DatasetKey, check_key, read_metadata
+from preceptor.teachers.cache.metadata import METADATA_FILE, CacheMetadata, check_key, data_parts, read_metadata
 from tests.teachers.cache.samples import FEW, Linear, cache_in, every_entry, key, shown
 
 
@@ -60,26 +60,24 @@ def test_all_parts_that_differ_are_named_at_once(folder):
         open_cache(folder, key(teacher="new", data="new", precision="bf16"))
 
 
-def without_teacher(**parts):
-    """What is known of a cache's use when its teacher is not at hand."""
-    return DatasetKey(**key(**parts).model_dump(include=set(DatasetKey.model_fields)))
+OF_DATA = ("data", "views", "class_names")
+"""What is known of a cache's use when its teacher is not at hand."""
 
 
-@pytest.mark.parametrize("part", DatasetKey.model_fields)
+@pytest.mark.parametrize("part", OF_DATA)
 def test_without_the_teacher_everything_else_is_checked(folder, part):
-    cached = read_metadata(folder).key
-    check_key(folder, cached, without_teacher())
+    cached, known = read_metadata(folder).key, key().model_dump(include=set(OF_DATA))
+    check_key(folder, cached, known)
     value, message = PARTS[part]
     with pytest.raises(InputError) as refusal:
-        check_key(folder, cached, without_teacher(**{part: value}))
+        check_key(folder, cached, known | {part: value})
     assert message in str(refusal.value)
 
 
-@pytest.mark.parametrize("part", sorted(CacheKey.model_fields.keys() - DatasetKey.model_fields.keys()))
-def test_without_the_teacher_its_parts_are_not_checked(folder, part):
-    value, _ = PARTS[part]
-    assert {"teacher", "normalization", "precision"} == CacheKey.model_fields.keys() - DatasetKey.model_fields.keys()
-    check_key(folder, read_metadata(folder).key, without_teacher(**{part: value}))
+@pytest.mark.parametrize("part", sorted(CacheKey.model_fields.keys() - set(OF_DATA)))
+def test_without_the_teacher_its_parts_are_not_checked(tmp_path, part):
+    assert {"teacher", "normalization", "precision"} == CacheKey.model_fields.keys() - set(OF_DATA)
+    check_key(tmp_path, key(**{part: PARTS[part][0]}), key().model_dump(include=set(OF_DATA)))
 
 
 def test_another_number_of_classes_is_named(folder):
@@ -90,10 +88,9 @@ def test_another_number_of_classes_is_named(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": 13}, "expected 13 samples of 9 views"),
-        ({"views": 162}, "12 samples of 162 views"),
-        ({"top_k": 2}, "holds 12 samples of 9 views, fp16 of 5 classes; expected .*, top 2 of 5 classes"),
-        ({"features": 3}, "and 3 features"),
+        ({"samples": 13}, "expected 13 images in 9 views"),
+        ({"views": 162}, "12 images in 162 views"),
+        ({"top_k": 2}, "holds 12 images in 9 views, all 5 logits; expected .*, the 2 largest of 5 logits"),
     ],
 )
 def test_another_layout_is_an_error(folder, change, message):
@@ -113,8 +110,7 @@ def test_a_key_is_made_from_the_things_themselves():
     assert made.views == {"rule": "CropFlip", "padding": 4, "flip": True}
     assert made.class_names == ("cat", "dog")
     assert CacheKey.model_validate_json(made.model_dump_json()) == made
-    dataset = DatasetKey.without_teacher("d", CropFlip(4, True), ["cat", "dog"])
-    assert dataset.model_dump() == made.model_dump(include=set(DatasetKey.model_fields))
+    assert data_parts("d", CropFlip(4, True), ["cat", "dog"]) == made.model_dump(include=set(OF_DATA))
 
 
 def test_awkward_numbers_survive_the_file(tmp_path):
@@ -153,6 +149,14 @@ def test_an_unknown_key_is_an_error(folder):
     content = json.loads((folder / METADATA_FILE).read_text())
     (folder / METADATA_FILE).write_text(json.dumps(content | {"kye": 3}))
     with pytest.raises(InputError, match="kye"):
+        read_metadata(folder)
+
+
+def test_a_cache_that_an_earlier_version_kept_features_in_is_an_error(folder):
+    content = json.loads((folder / METADATA_FILE).read_text())
+    content["layout"]["features"] = 64
+    (folder / METADATA_FILE).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"layout.features is 64; expected 0"):
         read_metadata(folder)
 
 

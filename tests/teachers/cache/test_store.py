@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from preceptor.data import CropFlip
 from preceptor.errors import InputError, MachineError
-from preceptor.teachers.cache import Layout, LogitCache, fill, info, open_readonly, store, verify
+from preceptor.teachers.cache import Layout, LogitCache, bytes_used, fill, open_readonly, store, verify
 from preceptor.teachers.cache.store import CHECKSUMS_FILE, ENTRIES_FILE, LOCK_FILE, EntryStore
 from tests.teachers.cache.processes import fill_it, in_another_process
 from tests.teachers.cache.samples import (
@@ -321,9 +321,8 @@ def test_a_disk_without_room_is_an_error_before_anything_is_queried_or_written(t
 def test_a_lazily_filled_cache_takes_only_what_is_filled(tmp_path):
     layout = Layout(samples=200_000, views=9, classes=100)
     cache = cache_in(tmp_path / "cache", Linear(100), layout)
-    assert info(cache).bytes_used == 0
+    assert bytes_used(cache) == 0
     cache.query_and_store(pictures(100), torch.arange(0, 200_000, 2000), torch.zeros(100, dtype=torch.int64))
-    state = info(cache)
-    assert (state.filled, state.share) == (100, 100 / 1_800_000)
+    assert cache.count == 100
     assert layout.bytes == 1_800_000 * 208
-    assert state.bytes_used <= 100 * 3 * 4096  # blocks: of its checksum, and of a record that may lie across two
+    assert bytes_used(cache) <= 100 * 3 * 4096  # blocks: of its checksum, and of a record that may lie across two

@@ -1,24 +1,18 @@
 """Checks of the data: shapes, labels, and images that occur more than once."""
 
-import hashlib
-
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
 from preceptor.data import Dataset, ImageSet
-from preceptor.run.doctor.finding import Finding, few
+from preceptor.data.dataset import pixel_digests
+from preceptor.errors import few
+from preceptor.run.doctor.finding import Finding
 
 
 def shapes_finding(data: Dataset, student: nn.Module, teacher: str | None) -> Finding:
-    """Sizes of images, classes and student. Loading has already refused what does not fit.
-
-    Args:
-        data: of the run.
-        student: of the run.
-        teacher: its kind; None without one.
-    """
+    """Sizes of images, classes and student. Loading has already refused what does not fit."""
     parameters = sum(parameter.numel() for parameter in student.parameters())
     height, width = data.size
     numbers = {
@@ -35,12 +29,7 @@ def shapes_finding(data: Dataset, student: nn.Module, teacher: str | None) -> Fi
 
 
 def labels_finding(labels: Int[Tensor, " n"], class_names: tuple[str, ...]) -> Finding:
-    """Whether several classes, and all of them, have labeled training images.
-
-    Args:
-        labels: of the training samples; -1 marks an unlabeled one.
-        class_names: of all classes.
-    """
+    """Whether several classes, and all of them, have labeled training images."""
     counts = torch.bincount(labels[labels != UNLABELED].cpu(), minlength=len(class_names))
     unlabeled, empty = int((labels == UNLABELED).sum()), (counts == 0).nonzero().flatten().tolist()
     numbers = {
@@ -66,21 +55,15 @@ def labels_finding(labels: Int[Tensor, " n"], class_names: tuple[str, ...]) -> F
 
 
 def duplicates_finding(train: ImageSet, test: ImageSet | None, held_out: Int[Tensor, " m"]) -> Finding:
-    """Whether images equal in every pixel have different labels, or leak into what the student is measured on.
-
-    Args:
-        train: all training images and labels, on the CPU.
-        test: the test set.
-        held_out: indices of the training images that are only measured.
-    """
-    digests, labels, measured = _digests(train.images), train.labels.tolist(), set(held_out.tolist())
+    """Whether images equal in every pixel have different labels, or leak into what the student is measured on."""
+    digests, labels, measured = pixel_digests(train.images), train.labels.tolist(), set(held_out.tolist())
     first_of: dict[bytes, int] = {}
     repeats = []
     for index, digest in enumerate(digests):
         if first_of.setdefault(digest, index) != index:
             repeats.append((first_of[digest], index))
     relabeled = [(a, b) for a, b in repeats if UNLABELED not in (labels[a], labels[b]) and labels[a] != labels[b]]
-    tested = set(() if test is None else _digests(test.images))
+    tested = set(() if test is None else pixel_digests(test.images))
     held_out_digests = {digests[index] for index in measured}
     leaks = {
         "the test set": sum(digest in tested for digest in digests),
@@ -105,8 +88,3 @@ def duplicates_finding(train: ImageSet, test: ImageSet | None, held_out: Int[Ten
             messages.append(f"{count:,} training images are in {place} too")
             remedies.append(f"remove them from {place}: a student is measured on images it was not trained on")
     return Finding("duplicates", "warning" if remedies else "ok", "; ".join(messages), "; ".join(remedies), numbers)
-
-
-def _digests(images: UInt8[Tensor, "n channels height width"]) -> list[bytes]:
-    rows = images.cpu().contiguous().numpy()
-    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]

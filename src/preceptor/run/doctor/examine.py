@@ -8,24 +8,21 @@ from torch import Tensor
 from preceptor.context import UNLABELED
 from preceptor.data import subset
 from preceptor.errors import InputError
+from preceptor.registry import registered_name
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks
 from preceptor.run.doctor.data_checks import duplicates_finding, labels_finding, shapes_finding
 from preceptor.run.doctor.finding import Diagnosis, Finding
-from preceptor.run.doctor.normalization import (
-    alternative_normalizations,
-    common_normalizations,
-    normalization_finding,
-)
+from preceptor.run.doctor.normalization import common_normalizations, normalization_finding
 from preceptor.run.doctor.probe import loss_finding, probe_losses
 from preceptor.run.selection import resolve_selection
-from preceptor.run.set_up import RunContext, set_up
+from preceptor.run.set_up import RunContext, set_up, training_steps
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.label_order import LabelOrder, label_order
 from preceptor.teachers.onnx import OnnxTeacher
-from preceptor.training import NotFinite, Student, steps_in_epoch
+from preceptor.training import NotFinite, Student
 from preceptor.training.checks import check_students
 from preceptor.training.compile import check_compile
 from preceptor.training.device import choose_device, deterministic
@@ -79,6 +76,9 @@ def _quick_findings(context: RunContext) -> list[Finding]:
         confusion = context.teacher_predictions.confusion(data.classes)
         findings.append(teacher_checks.accuracy_finding(order, confusion, data.class_names))
         findings.append(teacher_checks.order_finding(order, data.class_names))
+        correction = context.loss.correction
+        name = None if correction is None else registered_name(correction)
+        findings.append(teacher_checks.disagreement_finding(context.teacher_predictions, name, context.loss.audited))
     if teacher is not None and context.teacher_predictions is not None:
         images, index = _queried(context)
         logits = teacher.teacher.outputs(images, index, torch.full_like(index, context.augmentation.identity)).logits
@@ -95,8 +95,7 @@ def _slow_findings(config: RunConfig, context: RunContext) -> list[Finding]:
         findings += _normalization_findings(teacher, context)
     try:
         resolve_selection(config, context)  # first: a student whose selection is not fitted is refused
-        steps = config.training.epochs * steps_in_epoch(len(context.index), config.training.batch_size)
-        check_students([Student("student", context.network, context.loss)], steps)
+        check_students([Student("student", context.network, context.loss)], training_steps(config, context))
         check_compile(config.compile, context.train.images.device)
         teacher = resolve_teacher(config, context, compiled=False)
     except InputError as error:
@@ -151,6 +150,5 @@ def _normalization_findings(teacher: LoadedTeacher, context: RunContext) -> list
     for number, member in enumerate(teacher.members, start=1):
         if isinstance(member.teacher, NetworkTeacher | OnnxTeacher) and member.teacher.normalize is not None:
             name = "the teacher" if len(teacher.members) == 1 else f"teacher {number}"
-            stated, alternatives = alternative_normalizations(member.teacher, images, outputs, others)
-            findings.append(normalization_finding(name, stated, alternatives, len(index)))
+            findings.append(normalization_finding(name, member.teacher, images, outputs, others))
     return findings

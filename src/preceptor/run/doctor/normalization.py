@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,12 +28,7 @@ _AT_ONCE = 256
 
 
 def common_normalizations(channels: int, own: Normalization) -> dict[str, Normalization]:
-    """Normalizations that networks are commonly trained with, by name.
-
-    Args:
-        channels: of the images.
-        own: the data set's.
-    """
+    """Normalizations that networks are commonly trained with, by name; the data set's own first."""
     common = {"the data set's own": own}
     for name, mean, std in (
         ("none (0 to 1)", 0.0, 1.0),
@@ -47,95 +41,61 @@ def common_normalizations(channels: int, own: Normalization) -> dict[str, Normal
     return common
 
 
-@dataclass(frozen=True)
-class AlternativeNormalization:
-    """A teacher's accuracy under another normalization than the stated one.
-
-    Attributes:
-        name: of the other normalization.
-        normalization: the other.
-        accuracy: under it.
-        gain: of accuracy over the stated one.
-        error: standard error of the gain, paired by image.
-    """
-
-    name: str
-    normalization: Normalization
-    accuracy: float
-    gain: float
-    error: float
-
-    @property
-    def clearly_better(self) -> bool:
-        """Whether the gain is beyond noise, and large enough to report."""
-        return self.gain > CLEARLY + DEVIATIONS * self.error
-
-
-def alternative_normalizations(
+def normalization_finding(
+    name: str,
     teacher: NetworkTeacher | OnnxTeacher,
     images: UInt8[Tensor, "n channels height width"],
     labels: Int[Tensor, " n"],
     others: Mapping[str, Normalization],
-) -> tuple[float, list[AlternativeNormalization]]:
-    """A teacher's accuracy as stated, and under every other normalization.
-
-    Args:
-        teacher: as it came, with a normalization; not changed.
-        images: 0 to 255, on its device.
-        labels: the output that is right for each image; none is missing.
-        others: by name; those equal to the stated one are left out.
-    """
-
-    def correct(normalization: Normalization) -> Float[Tensor, " n"]:
-        changed = copy(teacher)
-        changed.normalize = normalization
-        index = torch.arange(len(images))
-        parts = zip(images.split(_AT_ONCE), index.split(_AT_ONCE), strict=True)
-        try:
-            logits = torch.cat([changed.outputs(part, at, torch.zeros_like(at)).logits.cpu() for part, at in parts])
-        except InputError:  # an ONNX teacher refuses what is not finite
-            return torch.zeros(len(images), dtype=torch.float64)
-        # A network that overflows under a wrong normalization predicts wrongly; that is no error.
-        return (predicted_class(torch.nan_to_num(logits)) == labels.cpu()).double()
-
-    assert teacher.normalize is not None
-    stated, alternatives = correct(teacher.normalize), []
-    for name, other in others.items():
-        if not _same(teacher.normalize, other):
-            right = correct(other)
-            gain = right - stated
-            error = float(gain.std(correction=0)) / len(gain) ** 0.5
-            alternatives.append(AlternativeNormalization(name, other, float(right.mean()), float(gain.mean()), error))
-    return float(stated.mean()), alternatives
-
-
-def normalization_finding(
-    teacher: str, stated: float, alternatives: list[AlternativeNormalization], images: int
 ) -> Finding:
-    """Whether another normalization is clearly better than the stated one.
+    """Whether a teacher, called ``name``, is clearly better under another normalization than under its own.
 
-    Args:
-        teacher: which one, in words.
-        stated: its accuracy as stated.
-        alternatives: its accuracy under others.
-        images: how many were classified.
+    A label is the output that is right for its image; none is missing. The teacher is not changed.
     """
-    numbers = {"images": images, "stated": stated, "others": {one.name: one.accuracy for one in alternatives}}
-    best = max(alternatives, key=lambda one: one.gain, default=None)
-    message = f"{teacher} is right on {stated:.2%} of {images:,} images, normalized as stated"
-    if best is None or not best.clearly_better:
-        most = "" if best is None else f"; on at most {best.accuracy:.2%} with another normalization ({best.name})"
-        return Finding("normalization", "ok", message + most, "", numbers)
-    message += f"; on {best.accuracy:.2%} with another normalization: {best.name}"
+    assert teacher.normalize is not None
+    stated = _correct(teacher, teacher.normalize, images, labels)
+    different = {other: normalize for other, normalize in others.items() if not _same(teacher.normalize, normalize)}
+    right = {other: _correct(teacher, normalize, images, labels) for other, normalize in different.items()}
+    accuracies = {other: float(correct.mean()) for other, correct in right.items()}
+    numbers = {"images": len(images), "stated": float(stated.mean()), "others": accuracies}
+    message = f"{name} is right on {float(stated.mean()):.2%} of {len(images):,} images, normalized as stated"
+    best = max(right, key=lambda other: float((right[other] - stated).mean()), default=None)
+    if best is None:
+        return Finding("normalization", "ok", message, "", numbers)
+    if not clearly_better(right[best] - stated):
+        message += f"; on at most {accuracies[best]:.2%} with another normalization ({best})"
+        return Finding("normalization", "ok", message, "", numbers)
+    message += f"; on {accuracies[best]:.2%} with another normalization: {best}"
     mean, std = (
         "[" + ",".join(f"{value:.4g}" for value in values) + "]"
-        for values in (best.normalization.mean, best.normalization.std)
+        for values in (different[best].mean, different[best].std)
     )
     remedy = (
         f"if it was trained so, state mean {mean} and std {std}: of a run folder in student.json, of an ONNX file by "
         f"teacher_normalization.mean={mean} teacher_normalization.std={std}"
     )
     return Finding("normalization", "problem", message, remedy, numbers)
+
+
+def clearly_better(gain: Float[Tensor, " n"]) -> bool:
+    """Whether the gain, by image, is beyond noise, and large enough to report."""
+    error: float = float(gain.std(correction=0)) / len(gain) ** 0.5
+    return float(gain.mean()) > CLEARLY + DEVIATIONS * error
+
+
+def _correct(
+    teacher: NetworkTeacher | OnnxTeacher, normalization: Normalization, images: Tensor, labels: Tensor
+) -> Float[Tensor, " n"]:
+    """For each image 1 where the teacher is right under a normalization, else 0."""
+    changed = copy(teacher)
+    changed.normalize = normalization
+    parts = zip(images.split(_AT_ONCE), torch.arange(len(images)).split(_AT_ONCE), strict=True)
+    try:
+        logits = torch.cat([changed.outputs(part, at, torch.zeros_like(at)).logits.cpu() for part, at in parts])
+    except InputError:  # an ONNX teacher refuses what is not finite
+        return torch.zeros(len(images), dtype=torch.float64)
+    # A network that overflows under a wrong normalization predicts wrongly; that is no error.
+    return (predicted_class(torch.nan_to_num(logits)) == labels.cpu()).double()
 
 
 def _same(first: Normalization, second: Normalization) -> bool:

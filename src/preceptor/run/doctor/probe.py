@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from preceptor.data import epoch_order
+from preceptor.errors import few
 from preceptor.loss_output import LossOutput
 from preceptor.models.features import ImageModel
 from preceptor.run.config import RunConfig
-from preceptor.run.doctor.finding import Finding, few
+from preceptor.run.doctor.finding import Finding
 from preceptor.run.set_up import RunContext
 from preceptor.teachers.base import Teacher
 from preceptor.training import Student, Trainer, TrainingData
@@ -31,7 +32,7 @@ class LossScale:
     """The size of a loss term in the probed step in which its gradient is largest.
 
     Attributes:
-        loss: its value, as weighted in the total.
+        loss: as weighted in the total.
         gradient: Euclidean norm of its gradient with respect to the student's logits of the batch.
         since, until: the shares of training between which the term is active in the run.
     """
@@ -46,12 +47,6 @@ def probe_losses(
     config: RunConfig, context: RunContext, teacher: Teacher | None, steps: int = PROBE_STEPS
 ) -> dict[str, LossScale]:
     """The scale of each loss term over the first steps of training; the student and loss of the run are not changed.
-
-    Args:
-        config: of the run.
-        context: of the run, its selection fitted.
-        teacher: None when the recipe needs none.
-        steps: at most; fewer where there are fewer batches. Default 8.
 
     Raises:
         NotFinite: a step is not finite.

@@ -4,9 +4,11 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from preceptor.run.doctor.finding import Finding, few
+from preceptor.errors import few
+from preceptor.run.doctor.finding import Finding
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
+from preceptor.teachers.check import TeacherPredictions
 from preceptor.teachers.label_order import LabelOrder
 
 SUM_TOLERANCE = 1e-2
@@ -22,13 +24,7 @@ CHANGED_AT_MOST = 0.5
 def accuracy_finding(
     order: LabelOrder, confusion: Int[Tensor, "labels outputs"], class_names: tuple[str, ...]
 ) -> Finding:
-    """Whether the teacher beats always predicting the most frequent label.
-
-    Args:
-        order: of its classes.
-        confusion: how many images of each label (row) the teacher puts into each class (column).
-        class_names: of all classes.
-    """
+    """Whether the teacher beats always predicting the most frequent label."""
     images, predicted = int(confusion.sum()), (confusion.sum(dim=0) > 0).nonzero().flatten().tolist()
     constant = int(confusion.sum(dim=1).max()) / images
     numbers = {
@@ -71,11 +67,7 @@ def order_finding(order: LabelOrder, class_names: tuple[str, ...]) -> Finding:
 
 
 def logits_finding(logits: Float[Tensor, "n classes"]) -> Finding:
-    """Whether the teacher's logits vary, and are not probabilities or percentages.
-
-    Args:
-        logits: of several images, finite.
-    """
+    """Whether the teacher's logits of several images vary, and are not probabilities or percentages."""
     unlike_first = int((logits != logits[:1]).any(dim=1).sum())
     flat = int((logits == logits[:, :1]).all(dim=1).sum())
     largest, total = float(logits.abs().max()), logits.double().sum(dim=1)
@@ -110,12 +102,7 @@ def determinism_finding(
 ) -> Finding:
     """Whether the teacher is deterministic: frozen, in eval mode, and independent of the rest of the batch.
 
-    Args:
-        networks: the teacher's networks as they came; none of another kind of teacher.
-        teacher: as it teaches, optimized or through a cache.
-        images: at least two, 0 to 255.
-        index: of the images in the training set, on the CPU.
-        view: number of the view they are in.
+    It is queried as it teaches, optimized or through a cache; its networks are looked at as they came.
     """
     faults = [fault for network in networks for fault in _network_faults(network, images)]
     first, again = (teacher.outputs(images, index, torch.full_like(index, view)).logits for _ in range(2))
@@ -153,13 +140,38 @@ def selection_finding(distilled: Bool[Tensor, " n"]) -> Finding:
     return Finding("selection", "ok", message, "", numbers)
 
 
-def correction_finding(apply_to: str | None, affected: Bool[Tensor, " n"]) -> Finding:
-    """The share of the training images whose teacher output the correction changes.
+def disagreement_finding(answers: TeacherPredictions, correction: str | None, audited: bool) -> Finding:
+    """How often teacher and label disagree, and what the recipe makes of it.
+
+    A correction takes the label's side in every disagreement, unless an audit says otherwise.
 
     Args:
-        apply_to: what it applies to, "wrong" or "all"; None without a correction.
-        affected: by training image.
+        answers: on the training images.
+        correction: name of the recipe's; None where it has none.
+        audited: whether the correction is limited by an audit.
     """
+    wrong, labeled = answers.wrong, int(answers.labeled.sum())
+    count, confidence = int(wrong.sum()), answers.confidence[wrong].double()
+    # If its confidence can be believed, this is how often it is right where it contradicts a label.
+    doubtful = float(confidence.sum())
+    numbers = {"images": labeled, "disagreements": count, "confidence": doubtful / max(count, 1)}
+    message = f"teacher and label disagree on {count:,} of {labeled:,} images ({count / labeled:.2%})"
+    if count == 0:
+        return Finding("disagreements", "ok", message, "", numbers)
+    message += (
+        f", where its mean confidence is {doubtful / count:.0%}: if that can be believed, up to "
+        f"{doubtful / labeled:.1%} of all labels are wrong"
+    )
+    if correction is None or audited:
+        side = "the audit says where the teacher is corrected" if audited and correction else "nobody is corrected"
+        return Finding("disagreements", "ok", f"{message}; {side}", "", numbers)
+    message += f"; {correction} takes the label's side on all of them"
+    remedy = "preceptor audit says who is wrong; with --audit the correction keeps to the teacher's errors"
+    return Finding("disagreements", "warning", message, remedy, numbers)
+
+
+def correction_finding(apply_to: str | None, affected: Bool[Tensor, " n"]) -> Finding:
+    """The share of the training images whose teacher output the correction changes."""
     count, share = int(affected.sum()), float(affected.double().mean())
     if apply_to is None:
         return Finding(

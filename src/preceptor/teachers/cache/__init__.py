@@ -1,24 +1,18 @@
-"""The logit cache: teacher outputs of every sample in every view, queried once and kept on the disk."""
+"""The cache of teacher outputs of every sample in every view, queried once and kept on the disk."""
 
 from preceptor.teachers.cache.cache import LogitCache, LookupResult, open_cache, open_readonly
-from preceptor.teachers.cache.features import POOLED, PooledTeacher
-from preceptor.teachers.cache.fill import count_missing, fill
-from preceptor.teachers.cache.layout import Layout
-from preceptor.teachers.cache.metadata import CacheKey, CacheMetadata
-from preceptor.teachers.cache.verify import Info, info, verify
+from preceptor.teachers.cache.metadata import CacheKey, CacheMetadata, Layout
+from preceptor.teachers.cache.upkeep import bytes_used, count_missing, fill, verify
 
 __all__ = [
-    "POOLED",
     "CacheKey",
     "CacheMetadata",
-    "Info",
     "Layout",
     "LogitCache",
     "LookupResult",
-    "PooledTeacher",
+    "bytes_used",
     "count_missing",
     "fill",
-    "info",
     "open_cache",
     "open_readonly",
     "verify",

@@ -13,14 +13,13 @@ from torch import Tensor
 
 from preceptor.errors import InputError, MachineError
 from preceptor.files import write_whole
-from preceptor.teachers.base import NO_FEATURES, Teacher, TeacherOutput
-from preceptor.teachers.cache.codec import LOWEST, Codec
-from preceptor.teachers.cache.features import POOLED
-from preceptor.teachers.cache.layout import Layout
+from preceptor.teachers.base import Teacher, TeacherOutput
+from preceptor.teachers.cache.codec import Codec
 from preceptor.teachers.cache.metadata import (
     METADATA_FILE,
     CacheKey,
     CacheMetadata,
+    Layout,
     check_key,
     check_layout,
     read_metadata,
@@ -36,12 +35,10 @@ class LookupResult(NamedTuple):
     Attributes:
         logits: in float32.
         known: which entries are filled.
-        features: in float32; None where the cache keeps none.
     """
 
     logits: Float[Tensor, "n classes"]
     known: Bool[Tensor, " n"]
-    features: Float[Tensor, "n dims"] | None = None
 
 
 class LogitCache:
@@ -95,14 +92,11 @@ class LogitCache:
             InputError: a damaged record, or an index or view that the cache does not have.
         """
         known, records = self.store.read(self._entries(index, view))
-        features = self.codec.features(records) if self.layout.features else None
-        return LookupResult(self.codec.logits(records), torch.from_numpy(known), features)
+        return LookupResult(self.codec.logits(records), torch.from_numpy(known))
 
     @torch.no_grad()
     def outputs(self, inputs: Any, index: Index, view: Index) -> TeacherOutput:
-        """Logits, and pooled features where the cache keeps them, in float32 on the inputs' device; see ``Teacher``.
-
-        The teacher is queried for missing rows only.
+        """Logits in float32 on the inputs' device; see ``Teacher``. The teacher is queried for missing rows only.
 
         Raises:
             InputError: a missing entry and no teacher; a damaged record; logits that are not finite; an index or view
@@ -113,21 +107,26 @@ class LogitCache:
         if self.teacher is not None and missing.any():
             rows = missing.nonzero().flatten()
             self.query_and_store(_rows(inputs, rows), index[rows], view[rows])
-        cached = self.lookup(index, view)
-        if not cached.known.all():
-            raise self._missing(index[~cached.known], view[~cached.known])
-        device = _device(inputs)
-        if cached.features is None:
-            return TeacherOutput(_moved(cached.logits, device), NO_FEATURES)
-        return TeacherOutput(_moved(cached.logits, device), {POOLED: _moved(cached.features, device)})
+        logits, known = self.lookup(index, view)
+        if not known.all():
+            first, more = int((~known).nonzero()[0]), int((~known).sum()) - 1
+            others = f" and {more} more of this batch" if more else ""
+            raise InputError(
+                f"cache {self.folder}: nothing cached for sample {int(index[first])}, view {int(view[first])}{others}: "
+                "fill it ahead by preceptor cache --fill, or give --teacher with it"
+            )
+        device = next(iter(inputs.values())).device if isinstance(inputs, Mapping) else inputs.device
+        if device.type != "cuda":
+            return TeacherOutput(logits.to(device))
+        # From pageable memory the copy would wait for the device.
+        return TeacherOutput(logits.pin_memory().to(device, non_blocking=True))
 
     @torch.no_grad()
     def query_and_store(self, inputs: Any, index: Index, view: Index) -> None:
         """Query the teacher about all of these, and keep its outputs where nothing is kept yet.
 
         Raises:
-            InputError: no teacher, or one that returns something else than finite logits of this cache's classes, or
-                no pooled features where the cache keeps them.
+            InputError: no teacher, or one that returns something else than finite logits of this cache's classes.
             MachineError: the outputs cannot be written.
         """
         if self.teacher is None:
@@ -137,13 +136,9 @@ class LogitCache:
         # up the last batch: any teacher takes it.
         for rows in torch.arange(len(index)).split(self.batch_size):
             padded = torch.cat([rows, rows[:1].expand(self.batch_size - len(rows))]) if len(rows) else rows
-            output = self.teacher.outputs(_rows(inputs, padded), index[padded], view[padded])
-            logits, features = output.logits[: len(rows)], None
-            self._check("logits", logits, self.layout.classes, index[rows], view[rows])
-            if self.layout.features:
-                features = output.features.get(POOLED, logits[:, :0])[: len(rows)]
-                self._check("features", features, self.layout.features, index[rows], view[rows])
-            self.store.add(entries[rows.numpy()], self.codec.encode(logits, features))
+            logits = self.teacher.outputs(_rows(inputs, padded), index[padded], view[padded]).logits[: len(rows)]
+            self._check(logits, index[rows], view[rows])
+            self.store.add(entries[rows.numpy()], self.codec.encode(logits))
 
     def close(self) -> None:
         """Flush, and let go of the files."""
@@ -168,24 +163,17 @@ class LogitCache:
             columns.append(column)
         return columns[0] * self.layout.views + columns[1]
 
-    def _missing(self, index: Index, view: Index) -> InputError:
-        more = f" and {len(index) - 1} more of this batch" if len(index) > 1 else ""
-        return InputError(
-            f"cache {self.folder}: nothing cached for sample {int(index[0])}, view {int(view[0])}{more}: fill it ahead "
-            "by preceptor cache --fill, or give --teacher with it"
-        )
-
-    def _check(self, name: str, values: Tensor, width: int, index: Index, view: Index) -> None:
-        """Refuse what must not be kept: another shape, or numbers that do not survive the encoding."""
-        if values.shape != (len(index), width):
-            raise InputError(f"cache {self.folder}: the teacher returned {values.shape[-1]} {name}; expected {width}")
-        # Logits are stored relative to their largest, features as they are.
-        limit = -LOWEST if name == "features" else float(np.finfo(np.float32).max)
-        bad = (~(values.abs() <= limit).all(dim=1)).nonzero().flatten().tolist()
-        if bad:
-            what = "not finite" if name == "logits" else f"not within float16's {limit:.0f}"
+    def _check(self, logits: Tensor, index: Index, view: Index) -> None:
+        """Refuse what must not be kept."""
+        if logits.shape != (len(index), self.classes):
             raise InputError(
-                f"cache {self.folder}: the teacher's {name} are {what} for {len(bad)} of {len(values)} images, the "
+                f"cache {self.folder}: the teacher returned {logits.shape[-1]} logits; expected {self.classes}"
+            )
+        # In float64 a logit may be finite and too large for float32.
+        bad = (~logits.float().isfinite().all(dim=1)).nonzero().flatten().tolist()
+        if bad:
+            raise InputError(
+                f"cache {self.folder}: the teacher's logits are not finite for {len(bad)} of {len(logits)} images, the "
                 f"first sample {int(index[bad[0]])}, view {int(view[bad[0]])}: nothing of this batch is kept; check "
                 "its weights and its input"
             )
@@ -214,7 +202,7 @@ def open_cache(
     if layout is not None and not (folder / METADATA_FILE).exists():
         _create(folder, CacheMetadata(layout=layout, key=key))
     metadata = read_metadata(folder)
-    check_key(folder, metadata.key, key)
+    check_key(folder, metadata.key, dict(key))
     if layout is not None:
         check_layout(folder, metadata.layout, layout)
     return LogitCache(folder, metadata, teacher, batch_size)
@@ -251,14 +239,3 @@ def _rows(inputs: Any, rows: Index) -> Any:
     if isinstance(inputs, Mapping):
         return {name: tensor[rows.to(tensor.device)] for name, tensor in inputs.items()}
     return inputs[rows.to(inputs.device)]
-
-
-def _device(inputs: Any) -> torch.device:
-    first: Tensor = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
-    return first.device
-
-
-def _moved(values: Tensor, device: torch.device) -> Tensor:
-    if device.type != "cuda":
-        return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)  # from pageable memory the copy would wait for the device

@@ -1,4 +1,4 @@
-"""Encoding of logits and features as the records of a cache, in float16."""
+"""Encoding of logits as the records of a cache, in float16."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from numpy import ndarray
 from torch import Tensor
 
-from preceptor.teachers.cache.layout import Layout
+from preceptor.teachers.cache.metadata import Layout
 
 LOWEST = float(torch.finfo(torch.float16).min)
 """A logit further below the largest of its row than this, -65504, is raised to it."""
@@ -38,28 +38,25 @@ class Codec:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self.layout = layout
+        self.classes, self.top_k = layout.classes, layout.top_k
         self._record: np.dtype[Any] = layout.record
 
-    def encode(self, logits: Float[Tensor, "n classes"], features: Float[Tensor, "n dims"] | None = None) -> Records:
-        """The records of finite logits, and of features within float16's range where the cache keeps them."""
+    def encode(self, logits: Float[Tensor, "n classes"]) -> Records:
+        """The records of finite logits."""
         top = logits.float().amax(dim=1, keepdim=True)
         below = logits.float() - top
-        fields = {"top": top.squeeze(1), **self._kept(below)}
-        if features is not None:
-            fields["features"] = features.half()
         records = np.zeros(len(logits), self._record)
-        for name, values in fields.items():
+        for name, values in {"top": top.squeeze(1), **self._kept(below)}.items():
             records[name] = values.cpu().numpy()
         return records
 
     def _kept(self, below: Float[Tensor, "n classes"]) -> dict[str, Tensor]:
-        k = self.layout.top_k
+        k = self.top_k
         if k is None:
             return {"values": _rounded(below)}
         values, ids = below.sort(dim=1, descending=True, stable=True)  # stable: of equals, the smallest indices stay
         others = values[:, k:]
-        share = others.logsumexp(dim=1) - math.log(self.layout.classes - k)
+        share = others.logsumexp(dim=1) - math.log(self.classes - k)
         # Rounding alone could lift the mean above the largest of the others. A class just below a tie at the top must
         # stay below it: with the smallest index of all it would become the predicted one.
         largest_below = torch.where(others < 0, others, -torch.inf).amax(dim=1)
@@ -71,15 +68,11 @@ class Codec:
         """Float32 logits on the CPU, in their own memory."""
         top = torch.from_numpy(records["top"])
         values = torch.from_numpy(records["values"]).float()
-        if self.layout.top_k is not None:
+        if self.top_k is not None:
             ids = torch.from_numpy(records["ids"].astype(np.int64))
             rest = torch.from_numpy(records["rest"])
-            values = rest[:, None].repeat(1, self.layout.classes).scatter_(1, ids, values)
+            values = rest[:, None].repeat(1, self.classes).scatter_(1, ids, values)
         return values.add_(top[:, None])
-
-    def features(self, records: Records) -> Float[Tensor, "n dims"]:
-        """Float32 features on the CPU, of a cache that keeps them."""
-        return torch.from_numpy(records["features"]).float()
 
 
 def _rounded(below: Float[Tensor, "n kept"]) -> Tensor:

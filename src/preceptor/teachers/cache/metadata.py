@@ -2,21 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from preceptor import __version__
 from preceptor.config import validated
 from preceptor.data import Augmentation, Normalization
 from preceptor.errors import InputError
 from preceptor.files import read_json
-from preceptor.teachers.cache.layout import Layout
 
 METADATA_FILE = "cache.json"
+
+CHECKSUM_BYTES = 4
+
+MAX_ENTRIES = 2**48
+"""Far beyond any disk: a damaged ``cache.json`` must not make us count for ever."""
+
+MAX_RECORD_BYTES = 2**30
+"""About what NumPy can describe as one item."""
 
 _REMEDY = "remove the cache and fill it again"
 _PARTS = {
@@ -28,14 +36,98 @@ _PARTS = {
     "precision": "precision of the teacher",
 }
 
+Count = Annotated[int, Field(ge=1)]
 
-class DatasetKey(BaseModel):
-    """The part of a cache's key that does not depend on its teacher.
+
+class Layout(BaseModel):
+    """The shape of a cache. An entry holds the teacher's output for one sample in one view.
+
+    Args:
+        samples: size of the training set.
+        views: of each sample.
+        classes: of the teacher.
+        top_k: how many of the largest outputs to keep, below ``classes``; None, the default, keeps them all.
+        features: 0; the format has room for features, and this version keeps none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: Count
+    views: Count
+    classes: Count
+    top_k: Count | None = None
+    features: Literal[0] = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "Layout":
+        if self.top_k is not None and self.top_k >= self.classes:
+            raise ValueError(f"top_k = {self.top_k} of {self.classes} classes: give fewer, or leave it out to keep all")
+        if self.entries > MAX_ENTRIES:
+            raise ValueError(f"{self.samples} samples of {self.views} views: at most {MAX_ENTRIES} entries are allowed")
+        if 4 * self.classes + 8 > MAX_RECORD_BYTES:
+            raise ValueError(f"{self.classes} classes: a record larger than 1 GiB")
+        return self
+
+    @property
+    def entries(self) -> int:
+        """Samples times views. Entry ``sample * views + view`` belongs to a sample and a view."""
+        return self.samples * self.views
+
+    @property
+    def record(self) -> np.dtype[Any]:
+        """What an entry holds on the disk, little-endian; a whole number of 32-bit words, for the checksum.
+
+        Fields: ``top`` and ``values`` (see ``Codec``), with ``top_k`` also ``ids`` and ``rest``.
+        """
+        kept = self.classes if self.top_k is None else self.top_k
+        fields = {"top": np.dtype("<f4"), "values": np.dtype(("<f2", (kept,)))}
+        if self.top_k is not None:
+            id_type = np.min_scalar_type(self.classes - 1).newbyteorder("<")
+            fields |= {"rest": np.dtype("<f4"), "ids": np.dtype((id_type, (kept,)))}
+        # The widest types first, so that every field is aligned within a record.
+        ordered = sorted(fields.items(), key=lambda field: -field[1].base.itemsize)
+        odd_bytes = sum(dtype.itemsize for dtype in fields.values()) % 4
+        return np.dtype([*ordered, ("padding", np.dtype(("u1", (4 - odd_bytes,))))] if odd_bytes else ordered)
+
+    @property
+    def entry_bytes(self) -> int:
+        """Bytes of an entry, its checksum included."""
+        return self.record.itemsize + CHECKSUM_BYTES
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the files when every entry is filled; ``cache.json``, some kilobytes, comes on top."""
+        return self.entries * self.entry_bytes
+
+    def queries(self, epochs: int | None = None) -> int:
+        """Images the teacher has to look at: to fill the cache ahead, or as it fills while a student trains.
+
+        Over E epochs, each of which shows every sample in one of V views at random, a sample is expected to be seen
+        in ``V (1 - (1 - 1/V)^E)`` of them; without a cache the teacher looks E times. Students that follow with the
+        same seed need none, since they are shown the same views.
+
+        Args:
+            epochs: of one student; None is a cache filled ahead.
+        """
+        if epochs is None:
+            return self.entries
+        return round(self.entries * (1 - (1 - 1 / self.views) ** epochs))
+
+    def __str__(self) -> str:
+        kept = f"all {self.classes:,}" if self.top_k is None else f"the {self.top_k} largest of {self.classes:,}"
+        return f"{self.samples:,} images in {self.views:,} views, {kept} logits"
+
+
+class CacheKey(BaseModel):
+    """All that a teacher's outputs follow from. Where two keys differ in any part, the numbers may differ.
 
     Args:
         data: digest of the training images in their order, held-out ones included; labels do not matter.
         views: the type of the augmentation, and its settings.
-        class_names: in the order of the logits.
+        class_names: in the order of the outputs.
+        teacher: digest of the weights, for example a SHA-256; of a teacher without weights, any identity.
+        normalization: mean and std of the teacher's images.
+        precision: what the teacher computes in. Default "fp32".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,24 +135,6 @@ class DatasetKey(BaseModel):
     data: str
     views: dict[str, bool | int | float | str]
     class_names: tuple[str, ...]
-
-    @staticmethod
-    def without_teacher(data: str, augmentation: Augmentation, class_names: Sequence[str]) -> "DatasetKey":
-        """The key from an augmentation; the digest of the images is the caller's."""
-        views = {"rule": type(augmentation).__name__, **asdict(cast(Any, augmentation))}
-        return DatasetKey(data=data, views=views, class_names=tuple(class_names))
-
-
-class CacheKey(DatasetKey):
-    """All that the logits follow from. Where two keys differ in any part, the caches may hold other numbers.
-
-    Args:
-        data, views, class_names: as of :class:`DatasetKey`.
-        teacher: digest of the weights, for example a SHA-256; of a teacher without weights, any identity.
-        normalization: mean and std of the teacher's images.
-        precision: what the teacher computes in. Default "fp32".
-    """
-
     teacher: str
     normalization: dict[str, tuple[float, ...]]
     precision: str = "fp32"
@@ -75,10 +149,18 @@ class CacheKey(DatasetKey):
         precision: str = "fp32",
     ) -> "CacheKey":
         """The key from the things themselves; the digests of weights and images are the caller's."""
-        dataset = DatasetKey.without_teacher(data, augmentation, class_names)
         return CacheKey(
-            **dataset.model_dump(), teacher=teacher, normalization=asdict(normalization), precision=precision
+            **data_parts(data, augmentation, class_names),
+            teacher=teacher,
+            normalization=asdict(normalization),
+            precision=precision,
         )
+
+
+def data_parts(data: str, augmentation: Augmentation, class_names: Sequence[str]) -> dict[str, Any]:
+    """The parts of a :class:`CacheKey` that do not depend on the teacher."""
+    views = {"rule": type(augmentation).__name__, **asdict(cast(Any, augmentation))}
+    return {"data": data, "views": views, "class_names": tuple(class_names)}
 
 
 class CacheMetadata(BaseModel):
@@ -122,22 +204,22 @@ def read_metadata(folder: Path) -> CacheMetadata:
     return validated(CacheMetadata, content, str(path))
 
 
-def check_key(folder: Path, cached: CacheKey, wanted: DatasetKey) -> None:
+def check_key(folder: Path, cached: CacheKey, wanted: Mapping[str, Any]) -> None:
     """Refuse a cache of something else than it is to be used for.
 
     Args:
         folder: of the cache.
         cached: its key.
-        wanted: what it is to be used for: a :class:`CacheKey`, or a :class:`DatasetKey` alone where the teacher is not
-            at hand, whose parts are then not checked.
+        wanted: parts of the key of what it is to be used for; all of them, or those that are known.
 
     Raises:
         InputError: the keys differ; every part that does is named, with both sides.
     """
+    expected = CacheKey(**{**dict(cached), **wanted})
     differing = [
-        f"{label} ({_difference(getattr(cached, part), getattr(wanted, part))})"
+        f"{label} ({_difference(getattr(cached, part), getattr(expected, part))})"
         for part, label in _PARTS.items()
-        if part in type(wanted).model_fields and getattr(cached, part) != getattr(wanted, part)
+        if getattr(cached, part) != getattr(expected, part)
     ]
     if differing:
         raise InputError(

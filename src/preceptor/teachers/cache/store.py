@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int64, Shaped, UInt32
 from numpy import ndarray
 
 from preceptor.errors import InputError, MachineError
-from preceptor.teachers.cache.layout import Layout
+from preceptor.teachers.cache.metadata import Layout
 
 ENTRIES_FILE = "entries.bin"
 CHECKSUMS_FILE = "checksums.bin"
@@ -67,13 +67,9 @@ class EntryStore:
         filled: Bool[ndarray, " n"] = self._checksums[entries] != 0
         return filled
 
-    def filled(self, start: int) -> Entries:
-        """The filled entries of the chunk that begins at ``start``, ascending."""
-        return np.flatnonzero(self._checksums[start : start + CHUNK]) + start
-
-    def empty(self, start: int) -> Entries:
-        """The empty entries of the chunk that begins at ``start``, ascending."""
-        return np.flatnonzero(self._checksums[start : start + CHUNK] == 0) + start
+    def chunk(self, start: int, *, filled: bool) -> Entries:
+        """The filled or the empty entries of the chunk that begins at ``start``, ascending."""
+        return np.flatnonzero((self._checksums[start : start + CHUNK] != 0) == filled) + start
 
     def read(self, entries: Entries) -> tuple[Bool[ndarray, " n"], Records]:
         """Which entries are filled, and the records of all; those of empty entries mean nothing.
@@ -90,9 +86,8 @@ class EntryStore:
             raise self.damage(entries[wrong])
         return known, records
 
-    def damaged(self, start: int) -> Entries:
-        """The entries of a chunk whose records do not match their checksums."""
-        entries = self.filled(start)
+    def damaged(self, entries: Entries) -> Entries:
+        """Those of the entries whose records do not match their checksums."""
         damaged: Entries = entries[self._compare(entries)[1]]
         return damaged
 
@@ -131,7 +126,7 @@ class EntryStore:
             MachineError: the folder cannot be written, or its lock cannot be had.
         """
         with self._writing():
-            self._checksums[entries[self._compare(entries)[1]]] = 0
+            self._checksums[self.damaged(entries)] = 0
 
     def damage(self, entries: Entries) -> InputError:
         """The error for entries whose records do not match their checksums."""
@@ -167,9 +162,8 @@ class EntryStore:
             _mapped(self.folder / name, dtype, self.layout.entries, mode) for name, dtype in _files(self.layout)
         ]
         # Plain views: indexing np.memmap itself pays for a subclass at every call.
-        records, checksums = self._mapped
-        self._records: Records = np.asarray(records)
-        self._checksums: UInt32[ndarray, " entries"] = np.asarray(checksums)
+        self._records: Records = np.asarray(self._mapped[0])
+        self._checksums: UInt32[ndarray, " entries"] = np.asarray(self._mapped[1])
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -194,7 +188,7 @@ class EntryStore:
         2^-32 (Lemire & Kaser 2014, "Strongly universal string hashing is fast", section 3). One matrix product, where
         ``zlib.crc32`` in a loop takes four times as long. The number n makes a record in another's place stand out.
         """
-        words = records.view("<u4").reshape(len(records), -1) if len(records) else np.zeros((0, len(self._keys) - 2))
+        words = records.view("<u4").reshape(len(records), len(self._keys) - 2)
         total = words.astype(np.uint64) @ self._keys[2:] + self._keys[1] * entries.astype(np.uint64) + self._keys[0]
         checksums: UInt32[ndarray, " n"] = np.maximum(total >> np.uint64(32), 1).astype(np.uint32)
         return checksums

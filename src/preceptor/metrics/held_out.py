@@ -1,17 +1,24 @@
-"""Temperature scaling: one number that calibrates probabilities and changes no prediction."""
+"""Choices on held-out samples: the temperature, which changes no prediction, and the p-norm that divides the logits."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.chunking import chosen_rows, chunked
 from preceptor.context import UNLABELED, at_class
+from preceptor.errors import InputError
 from preceptor.metrics.checks import check_finite, check_inputs
+from preceptor.metrics.scores import max_logit_p_norm, softmax_response
+from preceptor.metrics.selective import aurc
 
 LOWEST, HIGHEST = 0.01, 100.0
 """Temperatures outside are not looked for: beyond, probabilities are one-hot or uniform for any usual logits."""
+
+NORMS = tuple(range(9))
+"""The p that are tried, 0 to 8; 0 does not normalize (the authors' code, lfpc/FixSelectiveClassification)."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,6 @@ def fit_temperature(class_logits: Float[Tensor, "n classes"], labels: Int[Tensor
     is found by Brent's method on ln T. Fit it on data that was neither trained on nor is reported on. It gives no
     guarantee of a risk, and since the softmax response of different samples may change places, the risk-coverage
     curve may move.
-
-    Args:
-        class_logits: of the real classes, finite.
-        labels: class numbers.
 
     Raises:
         InputError: as :func:`preceptor.metrics.evaluate`: logits that are not finite, labels that do not fit, or no
@@ -86,3 +89,45 @@ def _expected(logits: Float[Tensor, "n classes"], sharpness: float) -> Float[Ten
 @chunked
 def _log_partition(logits: Float[Tensor, "n classes"], temperature: float) -> Float[Tensor, " n"]:
     return (logits.double() / temperature).logsumexp(dim=1)
+
+
+@dataclass(frozen=True)
+class NormChoice:
+    """Which score ranks the validation set best.
+
+    Attributes:
+        score: "max_logit_p_norm", or "softmax_response" where no p beat it.
+        options: of that score: its p, or nothing. ``confidence(choice.score, answers, **choice.options)`` applies it.
+        aurc: of that score on the validation set.
+        aurc_of_softmax_response: what it had to beat.
+        samples: size of the validation set.
+    """
+
+    score: str
+    options: Mapping[str, float]
+    aurc: float
+    aurc_of_softmax_response: float
+    samples: int
+
+
+def choose_p_norm(
+    class_logits: Float[Tensor, "n classes"], wrong: Bool[Tensor, " n"], norms: Sequence[float] = NORMS
+) -> NormChoice:
+    """The p whose MaxLogit-pNorm has the lowest AURC, the smallest p of equals; softmax response where none has less.
+
+    Use validation data: neither the training set, on which hardly any prediction is wrong, nor the test set. The p are
+    0 to 8 by default.
+
+    Raises:
+        InputError: no p to try, or as `aurc`.
+
+    Cattelan and Silva, "How to Fix a Broken Confidence Estimator", 2024, arXiv:2305.15508.
+    """
+    if not norms:
+        raise InputError("norms is empty; expected at least one p, for example 4")
+    fallback = aurc(softmax_response(class_logits), wrong)
+    areas = {p: aurc(max_logit_p_norm(class_logits, p), wrong) for p in sorted(norms)}
+    best = min(areas, key=lambda p: areas[p])
+    if areas[best] < fallback:
+        return NormChoice("max_logit_p_norm", {"p": best}, areas[best], fallback, len(wrong))
+    return NormChoice("softmax_response", {}, fallback, fallback, len(wrong))

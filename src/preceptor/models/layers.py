@@ -1,6 +1,13 @@
-"""The initial weights that the project's own networks share."""
+"""What the project's own networks share: their first kind of layer, and their initial weights."""
 
 from torch import nn
+
+
+def convolution(inputs: int, outputs: int) -> nn.Sequential:
+    """A 3x3 convolution that keeps the size, batch norm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
 
 
 def initialize(network: nn.Module) -> None:
@@ -12,6 +19,3 @@ def initialize(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.ones_(layer.weight)
-            nn.init.zeros_(layer.bias)

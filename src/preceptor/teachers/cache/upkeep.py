@@ -1,19 +1,21 @@
-"""Filling a cache ahead of training."""
+"""Filling a cache ahead of training, and looking after it."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, Int64, UInt8
+from jaxtyping import Int, Int64, UInt8
 from numpy import ndarray
 from torch import Tensor
 
 from preceptor.data import Augmentation
 from preceptor.errors import InputError
 from preceptor.teachers.cache.cache import LogitCache
-from preceptor.teachers.cache.store import CHUNK
+from preceptor.teachers.cache.store import CHECKSUMS_FILE, CHUNK, ENTRIES_FILE
 
 Entries = Int64[ndarray, " n"]
+Progress = Callable[[int, int], None]
+"""Called with how much is done so far, and how much there was to do."""
 
 
 def fill(
@@ -22,7 +24,7 @@ def fill(
     augmentation: Augmentation,
     *,
     samples: Int[Tensor, " some"] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Query the cache's teacher for every entry that is still empty. It may be stopped at any time and called again.
 
@@ -67,8 +69,7 @@ def fill(
 
 def count_missing(cache: LogitCache, samples: Int[Tensor, " some"] | None = None) -> int:
     """Number of empty entries, of some samples or of all."""
-    wanted = _wanted(cache, samples)
-    return sum(len(_empty(cache, wanted, start)) for start in range(0, cache.layout.entries, CHUNK))
+    return sum(len(entries) for entries in _empty(cache, samples, np.random.default_rng()))
 
 
 def _batches(cache: LogitCache, samples: Int[Tensor, " some"] | None) -> Iterator[Entries]:
@@ -76,21 +77,52 @@ def _batches(cache: LogitCache, samples: Int[Tensor, " some"] | None) -> Iterato
 
     The order changes no number, so it needs no seed.
     """
-    wanted, order = _wanted(cache, samples), np.random.default_rng()
-    for start in order.permutation(np.arange(0, cache.layout.entries, CHUNK)).tolist():
-        entries = _empty(cache, wanted, start)
+    order = np.random.default_rng()
+    for entries in _empty(cache, samples, order):
         for first in order.permutation(np.arange(0, len(entries), cache.batch_size)).tolist():
             yield entries[first : first + cache.batch_size]
 
 
-def _empty(cache: LogitCache, wanted: Bool[ndarray, " samples"], start: int) -> Entries:
-    entries = cache.store.empty(start)
-    empty: Entries = entries[wanted[entries // cache.layout.views]]
-    return empty
-
-
-def _wanted(cache: LogitCache, samples: Int[Tensor, " some"] | None) -> Bool[ndarray, " samples"]:
+def _empty(cache: LogitCache, samples: Int[Tensor, " some"] | None, order: np.random.Generator) -> Iterator[Entries]:
+    """The empty entries of each chunk, of some samples or of all."""
     wanted = np.full(cache.layout.samples, samples is None)
     if samples is not None:
         wanted[samples.cpu().numpy()] = True
-    return wanted
+    for start in order.permutation(np.arange(0, cache.layout.entries, CHUNK)).tolist():
+        entries = cache.store.chunk(start, filled=False)
+        yield entries[wanted[entries // cache.layout.views]]
+
+
+def verify(cache: LogitCache, *, repair: bool = False, progress: Progress | None = None) -> int:
+    """Compare every record with its checksum.
+
+    Args:
+        cache: any.
+        repair: empty damaged entries, so that the teacher is queried again, instead of raising.
+        progress: called after each chunk with the entries done so far and all there are.
+
+    Returns:
+        how many entries were damaged; they are empty now.
+
+    Raises:
+        InputError: a damaged record, unless it is to be repaired; the first one is named.
+        MachineError: it is to be repaired and the folder cannot be written.
+    """
+    chunks, entries = [], cache.layout.entries
+    for start in range(0, entries, CHUNK):
+        chunks.append(cache.store.damaged(cache.store.chunk(start, filled=True)))
+        if progress is not None:
+            progress(min(start + CHUNK, entries), entries)
+    damaged = np.concatenate(chunks)
+    if len(damaged) and not repair:
+        raise cache.store.damage(damaged)
+    if len(damaged):
+        cache.store.clear(damaged)
+    return len(damaged)
+
+
+def bytes_used(cache: LogitCache) -> int:
+    """What a cache's files take on the disk now; entries that were never filled take next to nothing."""
+    files = [(cache.folder / name).stat() for name in (ENTRIES_FILE, CHECKSUMS_FILE)]
+    # Blocks of 512 bytes; the length where the system does not count blocks.
+    return sum(512 * file.st_blocks if hasattr(file, "st_blocks") else file.st_size for file in files)

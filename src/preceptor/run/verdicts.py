@@ -1,0 +1,45 @@
+"""Verdicts of an audit, read for training."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from preceptor.context import AGREE, VERDICTS
+from preceptor.errors import InputError
+from preceptor.files import read_json
+
+JSON_FILE = "audit.json"
+
+FORMAT = 1
+
+
+def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> Int[Tensor, " n"]:
+    """The verdict on each training image, as its number in ``VERDICTS``; ``AGREE`` where teacher and label do.
+
+    Args:
+        path: of an ``audit.json``, or its folder.
+        data_fingerprint: of the data that are trained on.
+        samples: number of training images.
+
+    Raises:
+        InputError: no audit, or one of other data.
+    """
+    path = path / JSON_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: give the folder or the audit.json of preceptor audit")
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not an audit of this version: make it again with preceptor audit")
+    if content["data_fingerprint"] != data_fingerprint:
+        raise InputError(
+            f"{path}: an audit of other images or labels ({content['data']}): audit the data that you train on"
+        )
+    verdicts = torch.full((samples,), AGREE)
+    numbers = {name: number for number, name in enumerate(VERDICTS)}
+    rows = content["disagreements"]
+    verdicts[torch.tensor(rows["index"], dtype=torch.long)] = torch.tensor(
+        [numbers[name] for name in rows["verdict"]], dtype=torch.long
+    )
+    return verdicts
