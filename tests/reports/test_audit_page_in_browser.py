@@ -13,7 +13,7 @@ from tests.reports.browser import COMMAND, Browser
 pytestmark = pytest.mark.skipif(COMMAND is None, reason="no Chromium on the path")
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
-NAMES = ["<script>alert(1)</script>", '"];alert(1)//', "'+alert(1)+'", *"abcdefg"]
+NAMES = ["<script>alert(1)</script>", '"];alert(1)//', "'+alert(1)+'", "Größe \\ ☃ 😀", *"abcdef"]
 CARDS = "[...document.querySelectorAll('.disagreement:not([hidden])')]"
 FOCUSED = "document.activeElement"
 
@@ -147,3 +147,12 @@ def test_it_fits_a_phone_and_a_wide_window(browser: Browser) -> None:
         browser.wait_for(f"innerWidth === {width}")
         assert browser.value("document.documentElement.scrollWidth") <= width
     assert browser.problems == []
+
+
+def test_without_scripts_everything_is_shown(browser: Browser, audit: TeacherAudit) -> None:
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    browser.open(Path(browser.value("decodeURIComponent(location.pathname)")))
+    visible = "[...document.querySelectorAll('%s')].filter((one) => one.offsetParent).length"
+    assert browser.value(visible % ".disagreement") == len(audit.verdicts.index)
+    assert browser.value(visible % ".fixed") == 3
+    assert browser.value(visible % ".filters, #more, .live") == 0

@@ -144,16 +144,6 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
         for number, (who, count) in enumerate(zip(SHOWN, pair.counts, strict=True))
     ]
 
-    def plot(axes: "Axes", room: Room) -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        for number, role in enumerate(ROLES):
-            left = [sum(pair.counts[:number]) for pair in shown]
-            sizes = [pair.counts[number] for pair in shown]
-            axes.barh(range(len(shown)), sizes, left=left, height=0.56, color=color(role), linewidth=0)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, integer=True))
-        tidy_rows(axes, [_marked(pair, names, room.letters // 2 - 2) for pair in shown])
-
     encoding = {
         "y": _names(wide, narrow),
         "x": {
@@ -172,7 +162,18 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
     }
     mark = {"type": "bar", "height": {"band": 0.6}}
     drawn = spec(values, 24 * len(shown), alt, mark=mark, encoding=encoding)
-    return LiveChart("pairs", alt, in_both_widths(alt, "pairs", 40 + 28 * len(shown), plot), drawn)
+    fixed = in_both_widths(alt, "pairs", 40 + 28 * len(shown), lambda axes, room: _pair_bars(axes, room, shown, names))
+    return LiveChart("pairs", alt, fixed, drawn)
+
+
+def _pair_bars(axes: "Axes", room: Room, pairs: list[Pair], names: Sequence[str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for number, role in enumerate(ROLES):
+        left, sizes = [sum(pair.counts[:number]) for pair in pairs], [pair.counts[number] for pair in pairs]
+        axes.barh(range(len(pairs)), sizes, left=left, height=0.56, color=color(role), linewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, integer=True))
+    tidy_rows(axes, [_marked(pair, names, room.letters // 2 - 2) for pair in pairs])
 
 
 def _marked(pair: Pair, names: Sequence[str], longest: int) -> str:
