@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from unittest import mock
 
 import torch
 
@@ -47,7 +48,10 @@ def made_audit(
         MemberFacts(f"teacher-{number}", 0.9 - number / 10, 0.8, 2.5 if number else None) for number in range(members)
     ]
     opinion = SecondOpinion("a made-up classifier", opinions, accuracy)
-    return _audit(dataset, "made up", logits, opinion, checked, teacher_accuracy, facts, lambda stage, done, of: None)
+    with mock.patch("preceptor.audit.examine.RESAMPLES", 10):
+        return _audit(
+            dataset, "made up", logits, opinion, checked, teacher_accuracy, facts, lambda stage, done, of: None
+        )
 
 
 def _with_errors(truth: torch.Tensor, rate: float, classes: int, draw: torch.Generator) -> torch.Tensor:

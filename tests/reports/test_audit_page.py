@@ -131,7 +131,7 @@ def test_names_from_data_are_escaped(audit: TeacherAudit) -> None:
         pytest.param("01", 60, {"teacher_errors": 0, "label_errors": 0}, id="no disagreement"),
         pytest.param("abc", 200, {"gold": True, "unlabeled": 150}, id="gold, few labels"),
         pytest.param("abc", 90, {"shape": (4, 9, 5)}, id="four channels"),
-        pytest.param([f"class {number}" for number in range(120)], 240, {}, id="many classes"),
+        pytest.param([f"class {number}" for number in range(60)], 120, {}, id="many classes"),
     ],
 )
 def test_whatever_the_data(names: Sequence[str], samples: int, options: dict[str, Any]) -> None:
@@ -146,8 +146,8 @@ def test_whatever_the_data(names: Sequence[str], samples: int, options: dict[str
 
 
 def test_a_large_page_stays_small_and_says_what_it_leaves_out() -> None:
-    audit = made_audit([f"class_{number}" for number in range(40)], 3000, teacher_errors=0.9, shape=(3, 64, 64))
-    assert len(audit.verdicts.index) > 2 * MOST_CARDS
+    audit = made_audit([f"class_{number}" for number in range(40)], 1500, teacher_errors=0.9, shape=(3, 64, 64))
+    assert len(audit.verdicts.index) > MOST_CARDS
     html = audit_page(audit)
     assert len(html.encode()) < MOST_BYTES
     shown = cards(audit)
