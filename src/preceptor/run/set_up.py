@@ -174,7 +174,7 @@ def settings_digest(config: Mapping[str, Any]) -> str:
 
 
 def fingerprints(context: RunContext, teacher: LoadedTeacher | None) -> dict[str, str | None]:
-    """SHA-256 digests of training data, test set, teacher, its normalization and audit; None where there is no such thing."""
+    """SHA-256 digests of data, test set, teacher, its normalization and audit; None where there is no such thing."""
     test = context.dataset.test
     return {
         "data": data_fingerprint(context.dataset),
