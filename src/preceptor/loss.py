@@ -201,9 +201,9 @@ class DistillationLoss(nn.Module):
         self.register_buffer("_verdicts", verdicts, persistent=False)
 
     @property
-    def audited(self) -> bool:
-        """Whether an audit's verdicts limit it."""
-        return self._verdicts is not None
+    def verdicts(self) -> Int[Tensor, " n"] | None:
+        """Those of the audit that limits it; None without one."""
+        return self._verdicts
 
     def teacher_mask(self, index: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """The samples, by position in the training set, on which the teacher is used; on the device of ``index``.

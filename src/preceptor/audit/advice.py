@@ -1,5 +1,6 @@
 """Which recipe to try first, in words, with the reason."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from preceptor.audit.examine import TeacherAudit
@@ -39,54 +40,71 @@ ALWAYS = "Train none and kd beside it: no recipe is best everywhere, and they co
 
 
 def advise(audit: TeacherAudit) -> Advice:
-    """The recipe to try first.
+    """The recipe to try first: the first rule that applies.
 
-    The rules follow the project's own trials (docs/results.md): where the labels are the likelier error, corrections
-    write them into the teacher; where the teacher is mostly right, they change nothing; an unsure teacher is harmed by
-    corrections at a high temperature; exchanged classes are mended by moving probability back.
+    Where the labels are the likelier error, corrections write them into the teacher; where the teacher is mostly right,
+    they change nothing; an unsure teacher is harmed by corrections at a high temperature; exchanged classes are mended
+    by moving probability back (docs/audit.md).
     """
+    return next(advice for applies, advice in _rules(audit) if applies)
+
+
+def _rules(audit: TeacherAudit) -> Iterator[tuple[bool, Advice]]:
     rate, share = audit.verdicts.base_rate, len(audit.verdicts.index) / audit.report.n
     labels_at_least, labels_at_most = audit.label_error
-    teacher_at_least, teacher_at_most = share - labels_at_most, share - labels_at_least
+    at_least, at_most = share - labels_at_most, share - labels_at_least
     confidence, accuracy = audit.report.mean_confidence.value or 0.0, audit.report.accuracy.value or 0.0
     wrong_teacher = audit.verdicts.at("likely") == VERDICTS.index("wrong_teacher")
     systematic = float(audit.verdicts.systematic[wrong_teacher].double().mean()) if bool(wrong_teacher.any()) else 0.0
-    if rate.low > 0.5:
-        return Advice(
+    yield (
+        rate.low > 0.5,
+        Advice(
             "kd",
-            f"where teacher and label disagree the label is the likelier error (in {rate.low:.0%} or more of the "
-            "cases), and a correction would write it into the teacher.",
-            "To correct the rest: --recipe ka-ps --audit with this folder. " + ALWAYS,
-        )
-    if teacher_at_most < FEW_ERRORS:
-        return Advice(
+            f"where teacher and label disagree the label is the likelier error (in {rate.low:.0%} of the cases or "
+            "more), and a correction would write it into the teacher.",
+            f"To correct the rest, give --recipe ka-ps and --audit with this folder. {ALWAYS}",
+        ),
+    )
+    yield (
+        at_most < FEW_ERRORS,
+        Advice(
             "kd",
-            f"the teacher is wrong on at most {teacher_at_most:.1%} of these images: a correction changes little.",
-            "If it was trained on them, see preceptor crossfit. " + ALWAYS,
-        )
-    if rate.high - rate.low > 0.5:
-        return Advice(
+            f"the teacher is wrong on at most {at_most:.1%} of these images: a correction changes little.",
+            f"If it was trained on them, see preceptor crossfit. {ALWAYS}",
+        ),
+    )
+    yield (
+        rate.high - rate.low > 0.5,
+        Advice(
             "cmkd",
-            f"it cannot be told whether the labels or the teacher are wrong (labels: {labels_at_least:.1%} to "
-            f"{labels_at_most:.1%}), and cmkd corrects neither.",
-            "Give --gold or --teacher-accuracy to know more. " + ALWAYS,
-        )
-    if systematic >= SYSTEMATIC:
-        return Advice(
+            "it cannot be told whether the labels or the teacher are wrong (of the labels "
+            f"{labels_at_least:.1%} to {labels_at_most:.1%}), and cmkd corrects neither.",
+            f"Give --gold or --teacher-accuracy to know more. {ALWAYS}",
+        ),
+    )
+    yield (
+        systematic >= SYSTEMATIC,
+        Advice(
             "ka-dtd",
             f"{systematic:.0%} of the teacher's errors exchange the same few classes, which a correction mends.",
-            "Look at the pairs first: if two outputs are in each other's place, mend the teacher's file. " + ALWAYS,
-        )
-    if confidence < accuracy - UNSURE:
-        return Advice(
+            f"Look at the pairs first: if two outputs are in each other's place, mend the teacher's file. {ALWAYS}",
+        ),
+    )
+    yield (
+        confidence < accuracy - UNSURE,
+        Advice(
             "cmkd",
             f"the teacher is unsure (mean confidence {confidence:.0%}, right on {accuracy:.0%}): corrections at a "
             "temperature of 4 would outweigh everything else it says.",
             ALWAYS,
-        )
-    return Advice(
-        "corrected-cmkd",
-        f"the teacher is wrong on {teacher_at_least:.1%} to {teacher_at_most:.1%} of these images, sure of itself and "
-        "without one system.",
-        ALWAYS,
+        ),
+    )
+    yield (
+        True,
+        Advice(
+            "corrected-cmkd",
+            f"the teacher is wrong on {at_least:.1%} to {at_most:.1%} of these images, sure of itself and without one "
+            "system.",
+            ALWAYS,
+        ),
     )

@@ -15,7 +15,7 @@ A run stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 writes a checkpoint and exit
 last checkpoint. A resumed run ends in the same bits as one that was never stopped.
 """
 
-PLACES = ("data", "data_root", "teacher", "cache", "device")
+PLACES = ("data", "data_root", "teacher", "cache", "audit", "device")
 """Settings that say where something is: it may have moved. That it is the same is checked by its fingerprint."""
 
 

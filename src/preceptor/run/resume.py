@@ -117,6 +117,7 @@ _OTHER = {
     "test": "another test set",
     "teacher": "another teacher",
     "teacher_normalization": "another normalization of the teacher's images",
+    "audit": "another audit",
 }
 
 

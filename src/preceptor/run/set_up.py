@@ -163,7 +163,7 @@ def _try_network(name: str, network: nn.Module, dataset: Dataset) -> None:
         ) from error
 
 
-PLACES = {"data", "data_root", "download", "train_labels", "teacher", "cache", "scores", "device"}
+PLACES = {"data", "data_root", "download", "train_labels", "teacher", "cache", "scores", "audit", "device"}
 """Settings that say where something is. It may have moved when the run is resumed: its content has a digest."""
 
 
@@ -174,13 +174,14 @@ def settings_digest(config: Mapping[str, Any]) -> str:
 
 
 def fingerprints(context: RunContext, teacher: LoadedTeacher | None) -> dict[str, str | None]:
-    """SHA-256 digests of training data, test set, teacher and its normalization; None where there is no such thing."""
+    """SHA-256 digests of data, test set, teacher, its normalization and audit; None where there is no such thing."""
     test = context.dataset.test
     return {
         "data": data_fingerprint(context.dataset),
         "test": None if test is None else fingerprint({"images": test.images, "labels": test.labels}),
         "teacher": None if teacher is None else teacher.fingerprint,
         "teacher_normalization": None if teacher is None else _digest(teacher.normalization),
+        "audit": None if context.loss.verdicts is None else fingerprint({"verdicts": context.loss.verdicts}),
     }
 
 

@@ -78,7 +78,9 @@ def _quick_findings(context: RunContext) -> list[Finding]:
         findings.append(teacher_checks.order_finding(order, data.class_names))
         correction = context.loss.correction
         name = None if correction is None else registered_name(correction)
-        findings.append(teacher_checks.disagreement_finding(context.teacher_predictions, name, context.loss.audited))
+        findings.append(
+            teacher_checks.disagreement_finding(context.teacher_predictions, name, context.loss.verdicts is not None)
+        )
     if teacher is not None and context.teacher_predictions is not None:
         images, index = _queried(context)
         logits = teacher.teacher.outputs(images, index, torch.full_like(index, context.augmentation.identity)).logits
