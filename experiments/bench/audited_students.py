@@ -165,6 +165,11 @@ def lines(content: dict[str, Any]) -> Iterator[list[str]]:
         yield [name, f"{100 * judged:.1f} ({100 * untold:.1f})", *arms]
 
 
+def markdown(content: dict[str, Any]) -> str:
+    """The table of a result file."""
+    return table(["setting", "judged rightly (untold)", *ARMS], list(lines(content)))
+
+
 def main() -> None:
     """Every setting and seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,9 +183,9 @@ def main() -> None:
         for name in SETTINGS:
             with tempfile.TemporaryDirectory() as folder:
                 settings.setdefault(name, []).append(measure(cifar, name, seed, Path(folder)))
-            content = {"seeds": list(SEEDS), "settings": settings, "versions": versions()}
+            content = {"kind": "audited_students", "seeds": list(SEEDS), "settings": settings, "versions": versions()}
             write_json(content, RESULTS / "audited-students.json")
-    print(table(["setting", "judged rightly (untold)", *ARMS], list(lines(content))))
+    print(markdown(content))
 
 
 if __name__ == "__main__":

@@ -224,10 +224,10 @@ def run(name: str, source: Source) -> dict[str, Any]:
         for situation in situations(source, seed):
             rows.setdefault(situation.name, []).append(measure(situation, source, seed))
             print(name, seed, situation.name, rows[situation.name][-1]["with_accuracy"], flush=True)
-    return {"data": name, "seeds": list(SEEDS), "situations": rows, "versions": versions()}
+    return {"kind": "verdicts", "data": name, "seeds": list(SEEDS), "situations": rows, "versions": versions()}
 
 
-def as_table(content: Mapping[str, Any]) -> str:
+def markdown(content: Mapping[str, Any]) -> str:
     """Means over the seeds, in per cent."""
     heading = [
         "situation",
@@ -275,7 +275,7 @@ def main() -> None:
     for name in arguments.data:
         content = run(name, sources[name]())
         write_json(content, RESULTS / f"verdicts-{name}.json")
-        print(as_table(content))
+        print(markdown(content))
 
 
 if __name__ == "__main__":

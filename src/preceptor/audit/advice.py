@@ -86,7 +86,7 @@ def _rules(audit: TeacherAudit) -> Iterator[tuple[bool, Advice]]:
         systematic >= SYSTEMATIC,
         Advice(
             "ka-dtd",
-            f"{systematic:.0%} of the teacher's errors exchange the same few classes, which a correction mends.",
+            f"{systematic:.0%} of the teacher's errors take the same few classes for others, which a correction mends.",
             f"Look at the pairs first: if two outputs are in each other's place, mend the teacher's file. {ALWAYS}",
         ),
     )

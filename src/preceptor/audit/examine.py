@@ -66,7 +66,7 @@ class TeacherAudit:
 
     Attributes:
         dataset: whose training images were audited.
-        teacher: what it is.
+        teacher: its kind, and where it lies.
         logits: its outputs on these images.
         report: its metrics against the given labels.
         opinion: the second opinion.
@@ -141,7 +141,7 @@ def audit(
             progress=lambda done: progress("second opinion", done, 5),
         )
         members = _members(loaded, dataset, views.identity, device)
-    return _audit(dataset, loaded.kind, logits, second, checked, teacher_accuracy, members, progress)
+    return _audit(dataset, _name(config, loaded), logits, second, checked, teacher_accuracy, members, progress)
 
 
 def _audit(
@@ -182,6 +182,12 @@ def _audit(
         data_fingerprint=data_fingerprint(dataset),
         warnings=_warnings(report, opinion, verdicts, teacher_accuracy),
     )
+
+
+def _name(config: RunConfig, loaded: LoadedTeacher) -> str:
+    """The teacher's kind, and where it lies."""
+    places = config.teachers or (config.cache,)
+    return f"{loaded.kind}: {', '.join(map(str, places))}"
 
 
 def _gold_accuracy(logits: Tensor, gold: Tensor) -> tuple[float, float, float]:

@@ -1,5 +1,6 @@
 """Confident learning: which labels the probabilities of another classifier contradict."""
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -31,14 +32,16 @@ def find_label_issues(
     labeled = labels != UNLABELED
     issues = torch.zeros_like(labeled)
     known, rows = labels[labeled].numpy(), probabilities[labeled].double().numpy()
-    if len(known) == 0:
+    if len(np.unique(known)) < 2:  # there is no other class whose label a sample could have had
         return issues
     try:
         from cleanlab.filter import find_label_issues as find
     except ImportError:
         flags = confident_learning(known, rows, depth)
     else:
-        flags = find(known, rows, filter_by="both" if depth == "sure" else "prune_by_class", n_jobs=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of each class with a single sample
+            flags = find(known, rows, filter_by="both" if depth == "sure" else "prune_by_class", n_jobs=1)
     issues[labeled] = torch.from_numpy(np.asarray(flags))
     return issues
 
