@@ -1,6 +1,7 @@
 """Fixtures and settings for the whole suite."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,9 @@ from hypothesis import settings
 
 from preceptor import registry as component_registry
 
-torch.set_num_threads(1)  # tests run side by side, and everything here is small
+# Tests run side by side, and everything here is small; so do the processes that they start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # The same examples on every machine, however slow: a failure can be looked at again.
 settings.register_profile("preceptor", deadline=None, derandomize=True, max_examples=25, database=None)

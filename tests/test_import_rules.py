@@ -17,7 +17,7 @@ COMPONENTS = {"corrections", "temperatures", "selections", "losses", "label_loss
 LAYERS: list[set[str]] = [
     {"errors"},
     {"files"},
-    {"chunking", "config", "context", "settings"},
+    {"chunking", "config", "context", "settings", "threads"},
     {"registry"},
     COMPONENTS,
     {"loss_output", "loss_terms"},

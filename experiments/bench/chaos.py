@@ -37,6 +37,7 @@ SETTINGS: dict[str, Any] = {
     "train_images": 60,
     "training": {"epochs": 3, "batch_size": 16},
     "device": "cpu",
+    "precision": "fp32",
     "student": "convnet4",
 }
 RECIPE: dict[str, Any] = {

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from preceptor.errors import InputError, MachineError
-from preceptor.training.device import choose_device, deterministic, one_thread
+from preceptor.training.device import choose_device, deterministic
 
 
 def test_auto_takes_cuda_where_there_is_one(monkeypatch):
@@ -38,13 +38,3 @@ def test_settings_are_as_they_were_afterwards():
     with pytest.raises(ZeroDivisionError), deterministic():
         raise ZeroDivisionError
     assert settings() == before
-
-
-def test_threads_are_given_back_whatever_happens():
-    before = torch.get_num_threads()
-    with one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
-    with pytest.raises(ZeroDivisionError), one_thread():
-        raise ZeroDivisionError
-    assert torch.get_num_threads() == before

@@ -16,8 +16,8 @@ from typing import TypeVar
 import torch
 
 from preceptor.errors import MachineError
+from preceptor.threads import one_thread
 from preceptor.training import Callback, Step, Trainer
-from preceptor.training.device import one_thread
 from preceptor.training.memory import tune_malloc
 
 Outcome = TypeVar("Outcome")

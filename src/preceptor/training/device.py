@@ -50,14 +50,3 @@ def deterministic() -> Iterator[None]:
         torch.set_deterministic_debug_mode(mode)
         cudnn.benchmark, cudnn.allow_tf32 = benchmark, tf32
         settings.fill_uninitialized_memory = fills
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within it torch computes on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
