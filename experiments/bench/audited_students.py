@@ -29,7 +29,7 @@ from preceptor.run import resolve, run, versions
 
 SEEDS = (0, 1, 2)
 STUDENTS, TEACHERS = 5_000, 10_000
-TRAINING = {"epochs": 25, "batch_size": 64}
+TRAINING = {"epochs": 15, "batch_size": 64}
 ARMS = ("none", "kd", "ka-ps", "ka-ps, audited", "lr", "lr, audited")
 SETTINGS = {
     "right labels, teacher of right labels": (False, False),

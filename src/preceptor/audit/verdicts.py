@@ -23,7 +23,7 @@ from preceptor.context import UNLABELED, VERDICTS, predicted_class
 from preceptor.errors import InputError
 
 Depth = Literal["sure", "likely"]
-DEPTHS: dict[Depth, float] = {"sure": 0.9, "likely": 0.7}
+DEPTHS: dict[Depth, float] = {"sure": 0.9, "likely": 2 / 3}
 """The least probability of a verdict at each depth."""
 
 LEAST_PROBABILITY = 1e-3
