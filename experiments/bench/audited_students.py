@@ -1,10 +1,11 @@
-"""Students taught with and without an audit, where labels, teacher or neither are wrong: CIFAR-100, human labels.
+"""Students taught with and without an audit, where labels, teacher or neither are wrong.
 
     python -m experiments.bench.features FOLDER
     python -m experiments.bench.audited_students --features FOLDER --labels FOLDER_OF_cifar100n.npz
 
 The teacher is a small network on the features of 10,000 training images, fitted on their right or on their human
-labels. The students' 5,000 images are others; their labels are right or human. The audit knows the teacher's accuracy
+labels; the classes are CIFAR-100's 20 coarse ones, of whose human labels (CIFAR-100N) a quarter is wrong. The
+students' 3,000 images are others; their labels are right or human. The audit knows the teacher's accuracy
 on half of the test images, and has a second opinion on the features; students are convnet16 on pixels, tested on the
 other half.
 """
@@ -28,7 +29,7 @@ from preceptor.data import load_dataset
 from preceptor.run import resolve, run, versions
 
 SEEDS = (0, 1, 2)
-STUDENTS, TEACHERS = 5_000, 10_000
+STUDENTS, TEACHERS = 3_000, 10_000
 TRAINING = {"epochs": 15, "batch_size": 64}
 ARMS = ("none", "kd", "ka-ps", "ka-ps, audited", "lr", "lr, audited")
 SETTINGS = {
@@ -43,7 +44,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Cifar:
-    """CIFAR-100: pixels, features, right and human labels."""
+    """CIFAR-100: pixels, features, right and human labels of the coarse classes."""
 
     images: NDArray[np.uint8]
     features: NDArray[np.float32]
@@ -59,15 +60,17 @@ def read(features: Path, labels: Path) -> Cifar:
     data = load_dataset("cifar100")
     assert data.test is not None
     train, test = (np.load(features / f"{name}.npy").astype(np.float32) for name in ("train", "test"))
-    count = len(train)
+    count, people = len(train), np.load(labels / "cifar100n.npz")
+    coarse = np.zeros(100, dtype=np.int64)
+    coarse[people["clean"]] = people["clean_coarse"]
     return Cifar(
         data.train.images[:count].permute(0, 2, 3, 1).numpy(),
         train,
-        data.train.labels[:count].numpy(),
-        np.load(labels / "cifar100n.npz")["noisy"][:count].astype(np.int64),
+        coarse[data.train.labels[:count]],
+        people["noisy_coarse"][:count].astype(np.int64),
         data.test.images.permute(0, 2, 3, 1).numpy(),
         test,
-        data.test.labels.numpy(),
+        coarse[data.test.labels],
     )
 
 
