@@ -236,8 +236,8 @@ def markdown(content: Mapping[str, Any]) -> str:
         "always the label",
         "confidence",
         "second opinion",
-        "audit, accuracy known: right of judged (untold)",
-        "audit, nothing known: wrong (untold)",
+        "accuracy known, likely: right of judged (untold)",
+        "nothing known, sure: wrong (untold)",
     ]
     lines = []
     for name, seeds in content["situations"].items():
@@ -254,7 +254,7 @@ def markdown(content: Mapping[str, Any]) -> str:
                 f"{fmean(s['teacher_wrong'] for s in seeds):.0f} / {fmean(s['label_wrong'] for s in seeds):.0f}",
                 *(mean(key) for key in ("always_teacher_wrong", "always_label_wrong", "confidence", "second_opinion")),
                 f"{mean('with_accuracy', 'likely_right_of_judged')} ({mean('with_accuracy', 'likely_untold')})",
-                f"{mean('without', 'likely_wrong')} ({mean('without', 'likely_untold')})",
+                f"{mean('without', 'sure_wrong')} ({mean('without', 'sure_untold')})",
             ]
         )
     return table(heading, lines)
