@@ -113,7 +113,7 @@ def test_other_labels_or_another_teacher_are_noticed(tmp_path, monkeypatch, teac
     with monkeypatch.context() as patch:
         patch.setattr(single_module, "CheckpointCallback", StopsAfter)
         with pytest.raises(Interrupted):
-            run(resolve({**settings, "train_labels": str(tmp_path / "labels.npy")}), tmp_path / "stopped")
+            run(resolve({**settings, "train_labels": str(tmp_path / "labels.npy")}), tmp_path / "stopped", force=True)
     np.save(tmp_path / "labels.npy", (labels + 1) % 10)
     with pytest.raises(InputError, match=r"stopped: was started with other data than there is now"):
         resume(tmp_path / "stopped")

@@ -61,4 +61,4 @@ def run(arguments: argparse.Namespace) -> None:
             on_finding=findings.add,
             force=arguments.force,
         )
-    show_result(result, config, arguments, findings.found)
+    show_result(result, config, arguments, findings.findings)

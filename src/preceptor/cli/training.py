@@ -50,7 +50,7 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
             on_finding=findings.add,
             force=arguments.force,
         )
-    show_result(result, config, arguments, findings.found)
+    show_result(result, config, arguments, findings.findings)
     if arguments.profile and not silent:
         print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
 
@@ -59,12 +59,12 @@ class ShownFindings:
     """Keeps the findings of the doctor's quick check, and shows them in lines unless it is silent."""
 
     def __init__(self, silent: bool) -> None:
-        self.found: list[Finding] = []
+        self.findings: list[Finding] = []
         self._silent = silent
 
     def add(self, finding: "Finding") -> None:
         """Keep a finding, and show it."""
-        self.found.append(finding)
+        self.findings.append(finding)
         if not self._silent:
             note(f"{finding.status}: {finding.line()}")
 
@@ -85,7 +85,7 @@ def showing_findings(arguments: argparse.Namespace) -> "Iterator[ShownFindings]"
         if arguments.quiet and not arguments.json:
             raise
         if arguments.json:
-            show(arguments, lambda: {"doctor": [asdict(finding) for finding in shown.found]}, lambda: ())
+            show(arguments, lambda: {"doctor": [asdict(finding) for finding in shown.findings]}, lambda: ())
         names = ", ".join(finding.name for finding in error.diagnosis.of("problem"))
         raise InputError(f"problems: {names}: nothing was trained; --force trains all the same") from error
 

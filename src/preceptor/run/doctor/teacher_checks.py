@@ -131,12 +131,12 @@ def _whole(logits: Float[Tensor, "n classes"]) -> int | None:
 def _instead_of(alike: str, kind: str) -> str:
     if kind == "network":
         return "remove the softmax at its end"
-    given = "--teacher-output probabilities"
+    option = "--teacher-output probabilities"
     if kind == "cache alone":
-        return f"fill a new cache from the teacher, with {given} where it is a file or an ONNX file"
+        return f"fill a new cache from the teacher, with {option} where it is a file or an ONNX file"
     if alike == "probabilities":
-        return f"give {given}" + (", or export it without its softmax" if kind == "ONNX file" else "")
-    return f"divide them by 100 and give {given}" if kind == "file" else "export it without softmax and scaling"
+        return f"give {option}" + (", or export it without its softmax" if kind == "ONNX file" else "")
+    return f"divide them by 100 and give {option}" if kind == "file" else "export it without softmax and scaling"
 
 
 def views_finding(files: Sequence[Path], augmented: bool) -> Finding:
