@@ -1,4 +1,5 @@
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,13 @@ def test_a_problem_stops_a_run_before_anything_is_written(changed, tmp_path):
         run(config, tmp_path / "run", on_finding=findings.append)
     assert "label order" in [finding.name for finding in findings]
     assert [path.name for path in tmp_path.iterdir()] == ["changed"]
+
+
+def test_the_error_comes_whole_out_of_another_process():
+    error = ProblemsFound(Diagnosis((Finding("labels", "problem", "none", "add some"),), quick=True))
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.diagnosis) == (str(error), error.diagnosis)
+    assert str(error) == "labels: none: add some (train all the same with --force)"
 
 
 def test_a_run_that_is_forced_keeps_what_was_noticed(changed, tmp_path):

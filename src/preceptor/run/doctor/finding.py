@@ -50,3 +50,7 @@ class ProblemsFound(InputError):
         lines = "; ".join(finding.line() for finding in diagnosis.of("problem"))
         super().__init__(f"{lines} (train all the same with --force)")
         self.diagnosis = diagnosis
+
+    def __reduce__(self) -> tuple[type["ProblemsFound"], tuple[Diagnosis]]:
+        """As it comes back from the process of a fold."""
+        return type(self), (self.diagnosis,)
