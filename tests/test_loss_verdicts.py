@@ -23,6 +23,7 @@ INDEX = torch.arange(5)
 def corrected(loss: DistillationLoss) -> list[bool]:
     output = loss(torch.zeros(5, 2), TEACHER, LABEL, index=INDEX)
     assert output.audit is not None
+    assert torch.equal(loss.corrected(INDEX, LABEL, TEACHER.argmax(dim=1)), output.audit.corrected)
     return output.audit.corrected.tolist()
 
 

@@ -54,6 +54,7 @@ def test_nested_optional_and_several_types_are_read():
 
 
 VALUES = {"boolean": ([], True), "integer": (["3"], 3), "number": (["0.25"], 0.25), "string": (["x"], "x")}
+NUMBERS = ["0.5,0.25"], [0.5, 0.25]
 
 
 @pytest.mark.parametrize("key", [*(key for key in RunConfig.model_fields), *NESTED_FLAGS])
@@ -62,9 +63,10 @@ def test_a_flag_sets_its_key_and_nothing_else(key):
     add_settings(parser, (key,))
     assert flag_settings(parser.parse_args([])) == []
     kinds = [kind for kind in VALUES if kind in read_settings()[key].types]
-    if not kinds or key == "augment":
-        return  # a mapping or a list by key=value alone
-    words, value = VALUES[kinds[0]]
+    several_numbers = read_settings()[key].types == ("array",)
+    if not (kinds or several_numbers) or key == "augment":
+        return  # a mapping by key=value alone
+    words, value = NUMBERS if several_numbers else VALUES[kinds[0]]
     several = key == "teacher"
     parsed = parser.parse_args([read_settings()[key].flag, *words])
     assert flag_settings(parsed) == [(key, [value] if several else value)]

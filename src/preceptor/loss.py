@@ -22,7 +22,7 @@ from preceptor.context import (
 )
 from preceptor.errors import InputError
 from preceptor.loss_checks import check_batch, check_components, check_names, check_time_spans, parse_verdicts
-from preceptor.loss_output import Audit, LossOutput, audit_of
+from preceptor.loss_output import Audit, LossOutput, audit_of, corrected_samples
 from preceptor.loss_terms import LossTerm
 from preceptor.recipes import recipe
 from preceptor.registry import (
@@ -213,6 +213,22 @@ class DistillationLoss(nn.Module):
         if not self.uses_teacher or self._fitted_selection is None:
             return torch.full_like(index, self.uses_teacher, dtype=torch.bool)
         return (self._fitted_selection.weight_at(index) > 0).to(index.device)
+
+    def corrected(
+        self, index: Int[Tensor, " n"], label: Int[Tensor, " n"], teacher_class: Int[Tensor, " n"]
+    ) -> Bool[Tensor, " n"]:
+        """The samples whose teacher output the correction changes where the teacher is used, from its classes alone.
+
+        Args:
+            index: positions in the training set.
+            label: given classes; -1 where there is none.
+            teacher_class: the teacher's predictions.
+        """
+        no_logits = torch.zeros(len(label), 0, device=label.device)
+        verdict = self._judged(index)
+        verdict = None if verdict is None else verdict.to(label.device)
+        context = BatchContext(no_logits, no_logits, label, teacher_class, index, 0.0, None, verdict)
+        return corrected_samples(context, self.correction, self.correction_where)
 
     def forward(
         self,

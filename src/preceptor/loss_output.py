@@ -93,21 +93,15 @@ def audit_of(
     """
     chosen = temperature(context)
     log_probs = (context.teacher_logits / column(chosen)).log_softmax(dim=1)
-    wrong = context.wrong
-    if correction is None:
-        corrected, target = torch.zeros_like(wrong), log_probs
-    else:
-        scope = wrong
-        if context.verdict is not None:
-            scope = torch.stack([wrong & context.judged(verdict) for verdict in verdicts]).any(dim=0)
-        corrected = scope if correction.apply_to == "wrong" else context.right | scope
+    corrected, target = corrected_samples(context, correction, verdicts), log_probs
+    if correction is not None:
         revised = correction(log_probs, context.pseudo_label, context.teacher_class)
         target = torch.where(corrected.unsqueeze(1), revised, log_probs)
     weight = torch.ones_like(log_probs[:, 0]) if selection is None else selection(context).detach()
     return Audit(
         queried=torch.ones_like(context.labeled) if context.queried is None else context.queried,
         teacher_class=context.teacher_class,
-        wrong=wrong,
+        wrong=context.wrong,
         corrected=corrected,
         temperature=chosen,
         minimum_temperature=getattr(temperature, "minimum", None),
@@ -115,3 +109,15 @@ def audit_of(
         teacher_log_probs=log_probs,
         target=target,
     )
+
+
+def corrected_samples(
+    context: BatchContext, correction: Correction | None, verdicts: Sequence[Verdict] = ("wrong_teacher",)
+) -> Bool[Tensor, " batch"]:
+    """The samples whose teacher output a correction changes; arguments as for :func:`audit_of`."""
+    if correction is None:
+        return torch.zeros_like(context.labeled)
+    scope = context.wrong
+    if context.verdict is not None:
+        scope = torch.stack([scope & context.judged(verdict) for verdict in verdicts]).any(dim=0)
+    return scope if correction.apply_to == "wrong" else context.right | scope

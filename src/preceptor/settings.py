@@ -16,6 +16,8 @@ NESTED_FLAGS = {
     "training.epochs": "--epochs",
     "training.batch_size": "--batch-size",
     "training.learning_rate": "--lr",
+    "teacher_normalization.mean": "--teacher-mean",
+    "teacher_normalization.std": "--teacher-std",
 }
 """Flags of nested settings; that of a setting at the top is its own name."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bad_input.workbench import CLASSES, IMAGES, SMALL, Row, Workbench
+from tests.bad_input.workbench import CLASSES, IMAGES, Row, Workbench
 
 
 def put(row: int, column: int, value: float) -> object:
@@ -20,9 +20,9 @@ def onnx_beside(bench: Workbench, name: bytes) -> list[object]:
     return bench.taught_by(bench.file("teacher.onnx", content))
 
 
-def asked_doctor(bench: Workbench, path: Path) -> list[object]:
-    """A run would warn and go on: a teacher that is no good may be what is studied."""
-    return ["doctor", "--quick", "--quiet", "--teacher", path, "--teacher-output", "logits", *SMALL]
+def quietly_taught_by(bench: Workbench, path: Path) -> list[object]:
+    """What the doctor's quick check finds would else be lines of their own."""
+    return bench.distill("--quiet", "--teacher-output", "logits", teacher=path)
 
 
 def order(first: int) -> np.ndarray:
@@ -92,22 +92,35 @@ ROWS = [
     ),
     Row(
         "logits of the images in another order",
-        lambda b: asked_doctor(b, b.right_of(np.random.default_rng(0).permutation(IMAGES))),
+        lambda b: quietly_taught_by(b, b.right_of(np.random.default_rng(0).permutation(IMAGES))),
         (
             "teacher accuracy: the teacher is right on … of 60 labeled training images, no better than always "
             "predicting one class (10.00%): make sure that it was trained on this data; check its weights, class "
-            "order and normalization"
+            "order and normalization (train all the same with --force)"
         ),
     ),
     Row(
         "logits with the classes in another order",
-        lambda b: asked_doctor(b, b.right_of(np.arange(IMAGES), further=1)),
+        lambda b: quietly_taught_by(b, b.right_of(np.arange(IMAGES), further=1)),
         (
             "teacher accuracy: …; label order: the teacher's classes are in another order than the labels: accuracy "
             "is 0.00% as it is, 100.00% in the best order: class '0' is output 1 ('1'), class '1' is output 2 ('2'), "
             "class '2' is output 3 ('3') and 7 more: bring its outputs, or the labels, into one order; nothing is "
-            "reordered for you"
+            "reordered for you (train all the same with --force)"
         ),
+    ),
+    Row(
+        "a mean of the teacher's images that is no number",
+        lambda b: b.distill("--teacher-mean", "0.5;0.5", "--teacher-std", "1", teacher=b.outputs()),
+        (
+            "argument --teacher-mean: '0.5;0.5': expected a number, or several with commas between them, such as "
+            "0.5,0.5,0.5 (see preceptor distill --help)"
+        ),
+    ),
+    Row(
+        "a mean of the teacher's images without a deviation",
+        lambda b: b.distill("--teacher-mean", "0.5", teacher=b.outputs()),
+        "the configuration: teacher_normalization.std is missing",
     ),
     Row(
         "logits that do not say what they are",

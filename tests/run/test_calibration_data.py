@@ -98,7 +98,7 @@ def test_images_that_a_teacher_learned_from_are_refused(teacher, tmp_path):
 def test_a_teacher_that_tells_nothing_is_named(teacher, tmp_path):
     np.save(tmp_path / "outputs.npy", np.random.default_rng(0).normal(size=(1348, 10)).astype(np.float32))
     content = {**BRIEF, "recipe": "kd", "teacher": tmp_path / "outputs.npy", "teacher_output": "logits"}
-    run(resolve(content), tmp_path / "student")
+    run(resolve(content), tmp_path / "student", force=True)
     assert found(tmp_path / "student").notes == (
         f"whether the teacher {tmp_path / 'outputs.npy'} was trained on these images is not known",
     )

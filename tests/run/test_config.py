@@ -163,7 +163,7 @@ def test_keys_of_teacher_and_bank_by_override():
         ("ensemble_weights", [2, 1]),
     ]
     config = resolve({}, given)
-    assert config.teacher_normalization.normalization().std == (0.25,)
+    assert config.teacher_normalization.normalization(3).std == (0.25,) * 3
     assert config.ensemble_weights == (2.0, 1.0)
 
 

@@ -11,6 +11,7 @@ import torch
 from preceptor.data import Normalization
 from preceptor.errors import InputError
 from preceptor.run import resolve
+from preceptor.run.config import NormalizationConfig
 from preceptor.run.members import Member, kind_of, load_members
 from preceptor.teachers.cache import CacheKey, Layout, open_cache
 from tests.run.kinds import onnx_file, rows_file
@@ -99,6 +100,8 @@ def test_an_onnx_file_is_shown_images_as_the_data_set_has_them_unless_stated(tea
     assert stated.normalization == Normalization((0.0,), (1.0,))
     logits = stated.teacher.outputs(images, index, index).logits
     assert not torch.allclose(logits, usual.teacher.outputs(images, index, index).logits)
+    one = NormalizationConfig(mean=(0.5,), std=(0.25,))
+    assert one.normalization(channels=3) == Normalization((0.5,) * 3, (0.25,) * 3)
     assert "expected one of each a channel" in refused(
         file, teacher_output="logits", teacher_normalization={"mean": [0.0, 0.0], "std": [1.0]}
     )

@@ -21,6 +21,8 @@ import yaml
 from preceptor.errors import InputError, Interrupted
 from preceptor.run import resolve, resume, run
 from preceptor.run import train as single_module
+from preceptor.run.doctor import ProblemsFound
+from preceptor.run.folder import read_run
 from preceptor.run.lock import held
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
@@ -113,7 +115,7 @@ def test_other_labels_or_another_teacher_are_noticed(tmp_path, monkeypatch, teac
     with monkeypatch.context() as patch:
         patch.setattr(single_module, "CheckpointCallback", StopsAfter)
         with pytest.raises(Interrupted):
-            run(resolve({**settings, "train_labels": str(tmp_path / "labels.npy")}), tmp_path / "stopped")
+            run(resolve({**settings, "train_labels": str(tmp_path / "labels.npy")}), tmp_path / "stopped", force=True)
     np.save(tmp_path / "labels.npy", (labels + 1) % 10)
     with pytest.raises(InputError, match=r"stopped: was started with other data than there is now"):
         resume(tmp_path / "stopped")
@@ -346,3 +348,23 @@ def test_what_a_run_added_to_its_cache_is_counted_from_its_start(tmp_path, stops
     whole = run(resolve({**SMALL_RUN, **given, "cache": str(tmp_path / "one")}), tmp_path / "whole")
     stopped = stops(tmp_path / "stopped", **given, cache=str(tmp_path / "two"))
     assert resume(stopped).cached == whole.cached > 60
+
+
+def test_a_run_that_was_forced_goes_on_and_another_has_to_be(tmp_path, monkeypatch, teacher):
+    """The record tells; ``force`` adds to it."""
+    np.save(tmp_path / "labels.npy", np.arange(1348) % 10)
+    settings = {**SMALL_RUN, "recipe": "kd", "teacher": str(teacher), "train_labels": str(tmp_path / "labels.npy")}
+    with monkeypatch.context() as patch:
+        patch.setattr(single_module, "CheckpointCallback", StopsAfter)
+        with pytest.raises(Interrupted):
+            run(resolve(settings), tmp_path / "forced", force=True)
+    unforced = Path(shutil.copytree(tmp_path / "forced", tmp_path / "unforced"))
+    edited(unforced, lambda content: content["record"].pop("forced"))
+    before = (unforced / "run.yaml").read_bytes()
+    with pytest.raises(ProblemsFound, match="teacher accuracy"):
+        resume(unforced)
+    assert (unforced / "run.yaml").read_bytes() == before
+    resume(tmp_path / "forced")
+    resume(unforced, force=True)
+    assert read_run(unforced)[1]["forced"] is True
+    assert epochs(unforced) == epochs(tmp_path / "forced")

@@ -19,7 +19,7 @@ SETTINGS: dict[str, Any] = {**SMALL_RUN, "recipe": "lr-ds"}
 
 
 def distill(out: Path, teacher: Path, *overrides: tuple[str, object], **settings: Any) -> RunResult:
-    return run(resolve({**SETTINGS, "teacher": teacher, **settings}, overrides), out)
+    return run(resolve({**SETTINGS, "teacher": teacher, **settings}, overrides), out, force=True)
 
 
 @pytest.fixture(scope="module")

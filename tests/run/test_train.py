@@ -31,7 +31,7 @@ def distilled(teacher, tmp_path_factory):
 
 
 def small_run(out: Path, *overrides: tuple[str, object], **settings):
-    return run(resolve({**SMALL_RUN, **settings}, overrides), out)
+    return run(resolve({**SMALL_RUN, **settings}, overrides), out, force=True)
 
 
 def entries(folder: Path) -> list[dict]:

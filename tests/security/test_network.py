@@ -21,7 +21,8 @@ small = ["--train-images", "60", "--epochs", "1", "--batch-size", "32", "--devic
 out = sys.argv[1]
 codes = [
     main(["train", "--model", "convnet4", *small, "--out", f"{out}/teacher"]),
-    main(["distill", "--teacher", f"{out}/teacher", "--cache", f"{out}/cache", *small, "--out", f"{out}/student"]),
+    main(["distill", "--teacher", f"{out}/teacher", "--cache", f"{out}/cache", *small, "--force", "--out",
+          f"{out}/student"]),
     main(["evaluate", f"{out}/student", "--quiet"]),
     main(["train", "--data", "cifar10", "--data-root", out, *small, "--out", f"{out}/none"]),
 ]

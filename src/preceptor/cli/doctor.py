@@ -30,7 +30,7 @@ INDENT = 27
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--quick", action="store_true", help="only the checks that every distill starts with")
+    parser.add_argument("--quick", action="store_true", help="only the checks that every run starts with")
     add_settings(parser.add_argument_group("student"), STUDENT, defaults=DEFAULTS)
     add_teacher_options(parser)
     add_run_options(parser, writes=False)
@@ -42,10 +42,13 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: there is a problem; all findings have been shown.
     """
+    from preceptor.cli.progress import CheckLine
     from preceptor.cli.training import resolve_settings
     from preceptor.run.doctor import examine
 
-    diagnosis = examine(resolve_settings(arguments, DEFAULTS), quick=arguments.quick)
+    config = resolve_settings(arguments, DEFAULTS)
+    with CheckLine(quiet=arguments.quick or arguments.quiet or arguments.json) as progress:
+        diagnosis = examine(config, arguments.quick, progress)
     show(arguments, diagnosis.plain, lambda: _lines(diagnosis))
     problems = diagnosis.of("problem")
     if problems and arguments.quiet and not arguments.json:

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 DATA = ("data", "data_root", "download", "image_size", "skip_bad_images")
 SPLIT = ("train_labels", "train_images", "validation", "split_seed")
 STUDENT = ("student", "recipe", "scores", "audit")
-TEACHER = ("teacher", "teacher_output", "ensemble_mean")
+TEACHER = (
+    "teacher",
+    "teacher_output",
+    "teacher_normalization.mean",
+    "teacher_normalization.std",
+    "ensemble_mean",
+)
 CACHE = ("cache", "cache_top_k")
 TRAINING = ("training", "training.epochs", "training.batch_size", "training.learning_rate", "seed", "keep_checkpoints")
 SPEED = ("device", "precision", "compile")
@@ -46,8 +52,18 @@ def _reading(setting: Setting) -> dict[str, Any]:
         return {"type": int, "metavar": "N"}
     if "number" in setting.types:
         return {"type": float, "metavar": "X"}
+    if setting.types == ("array",):
+        return {"type": _numbers, "metavar": "X,..."}
     several = {"action": "append"} if {"string", "array"} <= set(setting.types) else {}
     return {**several, "metavar": setting.flag.rpartition("-")[2].upper()}
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        message = f"{text!r}: expected a number, or several with commas between them, such as 0.5,0.5,0.5"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +83,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, writes: bool = True) -> 
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings, or a run's run.yaml")
     if writes:
         add_checkpoint_option(parser)
+        add_force_option(parser)
         parser.add_argument("--profile", action="store_true", help="write where the time of some steps went")
         parser.add_argument(
             "--out", type=Path, required=True, metavar="DIR", help="folder for the run; must be empty or absent"
@@ -89,6 +106,11 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time between checkpoints, from which preceptor resume continues (default 60)",
     )
+
+
+def add_force_option(parser: argparse.ArgumentParser) -> None:
+    """Whether to train in spite of a problem."""
+    parser.add_argument("--force", action="store_true", help="train in spite of a problem that the quick check finds")
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:

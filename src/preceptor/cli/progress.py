@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TaskID,
     TextColumn,
@@ -94,6 +95,35 @@ class ImageBar:
         return progress
 
     begin_study = begin_case = start  # the names that studies and benches call it by
+
+
+class CheckLine:
+    """The check that is being made, on one line with a clock; nothing where there is no terminal, or when quiet."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        console = Console(stderr=True, soft_wrap=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, check: str) -> None:
+        for task in self._progress.task_ids:
+            self._progress.remove_task(task)
+        self._progress.add_task(f"checking: {check}", total=None)
 
 
 def plain_line(task: Task) -> str:

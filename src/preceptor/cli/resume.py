@@ -3,7 +3,13 @@
 import argparse
 from pathlib import Path
 
-from preceptor.cli.options import add_checkpoint_option, add_output_options, add_settings, flag_settings
+from preceptor.cli.options import (
+    add_checkpoint_option,
+    add_force_option,
+    add_output_options,
+    add_settings,
+    flag_settings,
+)
 from preceptor.errors import InputError
 
 EXAMPLES = """examples:
@@ -26,13 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where things are now")
     add_settings(group, PLACES, defaults=dict.fromkeys(PLACES, "the run's"))
     add_checkpoint_option(parser)
+    add_force_option(parser)
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Continue and show."""
     from preceptor.cli.progress import ProgressBar
-    from preceptor.cli.training import show_result
+    from preceptor.cli.training import show_result, showing_findings
     from preceptor.run import resume, stopped_run
     from preceptor.training.memory import tune_malloc
 
@@ -44,6 +51,14 @@ def run(arguments: argparse.Namespace) -> None:
     for option, path in [*needed, *(("--teacher ", teacher) for teacher in config.teachers)]:
         if not path.exists():
             raise InputError(f"{path}: no longer there: preceptor resume {arguments.folder} {option}NEW_PLACE")
-    with ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar:
-        result = resume(arguments.folder, [bar], checkpoint_seconds=arguments.checkpoint_every, moved=moved)
-    show_result(result, config, arguments)
+    silent = arguments.quiet or arguments.json
+    with showing_findings(arguments) as findings, ProgressBar(config.student, quiet=silent) as bar:
+        result = resume(
+            arguments.folder,
+            [bar],
+            checkpoint_seconds=arguments.checkpoint_every,
+            moved=moved,
+            on_finding=findings.add,
+            force=arguments.force,
+        )
+    show_result(result, config, arguments, findings.findings)

@@ -3,11 +3,13 @@
 import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from preceptor.cli.options import command_settings
 from preceptor.cli.printing import note, show
+from preceptor.errors import InputError
 
 if TYPE_CHECKING:
     from preceptor.metrics import Metrics
@@ -32,32 +34,60 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     """Train as the command asks, and show the result."""
     from preceptor.cli.progress import ProgressBar
     from preceptor.run import run
-    from preceptor.run.doctor import Finding
     from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
 
     tune_malloc()
     config = resolve_settings(arguments, defaults)
     silent = arguments.quiet or arguments.json
-    findings: list[Finding] = []
-
-    def on_finding(finding: Finding) -> None:
-        findings.append(finding)
-        if not silent:
-            note(f"{finding.status}: {finding.line()}")
-
-    with ProgressBar(config.student, quiet=silent) as bar:
+    with showing_findings(arguments) as findings, ProgressBar(config.student, quiet=silent) as bar:
         result = run(
             config,
             arguments.out,
             [bar],
             profile=arguments.profile,
             checkpoint_seconds=arguments.checkpoint_every,
-            on_finding=on_finding,
+            on_finding=findings.add,
+            force=arguments.force,
         )
-    show_result(result, config, arguments, findings)
+    show_result(result, config, arguments, findings.findings)
     if arguments.profile and not silent:
         print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
+
+
+class ShownFindings:
+    """Keeps the findings of the doctor's quick check, and shows them in lines unless it is silent."""
+
+    def __init__(self, silent: bool) -> None:
+        self.findings: list[Finding] = []
+        self._silent = silent
+
+    def add(self, finding: "Finding") -> None:
+        """Keep a finding, and show it."""
+        self.findings.append(finding)
+        if not self._silent:
+            note(f"{finding.status}: {finding.line()}")
+
+
+@contextmanager
+def showing_findings(arguments: argparse.Namespace) -> "Iterator[ShownFindings]":
+    """Show what the doctor's quick check finds before a run, also where it keeps the run from starting.
+
+    Raises:
+        InputError: it does.
+    """
+    from preceptor.run.doctor import ProblemsFound
+
+    shown = ShownFindings(silent=arguments.quiet or arguments.json)
+    try:
+        yield shown
+    except ProblemsFound as error:
+        if arguments.quiet and not arguments.json:
+            raise
+        if arguments.json:
+            show(arguments, lambda: {"doctor": [asdict(finding) for finding in shown.findings]}, lambda: ())
+        names = ", ".join(finding.name for finding in error.diagnosis.of("problem"))
+        raise InputError(f"problems: {names}: nothing was trained; --force trains all the same") from error
 
 
 def show_result(

@@ -22,11 +22,15 @@ class NormalizationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mean: tuple[float, ...] = Field(description="one number a channel, of pixel values scaled to [0, 1]")
-    std: tuple[float, ...] = Field(description="one number a channel, above 0")
+    mean: tuple[float, ...] = Field(
+        description="mean of an ONNX teacher's images, of pixel values scaled to [0, 1]: one number, or one a channel"
+    )
+    std: tuple[float, ...] = Field(description="deviation of these pixel values, above 0: one number, or one a channel")
 
-    def normalization(self) -> Normalization:
-        return Normalization(self.mean, self.std)
+    def normalization(self, channels: int) -> Normalization:
+        """For so many channels; one number is for all of them."""
+        mean, std = (one * channels if len(one) == 1 else one for one in (self.mean, self.std))
+        return Normalization(mean, std)
 
 
 def _one_or_several(value: object) -> object:

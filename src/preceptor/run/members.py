@@ -114,7 +114,7 @@ def _load_member(path: Path, kind: Kind, config: RunConfig, dataset: Dataset, de
         path,
         output_kind=output,
         image_shape=(dataset.channels, *dataset.size),
-        normalize=None if normalization is None else normalization.normalization(),
+        normalize=None if normalization is None else normalization.normalization(dataset.channels),
         default_normalize=dataset.normalization,
     )
     if teacher.classes != dataset.classes:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
@@ -13,12 +13,13 @@ from preceptor.errors import InputError
 from preceptor.files import write_whole
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig, resolve
+from preceptor.run.doctor import Finding
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, read_run, versions
 from preceptor.run.lock import held
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete
+from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete, look
 from preceptor.training import Callback, IncompatibleCheckpoint
 from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, load_newest
 from preceptor.training.device import choose_device, deterministic
@@ -56,6 +57,8 @@ def resume(
     *,
     checkpoint_seconds: float = SECONDS_BETWEEN,
     moved: Iterable[tuple[str, Any]] = (),
+    on_finding: Callable[[Finding], None] = lambda finding: None,
+    force: bool = False,
 ) -> RunResult:
     """Go on with a run from its newest checkpoint that is whole, or from the beginning if it has none.
 
@@ -67,8 +70,11 @@ def resume(
         callbacks: of the training.
         checkpoint_seconds: between two checkpoints. Default 60.
         moved: settings that say where something is (``data``, ``teacher``, ...) and where it is now.
+        on_finding: called with each problem or warning of the doctor's quick check.
+        force: go on in spite of a problem that it finds; a run that was started so needs it no more. Default False.
 
     Raises:
+        ProblemsFound: an InputError too: the quick check found problems, and the run was never forced.
         InputError: no run that could go on, another process running it, a link in its folder, a checkpoint of another
             run, or settings, data, teacher or scores that are no longer those it was started with.
         MachineError: no such device, or the folder cannot be written.
@@ -80,6 +86,11 @@ def resume(
     with deterministic(), held(folder):
         config, record = stopped_run(folder, moved)  # another process may have ended it only just now
         with closing(set_up(config, device)) as context:
+            _check_same(folder, record, context)
+            forced = record.get("forced") is True
+            look(context, on_finding, force or forced)
+            if force and not forced:
+                RunFolder(folder, resumed=True).write_config(read_run(folder)[0], {**record, "forced": True})
             return _go_on(folder, config, record, context, callbacks, checkpoint_seconds)
 
 
@@ -96,7 +107,6 @@ def _go_on(
     scores = resolve_selection(found_scores, context)
     compiled = bool(_part(record, "teacher").get("compiled", False))
     teacher = _as_it_began(resolve_teacher(config, context, compiled), record)
-    _check_same(folder, record, context, teacher)
     run_folder = RunFolder(folder, resumed=True)
     clear_remains(folder / CHECKPOINT_FOLDER)
     latest = load_newest(folder / CHECKPOINT_FOLDER, context.train.images.device)
@@ -140,10 +150,10 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _check_same(folder: Path, record: Mapping[str, Any], context: RunContext, teacher: LoadedTeacher | None) -> None:
+def _check_same(folder: Path, record: Mapping[str, Any], context: RunContext) -> None:
     """Refuse to go on with something else; warn where the bits may come out otherwise."""
     before = _part(record, "fingerprints")
-    for what, fingerprint in fingerprints(context, teacher).items():
+    for what, fingerprint in fingerprints(context, context.teacher).items():
         if before.get(what) != fingerprint:
             raise InputError(
                 f"{folder}: was started with {_OTHER[what]} than there is now: bring it back, or start a new run"
@@ -153,7 +163,7 @@ def _check_same(folder: Path, record: Mapping[str, Any], context: RunContext, te
         warnings.warn(
             f"{folder}: was started with another {', '.join(changed)}: the bits may differ from a run that was never "
             "stopped",
-            stacklevel=3,
+            stacklevel=2,
         )
 
 

@@ -21,7 +21,7 @@ from preceptor.models.checkpoints import kept_epochs
 from preceptor.models.features import ImageModel
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
-from preceptor.run.doctor import Diagnosis, Finding, quick_look
+from preceptor.run.doctor import Diagnosis, Finding, ProblemsFound, quick_look
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, SKIPPED_FILE, RunFolder, check_free, versions
 from preceptor.run.lock import check_unheld, held
 from preceptor.run.scores import Scores, save_scores
@@ -89,7 +89,8 @@ def run(
     *,
     profile: bool = False,
     checkpoint_seconds: float = SECONDS_BETWEEN,
-    on_finding: Callable[[Finding], None] | None = None,
+    on_finding: Callable[[Finding], None] = lambda finding: None,
+    force: bool = False,
 ) -> RunResult:
     """Train a student as configured and write its folder.
 
@@ -104,8 +105,11 @@ def run(
         checkpoint_seconds: between two checkpoints, from which :func:`preceptor.run.resume` goes on. Default 60.
         on_finding: called, before the first step, with each problem or warning of the doctor's quick check;
             ``run.yaml`` keeps them too.
+        force: train in spite of a problem that this check finds, as of a teacher whose classes are in another order.
+            Default False: nothing is written then.
 
     Raises:
+        ProblemsFound: an InputError too: the quick check found problems, and ``force`` is false.
         InputError: anything wrong with the configuration, the data, the teacher or the folder.
         MachineError: no such device, or the folder cannot be written.
         NotFinite: an InputError too: a step was not finite; which, and where, is in the folder.
@@ -116,26 +120,46 @@ def run(
     check_free(out)
     if config.cache is not None and config.cache.resolve() == out.resolve():
         raise InputError(f"{out}: is given for the run and for its cache: give them a folder each")
-    with deterministic(), closing(set_up(config, device)) as context:
+    with deterministic(), _new_cache_removed(config.cache), closing(set_up(config, device)) as context:
         scores = resolve_selection(config, context)
         teacher = resolve_teacher(config, context)
         check_students([Student("student", context.network, context.loss)], training_steps(config, context))
         check_compile(config.compile, device)
-        diagnosis = quick_look(context)
-        if on_finding is not None:
-            for finding in diagnosis.worth_a_look:
-                on_finding(finding)
+        diagnosis = look(context, on_finding, force)
         with _held_for_a_run(out):
             folder = RunFolder(out)
             settings = config.model_dump(mode="json", exclude_none=True)
             digests = {"settings": settings_digest(settings), **fingerprints(context, teacher)}
-            folder.write_config(settings, _record(config, context, teacher, scores, device, diagnosis, digests))
+            record = _record(config, context, teacher, scores, device, diagnosis, digests)
+            folder.write_config(settings, {**record, "forced": force})
             folder.write_skipped(context.dataset.skipped)
             if scores is not None:
                 save_scores(out / SCORES_FILE, scores)
             checkpoints = CheckpointCallback(out / CHECKPOINT_FOLDER, checkpoint_seconds)
             extra = [*callbacks, Profiler(out)] if profile else callbacks
             return complete(config, context, teacher, scores, folder, extra, checkpoints)
+
+
+def look(context: RunContext, on_finding: Callable[[Finding], None], force: bool) -> Diagnosis:
+    """The doctor's quick check before a run; arguments and error as of :func:`run`."""
+    diagnosis = quick_look(context)
+    for finding in diagnosis.worth_a_look:
+        on_finding(finding)
+    if diagnosis.of("problem") and not force:
+        raise ProblemsFound(diagnosis)
+    return diagnosis
+
+
+@contextmanager
+def _new_cache_removed(folder: Path | None) -> Iterator[None]:
+    """A refused run leaves no cache behind: the teacher that it is of is likely to be mended."""
+    made = folder is not None and not folder.exists()
+    try:
+        yield
+    except ProblemsFound:
+        if folder is not None and made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager

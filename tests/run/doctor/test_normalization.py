@@ -4,7 +4,12 @@ from torch import Tensor, nn
 
 from preceptor.data import Normalization
 from preceptor.run.doctor.finding import Finding
-from preceptor.run.doctor.normalization import clearly_better, common_normalizations, normalization_finding
+from preceptor.run.doctor.normalization import (
+    clearly_better,
+    common_normalizations,
+    normalization_finding,
+    unnormalized_finding,
+)
 from preceptor.teachers import NetworkTeacher
 
 OWN = Normalization((0.3,), (0.2,))
@@ -36,8 +41,7 @@ def test_the_normalization_a_network_was_made_for_is_clearly_better():
     assert finding.numbers["stated"] < 0.95
     assert finding.status == "problem"
     assert "none (0 to 1)" in finding.message
-    assert "mean [0] and std [1]" in finding.remedy
-    assert "teacher_normalization.mean=[0] teacher_normalization.std=[1]" in finding.remedy
+    assert finding.remedy == "if it was trained so, state mean [0] and std [1] in its student.json"
 
 
 def test_a_right_normalization_stands():
@@ -65,6 +69,28 @@ def test_clearly_better_is_beyond_five_points_and_noise(gain, error, better):
     assert clearly_better(by_image) == better
 
 
-def test_imagenets_normalization_is_for_color():
-    assert "ImageNet's" not in common_normalizations(1, OWN)
-    assert "ImageNet's" in common_normalizations(3, Normalization((0.5,) * 3, (0.2,) * 3))
+def test_imagenets_and_cifars_normalizations_are_for_color():
+    of_color = {"ImageNet's", "CIFAR-10's", "CIFAR-100's"}
+    assert of_color.isdisjoint(common_normalizations(1, OWN))
+    assert of_color <= set(common_normalizations(3, Normalization((0.5,) * 3, (0.2,) * 3)))
+
+
+def test_each_normalization_is_named_before_it_is_tried():
+    named: list[str] = []
+    normalization_finding("the teacher", NetworkTeacher(Halves(), OWN), *shades(), {"none": NONE}, named.append)
+    assert named == ["normalization of the teacher: as stated", "normalization of the teacher: none"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("ONNX file", "takes pixels of 0 to 255 and normalizes them itself"),
+        ("network", "takes pixels as they are"),
+        ("file", "the teacher is a file: its outputs are made already"),
+        ("cache alone", "shows in its accuracy alone"),
+    ],
+)
+def test_a_teacher_without_a_normalization_says_what_that_means(kind, message):
+    finding = unnormalized_finding("the teacher", kind)
+    assert finding.status == "ok"
+    assert message in finding.message

@@ -40,6 +40,7 @@ def test_every_term_is_probed_and_nothing_is_changed(able_teacher):
     assert set(scales) == set(context.loss.terms)
     assert any(scale.since > 0 for scale in scales.values())
     assert all(scales[name].since == term.since for name, term in context.loss.terms.items())
+    assert not any(scale.is_unusual for scale in scales.values())
     assert all(scale.gradient > 0 for scale in scales.values())
     assert same_bits(weights(context.network), before)
     assert torch.equal(torch.get_rng_state(), drawn)
@@ -70,6 +71,29 @@ def test_two_terms(other, status, message):
     assert finding.status == status
     assert message in finding.message
     assert ("kl" in finding.numbers["terms"]) == (status != "problem")
+
+
+@pytest.mark.parametrize(
+    ("scale", "status"),
+    [
+        (LossScale(50.0, 0.5, 0.0, 1.0, samples=64), "ok"),
+        (LossScale(500.0, 0.5, 0.0, 1.0, samples=64), "warning"),
+        (LossScale(500.0, 0.5, 0.0, 1.0, weight=10.0, samples=64), "ok"),
+        (LossScale(2.0, 20.0, 0.0, 1.0, samples=64), "warning"),
+        (LossScale(2.0, 20.0, 0.0, 1.0, samples=64, of_features=True), "ok"),
+    ],
+)
+def test_a_term_that_is_far_larger_than_usual_for_its_weight(scale, status):
+    finding = loss_finding({"logits": scale})
+    assert finding.status == status
+    assert ("unusually large for its weight: logits" in finding.message) == (status == "warning")
+
+
+def test_a_feature_loss_has_a_gradient_on_features_which_is_not_compared_with_one_on_logits(able_teacher):
+    _, scales = probed(about(able_teacher, recipe="fitnet", train_images=100))
+    assert scales["hint"].of_features
+    assert scales["hint"].gradient > 0
+    assert loss_finding({"ce": FINE, "hint": LossScale(1.0, 1e-6, 0.0, 1.0, of_features=True)}).status == "ok"
 
 
 def test_terms_active_at_different_times_are_not_compared():

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from preceptor.run.doctor.teacher_checks import (
     disagreement_finding,
     logits_finding,
     order_finding,
+    views_finding,
 )
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
@@ -41,6 +44,17 @@ def test_a_teacher_no_better_than_a_constant(counts, message):
     assert message in finding.message
 
 
+def test_a_teacher_of_rare_classes_need_not_beat_the_frequent_one():
+    rare = torch.tensor([[900, 50, 50], [1, 9, 0], [1, 0, 9]])
+    assert accuracy_finding(label_order(rare), rare, NAMES).status == "ok"
+
+
+def test_a_few_images_do_not_convict_a_teacher():
+    few = torch.tensor([[2, 1, 1], [1, 1, 1], [1, 2, 1]])
+    assert accuracy_finding(label_order(few), few, NAMES).status == "warning"
+    assert accuracy_finding(label_order(few * 10), few * 10, NAMES).status == "problem"
+
+
 def test_an_order_that_is_right_and_one_that_is_not():
     assert order_finding(label_order(RIGHT), NAMES).status == "ok"
     finding = order_finding(label_order(SWAPPED), NAMES)
@@ -58,10 +72,12 @@ VARIED = torch.tensor([[2.0, 0.1, -1.0], [0.0, 3.0, 0.5], [1.0, 1.5, 4.0]])
         (VARIED, "ok", "up to 4 in size"),
         (VARIED.abs(), "ok", "finite"),
         (VARIED[:1].repeat(3, 1), "problem", "the same for all images"),
-        (VARIED * torch.tensor([[1.0], [0.0], [1.0]]), "problem", "the same for all classes of 1 of them"),
+        (VARIED * torch.tensor([[1.0], [0.0], [1.0]]), "warning", "are the same for all classes of 1 of them"),
+        (VARIED * torch.tensor([[1.0], [0.0], [0.0]]), "problem", "are the same for all classes of 2 of them"),
         (VARIED.softmax(dim=1), "warning", "look like probabilities"),
         (VARIED.softmax(dim=1).half().float(), "warning", "look like probabilities"),
         (100 * VARIED.softmax(dim=1), "warning", "look like percentages"),
+        (VARIED.softmax(dim=1) - 1e-9, "warning", "look like probabilities"),
         (VARIED.log_softmax(dim=1), "ok", "finite"),
     ],
 )
@@ -69,7 +85,33 @@ def test_logits(logits, status, message):
     finding = logits_finding(logits)
     assert finding.status == status
     assert message in finding.message
-    assert ("--teacher-output probabilities" in finding.remedy) == (status == "warning")
+    assert bool(finding.remedy) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("whole", "kind", "remedy"),
+    [
+        (1, "network", "remove the softmax at its end"),
+        (1, "file", "give --teacher-output probabilities"),
+        (1, "ONNX file", "give --teacher-output probabilities, or export it without its softmax"),
+        (100, "file", "divide them by 100 and give --teacher-output probabilities"),
+        (100, "ONNX file", "export it without softmax and scaling"),
+        (1, "cache alone", "fill a new cache from the teacher"),
+    ],
+)
+def test_the_remedy_for_probabilities_called_logits_is_that_of_the_teachers_kind(whole, kind, remedy):
+    finding = logits_finding(whole * VARIED.softmax(dim=1), "teacher 2", kind)
+    assert finding.message.startswith("all logits of teacher 2 are 0 or more")
+    assert finding.remedy.startswith(remedy)
+
+
+def test_a_file_of_outputs_knows_no_views():
+    files = [Path("outputs.npy")]
+    assert views_finding(files, augmented=False).status == "ok"
+    finding = views_finding(files, augmented=True)
+    assert finding.status == "warning"
+    assert finding.message.startswith("outputs.npy: one output an image, while the student sees random views")
+    assert finding.remedy.startswith("augment=false")
 
 
 class Means(nn.Module):
@@ -147,19 +189,22 @@ def test_the_share_a_correction_changes(apply_to, affected, status):
 
 
 @pytest.mark.parametrize(
-    ("correction", "audited", "status", "side"),
+    ("correction", "corrected", "audited", "status", "side"),
     [
-        ("probability_shift", False, "warning", "probability_shift takes the label's side on all of them"),
-        ("probability_shift", True, "ok", "the audit says where the teacher is corrected"),
-        (None, False, "ok", "nobody is corrected"),
+        ("shift", [0, 0, 1, 1, 0], False, "warning", "shift takes the label's side on all of them"),
+        ("shift", [0, 1, 1, 0, 0], True, "ok", "by the audit shift corrects 1 of them and leaves 1 to the teacher"),
+        (None, [0] * 5, False, "ok", "nobody is corrected"),
+        (None, [0] * 5, True, "ok", "nobody is corrected"),
     ],
 )
-def test_disagreements_are_counted_and_a_correction_without_an_audit_is_warned_of(correction, audited, status, side):
+def test_disagreements_are_counted_and_a_correction_without_an_audit_is_warned_of(
+    correction, corrected, audited, status, side
+):
     label = torch.tensor([0, 1, 2, 1, -1])
     answers = TeacherPredictions(
         torch.arange(5), label, torch.tensor([0, 1, 1, 0, 2]), torch.tensor([0.9, 0.8, 0.6, 0.8, 0.3])
     )
-    finding = disagreement_finding(answers, correction, audited)
+    finding = disagreement_finding(answers, correction, torch.tensor(corrected).bool(), audited)
     assert finding.status == status
     assert "disagree on 2 of 4 images (50.00%), where its mean confidence is 70%" in finding.message
     assert "up to 35.0% of all labels are wrong" in finding.message
@@ -168,4 +213,4 @@ def test_disagreements_are_counted_and_a_correction_without_an_audit_is_warned_o
 
 def test_no_disagreement_is_nothing_to_worry_about():
     answers = TeacherPredictions(torch.arange(2), torch.tensor([0, 1]), torch.tensor([0, 1]), torch.ones(2))
-    assert disagreement_finding(answers, "probability_shift", False).status == "ok"
+    assert disagreement_finding(answers, "shift", torch.zeros(2, dtype=torch.bool), False).status == "ok"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from preceptor.errors import InputError
+
 Status = Literal["ok", "warning", "problem"]
 """A problem spoils the run or makes it meaningless; a warning is worth a look and may be intended."""
 
@@ -39,3 +41,16 @@ class Diagnosis:
     def plain(self) -> dict[str, Any]:
         counts = {"problems": len(self.of("problem")), "warnings": len(self.of("warning"))}
         return {**counts, "quick": self.quick, "findings": [asdict(finding) for finding in self.findings]}
+
+
+class ProblemsFound(InputError):
+    """The doctor found problems, and the run was not forced."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        lines = "; ".join(finding.line() for finding in diagnosis.of("problem"))
+        super().__init__(f"{lines} (train all the same with --force)")
+        self.diagnosis = diagnosis
+
+    def __reduce__(self) -> tuple[type["ProblemsFound"], tuple[Diagnosis]]:
+        """As it comes back from the process of a fold."""
+        return type(self), (self.diagnosis,)

@@ -1,6 +1,6 @@
 """Check of the normalization: whether a teacher is clearly better under another one than the stated."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 
 import numpy as np
@@ -38,7 +38,23 @@ def common_normalizations(channels: int, own: Normalization) -> dict[str, Normal
         common[name] = Normalization((mean,) * channels, (std,) * channels)
     if channels == 3:
         common["ImageNet's"] = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        common["CIFAR-10's"] = Normalization((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+        common["CIFAR-100's"] = Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
     return common
+
+
+def unnormalized_finding(name: str, kind: str) -> Finding:
+    """What it means that a teacher, called ``name``, has no normalization: none can be tried."""
+    if kind == "ONNX file":
+        message = f"{name} takes pixels of 0 to 255 and normalizes them itself: no other was tried"
+    elif kind == "network":
+        message = f"{name} takes pixels as they are: no normalization was tried"
+    else:
+        message = (
+            f"{name} is a {kind}: its outputs are made already, and whether its images were normalized as in its "
+            "training shows in its accuracy alone"
+        )
+    return Finding("normalization", "ok", message, "", {"kind": kind})
 
 
 def normalization_finding(
@@ -47,15 +63,26 @@ def normalization_finding(
     images: UInt8[Tensor, "n channels height width"],
     labels: Int[Tensor, " n"],
     others: Mapping[str, Normalization],
+    progress: Callable[[str], None] = lambda check: None,
 ) -> Finding:
-    """Whether a teacher, called ``name``, is clearly better under another normalization than under its own.
+    """Whether a teacher is clearly better under another normalization than under its own. It is not changed.
 
-    A label is the output that is right for its image; none is missing. The teacher is not changed.
+    Args:
+        name: of the teacher, for messages.
+        teacher: has a normalization.
+        images: on its device.
+        labels: of each image the output that is right; none is missing.
+        others: normalizations to try, by name.
+        progress: called before each of them.
     """
     assert teacher.normalize is not None
+    progress(f"normalization of {name}: as stated")
     stated = _correct(teacher, teacher.normalize, images, labels)
     different = {other: normalize for other, normalize in others.items() if not _same(teacher.normalize, normalize)}
-    right = {other: _correct(teacher, normalize, images, labels) for other, normalize in different.items()}
+    right = {}
+    for other, normalize in different.items():
+        progress(f"normalization of {name}: {other}")
+        right[other] = _correct(teacher, normalize, images, labels)
     accuracies = {other: float(correct.mean()) for other, correct in right.items()}
     numbers = {"images": len(images), "stated": float(stated.mean()), "others": accuracies}
     message = f"{name} is right on {float(stated.mean()):.2%} of {len(images):,} images, normalized as stated"
@@ -66,15 +93,16 @@ def normalization_finding(
         message += f"; on at most {accuracies[best]:.2%} with another normalization ({best})"
         return Finding("normalization", "ok", message, "", numbers)
     message += f"; on {accuracies[best]:.2%} with another normalization: {best}"
-    mean, std = (
-        "[" + ",".join(f"{value:.4g}" for value in values) + "]"
-        for values in (different[best].mean, different[best].std)
+    return Finding(
+        "normalization", "problem", message, f"if it was trained so, {_remedy(teacher, different[best])}", numbers
     )
-    remedy = (
-        f"if it was trained so, state mean {mean} and std {std}: of a run folder in student.json, of an ONNX file by "
-        f"teacher_normalization.mean={mean} teacher_normalization.std={std}"
-    )
-    return Finding("normalization", "problem", message, remedy, numbers)
+
+
+def _remedy(teacher: NetworkTeacher | OnnxTeacher, normalization: Normalization) -> str:
+    mean, std = (",".join(f"{value:.4g}" for value in values) for values in (normalization.mean, normalization.std))
+    if isinstance(teacher, OnnxTeacher):
+        return f"give --teacher-mean {mean} --teacher-std {std}"
+    return f"state mean [{mean}] and std [{std}] in its student.json"
 
 
 def clearly_better(gain: Float[Tensor, " n"]) -> bool:

@@ -1,11 +1,14 @@
 """Checks of the teacher: accuracy, class order, logits, determinism, and what selection and correction leave of it."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from preceptor.errors import few
-from preceptor.run.doctor.finding import Finding
+from preceptor.run.doctor.finding import Finding, Status
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.check import TeacherPredictions
@@ -14,8 +17,14 @@ from preceptor.teachers.label_order import LabelOrder
 SUM_TOLERANCE = 1e-2
 """How far a row of rounded probabilities may sum from 1, relatively."""
 
+ROUNDING = 1e-6
+"""How far below 0 a rounded probability may be."""
+
 BATCH_TOLERANCE = 1e-3
 """How far, as a share of the largest logit, an image's logits may shift with the rest of the batch: rounding."""
+
+FEWEST_LABELED = 50
+"""On fewer labeled images a useful teacher may be no better than a constant one by chance."""
 
 CHANGED_AT_MOST = 0.5
 """A correction that changes more than this share points at the whole teacher or labels, not at single samples."""
@@ -34,13 +43,25 @@ def accuracy_finding(
         "classes_predicted": len(predicted),
     }
     message = f"the teacher is right on {order.accuracy:.2%} of {images:,} labeled training images"
-    if order.accuracy > constant + 2 * (constant * (1 - constant) / images) ** 0.5:
+    beats_constant = order.accuracy > constant + 2 * (constant * (1 - constant) / images) ** 0.5
+    if beats_constant or _beats_chance_by_class(confusion):
         return Finding("teacher accuracy", "ok", message, "", numbers)
     message += f", no better than always predicting one class ({constant:.2%})"
     if len(predicted) == 1:
         message += f"; it predicts {class_names[predicted[0]]!r} for every image"
     remedy = "make sure that it was trained on this data; check its weights, class order and normalization"
-    return Finding("teacher accuracy", "problem", message, remedy, numbers)
+    status: Status = "problem" if images >= FEWEST_LABELED else "warning"
+    return Finding("teacher accuracy", status, message, remedy, numbers)
+
+
+def _beats_chance_by_class(confusion: Int[Tensor, "labels outputs"]) -> bool:
+    """The mean over classes: where one class is frequent, a good teacher need not beat always predicting that one."""
+    count = confusion.sum(dim=1).double()
+    present = count > 0
+    classes = int(present.sum())
+    recall, chance = confusion.diagonal().double()[present] / count[present], 1 / classes
+    deviation: float = (chance * (1 - chance) * float((1 / count[present]).sum())) ** 0.5 / classes
+    return float(recall.mean()) > chance + 2 * deviation
 
 
 def order_finding(order: LabelOrder, class_names: tuple[str, ...]) -> Finding:
@@ -66,11 +87,16 @@ def order_finding(order: LabelOrder, class_names: tuple[str, ...]) -> Finding:
     return Finding("label order", "problem", message, remedy, numbers)
 
 
-def logits_finding(logits: Float[Tensor, "n classes"]) -> Finding:
-    """Whether the teacher's logits of several images vary, and are not probabilities or percentages."""
+def logits_finding(logits: Float[Tensor, "n classes"], name: str = "the teacher", kind: str = "network") -> Finding:
+    """Whether a teacher's logits of several images vary, and are not probabilities or percentages.
+
+    Args:
+        logits: of a teacher called ``name``.
+        kind: "network", "ONNX file", "file" or "cache alone", for the remedy.
+    """
     unlike_first = int((logits != logits[:1]).any(dim=1).sum())
     flat = int((logits == logits[:, :1]).all(dim=1).sum())
-    largest, total = float(logits.abs().max()), logits.double().sum(dim=1)
+    largest = float(logits.abs().max())
     numbers = {
         "images": len(logits),
         "unlike_the_first": unlike_first,
@@ -79,18 +105,51 @@ def logits_finding(logits: Float[Tensor, "n classes"]) -> Finding:
     }
     if unlike_first == 0 or flat:
         equal = "images" if unlike_first == 0 else f"classes of {flat:,} of them"
-        message = f"of {len(logits):,} images, the logits are the same for all {equal}"
-        return Finding("teacher logits", "problem", message, "check its weights and the range of its input", numbers)
+        message = f"of {len(logits):,} images, the logits of {name} are the same for all {equal}"
+        # An answer of "don't know" to a few images may be meant.
+        status: Status = "problem" if unlike_first == 0 or flat > len(logits) / 2 else "warning"
+        return Finding("teacher logits", status, message, "check its weights and the range of its input", numbers)
+    whole = _whole(logits)
+    if whole is None:
+        message = f"finite, different from image to image and class to class, up to {largest:.4g} in size"
+        return Finding("teacher logits", "ok", message, "", numbers)
+    alike = "probabilities" if whole == 1 else "percentages"
+    message = f"all logits of {name} are 0 or more and each row sums to {whole}: they look like {alike}"
+    return Finding("teacher logits", "warning", message, _instead_of(alike, kind), numbers)
+
+
+def _whole(logits: Float[Tensor, "n classes"]) -> int | None:
+    """1 or 100 where each row sums to it and nothing is negative: logits of a network have no reason to."""
+    total = logits.double().sum(dim=1)
     for whole in (1, 100):
-        # Logits of a network have no reason to be positive, still less to share one sum.
-        if bool((logits >= 0).all() & ((total - whole).abs() <= SUM_TOLERANCE * whole).all()):
-            message = f"all logits are 0 or more and each row sums to {whole}: they look like " + (
-                "probabilities" if whole == 1 else "percentages"
-            )
-            remedy = "of a file, give --teacher-output probabilities" + (" and divide by 100" if whole == 100 else "")
-            return Finding("teacher logits", "warning", message, f"{remedy}; of a network, remove its softmax", numbers)
-    message = f"finite, different from image to image and class to class, up to {largest:.4g} in size"
-    return Finding("teacher logits", "ok", message, "", numbers)
+        positive = logits >= -ROUNDING * whole
+        if bool((positive.all(dim=1) & ((total - whole).abs() <= SUM_TOLERANCE * whole)).all()):
+            return whole
+    return None
+
+
+def _instead_of(alike: str, kind: str) -> str:
+    if kind == "network":
+        return "remove the softmax at its end"
+    option = "--teacher-output probabilities"
+    if kind == "cache alone":
+        return f"fill a new cache from the teacher, with {option} where it is a file or an ONNX file"
+    if alike == "probabilities":
+        return f"give {option}" + (", or export it without its softmax" if kind == "ONNX file" else "")
+    return f"divide them by 100 and give {option}" if kind == "file" else "export it without softmax and scaling"
+
+
+def views_finding(files: Sequence[Path], augmented: bool) -> Finding:
+    """Whether a student is shown views that a teacher has not answered for: a file holds one output an image."""
+    names = few([str(path) for path in files])
+    message = f"{names}: one output an image, and the student sees the images as they are"
+    if not augmented:
+        return Finding("views", "ok", message, "", {"augmented": False})
+    message = f"{names}: one output an image, while the student sees random views of it, which the teacher did not see"
+    remedy = (
+        "augment=false trains on the images as they are; a network or an ONNX file as teacher answers for every view"
+    )
+    return Finding("views", "warning", message, remedy, {"augmented": True})
 
 
 def determinism_finding(
@@ -140,7 +199,9 @@ def selection_finding(distilled: Bool[Tensor, " n"]) -> Finding:
     return Finding("selection", "ok", message, "", numbers)
 
 
-def disagreement_finding(answers: TeacherPredictions, correction: str | None, audited: bool) -> Finding:
+def disagreement_finding(
+    answers: TeacherPredictions, correction: str | None, corrected: Bool[Tensor, " n"], audited: bool
+) -> Finding:
     """How often teacher and label disagree, and what the recipe makes of it.
 
     A correction takes the label's side in every disagreement, unless an audit says otherwise.
@@ -148,13 +209,19 @@ def disagreement_finding(answers: TeacherPredictions, correction: str | None, au
     Args:
         answers: on the training images.
         correction: name of the recipe's; None where it has none.
+        corrected: the images that it changes.
         audited: whether the correction is limited by an audit.
     """
     wrong, labeled = answers.wrong, int(answers.labeled.sum())
     count, confidence = int(wrong.sum()), answers.confidence[wrong].double()
     # If its confidence can be believed, this is how often it is right where it contradicts a label.
-    doubtful = float(confidence.sum())
-    numbers = {"images": labeled, "disagreements": count, "confidence": doubtful / max(count, 1)}
+    doubtful, taken = float(confidence.sum()), int((wrong & corrected).sum())
+    numbers = {
+        "images": labeled,
+        "disagreements": count,
+        "corrected": taken,
+        "confidence": doubtful / max(count, 1),
+    }
     message = f"teacher and label disagree on {count:,} of {labeled:,} images ({count / labeled:.2%})"
     if count == 0:
         return Finding("disagreements", "ok", message, "", numbers)
@@ -163,7 +230,9 @@ def disagreement_finding(answers: TeacherPredictions, correction: str | None, au
         f"{doubtful / labeled:.1%} of all labels are wrong"
     )
     if correction is None or audited:
-        side = "the audit says where the teacher is corrected" if audited and correction else "nobody is corrected"
+        side = "nobody is corrected"
+        if correction is not None:
+            side = f"by the audit {correction} corrects {taken:,} of them and leaves {count - taken:,} to the teacher"
         return Finding("disagreements", "ok", f"{message}; {side}", "", numbers)
     message += f"; {correction} takes the label's side on all of them"
     remedy = "preceptor audit says who is wrong; with --audit the correction keeps to the teacher's errors"
