@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preceptor import KL, Attention, CrossEntropy, DropWrong, Fixed, InputError, LabelRevision, LossTerm
+from preceptor.context import VERDICTS
 from preceptor.loss_terms import GROUPS, TEACHER_GROUPS, parse_where
 
 Expression = list[list[str]]
@@ -16,7 +17,9 @@ groups_of_a_sample = st.sampled_from(
     [
         {"right": right, "wrong": labeled and not right, "labeled": labeled, "unlabeled": not labeled}
         | {"selected": selected, "unselected": not selected}
+        | {name: name == verdict for name in VERDICTS}
         for labeled, right, selected in product([True, False], repeat=3)
+        for verdict in (None, *VERDICTS)
         if labeled or not right
     ]
 )

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, Temperatures, Verdict, column
-from preceptor.registry import Correction, Selection, Temperature
+from preceptor.registry import Correction, Selection, Temperature, declares
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def audit_of(
         if context.verdict is not None:
             scope = torch.stack([wrong & context.judged(verdict) for verdict in verdicts]).any(dim=0)
         corrected = scope if correction.apply_to == "wrong" else context.right | scope
-        revised = correction(log_probs, context.pseudo_label, context.teacher_class)
+        more = (context,) if declares(correction, "wants_context") else ()
+        revised = correction(log_probs, context.pseudo_label, context.teacher_class, *more)
         target = torch.where(corrected.unsqueeze(1), revised, log_probs)
     weight = torch.ones_like(log_probs[:, 0]) if selection is None else selection(context).detach()
     return Audit(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tests.conformance.recalibration_references import RECALIBRATIONS
 from tests.conformance.selection_references import SELECTIONS, selection
 
 Array = NDArray[np.float64]
@@ -269,5 +270,6 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("label_loss", "gambler"): gambler,
     ("label_loss", "label_smoothing"): label_smoothed_cross_entropy,
     ("label_loss", "self_adaptive"): self_adaptive,
+    **{("recalibration", name): reference for name, reference in RECALIBRATIONS.items()},
     **{("selection", name): selection(score) for name, score in SELECTIONS.items()},
 }

@@ -13,6 +13,10 @@ from tests.conformance.references import REFERENCES
 CASES = conformance_cases()
 
 EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
+    ("recalibration", "temperature_scaling", {"fit_on": "train"}),
+    ("recalibration", "vector_scaling", {"l2": 1.0}),
+    ("recalibration", "dirichlet", {"l2": 0.1, "fit_on": "train"}),
+    ("recalibration", "confusion", {"smoothing": 1e-3}),
     ("correction", "label_revision", {"eta": 0.0}),
     ("correction", "label_revision", {"eta": 0.999, "apply_to": "all"}),
     ("correction", "label_smoothing", {"eps": 0.1, "apply_to": "all"}),

@@ -8,7 +8,7 @@ from torch import Tensor
 from preceptor.context import UNLABELED
 from preceptor.data import subset
 from preceptor.errors import InputError
-from preceptor.registry import registered_name
+from preceptor.registry import declares, registered_name
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks
@@ -78,7 +78,9 @@ def _quick_findings(context: RunContext) -> list[Finding]:
         findings.append(teacher_checks.order_finding(order, data.class_names))
         correction = context.loss.correction
         name = None if correction is None else registered_name(correction)
-        findings.append(teacher_checks.disagreement_finding(context.teacher_predictions, name, context.loss.audited))
+        weighs = declares(correction, "wants_context")
+        audited = context.loss.audited
+        findings.append(teacher_checks.disagreement_finding(context.teacher_predictions, name, audited, weighs))
     if teacher is not None and context.teacher_predictions is not None:
         images, index = _queried(context)
         logits = teacher.teacher.outputs(images, index, torch.full_like(index, context.augmentation.identity)).logits
