@@ -1,5 +1,6 @@
 """A batch of four samples and a loss with a component in every slot, for the tests of the loss."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from preceptor import (
     SquaredErrorLogits,
     recipe,
 )
+from preceptor.conformance.batch import plain_selection_data
+from preceptor.context import ModelOutputs, SelectionData
 from preceptor.selections import RankedSelection
 
 TEACHER = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.5, 2.0], [1.0, 1.0, 0.0]])
@@ -35,12 +38,26 @@ EVERYTHING: dict[str, Any] = {
 
 
 def scored(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
-    """The loss of a recipe; a selection it may have prefers the first samples of the training set."""
+    """The loss of a recipe, fitted; a selection by score prefers the first samples of the training set."""
     loss = DistillationLoss(**recipe(name, overrides))
     if isinstance(loss.selection, RankedSelection):
         loss.selection.set_scores(torch.arange(size), -torch.arange(size).float(), size)
+    loss.fit(selection_data())
     loss.expect_samples(size)
     return loss
+
+
+def selection_data(classes: int = 4) -> SelectionData:
+    """Selection data of so many classes: those of the conformance suite, without the samples of the others."""
+    data = plain_selection_data()
+
+    def fewer(outputs: ModelOutputs) -> ModelOutputs:
+        return ModelOutputs(outputs.logits[:, :classes], outputs.features)
+
+    teacher = replace(data.teacher, train=fewer(data.teacher.train), held_out=fewer(data.teacher.held_out))
+    labels = (label.where(label < classes, -1) for label in (data.label, data.held_out_label))
+    label, held_out_label = labels
+    return replace(data, label=label, held_out_label=held_out_label, checkpoints=(teacher,))
 
 
 def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
