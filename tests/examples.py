@@ -1,6 +1,5 @@
 """A batch of four samples and a loss with a component in every slot, for the tests of the loss."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,8 +17,7 @@ from preceptor import (
     SquaredErrorLogits,
     recipe,
 )
-from preceptor.conformance.batch import plain_selection_data
-from preceptor.context import ModelOutputs, SelectionData
+from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.selections import RankedSelection
 
 TEACHER = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.5, 2.0], [1.0, 1.0, 0.0]])
@@ -37,32 +35,31 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-def scored(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
+def scored(name: str, size: int = 4, classes: int = 4, **overrides: Any) -> DistillationLoss:
     """The loss of a recipe, fitted; a selection by score prefers the first samples of the training set."""
     loss = DistillationLoss(**recipe(name, overrides))
     if isinstance(loss.selection, RankedSelection):
         loss.selection.set_scores(torch.arange(size), -torch.arange(size).float(), size)
-    loss.fit(selection_data())
+    loss.fit(selection_data(classes))
     loss.expect_samples(size)
     return loss
 
 
-def selection_data(classes: int = 4) -> SelectionData:
-    """Selection data of so many classes: those of the conformance suite, without the samples of the others."""
-    data = plain_selection_data()
+def selection_data(classes: int, samples: int = 64) -> SelectionData:
+    """Selection data of a teacher that is right on most samples."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2 * samples, classes, generator=generator)
+    label = (logits + torch.randn(logits.shape, generator=generator)).argmax(dim=1)
+    train, held_out = (ModelOutputs(rows) for rows in logits.split(samples))
+    snapshot = TeacherSnapshot(1.0, train, held_out)
+    return SelectionData(
+        torch.arange(samples), label[:samples], label[samples:], (snapshot,), has_bias=False, size=samples
+    )
 
-    def fewer(outputs: ModelOutputs) -> ModelOutputs:
-        return ModelOutputs(outputs.logits[:, :classes], outputs.features)
 
-    teacher = replace(data.teacher, train=fewer(data.teacher.train), held_out=fewer(data.teacher.held_out))
-    labels = (label.where(label < classes, -1) for label in (data.label, data.held_out_label))
-    label, held_out_label = labels
-    return replace(data, label=label, held_out_label=held_out_label, checkpoints=(teacher,))
-
-
-def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
+def ready(name: str, size: int = 4, classes: int = 4, **overrides: Any) -> DistillationLoss:
     """The loss of a recipe that can be called without networks: its feature losses compare a layer called "layer"."""
-    loss = scored(name, size, **overrides)
+    loss = scored(name, size, classes, **overrides)
     for feature_loss in loss.feature_losses.values():
         feature_loss.resolve_layers(["layer"], ["layer"])
     maps = features(loss, 2)
