@@ -78,7 +78,7 @@ def test_two_classes_that_the_teacher_exchanges_change_places() -> None:
 
 
 def test_all_that_follows_sees_the_recalibrated_teacher() -> None:
-    logits, label = calibrated()
+    logits, _ = calibrated()
     exchanged = logits[:, [1, 0, 2, 3]] * 3
     loss = DistillationLoss(recalibration=Confusion(), correction=ProbabilityShift(), loss=KL())
     loss.fit(data(exchanged, logits.argmax(dim=1)))
