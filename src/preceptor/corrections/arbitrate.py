@@ -56,7 +56,7 @@ def class_label_trust(logits: Float[Tensor, "n classes"], label: Int[Tensor, " n
 
 @register("correction", "arbitrate", paper="this project's own; its label trust is Northcutt et al., arXiv:1911.00068")
 class Arbitrate(FittedComponent):
-    """Mix teacher and label by how far each can be believed: the label where the teacher errs, the teacher elsewhere.
+    """Mix teacher and label by how far each can be believed on the sample.
 
     The teacher's trust ``t`` is its confidence, calibrated by a temperature on held-out samples. The label's trust
     ``q`` is 1 minus the probability that it is wrong: of an audit where there is one, else ``label_trust``, else the

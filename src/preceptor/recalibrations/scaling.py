@@ -170,7 +170,10 @@ class TemperatureScaling(FittedComponent):
 
 @register("recalibration", "vector_scaling", paper="Guo et al., 2017, arXiv:1706.04599 (vector scaling)")
 class VectorScaling(Scaling):
-    """Scale and shift the teacher's logit of each class, fitted on held-out samples: ``z'_c = w_c z_c + b_c``."""
+    """Scale and shift the teacher's logit of each class, fitted on held-out samples: ``z'_c = w_c z_c + b_c``.
+
+    Its options are those of :class:`Scaling`.
+    """
 
     def identity(self, classes: int) -> Float[Tensor, " classes"]:
         return torch.ones(classes, dtype=torch.float64)
@@ -182,7 +185,8 @@ class Dirichlet(Scaling):
 
     The paper penalizes the elements off the diagonal and the shift; here the penalty is on the distance from the
     identity, so that a class without samples stays as it is (this project's choice). With 100 classes it fits 10,100
-    numbers: give it some thousand samples or more, or take ``vector_scaling``.
+    numbers: give it some thousand samples or more, or take ``vector_scaling``. Its options are those of
+    :class:`Scaling`.
     """
 
     def inputs(self, logits: BatchClasses) -> BatchClasses:
