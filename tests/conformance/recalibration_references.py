@@ -74,14 +74,18 @@ def confusion(
     logits: Array, selection_data: SimpleNamespace, smoothing: float = 1.0, fit_on: str = "held_out"
 ) -> Array:
     classes = logits.shape[1]
-    counts = smoothing * np.eye(classes)
-    for z, y in samples(selection_data, fit_on):
-        counts[y, int(np.flatnonzero(z == z.max())[0])] += 1
-    columns = counts.sum(axis=0)
+    rows = [(np.exp(log_softmax(z)), y) for z, y in samples(selection_data, fit_on)]
+    matrix = np.full((classes, classes), 0.5 / classes) + 0.5 * np.eye(classes)
+    for _ in range(100):
+        counts = smoothing * np.eye(classes)
+        for p, y in rows:
+            shares = [matrix[y, k] * p[k] for k in range(classes)]
+            counts[y] += np.array(shares) / sum(shares)
+        matrix = np.array([[counts[j, k] / counts[:, k].sum() for k in range(classes)] for j in range(classes)])
     mixed = []
     for z in logits:
         p = np.exp(log_softmax(z))
-        mixed.append([np.log(sum(counts[j, k] / columns[k] * p[k] for k in range(classes))) for j in range(classes)])
+        mixed.append([np.log(sum(matrix[j, k] * p[k] for k in range(classes))) for j in range(classes)])
     return np.array(mixed)
 
 

@@ -92,10 +92,24 @@ def arbitrate(
     fit_on: str = "held_out",
     **_: Any,
 ) -> Array:
-    scale, trust = inverse_temperature(selection_data, fit_on), right_labels(selection_data, fit_on)
+    trust, rows = right_labels(selection_data, fit_on), samples(selection_data, fit_on)
+    if label_trust is not None:
+        trust = np.full_like(trust, label_trust)
+    classes = len(trust)
+
+    def likelihood(scale: float) -> float:
+        total = 0.0
+        for z, y in rows:
+            own = softmax(scale * z)[y]
+            total += np.log(max(trust[y] * own + (1 - trust[y]) * (1 - own) / (classes - 1), 1e-300))
+        return float(total)
+
+    scale = max(np.exp(np.linspace(np.log(0.05), np.log(20.0), 241)), key=likelihood)
     mixed = []
     for log_p, y, z in zip(log_probs, label, context.teacher_logits, strict=True):
-        t, q = max(softmax(scale * z)), trust[y] if label_trust is None else label_trust
+        believed = softmax(scale * z)
+        right, wrong = trust[y] * believed[y], (1 - trust[y]) * (1 - believed[y]) / (classes - 1)
+        t, q = max(believed), right / (right + wrong)
         mixed.append([(t * p + q * (c == y)) / (t + q) for c, p in enumerate(np.exp(log_p))])
     return np.array(mixed)
 

@@ -7,7 +7,14 @@ from torch import Tensor
 
 from preceptor import KL, DistillationLoss, InputError
 from preceptor.context import AGREE, VERDICTS, BatchContext
-from preceptor.corrections import Arbitrate, arbitrate, class_label_trust, label_revision, smoothed_one_hot
+from preceptor.corrections import (
+    Arbitrate,
+    arbitrate,
+    class_label_trust,
+    label_reliability,
+    label_revision,
+    smoothed_one_hot,
+)
 from preceptor.corrections.label_revision import revision_beta
 from tests.recalibrations.test_recalibrations import CLASSES, calibrated, data
 
@@ -55,7 +62,7 @@ def fitted(**options: float) -> Arbitrate:
 
 
 def test_the_teachers_trust_is_its_calibrated_confidence() -> None:
-    trust, _ = fitted().trusts(LABEL, context())
+    trust, _ = fitted(label_trust=1.0).trusts(LABEL, context())
     torch.testing.assert_close(trust, (LOGITS / 3).softmax(dim=1).amax(dim=1), atol=0.02, rtol=0)
 
 
@@ -68,13 +75,31 @@ def test_where_the_label_is_the_likelier_error_the_teacher_teaches() -> None:
     assert float((doubted.exp() - LOG_PROBS.exp()).abs().amax()) < 0.08
 
 
-def test_the_probability_of_an_audit_goes_before_a_stated_trust_and_that_before_the_estimate() -> None:
+def test_an_audit_goes_before_the_estimate() -> None:
     _, audited = fitted(label_trust=0.3).trusts(LABEL, context(torch.full((40,), 0.9)))
-    _, stated = fitted(label_trust=0.3).trusts(LABEL, context())
-    _, estimated = fitted().trusts(LABEL, context())
     torch.testing.assert_close(audited, torch.full((40,), 0.1))
-    torch.testing.assert_close(stated, torch.full((40,), 0.3))
-    assert torch.equal(estimated, fitted().class_trust[LABEL])
+
+
+@pytest.mark.parametrize("stated", [0.0, 1.0])
+def test_labels_that_are_all_wrong_or_all_right(stated: float) -> None:
+    _, trust = fitted(label_trust=stated).trusts(LABEL, context())
+    torch.testing.assert_close(trust, torch.full((40,), stated))
+
+
+def test_the_labels_reliability_is_its_share_among_noisy_labels() -> None:
+    """By simulation: the truth drawn from the teacher's calibrated prediction, then the noise."""
+    generator = torch.Generator().manual_seed(2)
+    logits, truth = calibrated(40_000)
+    noisy = torch.rand(len(truth), generator=generator) < 0.2
+    label = torch.where(noisy, (truth + torch.randint(1, CLASSES, truth.shape, generator=generator)) % CLASSES, truth)
+    own = logits.softmax(dim=1).gather(1, label.unsqueeze(1)).squeeze(1)
+    trust = label_reliability(own, torch.full_like(own, 0.8), CLASSES)
+    for low in (0.0, 0.25, 0.5, 0.75):
+        some = (trust >= low) & (trust < low + 0.25)
+        assert float((~noisy)[some].float().mean()) == pytest.approx(float(trust[some].mean()), abs=0.03)
+    component = Arbitrate(label_trust=0.8)
+    component.fit(data(3 * logits, label))
+    assert float(component.scale) == pytest.approx(1 / 3, rel=0.05)
 
 
 def test_wrong_labels_of_one_class_are_found_in_that_class() -> None:

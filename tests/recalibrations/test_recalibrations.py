@@ -73,6 +73,8 @@ def test_two_classes_that_the_teacher_exchanges_change_places() -> None:
     right = [float((one.argmax(dim=1) == logits.argmax(dim=1)).float().mean()) for one in (exchanged, after)]
     assert right[0] < 0.6
     assert right[1] > 0.99
+    same = fitted(Confusion(), logits, label)(logits)
+    torch.testing.assert_close(same.softmax(dim=1), logits.softmax(dim=1), atol=0.04, rtol=0)
     same = fitted(Confusion(smoothing=1e9), exchanged, label)(exchanged)
     torch.testing.assert_close(same.softmax(dim=1), exchanged.softmax(dim=1), atol=1e-4, rtol=1e-4)
 

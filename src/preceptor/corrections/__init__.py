@@ -3,6 +3,7 @@
 from preceptor.corrections.arbitrate import Arbitrate as Arbitrate
 from preceptor.corrections.arbitrate import arbitrate as arbitrate
 from preceptor.corrections.arbitrate import class_label_trust as class_label_trust
+from preceptor.corrections.arbitrate import label_reliability as label_reliability
 from preceptor.corrections.label_revision import LabelRevision as LabelRevision
 from preceptor.corrections.label_revision import label_revision as label_revision
 from preceptor.corrections.label_revision import revision_beta as revision_beta

@@ -1,14 +1,15 @@
 """Arbitration: teacher and label mixed by how far each can be believed on the sample."""
 
+import math
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, SelectionData, is_class
+from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, SelectionData, at_class, is_class
 from preceptor.errors import InputError
-from preceptor.fitting import FitPart, FittedComponent, fit_scale, labeled_outputs
+from preceptor.fitting import SCALES, FitPart, FittedComponent, fit_scale, labeled_outputs
 from preceptor.registry import Scope, register
 
 
@@ -54,18 +55,61 @@ def class_label_trust(logits: Float[Tensor, "n classes"], label: Int[Tensor, " n
     return right / (right + joint.sum(dim=1) - joint.diagonal())
 
 
+def label_reliability(label_prob: PerSample, prior_trust: PerSample, classes: int) -> PerSample:
+    """The probability that the label of a sample is right, given what the teacher says: by Bayes' rule,
+    ``q = r p_y / (r p_y + (1 - r) (1 - p_y) / (C - 1))``.
+
+    Wrong labels are taken to name each of the C - 1 other classes alike, whatever the sample (this project's choice).
+
+    Args:
+        label_prob: ``p_y``, the teacher's calibrated probability of the label.
+        prior_trust: ``r``, the share of labels like this one that are right.
+        classes: ``C``.
+    """
+    right = prior_trust * label_prob
+    wrong = (1 - prior_trust) * (1 - label_prob) / (classes - 1)
+    return torch.where(right + wrong > 0, right / (right + wrong).clamp(min=torch.finfo(right.dtype).tiny), prior_trust)
+
+
+SCALE_STEPS = 241
+"""Inverse temperatures tried, evenly in their logarithm: 2.5 % from one to the next."""
+
+
+def noise_aware_scale(
+    logits: Float[Tensor, "n classes"], label: Int[Tensor, " n"], prior_trust: Float[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """The inverse temperature at which the teacher, with the noise of the labels added, explains them best; float64.
+
+    The largest ``sum_i ln (r p_y + (1 - r) (1 - p_y) / (C - 1))`` within ``SCALES``. Labels that are wrong do not make
+    the teacher look unsure, as they would in plain temperature scaling.
+    """
+    classes, index = logits.shape[1], label.long().unsqueeze(1)
+    low, high = (math.log(bound) for bound in SCALES)
+    scales = torch.linspace(low, high, SCALE_STEPS, dtype=torch.float64, device=logits.device).exp()
+    likelihood = []
+    for scale in scales:
+        own = (scale * logits.double()).softmax(dim=1).gather(1, index).squeeze(1)
+        mixed = prior_trust * own + (1 - prior_trust) * (1 - own) / (classes - 1)
+        likelihood.append(mixed.clamp(min=1e-300).log().sum())
+    return scales[torch.stack(likelihood).argmax()]
+
+
 @register("correction", "arbitrate", paper="this project's own; its label trust is Northcutt et al., arXiv:1911.00068")
 class Arbitrate(FittedComponent):
     """Mix teacher and label by how far each can be believed on the sample.
 
-    The teacher's trust ``t`` is its confidence, calibrated by a temperature on held-out samples. The label's trust
-    ``q`` is 1 minus the probability that it is wrong: of an audit where there is one, else ``label_trust``, else the
-    share of right labels in the label's class by confident learning. Where the label is the likelier error the sample
-    is learned mostly from the teacher. With an audit, give the recipe ``correction_where: wrong_teacher | wrong_label |
-    ambiguous``, and no label loss on the wrong samples.
+    The teacher's trust ``t`` is its confidence, calibrated on held-out samples with the noise of their labels in mind.
+    The label's trust ``q`` is 1 minus the probability that it is wrong: of an audit where there is one, else by Bayes'
+    rule from the teacher's probability of the label and the share of labels that are right, which is ``label_trust``
+    or, for each class, confident learning's estimate. Where the label is the likelier error the sample is learned
+    mostly from the teacher. An unsure teacher and noisy labels look alike: a weak teacher makes confident learning see
+    label errors that are not there, so state ``label_trust`` where it is known.
+
+    With an audit, give the recipe ``correction_where: wrong_teacher | wrong_label | ambiguous``; and no label loss on
+    the wrong samples.
 
     Args:
-        label_trust: the probability that a label is right, 0 to 1. Default None: estimated, for each class.
+        label_trust: the share of labels that are right, 0 to 1. Default None: estimated, for each class.
         fit_on: "held_out" (default): labeled samples that are held out from training; "train": the training samples,
             for a teacher whose outputs on them are out of fold.
         apply_to: "wrong" (default): where the two disagree; or "all" labeled samples.
@@ -94,20 +138,23 @@ class Arbitrate(FittedComponent):
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the temperature and the trust in labels; `InputError` where there are no labeled samples."""
         samples = labeled_outputs(selection_data, self.fit_on, "arbitrate")
-        scale = fit_scale(samples.logits, samples.label)
-        self.store(scale=scale.reshape(1), class_trust=class_label_trust(scale * samples.logits, samples.label))
+        plain = fit_scale(samples.logits, samples.label)
+        trust = class_label_trust(plain * samples.logits, samples.label)
+        if self.label_trust is not None:
+            trust = torch.full_like(trust, self.label_trust)
+        scale = noise_aware_scale(samples.logits, samples.label, trust[samples.label.long()])
+        self.store(scale=scale.reshape(1), class_trust=trust)
 
     def trusts(self, label: Classes, context: BatchContext) -> tuple[PerSample, PerSample]:
         """``t`` and ``q`` of each sample."""
         logits = context.teacher_logits
-        teacher_trust = (self.scale.to(logits.dtype) * logits).softmax(dim=1).amax(dim=1)
+        probs = (self.scale.to(logits.dtype) * logits).softmax(dim=1)
         if context.label_wrong is not None:
-            label_trust = 1 - context.label_wrong
-        elif self.label_trust is not None:
-            label_trust = torch.full_like(teacher_trust, self.label_trust)
+            label_trust = (1 - context.label_wrong).to(logits.dtype)
         else:
-            label_trust = self.class_trust[label]
-        return teacher_trust, label_trust.to(logits.dtype)
+            prior_trust = self.class_trust[label].to(logits.dtype)
+            label_trust = label_reliability(at_class(probs, label), prior_trust, logits.shape[1])
+        return probs.amax(dim=1), label_trust
 
     def forward(
         self, log_probs: BatchClasses, label: Classes, teacher_class: Classes, context: BatchContext

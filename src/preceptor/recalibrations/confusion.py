@@ -7,18 +7,35 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.context import BatchClasses, SelectionData, predicted_class
+from preceptor.context import BatchClasses, SelectionData
 from preceptor.errors import InputError
 from preceptor.fitting import FitPart, FittedComponent, labeled_outputs
 from preceptor.registry import register
 
+ROUNDS = 100
+"""Of expectation and maximization; always as many, so that equal inputs give equal bits."""
 
-def confusion_counts(
-    label: Int[Tensor, " n"], prediction: Int[Tensor, " n"], classes: int
+
+def confusion_posterior(
+    logits: Float[Tensor, "n classes"], label: Int[Tensor, " n"], smoothing: float
 ) -> Float[Tensor, "classes classes"]:
-    """Number of samples by label (rows) and teacher's class (columns), in float64."""
-    cells = torch.bincount(label.long() * classes + prediction, minlength=classes * classes)
-    return cells.reshape(classes, classes).double()
+    """``M[j, k] = P(label = j | teacher = k)`` that explains the labels best, in float64; columns sum to 1.
+
+    The largest ``sum_i ln sum_k M[y_i, k] p_i(k) + smoothing sum_k ln M[k, k]``, by expectation and maximization: the
+    teacher's class counts as hidden, drawn from its prediction. Counting its top classes would blur a prediction that
+    is unsure already; here a calibrated teacher stays as it is.
+
+    Dawid and Skene, 1979, doi:10.2307/2346806 (a confusion matrix by expectation and maximization).
+    """
+    probs, label = logits.double().softmax(dim=1), label.long()
+    identity = torch.eye(probs.shape[1], dtype=probs.dtype, device=probs.device)
+    posterior = (identity + 1 / len(identity)) / 2
+    for _ in range(ROUNDS):
+        share = posterior[label] * probs
+        share = share / share.sum(dim=1, keepdim=True)
+        counts = (smoothing * identity).index_add(0, label, share)
+        posterior = counts / counts.sum(dim=0)
+    return posterior
 
 
 def mixed_by_confusion(logits: BatchClasses, posterior: Float[Tensor, "classes classes"]) -> BatchClasses:
@@ -36,8 +53,8 @@ def mixed_by_confusion(logits: BatchClasses, posterior: Float[Tensor, "classes c
 class Confusion(FittedComponent):
     """Replace each class by what it stands for in the teacher's confusion matrix on held-out samples.
 
-    For a teacher whose errors are systematic: it takes cats for dogs, but not dogs for cats. The smoothing and the use
-    of the teacher's whole prediction, not its top class alone, are this project's choice.
+    For a teacher whose errors are systematic: it takes cats for dogs, but not dogs for cats. Wrong labels of the
+    held-out samples count as its confusions. How the matrix is estimated is this project's choice.
 
     Args:
         smoothing: so many imagined samples of each class on which the teacher is right, above 0. Default 1. With
@@ -62,12 +79,9 @@ class Confusion(FittedComponent):
         self.needs_held_out = fit_on == "held_out"
 
     def fit(self, selection_data: SelectionData) -> None:
-        """Count the confusions; `InputError` where there are no labeled samples to count."""
+        """Estimate the confusions; `InputError` where there are no labeled samples to see them on."""
         samples = labeled_outputs(selection_data, self.fit_on, "confusion")
-        classes = samples.logits.shape[1]
-        counts = confusion_counts(samples.label, predicted_class(samples.logits), classes)
-        counts = counts + self.smoothing * torch.eye(classes, dtype=counts.dtype, device=counts.device)
-        self.store(posterior=counts / counts.sum(dim=0))
+        self.store(posterior=confusion_posterior(samples.logits, samples.label, self.smoothing))
 
     def forward(self, logits: BatchClasses) -> BatchClasses:
         """The recalibrated log-probabilities; `InputError` before the fit."""
