@@ -40,7 +40,7 @@ def fit_trust(
     The least ``sum_i c_i BCE(sigmoid(w.x_i + b), right_i) / n + l2 / 2 (|w|^2 + b^2)`` over standardized inputs, with
     ``c_i = n / (2 n_of_its_class)``; the weights returned are those of the inputs as they came. Newton's method.
 
-    Li et al. learn an MLP of the last hidden state; a logistic regression is this project's choice.
+    The paper learns an MLP of the last hidden state; a logistic regression is this project's choice.
     """
     values, target = inputs.double(), right.double()
     mean, deviation = values.mean(dim=0), values.std(dim=0, correction=0).clamp(min=1e-6)
