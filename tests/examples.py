@@ -17,6 +17,7 @@ from preceptor import (
     SquaredErrorLogits,
     recipe,
 )
+from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.selections import RankedSelection
 
 TEACHER = torch.tensor([[3.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.5, 2.0], [1.0, 1.0, 0.0]])
@@ -34,18 +35,31 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-def scored(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
-    """The loss of a recipe; a selection it may have prefers the first samples of the training set."""
+def scored(name: str, size: int = 4, classes: int = 4, **overrides: Any) -> DistillationLoss:
+    """The loss of a recipe, fitted; a selection by score prefers the first samples of the training set."""
     loss = DistillationLoss(**recipe(name, overrides))
     if isinstance(loss.selection, RankedSelection):
         loss.selection.set_scores(torch.arange(size), -torch.arange(size).float(), size)
+    loss.fit(selection_data(classes))
     loss.expect_samples(size)
     return loss
 
 
-def ready(name: str, size: int = 4, **overrides: Any) -> DistillationLoss:
+def selection_data(classes: int, samples: int = 64) -> SelectionData:
+    """Selection data of a teacher that is right on most samples."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2 * samples, classes, generator=generator)
+    label = (logits + torch.randn(logits.shape, generator=generator)).argmax(dim=1)
+    train, held_out = (ModelOutputs(rows) for rows in logits.split(samples))
+    snapshot = TeacherSnapshot(1.0, train, held_out)
+    return SelectionData(
+        torch.arange(samples), label[:samples], label[samples:], (snapshot,), has_bias=False, size=samples
+    )
+
+
+def ready(name: str, size: int = 4, classes: int = 4, **overrides: Any) -> DistillationLoss:
     """The loss of a recipe that can be called without networks: its feature losses compare a layer called "layer"."""
-    loss = scored(name, size, **overrides)
+    loss = scored(name, size, classes, **overrides)
     for feature_loss in loss.feature_losses.values():
         feature_loss.resolve_layers(["layer"], ["layer"])
     maps = features(loss, 2)

@@ -13,7 +13,7 @@ from preceptor import DistillationLoss, LossTerm
 from preceptor.conformance.batch import TRAIN_SIZE, plain_batch, plain_selection_data, with_reservation
 from preceptor.registry import (
     ComponentType,
-    FittedSelection,
+    Fittable,
     build_component,
     components,
     declares,
@@ -41,23 +41,27 @@ COMBINATIONS = list(product(options("correction"), options("temperature"), names
 
 
 @cache
-def fitted(name: str) -> Any:
-    selection = build_component("selection", name)
-    if isinstance(selection, FittedSelection):
-        selection.fit(plain_selection_data())
-    return selection
+def fitted(kind: ComponentType, name: str) -> Any:
+    component = build_component(kind, name)
+    if isinstance(component, Fittable):
+        component.fit(plain_selection_data())
+    return component
+
+
+def slot(kind: ComponentType, name: str | None) -> Any:
+    return None if name is None else deepcopy(fitted(kind, name))
 
 
 def built(
     correction: str | None, temperature: str | None, loss: str, selection: str | None, head: str
 ) -> DistillationLoss:
     slots: dict[str, Any] = {
-        "correction": None if correction is None else build_component("correction", correction),
-        "temperature": None if temperature is None else build_component("temperature", temperature),
-        "selection": None if selection is None else deepcopy(fitted(selection)),
+        "correction": slot("correction", correction),
+        "temperature": slot("temperature", temperature),
+        "selection": slot("selection", selection),
     }
     terms = {f"truth_{name}": LossTerm(build_component("label_loss", name), 0.5) for name in HEADS[head]}
-    whole = DistillationLoss(**slots, terms={"loss": LossTerm(build_component("loss", loss)), **terms}).double()
+    whole = DistillationLoss(**slots, terms={"loss": LossTerm(slot("loss", loss)), **terms}).double()
     whole.expect_samples(TRAIN_SIZE)
     return whole.eval()  # so that beliefs, too, are the same at every call
 

@@ -12,13 +12,23 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "preceptor"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-COMPONENTS = {"corrections", "temperatures", "selections", "losses", "label_losses", "feature_losses", "abstention"}
+COMPONENTS = {
+    "recalibrations",
+    "corrections",
+    "temperatures",
+    "selections",
+    "losses",
+    "label_losses",
+    "feature_losses",
+    "abstention",
+}
 
 LAYERS: list[set[str]] = [
     {"errors"},
     {"files"},
     {"chunking", "config", "context", "settings", "threads"},
     {"registry"},
+    {"fitting"},
     COMPONENTS,
     {"loss_output", "loss_terms"},
     {"loss_checks", "recipes"},
@@ -36,7 +46,7 @@ LAYERS: list[set[str]] = [
 ]
 """A folder or module imports from the layers above its own in this list, and from itself."""
 
-COMPONENTS_MAY_IMPORT = {"chunking", "errors", "context", "registry"}
+COMPONENTS_MAY_IMPORT = {"chunking", "errors", "context", "registry", "fitting"}
 FORBIDDEN = {
     "loss": {"conformance"},
     "loss_terms": {"recipes", "conformance"},

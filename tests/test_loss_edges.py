@@ -38,7 +38,7 @@ class TestUnlabeled:
 
     @pytest.mark.parametrize("name", recipe_names())
     def test_a_batch_without_any_label_is_finite(self, name: str) -> None:
-        loss = ready(name)
+        loss = ready(name, classes=3)
         terms, gradient = learned(loss, suited(loss, STUDENT), TEACHER, torch.full_like(LABEL, -1))
         assert terms.total.isfinite()
         assert gradient.isfinite().all()

@@ -17,9 +17,9 @@ groups_of_a_sample = st.sampled_from(
     [
         {"right": right, "wrong": labeled and not right, "labeled": labeled, "unlabeled": not labeled}
         | {"selected": selected, "unselected": not selected}
-        | {verdict: labeled and not right and verdict == judged for verdict in VERDICTS}
+        | {name: name == verdict for name in VERDICTS}
         for labeled, right, selected in product([True, False], repeat=3)
-        for judged in VERDICTS
+        for verdict in (None, *VERDICTS)
         if labeled or not right
     ]
 )

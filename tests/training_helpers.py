@@ -58,7 +58,7 @@ def network(seed: int = 0, name: str = "convnet8", outputs: int = 10) -> nn.Modu
 
 
 def make_student(recipe_name: str = "none", seed: int = 0) -> Student:
-    loss = scored(recipe_name, len(digits().train))
+    loss = scored(recipe_name, len(digits().train), classes=10)
     return Student(recipe_name, network(seed, outputs=10 + loss.abstains), loss)
 
 

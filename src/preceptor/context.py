@@ -1,4 +1,4 @@
-"""What components see: the context of a batch, and the data that a selection is fitted on."""
+"""What components see: the context of a batch, and the data that components are fitted on."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -46,6 +46,7 @@ class BatchContext:
         progress: share of training done, 0 to 1.
         queried: samples on which the teacher is used; None is all. On the others it is neither right nor wrong.
         verdict: of an audit, as its number in ``VERDICTS``, or ``AGREE``; None without one.
+        label_wrong: of an audit, the probability that the label is the wrong one, 0 to 1; None without one.
     """
 
     student_logits: BatchOutputs
@@ -56,6 +57,7 @@ class BatchContext:
     progress: float = 0.0
     queried: Bool[Tensor, " batch"] | None = None
     verdict: Int[Tensor, " batch"] | None = None
+    label_wrong: PerSample | None = None
 
     @property
     def labeled(self) -> Bool[Tensor, " batch"]:

@@ -1,13 +1,15 @@
 """The distillation loss: teacher outputs are corrected, softened, selected and compared with the student's."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from preceptor.chunking import chunked
 from preceptor.context import (
     UNLABELED,
     VERDICTS,
@@ -15,7 +17,9 @@ from preceptor.context import (
     BatchContext,
     BatchOutputs,
     Classes,
+    ModelOutputs,
     SelectionData,
+    TeacherSnapshot,
     at_least_float32,
     column,
     predicted_class,
@@ -28,9 +32,11 @@ from preceptor.recipes import recipe
 from preceptor.registry import (
     Correction,
     FeatureLoss,
+    Fittable,
     FittedSelection,
     LabelLoss,
     Loss,
+    Recalibration,
     Selection,
     Temperature,
     registered_name,
@@ -47,17 +53,18 @@ class DistillationLoss(nn.Module):
     """Composes components. Call it with logits and labels; it returns a :class:`LossOutput`.
 
     Args:
+        recalibration: repairs the teacher's logits before anything else sees them; None leaves them.
         correction: maps the teacher's log-probabilities to corrected ones, where it is wrong; None leaves them.
         correction_where: verdicts of an audit, joined by ``|``, under which a wrong teacher is corrected, once there is
             one (:meth:`use_verdicts`). Default "wrong_teacher".
         temperature: softmax temperature of the teacher; None is 1.
         selection: weight of each sample in losses and feature losses; None is 1 for all. A label loss is limited by its
-            term's ``where`` alone. A fitted selection must be fitted (:meth:`fit`) before the first call, and the call
-            needs ``index``.
+            term's ``where`` alone. One that looks samples up needs ``index`` at every call.
         loss, label_loss: short for terms of weight 1 over all samples, under their registered names.
         terms: named terms, together with or in place of the two above.
 
-    Components that are ``nn.Module`` become submodules: their parameters are this module's.
+    Components that are ``nn.Module`` become submodules: their parameters are this module's. Those that are fitted must
+    be (:meth:`fit`) before the first call.
 
     Raises:
         InputError: no term, a name used twice or not allowed, a component in the wrong slot, a term over selected
@@ -67,6 +74,7 @@ class DistillationLoss(nn.Module):
     def __init__(
         self,
         *,
+        recalibration: Recalibration | None = None,
         correction: Correction | None = None,
         correction_where: str = "wrong_teacher",
         temperature: Temperature | None = None,
@@ -76,9 +84,9 @@ class DistillationLoss(nn.Module):
         terms: Mapping[str, LossTerm] | None = None,
     ) -> None:
         super().__init__()
-        check_components(
-            correction=correction, temperature=temperature, selection=selection, loss=loss, label_loss=label_loss
-        )
+        slots = {"recalibration": recalibration, "correction": correction, "temperature": temperature}
+        check_components(**slots, selection=selection, loss=loss, label_loss=label_loss)
+        self.recalibration = recalibration
         self.correction = correction
         self.correction_where = parse_verdicts(correction_where)
         self.temperature = temperature if temperature is not None else Fixed(1.0)
@@ -91,7 +99,9 @@ class DistillationLoss(nn.Module):
         check_time_spans([term for _, term in named])
         self._terms = nn.ModuleDict(dict(named))
         self._verdicts: Tensor | None
-        self.register_buffer("_verdicts", None, persistent=False)
+        self._label_wrong: Tensor | None
+        for name in ("_verdicts", "_label_wrong"):
+            self.register_buffer(name, None, persistent=False)
         if selection is None and any(term.uses_selection for term in self.terms.values()):
             raise InputError("a term is limited to selected or unselected samples, but selection is None: give one")
 
@@ -164,9 +174,15 @@ class DistillationLoss(nn.Module):
     def _fitted_selection(self) -> FittedSelection | None:
         return cast(FittedSelection, self.selection) if self._selection_is_fitted else None
 
+    @property
+    def components(self) -> list[object]:
+        """Its components, slot by slot, then those of its terms."""
+        slots = (self.recalibration, self.correction, self.temperature, self.selection)
+        return [one for one in slots if one is not None] + [term.loss for term in self.terms.values()]
+
     def _tell(self, method: str, number: int) -> None:
         """Call a method of those components that have it."""
-        for component in (self.correction, self.temperature, self.selection, *(t.loss for t in self.terms.values())):
+        for component in self.components:
             if hasattr(component, method):
                 getattr(component, method)(number)
 
@@ -183,22 +199,40 @@ class DistillationLoss(nn.Module):
         self._tell("expect_samples", samples)
 
     @property
+    def unfitted(self) -> list[Fittable]:
+        """The components that are yet to be fitted."""
+        return [one for one in self.components if isinstance(one, Fittable) and not one.fitted]
+
+    @property
     def needs_fit(self) -> bool:
-        return self._fitted_selection is not None and not self._fitted_selection.fitted
+        return bool(self.unfitted)
 
     def fit(self, selection_data: SelectionData) -> None:
-        """Fit the selection; does nothing when there is none to fit."""
-        if self._fitted_selection is not None:
-            self._fitted_selection.fit(selection_data)
+        """Fit the components that are yet to be fitted; does nothing when there is none.
 
-    def use_verdicts(self, verdicts: Int[Tensor, " n"]) -> None:
+        A selection that looks samples up is fitted on the teacher's outputs as they are, every other component on
+        those that it will see: after recalibration.
+        """
+        selection = [] if self._fitted_selection is None else [self._fitted_selection]
+        recalibration: list[Fittable] = [self.recalibration] if isinstance(self.recalibration, Fittable) else []
+        for first in (*selection, *recalibration):
+            if not first.fitted:
+                first.fit(selection_data)
+        if self.recalibration is not None and self.needs_fit:
+            selection_data = _recalibrated(selection_data, self.recalibration)
+        for component in self.unfitted:
+            component.fit(selection_data)
+
+    def use_verdicts(self, verdicts: Int[Tensor, " n"], label_wrong: Float[Tensor, " n"] | None = None) -> None:
         """Limit the correction, and terms that ask for it, by an audit's verdicts.
 
         Args:
             verdicts: on every training sample, as its number in ``context.VERDICTS``, or ``context.AGREE``. The call
                 then needs ``index``.
+            label_wrong: the probability that the sample's label is the wrong one, for corrections that weigh it.
         """
         self.register_buffer("_verdicts", verdicts, persistent=False)
+        self.register_buffer("_label_wrong", label_wrong, persistent=False)
 
     @property
     def verdicts(self) -> Int[Tensor, " n"] | None:
@@ -264,6 +298,8 @@ class DistillationLoss(nn.Module):
             if teacher_logits is None or not self.uses_teacher:
                 return self._without_teacher(student, label, index, progress)
             teacher, queried = self._queried(at_least_float32(teacher_logits.detach()), index)
+            if self.recalibration is not None:
+                teacher = self.recalibration(teacher).detach()
             context = BatchContext(
                 student.detach(),
                 teacher,
@@ -273,6 +309,7 @@ class DistillationLoss(nn.Module):
                 progress,
                 queried,
                 self._judged(index),
+                None if self._label_wrong is None or index is None else self._label_wrong[index],
             )
             return self._with_teacher(student, context, student_features, teacher_features)
 
@@ -361,3 +398,16 @@ class DistillationLoss(nn.Module):
             for name, term in self.terms.items()
         }
         return LossOutput(losses, torch.stack(list(losses.values())).sum(), audit)
+
+
+@torch.no_grad()
+def _recalibrated(selection_data: SelectionData, recalibration: Recalibration) -> SelectionData:
+    """The selection data of the recalibrated teacher."""
+
+    def outputs(of: ModelOutputs) -> ModelOutputs:
+        return replace(of, logits=chunked(recalibration.__call__)(of.logits))
+
+    def snapshot(of: TeacherSnapshot) -> TeacherSnapshot:
+        return replace(of, train=outputs(of.train), held_out=of.held_out and outputs(of.held_out))
+
+    return replace(selection_data, checkpoints=tuple(map(snapshot, selection_data.checkpoints)))

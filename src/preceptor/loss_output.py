@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, Temperatures, Verdict, column
-from preceptor.registry import Correction, Selection, Temperature
+from preceptor.registry import Correction, Selection, Temperature, declares
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def audit_of(
     log_probs = (context.teacher_logits / column(chosen)).log_softmax(dim=1)
     corrected, target = corrected_samples(context, correction, verdicts), log_probs
     if correction is not None:
-        revised = correction(log_probs, context.pseudo_label, context.teacher_class)
+        more = (context,) if declares(correction, "wants_context") else ()
+        revised = correction(log_probs, context.pseudo_label, context.teacher_class, *more)
         target = torch.where(corrected.unsqueeze(1), revised, log_probs)
     weight = torch.ones_like(log_probs[:, 0]) if selection is None else selection(context).detach()
     return Audit(

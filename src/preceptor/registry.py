@@ -8,6 +8,8 @@ Optional methods of any component:
 - ``check_classes(classes: int) -> None`` raises an InputError for a number of classes it cannot work with. Called
   before training.
 - ``expect_samples(samples: int) -> None`` tells the size of the training set to one that keeps a value per sample.
+- ``fit(selection_data: SelectionData) -> None`` fits it once, before training, with a property ``fitted``: derive from
+  ``fitting.FittedComponent``.
 """
 
 import inspect
@@ -26,7 +28,7 @@ from torch import Tensor
 from preceptor.context import BatchClasses, BatchContext, BatchOutputs, Classes, PerSample, SelectionData, Temperatures
 from preceptor.errors import InputError, MachineError, unknown_name
 
-ComponentType = Literal["correction", "temperature", "selection", "loss", "label_loss", "feature_loss"]
+ComponentType = Literal["recalibration", "correction", "temperature", "selection", "loss", "label_loss", "feature_loss"]
 COMPONENT_TYPES: tuple[ComponentType, ...] = get_args(ComponentType)
 
 Scope = Literal["wrong", "all"]
@@ -37,11 +39,34 @@ TargetSpace = Literal["log_probs", "logits"]
 
 
 @runtime_checkable
+class Fittable(Protocol):
+    """A component of any type that is fitted on the teacher's outputs once, before training."""
+
+    @property
+    def fitted(self) -> bool: ...
+
+    def fit(self, selection_data: SelectionData) -> None:
+        """Fit it."""
+
+
+@runtime_checkable
+class Recalibration(Protocol):
+    """Maps the teacher's raw logits to better ones without looking at the label: the teacher, repaired.
+
+    What comes out stands for the teacher's logits from there on. It decides whether the teacher is right, and
+    temperature, correction, selection and losses see it, of unlabeled samples, too.
+    """
+
+    def __call__(self, logits: BatchClasses) -> BatchClasses: ...
+
+
+@runtime_checkable
 class Correction(Protocol):
     """Maps the teacher's log-probabilities, at the loss's temperature, to corrected ones.
 
     Called for the whole batch. The result is used for the labeled samples in ``apply_to``; the others keep the
-    teacher's own log-probabilities, bit for bit.
+    teacher's own log-probabilities, bit for bit. With the class attribute ``wants_context`` the call receives the
+    :class:`~preceptor.context.BatchContext` as a fourth argument.
     """
 
     @property
@@ -65,17 +90,11 @@ class Selection(Protocol):
 
 
 @runtime_checkable
-class FittedSelection(Selection, Protocol):
+class FittedSelection(Selection, Fittable, Protocol):
     """A selection that is fitted once, before training, and then looks samples up by index.
 
     A sample of weight zero needs no teacher output: its row of teacher logits is ignored.
     """
-
-    @property
-    def fitted(self) -> bool: ...
-
-    def fit(self, selection_data: SelectionData) -> None:
-        """Compute the weights."""
 
     def weight_at(self, index: Int[Tensor, " batch"]) -> PerSample:
         """Weights of samples by position in the training set."""
@@ -149,8 +168,11 @@ class ComponentInfo:
         return (self.cls.__doc__ or "").strip().splitlines()[0]
 
 
-def declares(component: object, attribute: Literal["wants_reservation", "wants_index", "batch_statistic"]) -> bool:
-    """Whether a loss or label loss, or its class, sets an optional class attribute."""
+Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic"]
+
+
+def declares(component: object, attribute: Attribute) -> bool:
+    """Whether a component, or its class, sets an optional class attribute."""
     return bool(getattr(component, attribute, False))
 
 
@@ -222,7 +244,16 @@ def check_slot(component: object, *slots: ComponentType) -> None:
 ENTRY_POINTS = "preceptor.components"
 """Entry-point group of third parties: each entry names a module to import, which registers its components."""
 
-PACKAGES = ("corrections", "temperatures", "selections", "losses", "label_losses", "feature_losses", "abstention")
+PACKAGES = (
+    "recalibrations",
+    "corrections",
+    "temperatures",
+    "selections",
+    "losses",
+    "label_losses",
+    "feature_losses",
+    "abstention",
+)
 """Folders of the built-in components: one per type, and one whose components are of several types."""
 
 

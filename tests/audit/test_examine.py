@@ -116,7 +116,7 @@ def test_the_files_hold_what_was_found(noisy: tuple[Case, TeacherAudit], tmp_pat
     disagree = one.probabilities.argmax(axis=1) != one.labels
     assert ((table["verdict"] != "agree").to_numpy() == disagree).all()
     assert np.allclose(table["teacher_confidence"], one.probabilities.max(axis=1), atol=1e-5)
-    verdicts = read_verdicts(tmp_path, found.data_fingerprint, len(one.labels))
+    verdicts = read_verdicts(tmp_path, found.data_fingerprint, len(one.labels)).verdict
     assert torch.equal(verdicts[found.verdicts.index], found.verdicts.at("likely"))
     assert bool((verdicts[torch.from_numpy(~disagree)] == -1).all())
 

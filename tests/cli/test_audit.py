@@ -35,7 +35,7 @@ def test_an_audit_in_words_and_in_json(preceptor, teacher, tmp_path):
 
 def test_a_run_keeps_to_the_audit(preceptor, teacher, tmp_path):
     preceptor("audit", *teacher, "--teacher-accuracy", "1", "--out", tmp_path / "audit", "--quiet")
-    run = ["--recipe", "ka-ps", "--student", "convnet4", "--epochs", "1", "--device", "cpu", "augment=false"]
+    run = ["--recipe", "ka-ps", "--student", "convnet4", "--epochs", "1", "--device", "cpu", "--force", "augment=false"]
     unaudited = preceptor("distill", *teacher, *run, "--out", tmp_path / "unaudited")
     assert "takes the label's side on all of them" in unaudited.err
     audited = preceptor("distill", *teacher, *run, "--audit", tmp_path / "audit", "--out", tmp_path / "audited")

@@ -134,6 +134,20 @@ class ForgetsItsFit(Surest):
         self.register_buffer("weight", self.weight, persistent=False)
 
 
+class DrawsAnew(Surest):
+    """Scores that differ at every fit."""
+
+    def score(self, selection_data: SelectionData) -> Tensor:
+        return torch.rand(len(selection_data.label))
+
+
+class Certain:
+    """A recalibration whose logits are not finite."""
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        return torch.where(logits == logits.amax(dim=1, keepdim=True), 0, -torch.inf).to(logits.dtype)
+
+
 class LearnedTemperature(nn.Module):
     """One temperature, learned with the student."""
 
@@ -146,6 +160,7 @@ class LearnedTemperature(nn.Module):
 
 
 BROKEN_COMPONENTS: list[tuple[ComponentType, type[Any], str]] = [
+    ("recalibration", Certain, "rows_are_logits"),
     ("correction", NotNormalized, "rows_are_log_probabilities"),
     ("correction", ReturnsProbabilities, "rows_are_log_probabilities"),
     ("correction", PrefersClassZero, "equivariant_to_relabeling"),
@@ -160,4 +175,5 @@ BROKEN_COMPONENTS: list[tuple[ComponentType, type[Any], str]] = [
     ("selection", AssumesEqualOutputs, "accepts_an_abstaining_student"),
     ("selection", WeighsUnfitted, "waits_until_it_is_fitted"),
     ("selection", ForgetsItsFit, "is_fitted_again_by_its_checkpoint"),
+    ("selection", DrawsAnew, "is_fitted_to_the_same_bits"),
 ]

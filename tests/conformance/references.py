@@ -11,7 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tests.conformance.selection_references import SELECTIONS, selection
+from tests.conformance.recalibration_references import RECALIBRATIONS, inverse_temperature, samples
+from tests.conformance.selection_references import (
+    SELECTIONS,
+    conformal_weight,
+    near_miss,
+    selection,
+    trust_weight,
+    wsld,
+)
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -56,6 +64,54 @@ def label_smoothing_target(
             else:
                 target[row, i] = (1 - eps) * (i == y) + eps / classes
     return target
+
+
+def right_labels(selection_data: SimpleNamespace, fit_on: str) -> Array:
+    """The share of right labels in each class, by the confident joint."""
+    scale, rows = inverse_temperature(selection_data, fit_on), samples(selection_data, fit_on)
+    probs, labels = [softmax(scale * z) for z, _ in rows], [y for _, y in rows]
+    classes = len(probs[0])
+    own = {c: [p[c] for p, y in zip(probs, labels, strict=True) if y == c] for c in range(classes)}
+    means = {c: sum(values) / len(values) for c, values in own.items() if values}
+    joint = np.zeros((classes, classes))
+    for p, y in zip(probs, labels, strict=True):
+        reached = [c for c, mean in means.items() if p[c] >= mean - 1e-6]
+        if reached:
+            joint[y, max(reached, key=lambda c: p[c])] += 1
+    np.fill_diagonal(joint, np.maximum(joint.diagonal(), 1))
+    return joint.diagonal() / joint.sum(axis=1)
+
+
+def arbitrate(
+    log_probs: Array,
+    label: Labels,
+    teacher_class: Labels,
+    context: SimpleNamespace,
+    selection_data: SimpleNamespace,
+    label_trust: float | None = None,
+    fit_on: str = "held_out",
+    **_: Any,
+) -> Array:
+    trust, rows = right_labels(selection_data, fit_on), samples(selection_data, fit_on)
+    if label_trust is not None:
+        trust = np.full_like(trust, label_trust)
+    classes = len(trust)
+
+    def likelihood(scale: float) -> float:
+        total = 0.0
+        for z, y in rows:
+            own = softmax(scale * z)[y]
+            total += np.log(max(trust[y] * own + (1 - trust[y]) * (1 - own) / (classes - 1), 1e-300))
+        return float(total)
+
+    scale = max(np.exp(np.linspace(np.log(0.05), np.log(20.0), 241)), key=likelihood)
+    mixed = []
+    for log_p, y, z in zip(log_probs, label, context.teacher_logits, strict=True):
+        believed = softmax(scale * z)
+        right, wrong = trust[y] * believed[y], (1 - trust[y]) * (1 - believed[y]) / (classes - 1)
+        t, q = max(believed), right / (right + wrong)
+        mixed.append([(t * p + q * (c == y)) / (t + q) for c, p in enumerate(np.exp(log_p))])
+    return np.array(mixed)
 
 
 def probability_shift(log_probs: Array, label: Labels, teacher_class: Labels) -> Array:
@@ -225,6 +281,48 @@ def soft_gambler(student: Array, target: Array, temperature: float, label: Label
     return np.array(losses)
 
 
+def binary_divergence(p: float, q: float) -> float:
+    return float(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
+
+
+def rld(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    confidence_temperature: float | None = 1.0,
+) -> Array:
+    first = temperature if confidence_temperature is None else confidence_temperature
+    losses = []
+    for z, t, y in zip(student, target, label, strict=True):
+        confidence = first**2 * binary_divergence(max(softmax(t / first)), softmax(z / first)[y])
+        below = [c for c in range(len(t)) if t[c] < t[y]]
+        ranking = 0.0
+        if below:
+            p, q = softmax(t[below] / temperature), softmax(z[below] / temperature)
+            ranking = temperature**2 * float(sum(p * np.log(p / q)))
+        losses.append(alpha * confidence + beta * ranking)
+    return np.array(losses)
+
+
+def slam(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    selection_data: SimpleNamespace,
+    fit_on: str = "held_out",
+) -> Array:
+    scale, losses = inverse_temperature(selection_data, fit_on), []
+    for z, t in zip(student, target, strict=True):
+        a, p, q = max(softmax(scale * t)), softmax(t / temperature), softmax(z / temperature)
+        mixed = a * q + (1 - a) * (1 - q) / (len(q) - 1)
+        losses.append(temperature**2 * sum(p * np.log(p / mixed)))
+    return np.array(losses)
+
+
 def attention(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
     def one(features: Array) -> Array:
         energy = (features**2).mean(axis=1).reshape(len(features), -1)
@@ -247,17 +345,24 @@ def hint(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
 
 
 REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
+    ("correction", "arbitrate"): arbitrate,
     ("correction", "label_revision"): label_revision,
     ("correction", "label_smoothing"): label_smoothing_target,
     ("correction", "probability_shift"): probability_shift,
     ("temperature", "cwsm"): cwsm,
     ("temperature", "fixed"): fixed,
     ("temperature", "flsw"): flsw,
+    ("selection", "conformal_weight"): conformal_weight,
     ("selection", "drop_wrong"): drop_wrong,
+    ("selection", "near_miss"): near_miss,
+    ("selection", "trust_weight"): trust_weight,
+    ("selection", "wsld"): wsld,
     ("loss", "cmkd"): cmkd,
     ("loss", "intra_class"): intra_class,
     ("loss", "kl"): kl,
     ("loss", "pearson"): pearson,
+    ("loss", "rld"): rld,
+    ("loss", "slam"): slam,
     ("loss", "soft_gambler"): soft_gambler,
     ("loss", "spearman"): spearman,
     ("loss", "squared_error_logits"): squared_error_logits,
@@ -269,5 +374,6 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("label_loss", "gambler"): gambler,
     ("label_loss", "label_smoothing"): label_smoothed_cross_entropy,
     ("label_loss", "self_adaptive"): self_adaptive,
+    **{("recalibration", name): reference for name, reference in RECALIBRATIONS.items()},
     **{("selection", name): selection(score) for name, score in SELECTIONS.items()},
 }

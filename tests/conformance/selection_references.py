@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import root
 from scipy.sparse.linalg import cg
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 ScoreFunction = Callable[..., list[float]]
@@ -165,6 +167,97 @@ def selection(score: ScoreFunction) -> Callable[..., Array]:
     return weights
 
 
+def trust_columns(logits: Array) -> Array:
+    row = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+    ordered = sorted(row)
+    columns: Array = np.array([*row, ordered[-1] - ordered[-2], -sum(np.exp(row) * row)])
+    return columns
+
+
+def trust_function(
+    selection_data: SimpleNamespace, l2: float = 0.01, fit_on: str = "held_out", features: bool = False
+) -> Callable[[SimpleNamespace, int], float]:
+    """The trust on a row of outputs, by a solver of its own for the logistic regression."""
+    teacher = selection_data.checkpoints[-1]
+    outputs, labels = teacher.held_out, selection_data.held_out_label
+    if fit_on == "train":
+        outputs, labels = teacher.train, selection_data.label
+
+    def columns(of: SimpleNamespace, i: int) -> Array:
+        return np.array([*trust_columns(of.logits[i]), *(of.features[i] if features else [])])
+
+    known = [i for i, y in enumerate(labels) if y >= 0]
+    right = np.array([np.flatnonzero(outputs.logits[i] == outputs.logits[i].max())[0] == labels[i] for i in known])
+    table = np.array([columns(outputs, i) for i in known])
+    mean, deviation = table.mean(axis=0), table.std(axis=0)
+    rows = np.hstack([(table - mean) / deviation, np.ones((len(known), 1))])
+    share = np.where(right, 0.5 / right.sum(), 0.5 / (~right).sum())
+
+    def slope(theta: Array) -> Array:
+        result: Array = rows.T @ (share * (expit(rows @ theta) - right)) + l2 * theta
+        return result
+
+    theta = root(slope, np.zeros(rows.shape[1]), tol=1e-14).x
+    return lambda of, i: float(expit(theta[:-1] @ ((columns(of, i) - mean) / deviation) + theta[-1]))
+
+
+def trust_scores(selection_data: SimpleNamespace, **options: Any) -> list[float]:
+    trust, train = trust_function(selection_data, **options), selection_data.checkpoints[-1].train
+    return [trust(train, i) for i in labeled(selection_data)]
+
+
+def trust_weight(context: SimpleNamespace, selection_data: SimpleNamespace, **options: Any) -> Array:
+    trust, outputs = trust_function(selection_data, **options), SimpleNamespace(logits=context.teacher_logits)
+    return np.array([trust(outputs, i) for i in range(len(context.label))])
+
+
+def conformal_weight(
+    context: SimpleNamespace,
+    selection_data: SimpleNamespace,
+    alpha: float = 0.1,
+    decay: str = "inverse",
+    fit_on: str = "held_out",
+) -> Array:
+    teacher = selection_data.checkpoints[-1]
+    outputs, labels = teacher.held_out, selection_data.held_out_label
+    if fit_on == "train":
+        outputs, labels = teacher.train, selection_data.label
+    pairs = [(z, y) for z, y in zip(outputs.logits, labels, strict=True) if y >= 0]
+    scores = sorted(1 - probabilities(z)[y] for z, y in pairs)
+    position = int(np.ceil((len(scores) + 1) * (1 - alpha)))
+    largest = scores[position - 1] if position <= len(scores) else 1.0
+    weights = []
+    for logits in context.teacher_logits:
+        size = max(1, sum(1 - p <= largest for p in probabilities(logits)))
+        weights.append(1 / size if decay == "inverse" else 1 - (size - 1) / (len(logits) - 1))
+    return np.array(weights)
+
+
+def near_miss(
+    context: SimpleNamespace, near: float = 1.0, hard: float = 1.0, easy: float = 0.0, margin: float = 0.05
+) -> Array:
+    weights = []
+    for logits, label in zip(context.teacher_logits, context.label, strict=True):
+        order = sorted(range(len(logits)), key=lambda c: (-logits[c], c))
+        first, second = (probabilities(logits)[c] for c in order[:2])
+        rank = order.index(label) + 1 if label >= 0 else None
+        if rank is None:
+            weights.append(1.0)
+        elif rank > 3:
+            weights.append(hard)
+        else:
+            weights.append(near if rank in (2, 3) or first - second <= margin else easy)
+    return np.array(weights)
+
+
+def wsld(context: SimpleNamespace) -> Array:
+    weights = []
+    for z, t, y in zip(context.student_logits, context.teacher_logits, context.label, strict=True):
+        ratio = np.log(probabilities(z[: len(t)])[y]) / np.log(probabilities(t)[y])
+        weights.append(1 - np.exp(-ratio) if y >= 0 else 1.0)
+    return np.array(weights)
+
+
 SELECTIONS: dict[str, ScoreFunction] = {
     "correctness": correctness_scores,
     "el2n": el2n_scores,
@@ -173,4 +266,5 @@ SELECTIONS: dict[str, ScoreFunction] = {
     "random": random_scores,
     "teacher_loss": teacher_loss_scores,
     "tracin": tracin_scores,
+    "trust": trust_scores,
 }

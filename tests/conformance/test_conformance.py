@@ -13,6 +13,12 @@ from tests.conformance.references import REFERENCES
 CASES = conformance_cases()
 
 EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
+    ("recalibration", "temperature_scaling", {"fit_on": "train"}),
+    ("recalibration", "vector_scaling", {"l2": 1.0}),
+    ("recalibration", "dirichlet", {"l2": 0.1, "fit_on": "train"}),
+    ("recalibration", "confusion", {"smoothing": 1e-3}),
+    ("correction", "arbitrate", {"label_trust": 0.0, "apply_to": "all"}),
+    ("correction", "arbitrate", {"label_trust": 1.0, "fit_on": "train"}),
     ("correction", "label_revision", {"eta": 0.0}),
     ("correction", "label_revision", {"eta": 0.999, "apply_to": "all"}),
     ("correction", "label_smoothing", {"eps": 0.1, "apply_to": "all"}),
@@ -25,6 +31,15 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("selection", "tracin", {"keep": 0.25, "ascending": True}),
     ("selection", "correctness", {"keep": 0.9}),
     ("selection", "random", {"ascending": True}),
+    ("selection", "trust", {"features": True, "keep": 0.3}),
+    ("selection", "trust", {"ascending": True, "fit_on": "train"}),
+    ("selection", "trust_weight", {"l2": 1.0}),
+    ("selection", "conformal_weight", {"alpha": 0.001}),
+    ("selection", "conformal_weight", {"alpha": 0.5, "decay": "linear"}),
+    ("selection", "near_miss", {"near": 2.0, "hard": 0.5, "easy": 0.1, "margin": 0.9}),
+    ("loss", "rld", {"confidence_temperature": None}),
+    ("loss", "rld", {"alpha": 0.0, "beta": 0.5}),
+    ("loss", "slam", {"fit_on": "train"}),
     ("loss", "kl", {"temperature_squared": False}),
     ("loss", "soft_gambler", {"payoff": 1.0001}),
     ("loss", "soft_gambler", {"payoff": 4.9}),

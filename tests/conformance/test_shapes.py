@@ -7,6 +7,8 @@ CHECKED_MODULES = [
     "context",
     "loss",
     "loss_terms",
+    "fitting",
+    "recalibrations",
     "corrections",
     "temperatures",
     "selections",

@@ -107,7 +107,7 @@ def test_a_teacher_that_tells_nothing_is_named(teacher, tmp_path):
 def test_images_that_the_selection_was_fitted_against_are_refused(teacher, tmp_path):
     recipe = {"selection": {"name": "influence"}, "terms": {"kl": {"loss": "kl"}}}
     run(resolve({**BRIEF, "teacher": teacher, "recipe": recipe}), tmp_path / "student")
-    with pytest.raises(InputError, match="its selection, influence, was fitted against the held-out images"):
+    with pytest.raises(InputError, match="influence of its recipe was fitted on the held-out images"):
         found(tmp_path / "student")
     assert found(tmp_path / "student", part="test").source.samples == 449
 

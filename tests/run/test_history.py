@@ -83,6 +83,6 @@ def test_a_selection_fitted_against_held_out_images_has_used_them(teacher, tmp_p
     recipe = {"selection": selection, "terms": {"kl": {"loss": "kl"}}}
     run(resolve({**BRIEF, "teacher": teacher, "recipe": recipe}), tmp_path / "student")
     found, dataset_cache = saved_run(tmp_path / "student"), DatasetCache()
-    assert found.selected_by_held_out == used
+    assert found.fitted_on_held_out == used
     held_out = dataset_cache.held_out(found).images
     assert number_among(held_out, dataset_cache.learned_from(found)) == (len(held_out) if used else 0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preceptor import BatchContext, InputError
 from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
-from preceptor.registry import build_component, components, find_component
+from preceptor.registry import build_component, components
 from preceptor.selections import EL2N, Correctness, Influence, Random, RankedSelection, TeacherLoss, keep_mask
 from tests.selections.samples import made_selection_data, reordered, without
 
@@ -180,13 +180,13 @@ def test_a_share_is_from_0_to_1(keep: float) -> None:
 
 @pytest.mark.parametrize("name", RANKED)
 def test_missing_selection_data_is_named(name: str) -> None:
-    component, cls = build_component("selection", name), find_component("selection", name).cls
+    component = build_component("selection", name)
     for lacking, needed, message in (
-        (without(made_selection_data(), held_out=True), cls.needs_held_out, "held out from training"),
-        (without(made_selection_data(), features=True), cls.needs_features, "last linear layer"),
+        (without(made_selection_data(), held_out=True), component.needs_held_out, "held out from training"),
+        (without(made_selection_data(), features=True), component.needs_features, "last linear layer"),
         (
             replace(made_selection_data(), held_out_label=torch.full((12,), -1)),
-            cls.needs_held_out,
+            component.needs_held_out,
             "held out from training",
         ),
     ):

@@ -70,7 +70,7 @@ def memory() -> dict[str, int]:
 
 
 def small_student(name: str) -> Student:
-    loss = scored(name, len(digits().train))
+    loss = scored(name, len(digits().train), classes=10)
     return Student(name, network(0, "convnet4", outputs=10 + loss.abstains), loss)
 
 

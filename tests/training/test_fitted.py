@@ -88,7 +88,7 @@ def test_the_teacher_is_queried_while_an_active_term_uses_it() -> None:
 
 def test_a_selection_that_is_not_fitted_is_refused() -> None:
     unfitted = Student("unfitted", network(), DistillationLoss(selection=Random(), loss=KL()))
-    with pytest.raises(InputError, match="selection of its loss is not fitted: call"):
+    with pytest.raises(InputError, match="random of its loss is not fitted: call"):
         train([unfitted])
 
 

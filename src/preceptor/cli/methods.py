@@ -17,6 +17,7 @@ EXAMPLES = """examples:
 WIDTH = 110
 
 HEADINGS = {
+    "recalibration": "recalibrations: the teacher's logits repaired before anything else, without the label",
     "correction": "corrections: how wrong teacher predictions are corrected",
     "temperature": "temperatures: the softmax temperature of teacher and student",
     "selection": "selections: which samples are distilled",

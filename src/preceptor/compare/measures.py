@@ -14,7 +14,7 @@ from preceptor.loss import DistillationLoss
 from preceptor.loss_output import Audit
 from preceptor.metrics import calibration_error, evaluate, selective_metrics
 from preceptor.metrics.scores import reservation_confidence, softmax_response
-from preceptor.registry import registered_name
+from preceptor.registry import declares, registered_name
 from preceptor.training import EpochRecord
 
 
@@ -82,7 +82,7 @@ def surest_mistakes(
     """The images on which the teacher is most confidently wrong, and what each correction makes of its output.
 
     Args:
-        losses: whose corrections to show, each kind once; on the CPU.
+        losses: whose corrections to show, each kind once, but those that look samples up; on the CPU.
         images, teacher_logits, label: the images, and the logits and the right labels of these.
         most: how many images at most.
         teacher: the name of its kind.
@@ -92,10 +92,11 @@ def surest_mistakes(
     wrong = prediction != label
     confidence = log_probs.amax(dim=1).masked_fill(~wrong, -torch.inf)
     chosen = confidence.argsort(descending=True, stable=True)[: min(most, int(wrong.sum()))]
-    corrections = {registered_name(loss.correction): loss.correction for loss in losses if loss.correction is not None}
+    corrections = {registered_name(one): one for loss in losses if (one := loss.correction) is not None}
     corrected = {
         name: correct(log_probs[chosen], label[chosen], prediction[chosen]).exp().tolist()
         for name, correct in corrections.items()
+        if not declares(correct, "wants_context")
     }
     pixels = images[chosen.to(images.device)].cpu().permute(0, 2, 3, 1).squeeze(-1).numpy()
     return [

@@ -85,9 +85,12 @@ class ComponentCase:
     def arguments(self, component: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> tuple[Any, ...]:
         context = batch.context
         match self.info.kind:
+            case "recalibration":
+                return (batch.teacher,)
             case "correction":
                 log_probs = (batch.teacher / temperature).log_softmax(dim=1)
-                return log_probs, context.pseudo_label, context.teacher_class
+                more = (context,) if declares(component, "wants_context") else ()
+                return log_probs, context.pseudo_label, context.teacher_class, *more
             case "loss":
                 # The target stays at one temperature while the student's varies: both are inputs of their own.
                 logits = component.target_space == "logits"

@@ -18,7 +18,7 @@ Reference = Callable[..., Any]
 """An independent NumPy (float64) derivation of a component, with the component's own arguments as arrays.
 
 For a temperature or a selection it gets an object with the fields of :class:`preceptor.BatchContext`; for a fitted
-selection one more, with those of :class:`preceptor.context.SelectionData`. It returns what the component returns; for a
+component one more, with those of :class:`preceptor.context.SelectionData`. It returns what the component returns; for a
 correction it returns probabilities, which may be zero, not their logarithms.
 """
 

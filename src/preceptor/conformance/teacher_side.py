@@ -1,4 +1,4 @@
-"""Checks of the teacher's side: corrections, temperatures, and selections, those that are fitted included."""
+"""Checks of the teacher's side: recalibrations, corrections, temperatures, selections, and what is fitted."""
 
 from dataclasses import replace
 from typing import get_args
@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from preceptor.conformance.batch import extreme_batch, plain_batch, plain_selection_data
 from preceptor.conformance.check import TEMPERATURE, ComponentCase, check, forward_backward, require, require_close
 from preceptor.errors import InputError
-from preceptor.registry import FittedSelection, Scope
+from preceptor.registry import COMPONENT_TYPES, Fittable, FittedSelection, Scope
+
+
+@check("recalibration")
+def rows_are_logits(case: ComponentCase) -> None:
+    """it returns finite logits, [batch, classes], in the type of the teacher's"""
+    for batch in (plain_batch(), plain_batch(dtype=torch.float64), extreme_batch()):
+        logits = case.call(case.build(batch.teacher.dtype), batch)
+        same = logits.shape == batch.teacher.shape and logits.dtype == batch.teacher.dtype
+        require(same, f"it returned {tuple(logits.shape)} of {logits.dtype}: expected those of the teacher's logits")
+        require(logits.isfinite().all(), "it returned logits that are not finite")
 
 
 @check("correction")
@@ -43,7 +53,9 @@ def touches_only_its_scope(case: ComponentCase) -> None:
 
 @check("correction")
 def equivariant_to_relabeling(case: ComponentCase) -> None:
-    """renumbering the classes renumbers the result and changes nothing else"""
+    """renumbering the classes renumbers the result and changes nothing else; one that is fitted knows the classes"""
+    if case.needs_fit:
+        return
     batch = plain_batch(dtype=torch.float64)
     classes = batch.teacher.shape[1]
     order = torch.randperm(classes, generator=torch.Generator().manual_seed(2))
@@ -81,27 +93,28 @@ def weights_per_sample(case: ComponentCase) -> None:
         require((weight >= 0).all() and weight.isfinite().all(), "weights must be finite and not below 0")
 
 
-@check("selection")
+@check(*COMPONENT_TYPES)
 def waits_until_it_is_fitted(case: ComponentCase) -> None:
-    """one with fit also has fitted and weight_at, raises InputError before fit, agrees with weight_at after it"""
+    """one with fit also has fitted, and raises InputError before fit; a selection's weight_at agrees with its call"""
     if not case.needs_fit:
         return
     component, batch = case.build_unfitted(), plain_batch()
-    require(isinstance(component, FittedSelection), "it has fit, but not both fitted and weight_at")
+    require(isinstance(component, Fittable), "it has fit, but not fitted")
     require(not component.fitted, "fitted is True before it is fitted")
     try:
-        component(batch.context)
+        case.call(component, batch)
     except InputError:
         pass
     else:
-        require(False, "it weighs samples before it is fitted: raise an InputError that says to fit it")
+        require(False, "it can be called before it is fitted: raise an InputError that says to fit it")
     component.fit(plain_selection_data())
     require(component.fitted, "fitted is False after it was fitted")
-    same = torch.equal(component(batch.context), component.weight_at(batch.index).to(batch.teacher.dtype))
-    require(same, "weight_at gives other weights than the call")
+    if isinstance(component, FittedSelection):
+        same = torch.equal(component(batch.context), component.weight_at(batch.index).to(batch.teacher.dtype))
+        require(same, "weight_at gives other weights than the call")
 
 
-@check("selection")
+@check(*COMPONENT_TYPES)
 def is_fitted_again_by_its_checkpoint(case: ComponentCase) -> None:
     """one that was never fitted is, once it has loaded the state_dict of one that was"""
     if not case.needs_fit:
@@ -109,6 +122,16 @@ def is_fitted_again_by_its_checkpoint(case: ComponentCase) -> None:
     fitted, resumed = case.build(), case.build_unfitted()
     require(isinstance(fitted, nn.Module), "it is no nn.Module, so what it is fitted to is not in the checkpoint")
     resumed.load_state_dict(fitted.state_dict())
-    context = plain_batch().context
-    same = resumed.fitted and torch.equal(resumed(context), fitted(context))
-    require(same, "after a resume its weights differ: hold what it is fitted to in buffers, of whatever size")
+    batch = plain_batch()
+    same = resumed.fitted and torch.equal(case.call(resumed, batch), case.call(fitted, batch))
+    require(same, "after a resume its results differ: hold what it is fitted to in buffers, of whatever size")
+
+
+@check(*COMPONENT_TYPES)
+def is_fitted_to_the_same_bits(case: ComponentCase) -> None:
+    """fitted twice on the same data, it is the same bit for bit"""
+    if not case.needs_fit:
+        return
+    first, second = case.build().state_dict(), case.build().state_dict()
+    same = all(torch.equal(first[name].nan_to_num(), second[name].nan_to_num()) for name in first)
+    require(same, "two fits on the same data differ: draw from the seed of the selection data")

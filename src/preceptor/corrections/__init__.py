@@ -1,5 +1,9 @@
 """Corrections: changes to the teacher's output where its prediction is wrong."""
 
+from preceptor.corrections.arbitrate import Arbitrate as Arbitrate
+from preceptor.corrections.arbitrate import arbitrate as arbitrate
+from preceptor.corrections.arbitrate import class_label_trust as class_label_trust
+from preceptor.corrections.arbitrate import label_reliability as label_reliability
 from preceptor.corrections.label_revision import LabelRevision as LabelRevision
 from preceptor.corrections.label_revision import label_revision as label_revision
 from preceptor.corrections.label_revision import revision_beta as revision_beta

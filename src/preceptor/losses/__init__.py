@@ -12,6 +12,11 @@ from preceptor.losses.intra_class import IntraClass as IntraClass
 from preceptor.losses.intra_class import intra_class_loss as intra_class_loss
 from preceptor.losses.kl import KL as KL
 from preceptor.losses.kl import kl_divergence as kl_divergence
+from preceptor.losses.rld import RLD as RLD
+from preceptor.losses.rld import confidence_divergence as confidence_divergence
+from preceptor.losses.rld import masked_divergence as masked_divergence
+from preceptor.losses.slam import SLaM as SLaM
+from preceptor.losses.slam import mixed_log_probs as mixed_log_probs
 from preceptor.losses.soft_rank import permutahedron_soft_rank as permutahedron_soft_rank
 from preceptor.losses.soft_rank import window_soft_rank as window_soft_rank
 from preceptor.losses.squared_error import SquaredErrorLogits as SquaredErrorLogits

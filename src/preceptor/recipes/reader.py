@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from preceptor.config import read_yaml, validated, with_overrides
 from preceptor.errors import unknown_name
 from preceptor.loss_terms import LossTerm, Reduction
-from preceptor.registry import ComponentType, Correction, Selection, Temperature, build_component
+from preceptor.registry import ComponentType, Correction, Recalibration, Selection, Temperature, build_component
 
 
 class ComponentConfig(BaseModel):
@@ -75,6 +75,7 @@ class Recipe(BaseModel):
 
     about: str = ""
     paper: str = ""
+    recalibration: Choice | None = None
     correction: Choice | None = None
     correction_where: str = "wrong_teacher"
     temperature: Choice | None = None
@@ -85,6 +86,7 @@ class Recipe(BaseModel):
 class RecipeParts(TypedDict):
     """The arguments of :class:`preceptor.DistillationLoss`."""
 
+    recalibration: Recalibration | None
     correction: Correction | None
     correction_where: str
     temperature: Temperature | None
@@ -128,6 +130,7 @@ def build_recipe_parts(content: Recipe) -> RecipeParts:
         InputError: an unknown component or option, or an option that does not fit.
     """
     return RecipeParts(
+        recalibration=content.recalibration.build("recalibration") if content.recalibration else None,
         correction=content.correction.build("correction") if content.correction else None,
         correction_where=content.correction_where,
         temperature=content.temperature.build("temperature") if content.temperature else None,

@@ -91,9 +91,9 @@ def _own_images(
         if test is None:
             raise InputError(f"{data} has no test set; calibrate on the held-out images, or on --data")
         return data, part, test
-    if selection := run.selected_by_held_out:
+    if fitted := run.fitted_on_held_out:
         raise InputError(
-            f"{folder}: its selection, {selection}, was fitted against the held-out images, so that they decided what "
+            f"{folder}: {fitted} of its recipe was fitted on the held-out images, so that they decided what "
             "it learned; name others with --data, or use --split test"
         )
     held_out = datasets.held_out(run)

@@ -227,7 +227,7 @@ def _recipe_keys(recipe: Mapping[str, Any]) -> list[str]:
     """The dotted keys of the options of a recipe's components."""
     terms = recipe.get("terms")
     keys = [f"recipe.terms.{name}.weight" for name in terms] if isinstance(terms, Mapping) else []
-    for slot in ("correction", "temperature", "selection"):
+    for slot in ("recalibration", "correction", "temperature", "selection"):
         choice = recipe.get(slot)
         if isinstance(choice, Mapping) and isinstance(choice.get("name"), str):
             keys += [f"recipe.{slot}.{name}" for name in options(find_component(slot, choice["name"]))]

@@ -14,10 +14,10 @@ from preceptor.data.dataset import pixel_digests
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.recipes import build_recipe_parts
+from preceptor.registry import registered_name
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import RUN_FILE, read_run
 from preceptor.run.set_up import data_fingerprint, split, training_data
-from preceptor.selections import RankedSelection
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,11 @@ class SavedRun:
     record: Mapping[str, Any]
 
     @property
-    def selected_by_held_out(self) -> str | None:
-        """The selection that was fitted against the held-out images; None where they were only measured."""
-        stated, loss = self.config.recipe.selection, DistillationLoss(**build_recipe_parts(self.config.recipe))
-        if stated is None or not loss.needs_fit:
-            return None
-        origin = self.record.get("scores")
-        spared = (
-            isinstance(loss.selection, RankedSelection) and isinstance(origin, dict) and origin.get("held_out") == 0
-        )
-        return None if spared else stated.name
+    def fitted_on_held_out(self) -> str | None:
+        """A component that was fitted on the held-out images; None where they were only measured."""
+        loss = DistillationLoss(**build_recipe_parts(self.config.recipe))
+        fitted = [one for one in loss.unfitted if getattr(one, "needs_held_out", True)]
+        return registered_name(fitted[0]) if fitted else None
 
 
 def saved_run(folder: Path) -> SavedRun | None:
@@ -88,11 +83,11 @@ class DatasetCache:
         return self.dataset(run).train_and_validation().take(held_out)
 
     def learned_from(self, run: SavedRun) -> UInt8[Tensor, "n channels height width"]:
-        """The images that a run learned from, those among them that only its selection was fitted against."""
+        """The images that a run learned from, those among them that only a component was fitted on."""
         dataset = self.dataset(run)
         index, held_out = split(run.config, dataset)
         images = dataset.train_and_validation().images
-        return images[torch.cat([index, held_out]) if run.selected_by_held_out else index]
+        return images[torch.cat([index, held_out]) if run.fitted_on_held_out else index]
 
 
 def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:

@@ -1,8 +1,8 @@
-"""Fitting of a recipe's selection: scores computed once before training, or read from a score file."""
+"""Fitting of a recipe's components before training; the scores of its selection may come from a score file."""
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +25,10 @@ from preceptor.training.device import choose_device, deterministic
 
 
 def resolve_selection(config: RunConfig, context: RunContext) -> Scores | None:
-    """Fit the selection, from the score file of the configuration where there is one; None if there is nothing to fit.
+    """Fit the loss: a selection by score, from the score file where there is one, then whatever else is to be fitted.
+
+    Returns:
+        The scores of the selection; None if there is none by score.
 
     Raises:
         InputError: a score file without a selection to use it, one of other data or that lacks a sample, no held-out
@@ -33,33 +36,46 @@ def resolve_selection(config: RunConfig, context: RunContext) -> Scores | None:
             it wants to look inside.
     """
     loss = context.loss
+    by_score = loss.selection if isinstance(loss.selection, RankedSelection) else None
+    if config.scores is not None and by_score is None:
+        raise InputError(f"scores = {config.scores}: recipe has no selection by score to use them (see ds, lr-ds)")
     if not loss.needs_fit:
-        if config.scores is not None:
-            raise InputError(f"scores = {config.scores}: recipe has no selection by score to use them (see ds, lr-ds)")
         return None
     if context.teacher is None:
+        name = registered_name(loss.unfitted[0])
         raise InputError(
-            "the recipe selects samples to distill, but no term uses the teacher: add a loss, or drop the selection"
+            f"{name} is fitted on the teacher's outputs, but no term uses the teacher: add a loss, or drop {name}"
         )
-    if not isinstance(loss.selection, RankedSelection):  # a third party's own kind of fitted selection
-        if config.scores is not None:
-            raise InputError(f"scores = {config.scores}: the recipe's selection is not one by score")
-        network = context.teacher.network
-        loss.fit(
-            collect_selection_data(
-                network or context.teacher.teacher,
-                context.train,
-                context.index,
-                context.held_out,
-                seed=config.seed,
-                features=network is not None,
-                view=context.augmentation.identity,
+    scores = None
+    if by_score is not None:
+        reused = config.scores
+        scores = _fitted(config, by_score, context) if reused is None else _reused(reused, by_score, context)
+    if loss.needs_fit:
+        _fit_others(config, context)
+    return scores
+
+
+def _fit_others(config: RunConfig, context: RunContext) -> None:
+    """Fit all but a selection by score. A third party's component that states no needs gets all there is."""
+    teacher, unfitted = _teacher(context), context.loss.unfitted
+    needs_held_out = any(getattr(one, "needs_held_out", True) for one in unfitted)
+    for one in unfitted:
+        if getattr(one, "needs_features", False) and teacher.network is None:
+            raise InputError(
+                f"{registered_name(one)} looks inside the teacher, and this one is no single network ({teacher.kind}): "
+                "give a run folder as --teacher"
             )
+    context.loss.fit(
+        collect_selection_data(
+            teacher.network or teacher.teacher,
+            context.train,
+            context.index,
+            context.held_out if needs_held_out else context.held_out[:0],
+            seed=config.seed,
+            features=teacher.network is not None and any(getattr(one, "needs_features", True) for one in unfitted),
+            view=context.augmentation.identity,
         )
-        return None
-    if config.scores is not None:
-        return _reused(config.scores, loss, context)
-    return _fitted(config, loss.selection, context)
+    )
 
 
 def score_samples(config: RunConfig) -> Scores:
@@ -120,9 +136,8 @@ def _fitted(config: RunConfig, select: RankedSelection, context: RunContext) -> 
     return _scores(select, context.index, origin)
 
 
-def _reused(path: Path, loss: DistillationLoss, context: RunContext) -> Scores:
+def _reused(path: Path, select: RankedSelection, context: RunContext) -> Scores:
     scores = load_scores(path)
-    select = cast(RankedSelection, loss.selection)
     if scores.origin.component != registered_name(select):
         raise InputError(
             f"{path}: scores of selection {scores.origin.component!r}, the recipe asks for "

@@ -92,7 +92,8 @@ def set_up(config: RunConfig, device: torch.device) -> RunContext:
         teacher = load_teacher(config, dataset, views, device)
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
     if config.audit is not None:
-        loss.use_verdicts(read_verdicts(config.audit, data_fingerprint(dataset), len(dataset.train)).to(device))
+        verdicts = read_verdicts(config.audit, data_fingerprint(dataset), len(dataset.train))
+        loss.use_verdicts(verdicts.verdict.to(device), verdicts.label_wrong.to(device))
     return RunContext(dataset, views, train, index, held_out, teacher, predictions, network, card, loss)
 
 

@@ -1,9 +1,10 @@
 """Verdicts of an audit, read for training."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from preceptor.context import AGREE, VERDICTS
@@ -15,8 +16,21 @@ JSON_FILE = "audit.json"
 FORMAT = 1
 
 
-def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> Int[Tensor, " n"]:
-    """The verdict on each training image, as its number in ``VERDICTS``; ``AGREE`` where teacher and label do.
+@dataclass(frozen=True)
+class AuditVerdicts:
+    """What an audit makes of every training image.
+
+    Attributes:
+        verdict: its number in ``VERDICTS``; ``AGREE`` where teacher and label do.
+        label_wrong: the probability that the label is the wrong one; 0 where the two agree.
+    """
+
+    verdict: Int[Tensor, " n"]
+    label_wrong: Float[Tensor, " n"]
+
+
+def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> AuditVerdicts:
+    """The verdict on each training image, and the probability that its label is the wrong one.
 
     Args:
         path: of an ``audit.json``, or its folder.
@@ -39,7 +53,8 @@ def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> Int[Tensor
     verdicts = torch.full((samples,), AGREE)
     numbers = {name: number for number, name in enumerate(VERDICTS)}
     rows = content["disagreements"]
-    verdicts[torch.tensor(rows["index"], dtype=torch.long)] = torch.tensor(
-        [numbers[name] for name in rows["verdict"]], dtype=torch.long
-    )
-    return verdicts
+    index = torch.tensor(rows["index"], dtype=torch.long)
+    verdicts[index] = torch.tensor([numbers[name] for name in rows["verdict"]], dtype=torch.long)
+    label_wrong = torch.zeros(samples)
+    label_wrong[index] = (torch.tensor(rows["label_wrong_low"]) + torch.tensor(rows["label_wrong_high"])) / 2
+    return AuditVerdicts(verdicts, label_wrong)

@@ -1,7 +1,5 @@
 """First-order influence: alignment of a sample's gradient with the gradient of the held-out samples."""
 
-from typing import ClassVar
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,9 +18,9 @@ class TracIn(RankedSelection):
     With the teacher as the only checkpoint it ranks by one product of gradients.
     """
 
-    needs_features: ClassVar[bool] = True
-    needs_held_out: ClassVar[bool] = True
-    needs_checkpoints: ClassVar[bool] = True
+    needs_features: bool = True
+    needs_held_out: bool = True
+    needs_checkpoints: bool = True
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
         products = []
@@ -44,8 +42,8 @@ class GradientCosine(RankedSelection):
     ``score_i = g_val . g_i / (|g_val| |g_i|)``, from -1 to 1, in the teacher's last layer; 0 where a gradient is 0.
     """
 
-    needs_features: ClassVar[bool] = True
-    needs_held_out: ClassVar[bool] = True
+    needs_features: bool = True
+    needs_held_out: bool = True
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
         train = LastLayer(selection_data.teacher.train, selection_data.label, selection_data.has_bias)

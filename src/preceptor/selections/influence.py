@@ -1,7 +1,5 @@
 """Influence functions: the effect of each training sample on the teacher's held-out loss, in its last layer."""
 
-from typing import ClassVar
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -74,8 +72,8 @@ class Influence(RankedSelection):
             reach 0.87 and 50 reach 0.997.
     """
 
-    needs_features: ClassVar[bool] = True
-    needs_held_out: ClassVar[bool] = True
+    needs_features: bool = True
+    needs_held_out: bool = True
 
     def __init__(
         self,

@@ -1,17 +1,18 @@
 """RankedSelection: the base of every selection that scores samples before training and keeps a share of them."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from preceptor.context import UNLABELED, BatchContext, ModelOutputs, PerSample, SelectionData
 from preceptor.errors import InputError
+from preceptor.fitting import FittedComponent
 from preceptor.registry import registered_name
 
 
@@ -28,7 +29,7 @@ def keep_mask(score: Float[Tensor, " n"], keep: float, ascending: bool = False) 
     return mask
 
 
-class RankedSelection(nn.Module, ABC):
+class RankedSelection(FittedComponent):
     """Distill the samples that score highest. A method derives from it, defines :meth:`score` and registers itself.
 
     Labeled samples are ranked. Unlabeled samples are all selected, since nothing but the teacher trains on them. A
@@ -42,17 +43,12 @@ class RankedSelection(nn.Module, ABC):
     Attributes:
         weight: by index in the training set, 1 for a selected sample, else 0; empty before it is fitted.
         scores: by index; NaN for a sample without a score.
-        needs_features: whether the selection data must hold the inputs of the teacher's last linear layer.
-        needs_held_out: whether it must hold labeled samples that are kept out of training.
-        needs_checkpoints: whether it must hold earlier checkpoints of the teacher, too.
 
     Raises:
         InputError: ``keep`` is not a share.
     """
 
-    needs_features: ClassVar[bool] = False
-    needs_held_out: ClassVar[bool] = False
-    needs_checkpoints: ClassVar[bool] = False
+    fit_buffers: ClassVar[tuple[str, ...]] = ("weight", "scores")
 
     weight: Tensor
     scores: Tensor
@@ -63,8 +59,6 @@ class RankedSelection(nn.Module, ABC):
             raise InputError(f"{registered_name(self)}: keep = {keep}: expected a share of the labeled samples, 0 to 1")
         self.keep = keep
         self.ascending = ascending
-        self.register_buffer("weight", torch.zeros(0))
-        self.register_buffer("scores", torch.zeros(0))
 
     @abstractmethod
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
@@ -72,11 +66,6 @@ class RankedSelection(nn.Module, ABC):
 
         Every sample it is called with has a label, and they are sorted by index.
         """
-
-    @property
-    def fitted(self) -> bool:
-        """Whether the weights are set, by :meth:`fit`, :meth:`set_scores` or a loaded state."""
-        return len(self.weight) > 0
 
     @torch.no_grad()
     def fit(self, selection_data: SelectionData) -> None:
@@ -148,14 +137,6 @@ class RankedSelection(nn.Module, ABC):
                 f"{registered_name(self)}: looks samples up: give index=, their indices in the training set"
             )
         return self.weight_at(context.index).to(context.teacher_logits.dtype)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Resize the buffers first: the number of samples is known only from the saved state."""
-        for name in ("weight", "scores"):
-            saved = state_dict.get(prefix + name)
-            if saved is not None:
-                setattr(self, name, getattr(self, name).new_empty(saved.shape))
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _check_selection_data(self, selection_data: SelectionData) -> None:
         name, checkpoints = registered_name(self), selection_data.checkpoints

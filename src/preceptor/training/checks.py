@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from preceptor.errors import InputError
+from preceptor.registry import registered_name
 from preceptor.teachers.base import Teacher
 
 if TYPE_CHECKING:
@@ -12,16 +13,17 @@ if TYPE_CHECKING:
 
 
 def check_students(students: "Sequence[Student]", steps: int) -> None:
-    """Refuse students of one name, a selection that is not fitted, and a term in whose time span none of the training's
+    """Refuse students of one name, a component that is not fitted, and a term in whose time span none of the training's
     steps begins (it would train nothing, unnoticed)."""
     names = [student.name for student in students]
     if not names or len(set(names)) < len(names):
         raise InputError(f"students {names}: give at least one, each with a name of its own")
     for student in students:
-        if student.loss.needs_fit:
+        unfitted = student.loss.unfitted
+        if unfitted:
             raise InputError(
-                f"student {student.name!r}: the selection of its loss is not fitted: call loss.fit(selection_data), or "
-                "set_scores(...) of the selection, before training"
+                f"student {student.name!r}: {registered_name(unfitted[0])} of its loss is not fitted: call "
+                "loss.fit(selection_data), or set_scores(...) of a selection, before training"
             )
         for name, term in student.loss.terms.items():
             first = math.ceil(term.since * steps)

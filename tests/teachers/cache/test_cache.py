@@ -71,7 +71,7 @@ def test_cached_and_live_give_the_same_losses_within_rounding(tmp_path, name):
     index, view = every_entry(1, 162)
     images, views, live = pictures(1, size=8), CropFlip(4, True), Linear(10, size=8)
     cache = cache_in(tmp_path / "cache", live, Layout(samples=1, views=162, classes=10))
-    loss = ready(name, size=1)
+    loss = ready(name, size=1, classes=10)
     student = suited(loss, torch.randn(len(index), 10, generator=generator(4)) * 3)
     inputs = shown(index, view, views, images)
     losses = [

@@ -9,7 +9,7 @@ from torch import Tensor
 from preceptor.context import UNLABELED
 from preceptor.data import subset
 from preceptor.errors import InputError
-from preceptor.registry import registered_name
+from preceptor.registry import declares, registered_name
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks
@@ -94,7 +94,9 @@ def _quick_findings(context: RunContext) -> Iterator[Finding]:
         yield teacher_checks.order_finding(order, data.class_names)
         correction = context.loss.correction
         name = None if correction is None else registered_name(correction)
-        yield teacher_checks.disagreement_finding(answers, name, _corrected(context), context.loss.verdicts is not None)
+        weighs = declares(correction, "wants_context")
+        audited = context.loss.verdicts is not None
+        yield teacher_checks.disagreement_finding(answers, name, _corrected(context), audited, weighs)
     if teacher is not None and answers is not None:
         images, index = _queried(context)
         for name, kind, one in _each(teacher):

@@ -200,17 +200,22 @@ def selection_finding(distilled: Bool[Tensor, " n"]) -> Finding:
 
 
 def disagreement_finding(
-    answers: TeacherPredictions, correction: str | None, corrected: Bool[Tensor, " n"], audited: bool
+    answers: TeacherPredictions,
+    correction: str | None,
+    corrected: Bool[Tensor, " n"],
+    audited: bool,
+    weighs: bool = False,
 ) -> Finding:
     """How often teacher and label disagree, and what the recipe makes of it.
 
-    A correction takes the label's side in every disagreement, unless an audit says otherwise.
+    A correction takes the label's side in every disagreement, unless it weighs the two or an audit says otherwise.
 
     Args:
         answers: on the training images.
         correction: name of the recipe's; None where it has none.
         corrected: the images that it changes.
         audited: whether the correction is limited by an audit.
+        weighs: whether it weighs teacher and label by how far each can be believed.
     """
     wrong, labeled = answers.wrong, int(answers.labeled.sum())
     count, confidence = int(wrong.sum()), answers.confidence[wrong].double()
@@ -229,6 +234,8 @@ def disagreement_finding(
         f", where its mean confidence is {doubtful / count:.0%}: if that can be believed, up to "
         f"{doubtful / labeled:.1%} of all labels are wrong"
     )
+    if correction is not None and weighs:
+        return Finding("disagreements", "ok", f"{message}; {correction} weighs the two", "", numbers)
     if correction is None or audited:
         side = "nobody is corrected"
         if correction is not None:

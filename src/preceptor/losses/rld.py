@@ -1,0 +1,85 @@
+"""Refined logit distillation: the teacher's confidence for the label, and its ranking below the label."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, at_class, column, is_class
+from preceptor.errors import InputError
+from preceptor.registry import TargetSpace, register
+
+
+def one_against_rest(log_probs: BatchClasses, index: Classes) -> tuple[PerSample, PerSample]:
+    """``ln p_k`` and ``ln (1 - p_k)``, the latter as the sum of the others in log-space."""
+    others = log_probs.masked_fill(is_class(log_probs, index), torch.finfo(log_probs.dtype).min)
+    return at_class(log_probs, index), others.logsumexp(dim=1)
+
+
+def confidence_divergence(
+    student_logits: BatchClasses, teacher_logits: BatchClasses, label: Classes, temperature: Temperatures
+) -> PerSample:
+    """SCD: ``KL((p_t[max], 1 - p_t[max]) || (p_s[y], 1 - p_s[y]))``, the teacher's confidence, for the label."""
+    student, teacher = (
+        (logits / column(temperature)).log_softmax(dim=1) for logits in (student_logits, teacher_logits)
+    )
+    of_teacher = one_against_rest(teacher, teacher.argmax(dim=1))  # of equal maxima any has the same probability
+    of_student = one_against_rest(student, label)
+    divergence: Tensor = sum(p.exp() * (p - q) for p, q in zip(of_teacher, of_student, strict=True))  # type: ignore[assignment]
+    return divergence
+
+
+def masked_divergence(
+    student_logits: BatchClasses, teacher_logits: BatchClasses, label: Classes, temperature: Temperatures
+) -> PerSample:
+    """MCD: ``KL`` over the classes that the teacher ranks below the label, renormalized; 0 where there is none."""
+    below = teacher_logits < at_class(teacher_logits, label).unsqueeze(1)
+    lowest = torch.finfo(teacher_logits.dtype).min
+    student, teacher = (
+        (logits / column(temperature)).masked_fill(~below, lowest).log_softmax(dim=1)
+        for logits in (student_logits, teacher_logits)
+    )
+    return torch.where(below, teacher.exp() * (teacher - student), 0).sum(dim=1)
+
+
+@register("loss", "rld", paper="Sun et al., ICCV 2025 (RLD), as in github.com/zju-SWJ/RLD")
+@dataclass(frozen=True)
+class RLD:
+    """Teach the teacher's confidence for the label and its ranking below the label; mask what it ranks above.
+
+    ``alpha T_a^2 SCD + beta T^2 MCD``. Where the teacher is right and ``T_a = T`` it is decoupled distillation (DKD).
+    It needs no correction: what a wrong teacher ranks above the label is left out.
+
+    Args:
+        alpha: weight of SCD, 0 or more. Default 1 (public code).
+        beta: weight of MCD, 0 or more. Default 8 (public code, for ResNet 32x4 to 8x4).
+        confidence_temperature: ``T_a``, above 0; None is the loss's temperature. Default 1 (public code).
+
+    Raises:
+        InputError: a weight below zero, or a temperature that is not above zero.
+    """
+
+    alpha: float = 1.0
+    beta: float = 8.0
+    confidence_temperature: float | None = 1.0
+    target_space: ClassVar[TargetSpace] = "logits"
+    zero_at_teacher: ClassVar[bool] = False  # a wrong teacher has its confidence elsewhere
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"rld: {name} = {getattr(self, name)}: expected a finite number, 0 or more")
+        if self.confidence_temperature is not None and not 0 < self.confidence_temperature < math.inf:
+            raise InputError(
+                f"rld: confidence_temperature = {self.confidence_temperature}: expected a finite number above 0"
+            )
+
+    def __call__(
+        self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes
+    ) -> PerSample:
+        of_confidence = temperature if self.confidence_temperature is None else self.confidence_temperature
+        confidence = confidence_divergence(student_logits, target, label, of_confidence) * of_confidence**2
+        ranking = masked_divergence(student_logits, target, label, temperature) * temperature**2
+        return self.alpha * confidence + self.beta * ranking
