@@ -178,11 +178,12 @@ def test_each_member_of_an_ensemble_is_looked_at(able_teacher, tmp_path):
 def test_with_an_audit_only_what_it_blames_on_the_teacher_is_counted(able_teacher, tmp_path, monkeypatch):
     from preceptor.context import AGREE, VERDICTS
     from preceptor.run import set_up as set_up_module
+    from preceptor.run.verdicts import AuditVerdicts
 
     def verdicts(path, fingerprint, samples):
         judged = torch.full((samples,), AGREE)
         judged[::2] = VERDICTS.index("wrong_label")
-        return judged
+        return AuditVerdicts(judged, torch.zeros(samples))
 
     plain = by_name(examine(about(able_teacher)))["correction"].numbers["affected"]
     monkeypatch.setattr(set_up_module, "read_verdicts", verdicts)
