@@ -239,6 +239,12 @@ class DistillationLoss(nn.Module):
         """Those of the audit that limits it; None without one."""
         return self._verdicts
 
+    @property
+    def audited(self) -> dict[str, Tensor]:
+        """What an audit says of every training sample, by name; empty without one."""
+        named = {"verdicts": self._verdicts, "label_wrong": self._label_wrong}
+        return {name: values for name, values in named.items() if values is not None}
+
     def teacher_mask(self, index: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """The samples, by position in the training set, on which the teacher is used; on the device of ``index``.
 

@@ -182,7 +182,7 @@ def fingerprints(context: RunContext, teacher: LoadedTeacher | None) -> dict[str
         "test": None if test is None else fingerprint({"images": test.images, "labels": test.labels}),
         "teacher": None if teacher is None else teacher.fingerprint,
         "teacher_normalization": None if teacher is None else _digest(teacher.normalization),
-        "audit": None if context.loss.verdicts is None else fingerprint({"verdicts": context.loss.verdicts}),
+        "audit": fingerprint(context.loss.audited) if context.loss.audited else None,
     }
 
 
