@@ -20,6 +20,7 @@ from experiments.speed.machine import Machine, peak_bytes, this_machine
 from experiments.speed.our_loop import Bench, Teachers
 from experiments.training import new_student
 from experiments.training import train as train_students
+from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.data import ImageSet
 from preceptor.recipes import recipe_names
 from preceptor.selections import RankedSelection
@@ -39,6 +40,17 @@ EXTRA = {
 """Beside every recipe with one student under a live teacher: recipe, source of the teacher's outputs, students."""
 
 
+def _any_selection_data(samples: int = 200) -> SelectionData:
+    """Of a teacher that is mostly right: what components are fitted to matters no more than the weights."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(2 * samples, PAIR.classes, generator=generator)
+    label = (logits + torch.randn(logits.shape, generator=generator)).argmax(dim=1)
+    snapshot = TeacherSnapshot(1.0, *(ModelOutputs(rows) for rows in logits.split(samples)))
+    return SelectionData(
+        torch.arange(samples), label[:samples], label[samples:], (snapshot,), has_bias=False, size=samples
+    )
+
+
 def student(recipe_name: str, number: int, images: int) -> Student:
     """A student of a recipe; a selection that is fitted beforehand takes the images in their order."""
     one = new_student(
@@ -46,6 +58,8 @@ def student(recipe_name: str, number: int, images: int) -> Student:
     )
     if isinstance(one.loss.selection, RankedSelection):
         one.loss.selection.set_scores(torch.arange(images), -torch.arange(images).float(), images)
+    if one.loss.needs_fit:
+        one.loss.fit(_any_selection_data())
     return one
 
 

@@ -62,7 +62,7 @@ def test_the_recipes_for_unreliable_teachers_train(teacher: Path, tmp_path: Path
 
 def test_out_of_fold_outputs_are_fitted_on_the_training_images(teacher: Path, tmp_path: Path) -> None:
     recipe = {"correction": {"name": "arbitrate", "fit_on": "train"}, "terms": {"kl": {"loss": "kl"}}}
-    result = run(settings(teacher, recipe, validation=0.0), tmp_path / "out")
+    result = run(settings(teacher, recipe, validation=0.0), tmp_path / "out", force=True)
     found = saved_run(result.folder)
     assert found is not None
     assert found.fitted_on_held_out is None
