@@ -32,6 +32,7 @@ LAYERS: list[set[str]] = [
     COMPONENTS,
     {"loss_output", "loss_terms"},
     {"loss_checks", "recipes"},
+    {"loss_components"},
     {"loss"},
     {"conformance", "data"},
     {"models"},

@@ -158,20 +158,9 @@ def judge(
     witnesses = [own, *(opinion[labeled].double() for opinion in opinions)]
     answer = predicted_class(own)
     disagreed = (answer != known).nonzero().squeeze(1)
-    share, classes = len(disagreed) / max(len(known), 1), teacher.shape[1]
+    share = len(disagreed) / max(len(known), 1)
     evidence = _Evidence(witnesses, answer, known, disagreed, seed) if len(disagreed) >= FEW else None
-    if teacher_accuracy is not None:
-        ends = teacher_accuracy if isinstance(teacher_accuracy, tuple) else (teacher_accuracy, teacher_accuracy)
-        low, high = (base_rate_of_accuracy(share, classes, end) for end in ends)
-        rate = BaseRate(low, high, "teacher accuracy" if low == high else "gold")
-    elif evidence is None:
-        rate = BaseRate(0.0, 1.0, "bounds")
-    else:
-        high = evidence.largest_base_rate()
-        floor = label_noise_floor(own, witnesses[1], known)
-        # Label errors are this share of all samples; those on which the teacher is right disagree with it.
-        low = min(high, floor * (1 - share + floor) / share)
-        rate = BaseRate(low, high, "bounds")
+    rate = _base_rate(teacher_accuracy, share, own, witnesses[1], known, evidence)
     if evidence is None:
         low_high = [torch.full((len(disagreed),), end, dtype=torch.float64) for end in (rate.low, rate.high)]
         systematic = torch.zeros(len(disagreed), dtype=torch.bool)
@@ -181,6 +170,27 @@ def judge(
         systematic = torch.from_numpy(evidence.group > 0)
     low_end, high_end = torch.minimum(*low_high), torch.maximum(*low_high)
     return Verdicts(labeled[disagreed], low_end, high_end, rate, systematic)
+
+
+def _base_rate(
+    teacher_accuracy: float | tuple[float, float] | None,
+    disagreement: float,
+    teacher: Float[Tensor, "n classes"],
+    opinion: Float[Tensor, "n classes"],
+    labels: Int[Tensor, " n"],
+    evidence: "_Evidence | None",
+) -> BaseRate:
+    """From the accuracy where it is known; else bounds from the data, where there are enough disagreements."""
+    if teacher_accuracy is not None:
+        ends = teacher_accuracy if isinstance(teacher_accuracy, tuple) else (teacher_accuracy, teacher_accuracy)
+        low, high = (base_rate_of_accuracy(disagreement, teacher.shape[1], end) for end in ends)
+        return BaseRate(low, high, "teacher accuracy" if low == high else "gold")
+    if evidence is None:
+        return BaseRate(0.0, 1.0, "bounds")
+    high = evidence.largest_base_rate()
+    floor = label_noise_floor(teacher, opinion, labels)
+    # Label errors are this share of all samples; those on which the teacher is right disagree with it.
+    return BaseRate(min(high, floor * (1 - disagreement + floor) / disagreement), high, "bounds")
 
 
 class _Evidence:
