@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from preceptor.audit import TeacherAudit, advise, audit, plain, write_audit
 from preceptor.context import VERDICTS
 from preceptor.errors import InputError
-from preceptor.run import RunConfig, resolve
+from preceptor.run import RunConfig, resolve, run
 from preceptor.run.verdicts import read_verdicts
 from tests.training_helpers import digits
 
@@ -176,3 +176,34 @@ def test_what_does_not_fit_is_refused(options: dict[str, object], message: str, 
     one = case(tmp_path, exchanged=False, noise=0)
     with pytest.raises(InputError, match=message):
         audit(one.config, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a teacher."""
+    folder = tmp_path_factory.mktemp("network") / "teacher"
+    settings = {"recipe": "none", "student": "convnet4", "train_images": 300, "training": {"epochs": 3}}
+    run(resolve({**settings, "device": "cpu", "precision": "fp32"}), folder)
+    return folder
+
+
+def test_a_network_shows_its_features_to_the_second_opinion(network: Path) -> None:
+    stages: list[str] = []
+    found = audit(
+        resolve({"recipe": "kd", "teacher": str(network), "device": "cpu", "precision": "fp32"}),
+        opinion="teacher",
+        progress=lambda stage, done, of: stages.append(stage),
+    )
+    assert found.opinion.name == "a logistic regression on the teacher's features"
+    assert found.opinion.accuracy > 0.5
+    assert str(network) in found.teacher
+    assert list(dict.fromkeys(stages)) == ["teacher", "second opinion", "verdicts"]
+
+
+def test_a_teacher_of_these_very_images_and_a_weak_witness_are_warned_of(tmp_path: Path) -> None:
+    one = case(tmp_path, exchanged=False, noise=0)
+    np.save(tmp_path / "noise.npy", np.random.default_rng(0).normal(size=(len(one.truth), 4)))
+    found = audit(one.config, opinion=str(tmp_path / "noise.npy"), teacher_accuracy=0.5)
+    weak, learned = found.warnings
+    assert "it is a weak witness" in weak
+    assert "was it trained on these images?" in learned

@@ -151,3 +151,11 @@ def test_features_that_do_not_fit_are_refused(table: np.ndarray, message: str, t
 def test_a_run_of_a_fold_needs_both_numbers(changes: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give both, or leave both out"):
         run(config(**changes), tmp_path / "out")
+
+
+def test_a_file_that_is_no_array_and_features_of_one_class_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "features.npy").write_text("no array")
+    with pytest.raises(InputError, match="features"):
+        crossfit_features(config(), tmp_path / "out", "sklearn.naive_bayes.GaussianNB", {}, tmp_path / "features.npy")
+    with pytest.raises(InputError, match="cannot be fitted on these features"):
+        crossfit_classifier(LogisticRegression, torch.rand(20, 2), torch.zeros(20, dtype=torch.long), 3)
