@@ -45,7 +45,7 @@ ALLOWED = {
 
 ALLOWED_FOR_TOOLS = {"MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)"}
 TOOLS = {"hypothesis", "pathspec", "tqdm"}
-"""Packages that tests and checks use, and tqdm, which the extra ``vision`` brings; theirs may ask for changes to be
+"""Packages that tests and checks use, and tqdm, which the extras ``vision`` and ``audit`` bring; theirs may ask for changes to be
 shared."""
 
 Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
@@ -121,6 +121,8 @@ def may_be_used(python: str, tools: Path, run: Run = run) -> Answer:
 def permitted(licence: str, package: str = "") -> bool:
     """Whether a licence, or an expression of several, is allowed: all that are joined by AND, one of those by OR."""
     known = ALLOWED | (ALLOWED_FOR_TOOLS if package in TOOLS else set())
+    if re.match(r"Apache License\s+Version 2\.0, January 2004\s", licence):  # the whole text in place of its name
+        licence = "Apache-2.0"
     if licence in known:
         return True
     parts = [part.strip(" ()") for part in re.split(r"; | AND ", licence)]

@@ -138,3 +138,12 @@ def test_the_exit_code_says_it(audit: ModuleType, monkeypatch: pytest.MonkeyPatc
     assert ended(audit, monkeypatch, untold) == 0
     assert ended(audit, monkeypatch, untold, "--online") == 1
     assert ended(audit, monkeypatch, {}, "--online") == 0
+
+
+def test_the_text_of_the_apache_licence_stands_for_its_name(audit):
+    text = (
+        "Apache License\n      Version 2.0, January 2004\n   http://www.apache.org/licenses/\n\n   TERMS AND CONDITIONS"
+    )
+    assert audit.permitted(text)
+    assert not audit.permitted("Apache License\n Version 3.0, January 2034\n")
+    assert not audit.permitted("A License\n" + text)
