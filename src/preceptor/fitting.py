@@ -90,6 +90,24 @@ class FittedComponent(nn.Module, ABC):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+class FittedOnLabels(FittedComponent):
+    """Base of components that are fitted on labeled samples alone.
+
+    Args:
+        fit_on: "held_out" (default): labeled samples that are held out from training; "train": the training samples,
+            for a teacher whose outputs on them are out of fold.
+    """
+
+    def __init__(self, fit_on: FitPart = "held_out") -> None:
+        super().__init__()
+        self.fit_on: FitPart = fit_on
+        self.needs_held_out = fit_on == "held_out"
+
+    def labeled(self, selection_data: SelectionData) -> LabeledOutputs:
+        """The samples to fit on; `InputError` where there are none."""
+        return labeled_outputs(selection_data, self.fit_on, registered_name(self))
+
+
 def labeled_outputs(selection_data: SelectionData, part: FitPart, name: str) -> LabeledOutputs:
     """The labeled samples that a component is fitted on; ``name`` is the component's.
 

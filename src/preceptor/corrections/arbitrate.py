@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, SelectionData, at_class, is_class
 from preceptor.errors import InputError
-from preceptor.fitting import SCALES, FitPart, FittedComponent, fit_scale, labeled_outputs
+from preceptor.fitting import SCALES, FitPart, FittedOnLabels, fit_scale
 from preceptor.registry import Scope, register
 
 
@@ -95,7 +95,7 @@ def noise_aware_scale(
 
 
 @register("correction", "arbitrate", paper="this project's own; its label trust is Northcutt et al., arXiv:1911.00068")
-class Arbitrate(FittedComponent):
+class Arbitrate(FittedOnLabels):
     """Mix teacher and label by how far each can be believed on the sample.
 
     The teacher's trust ``t`` is its confidence, calibrated on held-out samples with the noise of their labels in mind.
@@ -127,17 +127,15 @@ class Arbitrate(FittedComponent):
     def __init__(
         self, label_trust: float | None = None, fit_on: FitPart = "held_out", apply_to: Scope = "wrong"
     ) -> None:
-        super().__init__()
+        super().__init__(fit_on)
         if label_trust is not None and not 0 <= label_trust <= 1:
             raise InputError(f"arbitrate: label_trust = {label_trust}: expected a probability, 0 to 1")
         self.label_trust = label_trust
-        self.fit_on: FitPart = fit_on
         self.apply_to: Scope = apply_to
-        self.needs_held_out = fit_on == "held_out"
 
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the temperature and the trust in labels; `InputError` where there are no labeled samples."""
-        samples = labeled_outputs(selection_data, self.fit_on, "arbitrate")
+        samples = self.labeled(selection_data)
         plain = fit_scale(samples.logits, samples.label)
         trust = class_label_trust(plain * samples.logits, samples.label)
         if self.label_trust is not None:

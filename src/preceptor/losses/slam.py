@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from preceptor.context import BatchClasses, Classes, PerSample, SelectionData, Temperatures, column
-from preceptor.fitting import FitPart, FittedComponent, fit_scale, labeled_outputs
+from preceptor.fitting import FittedOnLabels, fit_scale
 from preceptor.registry import TargetSpace, register
 
 
@@ -26,7 +26,7 @@ def mixed_log_probs(student_log_probs: BatchClasses, reliability: PerSample) -> 
     "slam",
     paper="Kontonis et al., 2023, arXiv:2302.03806 (SLaM); reconstruction: how reliable the teacher is",
 )
-class SLaM(FittedComponent):
+class SLaM(FittedOnLabels):
     """Compare the teacher with the student's prediction mixed with the teacher's estimated noise.
 
     ``T^2 KL(p_t || a q + (1 - a) (1 - q) / (K - 1))``, ``a`` the probability that the teacher is right. The student may
@@ -45,14 +45,9 @@ class SLaM(FittedComponent):
 
     scale: Tensor
 
-    def __init__(self, fit_on: FitPart = "held_out") -> None:
-        super().__init__()
-        self.fit_on: FitPart = fit_on
-        self.needs_held_out = fit_on == "held_out"
-
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the teacher's reliability; `InputError` where there are no labeled samples to fit it on."""
-        samples = labeled_outputs(selection_data, self.fit_on, "slam")
+        samples = self.labeled(selection_data)
         self.store(scale=fit_scale(samples.logits, samples.label).reshape(1))
 
     def forward(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preceptor.context import BatchClasses, SelectionData
 from preceptor.errors import InputError
-from preceptor.fitting import FitPart, FittedComponent, labeled_outputs
+from preceptor.fitting import FitPart, FittedOnLabels
 from preceptor.registry import register
 
 ROUNDS = 100
@@ -50,7 +50,7 @@ def mixed_by_confusion(logits: BatchClasses, posterior: Float[Tensor, "classes c
 
 
 @register("recalibration", "confusion", paper="reconstruction: Bayes' rule with the teacher's confusion matrix")
-class Confusion(FittedComponent):
+class Confusion(FittedOnLabels):
     """Replace each class by what it stands for in the teacher's confusion matrix on held-out samples.
 
     For a teacher whose errors are systematic: it takes cats for dogs, but not dogs for cats. Wrong labels of the
@@ -71,16 +71,14 @@ class Confusion(FittedComponent):
     posterior: Tensor
 
     def __init__(self, smoothing: float = 1.0, fit_on: FitPart = "held_out") -> None:
-        super().__init__()
+        super().__init__(fit_on)
         if not 0 < smoothing < math.inf:
             raise InputError(f"confusion: smoothing = {smoothing}: expected a finite number above 0")
         self.smoothing = smoothing
-        self.fit_on: FitPart = fit_on
-        self.needs_held_out = fit_on == "held_out"
 
     def fit(self, selection_data: SelectionData) -> None:
         """Estimate the confusions; `InputError` where there are no labeled samples to see them on."""
-        samples = labeled_outputs(selection_data, self.fit_on, "confusion")
+        samples = self.labeled(selection_data)
         self.store(posterior=confusion_posterior(samples.logits, samples.label, self.smoothing))
 
     def forward(self, logits: BatchClasses) -> BatchClasses:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from preceptor.context import BatchClasses, SelectionData
 from preceptor.errors import InputError
-from preceptor.fitting import FitPart, FittedComponent, fit_scale, labeled_outputs
+from preceptor.fitting import FitPart, FittedOnLabels, fit_scale
 from preceptor.registry import register, registered_name
 
 NEWTON_STEPS, CONVERGED = 50, 1e-11
@@ -90,7 +90,7 @@ def conjugate_gradients(product: Callable[[Tensor], Tensor], target: Tensor, ste
     return solution
 
 
-class Scaling(FittedComponent):
+class Scaling(FittedOnLabels):
     """Base of the affine maps.
 
     Args:
@@ -108,12 +108,10 @@ class Scaling(FittedComponent):
     bias: Tensor
 
     def __init__(self, fit_on: FitPart = "held_out", l2: float = 0.01) -> None:
-        super().__init__()
+        super().__init__(fit_on)
         if not 0 < l2 < math.inf:
             raise InputError(f"{registered_name(self)}: l2 = {l2}: expected a finite number above 0")
-        self.fit_on: FitPart = fit_on
         self.l2 = l2
-        self.needs_held_out = fit_on == "held_out"
 
     def inputs(self, logits: BatchClasses) -> BatchClasses:
         """What is mapped; the logits themselves unless a method says otherwise."""
@@ -125,7 +123,7 @@ class Scaling(FittedComponent):
 
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the map; `InputError` where there are no labeled samples to fit it on."""
-        samples = labeled_outputs(selection_data, self.fit_on, registered_name(self))
+        samples = self.labeled(selection_data)
         start = self.identity(samples.logits.shape[1]).to(samples.logits.device)
         weight, bias = fit_affine(self.inputs(samples.logits.double()), samples.label, start, self.l2)
         self.store(weight=weight, bias=bias)
@@ -137,7 +135,7 @@ class Scaling(FittedComponent):
 
 
 @register("recalibration", "temperature_scaling", paper="Guo et al., 2017, arXiv:1706.04599 (temperature scaling)")
-class TemperatureScaling(FittedComponent):
+class TemperatureScaling(FittedOnLabels):
     """Divide the teacher's logits by one temperature, fitted on held-out samples.
 
     It changes how sure the teacher is, never its prediction. The temperature is from 0.05 to 20; that of the
@@ -152,14 +150,9 @@ class TemperatureScaling(FittedComponent):
 
     scale: Tensor
 
-    def __init__(self, fit_on: FitPart = "held_out") -> None:
-        super().__init__()
-        self.fit_on: FitPart = fit_on
-        self.needs_held_out = fit_on == "held_out"
-
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the temperature; `InputError` where there are no labeled samples to fit it on."""
-        samples = labeled_outputs(selection_data, self.fit_on, registered_name(self))
+        samples = self.labeled(selection_data)
         self.store(scale=fit_scale(samples.logits, samples.label).reshape(1))
 
     def forward(self, logits: BatchClasses) -> BatchClasses:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preceptor.context import BatchClasses, BatchContext, PerSample, SelectionData, at_class
 from preceptor.errors import InputError
-from preceptor.fitting import FitPart, FittedComponent, labeled_outputs
+from preceptor.fitting import FitPart, FittedOnLabels
 from preceptor.registry import register
 
 Decay = Literal["inverse", "linear"]
@@ -40,7 +40,7 @@ def size_weight(size: PerSample, classes: int, decay: Decay) -> PerSample:
 
 
 @register("selection", "conformal_weight", paper="AdaConG, arXiv:2502.16736; reconstruction: how size becomes a weight")
-class ConformalWeight(FittedComponent):
+class ConformalWeight(FittedOnLabels):
     """Weigh each sample by the size of the teacher's conformal set: 1 where one class is left, less with every other.
 
     The set holds the label with probability ``1 - alpha`` on samples like those it is fitted on.
@@ -60,17 +60,15 @@ class ConformalWeight(FittedComponent):
     least: Tensor
 
     def __init__(self, alpha: float = 0.1, decay: Decay = "inverse", fit_on: FitPart = "held_out") -> None:
-        super().__init__()
+        super().__init__(fit_on)
         if not 0 < alpha < 1:
             raise InputError(f"conformal_weight: alpha = {alpha}: expected a share above 0 and below 1")
         self.alpha = alpha
         self.decay: Decay = decay
-        self.fit_on: FitPart = fit_on
-        self.needs_held_out = fit_on == "held_out"
 
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the sets; `InputError` where there are no labeled samples to fit them on."""
-        samples = labeled_outputs(selection_data, self.fit_on, "conformal_weight")
+        samples = self.labeled(selection_data)
         self.store(least=least_probability(samples.logits, samples.label, self.alpha).reshape(1))
 
     def forward(self, context: BatchContext) -> PerSample:

@@ -10,7 +10,7 @@ from torch import Tensor
 from preceptor.chunking import chunked
 from preceptor.context import BatchContext, PerSample, SelectionData, predicted_class
 from preceptor.errors import InputError
-from preceptor.fitting import FitPart, FittedComponent, labeled_outputs
+from preceptor.fitting import FitPart, FittedOnLabels, labeled_outputs
 from preceptor.registry import register
 from preceptor.selections.ranked import RankedSelection
 
@@ -115,7 +115,7 @@ class Trust(RankedSelection):
 
 
 @register("selection", "trust_weight", paper="trust functions, ICML 2026, arXiv:2606.01000; reconstruction: as weights")
-class TrustWeight(FittedComponent):
+class TrustWeight(FittedOnLabels):
     """Weigh each sample by how probably the teacher is right on it, as learned on held-out samples.
 
     The trust of ``trust``, of the view that the student sees and of unlabeled samples, too: 0 to 1, from the teacher's
@@ -136,15 +136,13 @@ class TrustWeight(FittedComponent):
     bias: Tensor
 
     def __init__(self, l2: float = 0.01, fit_on: FitPart = "held_out") -> None:
-        super().__init__()
+        super().__init__(fit_on)
         _check("trust_weight", l2)
         self.l2 = l2
-        self.fit_on: FitPart = fit_on
-        self.needs_held_out = fit_on == "held_out"
 
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the trust function; `InputError` where there are no labeled samples to fit it on."""
-        samples = labeled_outputs(selection_data, self.fit_on, "trust_weight")
+        samples = self.labeled(selection_data)
         right = predicted_class(samples.logits) == samples.label
         slope, bias = fit_trust(trust_inputs(samples.logits.double()), right, self.l2)
         self.store(slope=slope, bias=bias.reshape(1))
