@@ -1,0 +1,1 @@
+"""The unreliable-supervision benchmark: students of teachers, or labels, that err."""

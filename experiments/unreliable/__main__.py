@@ -1,0 +1,131 @@
+"""When does checking the teacher pay? Students of teachers that err, in two dozen settings.
+
+    python -m experiments.unreliable --out FOLDER
+
+Needs ``$PRECEPTOR_DATA`` with Fashion-MNIST, and for the settings on CIFAR-100 ``cifar100.npz``,
+``labels/cifar100n.npz`` and ``labels/cleanlab_cifar100_test_probs.npz``. Everything is kept in the folder: called
+again, it goes on where it was stopped. The result file is written after every setting.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from experiments.bench.common import RESULTS
+from experiments.unreliable.preparation import Prepared, prepare
+from experiments.unreliable.result import BenchmarkResult, SettingResult
+from experiments.unreliable.running import RATES, RECIPES, StudentRow, teach
+from experiments.unreliable.settings import SETTINGS, Setting
+from experiments.unreliable.sources import SOURCES
+from experiments.unreliable.table import markdown
+from experiments.unreliable.teachers import TEACHERS, TeacherSpec, train_teacher
+from preceptor.compare.parallel import Counter, run_seeds
+from preceptor.result_files import write_result
+from preceptor.run import versions
+
+RESULT = RESULTS / "unreliable-supervision.json"
+
+read_source = cache(lambda name: SOURCES[name]())
+"""A source by name, read once a process."""
+
+
+@dataclass(frozen=True)
+class _Teachers:
+    """Trains one of several teachers, in a process of its own."""
+
+    specs: tuple[tuple[str, TeacherSpec], ...]
+    out: Path
+
+    def __call__(self, number: int, counter: Counter) -> None:
+        name, spec = self.specs[number]
+        started = time.perf_counter()
+        train_teacher(name, spec, read_source(spec.source), self.out)
+        _tell(f"teacher {name}: {time.perf_counter() - started:.0f} s")
+
+
+@dataclass(frozen=True)
+class _Students:
+    """Teaches the students of one seed, in a process of its own."""
+
+    prepared: tuple[Prepared, ...]
+    recipes: tuple[str, ...]
+    rates: tuple[float, ...]
+    out: Path
+
+    def __call__(self, number: int, counter: Counter) -> list[StudentRow]:
+        own = self.prepared[number]
+        return teach(own, self.recipes, self.rates, self.out / own.setting.name / f"seed-{own.seed}")
+
+
+def run_benchmark(
+    settings: Sequence[Setting],
+    out: Path,
+    *,
+    teachers: Mapping[str, TeacherSpec] = TEACHERS,
+    seeds: Sequence[int] = (0, 1, 2),
+    recipes: Sequence[str] = RECIPES,
+    rates: Sequence[float] = RATES,
+    jobs: int | None = None,
+    result: Path | None = None,
+) -> BenchmarkResult:
+    """Prepare and run settings; the result file is written after every one.
+
+    Args:
+        settings: to run, in order.
+        out: folder of teachers, prepared settings and students.
+        teachers: by name, those of the settings among them.
+        seeds: of students' images, weights and order; teachers are the same for all.
+        recipes: by name; the first is what the others are compared with.
+        rates: learning rates, of which each seed's held-out images choose; the first of equals.
+        jobs: processes of one thread each at a time; None is :func:`~preceptor.compare.parallel.default_jobs`.
+        result: file to write; None is ``result.json`` in the folder.
+    """
+    needed = tuple((name, spec) for name, spec in teachers.items() if name in {one.teacher for one in settings})
+    run_seeds(_Teachers(needed, out / "teachers"), range(len(needed)), _ignored, jobs)
+    done: list[SettingResult] = []
+    for setting in settings:
+        started, source = time.perf_counter(), read_source(setting.source)
+        make = partial(prepare, source=source, teachers=out / "teachers", out=out / "settings")
+        prepared = tuple(make(setting, seed) for seed in seeds)
+        students = _Students(prepared, tuple(recipes), tuple(rates), out / "students")
+        rows = run_seeds(students, range(len(seeds)), _ignored, jobs)
+        done.append(SettingResult.of(setting, prepared, rows))
+        content = BenchmarkResult(seeds=list(seeds), rates=list(rates), settings=done, versions=versions())
+        write_result(content, result or out / "result.json")
+        _tell(f"{setting.name}: {time.perf_counter() - started:.0f} s")
+    return content
+
+
+def _ignored(images: int) -> None:
+    """Progress is told by setting."""
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the benchmark, or some of its settings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder that everything is kept in")
+    parser.add_argument("--only", nargs="+", choices=SETTINGS, metavar="NAME", help="settings; default all of them")
+    parser.add_argument("--seeds", type=int, default=3, help="how many; default 3")
+    parser.add_argument("--jobs", type=int, help="processes at a time; default: by the number of cores")
+    arguments = parser.parse_args()
+    names = arguments.only or SETTINGS
+    result = run_benchmark(
+        [SETTINGS[name] for name in names],
+        arguments.out,
+        seeds=range(arguments.seeds),
+        jobs=arguments.jobs,
+        result=None if arguments.only else RESULT,
+    )
+    print(markdown(result.model_dump(mode="json")))
+
+
+if __name__ == "__main__":
+    main()

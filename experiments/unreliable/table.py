@@ -1,0 +1,159 @@
+"""Tables of the benchmark: a row a setting, a row a kind of setting, and every recipe's accuracy."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from experiments.bench.common import table
+from experiments.unreliable.result import BenchmarkResult, RecipeResult, SettingResult
+from preceptor.compare.result import Recovery
+from preceptor.metrics import PairedDifference, paired_difference
+
+LABELS, KD = "none", "kd"
+CHECKING = ("drop-wrong", "label-revision-kl", "ka-ps", "ka-dtd", "ka-lsr", "corrected-cmkd", "lr")
+"""Recipes that treat a sample differently where the teacher contradicts its label."""
+
+
+def markdown(content: dict[str, Any]) -> str:
+    """The result file as tables."""
+    result = BenchmarkResult.model_validate(content)
+    parts = [settings_table(result), decision_table(result), recipes_table(result), notes(result)]
+    return "\n\n".join(parts)
+
+
+def settings_table(result: BenchmarkResult) -> str:
+    """The teacher, labels alone, and what KD and the best checking recipe add, setting by setting."""
+    heading = [
+        "setting",
+        "which side is wrong",
+        "teacher on your images",
+        "labels alone",
+        "KD − labels",
+        "best check",
+        "− labels",
+        "− KD",
+        "harm of KD undone",
+    ]
+    return table(heading, [_setting_row(setting) for setting in result.settings], names=2)
+
+
+def _setting_row(setting: SettingResult) -> list[str]:
+    best, alone, kd = best_check(setting), setting.recipe(LABELS), setting.recipe(KD)
+    looks = len(_checks(setting))
+    return [
+        setting.name,
+        setting.wrong,
+        f"{100 * fmean(setting.teacher.accuracy_on_students):.1f}",
+        f"{100 * fmean(alone.accuracy):.1f}",
+        points(difference(kd, alone)),
+        best.recipe,
+        points(difference(best, alone, looks)),
+        points(difference(best, kd, looks)),
+        _undone(best, kd, alone),
+    ]
+
+
+def difference(own: RecipeResult, other: RecipeResult, looks: int = 1) -> PairedDifference:
+    """Paired over the seeds; where the best of several recipes is looked at, with an interval that holds for all."""
+    return paired_difference(own.accuracy, other.accuracy, 1 - 0.05 / looks)
+
+
+def best_check(setting: SettingResult) -> RecipeResult:
+    """The checking recipe of the highest mean accuracy on the test set."""
+    return max(_checks(setting), key=lambda own: fmean(own.accuracy))
+
+
+def _checks(setting: SettingResult) -> list[RecipeResult]:
+    return [own for own in setting.recipes if own.recipe in CHECKING]
+
+
+def _undone(best: RecipeResult, kd: RecipeResult, alone: RecipeResult) -> str:
+    recovery = Recovery.of(best.accuracy, kd.accuracy, alone.accuracy)
+    return "" if recovery is None else f"{100 * recovery.ratio:.0f} %"
+
+
+def points(paired: PairedDifference) -> str:
+    """A difference of accuracies in points, with its interval."""
+    mean = _signed(100 * paired.mean)
+    if paired.low is None or paired.high is None:
+        return mean
+    return f"{mean} [{_signed(100 * paired.low)}, {_signed(100 * paired.high)}]"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def decision_table(result: BenchmarkResult) -> str:
+    """What to do, by the side that is wrong and by the teacher's accuracy on the students' images."""
+    groups: dict[tuple[str, str], list[SettingResult]] = {}
+    for setting in result.settings:
+        groups.setdefault((setting.wrong, setting.kind), []).append(setting)
+    heading = ["which side is wrong", "kind", "settings", "KD − labels", "recipe of the best mean", "− labels", "worst"]
+    return table(heading, [_group_row(*key, settings) for key, settings in groups.items()], names=2)
+
+
+def _group_row(wrong: str, kind: str, settings: Sequence[SettingResult]) -> list[str]:
+    gains = {
+        own.recipe: [gain(setting, own.recipe) for setting in settings]
+        for own in settings[0].recipes
+        if own.recipe != LABELS
+    }
+    best = max(gains, key=lambda name: fmean(gains[name]))
+    return [
+        wrong,
+        kind,
+        str(len(settings)),
+        _range(gains[KD]),
+        best,
+        _signed(fmean(gains[best])),
+        _signed(min(gains[best])),
+    ]
+
+
+def gain(setting: SettingResult, recipe: str) -> float:
+    """Mean accuracy of a recipe beyond labels alone, in points."""
+    return 100 * (fmean(setting.recipe(recipe).accuracy) - fmean(setting.recipe(LABELS).accuracy))
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{_signed(min(values))} to {_signed(max(values))}" if len(values) > 1 else _signed(values[0])
+
+
+def recipes_table(result: BenchmarkResult) -> str:
+    """Every recipe's gain over labels alone in every setting, and over all: its lowest, its mean ECE, its copying."""
+    names = [own.recipe for own in result.settings[0].recipes if own.recipe != LABELS]
+    rows = []
+    for name in names:
+        own = [setting.recipe(name) for setting in result.settings]
+        gains = [gain(setting, name) for setting in result.settings]
+        rows.append(
+            [
+                name,
+                _signed(fmean(gains)),
+                _range(gains),
+                f"{sum(value > 0 for value in gains)} of {len(gains)}",
+                f"{100 * fmean(value for one in own for value in one.ece):.0f}",
+                _share(value for one in own for value in one.copied),
+                _share(value for one in own for value in one.mended),
+            ]
+        )
+    heading = ["recipe", "mean gain", "lowest to highest", "above labels", "ECE, %", "copied, %", "mended, %"]
+    return table(heading, rows)
+
+
+def _share(values: Any) -> str:
+    known = [value for value in values if value is not None]
+    return f"{100 * fmean(known):.0f}" if known else ""
+
+
+def notes(result: BenchmarkResult) -> str:
+    """What the numbers are, and are not."""
+    return (
+        f"Accuracies in per cent, differences in points, {len(result.seeds)} seeds. A seed draws the students' images, "
+        "their weights and order, and, for every recipe, chooses the learning rate on the held-out tenth of the "
+        "students' images; a setting's teacher is one for all seeds. Brackets: 95 % intervals, paired over seeds; "
+        f"those of the best check hold for all {len(CHECKING)} checking recipes together (Bonferroni). Harm of KD "
+        "undone: (best check − KD) / (labels − KD), where KD does harm. Copied and mended: of the teacher's errors on test "
+        "images, those that students repeat and those they get right. Made by `python -m experiments.unreliable`."
+    )

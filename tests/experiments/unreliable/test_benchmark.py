@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from experiments.unreliable import __main__ as benchmark
+from experiments.unreliable.result import BenchmarkResult
+from experiments.unreliable.running import StudentRow, chosen
+from experiments.unreliable.table import markdown
+from tests.experiments.unreliable import tiny
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A benchmark of two settings on digits."""
+    out = tmp_path_factory.mktemp("benchmark")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "read_source", lambda name: tiny.digits())
+        yield out, *(run(out) for _ in range(2))
+
+
+def run(out):
+    return benchmark.run_benchmark(
+        [tiny.setting("first"), tiny.setting("second", unlabeled=20, labeled_epochs=2)],
+        out,
+        teachers=tiny.TEACHERS,
+        seeds=(0, 1),
+        recipes=("none", "kd", "drop-wrong", "corrected-cmkd"),
+        rates=(0.1, 0.05),
+        jobs=1,
+    )
+
+
+def test_every_recipe_has_a_student_a_seed(done):
+    _, result, _ = done
+    for setting in result.settings:
+        assert [own.recipe for own in setting.recipes] == ["none", "kd", "drop-wrong", "corrected-cmkd"]
+        assert all(len(own.accuracy) == 2 and set(own.rates) <= {0.1, 0.05} for own in setting.recipes)
+        assert all(0 <= share <= 1 for own in setting.recipes for share in (*own.copied, *own.mended))
+        assert len(setting.teacher.accuracy_on_students) == 2
+
+
+def test_the_result_file_is_the_result_and_a_second_call_makes_the_same_of_what_is_there(done):
+    out, result, again = done
+    assert BenchmarkResult.model_validate(json.loads((out / "result.json").read_text())) == result == again
+
+
+def test_the_rate_is_chosen_on_held_out_images_and_the_first_wins_ties():
+    def row(rate, held_out):
+        return StudentRow(recipe="kd", rate=rate, held_out=held_out, accuracy=1 - held_out, ece=0, copied=0, mended=0)
+
+    assert chosen([row(0.1, 0.5), row(0.05, 0.7), row(0.2, 0.7)], "kd").rate == 0.05
+
+
+def test_the_tables_show_every_setting_and_recipe(done):
+    _, result, _ = done
+    text = markdown(result.model_dump(mode="json"))
+    assert text.count("| first |") == text.count("| second |") == 1
+    assert "| corrected-cmkd |" in text
