@@ -66,10 +66,10 @@ FROM_ELSEWHERE = (
     ),
     Setting(
         "contrast",
-        "The teacher knows images of full contrast: yours have half of it.",
+        "The teacher knows images on black: yours are hazy, at nine tenths of the contrast.",
         "natural",
         "teacher",
-        contrast=0.5,
+        contrast=0.9,
     ),
 )
 
@@ -87,7 +87,11 @@ FAULTY_TEACHERS = (
         teacher="long-tailed",
     ),
     Setting(
-        "missing-class", "The teacher never saw one of the classes.", "natural", "teacher", teacher="missing-class"
+        "missing-class",
+        "The teacher hardly ever saw one of the classes and never names it.",
+        "natural",
+        "teacher",
+        teacher="missing-class",
     ),
     Setting("unsure", "The good teacher, over-smoothed: logits times 0.3.", "artificial", "teacher", scale=0.3),
     Setting("oversure", "The good teacher, over-sharp: logits times 3.", "artificial", "teacher", scale=3.0),

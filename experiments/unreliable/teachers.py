@@ -20,6 +20,7 @@ from preceptor.run import resolve, run
 RUN_FOLDER = "run"
 _DATA_FILE = "data.npz"
 _SEED = 0
+RARE_IMAGES = 10
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class TeacherSpec:
         images: number of training images, a stratified draw; None is the whole part.
         noise: of its training labels.
         imbalance: how many times the first class is larger than the last; 1 is balanced.
-        missing: a class none of whose images it sees.
+        rare: a class of which it sees 10 images; with none, training is refused.
+        augment: whether it is trained on random views; the shorter trainings do better without.
     """
 
     about: str
@@ -45,18 +47,19 @@ class TeacherSpec:
     images: int | None = None
     noise: LabelNoise | None = None
     imbalance: float = 1.0
-    missing: int | None = None
+    rare: int | None = None
+    augment: bool = False
 
 
 COARSE = "cifar-100, 20 classes"
 
 TEACHERS: dict[str, TeacherSpec] = {
-    "good": TeacherSpec("54,000 images, 5 epochs"),
+    "good": TeacherSpec("54,000 images, 5 epochs", augment=True),
     "few-images": TeacherSpec("a tenth of the images", images=5400, epochs=8),
     "stopped-early": TeacherSpec("stopped after a tenth of an epoch", images=5400, epochs=1),
     "small": TeacherSpec("a network of a sixteenth of the student's weights", network="convnet4", epochs=3),
     "long-tailed": TeacherSpec("the first class 100 times as large as the last", imbalance=100, epochs=8),
-    "missing-class": TeacherSpec("never saw one class", missing=6, images=27000),
+    "missing-class": TeacherSpec("saw 10 images of one class", rare=6, images=27000),
     "swapped-pairs": TeacherSpec(
         "40 % of the labels swapped for those of the class that looks most alike",
         noise=LabelNoise("pairs", 0.4),
@@ -87,8 +90,9 @@ def chosen_images(spec: TeacherSpec, part: Part) -> Int[Tensor, " some"]:
         index = subset(part.labels, spec.images, _SEED)
     if spec.imbalance != 1:
         index = index[long_tail(part.labels[index], spec.imbalance, _SEED)]
-    if spec.missing is not None:
-        index = index[part.labels[index] != spec.missing]
+    if spec.rare is not None:
+        members = part.labels[index] == spec.rare
+        index = index[~members | (members.cumsum(0) <= RARE_IMAGES)]
     return index
 
 
@@ -106,7 +110,7 @@ def _train(spec: TeacherSpec, source: Source, folder: Path) -> None:
         "recipe": "none",
         "training": {"epochs": spec.epochs, "learning_rate": spec.learning_rate},
         "validation": 0,
-        "augment": False,
+        "augment": spec.augment,
         "seed": _SEED,
         "device": "cpu",
     }
