@@ -17,8 +17,8 @@ from pathlib import Path
 
 from experiments.bench.common import RESULTS
 from experiments.unreliable.preparation import Prepared, prepare
-from experiments.unreliable.result import BenchmarkResult, SettingResult
-from experiments.unreliable.running import RATES, RECIPES, StudentRow, teach
+from experiments.unreliable.result import BenchmarkResult, SettingResult, setting_result
+from experiments.unreliable.running import RATES, RECIPES, TrainedStudent, teach
 from experiments.unreliable.settings import SETTINGS, Setting
 from experiments.unreliable.sources import SOURCES
 from experiments.unreliable.table import markdown
@@ -56,7 +56,7 @@ class _Students:
     rates: tuple[float, ...]
     out: Path
 
-    def __call__(self, number: int, counter: Counter) -> list[StudentRow]:
+    def __call__(self, number: int, counter: Counter) -> list[TrainedStudent]:
         own = self.prepared[number]
         return teach(own, self.recipes, self.rates, self.out / own.setting.name / f"seed-{own.seed}")
 
@@ -92,8 +92,8 @@ def run_benchmark(
         make = partial(prepare, source=source, teachers=out / "teachers", out=out / "settings")
         prepared = tuple(make(setting, seed) for seed in seeds)
         students = _Students(prepared, tuple(recipes), tuple(rates), out / "students")
-        rows = run_seeds(students, range(len(seeds)), _ignored, jobs)
-        done.append(SettingResult.of(setting, prepared, rows))
+        trained = run_seeds(students, range(len(seeds)), _ignored, jobs)
+        done.append(setting_result(setting, prepared, trained, recipes, rates))
         content = BenchmarkResult(seeds=list(seeds), rates=list(rates), settings=done, versions=versions())
         write_result(content, result or out / "result.json")
         _tell(f"{setting.name}: {time.perf_counter() - started:.0f} s")

@@ -38,7 +38,7 @@ class Prepared:
     seed: int
 
     def config(self, uses_teacher: bool) -> dict[str, Any]:
-        """The settings of a run, but for recipe and learning rate; split and weights follow from the seed."""
+        """The settings of a run, but for recipe, teacher and learning rate; split and weights follow from the seed."""
         own, epochs = self.setting, self.setting.epochs
         labels_alone = not uses_teacher and own.unlabeled > 0
         if labels_alone and own.labeled_epochs is not None:
@@ -54,8 +54,7 @@ class Prepared:
             "device": "cpu",
         }
         if uses_teacher:
-            kind = "probabilities" if own.teacher == STORED else "logits"
-            config |= {"teacher": self.folder / TEACHER_FILE, "teacher_output": kind}
+            config["teacher_output"] = "probabilities" if own.teacher == STORED else "logits"
         return config
 
     @property
@@ -64,10 +63,11 @@ class Prepared:
         measures: dict[str, float] = read_json(self.folder / MEASURES_FILE)
         return measures
 
-    @property
-    def teacher_on_test(self) -> Float[Tensor, "n classes"]:
-        """The teacher's outputs on the test images, logits or probabilities."""
-        return torch.from_numpy(np.load(self.folder / TEST_FILE, allow_pickle=False))
+    def on_test(self) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+        """The right labels of the test images, and the classes that the teacher names."""
+        with np.load(self.folder / DATA_FILE, allow_pickle=False) as file:
+            labels = torch.from_numpy(file["test_labels"])
+        return labels, predicted_class(torch.from_numpy(np.load(self.folder / TEST_FILE, allow_pickle=False)))
 
 
 def prepare(setting: Setting, seed: int, source: Source, teachers: Path, out: Path) -> Prepared:

@@ -1,13 +1,20 @@
 """The result file of the benchmark."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
+from jaxtyping import Bool
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 from experiments.unreliable.preparation import Prepared
-from experiments.unreliable.running import StudentRow, chosen
+from experiments.unreliable.running import TrainedStudent, chosen
 from experiments.unreliable.settings import Kind, Setting, Wrong
+from preceptor.compare.differences import Difference, corrected_differences
+
+LABELS, KD = "none", "kd"
+"""What every recipe is compared with."""
 
 
 class _Frozen(BaseModel):
@@ -19,7 +26,12 @@ class RecipeResult(_Frozen):
 
     Attributes:
         recipe: its name.
-        rates, held_out, accuracy, ece, copied, mended: as in :class:`StudentRow`, one a seed.
+        rates: the learning rates, one a seed.
+        held_out: accuracy on held-out images, against the labels that were given.
+        accuracy, ece: on the test images.
+        copied, mended: of the teacher's errors on the test images, the shares that the student repeats and gets right.
+        to_labels, to_kd: differences of its accuracy to that of labels alone and of KD, their intervals corrected for
+            all recipes of the setting; None of these recipes themselves.
     """
 
     recipe: str
@@ -27,21 +39,10 @@ class RecipeResult(_Frozen):
     held_out: list[float]
     accuracy: list[float]
     ece: list[float]
-    copied: list[float | None]
-    mended: list[float | None]
-
-    @classmethod
-    def of(cls, rows: Sequence[StudentRow]) -> "RecipeResult":
-        """From the chosen students, one a seed."""
-        return cls(
-            recipe=rows[0].recipe,
-            rates=[row.rate for row in rows],
-            held_out=[row.held_out for row in rows],
-            accuracy=[row.accuracy for row in rows],
-            ece=[row.ece for row in rows],
-            copied=[row.copied for row in rows],
-            mended=[row.mended for row in rows],
-        )
+    copied: list[float]
+    mended: list[float]
+    to_labels: Difference | None
+    to_kd: Difference | None
 
 
 class TeacherResult(_Frozen):
@@ -67,7 +68,8 @@ class SettingResult(_Frozen):
         source, student, labels, unlabeled, epochs: what students learn from, and how long.
         wrong_labels: share of the students' labels that are wrong, one a seed.
         teacher: how good it is.
-        recipes: one a recipe; the first is labels alone.
+        recipes: those of which every seed has a student.
+        diverged: the others.
     """
 
     name: str
@@ -82,22 +84,7 @@ class SettingResult(_Frozen):
     wrong_labels: list[float]
     teacher: TeacherResult
     recipes: list[RecipeResult]
-
-    @classmethod
-    def of(
-        cls, setting: Setting, prepared: Sequence[Prepared], rows: Sequence[Sequence[StudentRow]]
-    ) -> "SettingResult":
-        """From all students of all seeds."""
-        names = dict.fromkeys(row.recipe for row in rows[0])
-        return cls(
-            **{
-                name: getattr(setting, name)
-                for name in ("name", "about", "kind", "wrong", "source", "student", "labels", "unlabeled", "epochs")
-            },
-            wrong_labels=[one.measures["wrong_labels"] for one in prepared],
-            teacher=TeacherResult.of(prepared),
-            recipes=[RecipeResult.of([chosen(own, name) for own in rows]) for name in names],
-        )
+    diverged: list[str]
 
     def recipe(self, name: str) -> RecipeResult:
         """One of the recipes."""
@@ -120,3 +107,64 @@ class BenchmarkResult(_Frozen):
     rates: list[float]
     settings: list[SettingResult]
     versions: dict[str, str]
+
+
+def setting_result(
+    setting: Setting,
+    prepared: Sequence[Prepared],
+    students: Sequence[Sequence[TrainedStudent]],
+    recipes: Sequence[str],
+    rates: Sequence[float],
+) -> SettingResult:
+    """What came of a setting.
+
+    Args:
+        setting: it.
+        prepared, students: one a seed.
+        recipes, rates: that were trained; the first rate wins ties.
+    """
+    best = {name: [chosen(own, name, rates) for own in students] for name in recipes}
+    complete = {name: [one for one in own if one is not None] for name, own in best.items() if None not in own}
+    return SettingResult(
+        **{
+            name: getattr(setting, name)
+            for name in ("name", "about", "kind", "wrong", "source", "student", "labels", "unlabeled", "epochs")
+        },
+        wrong_labels=[one.measures["wrong_labels"] for one in prepared],
+        teacher=TeacherResult.of(prepared),
+        recipes=_recipe_results(complete, prepared),
+        diverged=[name for name in recipes if name not in complete],
+    )
+
+
+def _recipe_results(
+    students: Mapping[str, Sequence[TrainedStudent]], prepared: Sequence[Prepared]
+) -> list[RecipeResult]:
+    labels, teacher = (torch.stack(rows) for rows in zip(*(one.on_test() for one in prepared), strict=True))
+    predicted = {name: torch.stack([one.predicted(labels.shape[1]) for one in own]) for name, own in students.items()}
+    right = {name: rows == labels for name, rows in predicted.items()}
+    to_labels, to_kd = (_differences(right, baseline) for baseline in (LABELS, KD))
+    return [
+        RecipeResult(
+            recipe=name,
+            rates=[one.rate for one in own],
+            held_out=[one.held_out for one in own],
+            accuracy=[one.accuracy for one in own],
+            ece=[one.ece for one in own],
+            copied=_shares(predicted[name] == teacher, teacher != labels),
+            mended=_shares(right[name], teacher != labels),
+            to_labels=to_labels.get(name),
+            to_kd=to_kd.get(name),
+        )
+        for name, own in students.items()
+    ]
+
+
+def _differences(right: Mapping[str, Bool[Tensor, "seeds samples"]], baseline: str) -> dict[str, Difference]:
+    return corrected_differences(right, baseline) if baseline in right and len(right) > 1 else {}
+
+
+def _shares(which: Bool[Tensor, "seeds samples"], among: Bool[Tensor, "seeds samples"]) -> list[float]:
+    """By seed; 0 among none."""
+    shares: list[float] = ((which & among).sum(dim=1) / among.sum(dim=1).clamp_min(1)).tolist()
+    return shares

@@ -1,22 +1,19 @@
-"""Students of one setting and seed: every recipe at every learning rate, and what came of them."""
+"""Students of one setting and seed: every recipe at every learning rate, in comparisons of one seed."""
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from jaxtyping import Int
+from torch import Tensor
 
-from experiments.unreliable.preparation import Prepared
-from preceptor.context import predicted_class
-from preceptor.data import load_dataset
+from experiments.unreliable.preparation import TEACHER_FILE, Prepared
+from preceptor.compare.answers import read_answers
+from preceptor.compare.comparison import comparison
+from preceptor.compare.comparison_result import ArmResult
+from preceptor.compare.run_comparison import run_comparison
+from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
-from preceptor.metrics import calibration_error
-from preceptor.metrics.agreement import copied_error
-from preceptor.metrics.logits import network_logits
-from preceptor.metrics.scores import softmax_response
-from preceptor.models import load_student
-from preceptor.result_files import read_result, write_result
-from preceptor.run import resolve, run
 
 RECIPES = (
     "none",
@@ -35,57 +32,73 @@ RECIPES = (
 RATES = (0.1, 0.05, 0.2)
 """The first wins ties."""
 
-STUDENT_FILE = "measures.json"
+RATE = "training.learning_rate"
 
 
-class StudentRow(BaseModel):
+@dataclass(frozen=True)
+class TrainedStudent:
     """One student.
 
     Attributes:
         recipe, rate: its recipe and learning rate.
         held_out: accuracy on the held-out tenth of the students' images, against the labels that were given.
         accuracy, ece: on the test set, whose labels are right.
-        copied: of the teacher's errors on the test set, the share that the student repeats; None of no error.
-        mended: of these errors, the share that the student gets right.
+        folder: its run.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str
     rate: float
     held_out: float
     accuracy: float
     ece: float
-    copied: float | None
-    mended: float | None
+    folder: Path
+
+    def predicted(self, images: int) -> Int[Tensor, " n"]:
+        """Its answers on the test images."""
+        answers = read_answers(self.folder, images)
+        if answers is None:
+            raise InputError(
+                f"{self.folder}: its answers on {images} test images are missing: remove it, and run again"
+            )
+        return answers.predicted
 
 
-def teach(
-    prepared: Prepared,
-    recipes: Sequence[str],
-    rates: Sequence[float],
-    out: Path,
-    report: Callable[[StudentRow], None] = lambda row: None,
-) -> list[StudentRow]:
-    """Train a student of every recipe at every rate; those that are measured already are read.
+def teach(prepared: Prepared, recipes: Sequence[str], rates: Sequence[float], out: Path) -> list[TrainedStudent]:
+    """Train a student of every recipe at every rate; those that are trained already are kept.
+
+    A student that diverges is left out.
 
     Args:
         prepared: the setting and seed.
         recipes, rates: by name; learning rates.
         out: folder of this setting and seed.
-        report: called with every student.
     """
-    rows = []
-    for recipe in recipes:
-        for rate in rates:
-            rows.append(_student(prepared, recipe, rate, out / f"{recipe}-{rate:g}"))
-            report(rows[-1])
-    return rows
+    students = []
+    groups = {name: [recipe for recipe in recipes if uses_teacher(recipe) == (name == "taught")] for name in _GROUPS}
+    for name, group in groups.items():
+        if not group:
+            continue
+        taught = name == "taught"
+        plan = comparison(
+            group,
+            run=prepared.config(taught),
+            teachers=[prepared.folder / TEACHER_FILE] if taught else [],
+            vary={RATE: rates},
+            seeds=[prepared.seed],
+        )
+        result = run_comparison(plan, out / name, jobs=1, force=True)
+        students += [_student(arm, out / name) for arm in result.arms]
+    return students
 
 
-def chosen(rows: Sequence[StudentRow], recipe: str) -> StudentRow:
-    """Of a recipe's students the one whose rate did best on the held-out images; the first of equals."""
-    return max((row for row in rows if row.recipe == recipe), key=lambda row: row.held_out)
+_GROUPS = ("alone", "taught")
+"""Two comparisons: where some images have no label, students without a teacher learn from the labeled ones alone."""
+
+
+def chosen(students: Sequence[TrainedStudent], recipe: str, rates: Sequence[float] = RATES) -> TrainedStudent | None:
+    """Of a recipe's students the one whose rate did best on the held-out images; the first rate wins ties."""
+    own = sorted((one for one in students if one.recipe == recipe), key=lambda one: rates.index(one.rate))
+    return max(own, key=lambda one: one.held_out, default=None)
 
 
 def uses_teacher(recipe: str) -> bool:
@@ -93,34 +106,13 @@ def uses_teacher(recipe: str) -> bool:
     return DistillationLoss.from_recipe(recipe).uses_teacher
 
 
-def _student(prepared: Prepared, recipe: str, rate: float, folder: Path) -> StudentRow:
-    if (folder / STUDENT_FILE).is_file():
-        return read_result(StudentRow, folder / STUDENT_FILE)
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed process left: a student takes seconds
-    config = resolve(prepared.config(uses_teacher(recipe)), [("recipe", recipe), ("training.learning_rate", rate)])
-    result = run(config, folder, force=True)
-    assert result.validation is not None, "a tenth is held out"
-    row = measured(prepared, recipe, rate, folder, result.validation.accuracy)
-    write_result(row, folder / STUDENT_FILE)
-    return row
-
-
-def measured(prepared: Prepared, recipe: str, rate: float, folder: Path, held_out: float) -> StudentRow:
-    """A trained student on the setting's test images, beside its teacher."""
-    test = load_dataset(prepared.config(uses_teacher(recipe))["data"]).test
-    assert test is not None, "every setting has test images"
-    network, card = load_student(folder)
-    logits = network_logits(network, card.normalization(), test.images)
-    right = predicted_class(logits) == test.labels
-    copied = copied_error(logits, prepared.teacher_on_test.float(), test.labels)
-    errors = ~copied.isnan()
-    some = bool(errors.any())
-    return StudentRow(
-        recipe=recipe,
-        rate=rate,
-        held_out=held_out,
-        accuracy=float(right.double().mean()),
-        ece=calibration_error(softmax_response(logits), right),
-        copied=float(copied[errors].mean()) if some else None,
-        mended=float(right[errors].double().mean()) if some else None,
+def _student(arm: ArmResult, out: Path) -> TrainedStudent:
+    assert arm.held_out is not None, "a tenth is held out"
+    return TrainedStudent(
+        recipe=arm.recipe,
+        rate=arm.settings[RATE],
+        held_out=arm.held_out.mean,
+        accuracy=arm.accuracy.mean,
+        ece=arm.ece.mean,
+        folder=out / arm.folders[0],
     )

@@ -5,11 +5,10 @@ from statistics import fmean
 from typing import Any
 
 from experiments.bench.common import table
-from experiments.unreliable.result import BenchmarkResult, RecipeResult, SettingResult
+from experiments.unreliable.result import KD, LABELS, BenchmarkResult, RecipeResult, SettingResult
+from preceptor.compare.differences import Difference
 from preceptor.compare.result import Recovery
-from preceptor.metrics import PairedDifference, paired_difference
 
-LABELS, KD = "none", "kd"
 CHECKING = ("drop-wrong", "label-revision-kl", "ka-ps", "ka-dtd", "ka-lsr", "corrected-cmkd", "lr")
 """Recipes that treat a sample differently where the teacher contradicts its label."""
 
@@ -39,23 +38,17 @@ def settings_table(result: BenchmarkResult) -> str:
 
 def _setting_row(setting: SettingResult) -> list[str]:
     best, alone, kd = best_check(setting), setting.recipe(LABELS), setting.recipe(KD)
-    looks = len(_checks(setting))
     return [
         setting.name,
         setting.wrong,
         f"{100 * fmean(setting.teacher.accuracy_on_students):.1f}",
         f"{100 * fmean(alone.accuracy):.1f}",
-        points(difference(kd, alone)),
+        points(kd.to_labels),
         best.recipe,
-        points(difference(best, alone, looks)),
-        points(difference(best, kd, looks)),
+        points(best.to_labels),
+        points(best.to_kd),
         _undone(best, kd, alone),
     ]
-
-
-def difference(own: RecipeResult, other: RecipeResult, looks: int = 1) -> PairedDifference:
-    """Paired over the seeds; where the best of several recipes is looked at, with an interval that holds for all."""
-    return paired_difference(own.accuracy, other.accuracy, 1 - 0.05 / looks)
 
 
 def best_check(setting: SettingResult) -> RecipeResult:
@@ -72,12 +65,12 @@ def _undone(best: RecipeResult, kd: RecipeResult, alone: RecipeResult) -> str:
     return "" if recovery is None else f"{100 * recovery.ratio:.0f} %"
 
 
-def points(paired: PairedDifference) -> str:
-    """A difference of accuracies in points, with its interval."""
-    mean = _signed(100 * paired.mean)
-    if paired.low is None or paired.high is None:
-        return mean
-    return f"{mean} [{_signed(100 * paired.low)}, {_signed(100 * paired.high)}]"
+def points(difference: Difference | None) -> str:
+    """A difference of accuracies in points, with its interval; in bold where that leaves out zero."""
+    if difference is None:
+        return ""
+    mean, low, high = (_signed(100 * value) for value in (difference.mean, difference.low, difference.high))
+    return f"**{mean}** [{low}, {high}]" if difference.is_clear else f"{mean} [{low}, {high}]"
 
 
 def _signed(value: float) -> str:
@@ -152,8 +145,9 @@ def notes(result: BenchmarkResult) -> str:
     return (
         f"Accuracies in per cent, differences in points, {len(result.seeds)} seeds. A seed draws the students' images, "
         "their weights and order, and, for every recipe, chooses the learning rate on the held-out tenth of the "
-        "students' images; a setting's teacher is one for all seeds. Brackets: 95 % intervals, paired over seeds; "
-        f"those of the best check hold for all {len(CHECKING)} checking recipes together (Bonferroni). Harm of KD "
-        "undone: (best check − KD) / (labels − KD), where KD does harm. Copied and mended: of the teacher's errors on test "
-        "images, those that students repeat and those they get right. Made by `python -m experiments.unreliable`."
+        "students' images; a setting's teacher is one for all seeds. Brackets: intervals that hold for all recipes of "
+        "a setting together with 95 % confidence, over seeds and test images; bold where they leave out zero. The best "
+        "check is that of the highest accuracy. Harm of KD undone: (best check − KD) / (labels − KD), where KD does "
+        "harm. Copied and mended: of the teacher's errors on test images, those that students repeat and those they "
+        "get right. Made by `python -m experiments.unreliable`."
     )

@@ -1,10 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from experiments.unreliable import __main__ as benchmark
 from experiments.unreliable.result import BenchmarkResult
-from experiments.unreliable.running import StudentRow, chosen
+from experiments.unreliable.running import TrainedStudent, chosen
 from experiments.unreliable.table import markdown
 from tests.experiments.unreliable import tiny
 
@@ -45,10 +46,12 @@ def test_the_result_file_is_the_result_and_a_second_call_makes_the_same_of_what_
 
 
 def test_the_rate_is_chosen_on_held_out_images_and_the_first_wins_ties():
-    def row(rate, held_out):
-        return StudentRow(recipe="kd", rate=rate, held_out=held_out, accuracy=1 - held_out, ece=0, copied=0, mended=0)
+    def student(rate, held_out):
+        return TrainedStudent("kd", rate, held_out, accuracy=1 - held_out, ece=0, folder=Path())
 
-    assert chosen([row(0.1, 0.5), row(0.05, 0.7), row(0.2, 0.7)], "kd").rate == 0.05
+    assert chosen([student(0.1, 0.5), student(0.05, 0.7), student(0.2, 0.7)], "kd").rate == 0.05
+    assert chosen([student(0.05, 0.7), student(0.1, 0.7)], "kd").rate == 0.1
+    assert chosen([student(0.05, 0.7)], "none") is None
 
 
 def test_the_tables_show_every_setting_and_recipe(done):
