@@ -117,7 +117,7 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
         (
             "kd",
             {"temper": 4},
-            "unknown key in recipe kd 'temper': .*known: about, correction, .*, recalibration",
+            "unknown key in recipe kd 'temper': .*known: about, avoid, correction, .*, recalibration",
         ),
         ("kd", {"termz.kl.weight": 1}, "unknown key in recipe kd 'termz': did you mean 'terms'"),
         ("kd", {"terms.kl.wieght": 1}, "unknown key in recipe kd 'wieght': did you mean 'weight'"),

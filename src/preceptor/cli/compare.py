@@ -179,6 +179,7 @@ class _Bar:
 def _lines(result: "ComparisonResult", files: list[Path]) -> Iterator["str | Table"]:
     from preceptor.cli.printing import table
     from preceptor.compare.findings import sentences, tables
+    from preceptor.compare.format import counted
 
     beside = any(arm.beside_teacher for arm in result.arms)
     heading = ["recipe", "accuracy, %", f"difference to {result.baseline}", "ECE, %"]
@@ -188,7 +189,8 @@ def _lines(result: "ComparisonResult", files: list[Path]) -> Iterator["str | Tab
         yield " ".join(sentences(one, result)).replace("\N{NO-BREAK SPACE}", " ")
     yield (
         f"Mean and deviation over seeds on the {result.measured_on} ({result.samples:,} images), used once for each "
-        f"student. Differences are in points, paired; their intervals are corrected for {result.compared} comparisons."
+        f"student. Differences are in points, paired; their intervals are corrected for "
+        f"{counted(result.compared, 'comparison')}."
     )
     if beside:
         yield "Copied: share of the teacher's errors there that the student repeats."

@@ -27,6 +27,7 @@ from preceptor.context import predicted_class
 from preceptor.data import Dataset
 from preceptor.metrics import calibration_error
 from preceptor.metrics.selective import Ranking, samples_kept
+from preceptor.recipes.reader import DESCRIPTIONS
 from preceptor.run import versions
 from preceptor.run.resume import run_entries, run_state
 from preceptor.run.set_up import DATA_SETTINGS, RunContext, training_data
@@ -291,7 +292,8 @@ def _differing(runs: Sequence[Cell]) -> dict[str, list[Any]]:
     """The settings in which runs differ, by dotted key, a value a run; what describes a recipe is left out."""
     flat = [dict(_leaves(run.config.model_dump(mode="json", exclude={"seed"}))) for run in runs]
     keys = dict.fromkeys(key for one in flat for key in one)
-    rows = {key: [one.get(key) for one in flat] for key in keys if key not in ("recipe.about", "recipe.paper")}
+    described = tuple(f"recipe.{name}" for name in DESCRIPTIONS)
+    rows = {key: [one.get(key) for one in flat] for key in keys if not key.startswith(described)}
     return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
 
 

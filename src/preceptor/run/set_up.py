@@ -19,7 +19,8 @@ from preceptor.errors import InputError, first_line
 from preceptor.loss import DistillationLoss
 from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard, seeded_model
-from preceptor.recipes import build_recipe_parts
+from preceptor.recipes import Recipe, build_recipe_parts
+from preceptor.recipes.reader import DESCRIPTIONS
 from preceptor.run.cards import size_in_words, student_card
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
@@ -43,6 +44,7 @@ class RunContext:
         teacher_predictions: on the unaugmented images; None without a teacher, and where a cache alone holds none.
         network: the student with its initial weights.
         card: how to use the student once it is trained.
+        recipe: that the loss was built from.
     """
 
     dataset: Dataset
@@ -55,6 +57,7 @@ class RunContext:
     network: nn.Module
     card: ModelCard
     loss: DistillationLoss
+    recipe: Recipe
 
     @property
     def teacher_check(self) -> TeacherCheck | None:
@@ -110,8 +113,9 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device) -> list[
             network,
             card,
             loss,
+            config.recipe,
         )
-        for loss, (network, card) in zip(losses, parts, strict=True)
+        for config, loss, (network, card) in zip(configs, losses, parts, strict=True)
     ]
 
 
@@ -208,8 +212,11 @@ PLACES = {"data", "data_root", "download", "train_labels", "teacher", "cache", "
 
 
 def settings_digest(config: Mapping[str, Any]) -> str:
-    """A SHA-256 of the settings in ``run.yaml``, but for places."""
+    """A SHA-256 of the settings in ``run.yaml``, but for places and for what a recipe says of itself."""
     decisive = {name: value for name, value in config.items() if name not in PLACES}
+    recipe = decisive.get("recipe")
+    if isinstance(recipe, Mapping):
+        decisive["recipe"] = {name: value for name, value in recipe.items() if name not in DESCRIPTIONS}
     return _digest([decisive, "cache" in config])
 
 

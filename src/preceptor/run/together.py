@@ -41,10 +41,14 @@ def pass_of(config: RunConfig) -> str:
 
 
 def teacher_of(config: RunConfig) -> str | None:
-    """Equal for runs of the same teacher; None for a run that has none."""
+    """Equal for runs of the same teacher; None for a run that has none.
+
+    A teacher of features is run otherwise than one of logits alone, and rounds otherwise: the two are told apart.
+    """
     if not config.teachers and config.cache is None:
         return None
-    return config.model_dump_json(include=set(TEACHER_SETTINGS))
+    features = any(term.feature_loss is not None for term in config.recipe.terms.values())
+    return str((config.model_dump_json(include=set(TEACHER_SETTINGS)), features))
 
 
 def run_together(
@@ -74,10 +78,10 @@ def run_together(
     """
     first = next(iter(configs.values()))
     teachers = {teacher_of(config) for config in configs.values()} - {None}
-    if len({pass_of(config) for config in configs.values()}) > 1 or len(teachers) > 1:
-        raise InputError(
-            f"runs that are taught together may differ in {', '.join(sorted(OWN))} alone: train them apart"
-        )
+    if len({pass_of(config) for config in configs.values()}) > 1:
+        raise InputError(f"runs taught together may differ in {', '.join(sorted(OWN))} alone: train the others apart")
+    if len(teachers) > 1:
+        raise InputError("runs taught together have one teacher, of logits or of features: train the others apart")
     device = choose_device(first.device)
     with deterministic(), ExitStack() as stack:
         contexts = set_up_together(list(configs.values()), device)
