@@ -23,6 +23,9 @@ from preceptor.files import read_json, write_whole
 DATA_FILE, LABELED_FILE, TEACHER_FILE, TEST_FILE = "data.npz", "labeled.npz", "teacher.npy", "teacher-test.npy"
 MEASURES_FILE = "teacher.json"
 
+HELD_OUT = 0.2
+"""Share of the students' images that choose the learning rate; a tenth of so few would be too noisy."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -48,7 +51,7 @@ class Prepared:
             "student": own.student,
             "training": {"epochs": epochs},
             "augment": False,
-            "validation": 0.1,
+            "validation": HELD_OUT,
             "seed": self.seed,
             "split_seed": self.seed,
             "device": "cpu",

@@ -41,7 +41,7 @@ class TrainedStudent:
 
     Attributes:
         recipe, rate: its recipe and learning rate.
-        held_out: accuracy on the held-out tenth of the students' images, against the labels that were given.
+        held_out: accuracy on the held-out fifth of the students' images, against the labels that were given.
         accuracy, ece: on the test set, whose labels are right.
         folder: its run.
     """
@@ -107,7 +107,7 @@ def uses_teacher(recipe: str) -> bool:
 
 
 def _student(arm: ArmResult, out: Path) -> TrainedStudent:
-    assert arm.held_out is not None, "a tenth is held out"
+    assert arm.held_out is not None, "a fifth is held out"
     return TrainedStudent(
         recipe=arm.recipe,
         rate=arm.settings[RATE],
