@@ -85,6 +85,7 @@ def test_a_changed_number_is_noticed(fill_tables):
         ("results/abstention.json", "preceptor reproduce abstention --out results"),
         ("results/bench/speed.json", "preceptor bench --all --rounds 9 --out results/bench/speed.json"),
         ("results/bench/losses.json", "python -m experiments.bench.losses"),
+        ("results/bench/unreliable-supervision.json", "python -m experiments.unreliable --out FOLDER"),
     ],
 )
 def test_a_result_file_that_is_not_there_yet_is_said_how_to_make(fill_tables, tmp_path, file, command):

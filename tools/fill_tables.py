@@ -52,6 +52,8 @@ def missing(file: str) -> str:
     if str(path.parent) != BENCH:
         return f"*No results yet: `preceptor reproduce {path.stem} --out {path.parent}` makes them.*"
     command = f"python -m experiments.bench.{path.stem}"
+    if path.stem == "unreliable-supervision":
+        command = "python -m experiments.unreliable --out FOLDER"
     if path.stem == "speed":
         command = f"preceptor bench --all --rounds 9 --out {file}"
     return f"*No results yet: `{command}` makes them.*"

@@ -18,6 +18,10 @@ from matplotlib.patches import Patch
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "preceptor", "font.size": 10})
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
+
+from experiments.unreliable.chart import headline  # noqa: E402
+
 WIDTH = 4.9
 """Inches. Narrow, so that the text is still legible when a phone scales the figure down to 360 pixels."""
 COLORS = {"none": "#8a8a8a", "kd": "#3d3d3d", "drop-wrong": "#c77700"}
@@ -123,12 +127,19 @@ def abstention() -> Figure:
     return draw(panels, "area under the risk-coverage curve, % (lower is better)", 0, 18, key)
 
 
+def unreliable_supervision() -> Figure:
+    """What a teacher is worth to students, by its accuracy on their images."""
+    return headline(result("bench/unreliable-supervision"))
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "label-revision": label_revision,
     "knowledge-adjustment": knowledge_adjustment,
     "cmkd": correlation,
     "abstention": abstention,
 }
+if (ROOT / "results" / "bench" / "unreliable-supervision.json").exists():
+    FIGURES["unreliable-supervision"] = unreliable_supervision
 
 
 def write(folder: Path) -> None:

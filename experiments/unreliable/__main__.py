@@ -87,8 +87,9 @@ def run_benchmark(
     needed = tuple((name, spec) for name, spec in teachers.items() if name in {one.teacher for one in settings})
     run_seeds(_Teachers(needed, out / "teachers"), range(len(needed)), _ignored, jobs)
     done: list[SettingResult] = []
+    started = time.perf_counter()
     for setting in settings:
-        started, source = time.perf_counter(), read_source(setting.source)
+        source = read_source(setting.source)
         make = partial(prepare, source=source, teachers=out / "teachers", out=out / "settings")
         prepared = tuple(make(setting, seed) for seed in seeds)
         students = _Students(prepared, tuple(recipes), tuple(rates), out / "students")
@@ -96,7 +97,11 @@ def run_benchmark(
         done.append(setting_result(setting, prepared, trained, recipes, rates))
         content = BenchmarkResult(seeds=list(seeds), rates=list(rates), settings=done, versions=versions())
         write_result(content, result or out / "result.json")
-        _tell(f"{setting.name}: {time.perf_counter() - started:.0f} s")
+        minutes = (time.perf_counter() - started) / 60
+        left = minutes / len(done) * (len(settings) - len(done))  # settings are sized to cost about the same
+        _tell(
+            f"{setting.name}: {len(done)} of {len(settings)} settings in {minutes:.0f} min, about {left:.0f} min left"
+        )
     return content
 
 

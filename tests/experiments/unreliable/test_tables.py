@@ -1,0 +1,95 @@
+"""Tables and chart of a made-up result."""
+
+import pytest
+
+from experiments.bench import unreliable
+from experiments.unreliable.chart import SHOWN, headline
+from experiments.unreliable.result import BenchmarkResult, RecipeResult, SettingResult, TeacherResult
+from experiments.unreliable.running import RECIPES
+from preceptor.compare.differences import Difference
+
+
+def difference(mean, reach=0.01):
+    return Difference(
+        mean=mean, low=mean - reach, high=mean + reach, seeds=2, samples=9, compared=3, of_seeds=0.1, of_samples=0.1
+    )
+
+
+def recipe(name, accuracy, labels=0.7, kd=0.6):
+    return RecipeResult(
+        recipe=name,
+        rates=[0.1, 0.1],
+        held_out=[0.5, 0.5],
+        accuracy=[accuracy - 0.01, accuracy + 0.01],
+        ece=[0.04, 0.06],
+        copied=[0.5, 0.5],
+        mended=[0.2, 0.3],
+        to_labels=None if name == "none" else difference(accuracy - labels),
+        to_kd=None if name == "kd" else difference(accuracy - kd),
+    )
+
+
+def setting(name, accuracies, wrong="teacher"):
+    teacher = TeacherResult(
+        accuracy_on_students=[0.8, 0.82],
+        confidence_on_students=[0.9, 0.9],
+        accuracy_on_test=[0.8, 0.8],
+        confidence_on_test=[0.9, 0.9],
+    )
+    return SettingResult(
+        name=name,
+        about="It is made up.",
+        kind="natural",
+        wrong=wrong,
+        source="fashion-mnist",
+        student="convnet16",
+        labels=10,
+        unlabeled=0,
+        epochs=1,
+        wrong_labels=[0.0, 0.0],
+        teacher=teacher,
+        recipes=[recipe(own, accuracies.get(own, 0.65)) for own in RECIPES],
+        diverged=[],
+    )
+
+
+@pytest.fixture(scope="module")
+def content():
+    settings = [
+        setting("harmful", {"none": 0.7, "kd": 0.6, "drop-wrong": 0.72, "dist": 0.8}),
+        setting("noisy", {"none": 0.7, "kd": 0.75}, wrong="labels"),
+    ]
+    result = BenchmarkResult(seeds=[0, 1], rates=[0.1], settings=settings, versions={})
+    return result.model_dump(mode="json")
+
+
+def test_a_row_says_what_a_setting_shows(content):
+    [row] = [line for line in unreliable.markdown(content).splitlines() if line.startswith("| harmful |")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:4] == ["teacher", "81.0", "70.0"]
+    assert cells[4] == "**−10.0** [−11.0, −9.0]"
+    assert cells[5] == "drop-wrong", "dist is better, but checks nothing"
+    assert cells[6:] == ["**+2.0** [+1.0, +3.0]", "**+12.0** [+11.0, +13.0]", "120 %"]
+
+
+def test_where_kd_does_no_harm_none_is_undone(content):
+    [row] = [line for line in unreliable.markdown(content).splitlines() if line.startswith("| noisy |")]
+    assert row.endswith("|  |")
+
+
+def test_the_decision_table_has_a_row_for_each_side_and_kind(content):
+    text = unreliable.markdown(content)
+    assert "| teacher | natural | 1 | −10.0 | dist | +10.0 |" in text
+    assert "| labels | natural | 1 | +5.0 | kd | +5.0 |" in text
+
+
+def test_the_chart_has_the_gain_of_every_recipe_shown(content):
+    figure = headline(content)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "Your labels are right",
+        "Some of your labels are wrong",
+    ]
+    lines = {line.get_label(): line for line in figure.axes[0].lines if not line.get_label().startswith("_")}
+    assert list(lines) == list(SHOWN)
+    assert lines["kd"].get_xdata().tolist() == pytest.approx([81])
+    assert lines["kd"].get_ydata().tolist() == pytest.approx([-10])
