@@ -16,7 +16,7 @@ CHECKING = ("drop-wrong", "label-revision-kl", "ka-ps", "ka-dtd", "ka-lsr", "cor
 def markdown(content: dict[str, Any]) -> str:
     """The result file as tables."""
     result = BenchmarkResult.model_validate(content)
-    parts = [settings_table(result), decision_table(result), recipes_table(result), notes(result)]
+    parts = [settings_table(result), decision_table(result), recipes_table(result), about_table(result), notes(result)]
     return "\n\n".join(parts)
 
 
@@ -138,6 +138,34 @@ def recipes_table(result: BenchmarkResult) -> str:
 def _share(values: Any) -> str:
     known = [value for value in values if value is not None]
     return f"{100 * fmean(known):.0f}" if known else ""
+
+
+def about_table(result: BenchmarkResult) -> str:
+    """What every setting is, and how sure its teacher."""
+    rows = [
+        [
+            setting.name,
+            setting.kind,
+            setting.about,
+            setting.source,
+            f"{setting.labels:,}" + (f" + {setting.unlabeled:,} unlabeled" if setting.unlabeled else ""),
+            f"{100 * fmean(setting.wrong_labels):.0f}",
+            f"{100 * fmean(setting.teacher.confidence_on_students):.0f}",
+            f"{100 * fmean(setting.teacher.accuracy_on_test):.1f}",
+        ]
+        for setting in result.settings
+    ]
+    heading = [
+        "setting",
+        "kind",
+        "what it is",
+        "data",
+        "your labels",
+        "wrong, %",
+        "teacher's mean confidence, %",
+        "teacher on test images, %",
+    ]
+    return table(heading, rows, names=4)
 
 
 def notes(result: BenchmarkResult) -> str:

@@ -64,7 +64,7 @@ def content():
 
 
 def test_a_row_says_what_a_setting_shows(content):
-    [row] = [line for line in unreliable.markdown(content).splitlines() if line.startswith("| harmful |")]
+    row = next(line for line in unreliable.markdown(content).splitlines() if line.startswith("| harmful |"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:4] == ["teacher", "81.0", "70.0"]
     assert cells[4] == "**−10.0** [−11.0, −9.0]"
@@ -73,8 +73,12 @@ def test_a_row_says_what_a_setting_shows(content):
 
 
 def test_where_kd_does_no_harm_none_is_undone(content):
-    [row] = [line for line in unreliable.markdown(content).splitlines() if line.startswith("| noisy |")]
+    row = next(line for line in unreliable.markdown(content).splitlines() if line.startswith("| noisy |"))
     assert row.endswith("|  |")
+
+
+def test_every_setting_says_what_it_is(content):
+    assert "| harmful | natural | It is made up. | fashion-mnist | 10 | 0 | 90 | 80.0 |" in unreliable.markdown(content)
 
 
 def test_the_decision_table_has_a_row_for_each_side_and_kind(content):
