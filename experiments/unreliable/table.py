@@ -78,29 +78,46 @@ def _signed(value: float) -> str:
 
 
 def decision_table(result: BenchmarkResult) -> str:
-    """What to do, by the side that is wrong and by the teacher's accuracy on the students' images."""
-    groups: dict[tuple[str, str], list[SettingResult]] = {}
+    """What to do, by what a user can find out: whether labels are wrong, and how much better the teacher is."""
+    groups: dict[str, list[SettingResult]] = {}
     for setting in result.settings:
-        groups.setdefault((setting.wrong, setting.kind), []).append(setting)
-    heading = ["which side is wrong", "kind", "settings", "KD − labels", "recipe of the best mean", "− labels", "worst"]
-    return table(heading, [_group_row(*key, settings) for key, settings in groups.items()], names=2)
+        groups.setdefault(situation(setting), []).append(setting)
+    heading = ["situation", "settings", "KD − labels", "best on average", "− labels", "safest", "its worst − labels"]
+    return table(heading, [_group_row(name, groups[name]) for name in SITUATIONS if name in groups])
 
 
-def _group_row(wrong: str, kind: str, settings: Sequence[SettingResult]) -> list[str]:
-    gains = {
-        own.recipe: [gain(setting, own.recipe) for setting in settings]
-        for own in settings[0].recipes
-        if own.recipe != LABELS
-    }
-    best = max(gains, key=lambda name: fmean(gains[name]))
+NEAR = 0.1
+SITUATIONS = (
+    "the teacher is better than labels alone by 10 points or more",
+    "the teacher is better than labels alone by less",
+    "the teacher is worse than labels alone",
+    "labels are wrong, the teacher is good",
+    "labels and teacher are wrong",
+)
+
+
+def situation(setting: SettingResult) -> str:
+    """Which of :data:`SITUATIONS`; the teacher's accuracy is that on the students' images."""
+    if setting.wrong in ("labels", "both"):
+        return SITUATIONS[3 if setting.wrong == "labels" else 4]
+    margin = fmean(setting.teacher.accuracy_on_students) - fmean(setting.recipe(LABELS).accuracy)
+    return SITUATIONS[0 if margin >= NEAR else 1 if margin >= 0 else 2]
+
+
+def _group_row(name: str, settings: Sequence[SettingResult]) -> list[str]:
+    everywhere = [own.recipe for own in settings[0].recipes if own.recipe != LABELS]
+    everywhere = [name for name in everywhere if all(name not in setting.diverged for setting in settings)]
+    gains = {recipe: [gain(setting, recipe) for setting in settings] for recipe in everywhere}
+    best = max(gains, key=lambda recipe: fmean(gains[recipe]))
+    safest = max(gains, key=lambda recipe: min(gains[recipe]))
     return [
-        wrong,
-        kind,
+        name,
         str(len(settings)),
-        _range(gains[KD]),
+        _range(gains[KD]) if KD in gains else "",
         best,
         _signed(fmean(gains[best])),
-        _signed(min(gains[best])),
+        safest,
+        _signed(min(gains[safest])),
     ]
 
 
@@ -115,11 +132,12 @@ def _range(values: Sequence[float]) -> str:
 
 def recipes_table(result: BenchmarkResult) -> str:
     """Every recipe's gain over labels alone in every setting, and over all: its lowest, its mean ECE, its copying."""
-    names = [own.recipe for own in result.settings[0].recipes if own.recipe != LABELS]
+    names = dict.fromkeys(own.recipe for setting in result.settings for own in setting.recipes)
     rows = []
-    for name in names:
-        own = [setting.recipe(name) for setting in result.settings]
-        gains = [gain(setting, name) for setting in result.settings]
+    for name in (name for name in names if name != LABELS):
+        complete = [setting for setting in result.settings if name not in setting.diverged]
+        own = [setting.recipe(name) for setting in complete]
+        gains = [gain(setting, name) for setting in complete]
         rows.append(
             [
                 name,

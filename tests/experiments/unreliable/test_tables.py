@@ -81,10 +81,21 @@ def test_every_setting_says_what_it_is(content):
     assert "| harmful | natural | It is made up. | fashion-mnist | 10 | 0 | 90 | 80.0 |" in unreliable.markdown(content)
 
 
-def test_the_decision_table_has_a_row_for_each_side_and_kind(content):
+def test_the_decision_table_has_a_row_for_each_situation(content):
     text = unreliable.markdown(content)
-    assert "| teacher | natural | 1 | −10.0 | dist | +10.0 |" in text
-    assert "| labels | natural | 1 | +5.0 | kd | +5.0 |" in text
+    assert "| the teacher is better than labels alone by 10 points or more | 1 | −10.0 | dist | +10.0 | dist |" in text
+    assert "| labels are wrong, the teacher is good | 1 | +5.0 | kd | +5.0 | kd | +5.0 |" in text
+
+
+def test_a_recipe_that_diverged_somewhere_is_left_out_there():
+    whole, broken = (setting(name, {"none": 0.7, "kd": 0.72}) for name in ("whole", "broken"))
+    recipes = [own for own in broken.recipes if own.recipe != "lr"]
+    broken = broken.model_copy(update={"recipes": recipes, "diverged": ["lr"]})
+    text = unreliable.markdown(
+        BenchmarkResult(seeds=[0], rates=[0.1], settings=[whole, broken], versions={}).model_dump(mode="json")
+    )
+    assert "| lr | −5.0 | −5.0 | 0 of 1 |" in text
+    assert "| kd | +2.0 | +2.0 to +2.0 | 2 of 2 |" in text
 
 
 def test_the_chart_has_the_gain_of_every_recipe_shown(content):
