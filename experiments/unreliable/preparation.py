@@ -24,7 +24,7 @@ DATA_FILE, LABELED_FILE, TEACHER_FILE, TEST_FILE = "data.npz", "labeled.npz", "t
 MEASURES_FILE = "teacher.json"
 
 HELD_OUT = 0.2
-"""Share of the students' images that choose the learning rate; a tenth of so few would be too noisy."""
+"""Share of the students' images that choose the learning rate: a tenth of so few would be too few."""
 
 
 @dataclass(frozen=True)

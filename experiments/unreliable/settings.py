@@ -45,7 +45,7 @@ class Setting:
     wrong: Wrong
     source: str = "fashion-mnist"
     teacher: str = "good"
-    labels: int = 500
+    labels: int = 300
     unlabeled: int = 0
     noise: LabelNoise | None = None
     blur: float = 0.0
@@ -53,12 +53,12 @@ class Setting:
     scale: float = 1.0
     swapped: int = 0
     student: str = "convnet16"
-    epochs: int = 24
+    epochs: int = 40
     labeled_epochs: int | None = None
 
 
 FROM_ELSEWHERE = (
-    Setting("good-teacher", "A good teacher and 500 clean labels.", "control", "none"),
+    Setting("good-teacher", "A good teacher and 300 clean labels.", "control", "none"),
     Setting(
         "blur-0.5", "The teacher knows sharper images: yours are blurred by 0.5 pixels.", "natural", "teacher", blur=0.5
     ),
