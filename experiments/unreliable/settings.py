@@ -53,7 +53,7 @@ class Setting:
     scale: float = 1.0
     swapped: int = 0
     student: str = "convnet16"
-    epochs: int = 40
+    epochs: int = 30
     labeled_epochs: int | None = None
 
 
@@ -149,7 +149,7 @@ LABEL_BUDGETS = (
         "none",
         labels=100,
         unlabeled=2000,
-        epochs=6,
+        epochs=5,
         labeled_epochs=60,
     ),
     Setting("5000-labels", "A good teacher and 5,000 clean labels.", "control", "none", labels=5000, epochs=3),
@@ -164,7 +164,7 @@ CIFAR = (
         source="cifar-100, stored outputs",
         teacher=STORED,
         labels=2500,
-        epochs=15,
+        epochs=10,
     ),
     Setting(
         "human-labeled-teacher",
@@ -174,7 +174,7 @@ CIFAR = (
         source=COARSE,
         teacher="cifar-human",
         labels=2000,
-        epochs=18,
+        epochs=15,
     ),
     Setting(
         "human-labels",
@@ -185,7 +185,7 @@ CIFAR = (
         teacher="cifar-good",
         labels=2000,
         noise=LabelNoise("human"),
-        epochs=18,
+        epochs=15,
     ),
 )
 
