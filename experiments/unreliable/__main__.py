@@ -26,6 +26,7 @@ from experiments.unreliable.teachers import TEACHERS, TeacherSpec, train_teacher
 from preceptor.compare.parallel import Counter, run_seeds
 from preceptor.result_files import write_result
 from preceptor.run import versions
+from preceptor.threads import one_thread
 
 RESULT = RESULTS / "unreliable-supervision.json"
 
@@ -85,13 +86,15 @@ def run_benchmark(
         result: file to write; None is ``result.json`` in the folder.
     """
     needed = tuple((name, spec) for name, spec in teachers.items() if name in {one.teacher for one in settings})
-    run_seeds(_Teachers(needed, out / "teachers"), range(len(needed)), _ignored, jobs)
+    if needed:
+        run_seeds(_Teachers(needed, out / "teachers"), range(len(needed)), _ignored, jobs)
     done: list[SettingResult] = []
     started = time.perf_counter()
     for setting in settings:
         source = read_source(setting.source)
         make = partial(prepare, source=source, teachers=out / "teachers", out=out / "settings")
-        prepared = tuple(make(setting, seed) for seed in seeds)
+        with one_thread():  # as students are trained: the outputs' bits may depend on it
+            prepared = tuple(make(setting, seed) for seed in seeds)
         students = _Students(prepared, tuple(recipes), tuple(rates), out / "students")
         trained = run_seeds(students, range(len(seeds)), _ignored, jobs)
         done.append(setting_result(setting, prepared, trained, recipes, rates))

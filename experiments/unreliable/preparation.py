@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +124,12 @@ def shifted(setting: Setting, part: Part) -> Part:
 
 def _fill(setting: Setting, seed: int, source: Source, teachers: Path, folder: Path) -> None:
     own = shifted(setting, source.students.take(students_images(setting, seed, source)))
-    test = shifted(setting, source.test)
+    test, on_test = _test_images(setting, source, teachers)
     labels = students_labels(setting, seed, source, own)
     write_data(folder / DATA_FILE, source, own.images, labels, test)
     if setting.unlabeled:
         write_data(folder / LABELED_FILE, source, own.images[: setting.labels], labels[: setting.labels], test)
-    outputs, on_test = (teacher_outputs(setting, source, part, teachers) for part in (own, test))
+    outputs = teacher_outputs(setting, source, own, teachers)
     np.save(folder / TEACHER_FILE, outputs.numpy())
     np.save(folder / TEST_FILE, on_test.numpy())
     given = labels != UNLABELED
@@ -139,6 +139,13 @@ def _fill(setting: Setting, seed: int, source: Source, teachers: Path, folder: P
         "wrong_labels": float((labels[given] != own.labels[given]).double().mean()),
     }
     write_whole({folder / MEASURES_FILE: json.dumps(measures, indent=1).encode()})
+
+
+@lru_cache(maxsize=1)
+def _test_images(setting: Setting, source: Source, teachers: Path) -> tuple[Part, Float[Tensor, "n classes"]]:
+    """The test images of a setting and the teacher's outputs on them: all seeds have the same."""
+    test = shifted(setting, source.test)
+    return test, teacher_outputs(setting, source, test, teachers)
 
 
 def _measures(
