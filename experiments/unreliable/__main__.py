@@ -80,7 +80,7 @@ def run_benchmark(
         out: folder of teachers, prepared settings and students.
         teachers: by name, those of the settings among them.
         seeds: of students' images, weights and order; teachers are the same for all.
-        recipes: by name; the first is what the others are compared with.
+        recipes: by name, `none` and `kd` among them: the others are compared with these.
         rates: learning rates, of which each seed's held-out images choose; the first of equals.
         jobs: processes of one thread each at a time; None is :func:`~preceptor.compare.parallel.default_jobs`.
         result: file to write; None is ``result.json`` in the folder.

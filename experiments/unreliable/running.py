@@ -74,25 +74,20 @@ def teach(prepared: Prepared, recipes: Sequence[str], rates: Sequence[float], ou
         out: folder of this setting and seed.
     """
     students = []
-    groups = {name: [recipe for recipe in recipes if uses_teacher(recipe) == (name == "taught")] for name in _GROUPS}
-    for name, group in groups.items():
-        if not group:
-            continue
-        taught = name == "taught"
-        plan = comparison(
-            group,
-            run=prepared.config(taught),
-            teachers=[prepared.folder / TEACHER_FILE] if taught else [],
-            vary={RATE: rates},
-            seeds=[prepared.seed],
-        )
-        result = run_comparison(plan, out / name, jobs=1, force=True)
-        students += [_student(arm, out / name) for arm in result.arms]
+    # Two comparisons: where some images have no label, students without a teacher learn from the labeled ones alone.
+    for taught, folder in ((False, out / "alone"), (True, out / "taught")):
+        group = [recipe for recipe in recipes if uses_teacher(recipe) == taught]
+        if group:
+            plan = comparison(
+                group,
+                run=prepared.config(taught),
+                teachers=[prepared.folder / TEACHER_FILE] if taught else [],
+                vary={RATE: rates},
+                seeds=[prepared.seed],
+            )
+            result = run_comparison(plan, folder, jobs=1, force=True)
+            students += [_student(arm, folder) for arm in result.arms]
     return students
-
-
-_GROUPS = ("alone", "taught")
-"""Two comparisons: where some images have no label, students without a teacher learn from the labeled ones alone."""
 
 
 def chosen(students: Sequence[TrainedStudent], recipe: str, rates: Sequence[float] = RATES) -> TrainedStudent | None:
