@@ -81,7 +81,7 @@ def run_benchmark(
         teachers: by name, those of the settings among them.
         seeds: of students' images, weights and order; teachers are the same for all.
         recipes: by name, `none` and `kd` among them: the others are compared with these.
-        rates: learning rates, of which each seed's held-out images choose; the first of equals.
+        rates: learning rates, of which held-out images choose; the first of equals.
         jobs: processes of one thread each at a time; None is :func:`~preceptor.compare.parallel.default_jobs`.
         result: file to write; None is ``result.json`` in the folder.
     """

@@ -22,11 +22,11 @@ class _Frozen(BaseModel):
 
 
 class RecipeResult(_Frozen):
-    """A recipe in a setting: per seed the student whose learning rate did best on that seed's held-out images.
+    """A recipe in a setting, at the learning rate that did best on the held-out images of all seeds.
 
     Attributes:
         recipe: its name.
-        rates: the learning rates, one a seed.
+        rate: its learning rate.
         held_out: accuracy on held-out images, against the labels that were given.
         accuracy, ece: on the test images.
         copied, mended: of the teacher's errors on the test images, the shares that the student repeats and gets right.
@@ -35,7 +35,7 @@ class RecipeResult(_Frozen):
     """
 
     recipe: str
-    rates: list[float]
+    rate: float
     held_out: list[float]
     accuracy: list[float]
     ece: list[float]
@@ -68,7 +68,7 @@ class SettingResult(_Frozen):
         source, student, labels, unlabeled, epochs: what students learn from, and how long.
         wrong_labels: share of the students' labels that are wrong, one a seed.
         teacher: how good it is.
-        recipes: those of which every seed has a student.
+        recipes: those of which every seed has a student at one rate or more.
         diverged: the others.
     """
 
@@ -123,8 +123,8 @@ def setting_result(
         prepared, students: one a seed.
         recipes, rates: that were trained; the first rate wins ties.
     """
-    best = {name: [chosen(own, name, rates) for own in students] for name in recipes}
-    complete = {name: [one for one in own if one is not None] for name, own in best.items() if None not in own}
+    best = {name: chosen(students, name, rates) for name in recipes}
+    complete = {name: own for name, own in best.items() if own}
     return SettingResult(
         **{
             name: getattr(setting, name)
@@ -147,7 +147,7 @@ def _recipe_results(
     return [
         RecipeResult(
             recipe=name,
-            rates=[one.rate for one in own],
+            rate=own[0].rate,
             held_out=[one.held_out for one in own],
             accuracy=[one.accuracy for one in own],
             ece=[one.ece for one in own],

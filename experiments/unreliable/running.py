@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from jaxtyping import Int
 from torch import Tensor
@@ -29,7 +30,7 @@ RECIPES = (
     "lr",
     "dtd-flsw",
 )
-RATES = (0.1, 0.05, 0.2)
+RATES = (0.1, 0.2, 0.05)
 """The first wins ties."""
 
 RATE = "training.learning_rate"
@@ -90,10 +91,24 @@ def teach(prepared: Prepared, recipes: Sequence[str], rates: Sequence[float], ou
     return students
 
 
-def chosen(students: Sequence[TrainedStudent], recipe: str, rates: Sequence[float] = RATES) -> TrainedStudent | None:
-    """Of a recipe's students the one whose rate did best on the held-out images; the first rate wins ties."""
-    own = sorted((one for one in students if one.recipe == recipe), key=lambda one: rates.index(one.rate))
-    return max(own, key=lambda one: one.held_out, default=None)
+def chosen(
+    students: Sequence[Sequence[TrainedStudent]], recipe: str, rates: Sequence[float] = RATES
+) -> list[TrainedStudent]:
+    """Of a recipe's students those of the rate that did best on held-out images, the mean over seeds.
+
+    One seed holds out too few images to choose by. The first rate wins ties.
+
+    Args:
+        students: one list a seed.
+        recipe: its name.
+        rates: learning rates.
+
+    Returns:
+        one student a seed; none where no rate has a student of every seed.
+    """
+    by_rate = [[one for own in students for one in own if (one.recipe, one.rate) == (recipe, rate)] for rate in rates]
+    complete = [own for own in by_rate if len(own) == len(students)]
+    return max(complete, key=lambda own: fmean(one.held_out for one in own), default=[])
 
 
 def uses_teacher(recipe: str) -> bool:

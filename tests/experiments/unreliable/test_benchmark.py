@@ -35,7 +35,7 @@ def test_every_recipe_has_a_student_a_seed(done):
     _, result, _ = done
     for setting in result.settings:
         assert [own.recipe for own in setting.recipes] == ["none", "kd", "drop-wrong", "corrected-cmkd"]
-        assert all(len(own.accuracy) == 2 and set(own.rates) <= {0.1, 0.05} for own in setting.recipes)
+        assert all(len(own.accuracy) == 2 and own.rate in (0.1, 0.05) for own in setting.recipes)
         assert all(0 <= share <= 1 for own in setting.recipes for share in (*own.copied, *own.mended))
         assert len(setting.teacher.accuracy_on_students) == 2
 
@@ -49,9 +49,15 @@ def test_the_rate_is_chosen_on_held_out_images_and_the_first_wins_ties():
     def student(rate, held_out):
         return TrainedStudent("kd", rate, held_out, accuracy=1 - held_out, ece=0, folder=Path())
 
-    assert chosen([student(0.1, 0.5), student(0.05, 0.7), student(0.2, 0.7)], "kd").rate == 0.05
-    assert chosen([student(0.05, 0.7), student(0.1, 0.7)], "kd").rate == 0.1
-    assert chosen([student(0.05, 0.7)], "none") is None
+    seeds = [[student(0.1, 0.5), student(0.05, 0.7)], [student(0.1, 0.8), student(0.05, 0.7)]]
+    assert [one.rate for one in chosen(seeds, "kd")] == [0.05, 0.05]
+    assert [one.rate for one in chosen([[student(0.05, 0.7), student(0.1, 0.7)]], "kd")] == [0.1]
+
+
+def test_a_rate_at_which_a_student_diverged_is_not_chosen():
+    good, other = (TrainedStudent("kd", rate, held_out, 0, 0, Path()) for rate, held_out in ((0.1, 0.5), (0.2, 0.9)))
+    assert [one.rate for one in chosen([[good, other], [good]], "kd")] == [0.1, 0.1]
+    assert chosen([[good], []], "kd") == []
 
 
 def test_the_tables_show_every_setting_and_recipe(done):

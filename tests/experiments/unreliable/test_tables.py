@@ -18,7 +18,7 @@ def difference(mean, reach=0.01):
 def recipe(name, accuracy, labels=0.7, kd=0.6):
     return RecipeResult(
         recipe=name,
-        rates=[0.1, 0.1],
+        rate=0.1,
         held_out=[0.5, 0.5],
         accuracy=[accuracy - 0.01, accuracy + 0.01],
         ece=[0.04, 0.06],
