@@ -1,6 +1,7 @@
 """The charts of a comparison's page with a line or a point a recipe: learning, risk and coverage, cost."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from preceptor.compare.comparison_result import COVERAGES, ArmResult, EpochPoint
@@ -13,6 +14,7 @@ from preceptor.reports.vega import LiveChart, Spec, spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 HEIGHT = 320
 
@@ -22,47 +24,73 @@ MOST_EPOCHS = 100
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Plane:
+    """The axes of a chart of lines.
+
+    Attributes:
+        across: the field of the horizontal axis, "epoch" or "coverage".
+        up: title of the vertical axis.
+        shares: whether that shows per cent.
+    """
+
+    across: str
+    up: str
+    shares: bool = True
+
+    @property
+    def title(self) -> str:
+        """Of the horizontal axis."""
+        return "answered (coverage)" if self.of_coverage else self.across
+
+    @property
+    def of_coverage(self) -> bool:
+        """Whether it runs over coverages, from 0 to 1; else over epochs."""
+        return self.across == "coverage"
+
+
 def live_held_out(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart | None:
     """Accuracy on the held-out images by epoch, from the lowest to the highest seed; None where there are none."""
+    shown = named(table, of)
     rows = [
-        {"epoch": point.epoch, "value": band.mean, "low": band.lowest, "high": band.highest}
-        | {"recipe": recipe, "look": look}
-        for recipe, look, curve in _curves(table, of)
-        for point in curve
+        {"recipe": recipe, "epoch": point.epoch, "value": band.mean, "low": band.lowest, "high": band.highest}
+        for recipe, (arm, _) in zip(series(shown), shown, strict=True)
+        for point in thinned(arm)
         if (band := point.held_out) is not None
     ]
-    ends = ", ".join(
-        f"{arm.recipe} {percent(arm.held_out.mean)}" for arm, _ in named(table, of) if arm.held_out is not None
-    )
+    if not rows:
+        return None
+    ends = ", ".join(f"{arm.recipe} {percent(arm.held_out.mean)}" for arm, _ in shown if arm.held_out is not None)
     alt = f"Accuracy on held-out images by epoch; in the last: {ends}"
-    return _lines(table, of, rows, name, alt, ("epoch", "accuracy on held-out images"), shares=True) if rows else None
+    return _lines(shown, rows, name, alt, Plane("epoch", "accuracy on held-out images"))
 
 
 def live_losses(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart:
     """The total loss by epoch, from the lowest to the highest seed."""
+    shown = named(table, of)
     rows = [
-        {"epoch": point.epoch, "value": point.loss.mean, "low": point.loss.lowest, "high": point.loss.highest}
-        | {"recipe": recipe, "look": look}
-        for recipe, look, curve in _curves(table, of)
-        for point in curve
+        {"recipe": recipe, "epoch": point.epoch, "value": band.mean, "low": band.lowest, "high": band.highest}
+        for recipe, (arm, _) in zip(series(shown), shown, strict=True)
+        for point in thinned(arm)
+        for band in [point.loss]
     ]
-    ends = ", ".join(f"{arm.recipe} {arm.curve[-1].loss.mean:.3g}" for arm, _ in named(table, of) if arm.curve)
+    ends = ", ".join(f"{arm.recipe} {arm.curve[-1].loss.mean:.3g}" for arm, _ in shown if arm.curve)
     alt = f"Total loss in training by epoch; in the last: {ends}"
-    return _lines(table, of, rows, name, alt, ("epoch", "total loss"), shares=False)
+    return _lines(shown, rows, name, alt, Plane("epoch", "total loss", shares=False))
 
 
 def live_risk(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart:
     """Error among the surest share of the images, by that share."""
     shown = named(table, of)
     rows = [
-        {"coverage": coverage / 100, "value": risk, "recipe": recipe, "look": look}
-        for recipe, (arm, look) in zip(series(shown), shown, strict=True)
+        {"recipe": recipe, "coverage": coverage / 100, "value": risk}
+        for recipe, (arm, _) in zip(series(shown), shown, strict=True)
         for coverage, risk in zip(COVERAGES, arm.risk, strict=True)
     ]
     half = COVERAGES.index(50)
     ends = ", ".join(f"{arm.recipe} {percent(arm.risk[half])} and {percent(arm.risk[-1])}" for arm, _ in shown)
     alt = f"Error among the images of which a student is surest; among the surest half and all of them: {ends}"
-    return _lines(table, of, rows, name, alt, ("coverage", "wrong among them (risk)"), shares=True)
+    return _lines(shown, rows, name, alt, Plane("coverage", "wrong among them (risk)"))
 
 
 def live_cost(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart:
@@ -98,16 +126,12 @@ def live_cost(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart:
                 markersize=10,
                 markeredgecolor=color("paper"),
             )
-        _tidy(axes, room, "seconds of its own steps", "accuracy", whole=False)
+        tidy_shares(axes, room, "seconds of its own steps", "accuracy")
+        plain_ticks(axes.xaxis, room)
         axes.set_xlim(0, 1.08 * max(row["seconds"] for row in values) or 1)
         axes.margins(y=0.1)
 
     return LiveChart(name, alt, in_both_widths(alt, name, HEIGHT, plot), drawn)
-
-
-def _curves(table: ArmTable, of: Mapping[str, Look]) -> list[tuple[str, Look, list[EpochPoint]]]:
-    shown = named(table, of)
-    return [(recipe, look, thinned(arm)) for recipe, (arm, look) in zip(series(shown), shown, strict=True)]
 
 
 def thinned(arm: ArmResult) -> list[EpochPoint]:
@@ -119,86 +143,80 @@ def thinned(arm: ArmResult) -> list[EpochPoint]:
 
 
 def _lines(
-    table: ArmTable,
-    of: Mapping[str, Look],
-    rows: Sequence[Row],
-    name: str,
-    alt: str,
-    titles: tuple[str, str],
-    *,
-    shares: bool,
+    shown: Sequence[tuple[ArmResult, Look]], rows: Sequence[Row], name: str, alt: str, plane: Plane
 ) -> LiveChart:
-    """A line a recipe over epochs or coverages, with a band where rows have ends.
+    """A line a recipe, with a band where rows have ends.
 
     Args:
-        table, of: whose arms are named.
-        rows: ``recipe``, ``look``, ``value``, and the field across, which the first of ``titles`` names.
+        shown: whose lines they are.
+        rows: ``recipe``, ``value``, the field across, and ``low`` and ``high`` of a band.
         name, alt: of the chart.
-        titles: field across, and the vertical axis.
-        shares: whether values are shown in per cent.
+        plane: its axes.
     """
-    across, up = titles
-    few = len({row[across] for row in rows}) < 3
-    channels = by_recipe(named(table, of))
-    x = _quantity(across, "answered (coverage)" if across == "coverage" else across, shares=across == "coverage")
-    y = _quantity("value", up, shares=shares)
-    if across == "coverage":
-        x["scale"], y["scale"] = {"domain": [0, 1]}, {"domainMin": 0}
-    else:
-        x["axis"] |= {"tickMinStep": 1, "format": "d"}
-        x["scale"] = y["scale"] = {"zero": False}
+    channels, few = by_recipe(shown), len({row[plane.across] for row in rows}) < 3
+    x, y = _axes_of(plane)
+    bands = "low" in rows[0]
+    form = ".2%" if plane.shares else ".3~g"
+    tips = [("recipe", ""), (plane.across, ".0%" if plane.of_coverage else "d"), ("value", form)]
+    tips += [("low", form), ("high", form)] if bands else []
     band = {
-        "transform": [{"filter": "isValid(datum.low)"}],
         "mark": {"type": "area", "opacity": 0.1, "aria": False},
         "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": channels["color"]},
     }
-    form = ".2%" if shares else ".3~g"
-    tips = [("recipe", ""), (across, ".0%" if across == "coverage" else "d"), ("value", form)]
-    tips += [("low", form), ("high", form)] if "low" in rows[0] else []
     line = {
         "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 40, "opacity": 1 if few else 0}},
-        "encoding": {
-            "y": y,
-            "color": channels["color"],
-            "strokeDash": channels["strokeDash"],
-            "tooltip": tooltip(*tips),
-        },
+        "encoding": {"y": y, "color": channels["color"], "strokeDash": channels["strokeDash"]}
+        | {"tooltip": tooltip(*tips)},
     }
-    values = [{key: _short(value) for key, value in row.items() if key != "look"} for row in rows]
-    drawn = spec(values, HEIGHT - 40, alt, encoding={"x": x}, layer=[*([band] if "low" in rows[0] else []), line])
+    values = [{key: _short(value) for key, value in row.items()} for row in rows]
+    drawn = spec(values, HEIGHT - 40, alt, encoding={"x": x}, layer=[*([band] if bands else []), line])
 
     def plot(axes: "Axes", room: Room) -> None:
-        for recipe in dict.fromkeys(row["recipe"] for row in rows):
-            _line(axes, [row for row in rows if row["recipe"] == recipe], across, "o" if few else "")
-        _tidy(axes, room, x["title"], up, whole=across == "epoch", shares=shares)
-        if across == "coverage":
-            axes.set_xlim(0, 1)
-            axes.set_ylim(0, None)
+        for recipe, (_, look) in zip(series(shown), shown, strict=True):
+            _line(axes, [row for row in rows if row["recipe"] == recipe], plane.across, look, "o" if few else "")
+        _tidy(axes, room, plane)
 
     return LiveChart(name, alt, in_both_widths(alt, name, HEIGHT, plot), drawn)
 
 
-def _line(axes: "Axes", rows: Sequence[Row], across: str, mark: str) -> None:
-    look: Look = rows[0]["look"]
-    places, ink_of = [row[across] for row in rows], color(look.role)
+def _axes_of(plane: Plane) -> tuple[Spec, Spec]:
+    x = _quantity(plane.across, plane.title, shares=plane.of_coverage)
+    y = _quantity("value", plane.up, shares=plane.shares)
+    if plane.of_coverage:
+        return x | {"scale": {"domain": [0, 1]}}, y | {"scale": {"domainMin": 0}}
+    x["axis"] |= {"tickMinStep": 1, "format": "d"}
+    return x, y
+
+
+def _line(axes: "Axes", rows: Sequence[Row], across: str, look: Look, mark: str) -> None:
+    if not rows:
+        return
+    places, value = [row[across] for row in rows], [row["value"] for row in rows]
     if "low" in rows[0]:
-        axes.fill_between(
-            places, [row["low"] for row in rows], [row["high"] for row in rows], color=ink_of, alpha=0.1, linewidth=0
-        )
+        low, high = ([row[end] for row in rows] for end in ("low", "high"))
+        axes.fill_between(places, low, high, color=color(look.role), alpha=0.1, linewidth=0)
     dashes = (0, tuple(look.dashes)) if look.dashes else "-"
-    axes.plot(places, [row["value"] for row in rows], color=ink_of, linestyle=dashes, linewidth=2, marker=mark)
+    axes.plot(places, value, color=color(look.role), linestyle=dashes, linewidth=2, marker=mark)
 
 
-def _tidy(axes: "Axes", room: Room, across: str, up: str, *, whole: bool, shares: bool = True) -> None:
-    """The pages' look; across in per cent only where it is a coverage."""
+def _tidy(axes: "Axes", room: Room, plane: Plane) -> None:
+    """The pages' look."""
+    tidy_shares(axes, room, plane.title, plane.up)
+    if plane.of_coverage:
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, None)
+    else:
+        plain_ticks(axes.xaxis, room, whole=True)
+    if not plane.shares:
+        plain_ticks(axes.yaxis, room)
+
+
+def plain_ticks(axis: "Axis", room: Room, *, whole: bool = False) -> None:
+    """Numbers as they are, at round ones."""
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-    tidy_shares(axes, room, across, up)
-    if "coverage" not in across:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, integer=whole))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-    if not shares:
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+    axis.set_major_locator(MaxNLocator(nbins=room.steps, steps=[1, 2, 5, 10], integer=whole))
+    axis.set_major_formatter(ScalarFormatter())
 
 
 def _quantity(field: str, title: str, *, shares: bool = False) -> Spec:

@@ -63,8 +63,6 @@ def write_comparison_page(result: ComparisonResult, path: Path) -> None:
 def _content(result: ComparisonResult, folder: str) -> dict[str, Any]:
     several, of, texts = tables(result), looks(result), scripts("charts.js")
     recipes = list(dict.fromkeys(arm.recipe for arm in result.arms))
-    headings, rows = setting_rows(result)
-    abouts = {arm.recipe: ". ".join(part for part in (arm.about, arm.paper) if part) for arm in result.arms}
     return {
         "title": f"{counted(len(recipes), 'recipe')} compared on {result.data}",
         "baseline": result.baseline,
@@ -80,13 +78,32 @@ def _content(result: ComparisonResult, folder: str) -> dict[str, Any]:
         "meeting_keys": [(words, "pale" if role == "line" else role) for words, role in MEETINGS.values()],
         "table_note": _table_note(result),
         "class_count": len(result.class_names),
+        **_about(result),
+        "caveats": caveats(result),
+        **_going_on(result, folder),
+        "scripts": texts,
+        "script_policy": script_policy(texts),
+    }
+
+
+def _about(result: ComparisonResult) -> dict[str, Any]:
+    """What was compared."""
+    headings, rows = setting_rows(result)
+    teacher_headings, teachers = teacher_table(result)
+    abouts = {arm.recipe: ". ".join(part for part in (arm.about, arm.paper) if part) for arm in result.arms}
+    return {
         "setting_headings": ["recipe", *headings],
         "setting_rows": [Row(name, [(text, "", False) for text in texts]) for name, texts in rows] if headings else [],
         "abouts": abouts.items(),
-        "teacher_headings": teacher_table(result)[0],
-        "teachers": teacher_table(result)[1],
+        "teacher_headings": teacher_headings,
+        "teachers": teachers,
         "paths": [(teacher.name, ", ".join(teacher.paths)) for teacher in result.teachers],
-        "caveats": caveats(result),
+    }
+
+
+def _going_on(result: ComparisonResult, folder: str) -> dict[str, Any]:
+    """Commands, files and versions."""
+    return {
         "commands": _commands(result, folder),
         "folders_note": f"{folder} holds plan.yaml (what was compared), compare.json (every number of this page), "
         "compare.csv (one line a student) and a folder for each run.",
@@ -96,14 +113,12 @@ def _content(result: ComparisonResult, folder: str) -> dict[str, Any]:
             for seed, place in zip(arm.seeds, arm.folders, strict=True)
         ],
         "versions": result.versions,
-        "scripts": texts,
-        "script_policy": script_policy(texts),
     }
 
 
 def _part(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], place: int) -> dict[str, Any]:
     """What the page shows of one table."""
-    baseline, suffix = result.baseline, f"-{place}"
+    suffix = f"-{place}"
     headings, rows = ranking_table(table, result)
     meeting_headings, meeting_rows = meeting_table(table)
     class_headings, class_rows = class_table(table, result)
@@ -117,27 +132,35 @@ def _part(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], pla
         "headings": headings,
         "rows": rows,
         "apart": _apart(table, result),
-        "ranking": live_ranking(table, baseline, f"ranking{suffix}"),
-        "meetings": live_meetings(table, f"meetings{suffix}"),
         "meeting_headings": meeting_headings,
         "meeting_rows": meeting_rows,
         "unasked": _unasked(table),
         "drawn": [
             {"name": arm.recipe, "role": look.role, "css": look.css, "path": PATHS[look.shape]} for arm, look in drawn
         ],
-        "held_out": live_held_out(table, of, f"held-out{suffix}"),
-        "losses": live_losses(table, of, f"losses{suffix}"),
         "undrawn": _undrawn(table, of),
-        "cost": live_cost(table, of, f"cost{suffix}"),
-        "parameters": ""
-        if parameters_differ(result)
-        else f"Every student has {table.arms[0].cost.parameters:,} parameters.",
-        "risk": live_risk(table, of, f"risk{suffix}"),
-        "classes": live_classes(table, baseline, result.class_names, of, f"classes{suffix}"),
+        "parameters": _parameters(table, result),
         "classes_left_out": _classes_left_out(result),
         "class_headings": class_headings,
         "class_rows": class_rows,
+        **_charts(table, result, of, suffix),
     }
+
+
+def _charts(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], suffix: str) -> dict[str, Any]:
+    return {
+        "ranking": live_ranking(table, result.baseline, f"ranking{suffix}"),
+        "meetings": live_meetings(table, f"meetings{suffix}"),
+        "held_out": live_held_out(table, of, f"held-out{suffix}"),
+        "losses": live_losses(table, of, f"losses{suffix}"),
+        "cost": live_cost(table, of, f"cost{suffix}"),
+        "risk": live_risk(table, of, f"risk{suffix}"),
+        "classes": live_classes(table, result.baseline, result.class_names, of, f"classes{suffix}"),
+    }
+
+
+def _parameters(table: ArmTable, result: ComparisonResult) -> str:
+    return "" if parameters_differ(result) else f"Every student has {table.arms[0].cost.parameters:,} parameters."
 
 
 def basis(result: ComparisonResult) -> str:
