@@ -245,5 +245,5 @@ def _commands(result: ComparisonResult, folder: str) -> list[tuple[str, str]]:
         commands.append((text, f"preceptor compare --config {plan} --seeds {more} --out {shlex.quote(folder)}"))
     return [
         *commands,
-        ("With --recipes, --teacher or --vary it goes on to others. As it is, it makes these files again:", again),
+        ("With more names in --recipes it trains those too. As it is, it makes these files again:", again),
     ]
