@@ -284,3 +284,27 @@ def test_a_page_is_made_again_from_the_file_alone(result: ComparisonResult, tmp_
 def test_every_table_of_the_result_is_on_the_page(result: ComparisonResult, page: Page) -> None:
     assert len(tables(result)) == 1
     assert "ranking-0" in page.values("id")
+
+
+def test_of_many_tables_the_best_are_drawn_in_full() -> None:
+    arms = [
+        made_arm(name, (0.5 + rate, 0.5), (0.01, -0.1, 0.1), settings={"training.learning_rate": rate})
+        for rate in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08)
+        for name in ("kd", "cmkd")
+    ]
+    html = comparison_page(made_comparison(arms))
+    assert "drawn for the 6 of 8 with the highest accuracies" in text_of(Page(html))
+    assert len(charts_of(html)) == 6 * CHARTS + 2 * 2
+    assert "risk-1-wide" not in html
+    assert "risk-2-wide" in html
+
+
+def test_a_table_of_recipes_without_a_look_has_no_lines() -> None:
+    crowd = [made_arm(f"recipe-{number}", (0.9,), teacher="big") for number in range(6)]
+    lonely = made_arm("lonely", (0.1,), teacher="small")
+    result = made_comparison(
+        [*crowd, lonely], teachers=[made_teacher("big"), made_teacher("small")], baseline="recipe-0"
+    )
+    html = comparison_page(result)
+    assert "Not drawn, as more lines can’t be told apart: lonely." in text_of(Page(html))
+    assert len(charts_of(html)) == CHARTS + 3

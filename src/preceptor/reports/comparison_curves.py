@@ -58,15 +58,13 @@ def live_held_out(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveCha
         for point in thinned(arm)
         if (band := point.held_out) is not None
     ]
-    if not rows:
-        return None
     ends = ", ".join(f"{arm.recipe} {percent(arm.held_out.mean)}" for arm, _ in shown if arm.held_out is not None)
     alt = f"Accuracy on held-out images by epoch; in the last: {ends}"
     return _lines(shown, rows, name, alt, Plane("epoch", "accuracy on held-out images"))
 
 
-def live_losses(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart:
-    """The total loss by epoch, from the lowest to the highest seed."""
+def live_losses(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart | None:
+    """The total loss by epoch, from the lowest to the highest seed; None where no recipe has a look."""
     shown = named(table, of)
     rows = [
         {"recipe": recipe, "epoch": point.epoch, "value": band.mean, "low": band.lowest, "high": band.highest}
@@ -79,8 +77,8 @@ def live_losses(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart
     return _lines(shown, rows, name, alt, Plane("epoch", "total loss", shares=False))
 
 
-def live_risk(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart:
-    """Error among the surest share of the images, by that share."""
+def live_risk(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart | None:
+    """Error among the surest share of the images, by that share; None where no recipe has a look."""
     shown = named(table, of)
     rows = [
         {"recipe": recipe, "coverage": coverage / 100, "value": risk}
@@ -144,8 +142,8 @@ def thinned(arm: ArmResult) -> list[EpochPoint]:
 
 def _lines(
     shown: Sequence[tuple[ArmResult, Look]], rows: Sequence[Row], name: str, alt: str, plane: Plane
-) -> LiveChart:
-    """A line a recipe, with a band where rows have ends.
+) -> LiveChart | None:
+    """A line a recipe, with a band where rows have ends; None without rows.
 
     Args:
         shown: whose lines they are.
@@ -153,6 +151,8 @@ def _lines(
         name, alt: of the chart.
         plane: its axes.
     """
+    if not rows:
+        return None
     channels, few = by_recipe(shown), len({row[plane.across] for row in rows}) < 3
     x, y = _axes_of(plane)
     bands = "low" in rows[0]

@@ -1,7 +1,7 @@
 """The page of a comparison: which recipe is best, how sure that is, and what it costs."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from preceptor.reports.page import render, write_page
 from preceptor.reports.vega import script_policy, scripts
 
 TEMPLATE = "comparison_page.html.j2"
+
+MOST_DRAWN = 6
+"""Tables with all their charts, those with the highest accuracies; more would make a page slow."""
 
 PATHS = {
     "diamond": "M0,-5.5L5.5,0L0,5.5L-5.5,0Z",
@@ -62,6 +65,7 @@ def write_comparison_page(result: ComparisonResult, path: Path) -> None:
 
 def _content(result: ComparisonResult, folder: str) -> dict[str, Any]:
     several, of, texts = tables(result), looks(result), scripts("charts.js")
+    full = sorted(range(len(several)), key=lambda place: -several[place].arms[0].accuracy.mean)[:MOST_DRAWN]
     recipes = list(dict.fromkeys(arm.recipe for arm in result.arms))
     return {
         "title": f"{counted(len(recipes), 'recipe')} compared on {result.data}",
@@ -74,7 +78,12 @@ def _content(result: ComparisonResult, folder: str) -> dict[str, Any]:
         "basis": basis(result),
         "overview_headings": ["recipe", *(_heading(table, result) for table in several)],
         "overview": [(recipe, [_mean(table.arm(recipe)) for table in several]) for recipe in recipes],
-        "tables": [_part(table, result, of, place) for place, table in enumerate(several)],
+        "tables": [
+            _part(table, result, of, f"-{place}")
+            | {"charts": _charts(table, result, of, place) if place in full else None}
+            for place, table in enumerate(several)
+        ],
+        "not_drawn": _not_drawn(several),
         "meeting_keys": [(words, "pale" if role == "line" else role) for words, role in MEETINGS.values()],
         "table_note": _table_note(result),
         "class_count": len(result.class_names),
@@ -116,9 +125,8 @@ def _going_on(result: ComparisonResult, folder: str) -> dict[str, Any]:
     }
 
 
-def _part(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], place: int) -> dict[str, Any]:
+def _part(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], suffix: str) -> dict[str, Any]:
     """What the page shows of one table."""
-    suffix = f"-{place}"
     headings, rows = ranking_table(table, result)
     meeting_headings, meeting_rows = meeting_table(table)
     class_headings, class_rows = class_table(table, result)
@@ -140,22 +148,27 @@ def _part(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], pla
         ],
         "undrawn": _undrawn(table, of),
         "parameters": _parameters(table, result),
-        "classes_left_out": _classes_left_out(result),
+        "classes_note": _classes_note(result),
         "class_headings": class_headings,
         "class_rows": class_rows,
-        **_charts(table, result, of, suffix),
+        "ranking": live_ranking(table, result.baseline, f"ranking{suffix}"),
+        "meetings": live_meetings(table, f"meetings{suffix}"),
     }
 
 
-def _charts(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], suffix: str) -> dict[str, Any]:
+def _not_drawn(several: Sequence[ArmTable]) -> str:
+    if len(several) <= MOST_DRAWN:
+        return ""
+    return f"Curves, cost and classes are drawn for the {MOST_DRAWN} of {len(several)} with the highest accuracies."
+
+
+def _charts(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], place: int) -> dict[str, Any]:
     return {
-        "ranking": live_ranking(table, result.baseline, f"ranking{suffix}"),
-        "meetings": live_meetings(table, f"meetings{suffix}"),
-        "held_out": live_held_out(table, of, f"held-out{suffix}"),
-        "losses": live_losses(table, of, f"losses{suffix}"),
-        "cost": live_cost(table, of, f"cost{suffix}"),
-        "risk": live_risk(table, of, f"risk{suffix}"),
-        "classes": live_classes(table, result.baseline, result.class_names, of, f"classes{suffix}"),
+        "held_out": live_held_out(table, of, f"held-out-{place}"),
+        "losses": live_losses(table, of, f"losses-{place}"),
+        "cost": live_cost(table, of, f"cost-{place}"),
+        "risk": live_risk(table, of, f"risk-{place}"),
+        "classes": live_classes(table, result.baseline, result.class_names, of, f"classes-{place}"),
     }
 
 
@@ -226,9 +239,11 @@ def _undrawn(table: ArmTable, of: Mapping[str, Look]) -> str:
     return f"Not drawn, as more lines can’t be told apart: {listed(names)}." if names else ""
 
 
-def _classes_left_out(result: ComparisonResult) -> str:
+def _classes_note(result: ComparisonResult) -> str:
     count = len(result.class_names)
-    return f"{MOST_CLASSES} of {count} classes are drawn." if count > MOST_CLASSES else ""
+    left_out = f"{MOST_CLASSES} of {count} classes are drawn. " if count > MOST_CLASSES else ""
+    images = f"{result.samples / count:,.0f}"
+    return f"{left_out}A class has {images} images on average: the fewer, the more of a difference is chance."
 
 
 def _commands(result: ComparisonResult, folder: str) -> list[tuple[str, str]]:
