@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MOST_CLASSES = 30
 """Classes in a chart, those that differ most."""
 
+SIGNED = "datum.value ? format(datum.value, '+.3~g') : '0'"
+"""Labels of an axis of differences."""
+
 
 @dataclass(frozen=True)
 class ClassGain:
@@ -60,7 +63,7 @@ def live_classes(
         for recipe, gain in _known(row, called)
     ]
     title = f"points above {label(baseline, 28)}"
-    x: Spec = {"field": "difference", "type": "quantitative", "title": title, "axis": {"format": "+.3~g"}}
+    x: Spec = {"field": "difference", "type": "quantitative", "title": title, "axis": {"labelExpr": SIGNED}}
     zero = {"data": {"values": [{"difference": 0}]}, "mark": BASELINE_RULE, "encoding": {"x": x}}
     channels = by_recipe(shown)
     marks = {

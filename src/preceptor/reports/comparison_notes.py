@@ -54,8 +54,10 @@ def _intervals(result: ComparisonResult) -> Iterator[str]:
     if not result.compared:
         return
     seeds, percents = len(result.plan["seeds"]), "95\N{NO-BREAK SPACE}%"
-    together = "it" if result.compared == 1 else f"all {result.compared} of them together"
-    covers = f"An interval holds the true difference, {together} with {percents} confidence, "
+    holds = f"All {result.compared} intervals together hold the true differences"
+    covers = (
+        f"{'The interval holds the true difference' if result.compared == 1 else holds} with {percents} confidence, "
+    )
     if seeds == 1:
         yield (
             f"{covers}over other images of this kind. With one seed, training again is not in it: another seed may "
@@ -64,7 +66,7 @@ def _intervals(result: ComparisonResult) -> Iterator[str]:
     else:
         yield (
             f"{covers}over training again with other seeds and over other images of this kind. "
-            f"{'Few seeds make it long; train more.' if seeds < 5 else ''}"
+            f"{'Few seeds make them long.' if seeds < 5 else ''}"
         )
     yield (
         "Not in the intervals: other training images, other teachers, other students, other data. All runs were "
