@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.unreliable import __main__ as benchmark
+from experiments.unreliable import benchmark
 from experiments.unreliable.result import BenchmarkResult
 from experiments.unreliable.running import TrainedStudent, chosen
 from experiments.unreliable.table import markdown
@@ -65,3 +65,8 @@ def test_the_tables_show_every_setting_and_recipe(done):
     text = markdown(result.model_dump(mode="json"))
     assert text.count("| first |") == text.count("| second |") == 2
     assert "| corrected-cmkd |" in text
+
+
+def test_what_its_processes_run_can_be_imported_by_them():
+    """Not so what ``__main__`` defines, under ``python -m``."""
+    assert benchmark._Students.__module__ == benchmark._Teachers.__module__ == "experiments.unreliable.benchmark"
