@@ -55,7 +55,7 @@ FORBIDDEN = {
     "models": {"loss", "recipes", "conformance"},
     "training": {"recipes", "conformance"},
 }
-EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow", "cleanlab"}
+EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"}
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 
