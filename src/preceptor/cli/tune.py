@@ -1,7 +1,7 @@
 """``preceptor tune``: choose a recipe's settings on held-out images, and measure them honestly afterwards."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   preceptor tune --teacher runs/teacher --recipe kd --space training.learning_rate=0.01..0.3:log \\
       --space recipe.temperature.temperature=1..8 --out tuned
-  preceptor tune --data fashion-mnist --teacher runs/teacher --space recipe=kd,ka-ps,cmkd --space training.epochs=5..20 \\
-      --trials 40 --jobs 2 --out tuned
+  preceptor tune --data fashion-mnist --teacher runs/teacher --space recipe=kd,ka-ps,cmkd \\
+      --space training.epochs=5..20 --trials 40 --jobs 2 --out tuned
   preceptor tune --teacher runs/teacher --recipe label-revision --sampler grid \\
       --space recipe.correction.eta=0.2,0.5,0.8 --space student=resnet8,convnet8 --out tuned
   preceptor distill --config tuned/best.yaml --out runs/student
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training = [key for key in TRAINING if key != "keep_checkpoints"]
     add_settings(parser.add_argument_group("training"), (*SPLIT, *training, *SPEED))
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings and of the space")
-    parser.add_argument("--jobs", type=int, metavar="N", help="trials at a time, one thread each (default one of all)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="trials at a time, of one thread each (default 1)")
     add_checkpoint_option(parser)
     add_force_option(parser)
     parser.add_argument(
@@ -131,14 +131,10 @@ def _plan(arguments: argparse.Namespace) -> "tuple[RunConfig, dict[str, Dimensio
 class _TuneBar(ComparisonBar):
     """A bar over all images, and a line for each trial, then for each student of the final comparison."""
 
-    _best = 0.0
-
-    def trial(self, trial: "TrialResult", done: int, trials: int) -> None:
-        if trial.state == "complete" and trial.held_out is not None:
-            self._best = max(self._best, trial.held_out)
+    def trial(self, trial: "TrialResult", best: float | None, done: int, trials: int) -> None:
         if not self._quiet:
-            best = f", best so far {100 * self._best:.2f} %" if self._best else ""
-            self._bar.line(f"trial {done} of {trials}: {_outcome(trial)}{best}: {_settings(trial)}")
+            so_far = "" if best is None else f", best so far {100 * best:.2f} %"
+            self._bar.line(f"trial {done} of {trials}: {_outcome(trial)}{so_far}: {_settings(trial)}")
 
 
 def _outcome(trial: "TrialResult") -> str:
@@ -149,7 +145,14 @@ def _outcome(trial: "TrialResult") -> str:
 
 
 def _settings(trial: "TrialResult") -> str:
-    return ", ".join(f"{key}={_shown(value)}" for key, value in trial.settings.items())
+    names = _short(trial.settings)
+    return ", ".join(f"{names[key]}={_shown(value)}" for key, value in trial.settings.items())
+
+
+def _short(keys: Iterable[str]) -> dict[str, str]:
+    """The last part of each key, or all of it where two are alike."""
+    last = {key: key.rpartition(".")[2] for key in keys}
+    return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
 
 
 def _shown(value: object) -> str:
@@ -170,14 +173,14 @@ def _lines(result: "TuneResult", files: list[Path]) -> Iterator["str | Table"]:
         ]
         for trial in ranked[:SHOWN]
     ]
-    yield table(["trial", "held out, %", *keys, "state"], rows)
+    yield table(["trial", "held out, %", *_short(keys).values(), "state"], rows)
     if result.importance:
         shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in result.importance.items())
-        yield f"importance of the settings, of what the held-out accuracy varies by: {shares}"
+        yield f"importance for the held-out accuracy: {shares}"
     held_out = result.best_trial.held_out or 0.0
     yield (
-        f"{100 * held_out:.2f} % of {result.held_out_images:,} held-out images: the best of {len(result.trials)} trials "
-        "was chosen by this number, which so flatters itself."
+        f"Held out: {100 * held_out:.2f} % of {result.held_out_images:,} images. The number flatters itself: the best "
+        f"of {len(result.trials)} trials was chosen by it."
     )
     yield _verdict(result.final)
     yield f"to train with the best settings: preceptor distill --config {files[0]} --out DIR"
@@ -194,7 +197,7 @@ def _verdict(final: "FinalResult | None") -> str:
     tuned, default = (
         "failed"
         if one is None
-        else f"{100 * one.mean:.2f} %" + ("" if one.deviation is None else f" ± {100 * one.deviation:.2f}")
+        else f"{100 * one.mean:.2f}" + (" %" if one.deviation is None else f" ± {100 * one.deviation:.2f} %")
         for one in (final.tuned, final.default)
     )
     if final.tuned is not None and final.tuned == final.default:

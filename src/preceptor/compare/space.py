@@ -134,7 +134,7 @@ def checked_space(config: RunConfig, space: Space) -> dict[str, Dimension]:
             try:
                 build_recipe_parts(configured(config, point).recipe)
             except InputError as error:
-                shown = ", ".join(f"{name}={value}" for name, value in point.items() if name in ("recipe", key))
+                shown = ", ".join(f"{name}={value}" for name, value in point.items())
                 raise InputError(f"space: {shown} does not fit: {error}") from error
     known = [configured(config, {**first, **({} if recipe is None else {"recipe": recipe})}) for recipe in recipes]
     return {key: _numbered(known, key, one) for key, one in space.items()}

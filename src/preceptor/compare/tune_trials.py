@@ -46,8 +46,8 @@ class TuneOptions:
         sampler: "tpe" (Optuna's own default), "random", or "grid": every combination.
         pruner: ends a trial early that is worse than others were after as many epochs: "median" (Optuna's own default),
             "hyperband", "none".
-        jobs: processes at a time, of one thread each. Default None: the search takes one with all threads, the final
-            comparison as many as suit the cores.
+        jobs: runs at a time, of one thread each. Default None: one in the search, whose later trials learn from the
+            earlier ones, and as many as suit the cores in the final comparison.
         final_seeds: runs of the best settings and of the defaults for the final comparison; 0 leaves it out. Default 3.
         checkpoint_seconds: between two checkpoints of a run. Default 60.
         force: train in spite of a problem that the doctor's quick check finds. Default False.
@@ -65,8 +65,8 @@ class TuneOptions:
 class TuneProgress(ComparisonProgress, Protocol):
     """An observer of tuning, and of the final comparison after it."""
 
-    def trial(self, trial: TrialResult, done: int, trials: int) -> None:
-        """A trial has ended; ``done`` of ``trials`` have."""
+    def trial(self, trial: TrialResult, best: float | None, done: int, trials: int) -> None:
+        """A trial has ended, ``done`` of ``trials`` have; ``best`` is the highest accuracy of the complete ones."""
 
 
 @dataclass(frozen=True)
@@ -162,28 +162,27 @@ class _Pruning(Callback):
 def run_trials(search: Search, study: "Study", progress: TuneProgress | None) -> None:
     """Make the trials that are left."""
     left = trials_left(study, search.trials)
-    jobs = min(search.options.jobs or 1, left)
-    report = _reporting(search, study, progress, left)
-    if jobs == 1:
-        search(0, Counter(report))
-    elif jobs > 1:
+    if left:
+        jobs = min(search.options.jobs or 1, left)
+        report = _reporting(search, study, progress, left)
         run_seeds(search, range(jobs), report, jobs)
-    report(0)
+        report(0)
 
 
 def _reporting(search: Search, study: "Study", progress: TuneProgress | None, left: int) -> Report:
     """Tells the observer of images, and of every trial that has ended since."""
     if progress is None:
         return lambda images: None
-    if left:
-        progress.start("trials", left * search.epochs * search.images)
+    progress.start("trials", left * search.epochs * search.images)
     seen = {trial.number for trial in finished_trials(study, search.out)}
 
     def report(images: int) -> None:
         progress.advance(images)
-        for trial in finished_trials(study, search.out):
+        trials = finished_trials(study, search.out)
+        best = max((trial.held_out or 0.0 for trial in trials if trial.state == "complete"), default=None)
+        for trial in trials:
             if trial.number not in seen:
                 seen.add(trial.number)
-                progress.trial(trial, len(seen), search.trials)
+                progress.trial(trial, best, len(seen), search.trials)
 
     return report
