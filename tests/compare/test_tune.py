@@ -266,6 +266,7 @@ def test_killed_and_stopped_it_makes_as_many_trials_as_asked_for(tmp_path, monke
         file.write('{"op_code":8,"torn')
     stop_in_first(out, monkeypatch, **long)
     assert states(out) == ["COMPLETE", "FAIL", "RUNNING"]  # the one taken up again
+    assert not (out / "trials/001").exists()
     result = tuned(out, **long)
     assert states(out) == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "COMPLETE"]
     assert [trial.number for trial in result.trials] == [0, 3, 4]
@@ -292,6 +293,8 @@ def test_a_journal_of_something_else_is_refused(tmp_path):
         tuned(out, RATES[:1], {"student": "resnet8"})
     with pytest.raises(InputError, match="another configuration:"):
         tuned(out, settings={"seed": 1})
+    with pytest.raises(InputError, match="another space and another sampler"):
+        tuned(out, RATES[1:], sampler="grid", trials=None)
     (out / "journal.jsonl").write_text("no json\n{}\n")
     with pytest.raises(InputError, match=r"journal.jsonl: damaged"):
         tuned(out)
@@ -299,6 +302,10 @@ def test_a_journal_of_something_else_is_refused(tmp_path):
     (tmp_path / "other/file").touch()
     with pytest.raises(InputError, match="not empty, and no search"):
         tuned(tmp_path / "other")
+    (out / "journal.jsonl").unlink()
+    (out / "journal.jsonl").symlink_to(tmp_path / "other/file")
+    with pytest.raises(InputError, match="a link, and a search makes none"):
+        tuned(out)
 
 
 def test_without_a_test_set_nothing_is_tried(tmp_path):

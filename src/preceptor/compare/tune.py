@@ -115,6 +115,10 @@ def _number_of_trials(options: TuneOptions, space: Space) -> int:
 
 
 def _check_folder(out: Path) -> None:
+    """Refuse a folder of something else, and one from somebody else whose links lead what is written anywhere."""
+    for path in out.iterdir() if out.is_dir() else ():
+        if path.is_symlink():
+            raise InputError(f"{path}: a link, and a search makes none: remove it")
     if (out / JOURNAL_FILE).is_file() or not out.exists():
         return
     if not out.is_dir() or set(out.iterdir()) - set(remains(out)):

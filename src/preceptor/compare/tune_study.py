@@ -111,8 +111,8 @@ def enqueue_planned(study: "Study", defaults: Mapping[str, Value] | None, space:
             study.enqueue_trial(point, {_PLANNED: name})
 
 
-def take_up(study: "Study") -> list[int]:
-    """Mark trials as failed in whose midst the process ended, and enqueue their settings again; their numbers.
+def take_up(study: "Study") -> None:
+    """Mark trials as failed in whose midst the process ended, and enqueue their settings again.
 
     It is enqueued first: a process that ends between the two would lose it.
     """
@@ -120,14 +120,14 @@ def take_up(study: "Study") -> list[int]:
 
     trials = study.get_trials(deepcopy=False)
     enqueued = {trial.user_attrs.get(_AGAIN) for trial in trials}
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    for trial in running:
+    for trial in trials:
+        if trial.state != TrialState.RUNNING:
+            continue
         if trial.number not in enqueued:
             kept = {name: value for name, value in trial.user_attrs.items() if name == _PLANNED}
             point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             study.enqueue_trial(point, {**kept, _AGAIN: trial.number})
         study.tell(trial.number, state=TrialState.FAIL)
-    return [trial.number for trial in running]
 
 
 def trials_left(study: "Study", trials: int) -> int:

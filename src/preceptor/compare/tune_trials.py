@@ -10,6 +10,7 @@ from preceptor.compare.run_comparison import ComparisonProgress
 from preceptor.compare.space import Dimension, as_text, configured, corners, defaults_in
 from preceptor.compare.tune_result import TrialResult
 from preceptor.compare.tune_study import (
+    TRIALS,
     Pruner,
     Sampler,
     cut_torn_line,
@@ -93,10 +94,15 @@ class Search:
     def begin(self) -> "Study":
         """Open the journal, or begin it; what is left of stopped trials is removed, and they are enqueued again."""
         settings = settings_digest(self.config.model_dump(mode="json", exclude_none=True))
+        kind = "grid" if self.options.sampler == "grid" else "not a grid"
         cut_torn_line(self.out)
-        study = open_study(self.out, {"configuration": settings, "space": as_text(self.space)})
-        for number in take_up(study):
-            shutil.rmtree(self.out / place_of(number), ignore_errors=True)
+        plan = {"configuration": settings, "space": as_text(self.space), "sampler": kind}
+        study = open_study(self.out, plan)
+        take_up(study)
+        kept = {trial.folder for trial in finished_trials(study, self.out)}
+        for folder in (self.out / TRIALS).glob("*"):
+            if str(folder.relative_to(self.out)) not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
         if trials_left(study, self.trials):
             enqueue_planned(study, defaults_in(self.config, self.space), self.space, self.options.sampler)
         return study
