@@ -28,7 +28,7 @@ def test_flags_say_what_to_tune(preceptor, tmp_path, teacher):
     done = preceptor(*command)
     assert done.code == 0, done.err
     assert "trial 3 of 3: " in done.err
-    assert "0 (defaults)" in done.out
+    assert "│ defaults │" in done.out
     assert "flatters itself: the best of 3 trials was chosen by it" in done.out
     assert "On the test set (449 images), 1 new seed:" in done.out
     assert not any(name in done.out + done.err for name in ("[I 2", "optuna", "Trial 0 finished"))

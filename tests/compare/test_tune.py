@@ -21,7 +21,7 @@ from preceptor.compare.comparison_result import load_comparison
 from preceptor.compare.space import configured, parse_space
 from preceptor.compare.tune import tune
 from preceptor.compare.tune_result import load_tuning
-from preceptor.compare.tune_study import open_study, quiet_optuna
+from preceptor.compare.tune_study import drawn, importance, next_trial, open_study, quiet_optuna
 from preceptor.compare.tune_trials import TuneOptions
 from preceptor.data import load_dataset
 from preceptor.errors import InputError, Interrupted, MachineError
@@ -354,3 +354,18 @@ def test_optuna_writes_nothing_to_the_terminal(tmp_path, capfd):
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == ""
+
+
+def test_the_setting_that_matters_is_the_important_one(tmp_path):
+    """By accuracies of our own, in a journal: nothing is trained."""
+    space = parse_space(["training.learning_rate=0.01..1.0", "training.weight_decay=0.0..0.1"])
+    with quiet_optuna():
+        study = open_study(tmp_path)
+        for number in range(20):
+            trial = next_trial(study, tmp_path, 20, 0, "random", shared=False)
+            point = drawn(trial, space)
+            assert importance(study) is None or number >= 4
+            study.tell(trial, point["training.learning_rate"])
+        shares = importance(study)
+    assert list(shares) == ["training.learning_rate", "training.weight_decay"]
+    assert shares["training.learning_rate"] > 0.8

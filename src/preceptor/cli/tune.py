@@ -38,7 +38,7 @@ DEFAULTS = {"student": "convnet8", "recipe": "kd"}
 TRIALS = 20
 FINAL_SEEDS = 3
 SHOWN = 5
-"""Trials in the table."""
+"""Trials in the table, beside that of the defaults."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,19 +159,26 @@ def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _state(trial: "TrialResult") -> str:
+    if trial.is_default:
+        return "defaults" if trial.state == "complete" else f"defaults, {trial.state}"
+    return trial.state
+
+
 def _lines(result: "TuneResult", files: list[Path]) -> Iterator["str | Table"]:
     from preceptor.cli.printing import table
 
     keys = list(result.space)
     ranked = sorted(result.trials, key=lambda trial: (trial.state != "complete", -(trial.held_out or 0), trial.number))
+    shown = [*ranked[:SHOWN], *(trial for trial in ranked[SHOWN:] if trial.is_default)]
     rows = [
         [
-            f"{trial.number}{' (defaults)' if trial.is_default else ''}",
+            str(trial.number),
             "–" if trial.held_out is None else f"{100 * trial.held_out:.2f}",
             *(_shown(trial.settings.get(key, "")) for key in keys),
-            trial.state,
+            _state(trial),
         ]
-        for trial in ranked[:SHOWN]
+        for trial in shown
     ]
     yield table(["trial", "held out, %", *_short(keys).values(), "state"], rows)
     if result.importance:

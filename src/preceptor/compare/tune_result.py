@@ -72,8 +72,9 @@ class TuneResult(_Frozen):
         sampler, pruner: how trials are chosen and ended early.
         trials: in the order of their numbers.
         best: the number of the complete trial that is highest on the held-out images, the earliest of equals.
-        importance: share of the spread of the held-out accuracy that each setting explains, by PED-ANOVA
-            (arXiv:2304.10255) of Optuna; None where trials are too few or too alike.
+        importance: share of the spread of the held-out accuracy that each setting explains among the complete trials,
+            the largest first, by Optuna's fANOVA (Hutter, Hoos, Leyton-Brown, 2014, "An Efficient Approach for
+            Assessing Hyperparameter Importance"); None where trials are too few or too alike.
         final: None where no final seeds were asked for.
         versions: packages and machine.
     """
