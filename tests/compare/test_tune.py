@@ -322,6 +322,8 @@ def test_without_a_test_set_nothing_is_tried(tmp_path):
     ("options", "message"),
     [
         ({"settings": {"validation": 0}}, "no labeled training image is held out"),
+        ({"texts": ["student=convnet4,resnet9"]}, "ResNet depth is 9"),
+        ({"texts": ["recipe=none,kd"]}, "the recipe needs a teacher"),
         ({"sampler": "tpf"}, "unknown sampler 'tpf': did you mean 'tpe'"),
         ({"pruner": "medium"}, "unknown pruner 'medium': did you mean 'median'"),
         ({"trials": 0}, "trials are 0; expected 1 or more"),

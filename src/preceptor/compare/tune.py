@@ -1,13 +1,13 @@
 """Tuning: settings chosen on held-out training images, then compared with the defaults on images never chosen by."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from preceptor.compare.space import Space, as_text, checked_space, configured, grid
+from preceptor.compare.space import Space, as_text, checked_space, configured, corners, grid
 from preceptor.compare.tune_final import compare_with_defaults
 from preceptor.compare.tune_result import FinalResult, TrialResult, TuneResult, save_tuning
 from preceptor.compare.tune_study import (
@@ -26,7 +26,7 @@ from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Finding
 from preceptor.run.folder import versions
 from preceptor.run.lock import held
-from preceptor.run.set_up import RunContext, set_up
+from preceptor.run.set_up import RunContext, set_up_together
 from preceptor.run.train import look
 from preceptor.training.device import choose_device, deterministic
 
@@ -77,7 +77,7 @@ def tune(
     if options.final_seeds < 0:
         raise InputError(f"final seeds are {options.final_seeds}; expected 0 or more")
     _check_folder(out)
-    images, held_out = _look(config, options, on_finding)
+    images, held_out = _look(config, space, options, on_finding)
     check_writable(out)
     search = Search(config, space, out, trials, options, images)
     with quiet_optuna(), held(out):
@@ -95,9 +95,20 @@ def tune(
     return result
 
 
-def _look(config: RunConfig, options: TuneOptions, on_finding: Callable[[Finding], None]) -> tuple[int, int]:
-    """The doctor's quick check of the configuration; how many images are trained on and held out."""
-    with deterministic(), closing(set_up(config, choose_device(config.device))) as context:
+def _look(
+    config: RunConfig, space: Space, options: TuneOptions, on_finding: Callable[[Finding], None]
+) -> tuple[int, int]:
+    """The doctor's quick check of the configuration; how many images are trained on and held out.
+
+    Every recipe and student of the space is set up too, so that none is refused only in the midst of a search.
+    """
+    choices = [{key: value} for key in ("recipe", "student") if key in space for value in corners(space[key])]
+    configs = [config, *(configured(config, choice) for choice in choices)]
+    with deterministic(), ExitStack() as stack:
+        contexts = set_up_together(configs, choose_device(config.device))
+        for context in contexts:
+            stack.enter_context(closing(context))
+        context = contexts[0]
         _check_images(context, options)
         look(context, on_finding, options.force)
         return len(context.index), len(context.held_out)
