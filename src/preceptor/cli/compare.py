@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
     tune_malloc()
     plan = _plan(arguments)
     silent = arguments.quiet or arguments.json
-    with showing_findings(arguments) as findings, _Bar(arguments.out, quiet=silent) as bar:
+    with showing_findings(arguments) as findings, ComparisonBar(arguments.out, quiet=silent) as bar:
         result = run_comparison(
             plan,
             arguments.out,
@@ -160,7 +160,7 @@ def _vary(texts: list[str]) -> Mapping[str, list[Any]]:
     return varied
 
 
-class _Bar:
+class ComparisonBar:
     """A bar over all images, and a line for each student."""
 
     def __init__(self, out: Path, quiet: bool) -> None:
