@@ -14,8 +14,8 @@ SHOWN = {
     "kd": ("#3d3d3d", "o"),
     "drop-wrong": ("#c77700", "s"),
     "ka-ps": ("#2f855a", "^"),
-    "cmkd": ("#805ad5", "v"),
-    "corrected-cmkd": ("#2b6cb0", "D"),
+    "corrected-cmkd": ("#805ad5", "v"),
+    "safe": ("#2b6cb0", "D"),
 }
 """Recipes with their color and marker: plain distillation, and the few that the tables are about."""
 

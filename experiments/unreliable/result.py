@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from experiments.unreliable.preparation import Prepared
-from experiments.unreliable.running import TrainedStudent, chosen
+from experiments.unreliable.running import TrainedStudent, advised, chosen
 from experiments.unreliable.settings import Kind, Setting, Wrong
 from preceptor.compare.differences import Difference, corrected_differences
 
@@ -68,6 +68,7 @@ class SettingResult(_Frozen):
         source, student, labels, unlabeled, epochs: what students learn from, and how long.
         wrong_labels: share of the students' labels that are wrong, one a seed.
         teacher: how good it is.
+        advised: the recipe that the audit of a seed's images advises.
         recipes: those of which every seed has a student at one rate or more.
         diverged: the others.
     """
@@ -83,6 +84,7 @@ class SettingResult(_Frozen):
     epochs: int
     wrong_labels: list[float]
     teacher: TeacherResult
+    advised: list[str]
     recipes: list[RecipeResult]
     diverged: list[str]
 
@@ -132,6 +134,7 @@ def setting_result(
         },
         wrong_labels=[one.measures["wrong_labels"] for one in prepared],
         teacher=TeacherResult.of(prepared),
+        advised=[advised(one) for one in prepared],
         recipes=_recipe_results(complete, prepared),
         diverged=[name for name in recipes if name not in complete],
     )

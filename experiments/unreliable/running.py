@@ -1,5 +1,6 @@
 """Students of one setting and seed: every recipe at every learning rate, in comparisons of one seed."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,26 +10,31 @@ from jaxtyping import Int
 from torch import Tensor
 
 from experiments.unreliable.preparation import TEACHER_FILE, Prepared
+from preceptor.audit import advise, audit, write_audit
 from preceptor.compare.answers import read_answers
 from preceptor.compare.comparison import comparison
 from preceptor.compare.comparison_result import ArmResult
 from preceptor.compare.run_comparison import run_comparison
 from preceptor.errors import InputError
+from preceptor.files import read_json, write_whole
 from preceptor.loss import DistillationLoss
+from preceptor.run import resolve
+
+AUDITED = "safe-audited"
+"""Recipe safe limited by the verdicts of an audit that knows the teacher's accuracy on trusted data."""
 
 RECIPES = (
     "none",
     "kd",
+    "safe",
+    AUDITED,
     "drop-wrong",
     "label-revision-kl",
     "ka-ps",
     "ka-dtd",
-    "ka-lsr",
     "cmkd",
     "corrected-cmkd",
     "dist",
-    "lr",
-    "dtd-flsw",
 )
 RATES = (0.1, 0.2, 0.05)
 """The first wins ties."""
@@ -80,7 +86,7 @@ def teach(prepared: Prepared, recipes: Sequence[str], rates: Sequence[float], ou
         group = [recipe for recipe in recipes if uses_teacher(recipe) == taught]
         if group:
             plan = comparison(
-                group,
+                {recipe: _settings(recipe, prepared) for recipe in group},
                 run=prepared.config(taught),
                 teachers=[prepared.folder / TEACHER_FILE] if taught else [],
                 vary={RATE: rates},
@@ -113,7 +119,32 @@ def chosen(
 
 def uses_teacher(recipe: str) -> bool:
     """Whether a recipe queries the teacher."""
-    return DistillationLoss.from_recipe(recipe).uses_teacher
+    return recipe == AUDITED or DistillationLoss.from_recipe(recipe).uses_teacher
+
+
+def _settings(recipe: str, prepared: Prepared) -> dict[str, str]:
+    """Those in which a recipe's runs differ from the others."""
+    return {"recipe": "safe", "audit": str(audited(prepared))} if recipe == AUDITED else {"recipe": recipe}
+
+
+AUDIT_FOLDER, ADVICE_FILE = "audit", "advice.json"
+
+
+def audited(prepared: Prepared) -> Path:
+    """The folder of an audit of the students' images, made once; beside its files the recipe that it advises."""
+    folder = prepared.folder / AUDIT_FOLDER
+    if not (folder / ADVICE_FILE).is_file():
+        config = {**prepared.config(True), "teacher": prepared.folder / TEACHER_FILE, "recipe": "kd"}
+        result = audit(resolve(config), teacher_accuracy=prepared.measures["accuracy_on_test"])
+        write_audit(result, folder)
+        write_whole({folder / ADVICE_FILE: json.dumps(advise(result).recipe).encode()})
+    return folder
+
+
+def advised(prepared: Prepared) -> str:
+    """The recipe that an audit advises."""
+    recipe: str = read_json(audited(prepared) / ADVICE_FILE)
+    return recipe
 
 
 def _student(arm: ArmResult, out: Path) -> TrainedStudent:

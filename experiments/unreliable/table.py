@@ -9,7 +9,7 @@ from experiments.unreliable.result import KD, LABELS, BenchmarkResult, RecipeRes
 from preceptor.compare.differences import Difference
 from preceptor.compare.result import Recovery
 
-CHECKING = ("drop-wrong", "label-revision-kl", "ka-ps", "ka-dtd", "ka-lsr", "corrected-cmkd", "lr")
+CHECKING = ("safe", "safe-audited", "drop-wrong", "label-revision-kl", "ka-ps", "ka-dtd", "corrected-cmkd")
 """Recipes that treat a sample differently where the teacher contradicts its label."""
 
 
