@@ -36,8 +36,8 @@ RECIPES = (
     "corrected-cmkd",
     "dist",
 )
-RATES = (0.1, 0.2, 0.05)
-"""The first wins ties."""
+RATES = (0.2, 0.1, 0.05)
+"""The first wins ties: in trainings this short the largest does best, unless a recipe diverges."""
 
 RATE = "training.learning_rate"
 
