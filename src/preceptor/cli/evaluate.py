@@ -17,8 +17,8 @@ EXAMPLES = """examples:
   preceptor evaluate runs/student --teacher runs/teacher --score margin --page margin.html
   preceptor evaluate runs/student --json
 
-The page and, beside it, all predictions as CSV (evaluation.csv) take the place of those of an earlier evaluation, and
-it says so; any other file in their place is refused.
+The page and, beside it, all predictions as CSV (evaluation.csv) take the place of those of an earlier evaluation, which
+is then printed; any other file in their place is refused.
 """
 
 PAGE = "evaluation.html"

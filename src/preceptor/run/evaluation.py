@@ -186,8 +186,8 @@ def evaluate_run(
         MachineError: there is no such device, or a package that the teacher needs is missing.
     """
     config, labels, card = _config_of(data), data.images.labels, data.card
-    found = find_teacher(config, data.dataset, teacher, choose_device(device)) if ask_teacher else "switched off"
-    queried = found if isinstance(found, QueriedTeacher) else None
+    answer = find_teacher(config, data.dataset, teacher, choose_device(device)) if ask_teacher else "switched off"
+    queried = answer if isinstance(answer, QueriedTeacher) else None
     predictions = _predictions(data, data.images, queried, device)
     held_out = _held_out(config, data)
     choices = None if held_out is None else (_predictions(data, held_out, queried, device), held_out.labels)
@@ -207,7 +207,7 @@ def evaluate_run(
         sets=None if sets is None else set_metrics(which_classes(sets, predictions.class_logits), labels),
         held_out=0 if held_out is None else len(held_out),
         teacher=None if queried is None else queried.name,
-        no_teacher=found if isinstance(found, str) else None,
+        no_teacher=answer if isinstance(answer, str) else None,
         device=str(choose_device(device)),
         cost=network_cost(data.network, card.normalization(), (card.channels, *card.image_size)),
         teacher_costs={} if queried is None else queried.costs(data.dataset),
