@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -60,17 +61,21 @@ class Confusions:
 
 def confusions_of(labels: Int[Tensor, " n"], prediction: Int[Tensor, " n"], names: Sequence[str]) -> Confusions:
     """Count the labeled images by label and prediction, of at most :data:`MOST_IN_MATRIX` classes."""
-    labeled, classes = labels != UNLABELED, len(names)
-    pairs = labels[labeled] * classes + prediction[labeled]
-    counts = pairs.bincount(minlength=classes * classes).view(classes, classes)
-    errors = counts - counts.diag().diag()
-    involved = errors.sum(dim=0) + errors.sum(dim=1)
+    known = labels != UNLABELED
+    truth, answer, classes = labels[known], prediction[known], len(names)
+    wrong = truth != answer
+    involved = truth[wrong].bincount(minlength=classes) + answer[wrong].bincount(minlength=classes)
     shown = involved.sort(descending=True, stable=True).indices[:MOST_IN_MATRIX].sort().values
+    place = torch.full((classes,), -1)
+    place[shown] = torch.arange(len(shown))
+    row, column = place[truth], place[answer]
+    inside = (row >= 0) & (column >= 0)
+    pairs = row[inside] * len(shown) + column[inside]
     return Confusions(
-        counts=counts[shown][:, shown],
-        of_class=counts.sum(dim=1)[shown],
-        names=[names[place] for place in shown.tolist()],
-        hidden_errors=int(errors.sum() - errors[shown][:, shown].sum()),
+        counts=pairs.bincount(minlength=len(shown) ** 2).view(len(shown), len(shown)),
+        of_class=truth.bincount(minlength=classes)[shown],
+        names=[names[number] for number in shown.tolist()],
+        hidden_errors=int((wrong & ~inside).sum()),
     )
 
 
