@@ -140,7 +140,8 @@ def test_what_is_not_known_is_named() -> None:
     assert "It was not compared with a teacher: the run names no teacher." in text
     assert "has no record of the epochs (metrics.jsonl), so there is no curve." in text
     assert "No temperature was fitted" in text
-    assert "Its teacher's size is not known here." in text
+    onnx = dataclasses.replace(made_evaluation("abc", 60), teacher_costs={})
+    assert "Its teacher's size is not known: it is not a run folder." in text_of(evaluation_page(onnx))
 
 
 def test_size_is_told_measure_by_measure(html: str) -> None:

@@ -19,6 +19,7 @@ from preceptor.run.evaluation import (
     evaluate_run,
     load_evaluation_data,
 )
+from preceptor.run.evaluation_teacher import QueriedTeacher, find_teacher
 from preceptor.run.evaluation_text import (
     decision_in_words,
     estimate_of_share,
@@ -101,6 +102,16 @@ def test_the_runs_own_teacher_is_asked_unless_told_otherwise(shown, evaluation, 
     (tmp_path / "outputs.npy").touch()
     with pytest.raises(InputError, match="outputs of the training images alone"):
         evaluate_run(shown, teacher=tmp_path / "outputs.npy", resamples=2)
+
+
+def test_an_ensemble_costs_what_its_networks_cost(shown, teacher):
+    config = resolve({"teacher": [str(teacher), str(shown.folder)]})
+    both = find_teacher(config, digits(), None, torch.device("cpu"))
+    assert isinstance(both, QueriedTeacher)
+    assert both.name == f"{teacher}, {shown.folder}"
+    assert list(both.costs(digits())) == [str(teacher), str(shown.folder)]
+    file = dataclasses.replace(both.members[1], kind="ONNX file")
+    assert dataclasses.replace(both, members=(both.members[0], file)).costs(digits()) == {}
 
 
 def test_a_teacher_that_is_gone_is_told_of(shown, teacher, tmp_path):
@@ -229,7 +240,8 @@ def test_costs_and_epochs_are_those_of_the_run(shown, evaluation, teacher, tmp_p
     assert [one.train_accuracy for one in evaluation.epochs] == [line["train_accuracy"] for line in epochs]
     assert [one.held_out_accuracy for one in evaluation.epochs] == [line["validation_accuracy"] for line in epochs]
     assert [one.losses["total"] for one in evaluation.epochs] == [line["total"] for line in epochs]
-    for content in ("", "{", '{"event": "epoch"}\n', "[]\n", "\udcff"):
+    too_large = '{"event": "epoch", "epoch": 1e999, "losses": {}, "total": 1, "train_accuracy": 1}\n'
+    for content in ("", "{", too_large, '{"event": "epoch"}\n', "[]\n", "\udcff"):
         (tmp_path / "metrics.jsonl").write_bytes(content.encode("utf-8", "surrogateescape"))
         assert read_epochs(tmp_path) == []
 

@@ -27,6 +27,9 @@ MOST_WITH_COUNTS = 12
 MOST_POINTS = 2_000
 """Of a learning curve; of more epochs some are left out."""
 
+MOST_TERMS = 9
+"""Terms with a line of their own: there are no more looks to tell them apart by."""
+
 _ROW = 28
 _LETTERS = (16, 8)
 """Of a class's name beside a matrix, on a wide page and on a phone."""
@@ -82,7 +85,8 @@ def confusions_of(labels: Int[Tensor, " n"], prediction: Int[Tensor, " n"], name
 def live_confusions(confusions: Confusions) -> LiveChart:
     """A heat map: what is right in blue along the diagonal, what is taken for another class in orange."""
     rows = _cells(confusions)
-    wrong = sorted((row for row in rows if row["place"] != row["taken"]), key=lambda row: -int(row["images"]))
+    wrong = [row for row in rows if row["place"] != row["taken"] and row["images"]]
+    wrong.sort(key=lambda row: -int(row["images"]))
     listed = ", ".join(f"{one['class']} taken for {one['taken for']} {one['images']}" for one in wrong[:5])
     alt = f"Confusion matrix of {len(confusions.names)} classes; the most frequent errors: {listed}"
     wide, narrow = ([label(name, letters) for name in confusions.names] for letters in _LETTERS)
@@ -149,11 +153,11 @@ def live_learning(epochs: Sequence[EpochLine]) -> list[tuple[LiveChart, list[Lin
     accuracies = [Line("held out", "truth", "solid")] if held_out else []
     accuracies.append(Line("training images, as augmented", "plain", "dashed"))
     shares = [{"held out": one.held_out_accuracy, accuracies[-1].name: one.train_accuracy} for one in epochs]
-    terms = [name for name in epochs[-1].losses if name != "total"]
+    terms = [name for name in epochs[-1].losses if name != "total"][:MOST_TERMS]
     looks = [(role, dashes) for dashes in ("dashed", "dotted", "solid") for role in ("wrong", "plain", "muted")]
     losses = [Line("total loss", "truth", "solid")]
     if len(terms) > 1:
-        losses += [Line(name, *looks[place % len(looks)]) for place, name in enumerate(terms)]
+        losses += [Line(name, *looks[place]) for place, name in enumerate(terms)]
     sizes = [{**one.losses, "total loss": one.losses["total"]} for one in epochs]
     numbers = [one.epoch for one in epochs]
     return [

@@ -156,10 +156,12 @@ SIZE_HEADINGS = ("parameters", "multiply-adds an image", "images a second, one b
 
 
 def size_in_words(evaluation: Evaluation) -> str:
-    """The student's size beside its teacher's, measure by measure."""
+    """The student's size beside its teacher's, measure by measure; empty without a teacher."""
     cost, teachers = evaluation.cost, evaluation.teacher_costs.values()
+    if evaluation.teacher is None:
+        return ""
     if not teachers:
-        return "Its teacher's size is not known here."
+        return "Its teacher's size is not known: it is not a run folder."
     weights = _relative(cost.parameters, sum(one.parameters for one in teachers))
     return (
         f"It has {weights} its teacher's parameters and takes "

@@ -13,6 +13,7 @@ from torch import Tensor
 from preceptor.data import Dataset, ImageSet
 from preceptor.data.dataset import pixel_digests
 from preceptor.errors import InputError
+from preceptor.files import MOST_JSON_BYTES
 from preceptor.loss import DistillationLoss
 from preceptor.recipes import build_recipe_parts
 from preceptor.registry import registered_name
@@ -65,13 +66,16 @@ class EpochLine:
 
 def read_epochs(folder: Path) -> list[EpochLine]:
     """The epochs of a run, in order; none where its folder has no record of them, or one that is not whole."""
+    path = folder / METRICS_FILE
+    if not path.is_file() or path.stat().st_size > MOST_JSON_BYTES:
+        return []
     try:
-        with (folder / METRICS_FILE).open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8") as file:
             entries = [json.loads(line) for line in file]
         # A resumed run may have an epoch twice: the later one counts.
         by_epoch = {int(one["epoch"]): one for one in entries if one["event"] == "epoch"}
         return [_epoch_line(epoch, entry) for epoch, entry in sorted(by_epoch.items())]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return []
 
 
