@@ -129,7 +129,7 @@ def _table(heading: Sequence[str], rows: Iterable[Sequence[str]], title: str = "
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(_plain(text), width=WIDTH)
+    return textwrap.wrap(_plain(text), width=WIDTH, break_on_hyphens=False)
 
 
 def _plain(text: str) -> str:
