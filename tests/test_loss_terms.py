@@ -16,7 +16,7 @@ Expression = list[list[str]]
 groups_of_a_sample = st.sampled_from(
     [
         {"right": right, "wrong": labeled and not right, "labeled": labeled, "unlabeled": not labeled}
-        | {"selected": selected, "unselected": not selected}
+        | {"selected": selected, "unselected": not selected, "trusted_label": labeled and verdict != "wrong_label"}
         | {name: name == verdict for name in VERDICTS}
         for labeled, right, selected in product([True, False], repeat=3)
         for verdict in (None, *VERDICTS)

@@ -57,6 +57,24 @@ def test_a_term_can_be_limited_to_a_verdict() -> None:
     assert (student.grad != 0).any(dim=1).tolist() == [False, True, False, False, True]
 
 
+@pytest.mark.parametrize("teacher", [TEACHER, None], ids=["with a teacher", "without"])
+def test_a_trusted_label_is_one_that_no_audit_blames(teacher: torch.Tensor | None) -> None:
+    terms = {"ce": LossTerm(CrossEntropy(), where="trusted_label")}
+    if teacher is not None:
+        terms["kl"] = LossTerm(KL(), weight=0.0)
+    loss = DistillationLoss(terms=terms)
+    label = torch.where(INDEX == 0, -1, LABEL)
+
+    def learned() -> list[bool]:
+        student = torch.randn(5, 2, requires_grad=True)
+        loss(student, teacher, label, index=INDEX).losses["ce"].backward()
+        return (student.grad != 0).any(dim=1).tolist()
+
+    assert learned() == [False, True, True, True, True]
+    loss.use_verdicts(JUDGED)
+    assert learned() == [False, True, False, True, True]
+
+
 def test_a_term_by_verdict_needs_an_audit_and_an_audit_the_positions() -> None:
     loss = DistillationLoss(terms={"kl": LossTerm(KL(), where="wrong_label")})
     with pytest.raises(InputError, match="there is no audit: give --audit"):

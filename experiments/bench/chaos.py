@@ -60,7 +60,7 @@ FULL = ("No space left", "MB are free")
 """In the message of a run that met a full disk; the cache refuses before it is."""
 SOURCES = ("live", "cache")
 """Of the teacher's outputs."""
-_NOT_COMPARED = ("seconds", "images_per_second", "folder", "cached")
+_NOT_COMPARED = ("seconds", "student_seconds", "images_per_second", "folder", "cached")
 """Times, names, and what a run added to its cache, which a start that was killed may have filled already."""
 
 

@@ -128,7 +128,9 @@ class DistillationLoss(LossComponents):
         if self.uses_teacher_at(progress):
             raise InputError("teacher_logits is None, but an active term compares with the teacher: give its logits")
         labeled = label != UNLABELED
-        groups = {"labeled": labeled, "unlabeled": ~labeled}
+        verdict = self._judged(index)
+        blamed = torch.zeros_like(labeled) if verdict is None else verdict == VERDICTS.index("wrong_label")
+        groups = {"labeled": labeled, "unlabeled": ~labeled, "trusted_label": labeled & ~blamed}
         weight, classes = labeled.to(student.dtype), student.shape[1] - self.abstains
 
         def call(name: str, term: LossTerm) -> _Call:
@@ -151,11 +153,13 @@ class DistillationLoss(LossComponents):
             "wrong": context.wrong,
             "labeled": labeled,
             "unlabeled": ~labeled,
+            "trusted_label": labeled,
             "selected": weight > 0,
             "unselected": weight <= 0,
         }
         if context.verdict is not None:
             groups |= {verdict: context.judged(verdict) for verdict in VERDICTS}
+            groups["trusted_label"] = labeled & ~groups["wrong_label"]
 
         def call(name: str, term: LossTerm) -> _Call:
             if term.kind == "feature_loss":

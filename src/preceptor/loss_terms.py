@@ -16,8 +16,8 @@ Reduction = Literal["batch", "where"]
 
 LossType = Literal["loss", "label_loss", "feature_loss"]
 
-GROUPS = ("right", "wrong", "labeled", "unlabeled", "selected", "unselected", *VERDICTS)
-TEACHER_GROUPS = frozenset(GROUPS) - {"labeled", "unlabeled"}
+GROUPS = ("right", "wrong", "labeled", "unlabeled", "trusted_label", "selected", "unselected", *VERDICTS)
+TEACHER_GROUPS = frozenset(GROUPS) - {"labeled", "unlabeled", "trusted_label"}
 
 
 Where = tuple[tuple[str, ...], ...]
@@ -54,7 +54,8 @@ class LossTerm(nn.Module):
         weight: factor on the reduced loss, finite.
         where: None for every sample it can apply to, or groups joined by ``&`` (and) and ``|`` (or): right, wrong (the
             teacher's prediction against the label), labeled, unlabeled, selected, unselected (selection weight above
-            zero, or zero), wrong_teacher, wrong_label, ambiguous (the verdict of an audit).
+            zero, or zero), wrong_teacher, wrong_label, ambiguous (the verdict of an audit), trusted_label (labeled, but
+            for wrong_label where there is an audit).
         reduction: "batch" divides the weighted sum by the batch size, "where" by the number of samples in ``where``
             (the "subset" reduction of Label Revision's public re-implementation). A batch statistic has its own.
         since, until: shares of training done, 0 to 1, between which the term is active; ``until`` is excluded unless 1.

@@ -56,7 +56,7 @@ def test_a_process_that_is_killed_is_told_of():
     done.set_result(1)
     lost.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
     with pytest.raises(MachineError, match="the process of a seed ended before it was done") as caught:
-        parallel._outcomes([done, lost], lambda: None)
+        parallel._outcomes([done, lost], lambda: None, lambda outcome: None)
     assert "\n" not in str(caught.value)
 
 

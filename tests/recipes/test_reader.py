@@ -117,7 +117,7 @@ def test_a_file_of_ones_own_is_read(tmp_path: Path) -> None:
         (
             "kd",
             {"temper": 4},
-            "unknown key in recipe kd 'temper': .*known: about, correction, .*, recalibration",
+            "unknown key in recipe kd 'temper': .*known: about, avoid, correction, .*, recalibration",
         ),
         ("kd", {"termz.kl.weight": 1}, "unknown key in recipe kd 'termz': did you mean 'terms'"),
         ("kd", {"terms.kl.wieght": 1}, "unknown key in recipe kd 'wieght': did you mean 'weight'"),
@@ -173,3 +173,10 @@ def test_a_file_that_does_not_fit_is_named(tmp_path: Path, text: str, message: s
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.yaml: cannot be read"):
         recipe(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_says_when_to_use_it_and_when_not(name):
+    content = read_recipe(name)
+    assert content.use
+    assert content.avoid

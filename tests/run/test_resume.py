@@ -58,7 +58,11 @@ def stopped(tmp_path, monkeypatch, teacher) -> Path:
 def epochs(folder: Path) -> list[dict]:
     entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [
-        {key: value for key, value in entry.items() if key not in ("seconds", "images_per_second", "folder")}
+        {
+            key: value
+            for key, value in entry.items()
+            if key not in ("seconds", "student_seconds", "images_per_second", "folder")
+        }
         for entry in entries
     ]
 

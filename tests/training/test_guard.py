@@ -324,8 +324,8 @@ def test_no_checkpoint_is_written_of_a_state_that_is_not_finite(tmp_path, accumu
     training = TRAINING.model_copy(update={"accumulate": accumulate})
     one = spoilt_student(NanGradient(sample_of(6)), linear())
     with pytest.raises(NotFinite, match="step 7 of 10"):
-        train_quietly([one], training=training, callbacks=[CheckpointCallback(tmp_path, seconds=0)])
-    state = load_newest(tmp_path, torch.device("cpu")).state
+        train_quietly([one], training=training, callbacks=[CheckpointCallback({one.name: tmp_path}, seconds=0)])
+    state = load_newest({one.name: tmp_path}, torch.device("cpu")).state
     assert (state.epoch, state.step) == (0, 6)
 
 

@@ -157,11 +157,11 @@ from tests.training_helpers import network, train, weights
 from tests.training.test_optimizers import EVERYTHING, labels_alone
 folder, out = Path(sys.argv[1]), Path(sys.argv[2])
 module = network()
-state = load_newest(folder, torch.device("cpu")).state
+state = load_newest({"student": folder}, torch.device("cpu")).state
 print("from", None if state is None else (state.epoch, state.step), flush=True)
 longer = EVERYTHING.model_copy(update={"epochs": 30})
 train([labels_alone(module)], 40, longer, teacher=None, precision="fp32", state=state,
-      callbacks=[CheckpointCallback(folder, seconds=0)])
+      callbacks=[CheckpointCallback({"student": folder}, seconds=0)])
 torch.save(weights(module), out)
 """
 

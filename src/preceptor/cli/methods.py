@@ -88,6 +88,8 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
     yield from ("", "recipes: preceptor distill --recipe NAME")
     for recipe in content["recipes"]:
         yield from _entry(recipe["name"], recipe["about"], recipe["paper"])
+        for when in ("use", "avoid"):
+            yield from _entry("", f"{when}: {recipe[when]}") if recipe[when] else ()
     yield from ("", "models: preceptor train --model NAME", *(f"  {line}" for line in content["models"]))
 
 

@@ -77,6 +77,10 @@ class ImageBar:
             self._last_line = time.monotonic()
             self._progress.console.print(plain_line(self._progress.tasks[0]), highlight=False)
 
+    def line(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._progress.console.print(text, highlight=False, markup=False)
+
     def move_to(self, images: int) -> None:
         assert self._task is not None, "start comes first"
         self._progress.update(self._task, completed=images)

@@ -28,7 +28,8 @@ from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student
 from preceptor.models.checkpoints import load_checkpoints
 from preceptor.run import RunConfig, resume, run
-from preceptor.run.folder import METRICS_FILE, RUN_FILE, fingerprint, versions
+from preceptor.run.folder import fingerprint, versions
+from preceptor.run.resume import run_state
 from preceptor.run.set_up import training_data
 
 OUTPUTS_FILE = "outputs.npy"
@@ -226,17 +227,11 @@ class _FoldRun:
 
     def __call__(self, seed: int, counter: Counter) -> None:
         folder, config = _folder(self.out, seed), self.configs[seed]
-        if (folder / METRICS_FILE).is_file() and _is_complete(folder):
-            return
-        if (folder / RUN_FILE).is_file():
-            resume(folder, [counter])
-        else:
+        state = run_state(folder)
+        if state == "absent":
             run(config, folder, [counter])
-
-
-def _is_complete(folder: Path) -> bool:
-    last = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()[-1:]
-    return bool(last) and json.loads(last[0]).get("event") == "end"
+        elif state != "complete":
+            resume(folder, [counter])
 
 
 def _folder(out: Path, number: int) -> Path:

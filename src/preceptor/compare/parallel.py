@@ -52,7 +52,13 @@ SeedRun = Callable[[int, Counter], Outcome]
 """Runs one seed, with the counter as its callback."""
 
 
-def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs: int | None = None) -> list[Outcome]:
+def run_seeds(
+    run: SeedRun[Outcome],
+    seeds: Sequence[int],
+    report: Report,
+    jobs: int | None = None,
+    on_done: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
     """Run every seed with one CPU thread, several side by side; the outcomes in the order of the seeds.
 
     With one thread each, the numbers do not depend on how many run at a time.
@@ -62,6 +68,7 @@ def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs:
         seeds: one call each.
         report: called in this process.
         jobs: seeds at a time; 1 stays in this process; None is :func:`default_jobs`.
+        on_done: called in this process with each outcome as it comes.
 
     Raises:
         MachineError: a seed's process died. An exception of a seed is raised at once; no process outlives it, nor an
@@ -71,8 +78,12 @@ def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         jobs = default_jobs(len(seeds), cores or 1)
     if min(jobs, len(seeds)) == 1:
+        outcomes = []
         with one_thread():
-            return [_counted(run, seed, report) for seed in seeds]
+            for seed in seeds:
+                outcomes.append(_counted(run, seed, report))
+                on_done(outcomes[-1])
+        return outcomes
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(messages,)) as pool:
@@ -80,24 +91,30 @@ def run_seeds(run: SeedRun[Outcome], seeds: Sequence[int], report: Report, jobs:
         with _interrupts_blocked():
             futures = [pool.submit(_in_worker, run, seed) for seed in seeds]
         try:
-            return _outcomes(futures, partial(_forward, messages, report))
+            return _outcomes(futures, partial(_forward, messages, report), on_done)
         except BaseException:
             for worker in set(multiprocessing.active_children()) - before:
                 worker.terminate()
             raise
 
 
-def _outcomes(futures: "Sequence[Future[Outcome]]", meanwhile: Callable[[], None]) -> list[Outcome]:
+def _outcomes(
+    futures: "Sequence[Future[Outcome]]", meanwhile: Callable[[], None], on_done: Callable[[Outcome], None]
+) -> list[Outcome]:
     """The outcomes of all seeds, or the first exception that one raises."""
+    waiting = list(futures)
     try:
-        while len(outcomes := [future.result() for future in futures if future.done()]) < len(futures):
+        while waiting:
             meanwhile()
+            for future in [one for one in waiting if one.done()]:
+                on_done(future.result())
+                waiting.remove(future)
     except BrokenProcessPool as error:
         raise MachineError(
             "the process of a seed ended before it was done, perhaps for lack of memory; "
             "close other programs, or run fewer seeds at a time (jobs=1)"
         ) from error
-    return outcomes
+    return [future.result() for future in futures]
 
 
 @contextmanager

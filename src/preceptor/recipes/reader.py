@@ -68,19 +68,48 @@ class LossTermConfig(BaseModel):
         )
 
 
+class TeacherRange(BaseModel):
+    """The teachers that a recipe is for, by what they say of the students' labeled images before training.
+
+    Attributes:
+        accuracy: the least share of the labels that it names.
+        overconfidence: its mean confidence may be so far above that share.
+        underconfidence: and so far below it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    accuracy: float = Field(default=0.0, ge=0, le=1)
+    overconfidence: float = Field(default=1.0, ge=0, le=1)
+    underconfidence: float = Field(default=1.0, ge=0, le=1)
+
+
 class Recipe(BaseModel):
-    """The content of a recipe file."""
+    """The content of a recipe file.
+
+    Attributes:
+        about, paper: what it does, and where it comes from.
+        use, avoid: when to use it, and when not.
+        suits: the teachers that it is for, as far as experiments tell; outside of it a run warns.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     about: str = ""
     paper: str = ""
+    use: str = ""
+    avoid: str = ""
+    suits: TeacherRange | None = None
     recalibration: Choice | None = None
     correction: Choice | None = None
     correction_where: str = "wrong_teacher"
     temperature: Choice | None = None
     selection: Choice | None = None
     terms: dict[str, LossTermConfig] = Field(min_length=1)
+
+
+DESCRIPTIONS = ("about", "paper", "use", "avoid", "suits")
+"""The parts of a recipe that change nothing in training."""
 
 
 class RecipeParts(TypedDict):

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from preceptor.errors import InputError
 from preceptor.files import write_whole
@@ -19,10 +21,20 @@ from preceptor.run.lock import held
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, RunResult, complete, look
+from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, OpenRun, RunResult, complete, look
 from preceptor.training import Callback, IncompatibleCheckpoint
-from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, load_newest
+from preceptor.training.checkpoint import SECONDS_BETWEEN, STUDENT, LatestCheckpoint, load_newest
 from preceptor.training.device import choose_device, deterministic
+
+RunState = Literal["absent", "stopped", "failed", "complete"]
+
+
+def run_state(folder: Path) -> RunState:
+    """How far the run of a folder has come; ``failed``: it would fail again."""
+    if not (folder / RUN_FILE).is_file():
+        return "absent"
+    events = {entry.get("event") for entry in run_entries(folder)}
+    return "complete" if "end" in events else "failed" if "failed" in events else "stopped"
 
 
 def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[RunConfig, Mapping[str, Any]]:
@@ -34,13 +46,13 @@ def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[Ru
     if not (folder / RUN_FILE).is_file():
         raise InputError(f"{folder}: no {RUN_FILE}, so no run that could go on: give the folder of a stopped run")
     settings, record = read_run(folder)
-    for entry in _entries(folder):
+    for entry in run_entries(folder):
         if entry.get("event") == "end":
             raise InputError(f"{folder}: the run is complete: there is nothing to go on with")
         if entry.get("event") == "failed":
             raise InputError(
-                f"{folder}: the run ended where it would end again ({entry.get('message')}): look at the step with "
-                f"preceptor replay {folder}, and start a new run, mended or with on_nonfinite=skip or =reduce_lr"
+                f"{folder}: the run ended where it would end again ({entry.get('message')}): start a new run, mended "
+                f"or, after a step that preceptor replay {folder} shows, with on_nonfinite=skip or =reduce_lr"
             )
     config = resolve(settings, moved)
     if _part(record, "fingerprints").get("settings") != settings_digest(settings):
@@ -86,7 +98,7 @@ def resume(
     with deterministic(), held(folder):
         config, record = stopped_run(folder, moved)  # another process may have ended it only just now
         with closing(set_up(config, device)) as context:
-            _check_same(folder, record, context)
+            check_same(folder, record, context)
             forced = record.get("forced") is True
             look(context, on_finding, force or forced)
             if force and not forced:
@@ -102,24 +114,39 @@ def _go_on(
     callbacks: Sequence[Callback],
     checkpoint_seconds: float,
 ) -> RunResult:
+    run = reopen(folder, config, context)
+    compiled = bool(_part(record, "teacher").get("compiled", False))
+    teacher = _as_it_began(resolve_teacher(config, context, compiled), record)
+    latest = go_back([run], context.train.images.device)
+    try:
+        (result,) = complete([run], teacher, callbacks, checkpoint_seconds, latest.state)
+    except IncompatibleCheckpoint as error:
+        raise InputError(f"{latest.path}: of another run ({error}): remove it, or start a new run") from error
+    return result
+
+
+def reopen(folder: Path, config: RunConfig, context: RunContext, name: str = STUDENT) -> OpenRun:
+    """The run of a folder, its selection as it was fitted."""
     scores_file = folder / SCORES_FILE
     found_scores = config.model_copy(update={"scores": scores_file}) if scores_file.exists() else config
     scores = resolve_selection(found_scores, context)
-    compiled = bool(_part(record, "teacher").get("compiled", False))
-    teacher = _as_it_began(resolve_teacher(config, context, compiled), record)
     run_folder = RunFolder(folder, resumed=True)
-    clear_remains(folder / CHECKPOINT_FOLDER)
-    latest = load_newest(folder / CHECKPOINT_FOLDER, context.train.images.device)
+    run_folder.write_skipped(context.dataset.skipped)
+    return OpenRun(config, context, run_folder, scores, name)
+
+
+def go_back(runs: Sequence[OpenRun], device: torch.device) -> LatestCheckpoint:
+    """The newest state that all runs have; what their folders hold of later steps is removed."""
+    folders = {run.name: run.folder.path / CHECKPOINT_FOLDER for run in runs}
+    for folder in folders.values():
+        clear_remains(folder)
+    latest = load_newest(folders, device)
     if latest.damaged:
         instead = "the run begins again" if latest.state is None else "the one before is used"
-        warnings.warn(f"damaged, {instead}: {', '.join(latest.damaged)}", stacklevel=3)
-    _forget_after(folder, *((0, 0) if latest.state is None else (latest.state.epoch, latest.state.step)))
-    run_folder.write_skipped(context.dataset.skipped)
-    checkpoints = CheckpointCallback(folder / CHECKPOINT_FOLDER, checkpoint_seconds)
-    try:
-        return complete(config, context, teacher, scores, run_folder, callbacks, checkpoints, latest.state)
-    except IncompatibleCheckpoint as error:
-        raise InputError(f"{latest.path}: of another run ({error}): remove it, or start a new run") from error
+        warnings.warn(f"damaged, {instead}: {', '.join(latest.damaged)}", stacklevel=4)
+    for run in runs:
+        _forget_after(run.folder.path, *((0, 0) if latest.state is None else (latest.state.epoch, latest.state.step)))
+    return latest
 
 
 _OTHER = {
@@ -150,7 +177,7 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _check_same(folder: Path, record: Mapping[str, Any], context: RunContext) -> None:
+def check_same(folder: Path, record: Mapping[str, Any], context: RunContext) -> None:
     """Refuse to go on with something else; warn where the bits may come out otherwise."""
     before = _part(record, "fingerprints")
     for what, fingerprint in fingerprints(context, context.teacher).items():
@@ -169,7 +196,7 @@ def _check_same(folder: Path, record: Mapping[str, Any], context: RunContext) ->
 
 def _forget_after(folder: Path, epochs: int, steps: int) -> None:
     """Keep the metrics of so many epochs and so many steps of the next; those after them are made again."""
-    kept = takewhile(lambda entry: _is_before(entry, epochs, steps), _entries(folder))
+    kept = takewhile(lambda entry: _is_before(entry, epochs, steps), run_entries(folder))
     text = "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in kept)
     write_whole({folder / METRICS_FILE: text.encode()})
 
@@ -187,7 +214,7 @@ _NUMBERED: dict[object, tuple[str, ...]] = {"epoch": ("epoch",), "nonfinite": ("
 """What must be numbers in a line of the metrics, by event."""
 
 
-def _entries(folder: Path) -> list[dict[str, Any]]:
+def run_entries(folder: Path) -> list[dict[str, Any]]:
     """The lines of the metrics; the last may have been torn."""
     entries = []
     for line in _lines(folder / METRICS_FILE):

@@ -6,7 +6,7 @@ A run follows from these alone, and has a digest of each: to resume it, all must
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from preceptor.errors import InputError, first_line
 from preceptor.loss import DistillationLoss
 from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard, seeded_model
-from preceptor.recipes import build_recipe_parts
+from preceptor.recipes import Recipe, build_recipe_parts
+from preceptor.recipes.reader import DESCRIPTIONS
 from preceptor.run.cards import size_in_words, student_card
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
@@ -43,6 +44,7 @@ class RunContext:
         teacher_predictions: on the unaugmented images; None without a teacher, and where a cache alone holds none.
         network: the student with its initial weights.
         card: how to use the student once it is trained.
+        recipe: that the loss was built from.
     """
 
     dataset: Dataset
@@ -55,6 +57,7 @@ class RunContext:
     network: nn.Module
     card: ModelCard
     loss: DistillationLoss
+    recipe: Recipe
 
     @property
     def teacher_check(self) -> TeacherCheck | None:
@@ -74,27 +77,63 @@ def set_up(config: RunConfig, device: torch.device) -> RunContext:
         InputError: anything wrong with the recipe, the data, the student, the teacher or its cache.
         MachineError: a package that a teacher needs is missing, or the cache cannot be written.
     """
+    return set_up_together([config], device)[0]
+
+
+def set_up_together(configs: Sequence[RunConfig], device: torch.device) -> list[RunContext]:
+    """The same for runs that differ in recipe, student and optimizer alone: they share the data and the teacher.
+
+    Closing one of them closes the teacher of all. Raises what :func:`set_up` does.
+    """
+    losses = [_loss(config) for config in configs]
+    shared = configs[0]
+    dataset = training_data(shared)
+    index, held_out = split(shared, dataset)
+    parts = [_student(config, dataset, loss) for config, loss in zip(configs, losses, strict=True)]
+    images = dataset.train_and_validation()
+    train = ImageSet(images.images.to(device), images.labels.to(device))
+    views, teacher, predictions = augmentation(shared, dataset), None, None
+    taught = [config for config, loss in zip(configs, losses, strict=True) if loss.uses_teacher]
+    if taught:
+        teacher = load_teacher(taught[0], dataset, views, device)
+        predictions = check_teacher(teacher, train, index, dataset.classes, views)
+    for config, loss in zip(configs, losses, strict=True):
+        if config.audit is not None:
+            verdicts = read_verdicts(config.audit, data_fingerprint(dataset), len(dataset.train))
+            loss.use_verdicts(verdicts.verdict.to(device), verdicts.label_wrong.to(device))
+    return [
+        RunContext(
+            dataset,
+            views,
+            train,
+            index,
+            held_out,
+            teacher if loss.uses_teacher else None,
+            predictions if loss.uses_teacher else None,
+            network,
+            card,
+            loss,
+            config.recipe,
+        )
+        for config, loss, (network, card) in zip(configs, losses, parts, strict=True)
+    ]
+
+
+def _loss(config: RunConfig) -> DistillationLoss:
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
     if loss.uses_teacher and not config.teachers and config.cache is None:
         raise InputError(
             "the recipe needs a teacher: give --teacher RUN_FOLDER (preceptor train makes one), or --cache DIR"
         )
-    dataset = training_data(config)
+    return loss
+
+
+def _student(config: RunConfig, dataset: Dataset, loss: DistillationLoss) -> tuple[nn.Module, ModelCard]:
     loss.check_classes(dataset.classes)
-    index, held_out = split(config, dataset)
     card = student_card(config.student, config.data, dataset, abstains=loss.abstains)
     network = seeded_model(config.student, channels=dataset.channels, classes=card.outputs, seed=config.seed)
     _try_network(config.student, network, dataset)
-    images = dataset.train_and_validation()
-    train = ImageSet(images.images.to(device), images.labels.to(device))
-    views, teacher, predictions = augmentation(config, dataset), None, None
-    if loss.uses_teacher:
-        teacher = load_teacher(config, dataset, views, device)
-        predictions = check_teacher(teacher, train, index, dataset.classes, views)
-    if config.audit is not None:
-        verdicts = read_verdicts(config.audit, data_fingerprint(dataset), len(dataset.train))
-        loss.use_verdicts(verdicts.verdict.to(device), verdicts.label_wrong.to(device))
-    return RunContext(dataset, views, train, index, held_out, teacher, predictions, network, card, loss)
+    return network, card
 
 
 def training_steps(config: RunConfig, context: RunContext) -> int:
@@ -105,6 +144,10 @@ def training_steps(config: RunConfig, context: RunContext) -> int:
 def augmentation(config: RunConfig, dataset: Dataset) -> CropFlip:
     """The augmentation of a run."""
     return dataset.augmentation if config.augment else CropFlip(padding=0, flip=False)
+
+
+DATA_SETTINGS = {"data", "data_root", "download", "image_size", "skip_bad_images", "train_labels"}
+"""The settings that a data set and its labels follow from."""
 
 
 def training_data(config: RunConfig) -> Dataset:
@@ -169,8 +212,11 @@ PLACES = {"data", "data_root", "download", "train_labels", "teacher", "cache", "
 
 
 def settings_digest(config: Mapping[str, Any]) -> str:
-    """A SHA-256 of the settings in ``run.yaml``, but for places."""
+    """A SHA-256 of the settings in ``run.yaml``, but for places and for what a recipe says of itself."""
     decisive = {name: value for name, value in config.items() if name not in PLACES}
+    recipe = decisive.get("recipe")
+    if isinstance(recipe, Mapping):
+        decisive["recipe"] = {name: value for name, value in recipe.items() if name not in DESCRIPTIONS}
     return _digest([decisive, "cache" in config])
 
 

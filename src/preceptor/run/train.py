@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
@@ -36,12 +35,13 @@ from preceptor.training import (
     NonFiniteGuard,
     NotFinite,
     Student,
+    StudentFailed,
     Trainer,
     TrainingData,
     TrainState,
     resolve_precision,
 )
-from preceptor.training.checkpoint import SECONDS_BETWEEN, CheckpointCallback, stopping_on_signals
+from preceptor.training.checkpoint import SECONDS_BETWEEN, STUDENT, CheckpointCallback, stopping_on_signals
 from preceptor.training.checks import check_students
 from preceptor.training.compile import check_compile
 from preceptor.training.device import choose_device, deterministic
@@ -123,21 +123,53 @@ def run(
     with deterministic(), _new_cache_removed(config.cache), closing(set_up(config, device)) as context:
         scores = resolve_selection(config, context)
         teacher = resolve_teacher(config, context)
-        check_students([Student("student", context.network, context.loss)], training_steps(config, context))
+        check_students([Student(STUDENT, context.network, context.loss)], training_steps(config, context))
         check_compile(config.compile, device)
         diagnosis = look(context, on_finding, force)
-        with _held_for_a_run(out):
-            folder = RunFolder(out)
-            settings = config.model_dump(mode="json", exclude_none=True)
-            digests = {"settings": settings_digest(settings), **fingerprints(context, teacher)}
-            record = _record(config, context, teacher, scores, device, diagnosis, digests)
-            folder.write_config(settings, {**record, "forced": force})
-            folder.write_skipped(context.dataset.skipped)
-            if scores is not None:
-                save_scores(out / SCORES_FILE, scores)
-            checkpoints = CheckpointCallback(out / CHECKPOINT_FOLDER, checkpoint_seconds)
+        with held_for_a_run(out):
+            begun = begin(config, context, teacher, scores, out, diagnosis, forced=force)
             extra = [*callbacks, Profiler(out)] if profile else callbacks
-            return complete(config, context, teacher, scores, folder, extra, checkpoints)
+            (result,) = complete([begun], teacher, extra, checkpoint_seconds)
+            return result
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run whose folder is made and whose student is not trained to the end.
+
+    Attributes:
+        scores: of its fitted selection; None where its recipe has none.
+        name: of its student among those that are trained with it.
+    """
+
+    config: RunConfig
+    context: RunContext
+    folder: RunFolder
+    scores: Scores | None
+    name: str = STUDENT
+
+
+def begin(
+    config: RunConfig,
+    context: RunContext,
+    teacher: LoadedTeacher | None,
+    scores: Scores | None,
+    out: Path,
+    diagnosis: Diagnosis,
+    *,
+    forced: bool,
+    name: str = STUDENT,
+) -> OpenRun:
+    """Write the folder of a run that is about to begin."""
+    folder = RunFolder(out)
+    settings = config.model_dump(mode="json", exclude_none=True)
+    digests = {"settings": settings_digest(settings), **fingerprints(context, teacher)}
+    record = _record(config, context, teacher, scores, diagnosis, digests)
+    folder.write_config(settings, {**record, "forced": forced})
+    folder.write_skipped(context.dataset.skipped)
+    if scores is not None:
+        save_scores(out / SCORES_FILE, scores)
+    return OpenRun(config, context, folder, scores, name)
 
 
 def look(context: RunContext, on_finding: Callable[[Finding], None], force: bool) -> Diagnosis:
@@ -163,7 +195,7 @@ def _new_cache_removed(folder: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _held_for_a_run(out: Path) -> Iterator[None]:
+def held_for_a_run(out: Path) -> Iterator[None]:
     """Lock a run's folder; if the run fails before its first epoch or checkpoint, remove what was written."""
     made = not out.exists()
     try:
@@ -189,25 +221,38 @@ def _take_back(out: Path) -> None:
 
 
 def complete(
-    config: RunConfig,
-    context: RunContext,
+    runs: Sequence[OpenRun],
     teacher: LoadedTeacher | None,
-    scores: Scores | None,
-    folder: RunFolder,
     callbacks: Sequence[Callback],
-    checkpoints: CheckpointCallback,
+    checkpoint_seconds: float,
     state: TrainState | None = None,
-) -> RunResult:
-    """Train from a state or from the beginning, then save and measure; the checkpoints go when all is done."""
-    guard = NonFiniteGuard(config.on_nonfinite, partial(_write_failure, folder))
+) -> list[RunResult]:
+    """Train from a state or from the beginning, then save and measure; the checkpoints go when all is done.
+
+    Several runs differ in recipe, student and optimizer alone: their students are trained together.
+    """
+    folders = {run.name: run.folder for run in runs}
+    checkpoints = CheckpointCallback(
+        {name: folder.path / CHECKPOINT_FOLDER for name, folder in folders.items()}, checkpoint_seconds
+    )
+    guard = NonFiniteGuard(runs[0].config.on_nonfinite, partial(_write_failure, folders))
     # The metrics of an epoch are on disk before a checkpoint that follows it.
-    ordered = [guard, *callbacks, MetricsFile(config, context, folder), checkpoints]
-    trainer = build_trainer(config, context, teacher, ordered)
+    trainer = _build_trainer(runs, teacher, [guard, *callbacks, MetricsFiles(runs), checkpoints])
     try:
         with stopping_on_signals(checkpoints):
             trainer.fit(state)
     except NotFinite as error:
-        raise NotFinite(f"{error}; to examine that step again: preceptor replay {folder.path}") from error
+        path = folders[error.student].path
+        raise NotFinite(f"{error}; to examine that step again: preceptor replay {path}", error.student) from error
+    except StudentFailed as error:
+        folders[error.student].append({"event": "failed", "message": str(error)})
+        raise
+    return [_finish(run, teacher) for run in runs]
+
+
+def _finish(run: OpenRun, teacher: LoadedTeacher | None) -> RunResult:
+    """Save a trained student and measure it."""
+    context, folder, scores = run.context, run.folder, run.scores
     save_student(folder.path, context.network, context.card)
     validation = _measure(context, context.network, context.train, context.held_out)
     test = None if context.dataset.test is None else _measure(context, context.network, context.dataset.test, None)
@@ -217,17 +262,24 @@ def complete(
     cached = None if teacher is None else teacher.cached()
     result = RunResult(folder.path, context.teacher_check, validation, test, images, distilled, unused, cached)
     folder.append({"event": "end", **asdict(result), "folder": folder.path.name})
-    shutil.rmtree(checkpoints.folder, ignore_errors=True)
+    shutil.rmtree(folder.path / CHECKPOINT_FOLDER, ignore_errors=True)
     return result
 
 
-def build_trainer(
-    config: RunConfig, context: RunContext, teacher: LoadedTeacher | None, callbacks: Sequence[Callback] = ()
-) -> Trainer:
-    """The trainer of a run."""
-    network = ImageModel(context.network, context.dataset.normalization)
+def _build_trainer(runs: Sequence[OpenRun], teacher: LoadedTeacher | None, callbacks: Sequence[Callback]) -> Trainer:
+    """The trainer of runs that are trained together."""
+    config, context = runs[0].config, runs[0].context
+    students = [
+        Student(
+            run.name,
+            ImageModel(run.context.network, run.context.dataset.normalization),
+            run.context.loss,
+            run.config.training,
+        )
+        for run in runs
+    ]
     return Trainer(
-        [Student("student", network, context.loss)],
+        students,
         None if teacher is None else teacher.teacher,
         TrainingData.of_images(context.train, context.index, context.augmentation),
         config.training,
@@ -238,34 +290,34 @@ def build_trainer(
     )
 
 
-class MetricsFile(Callback):
-    """Appends a line an epoch to ``metrics.jsonl``, and keeps the checkpoints of networks that a run asks for."""
+class MetricsFiles(Callback):
+    """Appends a line an epoch to each ``metrics.jsonl``, and keeps the checkpoints of networks that a run asks for."""
 
-    def __init__(self, config: RunConfig, context: RunContext, folder: RunFolder) -> None:
-        self._material, self._folder = context, folder
-        self._kept = kept_epochs(config.training.epochs, config.keep_checkpoints)
+    def __init__(self, runs: Sequence[OpenRun]) -> None:
+        self._runs = runs
 
     def on_epoch_end(self, trainer: Trainer, records: list[EpochRecord]) -> None:
-        """Write the record of the epoch, with the accuracy on the held-out images."""
-        (record,), (student,), context = records, trainer.students, self._material
-        trained = student.trained_network
-        assert isinstance(trained, ImageModel), "as build_trainer made it"
-        if record.epoch in self._kept:
-            save_checkpoint(
-                self._folder.path,
-                trained.network,
-                context.card,
-                epoch=record.epoch,
-                learning_rate=record.learning_rate,
-            )
-        held_out = _measure(context, trained.network, context.train, context.held_out)
-        entry = {"event": "epoch", **asdict(record)}
-        if held_out is not None:
-            entry["validation_accuracy"] = held_out.accuracy
-        self._folder.append(entry)
+        """Write the records of the epoch, each with the accuracy on the held-out images."""
+        for run, record, student in zip(self._runs, records, trainer.students, strict=True):
+            trained, context = student.trained_network, run.context
+            assert isinstance(trained, ImageModel), "as _build_trainer made it"
+            if record.epoch in kept_epochs(run.config.training.epochs, run.config.keep_checkpoints):
+                save_checkpoint(
+                    run.folder.path,
+                    trained.network,
+                    context.card,
+                    epoch=record.epoch,
+                    learning_rate=record.learning_rate,
+                )
+            held_out = _measure(context, trained.network, context.train, context.held_out)
+            entry = {"event": "epoch", **asdict(record), "student": STUDENT}
+            if held_out is not None:
+                entry["validation_accuracy"] = held_out.accuracy
+            run.folder.append(entry)
 
 
-def _write_failure(folder: RunFolder, report: FailureReport) -> None:
+def _write_failure(folders: Mapping[str, RunFolder], report: FailureReport) -> None:
+    folder = folders[report.context.student]
     event = "failed" if report.context.action == "raise" else "nonfinite"
     folder.append({"event": event, "message": report.line(), **report.record()})
     save_failure(folder.path / FAILURE_FOLDER, report)
@@ -287,10 +339,10 @@ def _record(
     context: RunContext,
     teacher: LoadedTeacher | None,
     scores: Scores | None,
-    device: torch.device,
     diagnosis: Diagnosis,
     digests: Mapping[str, str | None],
 ) -> dict[str, Any]:
+    device = context.train.images.device
     return {
         "versions": versions(),
         "device": str(device),

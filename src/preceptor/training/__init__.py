@@ -7,6 +7,7 @@ from preceptor.training.batches import steps_in_epoch as steps_in_epoch
 from preceptor.training.callbacks import Callback as Callback
 from preceptor.training.callbacks import EpochRecords as EpochRecords
 from preceptor.training.callbacks import IncompatibleCheckpoint as IncompatibleCheckpoint
+from preceptor.training.callbacks import StudentFailed as StudentFailed
 from preceptor.training.callbacks import TrainState as TrainState
 from preceptor.training.compile import Compile as Compile
 from preceptor.training.config import PRESETS as PRESETS

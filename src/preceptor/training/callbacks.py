@@ -65,5 +65,22 @@ class TrainState:
     students: dict[str, Any]
 
 
+class StudentFailed(InputError):
+    """A student cannot be trained on; the others of its trainer can.
+
+    Args:
+        message: what is wrong.
+        student: its name.
+    """
+
+    def __init__(self, message: str, student: str) -> None:
+        super().__init__(message)
+        self.student = student
+
+    def __reduce__(self) -> tuple[type["StudentFailed"], tuple[str, str]]:
+        """As it comes back from another process."""
+        return type(self), (str(self), self.student)
+
+
 class IncompatibleCheckpoint(InputError):
     """A training state of another training."""

@@ -6,9 +6,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -29,6 +29,12 @@ KEPT = 2
 
 SECONDS_BETWEEN = 60.0
 """The usual time between checkpoints: what a kill costs at most."""
+
+STUDENT = "student"
+"""The name under which a checkpoint holds its student, and which the student of a run has."""
+
+_PLACE = len("epoch-000000-step-00000000")
+"""Letters of a checkpoint's name that say where the training stood."""
 
 _NAME = re.compile(r"epoch-(?P<epoch>\d{6})-step-(?P<step>\d{8})-(?P<digest>[0-9a-f]{16})\.pt")
 
@@ -55,7 +61,8 @@ class CheckpointCallback(Callback):
     midst of it, an intact one remains.
 
     Args:
-        folder: of the checkpoints; made if need be.
+        folders: of the checkpoints by student, made if need be: each holds the state of one student, under the name
+            ``student``, so that it can go on alone.
         seconds: between two of them. Default 60.
 
     Attributes:
@@ -66,8 +73,8 @@ class CheckpointCallback(Callback):
         MachineError: from training, when the disk is full or refuses; the checkpoint before is intact.
     """
 
-    def __init__(self, folder: Path, seconds: float = SECONDS_BETWEEN) -> None:
-        self.folder, self.seconds = folder, seconds
+    def __init__(self, folders: Mapping[str, Path], seconds: float = SECONDS_BETWEEN) -> None:
+        self.folders, self.seconds = folders, seconds
         self.stopping = threading.Event()
         self._last = time.monotonic()
 
@@ -82,10 +89,13 @@ class CheckpointCallback(Callback):
     def _write_if_due(self, trainer: "Trainer") -> None:
         stopping = self.stopping.is_set()
         if stopping or time.monotonic() - self._last >= self.seconds:
-            save(self.folder, trainer.state())
+            state = trainer.state()
+            for name, folder in self.folders.items():
+                save(folder, replace(state, students={STUDENT: state.students[name]}))
             self._last = time.monotonic()
         if stopping:
-            raise Interrupted(f"stopped, with a checkpoint in {self.folder}: preceptor resume {self.folder.parent}")
+            folder = next(iter(self.folders.values()))
+            raise Interrupted(f"stopped, with a checkpoint in {folder}: preceptor resume {folder.parent}")
 
 
 def save(folder: Path, state: TrainState) -> Path:
@@ -104,14 +114,23 @@ def save(folder: Path, state: TrainState) -> Path:
     return path
 
 
-def load_newest(folder: Path, device: torch.device) -> LatestCheckpoint:
-    """The newest intact checkpoint, its tensors on a device."""
+def load_newest(folders: Mapping[str, Path], device: torch.device) -> LatestCheckpoint:
+    """The newest state that is intact in the folders of all students, its tensors on a device."""
     damaged: list[str] = []
-    for path in _listed(folder):
-        try:
-            return LatestCheckpoint(load(path, device), path, tuple(damaged))
-        except InputError:
-            damaged.append(path.name)
+    listed = {name: {path.name[:_PLACE]: path for path in _listed(folder)} for name, folder in folders.items()}
+    common = set.intersection(*(set(places) for places in listed.values()))
+    for place in sorted(common, reverse=True):
+        paths = {name: places[place] for name, places in listed.items()}
+        states: dict[str, TrainState] = {}
+        for name, path in paths.items():
+            try:
+                states[name] = load(path, device)
+            except InputError:
+                damaged.append(path.name)
+        if len(states) == len(folders):
+            first = next(iter(states.values()))
+            students = {name: state.students.get(STUDENT) for name, state in states.items()}
+            return LatestCheckpoint(replace(first, students=students), next(iter(paths.values())), tuple(damaged))
     return LatestCheckpoint(None, None, tuple(damaged))
 
 

@@ -9,6 +9,7 @@ from preceptor.registry import registered_name
 from preceptor.teachers.base import Teacher
 
 if TYPE_CHECKING:
+    from preceptor.training.config import TrainingConfig
     from preceptor.training.student import Student
 
 
@@ -32,6 +33,17 @@ def check_students(students: "Sequence[Student]", steps: int) -> None:
                     f"student {student.name!r}: term {name!r} is active from {term.since:g} to {term.until:g} of "
                     f"training, but none of the {steps} steps begins then: train longer, or give the term more time"
                 )
+
+
+def check_same_batches(students: "Sequence[Student]", config: "TrainingConfig") -> None:
+    """Refuse a student whose own training divides the data otherwise."""
+    for student in students:
+        own = student.training_config or config
+        if (own.epochs, own.batch_size) != (config.epochs, config.batch_size):
+            raise InputError(
+                f"student {student.name!r}: {own.epochs} epochs in batches of {own.batch_size}, and the trainer "
+                f"{config.epochs} in batches of {config.batch_size}: students are trained together on the same batches"
+            )
 
 
 def check_teacher_given(students: "Sequence[Student]", teacher: Teacher | None) -> None:

@@ -19,6 +19,7 @@ from preceptor.files import read_json, write_whole
 from preceptor.models.features import ImageModel
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
+from preceptor.training.callbacks import StudentFailed
 from preceptor.training.student import Step, StudentTrainer
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ SAMPLES_NAMED = 5
 """In a message."""
 
 
-class NotFinite(InputError):
+class NotFinite(StudentFailed):
     """Training met a loss, a gradient or weights that are not finite."""
 
 

@@ -110,7 +110,7 @@ class NonFiniteGuard(Callback):
         if self.on_failure is not None:
             self.on_failure(report)
         if action == "raise":
-            raise NotFinite(report.line() + limit)
+            raise NotFinite(report.line() + limit, student.name)
         student.load_state_dict(copied(before, student.device))
         rate = ""
         if action == "reduce_lr":

@@ -28,6 +28,9 @@ class EpochRecord:
         reservation: mean probability of the extra output over the steps that trained it; None when none did.
         images_per_second: through all students together; evaluation is not counted.
         seconds: of the epoch.
+        queried: samples on which the teacher was queried for this student; those of a cache count too.
+        student_seconds: that its own steps took, without the teacher and the other students; on a GPU, which works
+            behind, the time to give it that work.
         skipped: non-finite steps that were left out; they count in nothing above.
         lr_reductions: how often the learning rate was reduced after a non-finite step, since training began.
     """
@@ -44,6 +47,8 @@ class EpochRecord:
     reservation: float | None
     images_per_second: float
     seconds: float
+    queried: int = 0
+    student_seconds: float = 0.0
     skipped: int = 0
     lr_reductions: int = 0
 
@@ -58,6 +63,7 @@ class EpochMetrics:
 
     abstains: bool = False
     samples: int = 0
+    seconds: float = 0.0
     reservation_samples: int = 0
     skipped: int = 0
     losses: dict[str, Tensor] = field(default_factory=dict)
@@ -105,8 +111,12 @@ class EpochMetrics:
 
     def mean_temperature(self) -> float | None:
         """Over the samples on which the teacher was queried; None when there were none."""
-        queried = int(self.counts.get("queried", 0))
-        return float(self.counts["temperature"]) / queried if queried else None
+        return float(self.counts["temperature"]) / self.queried if self.queried else None
+
+    @property
+    def queried(self) -> int:
+        """Samples on which the teacher was queried."""
+        return int(self.counts.get("queried", 0))
 
     def mean_reservation(self) -> float | None:
         """Mean probability of the extra output over the steps that trained it; None when none did."""

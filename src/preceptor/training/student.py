@@ -1,5 +1,6 @@
 """A student in training: its network and loss, its optimizer, schedule and metrics, and the one training step."""
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.models.features import FeatureModel
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
+from preceptor.training.callbacks import StudentFailed
 from preceptor.training.config import TrainingConfig, scale_learning_rate
 from preceptor.training.metrics import EpochMetrics, EpochRecord
 from preceptor.training.profiler import profiled
@@ -35,11 +36,14 @@ class Student(nn.Module):
         network: takes a batch's inputs and returns logits [batch, outputs], or an object with ``logits``; a mapping of
             inputs is passed by keyword. Images are uint8: wrap a network that wants them normalized in ``ImageModel``.
         loss: its parameters (adapters, a learned temperature) are trained too, and do not ship.
+        training: its own optimizer and schedule, of the trainer's epochs and batch size. Default the trainer's.
     """
 
-    def __init__(self, name: str, network: nn.Module, loss: DistillationLoss) -> None:
+    def __init__(
+        self, name: str, network: nn.Module, loss: DistillationLoss, training: TrainingConfig | None = None
+    ) -> None:
         super().__init__()
-        self.name, self.network, self.loss = name, network, loss
+        self.name, self.network, self.loss, self.training_config = name, network, loss, training
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ class StudentTrainer:
 
     def train_step(self, step: Step) -> LossOutput:
         """Forward, loss, backward; and, unless gradients are still being accumulated, one optimizer step."""
+        started = time.perf_counter()
         logits, output = self.forward_and_loss(step)
         first = step.number - step.number % self.config.accumulate
         group = min(self.config.accumulate, step.steps - first)  # the last group of an epoch may be smaller
@@ -158,6 +163,7 @@ class StudentTrainer:
                 self._optimizer_step()
         trains_reservation = self.student.loss.trains_reservation(step.progress)
         self.metrics.add(output, logits, step.batch.label, trains_reservation=trains_reservation)
+        self.metrics.seconds += time.perf_counter() - started
         return output
 
     def _optimizer_step(self) -> None:
@@ -187,15 +193,16 @@ class StudentTrainer:
         """The record of the epoch, and a step of a schedule that steps once an epoch.
 
         Raises:
-            InputError: a student that abstains on nearly everything.
+            StudentFailed: an InputError too: a student that abstains on nearly everything.
         """
         rate, metrics = float(self.optimizer.param_groups[0]["lr"]), self.metrics
         reservation = metrics.mean_reservation()
         if reservation is not None and reservation > MOST_RESERVED:
-            raise InputError(
+            raise StudentFailed(
                 f"student {self.name!r}: in epoch {epoch} it reserves {reservation:.1%} of its bets, so it abstains on "
                 "nearly everything: give a larger payoff (above 1 / the teacher's usual confidence, below the number "
-                "of classes), a lower temperature, or a longer warm-up on the labels"
+                "of classes), a lower temperature, or a longer warm-up on the labels",
+                self.name,
             )
         if self.config.schedule_per == "epoch":
             self.schedule.step()
@@ -213,6 +220,8 @@ class StudentTrainer:
             reservation=reservation,
             images_per_second=images_per_second,
             seconds=seconds,
+            queried=metrics.queried,
+            student_seconds=metrics.seconds,
             skipped=metrics.skipped,
             lr_reductions=self.lr_reductions,
         )

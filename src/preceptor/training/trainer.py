@@ -11,7 +11,7 @@ from preceptor.models.features import FeatureModel, feature_layers
 from preceptor.teachers.base import Teacher
 from preceptor.training.batches import TrainingData, steps_in_epoch
 from preceptor.training.callbacks import Callback, IncompatibleCheckpoint, TrainState
-from preceptor.training.checks import check_students, check_teacher_given
+from preceptor.training.checks import check_same_batches, check_students, check_teacher_given
 from preceptor.training.compile import (
     FORWARD_AND_BACKWARD,
     Compile,
@@ -54,7 +54,8 @@ class Trainer:
         steps: batches an epoch.
 
     Raises:
-        InputError: a loss without its teacher or with a selection that is not fitted, a term in whose time span no step
+        InputError: a loss without its teacher or with a selection that is not fitted, a student's own training of other
+            epochs or batch size, a term in whose time span no step
             begins, a feature loss whose layers or shapes do not fit, a teacher without the features that are compared.
         MachineError: CUDA graphs on another device.
     """
@@ -74,6 +75,7 @@ class Trainer:
         self.data, self.config, self.seed, self.device = data, config, seed, data.device
         self.steps = steps_in_epoch(len(data.index), config.batch_size)
         check_students(students, config.epochs * self.steps)
+        check_same_batches(students, config)
         check_teacher_given(students, teacher)
         check_compile(compile, self.device)
         self.callbacks = list(callbacks)
@@ -87,7 +89,7 @@ class Trainer:
             StudentTrainer(
                 student,
                 model,
-                config,
+                student.training_config or config,
                 steps=self.steps,
                 samples=len(data),
                 precision=resolve_precision(precision, self.device),

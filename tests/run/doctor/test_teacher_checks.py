@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data import Normalization
+from preceptor.recipes.reader import Recipe
 from preceptor.run.doctor.teacher_checks import (
     accuracy_finding,
     correction_finding,
@@ -12,6 +13,7 @@ from preceptor.run.doctor.teacher_checks import (
     disagreement_finding,
     logits_finding,
     order_finding,
+    range_finding,
     views_finding,
 )
 from preceptor.teachers import NetworkTeacher
@@ -214,3 +216,29 @@ def test_disagreements_are_counted_and_a_correction_without_an_audit_is_warned_o
 def test_no_disagreement_is_nothing_to_worry_about():
     answers = TeacherPredictions(torch.arange(2), torch.tensor([0, 1]), torch.tensor([0, 1]), torch.ones(2))
     assert disagreement_finding(answers, "shift", torch.zeros(2, dtype=torch.bool), False).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("suits", "message"),
+    [
+        ({"accuracy": 0.7, "overconfidence": 0.3, "underconfidence": 0.0}, None),
+        ({"accuracy": 0.85}, "for one that names 85% of them or more"),
+        ({"overconfidence": 0.1}, "is not surer than that by more than 10 points"),
+        ({"accuracy": 0.9, "overconfidence": 0.0}, "names 90% of them or more and is not surer"),
+    ],
+)
+def test_a_recipe_says_which_teachers_it_is_for(suits, message):
+    """This one names 3 of 4 labels, with a mean confidence of 0.9; the sample without a label does not count."""
+    label, predicted = torch.tensor([0, 1, 2, 0, -1]), torch.tensor([0, 1, 2, 1, 1])
+    answers = TeacherPredictions(torch.arange(5), label, predicted, torch.tensor([0.9, 0.9, 0.9, 0.9, 0.1]))
+    recipe = Recipe.model_validate({"terms": {"kl": {"loss": "kl"}}, "suits": suits, "avoid": "try another"})
+    finding = range_finding(answers, recipe)
+    assert finding.numbers == pytest.approx({"accuracy": 0.75, "confidence": 0.9})
+    assert (finding.status, finding.remedy) == (("ok", "") if message is None else ("warning", "try another"))
+    assert message is None or message in finding.message
+
+
+def test_a_teacher_may_be_too_unsure_for_a_recipe():
+    answers = TeacherPredictions(*(torch.arange(4) for _ in range(3)), torch.full((4,), 0.4))
+    recipe = Recipe.model_validate({"terms": {"kl": {"loss": "kl"}}, "suits": {"underconfidence": 0.2}})
+    assert "is not less sure than that by more than 20 points" in range_finding(answers, recipe).message

@@ -97,6 +97,8 @@ def _quick_findings(context: RunContext) -> Iterator[Finding]:
         weighs = declares(correction, "wants_context")
         audited = context.loss.verdicts is not None
         yield teacher_checks.disagreement_finding(answers, name, _corrected(context), audited, weighs)
+        if context.recipe.suits is not None:
+            yield teacher_checks.range_finding(answers, context.recipe)
     if teacher is not None and answers is not None:
         images, index = _queried(context)
         for name, kind, one in _each(teacher):

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from preceptor.errors import few
+from preceptor.recipes.reader import Recipe, TeacherRange
 from preceptor.run.doctor.finding import Finding, Status
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
@@ -244,6 +245,26 @@ def disagreement_finding(
     message += f"; {correction} takes the label's side on all of them"
     remedy = "preceptor audit says who is wrong; with --audit the correction keeps to the teacher's errors"
     return Finding("disagreements", "warning", message, remedy, numbers)
+
+
+def range_finding(answers: TeacherPredictions, recipe: Recipe) -> Finding:
+    """Whether the teacher is one that the recipe is for, by accuracy and confidence on the labeled training images."""
+    labeled, suits = answers.labeled, recipe.suits or TeacherRange()
+    accuracy = 1 - float(answers.wrong[labeled].double().mean())
+    confidence = float(answers.confidence[labeled].double().mean())
+    numbers = {"accuracy": accuracy, "confidence": confidence}
+    message = f"the teacher names {accuracy:.1%} of the labels, with a mean confidence of {confidence:.1%}"
+    outside = []
+    if accuracy < suits.accuracy:
+        outside.append(f"names {suits.accuracy:.0%} of them or more")
+    if confidence - accuracy > suits.overconfidence:
+        outside.append(f"is not surer than that by more than {100 * suits.overconfidence:.0f} points")
+    if accuracy - confidence > suits.underconfidence:
+        outside.append(f"is not less sure than that by more than {100 * suits.underconfidence:.0f} points")
+    if not outside:
+        return Finding("recipe", "ok", message, "", numbers)
+    message += f"; this recipe is for one that {' and '.join(outside)}"
+    return Finding("recipe", "warning", message, recipe.avoid, numbers)
 
 
 def correction_finding(apply_to: str | None, affected: Bool[Tensor, " n"]) -> Finding:

@@ -1,0 +1,120 @@
+"""The runs of a comparison: taught together in passes, several passes side by side, and gone on with after a stop."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from preceptor.compare.answers import MeasuredImages, measured_images, read_answers, write_answers
+from preceptor.compare.comparison import Cell
+from preceptor.compare.parallel import Counter, Report, run_seeds
+from preceptor.models import seeded_model
+from preceptor.run.resume import run_state
+from preceptor.run.set_up import training_data
+from preceptor.run.together import pass_of, run_together, teacher_of
+from preceptor.training import StudentFailed
+from preceptor.training.device import choose_device
+
+COPIES = 8
+"""Copies of a student's weights in training at most: gradients, optimizer, guard, checkpoint, moving average."""
+
+SHARE_OF_MEMORY = 0.25
+"""What students that are taught together may take of the memory, beside images, activations and the teacher."""
+
+Pass = tuple[Cell, ...]
+"""Runs whose students are taught together."""
+
+
+def divide(cells: Sequence[Cell], largest: int) -> list[Pass]:
+    """Divide runs into passes of ``largest`` students at most; each has one teacher, or none.
+
+    Recipes of labels alone join the students of a teacher, whichever comes first.
+    """
+    taught: dict[tuple[str, str | None], list[Cell]] = {}
+    for cell in cells:
+        if teacher_of(cell.config) is not None:
+            taught.setdefault((pass_of(cell.config), teacher_of(cell.config)), []).append(cell)
+    for cell in cells:
+        if teacher_of(cell.config) is None:
+            key = pass_of(cell.config)
+            home = next((one for one in taught if one[0] == key), (key, None))
+            taught.setdefault(home, []).append(cell)
+    return [
+        tuple(group[start : start + largest]) for group in taught.values() for start in range(0, len(group), largest)
+    ]
+
+
+def largest_pass(cells: Sequence[Cell], channels: int, classes: int, jobs: int, device: torch.device) -> int:
+    """How many students fit into memory together, by the size of the largest."""
+    sizes = [
+        sum(
+            parameter.nbytes
+            for parameter in seeded_model(name, channels=channels, classes=classes, seed=0).parameters()
+        )
+        for name in {cell.config.student for cell in cells}
+    ]
+    memory = SHARE_OF_MEMORY * _memory(device) / jobs
+    return max(1, int(memory / (COPIES * max(sizes))))
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes of the device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 2**32  # Windows does not tell without a further package
+
+
+@dataclass(frozen=True)
+class _PassRun:
+    """Trains the students of a pass, or goes on with them, and asks each for its answers."""
+
+    passes: Sequence[Pass]
+    out: Path
+    checkpoint_seconds: float
+
+    def __call__(self, seed: int, counter: Counter) -> Pass:
+        """``seed`` is the number of the pass."""
+        cells = self.passes[seed]
+        folders = {self.out / cell.place: cell.config for cell in cells}
+        while left := {one: config for one, config in folders.items() if run_state(one) in ("absent", "stopped")}:
+            try:
+                run_together(left, [counter], checkpoint_seconds=self.checkpoint_seconds, force=True)
+            except StudentFailed:  # its folder says so, and the others go on without it
+                continue
+        ask_students(cells, self.out)
+        return cells
+
+
+def ask_students(cells: Sequence[Cell], out: Path) -> None:
+    """Keep the answers of students that were not asked yet; all cells have one data set."""
+    config = cells[0].config
+    measured: MeasuredImages | None = None
+    for cell in cells:
+        folder = out / cell.place
+        if run_state(folder) == "complete":
+            measured = measured or measured_images(config, training_data(config))
+            if read_answers(folder, len(measured.images)) is None:
+                write_answers(folder, measured, choose_device(config.device))
+
+
+def train_passes(
+    passes: Sequence[Pass],
+    out: Path,
+    *,
+    jobs: int | None,
+    checkpoint_seconds: float,
+    report: Report,
+    on_done: Callable[[Pass], None],
+) -> None:
+    """Train all passes, several at a time, each with one thread.
+
+    Raises:
+        MachineError: the process of a pass died.
+        Interrupted: it was told to stop; every run has a checkpoint.
+    """
+    if passes:
+        run_seeds(_PassRun(passes, out, checkpoint_seconds), range(len(passes)), report, jobs, on_done)
