@@ -10,6 +10,7 @@ from preceptor.context import UNLABELED, predicted_class
 from preceptor.losses.correlation import pearson
 from preceptor.losses.kl import kl_divergence
 from preceptor.metrics.checks import per_sample
+from preceptor.metrics.scores import answered_class
 
 
 @per_sample
@@ -68,7 +69,7 @@ def outcomes(
 ) -> Outcomes:
     """Count the samples by who is right; the unlabeled are left out, ties go to the first class."""
     labeled = labels != UNLABELED
-    ours, theirs = (predicted_class(logits)[labeled] for logits in (student, teacher))
+    ours, theirs = (answered_class(logits)[labeled] for logits in (student, teacher))
     truth = labels[labeled]
     right, teacher_right, same = ours == truth, theirs == truth, ours == theirs
     copied = ~right & same

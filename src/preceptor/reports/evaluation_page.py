@@ -11,6 +11,7 @@ from preceptor.compare.format import PER_CENT, percent
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.metrics import FullReport
 from preceptor.metrics.report import PartReport, SelectiveReport
+from preceptor.metrics.scores import answered_class
 from preceptor.reports.chart import label
 from preceptor.reports.charts import MOST_CLASSES, class_errors
 from preceptor.reports.evaluation_charts import confusions_of, live_confusions, live_learning, live_risk
@@ -122,7 +123,7 @@ def _errors(evaluation: Evaluation) -> dict[str, Any]:
 def _class_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     """By class, the worst first, those without images last."""
     report, labels, teacher = evaluation.report, evaluation.data.images.labels, evaluation.predictions.teacher
-    right = None if teacher is None else (predicted_class(teacher) == labels)[labels != UNLABELED].double()
+    right = None if teacher is None else (answered_class(teacher) == labels)[labels != UNLABELED].double()
     counts = labels[labels != UNLABELED]
     theirs = None if right is None else torch.bincount(counts, right, minlength=report.classes).tolist()
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 
-from preceptor.context import UNLABELED, predicted_class
+from preceptor.context import UNLABELED
 from preceptor.files import csv_line, whole_file
-from preceptor.metrics.scores import softmax_response
+from preceptor.metrics.scores import answered_class, softmax_response
 from preceptor.reports.page import check_replaceable
 from preceptor.run.evaluation import Evaluation
 
@@ -50,7 +50,7 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
         labels,
         known.prediction.tolist(),
         softmax_response(known.class_logits).tolist(),
-        nothing if teacher is None else predicted_class(teacher).tolist(),
+        nothing if teacher is None else answered_class(teacher).tolist(),
         nothing if teacher is None else softmax_response(teacher).tolist(),
         nothing if evaluation.abstained is None else evaluation.abstained.tolist(),
         strict=False,
