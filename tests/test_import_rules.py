@@ -55,7 +55,7 @@ FORBIDDEN = {
     "models": {"loss", "recipes", "conformance"},
     "training": {"recipes", "conformance"},
 }
-EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow", "cleanlab"}
+EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"}
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 
@@ -77,7 +77,8 @@ def imported(node: ast.AST) -> list[str]:
 def at_import_time(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes that run when the module is imported."""
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for_types_alone = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        if not for_types_alone and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield child
             yield from at_import_time(child)
 
@@ -149,6 +150,7 @@ def test_an_extra_at_module_level_is_noticed_and_a_lazy_one_is_not() -> None:
     assert heavy_at_import_time("try:\n    import timm\nexcept ImportError:\n    timm = None", EXTRAS) == {"timm"}
     assert heavy_at_import_time("class A:\n    from torchvision.ops import nms", EXTRAS) == {"torchvision"}
     assert heavy_at_import_time("def late():\n    import timm", EXTRAS) == set()
+    assert heavy_at_import_time("if TYPE_CHECKING:\n    import timm", EXTRAS) == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))

@@ -45,8 +45,8 @@ ALLOWED = {
 
 ALLOWED_FOR_TOOLS = {"MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)"}
 TOOLS = {"hypothesis", "pathspec", "tqdm"}
-"""Packages that tests and checks use, and tqdm, which the extras ``vision`` and ``audit`` bring; theirs may ask for
-changes to be shared."""
+"""Packages that tests and checks use, and tqdm, which the extras ``vision``, ``audit`` and ``tune`` bring; theirs may
+ask for changes to be shared."""
 
 Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 

@@ -27,8 +27,9 @@ Each --teacher is a teacher of its own. A file of --config holds a run's setting
 options, recipes (a list, or a mapping of names to settings such as {recipe: kd, training.learning_rate: 0.1}), teachers
 (a mapping of names to paths, several of an ensemble), vary (values by key), seeds and baseline.
 
-Given again after a stop, or with more recipes, teachers or seeds, the command goes on: what is complete is kept. Every
-student has a run folder under DIR/runs. The test set is used once for each, after its last epoch.
+Given again after a stop, or with more recipes, teachers or seeds, the command goes on: what is complete is kept, and
+the page and the tables are made again. Every student has a run folder under DIR/runs. The test set is used once for
+each, after its last epoch.
 """
 
 DEFAULTS = {"student": "convnet8"}
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: by the number of cores)")
     add_checkpoint_option(parser)
     add_force_option(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for runs, compare.json and page")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for runs, tables and page")
     add_overrides(parser)
     add_output_options(parser)
 
@@ -79,14 +80,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare and show."""
     from preceptor.cli.printing import note, show
     from preceptor.cli.training import showing_findings
-    from preceptor.compare.comparison_result import RESULT_FILE
+    from preceptor.compare.comparison_csv import CSV_FILE
+    from preceptor.compare.comparison_result import PAGE_FILE, RESULT_FILE
     from preceptor.compare.run_comparison import run_comparison
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()
     plan = _plan(arguments)
     silent = arguments.quiet or arguments.json
-    with showing_findings(arguments) as findings, _Bar(arguments.out, quiet=silent) as bar:
+    with showing_findings(arguments) as findings, ComparisonBar(arguments.out, quiet=silent) as bar:
         result = run_comparison(
             plan,
             arguments.out,
@@ -96,10 +98,28 @@ def run(arguments: argparse.Namespace) -> None:
             force=arguments.force,
             progress=bar,
         )
-    files = [arguments.out / RESULT_FILE]
+    files = [arguments.out / RESULT_FILE, arguments.out / CSV_FILE]
+    no_page = _write_page(result, arguments.out / PAGE_FILE)
+    if no_page is None:
+        files.append(arguments.out / PAGE_FILE)
+    elif not silent:
+        note(f"no page: {no_page}")
     for name, failed in result.unfinished.items():
         note(f"warning: {name} was not trained: {failed[0].message}")
     show(arguments, lambda: result.model_dump(mode="json"), lambda: _lines(result, files))
+
+
+def _write_page(result: "ComparisonResult", path: Path) -> str | None:
+    """Write the page; why not, where it cannot be made."""
+    from preceptor.errors import MachineError
+    from preceptor.reports import require_report_extra, write_comparison_page
+
+    try:
+        require_report_extra()
+    except MachineError as problem:
+        return str(problem)
+    write_comparison_page(result, path)
+    return None
 
 
 def _plan(arguments: argparse.Namespace) -> "Comparison":
@@ -140,7 +160,7 @@ def _vary(texts: list[str]) -> Mapping[str, list[Any]]:
     return varied
 
 
-class _Bar:
+class ComparisonBar:
     """A bar over all images, and a line for each student."""
 
     def __init__(self, out: Path, quiet: bool) -> None:

@@ -14,6 +14,7 @@ from preceptor.compare.comparison import Cell, Comparison
 from preceptor.compare.comparison_result import (
     COVERAGES,
     ArmResult,
+    Band,
     ComparisonResult,
     Cost,
     EpochPoint,
@@ -234,8 +235,8 @@ def _arm_result(
         risk=_mean_rows(_risk(ranking) for ranking in rankings),
         curve=list(_curve(epochs)),
         cost=Cost(
-            seconds=fmean(sum(entry["student_seconds"] for entry in one) for one in epochs),
-            queried=fmean(sum(entry["queried"] for entry in one) for one in epochs),
+            seconds=Measure.of([sum(entry["student_seconds"] for entry in one) for one in epochs]),
+            queried=Measure.of([sum(entry["queried"] for entry in one) for one in epochs]),
             parameters=answers[0].facts["parameters"],
             peak_memory=max(one.facts["peak_memory"] for one in answers),
         ),
@@ -281,10 +282,8 @@ def _curve(epochs: Sequence[Sequence[Mapping[str, Any]]]) -> Iterator[EpochPoint
         held_out = [entry["validation_accuracy"] for entry in entries if "validation_accuracy" in entry]
         yield EpochPoint(
             epoch=entries[0]["epoch"],
-            loss=fmean(entry["total"] for entry in entries),
-            held_out=fmean(held_out) if held_out else None,
-            lowest=min(held_out, default=None),
-            highest=max(held_out, default=None),
+            loss=Band.of([entry["total"] for entry in entries]),
+            held_out=Band.of(held_out) if held_out else None,
         )
 
 

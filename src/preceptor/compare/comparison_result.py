@@ -1,7 +1,8 @@
 """The result of a comparison: every recipe over its seeds, beside its teacher and its baseline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,18 +48,29 @@ class TeacherFacts(_Frozen):
     unasked: str | None = None
 
 
+class Band(_Frozen):
+    """A number over the seeds."""
+
+    mean: float
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Band":
+        """Of one number a seed."""
+        return cls(mean=fmean(values), lowest=min(values), highest=max(values))
+
+
 class EpochPoint(_Frozen):
-    """An epoch, over the seeds: mean total loss, and mean, lowest and highest accuracy on held-out images, if any."""
+    """An epoch: the total loss, and the accuracy on held-out images, if any."""
 
     epoch: int
-    loss: float
-    held_out: float | None
-    lowest: float | None
-    highest: float | None
+    loss: Band
+    held_out: Band | None
 
 
 class Cost(_Frozen):
-    """What a student cost, the mean over seeds.
+    """What a student cost.
 
     Attributes:
         seconds: of its own training steps on one thread, without the teacher.
@@ -68,8 +80,8 @@ class Cost(_Frozen):
             GPU, of its memory.
     """
 
-    seconds: float
-    queried: float
+    seconds: Measure
+    queried: Measure
     parameters: int
     peak_memory: int
 

@@ -9,6 +9,7 @@ import yaml
 
 from preceptor.compare.assemble import assemble
 from preceptor.compare.comparison import Cell, Comparison, cells
+from preceptor.compare.comparison_csv import save_students
 from preceptor.compare.comparison_result import ComparisonResult, save_comparison
 from preceptor.compare.passes import Pass, divide, largest_pass, train_passes
 from preceptor.errors import InputError, Interrupted
@@ -81,6 +82,7 @@ def run_comparison(
         by_teacher = {cell.teacher: context for cell, context in contexts if cell.teacher is not None}
         result = assemble(plan, planned, out, by_teacher)
     save_comparison(result, out)
+    save_students(result, out)
     return result
 
 

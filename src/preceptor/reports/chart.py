@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-ROLES = ("ink", "muted", "line", "paper", "truth", "wrong", "plain")
-"""The page's colors, as names of its CSS variables."""
+ROLES = ("ink", "muted", "line", "paper", "truth", "wrong", "plain", "green", "purple", "ochre")
+"""The page's colors, as names of its CSS variables; the last three are for lines beside the others."""
 
 _STAND_IN = {role: f"#0a0b{number:02x}" for number, role in enumerate(ROLES)}
 _VARIABLE = {color: f"var(--{role})" for role, color in _STAND_IN.items()}

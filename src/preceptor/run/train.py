@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ def run(
     checkpoint_seconds: float = SECONDS_BETWEEN,
     on_finding: Callable[[Finding], None] = lambda finding: None,
     force: bool = False,
+    with_test: bool = True,
 ) -> RunResult:
     """Train a student as configured and write its folder.
 
@@ -107,6 +108,7 @@ def run(
             ``run.yaml`` keeps them too.
         force: train in spite of a problem that this check finds, as of a teacher whose classes are in another order.
             Default False: nothing is written then.
+        with_test: measure on the test set; False where settings are still being chosen. Default True.
 
     Raises:
         ProblemsFound: an InputError too: the quick check found problems, and ``force`` is false.
@@ -127,7 +129,7 @@ def run(
         check_compile(config.compile, device)
         diagnosis = look(context, on_finding, force)
         with held_for_a_run(out):
-            begun = begin(config, context, teacher, scores, out, diagnosis, forced=force)
+            begun = replace(begin(config, context, teacher, scores, out, diagnosis, forced=force), with_test=with_test)
             extra = [*callbacks, Profiler(out)] if profile else callbacks
             (result,) = complete([begun], teacher, extra, checkpoint_seconds)
             return result
@@ -140,6 +142,7 @@ class OpenRun:
     Attributes:
         scores: of its fitted selection; None where its recipe has none.
         name: of its student among those that are trained with it.
+        with_test: whether it is measured on the test set.
     """
 
     config: RunConfig
@@ -147,6 +150,7 @@ class OpenRun:
     folder: RunFolder
     scores: Scores | None
     name: str = STUDENT
+    with_test: bool = True
 
 
 def begin(
@@ -255,7 +259,8 @@ def _finish(run: OpenRun, teacher: LoadedTeacher | None) -> RunResult:
     context, folder, scores = run.context, run.folder, run.scores
     save_student(folder.path, context.network, context.card)
     validation = _measure(context, context.network, context.train, context.held_out)
-    test = None if context.dataset.test is None else _measure(context, context.network, context.dataset.test, None)
+    test_set = context.dataset.test if run.with_test else None
+    test = None if test_set is None else _measure(context, context.network, test_set, None)
     images = len(context.index)
     distilled = None if scores is None else int(scores.selected.sum())
     unused = 0 if distilled is None or context.loss.has_unselected_label_loss else images - distilled

@@ -1,0 +1,101 @@
+"""How much better or worse than the baseline recipes are, class by class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from preceptor.compare.comparison_result import ArmResult
+from preceptor.compare.findings import ArmTable
+from preceptor.compare.format import points
+from preceptor.reports.chart import Room, color, in_both_widths, label, tidy_rows
+from preceptor.reports.comparison_charts import BASELINE_RULE, draw_baseline, names_axis, tooltip
+from preceptor.reports.comparison_looks import Look, by_recipe, named, series
+from preceptor.reports.vega import LiveChart, Spec, spec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_CLASSES = 30
+"""Classes in a chart, those that differ most."""
+
+SIGNED = "datum.value ? format(datum.value, '+.3~g') : '0'"
+"""Labels of an axis of differences."""
+
+
+@dataclass(frozen=True)
+class ClassGain:
+    """A class: its name, and by recipe the difference in accuracy to the baseline; None where it has no image."""
+
+    name: str
+    gains: list[float | None]
+
+    @property
+    def largest(self) -> float:
+        """The largest difference to either side; negative without any."""
+        return max((abs(gain) for gain in self.gains if gain is not None), default=-1.0)
+
+
+def class_gains(arms: Sequence[ArmResult], base: ArmResult, names: Sequence[str]) -> list[ClassGain]:
+    """The classes that have images, those that differ most first."""
+    rows = [
+        ClassGain(name, [None if own is None else own - one for own in (arm.per_class[place] for arm in arms)])
+        for place, (one, name) in enumerate(zip(base.per_class, names, strict=False))
+        if one is not None
+    ]
+    return sorted(rows, key=lambda row: -row.largest)
+
+
+def live_classes(
+    table: ArmTable, baseline: str, names: Sequence[str], of: Mapping[str, Look], name: str
+) -> LiveChart | None:
+    """Difference to the baseline by class, a mark a recipe; None without a baseline or another recipe."""
+    base = table.arm(baseline)
+    shown = [(arm, look) for arm, look in named(table, of) if arm is not base]
+    if base is None or not shown:
+        return None
+    rows, called = class_gains([arm for arm, _ in shown], base, names)[:MOST_CLASSES], series(shown)
+    alt = f"Difference to {baseline} by class, in points: " + "; ".join(
+        f"{row.name}: " + ", ".join(f"{recipe} {points(gain)}" for recipe, gain in _known(row, called)) for row in rows
+    )
+    values = [
+        {"place": place, "class": label(row.name, 60), "recipe": recipe, "difference": 100 * gain}
+        for place, row in enumerate(rows)
+        for recipe, gain in _known(row, called)
+    ]
+    title = f"points above {label(baseline, 28)}"
+    x: Spec = {"field": "difference", "type": "quantitative", "title": title, "axis": {"labelExpr": SIGNED}}
+    zero = {"data": {"values": [{"difference": 0}]}, "mark": BASELINE_RULE, "encoding": {"x": x}}
+    channels = by_recipe(shown)
+    marks = {
+        "mark": {"type": "point", "filled": True, "size": 70, "opacity": 0.9},
+        "encoding": {"x": x, "y": names_axis([row.name for row in rows], grid=True)}
+        | {"color": channels["color"], "shape": channels["shape"]}
+        | {"tooltip": tooltip(("class", ""), ("recipe", ""), ("difference", "+.1f"))},
+    }
+    drawn = spec(values, 24 * len(rows), alt, layer=[zero, marks])
+    looks = [look for _, look in shown]
+    fixed = in_both_widths(alt, name, 60 + 26 * len(rows), lambda axes, room: _dots(axes, room, rows, looks, title))
+    return LiveChart(name, alt, fixed, drawn)
+
+
+def _known(row: ClassGain, called: Sequence[str]) -> list[tuple[str, float]]:
+    return [(recipe, gain) for recipe, gain in zip(called, row.gains, strict=True) if gain is not None]
+
+
+def _dots(axes: "Axes", room: Room, rows: Sequence[ClassGain], looks: Sequence[Look], title: str) -> None:
+    draw_baseline(axes, 0)
+    for number, look in enumerate(looks):
+        gains = [(row.gains[number], place) for place, row in enumerate(rows)]
+        known = [(100 * gain, place) for gain, place in gains if gain is not None]
+        axes.plot(
+            [gain for gain, _ in known],
+            [place for _, place in known],
+            look.mark,
+            color=color(look.role),
+            markersize=7,
+            markeredgecolor=color("paper"),
+            zorder=3,
+        )
+    axes.set_xlabel(title, color=color("muted"), fontsize=12)
+    tidy_rows(axes, [label(row.name, room.letters) for row in rows])
+    axes.grid(axis="y", color=color("line"), linewidth=1)
