@@ -3,11 +3,13 @@
 What cannot be written is a ``MachineError``, what cannot be read an ``InputError``; both name the file.
 """
 
+import csv
+import io
 import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +17,9 @@ from typing import Any, TextIO
 from preceptor.errors import InputError, MachineError
 
 _REMAINS = re.compile(r"\.(lock|\d+\.probe|.+\.\d+\.part)")
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters that make a spreadsheet read a cell as a formula; OWASP, "CSV Injection"."""
 
 MOST_JSON_BYTES = 2**26
 """Largest JSON file that is read: in memory it may take a dozen times as much."""
@@ -88,6 +93,24 @@ def read_json(path: Path, wrong: str = "not valid JSON", remedy: str = "") -> An
     except (OSError, ValueError, RecursionError) as error:
         end = f": {remedy}" if remedy else ""
         raise InputError(f"{path}: {wrong}: {error}{end}") from error
+
+
+def name_as_text(name: str | Path) -> str:
+    """A file's name as text that can be written anywhere: bytes that are not UTF-8 become ``\\udcNN``."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
+def csv_line(cells: Iterable[str | float | None]) -> str:
+    """A line of a CSV file (RFC 4180), without its end.
+
+    Text that a spreadsheet would take for a formula, such as a name that begins with ``=``, is preceded by an
+    apostrophe.
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells
+    )
+    return line.getvalue()
 
 
 def check_is_file(path: Path) -> None:

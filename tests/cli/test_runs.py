@@ -1,9 +1,11 @@
 """Train, distill and evaluate from the command line: the chain a user walks."""
 
+import csv
 import json
 import sys
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import yaml
 
@@ -47,6 +49,16 @@ def test_train_distill_evaluate_agree(preceptor, teacher, distilled, tmp_path):
     assert measured["agreement"]["teacher_accuracy"]["value"] == measure_student(teacher)[0].accuracy
     assert measured["page"] == str(folder / "evaluation.html")
     assert (folder / "evaluation.html").read_text().startswith("<!doctype html>")
+    assert (measured["predictions"], measured["replaced"]) == (str(folder / "evaluation.csv"), [])
+    with (folder / "evaluation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["label"] == row["prediction"] for row in rows) == round(measured["accuracy"]["value"] * len(rows))
+    assert measured["cost"]["parameters"] > measured["teacher_costs"][str(teacher)]["parameters"] > 0
+    again = preceptor("evaluate", folder)
+    assert again.code == 0
+    assert "It has 3.69 times its teacher's parameters and takes" in again.out
+    for name in ("page to look at: {}evaluation.html", "all predictions: {}evaluation.csv"):
+        assert f"{name.format(f'{folder}/')} (in place of the earlier one)\n" in again.out
 
 
 def test_what_people_see(preceptor, teacher, tmp_path):
@@ -80,7 +92,33 @@ def test_evaluate_compares_with_the_teacher_that_is_named(preceptor, teacher, di
     assert named["page"] is None
     alone = only_json(preceptor("evaluate", folder, "--no-teacher", "--no-page", "--json"))
     assert alone["agreement"] is None
-    assert not (folder / "evaluation.html").exists()
+    assert not list(folder.glob("evaluation.*"))
+
+
+def test_evaluate_replaces_nothing_but_its_own(preceptor, teacher, tmp_path):
+    (tmp_path / "page.csv").write_text("mine\n")
+    outcome = preceptor("evaluate", teacher, "--page", tmp_path / "page.html")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "page.csv: exists and is no table of predictions; name another with --page, or remove it" in outcome.err
+    assert [file.name for file in tmp_path.iterdir()] == ["page.csv"]
+
+
+def test_evaluate_fits_a_terminal_of_80_columns(preceptor, tmp_path):
+    draw, names = np.random.default_rng(0), [f"class_{number}_{'long' * 20}" for number in range(12)]
+    images, labels = draw.integers(0, 256, (240, 8, 8), np.uint8), np.arange(240) % 12
+    arrays = {
+        f"{part}_{what}": own for part in ("train", "test") for what, own in (("images", images), ("labels", labels))
+    }
+    arrays["test_images"] = 255 - images
+    np.savez(tmp_path / "made.npz", **arrays, class_names=np.array(names))
+    run = ["train", "--data", f"arrays:{tmp_path}/made.npz", "--model", "convnet4", "--epochs", "1", "--device", "cpu"]
+    assert preceptor(*run, "--quiet", "--out", tmp_path / "run").code == 0
+    shown = preceptor("evaluate", tmp_path / "run", "--no-page", "--resamples", "5").out
+    assert max(map(len, shown.splitlines())) <= 80
+    rows = [line for line in shown.splitlines() if line.startswith("│ class_")]
+    assert len(rows) == 12
+    assert "In brackets: 95 % intervals over the images" in shown
+    assert "A calibration error adds up the noise" in " ".join(shown.split())
 
 
 def test_evaluate_without_the_report_extra_measures_all_the_same(preceptor, teacher, monkeypatch, tmp_path):
@@ -88,6 +126,7 @@ def test_evaluate_without_the_report_extra_measures_all_the_same(preceptor, teac
     done = preceptor("evaluate", teacher, "--quiet")
     assert done.code == 0
     assert "no page: a page needs jinja2" in done.err
+    assert (teacher / "evaluation.csv").exists()
     asked = preceptor("evaluate", teacher, "--quiet", "--page", tmp_path / "page.html")
     assert (asked.code, asked.out) == (3, "")
 
@@ -96,11 +135,12 @@ def test_evaluate_without_the_report_extra_measures_all_the_same(preceptor, teac
     ("options", "told"),
     [
         (("--page", "x.html", "--no-page"), "--page and --no-page"),
+        (("--page", "x.csv"), "--page x.csv: is where the predictions go; name the page .html"),
         (("--teacher", "x", "--no-teacher"), "--teacher and --no-teacher"),
         (("--score", "softmax_respons"), "softmax_response"),
         (("--resamples", "0"), "resamples is 0; expected a whole number at least 1"),
     ],
-    ids=["page", "teacher", "score", "resamples"],
+    ids=["page", "csv", "teacher", "score", "resamples"],
 )
 def test_evaluate_says_what_is_wrong_with_its_options(preceptor, teacher, options, told):
     outcome = preceptor("evaluate", teacher, *options)

@@ -193,6 +193,16 @@ def test_validation_images_follow_the_training_images() -> None:
     assert both.labels.tolist() == [0, 1, 2, 2, 0]
     assert torch.equal(both.images[:3], toys.train.images)
     assert torch.equal(both.images[3:], validation.images)
+    assert both.names is None
+
+
+def test_names_go_with_their_images() -> None:
+    train, validation = (
+        ImageSet(picture(2, 1, 4, 5), torch.tensor([0, 1]), names) for names in (("a", "b"), ("c", "d"))
+    )
+    both = dataclasses.replace(dataset([0, 1]), train=train, validation=validation).train_and_validation()
+    assert both.names == ("a", "b", "c", "d")
+    assert both.take(torch.tensor([3, 0])).names == ("d", "a")
 
 
 def test_only_equal_pixels_have_equal_digests() -> None:

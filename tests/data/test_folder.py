@@ -80,6 +80,18 @@ def test_a_train_folder_without_test(tmp_path: Path) -> None:
     assert contents.test is None
 
 
+def test_images_are_named_by_their_files(flat: Path) -> None:
+    (flat / "cat" / "broken.png").write_bytes(b"no image")
+    strange = flat / "dog" / os.fsdecode(b"\xff.png")
+    save(gray(9), strange)
+    images = read_folder(flat, skip_bad_images=True).train
+    assert images.names is not None
+    for name, pixels in zip(images.names, images.images, strict=True):
+        file = strange if "udc" in name else flat / name
+        with Image.open(file) as image:
+            np.testing.assert_array_equal(pixels[0], np.asarray(image.convert("L")))
+
+
 def test_one_colour_image_makes_all_rgb(flat: Path) -> None:
     save(color(9), flat / "ant" / "y.png")
     images = read_folder(flat).train.images

@@ -4,7 +4,14 @@ import torch
 from scipy.stats import entropy, spearmanr
 from sklearn.metrics import accuracy_score
 
-from preceptor.metrics.agreement import copied_error, divergence_from_teacher, rank_correlation, same_answer
+from preceptor.metrics.agreement import (
+    Outcomes,
+    copied_error,
+    divergence_from_teacher,
+    outcomes,
+    rank_correlation,
+    same_answer,
+)
 from tests.metrics.samples import answered, softmax
 
 STUDENT, LABELS = answered(50, 5)
@@ -55,3 +62,20 @@ def test_any_precision_will_do(dtype):
     student, teacher = STUDENT.to(dtype), TEACHER.to(dtype)
     for measure in (divergence_from_teacher, rank_correlation):
         torch.testing.assert_close(measure(student, teacher), measure(student.double(), teacher.double()))
+
+
+def test_every_labeled_sample_has_one_outcome():
+    (student, labels), (teacher, _) = answered(900, 5, signal=1), answered(900, 5, seed=1)
+    labels[::9] = -1
+    counts = dict.fromkeys(Outcomes.__dataclass_fields__, 0)
+    for own, theirs, label in zip(student.numpy().argmax(axis=1), teacher.numpy().argmax(axis=1), labels, strict=True):
+        if label < 0:
+            continue
+        if own == label:
+            counts["both_right" if theirs == label else "mended"] += 1
+        elif own == theirs:
+            counts["copied"] += 1
+        else:
+            counts["own" if theirs == label else "wrong_otherwise"] += 1
+    assert outcomes(student, teacher, labels) == Outcomes(**counts)
+    assert min(counts.values()) > 0

@@ -9,7 +9,7 @@ from sklearn.calibration import calibration_curve
 
 from preceptor.errors import InputError
 from preceptor.metrics import calibration_error, classwise_calibration_error, reliability
-from preceptor.metrics.calibration import Probabilities
+from preceptor.metrics.calibration import Probabilities, merged
 from preceptor.metrics.scores import softmax_response
 from tests.metrics.samples import answered, honest, softmax
 
@@ -149,3 +149,19 @@ ONE = torch.tensor([0.5])
 def test_what_cannot_be_binned_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         calibration_error(*arguments)
+
+
+@given(st.integers(1, 200), st.integers(1, 60), st.integers(0, 99))
+def test_small_bins_join_their_neighbors(samples, least, seed):
+    logits, labels = answered(samples + 5, 5, seed)
+    sure, right = softmax_response(logits), logits.argmax(dim=1) == labels
+    whole, joined = reliability(sure, right), merged(reliability(sure, right), least)
+    assert all(size >= least for size in joined.samples) or len(joined.samples) == 1
+    for name, each in (("confidence", sure), ("accuracy", right)):
+        sums = [size * value for size, value in zip(joined.samples, getattr(joined, name), strict=True)]
+        assert sum(sums) == pytest.approx(float(each.double().sum()))
+    assert sum(joined.samples) == sum(whole.samples)
+    assert joined.confidence == sorted(joined.confidence)
+    if least == 1:
+        kept = [size for size in whole.samples if size]
+        assert joined.samples == kept

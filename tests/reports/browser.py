@@ -26,6 +26,8 @@ FLAGS = (
 )
 KEYS = {"/": "Slash", "Escape": "Escape", "ArrowRight": "ArrowRight", "ArrowDown": "ArrowDown"}
 
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+
 PATIENCE = 60
 """Seconds to wait for an answer."""
 
@@ -149,3 +151,15 @@ class Browser:
             self.problems.append(parameters["entry"]["text"])
         elif method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
+
+
+def barriers(browser: Browser, scheme: str) -> list[str]:
+    """What axe finds serious or critical with all details open, in one color scheme."""
+    browser.emulate(prefers_color_scheme=scheme)
+    browser.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    browser.value(AXE.read_text(encoding="utf-8"))
+    found: list[str] = browser.value(
+        "axe.run().then((found) => found.violations.filter((one) => ['serious', 'critical'].includes(one.impact))"
+        ".map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 200)}`))"
+    )
+    return found

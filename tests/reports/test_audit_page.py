@@ -91,6 +91,7 @@ def test_the_gallery_shows_every_disagreement(audit: TeacherAudit, page: Page) -
     shown = [one for one in page.all("li") if one.get("class") == "disagreement"]
     assert sorted(int(one["data-index"]) for one in shown) == audit.verdicts.index.tolist()
     probability = dict(zip(audit.verdicts.index.tolist(), audit.verdicts.label_wrong.tolist(), strict=True))
+    assert [one["alt"] for one in page.all("img")] == [f"image {one['data-index']}" for one in shown]
     order = [probability[int(one["data-index"])] for one in shown]
     assert order == sorted(order, reverse=True)
     assert len([one for one in page.all("img") if one["src"].startswith("data:image/")]) == len(shown)
@@ -178,3 +179,10 @@ def test_it_is_written_whole(audit: TeacherAudit, html: str, tmp_path: Path) -> 
     write_audit_page(audit, tmp_path / "new" / "audit.html")
     assert (tmp_path / "new" / "audit.html").read_text() == html
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["audit.html"]
+
+
+def test_images_of_a_folder_are_named_by_their_files(audit: TeacherAudit) -> None:
+    files = tuple(f"train/{number}.png" for number in range(len(audit.dataset.train)))
+    dataset = dataclasses.replace(audit.dataset, train=dataclasses.replace(audit.dataset.train, names=files))
+    page = Page(audit_page(dataclasses.replace(audit, dataset=dataset)))
+    assert {one["alt"] for one in page.all("img")} == {f"image {files[index]}" for index in audit.verdicts.index}

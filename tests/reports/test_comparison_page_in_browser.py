@@ -8,11 +8,10 @@ import pytest
 from preceptor.compare.comparison_result import ComparisonResult
 from preceptor.reports import write_comparison_page
 from tests.compare.comparisons import made_arm, made_comparison, made_teacher
-from tests.reports.browser import COMMAND, Browser
+from tests.reports.browser import COMMAND, Browser, barriers
 
 pytestmark = pytest.mark.skipif(COMMAND is None, reason="no Chromium on the path")
 
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
 NAMES = ["<script>alert(1)</script>", '"];alert(1)//', "'+alert(1)+'", "Größe \\ ☃ 😀", *"abcdef"]
 CHARTS = 7
 
@@ -71,14 +70,7 @@ def test_links_lead_to_the_tables(browser: Browser) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_keeps_people_out(browser: Browser, scheme: str) -> None:
-    browser.emulate(prefers_color_scheme=scheme)
-    browser.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    browser.value(AXE.read_text(encoding="utf-8"))
-    serious = browser.value(
-        "axe.run().then((found) => found.violations.filter((one) => ['serious', 'critical'].includes(one.impact))"
-        ".map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 200)}`))"
-    )
-    assert serious == []
+    assert barriers(browser, scheme) == []
 
 
 def test_it_fits_a_phone_and_a_wide_window(browser: Browser) -> None:

@@ -148,7 +148,7 @@ def test_every_kind_of_teacher_has_its_tables_charts_and_finding(
     shown = [examples[0].model_copy(update={"teacher": "clean"})]
     html = study_page(both, shown)
     page = Page(html)
-    assert len(page.all("table", class_="recipes")) == len(page.all("table", class_="classes")) == 2
+    assert len(page.all("table", class_="recipes stacked")) == len(page.all("table", class_="classes")) == 2
     assert len(page.all("svg")) == 8
     assert len(page.values("id")) == len(set(page.values("id")))
     for teacher in both.teachers:
@@ -170,7 +170,7 @@ def test_an_overview_holds_every_mean(both: StudyResult) -> None:
 def test_many_measures_stand_below_each_other(result: StudyResult) -> None:
     columns = ("accuracy", "difference", "affected", "aurc", "temperature", "recovery")
     page = Page(study_page(result.model_copy(update={"columns": columns}), []))
-    assert not page.all("table", class_="recipes")
+    assert not page.all("table", class_="recipes stacked")
     heads = [data for tag, data in page.pieces if tag == "th"]
     start = heads.index("none")
     assert heads[start : start + 6] == list(ACCURACY)

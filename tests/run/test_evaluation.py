@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -18,13 +19,15 @@ from preceptor.run.evaluation import (
     evaluate_run,
     load_evaluation_data,
 )
+from preceptor.run.evaluation_teacher import QueriedTeacher, find_teacher
 from preceptor.run.evaluation_text import (
     decision_in_words,
     estimate_of_share,
     figure,
-    main_result,
+    headline,
     sets_in_words,
 )
+from preceptor.run.history import read_epochs
 from tests.training_helpers import SMALL_RUN, digits
 
 ON = CalibrationSet(data="digits", part="test", samples=200, fingerprint="0" * 64)
@@ -99,6 +102,16 @@ def test_the_runs_own_teacher_is_asked_unless_told_otherwise(shown, evaluation, 
     (tmp_path / "outputs.npy").touch()
     with pytest.raises(InputError, match="outputs of the training images alone"):
         evaluate_run(shown, teacher=tmp_path / "outputs.npy", resamples=2)
+
+
+def test_an_ensemble_costs_what_its_networks_cost(shown, teacher):
+    config = resolve({"teacher": [str(teacher), str(shown.folder)]})
+    both = find_teacher(config, digits(), None, torch.device("cpu"))
+    assert isinstance(both, QueriedTeacher)
+    assert both.name == f"{teacher}, {shown.folder}"
+    assert list(both.costs(digits())) == [str(teacher), str(shown.folder)]
+    file = dataclasses.replace(both.members[1], kind="ONNX file")
+    assert dataclasses.replace(both, members=(both.members[0], file)).costs(digits()) == {}
 
 
 def test_a_teacher_that_is_gone_is_told_of(shown, teacher, tmp_path):
@@ -195,7 +208,6 @@ def test_a_guarantee_is_judged_by_what_chance_may_do(shown, evaluation, errors, 
     result = DecisionResult(answered=100, errors=errors, max_risk=0.1, confidence=0.95, **shares)
     judged = dataclasses.replace(evaluation, data=with_card(shown, decision=decision), decision=result)
     assert told in str(decision_in_words(judged))
-    assert told in main_result(judged)
 
 
 def test_a_decision_that_answers_nothing(shown):
@@ -206,10 +218,32 @@ def test_a_decision_that_answers_nothing(shown):
     assert "abstains on every image" in str(decision_in_words(found))
 
 
-def test_without_a_decision_the_tenth_that_is_least_sure_is_spoken_of(evaluation):
-    assert "Abstaining on the tenth" in main_result(evaluation)
+def test_without_a_decision_there_is_nothing_to_tell_of_it(evaluation):
     assert decision_in_words(evaluation) is None
     assert sets_in_words(evaluation) is None
+
+
+def test_the_headline_is_short_with_and_without_a_teacher(shown, evaluation):
+    report = evaluation.report
+    share = f"{100 * report.accuracy.value:.1f}\N{NO-BREAK SPACE}%"
+    assert headline(evaluation).startswith(f"Right on {share} (teacher ")
+    assert headline(evaluate_run(shown, ask_teacher=False, resamples=2)) == f"Right on {share}"
+
+
+def test_costs_and_epochs_are_those_of_the_run(shown, evaluation, teacher, tmp_path):
+    network, _ = load_student(teacher)
+    (cost,) = evaluation.teacher_costs.values()
+    assert cost.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert evaluation.cost.parameters == cost.parameters, "of one architecture"
+    lines = [json.loads(line) for line in (shown.folder / "metrics.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["event"] == "epoch"]
+    assert [one.train_accuracy for one in evaluation.epochs] == [line["train_accuracy"] for line in epochs]
+    assert [one.held_out_accuracy for one in evaluation.epochs] == [line["validation_accuracy"] for line in epochs]
+    assert [one.losses["total"] for one in evaluation.epochs] == [line["total"] for line in epochs]
+    too_large = '{"event": "epoch", "epoch": 1e999, "losses": {}, "total": 1, "train_accuracy": 1}\n'
+    for content in ("", "{", too_large, '{"event": "epoch"}\n', "[]\n", "\udcff"):
+        (tmp_path / "metrics.jsonl").write_bytes(content.encode("utf-8", "surrogateescape"))
+        assert read_epochs(tmp_path) == []
 
 
 def test_a_student_that_diverged_is_warned_of(shown):

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ EXAMPLES = """examples:
   preceptor evaluate runs/student --data folder:new-photos --image-size 64
   preceptor evaluate runs/student --teacher runs/teacher --score margin --page margin.html
   preceptor evaluate runs/student --json
+
+The page and, beside it, all predictions as CSV (evaluation.csv) take the place of those of an earlier evaluation, which
+is then printed; any other file in their place is refused.
 """
 
 PAGE = "evaluation.html"
@@ -37,17 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page",
         type=Path,
-        help=f"page to write, over an earlier one at most (default {PAGE} in the run folder)",
+        help=f"page to write, in place of an earlier one (default {PAGE} in the run folder); the CSV goes beside it",
     )
-    parser.add_argument("--no-page", action="store_true", help="write no page")
+    parser.add_argument("--no-page", action="store_true", help="write no page and no CSV")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, write the page and show."""
-    from preceptor.cli.evaluation_tables import show_tables
+    """Measure, write the page and the predictions, and show."""
+    from preceptor.cli.evaluation_tables import lines
     from preceptor.cli.options import shown_student
+    from preceptor.cli.printing import show_lines
     from preceptor.errors import InputError
     from preceptor.run.evaluation import evaluate_run
 
@@ -55,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("--page and --no-page: give one of them")
     if arguments.teacher is not None and arguments.no_teacher:
         raise InputError("--teacher and --no-teacher: give one of them")
-    page = _page(arguments)
+    page, predictions = _outputs(arguments)
     evaluation = evaluate_run(
         shown_student(arguments),
         teacher=arguments.teacher,
@@ -64,31 +69,40 @@ def run(arguments: argparse.Namespace) -> None:
         resamples=arguments.resamples,
         device=arguments.device,
     )
-    if page is not None:
-        from preceptor.reports import write_evaluation_page
+    replaced = [path for path in (page, predictions) if path is not None and path.exists()]
+    if predictions is not None:
+        from preceptor.reports import write_evaluation_page, write_prediction_table
 
-        write_evaluation_page(evaluation, page)
+        write_prediction_table(evaluation, predictions)
+        if page is not None:
+            write_evaluation_page(evaluation, page)
     if arguments.json:
-        json.dump(_content(evaluation, page, arguments), sys.stdout)
+        paths = {"page": page, "predictions": predictions, "replaced": replaced}
+        json.dump(_content(evaluation, paths, arguments), sys.stdout, default=str)
         print()
         return
     for warning in evaluation.warnings:
         print(f"preceptor: warning: {warning}", file=sys.stderr)
     print(f"accuracy {evaluation.report.accuracy.value:.2%} of {evaluation.report.n:,} images")
     if not arguments.quiet:
-        show_tables(evaluation)
-        if page is not None:
-            print(f"\npage to look at: {page}")
+        show_lines(lines(evaluation))
+        for what, path in (("page to look at", page), ("all predictions", predictions)):
+            if path is not None:
+                print(f"{what}: {path}{' (in place of the earlier one)' if path in replaced else ''}")
 
 
-def _page(arguments: argparse.Namespace) -> Path | None:
-    """Where the page goes, checked beforehand; None for no page."""
-    from preceptor.errors import MachineError
-    from preceptor.reports import check_page_path, require_report_extra
+def _outputs(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    """Where the page and the predictions go, checked beforehand; None for what is not written."""
+    from preceptor.errors import InputError, MachineError
+    from preceptor.reports import check_page_path, check_table_path, require_report_extra
 
     if arguments.no_page or not arguments.run.is_dir():  # a run that is no folder is refused later
-        return None
+        return None, None
     page: Path = arguments.page or arguments.run / PAGE
+    predictions = page.with_suffix(".csv")
+    if page == predictions:
+        raise InputError(f"--page {page}: is where the predictions go; name the page .html")
+    check_table_path(predictions)
     try:
         require_report_extra()
         check_page_path(page)
@@ -96,20 +110,22 @@ def _page(arguments: argparse.Namespace) -> Path | None:
         if arguments.page is not None:
             raise
         print(f"preceptor: no page: {problem}", file=sys.stderr)
-        return None
-    return page
+        return None, predictions
+    return page, predictions
 
 
-def _content(evaluation: "Evaluation", page: Path | None, arguments: argparse.Namespace) -> dict[str, object]:
+def _content(evaluation: "Evaluation", paths: Mapping[str, object], arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "run": str(arguments.run),
         "data": evaluation.data.spec,
         "split": arguments.split,
-        "page": None if page is None else str(page),
+        **paths,
         "teacher": evaluation.teacher,
         "held_out": evaluation.held_out,
         "warnings": list(evaluation.warnings),
         **asdict(evaluation.report),
         "decision": None if evaluation.decision is None else asdict(evaluation.decision),
         "sets": None if evaluation.sets is None else asdict(evaluation.sets),
+        "cost": asdict(evaluation.cost),
+        "teacher_costs": {name: asdict(cost) for name, cost in evaluation.teacher_costs.items()},
     }

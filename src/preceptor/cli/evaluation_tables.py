@@ -1,94 +1,136 @@
-"""The tables of ``preceptor evaluate``."""
+"""The tables of ``preceptor evaluate``, for a terminal of 80 columns, in the order of the page."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from preceptor.cli.printing import table
+from preceptor.reports.chart import label
 from preceptor.run.evaluation_text import (
+    NONE,
     agreement_rows,
     calibration_rows,
     decision_in_words,
     estimate_of_share,
+    figure,
+    headline,
+    headline_intervals,
     intervals_in_words,
+    outcome_rows,
+    outcomes_in_words,
     sets_in_words,
+    size_in_words,
+    size_rows,
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from preceptor.metrics import FullReport
+    from preceptor.metrics.report import SelectiveReport
     from preceptor.run.evaluation import Evaluation
 
 MOST_CLASSES = 30
-"""Classes shown, the worst ones; the page shows all."""
-
+"""Classes shown, the worst ones; the page shows more."""
 MOST_CONFUSIONS = 5
+LETTERS = 30
+"""Of a class's name, whose middle is left out beyond."""
+WIDTH = 80
 
 
-def show_tables(evaluation: "Evaluation") -> None:
-    """Print everything that was measured, with intervals in brackets."""
+def lines(evaluation: "Evaluation") -> Iterator["str | Table"]:
+    """Everything that was measured, with intervals in brackets."""
     report = evaluation.report
-    facts = {"accuracy": report.accuracy, "top-5": report.top5_accuracy, "mean confidence": report.mean_confidence}
-    known = [(name, estimate_of_share(estimate)) for name, estimate in facts.items() if estimate is not None]
-    _table("", ("", "value"), known)
+    yield from _wrapped(f"{headline(evaluation)}. {headline_intervals(evaluation)}")
+    if report.top5_accuracy is not None:
+        yield from _wrapped(f"Among its first five classes: {estimate_of_share(report.top5_accuracy)}.")
+    yield from _beside_teacher(evaluation)
+    yield from _errors(evaluation)
+    short = ("", "parameters", "multiply-adds", "images/s", "in batches")
+    rows = [(label(name, 20), *values) for name, values in size_rows(evaluation)]
+    yield from _table(short, rows, f"Size, and speed on {evaluation.device}")
+    yield from _wrapped(size_in_words(evaluation))
     headings = ["", "as they are"]
     if report.scaled is not None:
-        headings.append(f"at T = {report.scaled.fit.temperature:.3g} (of {evaluation.held_out:,} held out)")
-    rows = [(name, *values) for name, values in calibration_rows(report)]
-    _table("Whether its probabilities are what they claim", headings, rows)
-    _table("When it may abstain on what it is least sure of", *_abstaining(report))
+        headings.append(f"at T = {report.scaled.fit.temperature:.3g}")
+    yield from _table(headings, [(name, *values) for name, values in calibration_rows(report)], "Calibration")
+    if report.scaled is not None:
+        yield f"The temperature was fitted on {evaluation.held_out:,} held-out images."
+    yield from _abstaining(report)
     for words in (decision_in_words(evaluation), sets_in_words(evaluation)):
-        if words is not None:
-            print(_wrapped(words))
-    if report.agreement is not None:
-        _table(f"Beside its teacher, {evaluation.teacher}", ("", "value"), agreement_rows(report))
-    else:
-        print(_wrapped(f"Not compared with a teacher: {evaluation.no_teacher}."))
-    _table("By class, the worst first", ("class", "images", "right"), _classes(report))
-    if len(report.per_class) > MOST_CLASSES:
-        print(f"and {len(report.per_class) - MOST_CLASSES} more classes")
-    names = evaluation.data.card.class_names
-    for one in report.confusions[:MOST_CONFUSIONS]:
-        taken = f"{one.count:,} images of {names[one.label]} are taken for {names[one.prediction]}"
-        print(f"{taken} ({estimate_of_share(one.share, 1)} of the class)")
-    print(_wrapped(intervals_in_words(report)))
+        yield from _wrapped(words or "")
+    yield from _wrapped(intervals_in_words(report))
 
 
-def _abstaining(report: "FullReport") -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    headings = ("score", "AURC", "AUGRC", "AUROC", "error at 90 %", "error at 80 %", "coverage at risk 2 %")
-    rows: list[tuple[str, ...]] = [
-        (
-            one.score + "".join(f" {key}={value:g}" for key, value in one.options.items()),
-            estimate_of_share(one.aurc),
-            estimate_of_share(one.augrc.value),
-            "–" if one.auroc.value is None else f"{one.auroc.value:.3f}",
-            estimate_of_share(one.error_at_coverage["90"].value),
-            estimate_of_share(one.error_at_coverage["80"].value),
-            estimate_of_share(one.coverage_at_risk["2"].value),
-        )
-        for one in report.selective
-    ]
-    return headings, rows
+def _beside_teacher(evaluation: "Evaluation") -> Iterator["str | Table"]:
+    agreement = evaluation.report.agreement
+    if agreement is None:
+        yield from _wrapped(f"Not compared with a teacher: {evaluation.no_teacher}.")
+        return
+    rows = [(name, *cells) for name, cells in outcome_rows(agreement.outcomes)]
+    yield from _table(("", "student right", "student wrong"), rows, f"Student and its teacher, {evaluation.teacher}")
+    for name, sentence in outcomes_in_words(agreement.outcomes):
+        yield from _wrapped(f"{name}: {sentence}")
+    yield from _table(("", "value"), agreement_rows(evaluation.report))
 
 
-def _classes(report: "FullReport") -> list[tuple[str, ...]]:
+def _errors(evaluation: "Evaluation") -> Iterator["str | Table"]:
+    report, names = evaluation.report, evaluation.data.card.class_names
     worst = sorted(report.per_class, key=lambda part: 2.0 if part.accuracy.value is None else part.accuracy.value)
-    return [
-        (part.name, f"{part.n:,}", "no images" if part.accuracy.value is None else estimate_of_share(part.accuracy))
+    rows = [
+        (
+            label(part.name, LETTERS),
+            f"{part.n:,}",
+            "no images" if part.accuracy.value is None else estimate_of_share(part.accuracy),
+        )
         for part in worst[:MOST_CLASSES]
     ]
+    yield from _table(("class", "images", "right"), rows, "By class, the worst first")
+    if len(worst) > MOST_CLASSES:
+        yield f"and {len(worst) - MOST_CLASSES} more classes"
+    for one in report.confusions[:MOST_CONFUSIONS]:
+        taken = f"{label(names[one.label], LETTERS)} taken for {label(names[one.prediction], LETTERS)}"
+        yield from _wrapped(f"{taken}: {one.count:,} images ({estimate_of_share(one.share, 1)})")
 
 
-def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(title=title or None, title_justify="left")
-    for place, heading in enumerate(headings):
-        table.add_column(Text(heading), overflow="fold", justify="left" if place == 0 else "right")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+def _abstaining(report: "FullReport") -> Iterator["str | Table"]:
+    main = next(one for one in report.selective if one.score == report.main_score)
+    rows = [
+        ("error at 90 % coverage", estimate_of_share(main.error_at_coverage["90"])),
+        ("error at 80 % coverage", estimate_of_share(main.error_at_coverage["80"])),
+        ("coverage at risk 2 %", estimate_of_share(main.coverage_at_risk["2"])),
+        ("AURC", estimate_of_share(main.aurc)),
+        ("AUROC", figure(main.auroc, 3)),
+    ]
+    yield from _table(("", "value"), rows, f"Abstaining on what it is least sure of, by {_name(main)}")
+    others = [one for one in report.selective if one is not main]
+    if others:
+        yield from _table(
+            ("other scores", "AURC", "AUROC", "error at 90 %"),
+            [
+                (
+                    _name(one),
+                    estimate_of_share(one.aurc.value),
+                    NONE if one.auroc.value is None else f"{one.auroc.value:.3f}",
+                    estimate_of_share(one.error_at_coverage["90"].value),
+                )
+                for one in others
+            ],
+        )
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, width=110)
+def _name(one: "SelectiveReport") -> str:
+    return one.score + "".join(f" {key}={value:g}" for key, value in one.options.items())
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> Iterator["str | Table"]:
+    yield from ("", title) if title else ()
+    yield table(heading, [[_plain(cell) for cell in row] for row in rows])
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(_plain(text), width=WIDTH, break_on_hyphens=False)
+
+
+def _plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")

@@ -1,8 +1,6 @@
 """``preceptor predict``: label images with a student."""
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from preceptor.cli.options import add_output_options
 from preceptor.cli.printing import printable
 from preceptor.errors import InputError
-from preceptor.files import check_free, whole_file
+from preceptor.files import check_free, csv_line, whole_file
 
 if TYPE_CHECKING:
     from preceptor.cli.progress import ImageBar
@@ -37,8 +35,6 @@ FORMATS_OF_FILES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".
 
 ABSTAINED = "(abstained)"
 UNREADABLE = "(unreadable)"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet read a cell as a formula; OWASP, "CSV Injection"."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -177,22 +173,14 @@ def _json_line(prediction: "Prediction") -> str:
 
 def _csv_lines(predictions: Iterable["Prediction"], top_k: int) -> Iterator[str]:
     ranks = [f"top_{rank}{what}" for rank in range(1, top_k + 1) for what in ("", "_probability")]
-    yield _csv_line(["input", "index", "label", "probability", "abstained", "score", *ranks, "set", "error"])
+    yield csv_line(["input", "index", "label", "probability", "abstained", "score", *ranks, "set", "error"])
     for prediction in predictions:
         top: list[str | float | None] = [cell for pair in prediction.top for cell in pair]
         abstained = None if prediction.abstained is None else str(prediction.abstained).lower()
         answer = [prediction.input, prediction.index, prediction.label, prediction.probability, abstained]
         top += [None] * (len(ranks) - len(top))
         inside = None if prediction.set is None else json.dumps(prediction.set)
-        yield _csv_line([*answer, prediction.score, *top, inside, prediction.error])
-
-
-def _csv_line(cells: Iterable[str | float | None]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(
-        f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells
-    )
-    return line.getvalue()
+        yield csv_line([*answer, prediction.score, *top, inside, prediction.error])
 
 
 def _table_lines(predictions: Iterable["Prediction"], card: "ModelCard", top_k: int) -> Iterator[str]:

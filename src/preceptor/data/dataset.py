@@ -70,17 +70,23 @@ class Normalization:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images and their labels (int64, 0 to classes - 1; -1 means unlabeled and is allowed in training only)."""
+    """Images and their labels (int64, 0 to classes - 1; -1 means unlabeled and is allowed in training only).
+
+    Attributes:
+        names: of the files, relative to the data set's folder; None where the images come from an array.
+    """
 
     images: UInt8[Tensor, "n channels height width"]
     labels: Int[Tensor, " n"]
+    names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, index: Int[Tensor, " chosen"]) -> "ImageSet":
         """The images and labels at these indices, in this order, copied."""
-        return ImageSet(self.images[index], self.labels[index])
+        names = None if self.names is None else tuple(self.names[place] for place in index.tolist())
+        return ImageSet(self.images[index], self.labels[index], names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +147,13 @@ class Dataset:
         """
         if self.validation is None:
             return self.train
+        names = None
+        if self.train.names is not None and self.validation.names is not None:
+            names = (*self.train.names, *self.validation.names)
         return ImageSet(
             torch.cat([self.train.images, self.validation.images]),
             torch.cat([self.train.labels, self.validation.labels]),
+            names,
         )
 
 

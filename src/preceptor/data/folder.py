@@ -13,6 +13,7 @@ import torch
 from preceptor.data.dataset import ImageSet, LoadedData, check_class_names
 from preceptor.data.images import ImageSpec, is_passed_by, read_header, read_pixels
 from preceptor.errors import InputError
+from preceptor.files import name_as_text
 
 VALIDATION_FOLDERS = ("val", "validation", "valid")
 SPLITS = ("train", "validation", "test")
@@ -68,7 +69,8 @@ def _read_folder(folder: Path, image_size: int | None, skip_bad_images: bool) ->
     _note_contradictions(files, bad)
     usable = [file for file in files if file.path not in bad.errors]
     files, spec = _common_spec(folder, usable, image_size, bad)
-    sets = {split: _read_set([file for file in files if file.split == split], spec, bad) for split in splits}
+    by_split = {split: [file for file in files if file.split == split] for split in splits}
+    sets = {split: _read_set(own, spec, bad, folder) for split, own in by_split.items()}
     bad.raise_unless_skipped()
     for split, images in sets.items():
         _check_left(splits[split], images, names if split == "train" else (), bad)
@@ -219,15 +221,17 @@ def _common_spec(
     return list(headers), ImageSpec(channels, height, width)
 
 
-def _read_set(files: Sequence[LabeledFile], spec: ImageSpec, bad: _BadImages) -> ImageSet:
+def _read_set(files: Sequence[LabeledFile], spec: ImageSpec, bad: _BadImages, folder: Path) -> ImageSet:
     images = torch.empty(len(files), spec.channels, spec.height, spec.width, dtype=torch.uint8)
     labels: list[int] = []
+    names: list[str] = []
     for file in files:
         pixels = bad.read(file.path, lambda path: read_pixels(path, spec))
         if pixels is not None:
             images[len(labels)] = pixels
             labels.append(file.label)
-    return ImageSet(images[: len(labels)], torch.tensor(labels, dtype=torch.int64))
+            names.append(name_as_text(file.path.relative_to(folder)))
+    return ImageSet(images[: len(labels)], torch.tensor(labels, dtype=torch.int64), tuple(names))
 
 
 def _check_left(folder: Path, images: ImageSet, names: Sequence[str], bad: _BadImages) -> None:

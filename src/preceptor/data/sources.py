@@ -15,7 +15,7 @@ from torch import Tensor
 from preceptor.data.arrays import array_names, check_images, load_array, opened_archive, read_array_header
 from preceptor.data.images import MOST_PIXELS, ImageSpec, is_passed_by, pixels_from_array, read_header, read_pixels
 from preceptor.errors import InputError
-from preceptor.files import check_is_file
+from preceptor.files import check_is_file, name_as_text
 
 _IMAGES = "images"
 
@@ -79,14 +79,14 @@ class _Files:
 
     def images(self, spec: ImageSpec) -> Iterator[ImageItem]:
         for path in self._paths():
-            name, error = _as_text(path), None
+            name, error = name_as_text(path), None
             try:
                 if not path.is_file():  # reading a pipe would wait without end
                     raise InputError(f"{path}: not a file, or a link to none")
                 read_header(path)
                 pixels = read_pixels(path, spec)
             except InputError as refusal:
-                pixels, error = None, _as_text(str(refusal).removeprefix(f"{path}: "))
+                pixels, error = None, name_as_text(str(refusal).removeprefix(f"{path}: "))
             yield ImageItem(name, None, pixels, error)
 
     def _paths(self) -> Iterator[Path]:
@@ -110,10 +110,6 @@ def _files_under(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) 
             yield from _files_under(child, above | {identity})
         else:
             yield child
-
-
-def _as_text(name: str | Path) -> str:
-    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 class _Array:
@@ -174,7 +170,7 @@ def _check_images(path: Path, key: str, dtype: np.dtype[Any], shape: tuple[int, 
 
 
 def _from_rows(path: Path, rows: Iterable[NDArray[np.uint8]], spec: ImageSpec) -> Iterator[ImageItem]:
-    name = _as_text(path)
+    name = name_as_text(path)
     for index, row in enumerate(rows):
         yield ImageItem(name, index, _pixels(np.array(row), spec), None)
 

@@ -1,6 +1,6 @@
 """Students as files to deploy, each compared with the original before it is put in place."""
 
-from preceptor.export.costs import Cost, SavedNetwork, cost_table, latencies, multiply_adds
+from preceptor.export.costs import Cost, SavedNetwork, cost_table, latencies
 from preceptor.export.formats import FILES, Export, check_formats, check_places, export_student, put_in_place
 from preceptor.export.int8 import AnswerQuality, Mode, QuantizationResult, answer_quality, measure_int8, quantize
 from preceptor.export.module import ExportModule, ExportOutput
@@ -26,7 +26,6 @@ __all__ = [
     "export_student",
     "latencies",
     "measure_int8",
-    "multiply_adds",
     "put_in_place",
     "quantize",
     "random_images",

@@ -1,7 +1,6 @@
 """The cost of a student beside its teacher: bytes, parameters, multiply-adds, and latency on this CPU."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
-from torch.utils.flop_counter import FlopCounterMode
 
 from preceptor.export.formats import Export
 from preceptor.export.module import ExportModule
 from preceptor.export.verify import Run
 from preceptor.models import ModelCard
-from preceptor.models.layout import to_memory_format
+from preceptor.models.costs import multiply_adds
 from preceptor.models.store import WEIGHTS_FILE
 
 LATENCY_BATCHES = (1, 64)
@@ -69,21 +67,13 @@ def cost_table(
             name,
             file_bytes=(saved.folder / WEIGHTS_FILE).stat().st_size,
             parameters=sum(parameter.numel() for parameter in saved.network.parameters()),
-            multiply_adds=multiply_adds(saved.network, saved.card),
+            multiply_adds=multiply_adds(saved.network, (saved.card.channels, *saved.card.image_size)),
             milliseconds=times[name],
         )
         for name, saved in zip(runs, networks.values(), strict=True)
     ]
     sizes = {name: len(export.contents[export.name]) for name, export in files.items()}
     return costs + [Cost(name, sizes[name], None, None, times[name]) for name in files]
-
-
-@torch.no_grad()
-def multiply_adds(network: nn.Module, card: ModelCard) -> int:
-    """Multiply-adds of convolutions and matrix products for one image; torch counts each as two operations."""
-    with FlopCounterMode(display=False) as counter:
-        deepcopy(network).eval()(to_memory_format(torch.zeros(1, card.channels, *card.image_size)))
-    return int(counter.get_total_flops()) // 2
 
 
 def latencies(

@@ -1,5 +1,7 @@
 """Agreement of a student with its teacher, sample by sample."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -8,6 +10,7 @@ from preceptor.context import UNLABELED, predicted_class
 from preceptor.losses.correlation import pearson
 from preceptor.losses.kl import kl_divergence
 from preceptor.metrics.checks import per_sample
+from preceptor.metrics.scores import answered_class
 
 
 @per_sample
@@ -40,6 +43,43 @@ def rank_correlation(student: Float[Tensor, "n classes"], teacher: Float[Tensor,
     own, theirs = (torch.from_numpy(rankdata(logits.double().cpu().numpy(), axis=1)) for logits in (student, teacher))
     vary = (own != own[:, :1]).any(dim=1) & (theirs != theirs[:, :1]).any(dim=1)
     return torch.where(vary, pearson(own, theirs), float("nan"))
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How many samples the teacher and the student are right and wrong on; every labeled sample is in one count.
+
+    Attributes:
+        both_right: both.
+        mended: the teacher is wrong and the student right.
+        own: the teacher is right and the student wrong.
+        copied: both predict the same wrong class.
+        wrong_otherwise: both are wrong, each with another class.
+    """
+
+    both_right: int
+    mended: int
+    own: int
+    copied: int
+    wrong_otherwise: int
+
+
+def outcomes(
+    student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]
+) -> Outcomes:
+    """Count the samples by who is right; the unlabeled are left out, ties go to the first class."""
+    labeled = labels != UNLABELED
+    ours, theirs = (answered_class(logits)[labeled] for logits in (student, teacher))
+    truth = labels[labeled]
+    right, teacher_right, same = ours == truth, theirs == truth, ours == theirs
+    copied = ~right & same
+    return Outcomes(
+        both_right=int((right & teacher_right).sum()),
+        mended=int((right & ~teacher_right).sum()),
+        own=int((~right & teacher_right).sum()),
+        copied=int(copied.sum()),
+        wrong_otherwise=int((~right & ~teacher_right & ~copied).sum()),
+    )
 
 
 @per_sample

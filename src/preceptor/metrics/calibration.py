@@ -69,6 +69,28 @@ def reliability(
     return Reliability(binning, samples, per_sample(claimed), per_sample(came_true))
 
 
+def merged(diagram: Reliability, least: float) -> Reliability:
+    """The same diagram with neighboring bins put together, from the first on, until each holds ``least`` samples.
+
+    What is left at the end joins the last bin. A bin of one sample is right or wrong: it draws a zigzag, not a curve.
+    """
+    joined: list[list[float]] = []  # samples, and the sums of their confidences and of the right ones
+    for size, confidence, accuracy in zip(diagram.samples, diagram.confidence, diagram.accuracy, strict=True):
+        if confidence is None or accuracy is None:
+            continue
+        sums = [size, size * confidence, size * accuracy]
+        if joined and joined[-1][0] < least:
+            joined[-1] = [a + b for a, b in zip(joined[-1], sums, strict=True)]
+        else:
+            joined.append(sums)
+    if len(joined) > 1 and joined[-1][0] < least:
+        last = joined.pop()
+        joined[-1] = [a + b for a, b in zip(joined[-1], last, strict=True)]
+    samples = [size for size, _, _ in joined]
+    claimed, came_true = ([one[place] / one[0] for one in joined] for place in (1, 2))
+    return Reliability(diagram.binning, samples, [*claimed], [*came_true])
+
+
 def calibration_error(
     confidence: Float[Tensor, " n"], right: Bool[Tensor, " n"], bins: int = BINS, binning: Binning = "equal_width"
 ) -> float:

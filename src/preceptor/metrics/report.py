@@ -6,6 +6,7 @@ What is not defined is None. Likelihoods and divergences are in nats; shares and
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from preceptor.metrics.agreement import Outcomes
 from preceptor.metrics.bootstrap import Estimate
 from preceptor.metrics.calibration import Reliability
 from preceptor.metrics.held_out import TemperatureFit
@@ -87,6 +88,7 @@ class AgreementReport:
         copied_error: of the teacher's errors, the share the student repeats.
         teacher_accuracy: on the same samples.
         accuracy_difference: the student's accuracy minus the teacher's, paired.
+        outcomes: how many samples each is right and wrong on.
     """
 
     same_answer: Estimate
@@ -95,6 +97,7 @@ class AgreementReport:
     copied_error: Estimate
     teacher_accuracy: Estimate
     accuracy_difference: Estimate
+    outcomes: Outcomes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from preceptor.errors import InputError
 from preceptor.metrics.accuracy import topk_correct
-from preceptor.metrics.agreement import copied_error, divergence_from_teacher, rank_correlation, same_answer
+from preceptor.metrics.agreement import copied_error, divergence_from_teacher, outcomes, rank_correlation, same_answer
 from preceptor.metrics.bootstrap import LEVEL, Estimate, Interval, bootstrap_intervals, share_estimate, share_interval
 from preceptor.metrics.calibration import Probabilities, reliability
 from preceptor.metrics.held_out import TemperatureFit, choose_p_norm, fit_temperature
@@ -236,6 +236,7 @@ class _Metrics:
             same_answer=_share(same_answer(known.class_logits, known.teacher)),
             copied_error=_share(copied_error(known.class_logits, known.teacher, truth)),
             teacher_accuracy=_share(answered_class(known.teacher) == truth),
+            outcomes=outcomes(known.class_logits, known.teacher, truth),
             **{name: self._estimate(name) for name in ("divergence", "rank_correlation", "accuracy_difference")},
         )
 

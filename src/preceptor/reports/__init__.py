@@ -4,11 +4,13 @@ from preceptor.reports.audit_page import audit_page, write_audit_page
 from preceptor.reports.comparison_page import comparison_page, write_comparison_page
 from preceptor.reports.evaluation_page import evaluation_page, write_evaluation_page
 from preceptor.reports.page import check_page_path, require_report_extra
+from preceptor.reports.prediction_table import check_table_path, write_prediction_table
 from preceptor.reports.study_page import study_page, write_study_page
 
 __all__ = [
     "audit_page",
     "check_page_path",
+    "check_table_path",
     "comparison_page",
     "evaluation_page",
     "require_report_extra",
@@ -16,5 +18,6 @@ __all__ = [
     "write_audit_page",
     "write_comparison_page",
     "write_evaluation_page",
+    "write_prediction_table",
     "write_study_page",
 ]

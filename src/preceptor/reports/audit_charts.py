@@ -1,7 +1,5 @@
-"""The charts of an audit's page: reliability, errors by class, and who is wrong in which pair of classes."""
+"""The chart of an audit's page: who is wrong in which pair of classes."""
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,13 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from preceptor.audit import TeacherAudit
-from preceptor.compare.format import percent
 from preceptor.context import VERDICTS, predicted_class
-from preceptor.metrics import Reliability
 from preceptor.reports.chart import Room, color, in_both_widths, label, tidy_rows
-from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart, error_share
-from preceptor.reports.evaluation_charts import HEIGHT, reliability_chart
-from preceptor.reports.vega import PHONE, LiveChart, ink, spec
+from preceptor.reports.live_charts import names_axis, tooltip
+from preceptor.reports.vega import LiveChart, ink, spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,67 +65,6 @@ def pairs_of(audit: TeacherAudit) -> list[Pair]:
     return sorted(pairs, key=lambda pair: (-pair.samples, pair.label, pair.teacher))
 
 
-def live_reliability(diagram: Reliability) -> LiveChart:
-    """Accuracy against confidence, bin by bin."""
-    known = [
-        {"confidence": confidence, "accuracy": accuracy, "images": size}
-        for confidence, accuracy, size in zip(diagram.confidence, diagram.accuracy, diagram.samples, strict=True)
-        if confidence is not None and accuracy is not None
-    ]
-    alt = "How often the teacher names the given label, by its confidence: " + ", ".join(
-        f"{percent(row['accuracy'], 0)} at {percent(row['confidence'], 0)}" for row in known
-    )
-    percents = {"format": "%", "grid": True}
-    x, y = (
-        {"field": name, "type": "quantitative", "title": title, "scale": {"domain": [0, 1]}, "axis": percents}
-        for name, title in (
-            ("confidence", "claimed (mean confidence)"),
-            ("accuracy", "names the given label (accuracy)"),
-        )
-    )
-    diagonal = {
-        "data": {"values": [{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]},
-        "mark": {"type": "line", "color": ink("muted"), "strokeDash": [4, 3], "strokeWidth": 1.2, "aria": False},
-    }
-    bins = {
-        "mark": {"type": "circle", "color": ink("wrong"), "opacity": 1},
-        "encoding": {
-            "size": {"field": "images", "type": "quantitative", "scale": {"range": [30, 300], "domainMin": 0}},
-            "tooltip": [
-                {"field": "confidence", "type": "quantitative", "format": ".1%"},
-                {"field": "accuracy", "type": "quantitative", "format": ".1%"},
-                {"field": "images", "type": "quantitative", "format": ",.0f"},
-            ],
-        },
-    }
-    line = {"mark": {"type": "line", "color": ink("wrong"), "strokeWidth": 1.5, "aria": False}}
-    drawn = spec(known, HEIGHT - 60, alt, encoding={"x": x, "y": y}, layer=[diagonal, line, bins])
-    return LiveChart("reliability", alt, reliability_chart(diagram, None), drawn)
-
-
-def live_errors(errors: list[ClassError]) -> LiveChart:
-    """How often the teacher contradicts the label, by class, the worst first."""
-    shown = errors[:MOST_CLASSES]
-    alt = "How often the teacher contradicts the given label, by class: " + ", ".join(
-        f"{label(error.name, 40)} {error_share(error.mean)}" for error in shown
-    )
-    # Two classes may be of one name when shortened: the axis is of their places.
-    titles = [label(error.name, 28) for error in shown]
-    values = [
-        {"place": place, "class": titles[place], "error": error.mean}
-        for place, error in enumerate(shown)
-        if not math.isnan(error.mean)
-    ]
-    encoding = {
-        "y": _names(titles, titles),
-        "x": {"field": "error", "type": "quantitative", "title": None, "axis": {"format": "%"}},
-        "tooltip": [{"field": "class", "type": "nominal"}, {"field": "error", "type": "quantitative", "format": ".1%"}],
-    }
-    mark = {"type": "bar", "color": ink("wrong"), "height": {"band": 0.6}}
-    drawn = spec(values, 24 * len(values), alt, mark=mark, encoding=encoding)
-    return LiveChart("errors", alt, error_chart(errors, "errors", "teacher"), drawn)
-
-
 def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
     """The most frequent pairs as stacked bars of who is wrong."""
     shown = pairs[:MOST_PAIRS]
@@ -145,7 +79,7 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
     ]
 
     encoding = {
-        "y": _names(wide, narrow),
+        "y": names_axis(wide, narrow),
         "x": {
             "field": "images",
             "type": "quantitative",
@@ -158,7 +92,7 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
             "scale": {"domain": list(SHOWN), "range": [ink(role) for role in ROLES]},
         },
         "order": {"field": "order", "type": "quantitative"},
-        "tooltip": [{"field": name, "type": "nominal"} for name in ("label → teacher", "wrong", "images")],
+        "tooltip": tooltip(*((name, "nominal", "") for name in ("label → teacher", "wrong", "images"))),
     }
     mark = {"type": "bar", "height": {"band": 0.6}}
     drawn = spec(values, 24 * len(shown), alt, mark=mark, encoding=encoding)
@@ -178,10 +112,3 @@ def _pair_bars(axes: "Axes", room: Room, pairs: list[Pair], names: Sequence[str]
 
 def _marked(pair: Pair, names: Sequence[str], longest: int) -> str:
     return pair.name(names, longest) + (" *" if pair.systematic else "")
-
-
-def _names(wide: list[str], narrow: list[str]) -> dict[str, object]:
-    """A vertical axis of places, each with its title, which stands in an expression as the string it is."""
-    titles = f"(windowSize()[0] < {PHONE} ? {json.dumps(narrow)} : {json.dumps(wide)})"
-    axis = {"labelExpr": f"{titles}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
-    return {"field": "place", "type": "ordinal", "axis": axis}

@@ -27,6 +27,7 @@ class Card:
 
     Attributes:
         index: of the image in the training set.
+        name: of its file, else its index.
         image: small.
         label: name of the given class.
         teacher: name of the teacher's class.
@@ -40,6 +41,7 @@ class Card:
     """
 
     index: int
+    name: str
     image: PageImage
     label: str
     teacher: str
@@ -66,10 +68,11 @@ def cards(audit: TeacherAudit, most: int = MOST_CARDS) -> list[Card]:
     order = shown[np.argsort(-verdicts.label_wrong.numpy()[shown], kind="stable")]
     confidence = audit.logits.double().softmax(dim=1).amax(dim=1)
     opinion = predicted_class(audit.opinion.tables[0])
-    names = [label(name, LETTERS) for name in audit.dataset.class_names]
+    names, files = [label(name, LETTERS) for name in audit.dataset.class_names], audit.dataset.train.names
     return [
         Card(
             index=index,
+            name=str(index) if files is None else files[index],
             image=_image(audit.dataset, index),
             label=names[labels[index]],
             teacher=names[answer[index]],

@@ -10,12 +10,13 @@ from preceptor.audit.verdicts import DEPTHS, SYSTEMATIC_COUNT, SYSTEMATIC_EXCESS
 from preceptor.compare.format import counted, percent
 from preceptor.context import VERDICTS
 from preceptor.metrics.report import PartReport
-from preceptor.reports.audit_charts import MOST_PAIRS, SHOWN, Pair, live_errors, live_pairs, live_reliability, pairs_of
+from preceptor.reports.audit_charts import MOST_PAIRS, SHOWN, Pair, live_pairs, pairs_of
 from preceptor.reports.audit_gallery import cards, left_out
 from preceptor.reports.chart import label
 from preceptor.reports.charts import MOST_CLASSES, class_errors
+from preceptor.reports.live_charts import LEAST_IN_BIN, live_errors, live_reliability
 from preceptor.reports.page import render, write_page
-from preceptor.reports.vega import script_policy, scripts
+from preceptor.reports.vega import with_scripts
 from preceptor.run.evaluation_text import calibration_rows, estimate_of_share
 
 TEMPLATE = "audit_page.html.j2"
@@ -103,7 +104,7 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
     names, content = audit.dataset.class_names, plain(audit)
     pairs, shown = pairs_of(audit), cards(audit)
     wrong = [None if part.accuracy.value is None else 1 - part.accuracy.value for part in audit.report.per_class]
-    texts = scripts("charts.js", "audit.js")
+    errors = class_errors(names, [wrong])
     return {
         "audit": audit,
         "title": f"A teacher audited on {audit.dataset.name}",
@@ -115,10 +116,15 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
         ],
         "label_error": label_error_in_words(audit),
         "issues": content["issues"],
-        "error_chart": live_errors(class_errors(names, [wrong])),
+        "error_chart": live_errors(errors, "How often the teacher contradicts the given label, by class", "teacher"),
         "most_classes": MOST_CLASSES,
         "classes": _class_rows(audit, pairs),
-        "reliability": live_reliability(audit.report.calibration.reliability),
+        "reliability": live_reliability(
+            [audit.report.calibration.reliability],
+            "How often the teacher names the given label, by its confidence",
+            "names the given label (accuracy)",
+        ),
+        "least_in_bin": LEAST_IN_BIN,
         "calibration": calibration_rows(audit.report),
         "pairs_chart": live_pairs(pairs, names) if pairs else None,
         "pairs": [_pair_row(pair, names) for pair in pairs[:MOST_ROWS]],
@@ -133,8 +139,7 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
         "pair_choices": _pair_choices(pairs, names, {card.pair for card in shown}),
         "caveats": _caveats(audit),
         "facts": _facts(audit, content["versions"]),
-        "scripts": texts,
-        "script_policy": script_policy(texts),
+        **with_scripts("charts.js", "audit.js"),
     }
 
 

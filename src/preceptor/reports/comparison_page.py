@@ -23,7 +23,7 @@ from preceptor.reports.comparison_rows import (
 )
 from preceptor.reports.comparison_settings import setting_rows
 from preceptor.reports.page import render, write_page
-from preceptor.reports.vega import script_policy, scripts
+from preceptor.reports.vega import with_scripts
 
 TEMPLATE = "comparison_page.html.j2"
 
@@ -64,7 +64,7 @@ def write_comparison_page(result: ComparisonResult, path: Path) -> None:
 
 
 def _content(result: ComparisonResult, folder: str) -> dict[str, Any]:
-    several, of, texts = tables(result), looks(result), scripts("charts.js")
+    several, of = tables(result), looks(result)
     full = sorted(range(len(several)), key=lambda place: -several[place].arms[0].accuracy.mean)[:MOST_DRAWN]
     recipes = list(dict.fromkeys(arm.recipe for arm in result.arms))
     return {
@@ -90,8 +90,7 @@ def _content(result: ComparisonResult, folder: str) -> dict[str, Any]:
         **_about(result),
         "caveats": caveats(result),
         **_going_on(result, folder),
-        "scripts": texts,
-        "script_policy": script_policy(texts),
+        **with_scripts("charts.js"),
     }
 
 

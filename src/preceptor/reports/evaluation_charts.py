@@ -1,86 +1,266 @@
-"""The charts of an evaluation page: risk against coverage, and reliability."""
+"""The charts of an evaluation page: confusions, the learning curve, and risk against coverage."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from preceptor.metrics import FullReport, Reliability
-from preceptor.metrics.report import SelectiveReport
-from preceptor.reports.chart import Chart, Room, color, in_both_widths, tidy_shares
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from preceptor.compare.format import percent
+from preceptor.context import UNLABELED
+from preceptor.metrics.report import Curve
+from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, percent_ticks, tidy_rows, tidy_shares
+from preceptor.reports.live_charts import HEIGHT, names_axis, share_axis, tooltip
+from preceptor.reports.vega import PHONE, LiveChart, Spec, ink, spec
+from preceptor.run.history import EpochLine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HEIGHT = 380
-CURVES = 3
-"""Scores whose curve is drawn, at most: more are hard to distinguish."""
+MOST_IN_MATRIX = 20
+"""Classes of a confusion matrix; of more, those with the most errors are shown."""
+MOST_WITH_COUNTS = 12
+"""Up to so many classes a matrix has room for the counts."""
+MOST_POINTS = 2_000
+"""Of a learning curve; of more epochs some are left out."""
 
-_LOOKS = (("truth", "-"), ("wrong", "--"), ("plain", ":"))
+MOST_TERMS = 9
+"""Terms with a line of their own: there are no more looks to tell them apart by."""
+
+_ROW = 28
+_LETTERS = (16, 8)
+"""Of a class's name beside a matrix, on a wide page and on a phone."""
+_DASHES: dict[str, list[int]] = {"solid": [1, 0], "dashed": [6, 4], "dotted": [2, 3]}
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart, for its key: its color is a role of the page, its dashes "-", "--" or ":"."""
+    """A line of a chart, for its key: its color is a role of the page, its dashes "solid", "dashed" or "dotted"."""
 
     name: str
     role: str
     dashes: str
 
 
-def drawn_scores(report: FullReport) -> list[tuple[Line, SelectiveReport]]:
-    """The scores whose curve is drawn: the main one, the head's own, and the best of the others by AURC."""
-    main = next(one for one in report.selective if one.score == report.main_score)
-    others = [one for one in report.selective if one is not main]
-    others.sort(key=lambda one: (one.score != "reservation", _value(one)))
-    chosen = [main, *others][:CURVES]
-    return [(Line(one.score.replace("_", " "), *look), one) for one, look in zip(chosen, _LOOKS, strict=False)]
+@dataclass(frozen=True)
+class Confusions:
+    """How often images of each class are taken for each class, of some classes.
+
+    Attributes:
+        counts: by label and prediction.
+        of_class: images of each label, those taken for classes that are not shown among them.
+        names: of the classes.
+        hidden_errors: errors that lie outside the matrix.
+    """
+
+    counts: Int[Tensor, "classes classes"]
+    of_class: Int[Tensor, " classes"]
+    names: list[str]
+    hidden_errors: int
 
 
-def risk_coverage_chart(report: FullReport) -> Chart:
-    """Error among the images answered against the share answered, each score with its band."""
-    drawn = drawn_scores(report)
-    areas = ", ".join(f"{one.score} {100 * _value(one):.2f} %" for _, one in drawn)
+def confusions_of(labels: Int[Tensor, " n"], prediction: Int[Tensor, " n"], names: Sequence[str]) -> Confusions:
+    """Count the labeled images by label and prediction, of at most :data:`MOST_IN_MATRIX` classes."""
+    known = labels != UNLABELED
+    truth, answer, classes = labels[known], prediction[known], len(names)
+    wrong = truth != answer
+    involved = truth[wrong].bincount(minlength=classes) + answer[wrong].bincount(minlength=classes)
+    shown = involved.sort(descending=True, stable=True).indices[:MOST_IN_MATRIX].sort().values
+    place = torch.full((classes,), -1)
+    place[shown] = torch.arange(len(shown))
+    row, column = place[truth], place[answer]
+    inside = (row >= 0) & (column >= 0)
+    pairs = row[inside] * len(shown) + column[inside]
+    return Confusions(
+        counts=pairs.bincount(minlength=len(shown) ** 2).view(len(shown), len(shown)),
+        of_class=truth.bincount(minlength=classes)[shown],
+        names=[names[number] for number in shown.tolist()],
+        hidden_errors=int((wrong & ~inside).sum()),
+    )
+
+
+def live_confusions(confusions: Confusions) -> LiveChart:
+    """A heat map: what is right in blue along the diagonal, what is taken for another class in orange."""
+    rows = _cells(confusions)
+    wrong = [row for row in rows if row["place"] != row["taken"] and row["images"]]
+    wrong.sort(key=lambda row: -int(row["images"]))
+    listed = ", ".join(f"{one['class']} taken for {one['taken for']} {one['images']}" for one in wrong[:5])
+    alt = f"Confusion matrix of {len(confusions.names)} classes; the most frequent errors: {listed}"
+    wide, narrow = ([label(name, letters) for name in confusions.names] for letters in _LETTERS)
+    few, fit = len(wide) <= MOST_WITH_COUNTS, len(narrow) * max(map(len, narrow)) <= 30
+    turned: Spec = {"labelAngle": 0 if fit else -60 if few else -90, "labelOverlap": False}
+    turned["labelFontSize"] = {"expr": f"windowSize()[0] < {PHONE} ? {12 if few else 9} : 13"}
+    columns = names_axis(wide, narrow, "taken", title="taken for", **turned)
+    encoding = {"y": names_axis(wide, narrow, title="class"), "x": columns}
+    shares: Spec = {"field": "share", "type": "quantitative", "scale": {"type": "sqrt", "domain": [0, 1]}}
+    sides = {"domain": ["right", "wrong"], "range": [ink("truth"), ink("wrong")]}
+    cells = {
+        "mark": {"type": "rect", "stroke": ink("line"), "strokeWidth": 1},
+        "encoding": {
+            "fill": {"field": "side", "type": "nominal", "scale": sides},
+            "fillOpacity": {**shares, "scale": {**shares["scale"], "range": [0, 0.8]}},
+            "tooltip": tooltip(*((name, "nominal", "") for name in ("class", "taken for", "images", "of the class"))),
+        },
+    }
+    layer = [cells]
+    if few:
+        size = {"expr": f"windowSize()[0] < {PHONE} ? 9 : 12"}
+        text: Spec = {"type": "text", "color": ink("ink"), "fontSize": size, "aria": False}
+        counts = {"text": {"field": "images", "type": "quantitative", "format": ",d"}}
+        layer.append({"transform": [{"filter": "datum.images > 0"}], "mark": text, "encoding": counts})
+    height = _ROW * len(confusions.names)
+    drawn = spec(rows, height, alt, encoding=encoding, layer=layer)
+    return LiveChart("confusions", alt, _fixed_confusions(confusions, alt), drawn)
+
+
+def live_risk(curve: Curve, score: str, area: str) -> LiveChart:
+    """Error among the images answered against the share answered, with its band."""
+    alt = f"Risk against coverage by {score}; area under the curve: {area}."
+    values = [
+        {"coverage": coverage, "risk": risk, "low": low, "high": high}
+        for coverage, risk, low, high in zip(curve.coverage, curve.risk, curve.low, curve.high, strict=True)
+        if not math.isnan(low + high)
+    ]
+    band = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
+    shown = tooltip(*((name, "quantitative", ".1%") for name in ("coverage", "risk", "low", "high")))
+    layer = [
+        {"mark": {"type": "area", "color": ink("truth"), "opacity": 0.15, "aria": False}, "encoding": band},
+        {"mark": {"type": "line", "color": ink("truth"), "strokeWidth": 2, "aria": False}},
+        {"mark": {"type": "circle", "opacity": 0, "size": 120, "aria": False}, "encoding": {"tooltip": shown}},
+    ]
+    encoding = {
+        "x": share_axis("coverage", "answered (coverage)", domain=[0, 1]),
+        "y": share_axis("risk", "wrong among them (risk)", domainMin=0),
+    }
 
     def plot(axes: "Axes", room: Room) -> None:
-        for line, one in drawn:
-            curve = one.curve
-            ink = color(line.role)
-            axes.fill_between(curve.coverage, curve.low, curve.high, color=ink, alpha=0.13, linewidth=0)
-            axes.plot(curve.coverage, curve.risk, color=ink, linestyle=line.dashes, linewidth=2)
+        axes.fill_between(curve.coverage, curve.low, curve.high, color=color("truth"), alpha=0.13, linewidth=0)
+        axes.plot(curve.coverage, curve.risk, color=color("truth"), linewidth=2)
         tidy_shares(axes, room, "answered (coverage)", "wrong among them (risk)")
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
 
-    return in_both_widths(f"Risk against coverage; area under the curve: {areas}.", "risk-coverage", HEIGHT, plot)
+    fixed = in_both_widths(alt, "risk-coverage", HEIGHT, plot)
+    return LiveChart("risk-coverage", alt, fixed, spec(values, HEIGHT - 60, alt, encoding=encoding, layer=layer))
 
 
-def reliability_chart(before: Reliability, after: Reliability | None) -> Chart:
-    """Accuracy against confidence, bin by bin, before and after temperature scaling; marks grow with their share."""
-    drawn = [(before, "wrong", "o")] + ([] if after is None else [(after, "truth", "s")])
+def live_learning(epochs: Sequence[EpochLine]) -> list[tuple[LiveChart, list[Line]]]:
+    """Accuracy by epoch, and the mean losses by epoch, each with its lines."""
+    held_out = any(one.held_out_accuracy is not None for one in epochs)
+    accuracies = [Line("held out", "truth", "solid")] if held_out else []
+    accuracies.append(Line("training images, as augmented", "plain", "dashed"))
+    shares = [{"held out": one.held_out_accuracy, accuracies[-1].name: one.train_accuracy} for one in epochs]
+    terms = [name for name in epochs[-1].losses if name != "total"][:MOST_TERMS]
+    looks = [(role, dashes) for dashes in ("dashed", "dotted", "solid") for role in ("wrong", "plain", "muted")]
+    losses = [Line("total loss", "truth", "solid")]
+    if len(terms) > 1:
+        losses += [Line(name, *looks[place]) for place, name in enumerate(terms)]
+    sizes = [{**one.losses, "total loss": one.losses["total"]} for one in epochs]
+    numbers = [one.epoch for one in epochs]
+    return [
+        (_live_lines("learning-accuracy", "Accuracy by epoch", accuracies, numbers, shares, "%"), accuracies),
+        (_live_lines("learning-losses", "Mean loss by epoch", losses, numbers, sizes, "~g"), losses),
+    ]
+
+
+def _live_lines(
+    name: str,
+    what: str,
+    lines: Sequence[Line],
+    epochs: Sequence[int],
+    rows: Sequence[Mapping[str, float | None]],
+    form: str,
+) -> LiveChart:
+    step = math.ceil(len(rows) * len(lines) / MOST_POINTS)
+    values = [
+        {"epoch": epochs[at], "line": place, "what": line.name, "value": value}
+        for at in reversed(range(len(rows) - 1, -1, -step))  # the last epoch is always among them
+        for place, line in enumerate(lines)
+        if (value := rows[at].get(line.name)) is not None and math.isfinite(value)
+    ]
+    ends = ((line.name, rows[-1].get(line.name)) for line in lines)
+    alt = f"{what}, at the end: " + ", ".join(
+        f"{key} {percent(value, 1) if form == '%' else f'{value:.3g}'}" for key, value in ends if value is not None
+    )
+    places = list(range(len(lines)))
+    scales: dict[str, Spec] = {
+        "color": {"domain": places, "range": [ink(line.role) for line in lines]},
+        "strokeDash": {"domain": places, "range": [_DASHES[line.dashes] for line in lines]},
+    }
+    ticks = {"tickMinStep": 1, "format": ",d", "grid": False}
+    encoding: Spec = {channel: {"field": "line", "type": "nominal", "scale": own} for channel, own in scales.items()}
+    encoding |= {
+        "x": {"field": "epoch", "type": "quantitative", "title": "epoch", "axis": ticks, "scale": {"zero": False}},
+        "y": {"field": "value", "type": "quantitative", "title": None, "axis": {"format": form}},
+        "tooltip": tooltip(("what", "nominal", ""), ("epoch", "quantitative", ",d"), ("value", "quantitative", ".3~g")),
+    }
+    if form == "%":
+        encoding["tooltip"][-1]["format"] = ".1%"
+    mark = {"type": "line", "strokeWidth": 2, "point": {"filled": True, "size": 30}}
+    drawn = spec(values, 200, alt, mark=mark, encoding=encoding)
+    return LiveChart(name, alt, _fixed_lines(name, alt, lines, values, form), drawn)
+
+
+def _fixed_lines(name: str, alt: str, lines: Sequence[Line], values: Sequence[Mapping[str, Any]], form: str) -> Chart:
+    from matplotlib.ticker import MaxNLocator
 
     def plot(axes: "Axes", room: Room) -> None:
-        axes.plot([0, 1], [0, 1], color=color("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
-        for diagram, role, mark in drawn:
-            claimed, came_true, sizes = _points(diagram)
-            axes.plot(claimed, came_true, color=color(role), linewidth=1.5)
-            axes.scatter(
-                claimed, came_true, s=sizes, color=color(role), marker=mark, edgecolors=color("paper"), zorder=3
-            )
-        tidy_shares(axes, room, "claimed (mean confidence)", "came true (accuracy)")
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
+        for place, line in enumerate(lines):
+            own = [(one["epoch"], one["value"]) for one in values if one["line"] == place]
+            dashes = {"solid": "-", "dashed": "--", "dotted": ":"}[line.dashes]
+            axes.plot(*zip(*own, strict=True), marker=".", color=color(line.role), linestyle=dashes, linewidth=2)
+        tidy_shares(axes, room, "epoch", "")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, integer=True))
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        if form == "%":
+            percent_ticks(axes.yaxis, room)
+        else:
+            axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylim(bottom=0)
 
-    return in_both_widths("Accuracy against confidence, bin by bin.", "reliability", HEIGHT, plot)
-
-
-def _points(diagram: Reliability) -> tuple[list[float], list[float], list[float]]:
-    """Where the marks of the bins that are not empty are, and how large."""
-    claimed = [share for share in diagram.confidence if share is not None]
-    came_true = [share for share in diagram.accuracy if share is not None]
-    sizes = [size for size in diagram.samples if size > 0]
-    return claimed, came_true, [24 + 260 * size / sum(sizes) for size in sizes]
+    return in_both_widths(alt, name, 240, plot)
 
 
-def _value(one: SelectiveReport) -> float:
-    """Its AURC, which is defined wherever there is an image."""
-    assert one.aurc.value is not None
-    return one.aurc.value
+def _cells(confusions: Confusions) -> list[dict[str, float | int | str]]:
+    names = [label(name, 40) for name in confusions.names]
+    return [
+        {
+            "place": row,
+            "taken": column,
+            "class": names[row],
+            "taken for": names[column],
+            "side": "right" if row == column else "wrong",
+            "images": count,
+            "share": count / max(total, 1),
+            "of the class": percent(count / max(total, 1), 1),
+        }
+        for row, (counts, total) in enumerate(
+            zip(confusions.counts.tolist(), confusions.of_class.tolist(), strict=True)
+        )
+        for column, count in enumerate(counts)
+    ]
+
+
+def _fixed_confusions(confusions: Confusions, alt: str) -> Chart:
+    from matplotlib.patches import Rectangle
+
+    def plot(axes: "Axes", room: Room) -> None:
+        letters, places = _LETTERS[room.width < PHONE], range(len(confusions.names))
+        for cell in _cells(confusions):
+            row, column, count = (int(cell[name]) for name in ("place", "taken", "images"))
+            ink_of = color("truth" if row == column else "wrong")
+            corner, alpha = (column - 0.5, row - 0.5), 0.8 * math.sqrt(float(cell["share"]))
+            axes.add_patch(Rectangle(corner, 1, 1, facecolor=ink_of, alpha=alpha, linewidth=0))
+            if count and len(places) <= MOST_WITH_COUNTS:
+                size = 12 if room.width > PHONE else 9
+                axes.text(column, row, f"{count:,}", color=color("ink"), fontsize=size, ha="center", va="center")
+        tidy_rows(axes, [label(name, letters) for name in confusions.names])
+        axes.set_xlim(-0.5, len(places) - 0.5)
+        size = 12 if room.width > PHONE or len(places) <= MOST_WITH_COUNTS else 8
+        axes.set_xticks(places, [label(name, letters) for name in confusions.names], rotation=90, fontsize=size)
+        axes.grid(visible=False)
+
+    return in_both_widths(alt, "confusions", 60 + _ROW * len(confusions.names), plot)

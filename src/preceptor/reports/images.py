@@ -17,7 +17,10 @@ THUMBNAIL_SIDE, THUMBNAIL_DISPLAY = 64, 96
 """Longest side of a thumbnail in its own pixels and on the page."""
 
 LARGE = 2_500
-"""Bytes from which on a PNG becomes a JPEG; one that is as large again is coarser."""
+"""Bytes from which on a thumbnail's PNG becomes a JPEG; one that is as large again is coarser."""
+
+LARGE_IMAGE = 20_000
+"""Bytes from which on another image's PNG becomes a JPEG."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,9 @@ class PageImage:
 
 
 def page_image(pixels: Any, where: str) -> PageImage:
-    """Encode an image as PNG and choose its size on the page: the largest whole factor that fits, or shrunk to fit.
+    """Encode an image and choose its size on the page: the largest whole factor that fits, or shrunk to fit.
+
+    It is a PNG of all pixels where that is small, else a JPEG of twice the size that is shown.
 
     Args:
         pixels: uint8 array, ``[height, width]`` (gray) or ``[height, width, 3]`` (red, green, blue).
@@ -45,7 +50,10 @@ def page_image(pixels: Any, where: str) -> PageImage:
     """
     array = _checked(pixels, where)
     width, height, crisp = _display_size(array.shape[1], array.shape[0], DISPLAY_SIDE)
-    return PageImage(_address(_encoded(array, "PNG", optimize=True), "png"), width, height, crisp)
+    content = _encoded(array, "PNG", optimize=True)
+    if len(content) < LARGE_IMAGE:
+        return PageImage(_address(content, "png"), width, height, crisp)
+    return PageImage(_address(_encoded(array, "JPEG", 2 * DISPLAY_SIDE, quality=85), "jpeg"), width, height, crisp)
 
 
 def thumbnail(pixels: Any, where: str) -> PageImage:

@@ -1,4 +1,4 @@
-"""One HTML file from a template, which loads nothing from elsewhere: no script, no font, no image."""
+"""One HTML file from a template, which loads nothing from elsewhere: what it needs is in it."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -60,13 +60,18 @@ def check_page_path(path: Path) -> None:
         InputError: a folder or another file is there.
         MachineError: its folder cannot be written to.
     """
+    check_replaceable(path, MARK, "evaluation page")
+
+
+def check_replaceable(path: Path, mark: str, kind: str) -> None:
+    """Refuse a path that holds anything but an earlier file of a kind, known by a mark near its beginning."""
     try:
         with path.open("rb") if path.is_file() else BytesIO() as file:
-            ours = MARK.encode() in file.read(4096)
+            ours = mark.encode() in file.read(4096)
     except OSError:
         ours = False
     if os.path.lexists(path) and not ours:
-        raise InputError(f"{path}: exists and is no evaluation page; name another with --page, or remove it")
+        raise InputError(f"{path}: exists and is no {kind}; name another with --page, or remove it")
     check_writable(path.parent)
 
 

@@ -105,7 +105,8 @@ def scripts(*names: str) -> list[str]:
     return [path.read_text(encoding="utf-8").split("\n//# sourceMappingURL=")[0] for path in paths]
 
 
-def script_policy(texts: Sequence[str]) -> str:
-    """What a page's content security policy allows: these very scripts, by their hashes, and no others."""
+def with_scripts(*names: str) -> dict[str, Any]:
+    """What a template needs to run :func:`scripts`: these very ones, by their hashes, and no others."""
+    texts = scripts(*names)
     hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in texts)
-    return "script-src " + " ".join(f"'sha256-{one}'" for one in hashes)
+    return {"scripts": texts, "script_policy": "script-src " + " ".join(f"'sha256-{one}'" for one in hashes)}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -17,16 +16,14 @@ from preceptor.metrics.decisions import which_answered, which_classes
 from preceptor.metrics.logits import network_logits
 from preceptor.metrics.score_registry import find_score
 from preceptor.models import Decision, ModelCard, load_student
+from preceptor.models.costs import NetworkCost, network_cost
 from preceptor.run.cards import check_card, student_size
 from preceptor.run.config import RunConfig, read_config, resolve
+from preceptor.run.evaluation_teacher import QueriedTeacher, find_teacher
 from preceptor.run.folder import RUN_FILE
-from preceptor.run.members import kind_of, load_members
+from preceptor.run.history import EpochLine, read_epochs
 from preceptor.run.set_up import split
-from preceptor.teachers.base import Teacher
-from preceptor.teachers.ensemble import Ensemble
 from preceptor.training.device import choose_device
-
-BATCH = 512
 
 Split = Literal["test", "train"]
 
@@ -50,6 +47,11 @@ class EvaluationData:
     dataset: Dataset
     images: ImageSet
     whole: bool
+
+    def image_name(self, index: int) -> str:
+        """Of a file in the data set's folder; else the split and the index, such as "test 12"."""
+        named = self.images.names
+        return f"{'train' if self.whole else 'test'} {index}" if named is None else named[index]
 
     def outputs(self, images: Tensor, device: str = "auto") -> Float[Tensor, "n outputs"]:
         """The student's logits of images, in float32 on the CPU."""
@@ -85,7 +87,7 @@ class Evaluation:
     """Everything measured of a student.
 
     Attributes:
-        data, outputs: the student and the images, and its logits of these.
+        data, predictions: the student and the images, and its logits of these, with the teacher's where it is queried.
         report: every metric.
         warnings: what makes the student itself doubtful, a sentence each.
         abstained: on which images its decision abstains; None without one.
@@ -93,10 +95,13 @@ class Evaluation:
         sets: what its prediction sets come to; None where its card has none.
         held_out: how many images the temperature, and p, were chosen on; 0 where there were none.
         teacher, no_teacher: who was queried beside it, or why nobody was.
+        device: where all was computed.
+        cost, teacher_costs: of the student, and of the teacher's networks by name; none where these are not known.
+        epochs: of the student's training; none where its folder has no record of them.
     """
 
     data: EvaluationData
-    outputs: Float[Tensor, "n outputs"]
+    predictions: Predictions
     report: FullReport
     warnings: tuple[str, ...]
     abstained: Bool[Tensor, " n"] | None
@@ -105,6 +110,15 @@ class Evaluation:
     held_out: int
     teacher: str | None
     no_teacher: str | None
+    device: str
+    cost: NetworkCost
+    teacher_costs: dict[str, NetworkCost]
+    epochs: list[EpochLine]
+
+    @property
+    def outputs(self) -> Float[Tensor, "n outputs"]:
+        """The student's logits."""
+        return self.predictions.outputs
 
 
 def load_evaluation_data(
@@ -171,28 +185,33 @@ def evaluate_run(
         InputError: a teacher that cannot be read or does not fit, an unknown score, or no labeled image.
         MachineError: there is no such device, or a package that the teacher needs is missing.
     """
-    config, labels = _config_of(data), data.images.labels
-    queried, about = _teacher(config, data, teacher, device) if ask_teacher else (None, "switched off")
+    config, labels, card = _config_of(data), data.images.labels, data.card
+    answer = find_teacher(config, data.dataset, teacher, choose_device(device)) if ask_teacher else "switched off"
+    queried = answer if isinstance(answer, QueriedTeacher) else None
     predictions = _predictions(data, data.images, queried, device)
     held_out = _held_out(config, data)
     choices = None if held_out is None else (_predictions(data, held_out, queried, device), held_out.labels)
-    decision, sets, names = _usable_decision(data.card, predictions), data.card.sets, data.card.class_names
+    decision, sets = _usable_decision(card, predictions), card.sets
     ranked_by = _ranked_by(decision) if main_score is None else main_score
     report = full_report(
-        predictions, labels, main_score=ranked_by, held_out=choices, class_names=names, resamples=resamples
+        predictions, labels, main_score=ranked_by, held_out=choices, class_names=card.class_names, resamples=resamples
     )
     answered = None if decision is None else which_answered(decision, predictions)
     return Evaluation(
         data=data,
-        outputs=predictions.outputs,
+        predictions=predictions,
         report=report,
         warnings=tuple(_warnings(report)),
         abstained=None if answered is None else ~answered,
         decision=_decision_result(decision, answered, predictions, labels),
         sets=None if sets is None else set_metrics(which_classes(sets, predictions.class_logits), labels),
         held_out=0 if held_out is None else len(held_out),
-        teacher=None if queried is None else about,
-        no_teacher=about if queried is None else None,
+        teacher=None if queried is None else queried.name,
+        no_teacher=answer if isinstance(answer, str) else None,
+        device=str(choose_device(device)),
+        cost=network_cost(data.network, card.normalization(), (card.channels, *card.image_size)),
+        teacher_costs={} if queried is None else queried.costs(data.dataset),
+        epochs=read_epochs(data.folder),
     )
 
 
@@ -257,37 +276,7 @@ def _held_out(config: RunConfig | None, data: EvaluationData) -> ImageSet | None
     return data.dataset.train_and_validation().take(index) if len(index) else None
 
 
-def _teacher(
-    config: RunConfig | None, data: EvaluationData, path: Path | None, device: str
-) -> tuple[Teacher | None, str]:
-    """The teacher that can be queried about these images, and its name; or None, and why none can."""
-    if path is not None:
-        output = "logits" if kind_of(path) == "ONNX file" else None
-        config = resolve({"data": data.spec, "teacher": path, "teacher_output": output})
-    if config is None or not config.teachers:
-        return None, "the run names no teacher"
-    files = [each for each in config.teachers if kind_of(each) == "file"]
-    if files and path is not None:
-        raise InputError(
-            f"--teacher {path}: a file has outputs of the training images alone; expected a run folder or FILE.onnx"
-        )
-    if files:
-        return None, f"{files[0]} has outputs of the training images alone"
-    missing = [each for each in config.teachers if not each.exists()]
-    if missing and path is None:
-        return None, f"{missing[0]} does not exist any more"
-    members = [member.teacher for member in load_members(config, data.dataset, choose_device(device))]
-    several = len(members) > 1
-    teacher = Ensemble(members, config.ensemble_weights, config.ensemble_mean) if several else members[0]
-    return teacher, ", ".join(str(each) for each in config.teachers)
-
-
-def _predictions(data: EvaluationData, images: ImageSet, teacher: Teacher | None, device: str) -> Predictions:
+def _predictions(data: EvaluationData, images: ImageSet, teacher: QueriedTeacher | None, device: str) -> Predictions:
     """The student's logits, and the teacher's of the images as they are, on the CPU."""
-    outputs, logits = data.outputs(images.images, device), None
-    if teacher is not None:
-        place, view, parts = choose_device(device), data.dataset.augmentation.identity, []
-        for part, index in zip(images.images.split(BATCH), torch.arange(len(images)).split(BATCH), strict=True):
-            parts.append(teacher.outputs(part.to(place), index, torch.full_like(index, view)).logits.cpu())
-        logits = torch.cat(parts)
-    return Predictions(outputs, data.card.abstains, teacher=logits)
+    theirs = None if teacher is None else teacher.logits(images, data.dataset, choose_device(device))
+    return Predictions(data.outputs(images.images, device), data.card.abstains, teacher=theirs)

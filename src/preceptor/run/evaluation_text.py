@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from preceptor.metrics import Estimate, FullReport, share_estimate
+from preceptor.metrics.agreement import Outcomes
 from preceptor.run.evaluation import DecisionResult, Evaluation
 
 NONE = "–"
@@ -33,7 +34,7 @@ def calibration_rows(report: FullReport) -> list[tuple[str, list[str]]]:
     """Name and values of what tells of calibration: as the probabilities are and, where known, after scaling."""
     columns = [report.calibration] if report.scaled is None else [report.calibration, report.scaled.calibration]
     return [
-        ("negative log-likelihood", [figure(one.nll, 4) for one in columns]),
+        ("NLL, nats", [figure(one.nll, 4) for one in columns]),
         ("Brier score", [figure(one.brier, 4) for one in columns]),
         ("ECE", [estimate_of_share(one.ece) for one in columns]),
         ("adaptive ECE", [estimate_of_share(one.adaptive_ece) for one in columns]),
@@ -49,8 +50,8 @@ def agreement_rows(report: FullReport) -> list[tuple[str, str]]:
     return [
         ("the teacher's accuracy", estimate_of_share(agreement.teacher_accuracy)),
         ("the student's accuracy minus the teacher's", estimate_of_share(agreement.accuracy_difference)),
-        ("same prediction", estimate_of_share(agreement.same_answer)),
-        ("of the teacher's errors, repeated", estimate_of_share(agreement.copied_error)),
+        ("same answer", estimate_of_share(agreement.same_answer)),
+        ("of the teacher's mistakes, copied", estimate_of_share(agreement.copied_error)),
         ("KL from teacher to student, nats", figure(agreement.divergence, 3)),
         ("rank correlation of the logits", figure(agreement.rank_correlation, 3)),
     ]
@@ -66,18 +67,112 @@ def intervals_in_words(report: FullReport) -> str:
     )
 
 
-def main_result(evaluation: Evaluation) -> str:
-    """The main result in one or two sentences: accuracy, the teacher's, and the decision."""
+def headline(evaluation: Evaluation, digits: int = 1) -> str:
+    """What a reader wants first: "Right on 30.1 % (teacher 36.2 %, same answer 66.0 %)"."""
     report = evaluation.report
-    text = f"Right on {estimate_of_share(report.accuracy)} of {report.n:,} images"
+    text = f"Right on {estimate_of_share(report.accuracy.value, digits)}"
+    if report.agreement is None:
+        return text
+    teacher, same = report.agreement.teacher_accuracy.value, report.agreement.same_answer.value
+    return f"{text} (teacher {estimate_of_share(teacher, digits)}, same answer {estimate_of_share(same, digits)})"
+
+
+def headline_intervals(evaluation: Evaluation, digits: int = 1) -> str:
+    """On how many images, and the intervals of the headline."""
+    report, part = evaluation.report, "training" if evaluation.data.whole else "test"
+    shares = {"right": report.accuracy}
     if report.agreement is not None:
-        teacher, same = report.agreement.teacher_accuracy, report.agreement.same_answer
-        text += f" (teacher {estimate_of_share(teacher.value)}, same prediction on {estimate_of_share(same.value)})"
-    if evaluation.decision is not None:
-        return f"{text}. {decision_in_words(evaluation)}"
-    main = next(one for one in report.selective if one.score == report.main_score)
-    error = estimate_of_share(main.error_at_coverage["90"])
-    return f"{text}. Abstaining on the tenth that it is least sure of, it is wrong on {error} of the rest."
+        shares |= {"teacher": report.agreement.teacher_accuracy, "same answer": report.agreement.same_answer}
+    ranges = (f"{name} {_ends(share, digits)}" for name, share in shares.items())
+    left_out = f"; {report.unlabeled:,} without a label were left out" if report.unlabeled else ""
+    level = f"{100 * report.confidence:g}{_PER_CENT}"
+    return f"Measured on {report.n:,} {part} images{left_out}. {level} intervals: {', '.join(ranges)}."
+
+
+def _ends(share: Estimate, digits: int) -> str:
+    assert share.low is not None, "a report has a labeled sample"
+    assert share.high is not None, "a report has a labeled sample"
+    return f"{100 * share.low:.{digits}f} to {100 * share.high:.{digits}f}{_PER_CENT}"
+
+
+def outcome_rows(outcomes: Outcomes) -> list[tuple[str, list[str]]]:
+    """Teacher right or wrong by student right and wrong: counts, and shares of all."""
+    n = sum(vars(outcomes).values())
+    both_wrong = outcomes.copied + outcomes.wrong_otherwise
+
+    def cell(count: int) -> str:
+        return f"{count:,} ({100 * count / n:.1f}{_PER_CENT})"
+
+    return [
+        ("teacher right", [cell(outcomes.both_right), cell(outcomes.own)]),
+        ("teacher wrong", [cell(outcomes.mended), cell(both_wrong)]),
+    ]
+
+
+def outcomes_in_words(outcomes: Outcomes) -> list[tuple[str, str]]:
+    """Mistakes copied, mistakes of its own and mistakes mended: name and sentence."""
+    own, otherwise = outcomes.own + outcomes.wrong_otherwise, outcomes.wrong_otherwise
+    mistakes, theirs = own + outcomes.copied, outcomes.mended + outcomes.copied + outcomes.wrong_otherwise
+    return [
+        (
+            "mistakes copied",
+            f"{_of(outcomes.copied, mistakes)} of the student's {mistakes:,} mistakes: the teacher's wrong class",
+        ),
+        (
+            "mistakes of its own",
+            f"{_of(own, mistakes)}: the teacher is right on {outcomes.own:,} of them"
+            + (f", and wrong with another class on {otherwise:,}" if otherwise else ""),
+        ),
+        (
+            "mistakes mended",
+            f"{_of(outcomes.mended, theirs)} of the teacher's {theirs:,} mistakes: the student is right",
+        ),
+    ]
+
+
+def _of(count: int, whole: int) -> str:
+    return f"{count:,}" + (f" ({100 * count / whole:.0f}{_PER_CENT})" if whole else "")
+
+
+def size_rows(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
+    """What student and teacher cost, in the order of ``SIZE_HEADINGS``."""
+    named = {"student": evaluation.cost}
+    named |= {f"teacher {name}": cost for name, cost in evaluation.teacher_costs.items()}
+    return [
+        (
+            name,
+            [
+                f"{cost.parameters:,}",
+                f"{cost.multiply_adds:,}",
+                f"{cost.images_per_second:,.0f}",
+                f"{cost.images_per_second_in_batches:,.0f} (by {cost.large_batch})",
+            ],
+        )
+        for name, cost in named.items()
+    ]
+
+
+SIZE_HEADINGS = ("parameters", "multiply-adds an image", "images a second, one by one", "in batches")
+
+
+def size_in_words(evaluation: Evaluation) -> str:
+    """The student's size beside its teacher's, measure by measure; empty without a teacher."""
+    cost, teachers = evaluation.cost, evaluation.teacher_costs.values()
+    if evaluation.teacher is None:
+        return ""
+    if not teachers:
+        return "Its teacher's size is not known: it is not a run folder."
+    weights = _relative(cost.parameters, sum(one.parameters for one in teachers))
+    return (
+        f"It has {weights} its teacher's parameters and takes "
+        f"{_relative(cost.multiply_adds, sum(one.multiply_adds for one in teachers))} its multiply-adds."
+    )
+
+
+def _relative(own: int, theirs: int) -> str:
+    if own > theirs:
+        return f"{own / max(theirs, 1):.3g} times"
+    return "as many as" if own == theirs else f"{100 * own / theirs:.3g}{_PER_CENT} of"
 
 
 def decision_in_words(evaluation: Evaluation) -> str | None:

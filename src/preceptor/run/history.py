@@ -1,5 +1,6 @@
 """Finished runs: their settings, their data sets, and the images they learned from."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ from torch import Tensor
 from preceptor.data import Dataset, ImageSet
 from preceptor.data.dataset import pixel_digests
 from preceptor.errors import InputError
+from preceptor.files import MOST_JSON_BYTES
 from preceptor.loss import DistillationLoss
 from preceptor.recipes import build_recipe_parts
 from preceptor.registry import registered_name
 from preceptor.run.config import RunConfig, resolve
-from preceptor.run.folder import RUN_FILE, read_run
+from preceptor.run.folder import METRICS_FILE, RUN_FILE, read_run
 from preceptor.run.set_up import DATA_SETTINGS, data_fingerprint, split, training_data
 
 
@@ -43,6 +45,49 @@ def saved_run(folder: Path) -> SavedRun | None:
         return None
     settings, record = read_run(folder)
     return SavedRun(folder, resolve(settings, where=str(path)), record)
+
+
+@dataclass(frozen=True)
+class EpochLine:
+    """What ``metrics.jsonl`` has of one epoch.
+
+    Attributes:
+        epoch: from 1.
+        losses: mean of each term, as weighted in the total, and of the total.
+        train_accuracy: on the augmented images as they were met.
+        held_out_accuracy: after the epoch; None where nothing was held out.
+    """
+
+    epoch: int
+    losses: dict[str, float]
+    train_accuracy: float
+    held_out_accuracy: float | None
+
+
+def read_epochs(folder: Path) -> list[EpochLine]:
+    """The epochs of a run, in order; none where its folder has no record of them, or one that is not whole."""
+    path = folder / METRICS_FILE
+    if not path.is_file() or path.stat().st_size > MOST_JSON_BYTES:
+        return []
+    try:
+        with path.open(encoding="utf-8") as file:
+            entries = [json.loads(line) for line in file]
+        # A resumed run may have an epoch twice: the later one counts.
+        by_epoch = {int(one["epoch"]): one for one in entries if one["event"] == "epoch"}
+        return [_epoch_line(epoch, entry) for epoch, entry in sorted(by_epoch.items())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return []
+
+
+def _epoch_line(epoch: int, entry: Mapping[str, Any]) -> EpochLine:
+    held_out = entry.get("validation_accuracy")
+    terms = {str(name): float(loss) for name, loss in entry["losses"].items()}
+    return EpochLine(
+        epoch=epoch,
+        losses=terms | {"total": float(entry["total"])},
+        train_accuracy=float(entry["train_accuracy"]),
+        held_out_accuracy=None if held_out is None else float(held_out),
+    )
 
 
 class DatasetCache:

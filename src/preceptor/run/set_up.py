@@ -161,7 +161,7 @@ def training_data(config: RunConfig) -> Dataset:
     )
     if config.train_labels is not None:
         labels = read_labels(config.train_labels, len(dataset.train), dataset.class_names)
-        dataset = dataclasses.replace(dataset, train=ImageSet(dataset.train.images, labels))
+        dataset = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, labels=labels))
         check_dataset(dataset)
     return dataset
 

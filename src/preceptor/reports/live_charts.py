@@ -1,0 +1,144 @@
+"""Charts that several pages show: errors by class, and reliability."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from preceptor.compare.format import percent
+from preceptor.metrics import Reliability
+from preceptor.metrics.bootstrap import share_interval
+from preceptor.metrics.calibration import merged
+from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, tidy_shares
+from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart, error_share
+from preceptor.reports.vega import PHONE, LiveChart, Spec, ink, spec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEIGHT = 380
+LEAST_IN_BIN = 20
+"""Images in a mark of a reliability chart: neighboring bins with fewer are drawn as one."""
+
+_DIAGRAMS = (("wrong", "o", "circle"), ("truth", "s", "square"))
+"""Color and marks of the first diagram, and of one after scaling."""
+
+
+def live_errors(errors: list[ClassError], alt: str, whose: str) -> LiveChart:
+    """Error rates by class as bars, the worst first.
+
+    Args:
+        errors: of all classes; at most :data:`MOST_CLASSES` are shown.
+        alt: what they are; the numbers are added.
+        whose: "teacher" or "student".
+    """
+    shown = errors[:MOST_CLASSES]
+    alt = f"{alt}: " + ", ".join(f"{label(error.name, 40)} {error_share(error.mean)}" for error in shown)
+    # Two classes may be of one name when shortened: the axis is of their places.
+    titles = [label(error.name, 28) for error in shown]
+    values = [
+        {"place": place, "class": titles[place], "error": error.mean}
+        for place, error in enumerate(shown)
+        if not math.isnan(error.mean)
+    ]
+    encoding = {
+        "y": names_axis(titles, titles),
+        "x": {"field": "error", "type": "quantitative", "title": None, "axis": {"format": "%"}},
+        "tooltip": tooltip(("class", "nominal", ""), ("error", "quantitative", ".1%")),
+    }
+    mark = {"type": "bar", "color": ink("wrong"), "height": {"band": 0.6}}
+    drawn = spec(values, 24 * len(values), alt, mark=mark, encoding=encoding)
+    return LiveChart("errors", alt, error_chart(errors, "errors", whose), drawn)
+
+
+def live_reliability(diagrams: Sequence[Reliability], alt: str, up: str) -> LiveChart:
+    """Accuracy against confidence, with its interval in each bin of enough images; marks grow with their share.
+
+    Args:
+        diagrams: one, or those before and after temperature scaling.
+        alt: what they are; the numbers of the first are added.
+        up: title of the vertical axis.
+    """
+    rows = [_bins(merged(diagram, LEAST_IN_BIN)) for diagram in diagrams]
+    numbers = (f"{percent(row['accuracy'], 0)} at {percent(row['confidence'], 0)}" for row in rows[0])
+    alt = f"{alt}: {', '.join(numbers)}"
+    values = [{**row, "diagram": place} for place, own in enumerate(rows) for row in own]
+    diagonal = {
+        "data": {"values": [{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]},
+        "mark": {"type": "line", "color": ink("muted"), "strokeDash": [4, 3], "strokeWidth": 1.2, "aria": False},
+    }
+    layer = [diagonal, *(one for place, _ in enumerate(rows) for one in _diagram_layers(place))]
+    encoding = {
+        "x": share_axis("confidence", "claimed (mean confidence)", domain=[0, 1]),
+        "y": share_axis("accuracy", up, domain=[0, 1]),
+    }
+    drawn = spec(values, HEIGHT - 60, alt, encoding=encoding, layer=layer)
+    return LiveChart("reliability", alt, _fixed_reliability(rows, alt, up), drawn)
+
+
+def names_axis(wide: list[str], narrow: list[str], field: str = "place", **rest: Any) -> Spec:
+    """An axis of places, each with its title, which stands in an expression as the string it is."""
+    titles = f"(windowSize()[0] < {PHONE} ? {json.dumps(narrow)} : {json.dumps(wide)})"
+    axis = {"labelExpr": f"{titles}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
+    return {"field": field, "type": "ordinal", "axis": axis | rest}
+
+
+def share_axis(field: str, title: str, **scale: Any) -> Spec:
+    """An axis of shares in per cent."""
+    axis = {"format": "%", "grid": True}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis}
+
+
+def tooltip(*fields: tuple[str, str, str]) -> list[Spec]:
+    """What a mark shows under the pointer: fields with type and format."""
+    return [{"field": name, "type": kind} | ({"format": form} if form else {}) for name, kind, form in fields]
+
+
+def _bins(diagram: Reliability) -> list[dict[str, float]]:
+    """The bins that are not empty, with the exact interval of each accuracy."""
+    rows = []
+    for confidence, accuracy, size in zip(diagram.confidence, diagram.accuracy, diagram.samples, strict=True):
+        if confidence is not None and accuracy is not None:
+            interval = share_interval(torch.tensor(accuracy * size), torch.tensor(size))
+            ends = {"low": float(interval.low), "high": float(interval.high)}
+            rows.append({"confidence": confidence, "accuracy": accuracy, "images": size, **ends})
+    return rows
+
+
+def _diagram_layers(place: int) -> list[Spec]:
+    role, _, shape = _DIAGRAMS[place]
+    own = {"transform": [{"filter": f"datum.diagram === {place}"}]}
+    size = {"field": "images", "type": "quantitative", "scale": {"range": [30, 300], "domainMin": 0}}
+    shares = (("confidence", ".1%"), ("accuracy", ".1%"), ("low", ".1%"), ("high", ".1%"), ("images", ",.0f"))
+    bars = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
+    return [
+        {**own, "mark": {"type": "rule", "color": ink(role), "opacity": 0.5, "aria": False}, "encoding": bars},
+        {**own, "mark": {"type": "line", "color": ink(role), "strokeWidth": 1.5, "aria": False}},
+        {
+            **own,
+            "mark": {"type": shape, "color": ink(role), "opacity": 1},
+            "encoding": {"size": size, "tooltip": tooltip(*((name, "quantitative", form) for name, form in shares))},
+        },
+    ]
+
+
+def _fixed_reliability(diagrams: list[list[dict[str, float]]], alt: str, up: str) -> Chart:
+    def plot(axes: "Axes", room: Room) -> None:
+        axes.plot([0, 1], [0, 1], color=color("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
+        for rows, (role, mark, _) in zip(diagrams, _DIAGRAMS, strict=False):
+            claimed, came_true, low, high, images = (
+                [row[name] for row in rows] for name in ("confidence", "accuracy", "low", "high", "images")
+            )
+            sizes = [24 + 260 * size / sum(images) for size in images]
+            axes.vlines(claimed, low, high, color=color(role), linewidth=1, alpha=0.5)
+            axes.plot(claimed, came_true, color=color(role), linewidth=1.5)
+            axes.scatter(
+                claimed, came_true, s=sizes, color=color(role), marker=mark, edgecolors=color("paper"), zorder=3
+            )
+        tidy_shares(axes, room, "claimed (mean confidence)", up)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+
+    return in_both_widths(alt, "reliability", HEIGHT, plot)
