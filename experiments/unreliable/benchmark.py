@@ -9,8 +9,8 @@ from pathlib import Path
 
 from experiments.unreliable.preparation import Prepared, prepare
 from experiments.unreliable.result import BenchmarkResult, SettingResult, setting_result
-from experiments.unreliable.running import RATES, RECIPES, TrainedStudent, teach
-from experiments.unreliable.settings import Setting
+from experiments.unreliable.running import RATES, RECIPES, Rates, TrainedStudent, choose_rates, teach
+from experiments.unreliable.settings import TUNED_ON, Setting
 from experiments.unreliable.sources import SOURCES
 from experiments.unreliable.teachers import TEACHERS, TeacherSpec, train_teacher
 from preceptor.compare.parallel import Counter, run_seeds
@@ -41,13 +41,12 @@ class _Students:
     """Teaches the students of one seed, in a process of its own."""
 
     prepared: tuple[Prepared, ...]
-    recipes: tuple[str, ...]
-    rates: tuple[float, ...]
+    rates: Rates
     out: Path
 
     def __call__(self, number: int, counter: Counter) -> list[TrainedStudent]:
         own = self.prepared[number]
-        return teach(own, self.recipes, self.rates, self.out / own.setting.name / f"seed-{own.seed}")
+        return teach(own, self.rates, self.out / own.setting.name / f"seed-{own.seed}")
 
 
 def run_benchmark(
@@ -69,31 +68,57 @@ def run_benchmark(
         teachers: by name, those of the settings among them.
         seeds: of students' images, weights and order; teachers are the same for all.
         recipes: by name, `none` and `kd` among them: the others are compared with these.
-        rates: learning rates, of which held-out images choose; the first of equals.
+        rates: learning rates, of which held-out images of some settings choose, see ``TUNED_ON``; the first of equals.
         jobs: processes of one thread each at a time; None is :func:`~preceptor.compare.parallel.default_jobs`.
         result: file to write; None is ``result.json`` in the folder.
     """
     needed = tuple((name, spec) for name, spec in teachers.items() if name in {one.teacher for one in settings})
     if needed:
         run_seeds(_Teachers(needed, out / "teachers"), range(len(needed)), _ignored, jobs)
-    done: list[SettingResult] = []
+    run = _Run(out, tuple(seeds), jobs)
+    done: dict[str, SettingResult] = {}
     started = time.perf_counter()
-    for setting in settings:
-        source = read_source(setting.source)
-        make = partial(prepare, source=source, teachers=out / "teachers", out=out / "settings")
-        with one_thread():  # as students are trained: the outputs' bits may depend on it
-            prepared = tuple(make(setting, seed) for seed in seeds)
-        students = _Students(prepared, tuple(recipes), tuple(rates), out / "students")
-        trained = run_seeds(students, range(len(seeds)), _ignored, jobs)
-        done.append(setting_result(setting, prepared, trained, recipes, rates))
-        content = BenchmarkResult(seeds=list(seeds), rates=list(rates), settings=done, versions=versions())
-        write_result(content, result or out / "result.json")
-        minutes = (time.perf_counter() - started) / 60
-        left = minutes / len(done) * (len(settings) - len(done))  # settings are sized to cost about the same
-        _tell(
-            f"{setting.name}: {len(done)} of {len(settings)} settings in {minutes:.0f} min, about {left:.0f} min left"
-        )
+    for source in dict.fromkeys(one.source for one in settings):
+        of_source = [one for one in settings if one.source == source]
+        tuned_on = [one for one in of_source if one.name in TUNED_ON] or of_source
+        every = dict.fromkeys(recipes, tuple(rates))
+        tuned = [run.students(one, every) for one in tuned_on]
+        chosen = choose_rates([own for students in tuned for own in students], recipes, rates)
+        for setting in [*tuned_on, *(one for one in of_source if one not in tuned_on)]:
+            own = every if setting in tuned_on else {name: (rate,) for name, rate in chosen.items()}
+            students = run.students(setting, own)  # those trained already are only read
+            done[setting.name] = setting_result(setting, run.prepared(setting), students, recipes, chosen)
+            content = BenchmarkResult(
+                seeds=list(seeds),
+                rates=list(rates),
+                settings=[done[one.name] for one in settings if one.name in done],
+                versions=versions(),
+            )
+            write_result(content, result or out / "result.json")
+            minutes = (time.perf_counter() - started) / 60
+            _tell(f"{setting.name}: {len(done)} of {len(settings)} settings in {minutes:.0f} min")
     return content
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Where and how students are trained."""
+
+    out: Path
+    seeds: tuple[int, ...]
+    jobs: int | None
+
+    def prepared(self, setting: Setting) -> tuple[Prepared, ...]:
+        """A setting, prepared for every seed."""
+        source = read_source(setting.source)
+        make = partial(prepare, source=source, teachers=self.out / "teachers", out=self.out / "settings")
+        with one_thread():  # as students are trained: the outputs' bits may depend on it
+            return tuple(make(setting, seed) for seed in self.seeds)
+
+    def students(self, setting: Setting, rates: Rates) -> list[list[TrainedStudent]]:
+        """Students of a setting, one list a seed."""
+        students = _Students(self.prepared(setting), rates, self.out / "students")
+        return run_seeds(students, range(len(self.seeds)), _ignored, self.jobs)
 
 
 def _ignored(images: int) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from experiments.unreliable.preparation import Prepared
-from experiments.unreliable.running import TrainedStudent, advised, chosen
+from experiments.unreliable.running import TrainedStudent, advised, at_rate
 from experiments.unreliable.settings import Kind, Setting, Wrong
 from preceptor.compare.differences import Difference, corrected_differences
 
@@ -22,7 +22,7 @@ class _Frozen(BaseModel):
 
 
 class RecipeResult(_Frozen):
-    """A recipe in a setting, at the learning rate that did best on the held-out images of all seeds.
+    """A recipe in a setting, at the learning rate that was chosen for it.
 
     Attributes:
         recipe: its name.
@@ -116,16 +116,16 @@ def setting_result(
     prepared: Sequence[Prepared],
     students: Sequence[Sequence[TrainedStudent]],
     recipes: Sequence[str],
-    rates: Sequence[float],
+    rates: Mapping[str, float],
 ) -> SettingResult:
     """What came of a setting.
 
     Args:
         setting: it.
         prepared, students: one a seed.
-        recipes, rates: that were trained; the first rate wins ties.
+        recipes, rates: by name; the rate that was chosen for each.
     """
-    best = {name: chosen(students, name, rates) for name in recipes}
+    best = {name: at_rate(students, name, rates.get(name)) for name in recipes}
     complete = {name: own for name, own in best.items() if own}
     return SettingResult(
         **{

@@ -1,7 +1,7 @@
 """Students of one setting and seed: every recipe at every learning rate, in comparisons of one seed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -36,10 +36,13 @@ RECIPES = (
     "corrected-cmkd",
     "dist",
 )
-RATES = (0.2, 0.1, 0.05)
-"""The first wins ties: in trainings this short the largest does best, unless a recipe diverges."""
+RATES = (0.1, 0.2, 0.05)
+"""The first wins ties."""
 
 RATE = "training.learning_rate"
+
+Rates = Mapping[str, Sequence[float]]
+"""By recipe, the learning rates to train it at."""
 
 
 @dataclass(frozen=True)
@@ -70,51 +73,61 @@ class TrainedStudent:
         return answers.predicted
 
 
-def teach(prepared: Prepared, recipes: Sequence[str], rates: Sequence[float], out: Path) -> list[TrainedStudent]:
-    """Train a student of every recipe at every rate; those that are trained already are kept.
+def teach(prepared: Prepared, rates: Rates, out: Path) -> list[TrainedStudent]:
+    """Train a student of every recipe at each of its rates; those that are trained already are kept.
 
     A student that diverges is left out.
 
     Args:
         prepared: the setting and seed.
-        recipes, rates: by name; learning rates.
+        rates: by recipe.
         out: folder of this setting and seed.
     """
     students = []
+    arms = {f"{recipe} at {rate}": (recipe, rate) for recipe, own in rates.items() for rate in own}
     # Two comparisons: where some images have no label, students without a teacher learn from the labeled ones alone.
     for taught, folder in ((False, out / "alone"), (True, out / "taught")):
-        group = [recipe for recipe in recipes if uses_teacher(recipe) == taught]
+        group = {name: arm for name, arm in arms.items() if uses_teacher(arm[0]) == taught}
         if group:
             plan = comparison(
-                {recipe: _settings(recipe, prepared) for recipe in group},
+                {name: {**_settings(recipe, prepared), RATE: rate} for name, (recipe, rate) in group.items()},
                 run=prepared.config(taught),
                 teachers=[prepared.folder / TEACHER_FILE] if taught else [],
-                vary={RATE: rates},
                 seeds=[prepared.seed],
             )
             result = run_comparison(plan, folder, jobs=1, force=True)
-            students += [_student(arm, folder) for arm in result.arms]
+            students += [_student(arm, *group[arm.recipe], folder) for arm in result.arms]
     return students
 
 
-def chosen(
-    students: Sequence[Sequence[TrainedStudent]], recipe: str, rates: Sequence[float] = RATES
-) -> list[TrainedStudent]:
-    """Of a recipe's students those of the rate that did best on held-out images, the mean over seeds.
+def choose_rates(
+    students: Sequence[Sequence[TrainedStudent]], recipes: Sequence[str], rates: Sequence[float] = RATES
+) -> dict[str, float]:
+    """Of each recipe the rate that did best on held-out images, the mean over settings and seeds.
 
-    One seed holds out too few images to choose by. The first rate wins ties.
+    One setting and seed hold out too few images to choose by. The first rate wins ties. A recipe that diverged
+    somewhere at every rate has none.
 
     Args:
-        students: one list a seed.
-        recipe: its name.
-        rates: learning rates.
-
-    Returns:
-        one student a seed; none where no rate has a student of every seed.
+        students: one list a setting and seed, of every recipe at every rate.
+        recipes, rates: by name; learning rates.
     """
-    by_rate = [[one for own in students for one in own if (one.recipe, one.rate) == (recipe, rate)] for rate in rates]
-    complete = [own for own in by_rate if len(own) == len(students)]
-    return max(complete, key=lambda own: fmean(one.held_out for one in own), default=[])
+    chosen = {}
+    for recipe in recipes:
+        held_out = {
+            rate: [one.held_out for own in students for one in own if (one.recipe, one.rate) == (recipe, rate)]
+            for rate in rates
+        }
+        complete = {rate: values for rate, values in held_out.items() if len(values) == len(students)}
+        if complete:
+            chosen[recipe] = max(complete, key=lambda rate: fmean(complete[rate]))
+    return chosen
+
+
+def at_rate(students: Sequence[Sequence[TrainedStudent]], recipe: str, rate: float | None) -> list[TrainedStudent]:
+    """The students of a recipe at a rate, one a seed; none where one diverged."""
+    own = [one for seed in students for one in seed if (one.recipe, one.rate) == (recipe, rate)]
+    return own if len(own) == len(students) else []
 
 
 def uses_teacher(recipe: str) -> bool:
@@ -147,11 +160,11 @@ def advised(prepared: Prepared) -> str:
     return recipe
 
 
-def _student(arm: ArmResult, out: Path) -> TrainedStudent:
+def _student(arm: ArmResult, recipe: str, rate: float, out: Path) -> TrainedStudent:
     assert arm.held_out is not None, "a fifth is held out"
     return TrainedStudent(
-        recipe=arm.recipe,
-        rate=arm.settings[RATE],
+        recipe=recipe,
+        rate=rate,
         held_out=arm.held_out.mean,
         accuracy=arm.accuracy.mean,
         ece=arm.ece.mean,

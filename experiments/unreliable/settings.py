@@ -53,7 +53,7 @@ class Setting:
     scale: float = 1.0
     swapped: int = 0
     student: str = "convnet16"
-    epochs: int = 30
+    epochs: int = 40
     labeled_epochs: int | None = None
 
 
@@ -188,6 +188,9 @@ CIFAR = (
         epochs=15,
     ),
 )
+
+TUNED_ON = ("good-teacher", "blur-0.6", "swapped-classes", "noisy-labels-20")
+"""Settings on which learning rates are chosen for all others of the same data; without one of these, on all of them."""
 
 SETTINGS: dict[str, Setting] = {
     setting.name: setting for setting in (*FROM_ELSEWHERE, *FAULTY_TEACHERS, *NOISY_LABELS, *LABEL_BUDGETS, *CIFAR)

@@ -190,10 +190,10 @@ def notes(result: BenchmarkResult) -> str:
     """What the numbers are, and are not."""
     return (
         f"Accuracies in per cent, differences in points, {len(result.seeds)} seeds. A seed draws the students' images, "
-        "their weights and order; held-out images, a fifth of the students', choose every recipe's learning rate in "
-        "every setting; a setting's teacher is one for all seeds. Brackets: intervals that hold for all recipes of "
-        "a setting together with 95 % confidence, over seeds and test images; bold where they leave out zero. The best "
-        "check is that of the highest accuracy. Harm of KD undone: (best check − KD) / (labels − KD), where KD does "
-        "harm. Copied and mended: of the teacher's errors on test images, those that students repeat and those they "
-        "get right. Made by `python -m experiments.unreliable`."
+        "their weights and order; a setting's teacher is one for all seeds. Held-out images, a fifth of the students', "
+        "choose each recipe's learning rate, for Fashion-MNIST those of four settings. Brackets: intervals that hold "
+        "for all recipes of a setting together with 95 % confidence, over seeds and test images; bold where they leave "
+        "out zero. The best check is that of the highest accuracy. Harm of KD undone: (best check − KD) / "
+        "(labels − KD), where KD does harm. Copied and mended: of the teacher's errors on test images, those that "
+        "students repeat and those they get right. Made by `python -m experiments.unreliable`."
     )

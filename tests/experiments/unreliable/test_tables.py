@@ -48,6 +48,7 @@ def setting(name, accuracies, wrong="teacher"):
         epochs=1,
         wrong_labels=[0.0, 0.0],
         teacher=teacher,
+        advised=["kd", "safe"],
         recipes=[recipe(own, accuracies.get(own, 0.65)) for own in RECIPES],
         diverged=[],
     )
@@ -89,12 +90,12 @@ def test_the_decision_table_has_a_row_for_each_situation(content):
 
 def test_a_recipe_that_diverged_somewhere_is_left_out_there():
     whole, broken = (setting(name, {"none": 0.7, "kd": 0.72}) for name in ("whole", "broken"))
-    recipes = [own for own in broken.recipes if own.recipe != "lr"]
-    broken = broken.model_copy(update={"recipes": recipes, "diverged": ["lr"]})
+    recipes = [own for own in broken.recipes if own.recipe != "dist"]
+    broken = broken.model_copy(update={"recipes": recipes, "diverged": ["dist"]})
     text = unreliable.markdown(
         BenchmarkResult(seeds=[0], rates=[0.1], settings=[whole, broken], versions={}).model_dump(mode="json")
     )
-    assert "| lr | −5.0 | −5.0 | 0 of 1 |" in text
+    assert "| dist | −5.0 | −5.0 | 0 of 1 |" in text
     assert "| kd | +2.0 | +2.0 to +2.0 | 2 of 2 |" in text
 
 
