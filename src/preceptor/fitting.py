@@ -127,18 +127,21 @@ def labeled_outputs(selection_data: SelectionData, part: FitPart, name: str) -> 
     return LabeledOutputs(outputs.logits[known], label[known], features)
 
 
-def fit_scale(logits: Float[Tensor, "n classes"], label: Int[Tensor, " n"], steps: int = 40) -> Float[Tensor, ""]:
-    """The inverse temperature ``s = 1 / T`` with the least mean of ``-ln softmax(s z)_y``, within ``SCALES``; float64.
+def fit_scale(
+    logits: Float[Tensor, "n classes"], label: Int[Tensor, " n"], steps: int = 40, prior: float = 0.0
+) -> Float[Tensor, ""]:
+    """The inverse temperature ``s = 1 / T`` with the least ``sum_i -ln softmax(s z_i)_y + prior / 2 (ln s)^2``.
 
-    The mean is convex in ``s``. Newton's method, or the middle of the bracket where its step leads outside; the steps
-    are always as many, so that equal inputs give equal bits.
+    It is within ``SCALES``, in float64. The prior, 0 by default, holds ``s`` near 1 where samples are few: a teacher
+    that is right on all of them would have no end of it. Newton's method, or the middle of the bracket where its step
+    leads outside; the steps are always as many, so that equal inputs give equal bits.
 
     Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599 (temperature scaling).
     """
     low, high = (torch.tensor(bound, dtype=torch.float64, device=logits.device) for bound in SCALES)
     scale = torch.ones_like(low)
     for _ in range(steps):
-        slope, curvature = torch.zeros_like(low), torch.zeros_like(low)
+        slope, curvature = prior * scale.log() / scale, prior * (1 - scale.log()) / scale.square()
         for rows, of_rows in row_chunks(logits, label):
             values = rows.double() - rows.double().gather(1, of_rows.unsqueeze(1))
             probs = (scale * values).softmax(dim=1)

@@ -25,15 +25,18 @@ def samples(selection_data: SimpleNamespace, fit_on: str = "held_out") -> list[t
     return [(z, int(y)) for z, y in zip(outputs.logits, labels, strict=True) if y >= 0]
 
 
-def inverse_temperature(selection_data: SimpleNamespace, fit_on: str = "held_out") -> float:
+def inverse_temperature(selection_data: SimpleNamespace, fit_on: str = "held_out", prior: float = 0.0) -> float:
     def slope(scale: float) -> float:
-        return sum(float(np.exp(log_softmax(scale * z)) @ z - z[y]) for z, y in samples(selection_data, fit_on))
+        errors = sum(float(np.exp(log_softmax(scale * z)) @ z - z[y]) for z, y in samples(selection_data, fit_on))
+        return float(errors + prior * np.log(scale) / scale)
 
     return float(brentq(slope, 0.05, 20.0, xtol=1e-14))
 
 
-def temperature_scaling(logits: Array, selection_data: SimpleNamespace, fit_on: str = "held_out") -> Array:
-    return logits * inverse_temperature(selection_data, fit_on)
+def temperature_scaling(
+    logits: Array, selection_data: SimpleNamespace, fit_on: str = "held_out", prior: float = 0.0
+) -> Array:
+    return logits * inverse_temperature(selection_data, fit_on, prior)
 
 
 def newton(rows: list[tuple[Array, int]], designs: list[Array], start: Array, l2: float) -> Array:

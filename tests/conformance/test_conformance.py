@@ -14,6 +14,7 @@ CASES = conformance_cases()
 
 EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("recalibration", "temperature_scaling", {"fit_on": "train"}),
+    ("recalibration", "temperature_scaling", {"prior": 4.0}),
     ("recalibration", "vector_scaling", {"l2": 1.0}),
     ("recalibration", "dirichlet", {"l2": 0.1, "fit_on": "train"}),
     ("recalibration", "confusion", {"smoothing": 1e-3}),

@@ -48,6 +48,17 @@ def test_a_teacher_that_is_always_right_keeps_a_finite_temperature() -> None:
     assert float(fitted(TemperatureScaling(), logits, logits.argmin(dim=1)).scale) == pytest.approx(0.05)
 
 
+def test_a_prior_holds_the_temperature_where_samples_are_few_and_not_where_they_are_many() -> None:
+    logits, label = calibrated()
+    always_right = logits[:10], logits[:10].argmax(dim=1)
+    assert float(fitted(TemperatureScaling(), *always_right).scale) > 10
+    assert 1 < float(fitted(TemperatureScaling(prior=4.0), *always_right).scale) < 3
+    many = float(fitted(TemperatureScaling(), logits * 3, label).scale)
+    assert float(fitted(TemperatureScaling(prior=4.0), logits * 3, label).scale) == pytest.approx(many, rel=0.05)
+    with pytest.raises(InputError, match="prior = -1: expected a finite number, 0 or more"):
+        TemperatureScaling(prior=-1)
+
+
 @pytest.mark.parametrize("component", [VectorScaling(l2=1e-4), Dirichlet(l2=1e-4)], ids=lambda one: type(one).__name__)
 def test_a_class_that_was_favored_is_not_any_more(component: Any) -> None:
     logits, label = calibrated()

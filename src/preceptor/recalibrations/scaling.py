@@ -144,16 +144,27 @@ class TemperatureScaling(FittedOnLabels):
     Args:
         fit_on: "held_out" (default): labeled samples that are held out from training; "train": the training samples,
             for a teacher whose outputs on them are out of fold.
+        prior: strength, 0 or more, of a normal prior on the temperature's logarithm, which counts where samples are
+            few: its variance is ``1 / prior``. Default 0, as in the paper; the prior is this project's.
+
+    Raises:
+        InputError: a ``prior`` below 0 or not finite.
     """
 
     fit_buffers: ClassVar[tuple[str, ...]] = ("scale",)
 
     scale: Tensor
 
+    def __init__(self, fit_on: FitPart = "held_out", prior: float = 0.0) -> None:
+        super().__init__(fit_on)
+        if not 0 <= prior < math.inf:
+            raise InputError(f"temperature_scaling: prior = {prior}: expected a finite number, 0 or more")
+        self.prior = prior
+
     def fit(self, selection_data: SelectionData) -> None:
         """Fit the temperature; `InputError` where there are no labeled samples to fit it on."""
         samples = self.labeled(selection_data)
-        self.store(scale=fit_scale(samples.logits, samples.label).reshape(1))
+        self.store(scale=fit_scale(samples.logits, samples.label, prior=self.prior).reshape(1))
 
     def forward(self, logits: BatchClasses) -> BatchClasses:
         """The logits over the temperature; `InputError` before the fit."""
