@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test tables figures audit clean
 
-demo: $(VENV)/.ready-report  ## a faulty teacher and its students, on digits; ends with a table and demo/report.html
+demo: $(VENV)/.ready-report  ## a teacher from elsewhere and its students, on digits; ends with a table and a page
 	$(BIN)/preceptor demo --out demo
 
 test: $(VENV)/.ready-dev  ## style, types and the whole test suite

@@ -40,20 +40,18 @@ def test_tables_are_those_of_the_result_files(fill_tables, path):
 
 def test_the_readme_shows_the_demos_table(fill_tables):
     document = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "results/demo.json" in [mark["file"] for mark in fill_tables.MARKED.finditer(document)]
+    assert "results/bench/demo.json" in [mark["file"] for mark in fill_tables.MARKED.finditer(document)]
 
 
-def test_the_readme_says_of_the_demo_what_its_table_shows():
-    from preceptor.compare import load_result
-    from preceptor.metrics import paired_difference
+def test_the_demo_shows_what_the_readme_says_of_it():
+    from preceptor.compare.comparison_result import load_comparison
 
-    rows = load_result(ROOT / "results" / "demo.json")
-    accuracy = {name: rows.row(name).accuracy.values for name in ("ka-ps", "none", "drop-wrong")}
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    for name in ("none", "drop-wrong"):
-        difference = paired_difference(accuracy["ka-ps"], accuracy[name])
-        assert f"{100 * difference.mean:.1f} points" in text
-        assert f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]".replace("-", "−") in text
+    arms = {arm.recipe: arm for arm in load_comparison(ROOT / "results" / "bench" / "demo.json").arms}
+    assert arms["kd"].difference.high < 0
+    assert arms["safe"].difference.low > 0
+    assert arms["corrected-cmkd"].difference.low > 0
+    meets = arms["kd"].beside_teacher
+    assert meets["copied"] > (meets["mended"] + meets["other_mistake"])
 
 
 def test_every_result_file_is_shown_and_is_that_of_a_study(fill_tables):

@@ -1,4 +1,4 @@
-"""The studies that ``preceptor reproduce`` runs, one file each; the demo comes with the package."""
+"""The studies that ``preceptor reproduce`` runs, one file each."""
 
 from experiments.studies.abstention import ABSTENTION
 from experiments.studies.correlation import CORRELATION
@@ -7,12 +7,10 @@ from experiments.studies.dynamic_temperature import DYNAMIC_TEMPERATURE
 from experiments.studies.faulty_fashion import FAULTY_FASHION
 from experiments.studies.knowing_when_wrong import KNOWING_WHEN_WRONG
 from experiments.studies.teacher_quality import TEACHER_QUALITY
-from preceptor.compare import DEMO
 
 STUDIES = {
     study.name: study
     for study in (
-        DEMO,
         FAULTY_FASHION,
         TEACHER_QUALITY,
         DATA_SELECTION,

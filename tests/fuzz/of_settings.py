@@ -52,7 +52,7 @@ def override(folder: Path, content: bytes) -> None:
 _ROOT = Path(__file__).parents[2]
 
 
-@target(lambda: [(_ROOT / "results" / "demo.json").read_bytes(), json.dumps({"study": "demo"}).encode()])
+@target(lambda: [(_ROOT / "results" / "correlation.json").read_bytes(), json.dumps({"study": "correlation"}).encode()])
 def study_result(folder: Path, content: bytes) -> None:
     from preceptor.compare import load_result
     from preceptor.compare.table import markdown

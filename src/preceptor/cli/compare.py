@@ -33,7 +33,7 @@ each, after its last epoch.
 """
 
 DEFAULTS = {"student": "convnet8"}
-RECIPES = ("none", "kd", "drop-wrong", "ka-ps", "cmkd", "corrected-cmkd")
+RECIPES = ("none", "kd", "safe", "drop-wrong", "ka-ps", "corrected-cmkd")
 SEEDS = 3
 
 _PLAN = ("recipes", "teachers", "vary", "seeds", "baseline")
@@ -80,8 +80,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare and show."""
     from preceptor.cli.printing import note, show
     from preceptor.cli.training import showing_findings
-    from preceptor.compare.comparison_csv import CSV_FILE
-    from preceptor.compare.comparison_result import PAGE_FILE, RESULT_FILE
     from preceptor.compare.run_comparison import run_comparison
     from preceptor.training.memory import tune_malloc
 
@@ -98,28 +96,29 @@ def run(arguments: argparse.Namespace) -> None:
             force=arguments.force,
             progress=bar,
         )
-    files = [arguments.out / RESULT_FILE, arguments.out / CSV_FILE]
-    no_page = _write_page(result, arguments.out / PAGE_FILE)
-    if no_page is None:
-        files.append(arguments.out / PAGE_FILE)
-    elif not silent:
-        note(f"no page: {no_page}")
+    files = write_files(result, arguments.out, quiet=silent)
     for name, failed in result.unfinished.items():
         note(f"warning: {name} was not trained: {failed[0].message}")
-    show(arguments, lambda: result.model_dump(mode="json"), lambda: _lines(result, files))
+    show(arguments, lambda: result.model_dump(mode="json"), lambda: comparison_lines(result, files))
 
 
-def _write_page(result: "ComparisonResult", path: Path) -> str | None:
-    """Write the page; why not, where it cannot be made."""
+def write_files(result: "ComparisonResult", out: Path, quiet: bool) -> list[Path]:
+    """The files of a comparison's folder, its page among them; a line where that can't be made."""
+    from preceptor.cli.printing import note
+    from preceptor.compare.comparison_csv import CSV_FILE
+    from preceptor.compare.comparison_result import PAGE_FILE, RESULT_FILE
     from preceptor.errors import MachineError
     from preceptor.reports import require_report_extra, write_comparison_page
 
+    files = [out / RESULT_FILE, out / CSV_FILE]
     try:
         require_report_extra()
     except MachineError as problem:
-        return str(problem)
-    write_comparison_page(result, path)
-    return None
+        if not quiet:
+            note(f"no page: {problem}")
+        return files
+    write_comparison_page(result, out / PAGE_FILE)
+    return [*files, out / PAGE_FILE]
 
 
 def _plan(arguments: argparse.Namespace) -> "Comparison":
@@ -196,7 +195,8 @@ class ComparisonBar:
                 self._bar.line(f"{self._done} of {students}: {cell.place.relative_to('runs')}: {result}")
 
 
-def _lines(result: "ComparisonResult", files: list[Path]) -> Iterator["str | Table"]:
+def comparison_lines(result: "ComparisonResult", files: list[Path]) -> Iterator["str | Table"]:
+    """A comparison's tables, what they show, and where its files are."""
     from preceptor.cli.printing import table
     from preceptor.compare.findings import sentences, tables
     from preceptor.compare.format import counted

@@ -10,14 +10,14 @@ from preceptor.errors import unknown_name
 
 EXAMPLES = """examples:
   preceptor reproduce
-  preceptor reproduce demo --out results
+  preceptor reproduce correlation --out results
   preceptor reproduce teacher-quality --data-root ~/data --out results
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.description = "Runs a study of the source checkout; `preceptor demo` needs no checkout."
+    parser.description = "Runs a study of the source checkout."
     parser.epilog = EXAMPLES
     parser.add_argument("study", nargs="?", help="a study's name; without one, the studies are listed")
     parser.add_argument(

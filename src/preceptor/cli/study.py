@@ -1,4 +1,4 @@
-"""Run a study, write its files and show its table: for ``demo`` and ``reproduce``."""
+"""Run a study, write its files and show its table: for ``reproduce``."""
 
 import argparse
 import textwrap
@@ -12,12 +12,6 @@ from preceptor.files import check_writable
 
 if TYPE_CHECKING:
     from preceptor.compare import Study, StudyResult, TeacherRow
-
-
-ROUNDING = (
-    "Another machine's numbers differ by some tenths of a point to a few points: it rounds otherwise, and training "
-    "amplifies that. On one machine they repeat exactly."
-)
 
 
 def run_and_show(study: "Study", arguments: argparse.Namespace, *, result_file: Path, page: Path) -> None:
@@ -56,7 +50,6 @@ def _show(result: "StudyResult") -> None:
         print("\n" + _wrapped(overall_finding(result)))
     print("\n" + _wrapped(f"What this shows: {result.shows}"))
     print(_wrapped(f"What it does not show: {result.does_not_show}"))
-    print(_wrapped(ROUNDING))
 
 
 def _show_teacher(teacher: "TeacherRow", result: "StudyResult") -> None:

@@ -1,6 +1,5 @@
 """Many runs, paired over seeds: studies, their results, and the tables made of them."""
 
-from preceptor.compare.demo import DEMO
 from preceptor.compare.result import (
     ArmRow,
     ExampleImage,
@@ -15,7 +14,6 @@ from preceptor.compare.run import run_study
 from preceptor.compare.study import Arm, Study, TeacherKind, arms_of
 
 __all__ = [
-    "DEMO",
     "Arm",
     "ArmRow",
     "ExampleImage",

@@ -77,7 +77,7 @@ def _content(result: StudyResult, examples: Sequence[ExampleImage]) -> dict[str,
         "cards": [card(example, result.class_names, position) for position, example in enumerate(examples)],
         "settings": yaml.safe_dump(config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88),
         "duration": duration(result.seconds),
-        "command": "preceptor demo" if result.study == "demo" else f"preceptor reproduce {result.study}",
+        "command": f"preceptor reproduce {result.study}",
     }
 
 
