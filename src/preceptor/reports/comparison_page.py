@@ -172,7 +172,11 @@ def _charts(table: ArmTable, result: ComparisonResult, of: Mapping[str, Look], p
 
 
 def _parameters(table: ArmTable, result: ComparisonResult) -> str:
-    return "" if parameters_differ(result) else f"Every student has {table.arms[0].cost.parameters:,} parameters."
+    sizes = "" if parameters_differ(result) else f"Every student has {table.arms[0].cost.parameters:,} parameters."
+    memory = max(arm.cost.peak_memory for arm in table.arms)
+    if memory:
+        sizes += f" A process held at most {memory / 2**20:,.0f} MiB, with the data and all students of a pass."
+    return sizes.strip()
 
 
 def basis(result: ComparisonResult) -> str:
