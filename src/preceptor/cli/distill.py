@@ -19,7 +19,7 @@ EXAMPLES = """examples:
 images.
 """
 
-DEFAULTS = {"student": "convnet8", "recipe": "kd"}
+DEFAULTS = {"student": "convnet8", "recipe": "safe"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ Takes the options of preceptor distill but --out: it writes nothing, and trains 
 0: no problem, with or without warnings; 2: a problem.
 """
 
-DEFAULTS = {"student": "convnet8", "recipe": "kd"}
+DEFAULTS = {"student": "convnet8", "recipe": "safe"}
 WIDTH = 100
 INDENT = 27
 

@@ -34,7 +34,7 @@ are trained with the best settings and with the defaults, and compared on the te
 Given again after a stop, or with more trials, the command goes on.
 """
 
-DEFAULTS = {"student": "convnet8", "recipe": "kd"}
+DEFAULTS = {"student": "convnet8", "recipe": "safe"}
 TRIALS = 20
 FINAL_SEEDS = 3
 SHOWN = 5
