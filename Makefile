@@ -16,6 +16,7 @@ test: $(VENV)/.ready-dev  ## style, types and the whole test suite
 
 tables: $(VENV)/.ready-report  ## write the tables of results/ into the README and docs/
 	$(BIN)/python tools/fill_tables.py README.md $(wildcard docs/*.md docs/*/*.md)
+	$(BIN)/python -m experiments.unreliable.gains
 
 figures: $(VENV)/.ready-report  ## draw the figures of docs/ from results/
 	$(BIN)/python tools/make_figures.py docs/img

@@ -30,11 +30,11 @@ def markdown(content: dict[str, Any]) -> str:
         rows.append([arm.recipe, f"{100 * arm.accuracy.mean:.2f}{spread}", gain, f"{100 * arm.ece.mean:.0f}", copied])
     (teacher,) = result.teachers
     notes = (
-        f"Mean and deviation over {len(result.arms[0].seeds)} seeds on {result.samples} test images, used once for each "
-        f"student, after its last epoch; paired differences with intervals that hold together in 95 % of such tables. "
-        f"The teacher is right on {100 * (teacher.accuracy or 0):.1f} % of the test images; errors copied are the share "
-        f"of its errors that a student repeats. Made by `preceptor demo` ({result.versions['machine']}, torch "
-        f"{result.versions['torch']})."
+        f"Mean and deviation over {len(result.arms[0].seeds)} seeds on {result.samples} test images, used once for "
+        "each student, after its last epoch; paired differences with intervals that hold together in 95 % of such "
+        f"tables. The teacher is right on {100 * (teacher.accuracy or 0):.1f} % of the test images; errors copied are "
+        f"the share of its errors that a student repeats. Made by `preceptor demo` ({result.versions['machine']}, "
+        f"torch {result.versions['torch']})."
     )
     return f"{table(heading, rows)}\n\n{notes}"
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from experiments.unreliable.preparation import Prepared
-from experiments.unreliable.running import TrainedStudent, advised, at_rate
+from experiments.unreliable.running import TrainedStudent, at_rate, situation
 from experiments.unreliable.settings import Kind, Setting, Wrong
+from preceptor.audit.advice import Situation
 from preceptor.compare.differences import Difference, corrected_differences
 
 LABELS, KD = "none", "kd"
@@ -68,7 +69,7 @@ class SettingResult(_Frozen):
         source, student, labels, unlabeled, epochs: what students learn from, and how long.
         wrong_labels: share of the students' labels that are wrong, one a seed.
         teacher: how good it is.
-        advised: the recipe that the audit of a seed's images advises.
+        situation: what the audit of the first seed's images says.
         recipes: those of which every seed has a student at one rate or more.
         diverged: the others.
     """
@@ -84,7 +85,7 @@ class SettingResult(_Frozen):
     epochs: int
     wrong_labels: list[float]
     teacher: TeacherResult
-    advised: list[str]
+    situation: Situation
     recipes: list[RecipeResult]
     diverged: list[str]
 
@@ -134,7 +135,7 @@ def setting_result(
         },
         wrong_labels=[one.measures["wrong_labels"] for one in prepared],
         teacher=TeacherResult.of(prepared),
-        advised=[advised(one) for one in prepared],
+        situation=situation(prepared[0]),
         recipes=_recipe_results(complete, prepared),
         diverged=[name for name in recipes if name not in complete],
     )

@@ -1,6 +1,5 @@
 """Students of one setting and seed: every recipe at every learning rate, in comparisons of one seed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from experiments.unreliable.preparation import TEACHER_FILE, Prepared
-from preceptor.audit import advise, audit, write_audit
+from preceptor.audit import audit, write_audit
+from preceptor.audit.advice import Situation
+from preceptor.audit.files import JSON_FILE
 from preceptor.compare.answers import read_answers
 from preceptor.compare.comparison import comparison
 from preceptor.compare.comparison_result import ArmResult
 from preceptor.compare.run_comparison import run_comparison
 from preceptor.errors import InputError
-from preceptor.files import read_json, write_whole
+from preceptor.files import read_json
 from preceptor.loss import DistillationLoss
 from preceptor.run import resolve
 
@@ -140,24 +141,22 @@ def _settings(recipe: str, prepared: Prepared) -> dict[str, str]:
     return {"recipe": "safe", "audit": str(audited(prepared))} if recipe == AUDITED else {"recipe": recipe}
 
 
-AUDIT_FOLDER, ADVICE_FILE = "audit", "advice.json"
+AUDIT_FOLDER = "audit"
 
 
 def audited(prepared: Prepared) -> Path:
-    """The folder of an audit of the students' images, made once; beside its files the recipe that it advises."""
+    """The folder of an audit of the students' images, made once."""
     folder = prepared.folder / AUDIT_FOLDER
-    if not (folder / ADVICE_FILE).is_file():
+    if not (folder / JSON_FILE).is_file():
         config = {**prepared.config(True), "teacher": prepared.folder / TEACHER_FILE, "recipe": "kd"}
-        result = audit(resolve(config), teacher_accuracy=prepared.measures["accuracy_on_test"])
-        write_audit(result, folder)
-        write_whole({folder / ADVICE_FILE: json.dumps(advise(result).recipe).encode()})
+        write_audit(audit(resolve(config), teacher_accuracy=prepared.measures["accuracy_on_test"]), folder)
     return folder
 
 
-def advised(prepared: Prepared) -> str:
-    """The recipe that an audit advises."""
-    recipe: str = read_json(audited(prepared) / ADVICE_FILE)
-    return recipe
+def situation(prepared: Prepared) -> Situation:
+    """What the audit says of the students' images."""
+    advice: dict[str, Situation] = read_json(audited(prepared) / JSON_FILE)["advice"]
+    return advice["situation"]
 
 
 def _student(arm: ArmResult, recipe: str, rate: float, out: Path) -> TrainedStudent:

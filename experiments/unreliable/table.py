@@ -12,11 +12,20 @@ from preceptor.compare.result import Recovery
 CHECKING = ("safe", "safe-audited", "drop-wrong", "label-revision-kl", "ka-ps", "ka-dtd", "corrected-cmkd")
 """Recipes that treat a sample differently where the teacher contradicts its label."""
 
+SAFE = ("safe", "safe-audited")
+
 
 def markdown(content: dict[str, Any]) -> str:
     """The result file as tables."""
     result = BenchmarkResult.model_validate(content)
-    parts = [settings_table(result), decision_table(result), recipes_table(result), about_table(result), notes(result)]
+    parts = [
+        decision_table(result),
+        settings_table(result),
+        safe_table(result),
+        recipes_table(result),
+        about_table(result),
+        notes(result),
+    ]
     return "\n\n".join(parts)
 
 
@@ -75,6 +84,18 @@ def points(difference: Difference | None) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
+
+
+def safe_table(result: BenchmarkResult) -> str:
+    """Recipe safe against the better of labels alone and KD, without and with an audit."""
+    rows = []
+    for setting in result.settings:
+        alone, kd = setting.recipe(LABELS), setting.recipe(KD)
+        better = max((alone, kd), key=lambda own: fmean(own.accuracy))
+        known = {own.recipe: own.to_labels if better is alone else own.to_kd for own in setting.recipes}
+        rows.append([setting.name, better.recipe, *(points(known.get(name)) for name in SAFE), setting.situation])
+    heading = ["setting", "better of the two", *(f"{name} − it" for name in SAFE), "what the audit says"]
+    return table(heading, rows, names=2)
 
 
 def decision_table(result: BenchmarkResult) -> str:
@@ -144,13 +165,20 @@ def recipes_table(result: BenchmarkResult) -> str:
                 _signed(fmean(gains)),
                 _range(gains),
                 f"{sum(value > 0 for value in gains)} of {len(gains)}",
+                f"{fmean(_regret(setting, name) for setting in complete):.1f}",
                 f"{100 * fmean(value for one in own for value in one.ece):.0f}",
                 _share(value for one in own for value in one.copied),
                 _share(value for one in own for value in one.mended),
             ]
         )
-    heading = ["recipe", "mean gain", "lowest to highest", "above labels", "ECE, %", "copied, %", "mended, %"]
+    heading = ["recipe", "mean gain", "lowest to highest", "above labels", "regret", "ECE, %", "copied, %", "mended, %"]
     return table(heading, rows)
+
+
+def _regret(setting: SettingResult, recipe: str) -> float:
+    """How far a recipe is below the best of the setting, in points."""
+    best = max(fmean(own.accuracy) for own in setting.recipes)
+    return 100 * (best - fmean(setting.recipe(recipe).accuracy))
 
 
 def _share(values: Any) -> str:
@@ -195,5 +223,7 @@ def notes(result: BenchmarkResult) -> str:
         "for all recipes of a setting together with 95 % confidence, over seeds and test images; bold where they leave "
         "out zero. The best check is that of the highest accuracy. Harm of KD undone: (best check − KD) / "
         "(labels − KD), where KD does harm. Copied and mended: of the teacher's errors on test images, those that "
-        "students repeat and those they get right. Made by `python -m experiments.unreliable`."
+        "students repeat and those they get right. Regret: points below the setting's best recipe, the mean over "
+        "settings; that of safe-audited is the regret of what preceptor audit advises. Made by "
+        "`python -m experiments.unreliable`."
     )

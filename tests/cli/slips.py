@@ -130,7 +130,7 @@ NAMES = [
     Slip(
         "recipe key",
         lambda b: b.distill("recipe.tempr.name=fixed"),
-        ("unknown key in recipe kd 'tempr'", "did you mean 'temperature'"),
+        ("unknown key in recipe safe 'tempr'", "did you mean 'temperature'"),
     ),
     Slip(
         "component",
@@ -162,7 +162,7 @@ NAMES = [
     ),
     Slip("a folder as data", lambda b: b.train("--data", b.folder), ("unknown data set", "did you mean folder:/")),
     Slip("data set", lambda b: b.train("--data", "digts"), ("unknown data set 'digts'", "did you mean 'digits'")),
-    Slip("study", lambda b: ["reproduce", "demmo", "--out", b.out], ("unknown study 'demmo'", "did you mean 'demo'")),
+    Slip("study", lambda b: ["reproduce", "corelation", "--out", b.out], ("unknown study 'corelation'", "did you mean 'correlation'")),
     Slip(
         "precision",
         lambda b: b.train("--precision", "fp16"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from preceptor.cli.options import add_output_options
 from preceptor.errors import InputError
+from preceptor.files import check_writable
 
 EXAMPLES = """examples:
   preceptor demo
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.seeds < 1:
         raise InputError(f"--seeds is {arguments.seeds}; expected 1 or more, and 3 or more for intervals")
+    check_writable(arguments.out)
     tune_malloc()
     out, silent = arguments.out / COMPARED, arguments.quiet or arguments.json
     if not silent:

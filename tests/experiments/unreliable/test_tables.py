@@ -1,9 +1,13 @@
 """Tables and chart of a made-up result."""
 
+import json
+
 import pytest
 
 from experiments.bench import unreliable
+from experiments.bench.common import RESULTS
 from experiments.unreliable.chart import SHOWN, headline
+from experiments.unreliable.gains import PACKAGED, gains
 from experiments.unreliable.result import BenchmarkResult, RecipeResult, SettingResult, TeacherResult
 from experiments.unreliable.running import RECIPES
 from preceptor.compare.differences import Difference
@@ -48,7 +52,7 @@ def setting(name, accuracies, wrong="teacher"):
         epochs=1,
         wrong_labels=[0.0, 0.0],
         teacher=teacher,
-        advised=["kd", "safe"],
+        situation="errors",
         recipes=[recipe(own, accuracies.get(own, 0.65)) for own in RECIPES],
         diverged=[],
     )
@@ -109,3 +113,18 @@ def test_the_chart_has_the_gain_of_every_recipe_shown(content):
     assert list(lines) == list(SHOWN)
     assert lines["kd"].get_xdata().tolist() == pytest.approx([81])
     assert lines["kd"].get_ydata().tolist() == pytest.approx([-10])
+
+
+def test_the_gains_of_recipe_safe_are_those_that_an_audit_shows(content):
+    own = next(one for one in content["settings"] if one["name"] == content["settings"][0]["name"])
+    row = gains(content)["errors"]
+    assert row["settings"] == len(content["settings"])
+    accuracy = {one["recipe"]: one["accuracy"] for one in own["recipes"]}
+    gain = 100 * (sum(accuracy["safe-audited"]) - sum(accuracy["none"])) / 2
+    assert row["to_labels"][0] == pytest.approx(gain, abs=0.06)
+
+
+def test_the_packages_file_is_made_of_the_committed_result():
+    result = RESULTS / "unreliable-supervision.json"
+    expected = gains(json.loads(result.read_text())) if result.exists() else {}
+    assert json.loads(PACKAGED.read_text()) == expected, "run: make tables"
