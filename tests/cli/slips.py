@@ -162,7 +162,11 @@ NAMES = [
     ),
     Slip("a folder as data", lambda b: b.train("--data", b.folder), ("unknown data set", "did you mean folder:/")),
     Slip("data set", lambda b: b.train("--data", "digts"), ("unknown data set 'digts'", "did you mean 'digits'")),
-    Slip("study", lambda b: ["reproduce", "corelation", "--out", b.out], ("unknown study 'corelation'", "did you mean 'correlation'")),
+    Slip(
+        "study",
+        lambda b: ["reproduce", "corelation", "--out", b.out],
+        ("unknown study 'corelation'", "did you mean 'correlation'"),
+    ),
     Slip(
         "precision",
         lambda b: b.train("--precision", "fp16"),
