@@ -19,7 +19,7 @@ from preceptor.compare import load_result  # noqa: E402
 from preceptor.compare.table import markdown  # noqa: E402
 
 MARKED = re.compile(r"<!-- table: (?P<file>\S+) -->\n.*?<!-- end of table -->", re.DOTALL)
-"""The file is named from the repository's root, wherever the document lies."""
+"""The file is named from the repository's root, wherever the document lies; ``FILE#PART`` is a part of its tables."""
 BENCH = "results/bench"
 
 
@@ -27,22 +27,22 @@ def filled(document: str, root: Path = ROOT) -> str:
     """The document with every marked table made from its result file, or how to make a missing file."""
 
     def fill(match: re.Match[str]) -> str:
-        file = match["file"]
-        table = table_of(root / file) if (root / file).exists() else missing(file)
-        return f"<!-- table: {file} -->\n\n{table}\n\n<!-- end of table -->"
+        file, _, part = match["file"].partition("#")
+        table = table_of(root / file, part or "markdown") if (root / file).exists() else missing(file)
+        return f"<!-- table: {match['file']} -->\n\n{table}\n\n<!-- end of table -->"
 
     return MARKED.sub(fill, document)
 
 
-def table_of(path: Path) -> str:
-    """The tables of a result file of any kind."""
+def table_of(path: Path, part: str = "markdown") -> str:
+    """The tables of a result file of any kind; of a benchmark's the ``part`` that its module has a function for."""
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if "study" in content:
         return markdown(load_result(path))
     kind = content.get("kind", path.stem)
     if kind == "speed":
         return speed_markdown(content)
-    table: str = import_module(f"experiments.bench.{kind}").markdown(content)
+    table: str = getattr(import_module(f"experiments.bench.{kind}"), part)(content)
     return table
 
 

@@ -23,7 +23,7 @@ def teacher(tmp_path_factory) -> Path:
 
 def test_flags_say_what_to_tune(preceptor, tmp_path, teacher):
     out = tmp_path / "out"
-    command = ["tune", "--teacher", teacher, "--space", "recipe=kd,ka-ps", "--space", "training.epochs=1..3", *SMALL]
+    command = ["tune", "--teacher", teacher, "--space", "recipe=safe,ka-ps", "--space", "training.epochs=1..3", *SMALL]
     command += ["--trials", "3", "--epochs", "2", "--final-seeds", "1", "--jobs", "1", "--force", "--out", out]
     done = preceptor(*command)
     assert done.code == 0, done.err

@@ -224,7 +224,7 @@ def test_a_teacher_without_errors_has_no_worst_class(result: StudyResult) -> Non
 
 
 def test_the_command_that_makes_it_again(page: Page, bare: Page) -> None:
-    assert "preceptor demo" in page.text
+    assert "preceptor reproduce demo" in page.text
     assert "preceptor reproduce fashion-mnist" in bare.text
 
 

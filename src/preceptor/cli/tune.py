@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   preceptor tune --teacher runs/teacher --recipe kd --space training.learning_rate=0.01..0.3:log \\
       --space recipe.temperature.temperature=1..8 --out tuned
-  preceptor tune --data fashion-mnist --teacher runs/teacher --space recipe=kd,ka-ps,cmkd \\
+  preceptor tune --data fashion-mnist --teacher runs/teacher --space recipe=safe,kd,ka-ps \\
       --space training.epochs=5..20 --trials 40 --jobs 2 --out tuned
   preceptor tune --teacher runs/teacher --recipe label-revision --sampler grid \\
       --space recipe.correction.eta=0.2,0.5,0.8 --space student=resnet8,convnet8 --out tuned
