@@ -103,8 +103,9 @@ def decision_table(result: BenchmarkResult) -> str:
     groups: dict[str, list[SettingResult]] = {}
     for setting in result.settings:
         groups.setdefault(situation(setting), []).append(setting)
-    heading = ["situation", "settings", "KD − labels", "best on average", "− labels", "safest", "its worst − labels"]
-    return table(heading, [_group_row(name, groups[name]) for name in SITUATIONS if name in groups])
+    names = [KD, *SAFE]
+    heading = ["situation", "settings", *(f"{name} − labels" for name in names), "best on average", "− labels"]
+    return table(heading, [_group_row(name, groups[name], names) for name in SITUATIONS if name in groups])
 
 
 NEAR = 0.1
@@ -125,21 +126,13 @@ def situation(setting: SettingResult) -> str:
     return SITUATIONS[0 if margin >= NEAR else 1 if margin >= 0 else 2]
 
 
-def _group_row(name: str, settings: Sequence[SettingResult]) -> list[str]:
+def _group_row(name: str, settings: Sequence[SettingResult], shown: Sequence[str]) -> list[str]:
     everywhere = [own.recipe for own in settings[0].recipes if own.recipe != LABELS]
     everywhere = [name for name in everywhere if all(name not in setting.diverged for setting in settings)]
     gains = {recipe: [gain(setting, recipe) for setting in settings] for recipe in everywhere}
     best = max(gains, key=lambda recipe: fmean(gains[recipe]))
-    safest = max(gains, key=lambda recipe: min(gains[recipe]))
-    return [
-        name,
-        str(len(settings)),
-        _range(gains[KD]) if KD in gains else "",
-        best,
-        _signed(fmean(gains[best])),
-        safest,
-        _signed(min(gains[safest])),
-    ]
+    ranges = [_range(gains[recipe]) if recipe in gains else "" for recipe in shown]
+    return [name, str(len(settings)), *ranges, best, _signed(fmean(gains[best]))]
 
 
 def gain(setting: SettingResult, recipe: str) -> float:
