@@ -13,7 +13,7 @@ import torch
 from preceptor.compare import parallel
 from preceptor.compare.parallel import default_jobs, run_seeds
 from preceptor.errors import InputError, MachineError
-from tests.compare.tiny import NO_TRAINER, bad_seed, doubled, step_of
+from tests.compare.tiny import NO_TRAINER, bad_seed, doubled, seed_that_checkpoints_first, step_of
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,13 @@ def test_what_a_seed_raises_comes_through_at_once():
     with pytest.raises(InputError, match=r"^seed 1 has no data$"):
         run_seeds(bad_seed, [0, 1], print, jobs=2)
     assert time.monotonic() - started < 40
+
+
+def test_seeds_that_end_at_their_next_step_do_not_keep_it_waiting():
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"^seed 0 has no data$"):
+        run_seeds(seed_that_checkpoints_first, range(6), print, jobs=3)
+    assert time.monotonic() - started < 50
 
 
 def test_a_process_that_is_killed_is_told_of():

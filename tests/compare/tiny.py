@@ -1,12 +1,13 @@
 """Studies of two seeds that take a second, and seeds that fail; importable by worker processes."""
 
+import signal
 import time
 from types import SimpleNamespace
 from typing import Any
 
 from preceptor.compare import Arm, Study, TeacherKind, arms_of
 from preceptor.compare.parallel import Counter
-from preceptor.errors import InputError
+from preceptor.errors import InputError, Interrupted
 from preceptor.training import TrainingConfig
 
 RECIPES = ("none", "kd", "ka-ps", "drop-wrong", "label-revision")
@@ -70,4 +71,19 @@ def bad_seed(seed: int, counter: Counter) -> int:
     if seed == 1:
         raise InputError("seed 1 has no data")
     time.sleep(60)
+    return seed
+
+
+def seed_that_checkpoints_first(seed: int, counter: Counter) -> int:
+    """Seed 0 fails after a second; the others, told to end, do as a training does: they stop at the next step."""
+    if seed == 0:
+        time.sleep(1)
+        raise InputError("seed 0 has no data")
+    told = []
+    before = signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    for _ in range(600):
+        if told:
+            signal.signal(signal.SIGTERM, before)
+            raise Interrupted("stopped, with a checkpoint")
+        time.sleep(0.1)
     return seed

@@ -383,4 +383,4 @@ def test_a_step_is_skipped_where_the_teacher_is_not_finite():
 
 def test_it_is_an_input_error():
     assert issubclass(NotFinite, InputError)
-    assert NotFinite("").exit_code == 2
+    assert NotFinite("", "student").exit_code == 2

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from ctypes import c_bool
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -86,13 +87,15 @@ def run_seeds(
         return outcomes
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(messages,)) as pool:
+    ending: Any = context.Value(c_bool, False, lock=False)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(messages, ending)) as pool:
         before = set(multiprocessing.active_children())
         with _interrupts_blocked():
             futures = [pool.submit(_in_worker, run, seed) for seed in seeds]
         try:
             return _outcomes(futures, partial(_forward, messages, report), on_done)
         except BaseException:
+            ending.value = True
             for worker in set(multiprocessing.active_children()) - before:
                 worker.terminate()
             raise
@@ -150,11 +153,12 @@ def _forward(messages: "multiprocessing.Queue[int]", report: Report) -> None:
 
 
 _messages: "multiprocessing.Queue[int] | None" = None
+_ending: Any = None
 
 
-def _begin_worker(messages: "multiprocessing.Queue[int]") -> None:
-    global _messages
-    _messages = messages
+def _begin_worker(messages: "multiprocessing.Queue[int]", ending: Any) -> None:
+    global _messages, _ending
+    _messages, _ending = messages, ending
     torch.set_num_threads(1)
     tune_malloc()
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -170,4 +174,10 @@ def _end_with_parent() -> None:
 
 def _in_worker(run: SeedRun[Outcome], seed: int) -> Outcome:
     assert _messages is not None, "the worker was started by run_seeds"
-    return _counted(run, seed, _messages.put)
+    try:
+        return _counted(run, seed, _messages.put)
+    finally:
+        # A training that is told to end writes its checkpoint first. Then this worker must not wait for another seed:
+        # a worker that was ended in its midst may hold the lock of that queue forever.
+        if _ending.value:
+            os._exit(1)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import yaml
 
+from preceptor.compare.answers import measured_images
 from preceptor.compare.assemble import assemble
 from preceptor.compare.comparison import Cell, Comparison, cells
 from preceptor.compare.comparison_csv import save_students
@@ -118,6 +119,7 @@ def _look(
     problems = None
     for group in groups.values():
         together = set_up_together([cell.config for cell in group], choose_device(group[0].config.device))
+        measured_images(group[0].config, together[0].dataset)  # something to measure on, or it ends here
         for cell, context in zip(group, together, strict=True):
             stack.enter_context(closing(context))
             contexts.append((cell, context))
