@@ -24,7 +24,7 @@ def teacher(tmp_path):
 def test_an_audit_in_words_and_in_json(preceptor, teacher, tmp_path):
     done = preceptor("audit", *teacher, "--teacher-accuracy", "0.78", "--out", tmp_path / "audit")
     assert done.code == 0, done.err
-    for words in ("second opinion: a logistic regression on pixels", "who is wrong", "try first: ka-dtd", "audit.json"):
+    for words in ("second opinion: a logistic regression on pixels", "who is wrong", "try first: safe", "audit.json"):
         assert words in done.out
     again = preceptor("audit", *teacher, "--teacher-accuracy", "0.78", "--out", tmp_path / "again", "--json")
     content = json.loads(again.out)

@@ -20,7 +20,7 @@ def test_nothing_wrong(preceptor, able_teacher):  # noqa: F811
     done = preceptor("doctor", "--teacher", able_teacher, "--student", "convnet4", "--recipe", "kd")
     assert (done.code, done.err) == (0, "")
     assert "ok       label order" in done.out
-    assert "\n1 warning, 11 checks passed\n" in done.out
+    assert "\n1 warning, 12 checks passed\n" in done.out
     assert "warning  quick student" in done.out  # no teacher of digits is better than a kernel regression
 
 

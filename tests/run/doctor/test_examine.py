@@ -19,7 +19,7 @@ from tests.run.doctor.conftest import about
 from tests.training_helpers import digits, network
 
 SHIFTED = [*range(1, 10), 0]
-QUICK = {"shapes", "labels", "teacher accuracy", "label order", "disagreements", "teacher logits"}
+QUICK = {"shapes", "labels", "teacher accuracy", "label order", "disagreements", "recipe", "teacher logits"}
 SLOW = {"duplicates", "determinism", "normalization", "quick student", "correction", "loss scale"}
 
 
