@@ -16,8 +16,12 @@ SHOWN = {
     "ka-ps": ("#2f855a", "^"),
     "corrected-cmkd": ("#805ad5", "v"),
     "safe": ("#2b6cb0", "D"),
+    "safe-audited": ("#c53030", "P"),
 }
 """Recipes with their color and marker: plain distillation, and the few that the tables are about."""
+
+LOWEST = -18
+"""Gains below it are written at the edge: one setting would flatten all others."""
 
 WIDTH, HEIGHT = 4.9, 5.2
 """Inches; the width is that of the other figures of the docs."""
@@ -46,10 +50,18 @@ def headline(content: dict[str, Any]) -> Figure:
 def _draw(axis: Axes, title: str, settings: Sequence[SettingResult]) -> None:
     ordered = sorted(settings, key=_teacher_accuracy)
     accuracies = [_teacher_accuracy(setting) for setting in ordered]
+    below: dict[float, list[str]] = {}
     for name, (color, marker) in SHOWN.items():
         if all(any(own.recipe == name for own in setting.recipes) for setting in ordered):
             gains = [gain(setting, name) for setting in ordered]
-            axis.plot(accuracies, gains, marker, color=color, label=name, markersize=5, alpha=0.85)
+            axis.plot(accuracies, gains, "-" + marker, color=color, label=name, markersize=5, linewidth=1, alpha=0.8)
+            for accuracy, value in zip(accuracies, gains, strict=True):
+                if value < LOWEST:
+                    below.setdefault(accuracy, []).append(f"{name} −{-value:.0f}")
+    for accuracy, texts in below.items():
+        axis.text(accuracy, LOWEST, "\n".join(texts), fontsize=8, va="bottom")
+    if axis.get_ylim()[0] < LOWEST:
+        axis.set_ylim(bottom=LOWEST)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set_title(title, fontsize=10, loc="left", fontweight="bold")
     axis.set_ylabel("student − labels alone, points")
