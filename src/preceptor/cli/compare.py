@@ -33,7 +33,7 @@ each, after its last epoch.
 """
 
 DEFAULTS = {"student": "convnet8"}
-RECIPES = ("none", "kd", "safe", "drop-wrong", "ka-ps", "corrected-cmkd")
+RECIPES = ("none", "kd", "safe", "drop-wrong", "ka-ps", "label-revision-kl")
 SEEDS = 3
 
 _PLAN = ("recipes", "teachers", "vary", "seeds", "baseline")

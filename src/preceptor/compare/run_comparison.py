@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -127,6 +128,8 @@ def _look(
                 continue
             diagnosis = quick_look(context)
             for finding in diagnosis.worth_a_look:
+                if finding.name == "recipe":  # of several it is to be known which
+                    finding = replace(finding, name=f"recipe {cell.recipe}")
                 if (cell.teacher, finding.line()) not in seen:
                     seen.add((cell.teacher, finding.line()))
                     on_finding(finding)
