@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 
 from preceptor.audit.opinion import second_opinion
 from preceptor.compare.crossfit import crossfit
+from preceptor.data import ImageSet
 from preceptor.errors import InputError
 from preceptor.run import resolve
 from tests.training_helpers import digits
@@ -43,3 +45,14 @@ def test_of_a_cross_fitting_it_has_the_epochs_too(tmp_path: Path) -> None:
 def test_a_source_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="of preceptor crossfit in it"):
         second_opinion(str(tmp_path), digits(), no_features)
+
+
+@pytest.mark.parametrize("labeled", [12, 40, 130])
+def test_few_labels_are_enough_for_it(labeled: int) -> None:
+    """Of fewer than its components have dimensions too."""
+    labels = digits().train.labels.clone()
+    labels[labeled:] = -1
+    data = replace(digits(), train=ImageSet(digits().train.images, labels))
+    features = torch.cat([data.train.images.flatten(1).float() / 255] * 4, dim=1)
+    found = second_opinion("teacher", data, lambda: features)
+    assert torch.allclose(found.tables[0].sum(dim=1), torch.ones((), dtype=torch.float64))

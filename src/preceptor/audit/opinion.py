@@ -79,8 +79,11 @@ def second_opinion(
             f"second opinion {source!r}: expected {PIXELS}, {TEACHER_FEATURES}, FILE.npy of features, or the folder of "
             "preceptor crossfit"
         )
+    # A fold may hold some samples more than its share, and a component needs a sample.
+    labeled = int((dataset.train.labels != UNLABELED).sum())
+    components = max(1, min(COMPONENTS, labeled * (FOLDS - 1) // FOLDS - FOLDS))
     probabilities = crossfit_classifier(
-        lambda: _probe(features.shape[1], seed),
+        lambda: _probe(features.shape[1], components, seed),
         features,
         dataset.train.labels,
         dataset.classes,
@@ -91,7 +94,7 @@ def second_opinion(
     return SecondOpinion(name, (probabilities,), _accuracy(probabilities, dataset))
 
 
-def _probe(dimensions: int, seed: int) -> Any:
+def _probe(dimensions: int, components: int, seed: int) -> Any:
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -99,9 +102,9 @@ def _probe(dimensions: int, seed: int) -> Any:
 
     # Weakly regularized, it repeats the errors of the labels that it is fitted on.
     classifier = LogisticRegression(C=0.1, max_iter=200, tol=1e-3)
-    if dimensions <= COMPONENTS:
+    if dimensions <= components:
         return make_pipeline(StandardScaler(), classifier)
-    return make_pipeline(PCA(COMPONENTS, whiten=True, random_state=seed), classifier)
+    return make_pipeline(PCA(components, whiten=True, random_state=seed), classifier)
 
 
 def _crossfitted(folder: Path, dataset: Dataset) -> SecondOpinion:
