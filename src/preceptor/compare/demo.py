@@ -32,7 +32,7 @@ SETTING = (
 DOES_NOT_SHOW = (
     "how large the gain is for your data and your teacher: the digits are tiny, and the tilt was chosen, among others "
     "tried, because checking the teacher pays at it. With a teacher of your own kind of images plain distillation is "
-    "level with the checked recipes; docs/when-to-check.md has two dozen settings."
+    "level with the checked recipes; docs/when-to-check.md has other settings."
 )
 
 
