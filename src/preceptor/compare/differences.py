@@ -52,8 +52,9 @@ def corrected_differences(
     over seeds. s is the deviation over seeds, its own or the root mean square of all comparisons, whichever is larger:
     with few seeds a deviation that comes out small by chance would make an interval too short. t is Student's quantile
     at ``1 - (1 - confidence) / (2 m)`` for m comparisons (Bonferroni), with the degrees of freedom of Welch and
-    Satterthwaite from m (n - 1) for s. Our own form: its confidence is approximate, and a test with 3 and 5 seeds, equal
-    and unequal deviations holds it to more than 90 % of simulated tables. With one seed training again is not in them.
+    Satterthwaite from m (n - 1) for s. Our own form: its confidence is approximate, and a test with 3 and 5 seeds,
+    equal and unequal deviations holds it to more than 90 % of simulated tables. With one seed training again is not in
+    them.
 
     Args:
         right: by recipe: whether the student of a seed is right on a sample, in the same order everywhere.
