@@ -62,7 +62,8 @@ class Prepared:
 
     @property
     def measures(self) -> dict[str, float]:
-        """Accuracy and mean confidence of the teacher on the students' and the test images; share of wrong labels."""
+        """Accuracy and mean confidence of the teacher on the students' and the test images; of the students' labels,
+        the share that is wrong and the share that the teacher agrees with."""
         measures: dict[str, float] = read_json(self.folder / MEASURES_FILE)
         return measures
 
@@ -137,6 +138,7 @@ def _fill(setting: Setting, seed: int, source: Source, teachers: Path, folder: P
         **_measures("students", outputs, own.labels, setting),
         **_measures("test", on_test, test.labels, setting),
         "wrong_labels": float((labels[given] != own.labels[given]).double().mean()),
+        "agreement": float((predicted_class(outputs)[given] == labels[given]).double().mean()),
     }
     write_whole({folder / MEASURES_FILE: json.dumps(measures, indent=1).encode()})
 

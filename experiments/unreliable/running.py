@@ -24,12 +24,16 @@ from preceptor.run import resolve
 AUDITED = "safe-audited"
 """Recipe safe limited by the verdicts of an audit that knows the teacher's accuracy on trusted data."""
 
+DROP_RANDOM = "drop-random"
+"""Control of drop-wrong: as many images are dropped, drawn at random."""
+
 RECIPES = (
     "none",
     "kd",
     "safe",
     AUDITED,
     "drop-wrong",
+    DROP_RANDOM,
     "label-revision-kl",
     "ka-ps",
     "ka-dtd",
@@ -133,12 +137,17 @@ def at_rate(students: Sequence[Sequence[TrainedStudent]], recipe: str, rate: flo
 
 def uses_teacher(recipe: str) -> bool:
     """Whether a recipe queries the teacher."""
-    return recipe == AUDITED or DistillationLoss.from_recipe(recipe).uses_teacher
+    return recipe in (AUDITED, DROP_RANDOM) or DistillationLoss.from_recipe(recipe).uses_teacher
 
 
-def _settings(recipe: str, prepared: Prepared) -> dict[str, str]:
+def _settings(recipe: str, prepared: Prepared) -> dict[str, str | float]:
     """Those in which a recipe's runs differ from the others."""
-    return {"recipe": "safe", "audit": str(audited(prepared))} if recipe == AUDITED else {"recipe": recipe}
+    if recipe == AUDITED:
+        return {"recipe": "safe", "audit": str(audited(prepared))}
+    if recipe == DROP_RANDOM:
+        kept = prepared.measures["agreement"]
+        return {"recipe": "drop-wrong", "recipe.selection.name": "random", "recipe.selection.keep": kept}
+    return {"recipe": recipe}
 
 
 AUDIT_FOLDER = "audit"
