@@ -6,7 +6,7 @@ import torch
 from preceptor.compare.comparison import cells
 from preceptor.compare.demo import IMAGES, RECIPES, demo_comparison, tilted, write_data
 from preceptor.data import load_dataset
-from preceptor.data.dataset import pixel_digests
+from preceptor.data.dataset import image_digests
 from tests.training_helpers import digits
 
 
@@ -15,8 +15,8 @@ def test_students_learn_from_images_of_every_class_that_the_teacher_never_saw(tm
     assert len(students.train) == IMAGES
     assert len(students.train.labels.unique()) == 10
     assert len(teacher.train) > 10 * IMAGES
-    straight = {pixel_digests(tilted(image[None]))[0] for image in teacher.train.images}
-    assert straight.isdisjoint(pixel_digests(students.train.images))
+    straight = {image_digests(tilted(image[None]))[0] for image in teacher.train.images}
+    assert straight.isdisjoint(image_digests(students.train.images))
     assert torch.equal(students.test.images, tilted(teacher.test.images))
     assert torch.equal(students.test.labels, digits().test.labels)
 

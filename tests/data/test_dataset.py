@@ -8,7 +8,7 @@ from torch import Tensor
 
 from preceptor.data import dataset as module
 from preceptor.data.augmentation import CropFlip
-from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset, pixel_digests
+from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset, image_digests
 from preceptor.errors import InputError
 
 CIFAR = Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
@@ -209,9 +209,9 @@ def test_only_equal_pixels_have_equal_digests() -> None:
     images = picture(3, 3, 4, 5)
     images[2] = images[0]
     images[1, 2, 3, 4] ^= 1
-    first, second, third = pixel_digests(images.contiguous(memory_format=torch.channels_last))
+    first, second, third = image_digests(images.contiguous(memory_format=torch.channels_last))
     assert first == third != second
-    assert pixel_digests(images) == [first, second, third]
+    assert image_digests(images) == [first, second, third]
 
 
 def test_many_empty_classes_are_summed_up() -> None:

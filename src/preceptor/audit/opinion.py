@@ -1,7 +1,7 @@
 """The second opinion: probabilities of another classifier, of each image by a copy that has not seen its label."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,12 @@ from preceptor.compare.crossfit import (
 )
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Dataset
+from preceptor.data.encoded import EncodedImages, Images
 from preceptor.errors import InputError
 from preceptor.teachers.file import FileTeacher
+
+MOST_PIXELS = 32
+"""Longest side of encoded images that are brought to a regression on pixels."""
 
 COMPONENTS = 128
 """Principal components that the probe sees at most; beyond them it takes minutes and gains little."""
@@ -69,7 +73,7 @@ def second_opinion(
     if source not in (PIXELS, TEACHER_FEATURES) and Path(source).is_dir():
         return _crossfitted(Path(source), dataset)
     if source == PIXELS:
-        features, name = dataset.train.images.flatten(1).float() / 255, "a logistic regression on pixels"
+        features, name = _pixels(dataset.train.images), "a logistic regression on pixels"
     elif source == TEACHER_FEATURES:
         features, name = teacher_features().flatten(1).cpu(), "a logistic regression on the teacher's features"
     elif source.endswith(".npy"):
@@ -94,6 +98,13 @@ def second_opinion(
     return SecondOpinion(name, (probabilities,), _accuracy(probabilities, dataset))
 
 
+def _pixels(images: Images) -> Float[Tensor, "n pixels"]:
+    if isinstance(images, EncodedImages):  # photographs: a smaller one is enough for what a regression sees
+        height, width = min(images.spec.height, MOST_PIXELS), min(images.spec.width, MOST_PIXELS)
+        images = EncodedImages(images.source, replace(images.spec, height=height, width=width), images.positions)
+    return images[:].flatten(1).float() / 255
+
+
 def _probe(dimensions: int, components: int, seed: int) -> Any:
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -113,7 +124,7 @@ def _crossfitted(folder: Path, dataset: Dataset) -> SecondOpinion:
     count = len(dataset.train)
     rows = FileTeacher(folder / OUTPUTS_FILE, output_kind="logits", images=count, class_names=dataset.class_names)
     everything = torch.arange(count)
-    out_of_fold = rows.outputs(dataset.train.images, everything, everything).logits.double().softmax(dim=1)
+    out_of_fold = rows.outputs(dataset.train.images[:0], everything, everything).logits.double().softmax(dim=1)
     tables, name = [out_of_fold], f"the cross-fitted classifiers in {folder}"
     if (folder / EPOCHS_FILE).is_file():
         epochs = np.load(folder / EPOCHS_FILE, allow_pickle=False)

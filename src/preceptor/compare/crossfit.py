@@ -22,6 +22,7 @@ from preceptor.compare.parallel import Counter, Report, run_seeds
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Dataset, fold
 from preceptor.data.arrays import not_readable
+from preceptor.data.encoded import Images, taken
 from preceptor.errors import InputError, first_line
 from preceptor.files import check_writable, read_json, write_whole
 from preceptor.metrics.logits import network_logits
@@ -254,7 +255,7 @@ def _open(out: Path, provenance: Mapping[str, Any]) -> None:
 
 def _logits(folder: Path, dataset: Dataset, index: Int[Tensor, " some"]) -> Float[Tensor, "some classes"]:
     network, card = load_student(folder)
-    return network_logits(network, card.normalization(), dataset.train.images[index])[:, : dataset.classes]
+    return network_logits(network, card.normalization(), taken(dataset.train.images, index))[:, : dataset.classes]
 
 
 def _by_epoch(learned: Sequence[tuple[Path, Tensor]], dataset: Dataset) -> np.ndarray:
@@ -267,7 +268,7 @@ def _by_epoch(learned: Sequence[tuple[Path, Tensor]], dataset: Dataset) -> np.nd
     return (sums / (len(learned) - 1)).half().numpy()
 
 
-def _provenance(settings: Mapping[str, Any], data: Mapping[str, Tensor]) -> dict[str, Any]:
+def _provenance(settings: Mapping[str, Any], data: Mapping[str, Images]) -> dict[str, Any]:
     return {"what": "out-of-fold logits, a row a training image", "settings": settings, "data": fingerprint(data)}
 
 

@@ -83,8 +83,8 @@ def write_data(out: Path, digits: Dataset) -> tuple[Path, Path]:
     pool, rest = hold_out(train.labels, 0.4, seed=0)
     chosen = rest[subset(train.labels[rest], IMAGES, seed=0)]
     upright, students = out / "upright.npz", out / "tilted.npz"
-    _save(upright, train.images[pool], train.labels[pool], test.images, test.labels)
-    _save(students, tilted(train.images[chosen]), train.labels[chosen], tilted(test.images), test.labels)
+    _save(upright, train.images[pool], train.labels[pool], test.images[:], test.labels)
+    _save(students, tilted(train.images[chosen]), train.labels[chosen], tilted(test.images[:]), test.labels)
     return upright, students
 
 

@@ -55,7 +55,7 @@ def run_study(
     """
     started = time.perf_counter()
     dataset = _checked_data(study)
-    pairs = study.pairs or tuple(confusable_pairs(dataset.train.images, dataset.train.labels, dataset.classes))
+    pairs = study.pairs or tuple(confusable_pairs(dataset.train.images[:], dataset.train.labels, dataset.classes))
     resolved = choose_device(device)
     if progress is not None:
         progress.begin_study(study.name, study.images_trained_on(dataset))

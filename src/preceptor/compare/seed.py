@@ -94,7 +94,7 @@ class _Seed:
         faulty = swap_pairs(labels, self.pairs, kind.rate, self.seed)
         network = self._train_teacher(faulty, self.study.training_of(kind))
         teacher = NetworkTeacher(network, self.dataset.normalization, self.device)
-        images, label = self.student_set.images, self.student_set.labels
+        images, label = self.student_set.images[:], self.student_set.labels
         check_teacher(teacher, images, label, self.dataset.classes, index=self.index)
         students, records = self._train_students(teacher, self.study.arms_for(kind))
 
@@ -107,7 +107,7 @@ class _Seed:
         return TeacherOutcome(
             images=len(self.pool),
             wrong_labels=int((faulty != labels)[self.pool].sum()),
-            accuracy=evaluate(self._logits(network, self.test.images), self.test.labels).accuracy,
+            accuracy=evaluate(self._logits(network, self.test.images[:]), self.test.labels).accuracy,
             accuracy_on_training_images=evaluate(logits, label).accuracy,
             error_by_class=[None if share != share else share for share in error.tolist()],  # NaN is no JSON
             examples=surest_mistakes(
@@ -188,7 +188,7 @@ class _Seed:
     def _outcome(self, student: Student, records: list[EpochRecord], logits: Tensor, label: Tensor) -> StudentOutcome:
         loss = student.loss
         audit = audit_of(loss, logits, label, self.index)
-        measures = on_test_set(self._logits(student.network, self.test.images), self.test.labels, loss.abstains)
+        measures = on_test_set(self._logits(student.network, self.test.images[:]), self.test.labels, loss.abstains)
         measures |= in_training(loss, records)
         if loss.selection is not None and audit is not None:
             measures["taught"] = float((audit.weight > 0).double().mean())

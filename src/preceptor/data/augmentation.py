@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from numpy.typing import NDArray
 from torch import LongTensor, Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
@@ -159,6 +160,19 @@ class ResizedCrops:
     def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
         return sample_views(seed, epoch, index, self.count)
 
+    def frame(self, view: int, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, upper, right and lower edge of a view's rectangle in an image of this width and height, in pixels."""
+        across, along = (float(side) for side in _sides(self, height, width, view))
+        _, _, right, down, _ = _drawn(self)[:, view].tolist()
+        left, top = right * (width - across), down * (height - along)
+        return left, top, min(left + across, width), min(top + along, height)
+
+    def flip_views(
+        self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        """Rectangles that were cut and resized already, flipped where their views are."""
+        return torch.where(_flipped(self, images.device)[views][:, None, None, None], images.flip(3), images)
+
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
     ) -> UInt8[Tensor, "batch channels height width"]:
@@ -169,13 +183,35 @@ class ResizedCrops:
 
 
 @lru_cache(maxsize=8)
-def _maps(crops: ResizedCrops, height: int, width: int, device: torch.device) -> Float[Tensor, "views 2 3"]:
-    """The affine map of each view, from a place in the result to its place in the image, both from -1 to 1."""
-    drawn = random_words(crops.seed, RandomStream.DRAWS, 0, _NUMBERS * crops.draws).reshape(crops.draws, _NUMBERS)
-    area, shape, right, down, flip = (drawn / np.float64(2**64)).T
+def _drawn(crops: ResizedCrops) -> NDArray[np.float64]:
+    """For each view area, shape, place from left to right and from top to bottom, and flip, all from 0 to 1."""
+    words = random_words(crops.seed, RandomStream.DRAWS, 0, _NUMBERS * crops.draws).reshape(crops.draws, _NUMBERS)
+    return (words / np.float64(2**64)).T
+
+
+def _sides(
+    crops: ResizedCrops, height: int, width: int, views: slice | int = slice(None)
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Width and height of the views' rectangles in an image, in pixels."""
+    area, shape = _drawn(crops)[:2, views]
     area = (crops.least_area + area * (1 - crops.least_area)) * height * width
     shape = np.exp((2 * shape - 1) * math.log(crops.widest))
-    across, along = np.minimum(np.sqrt(area * shape) / width, 1), np.minimum(np.sqrt(area / shape) / height, 1)
+    return np.minimum(np.sqrt(area * shape), width), np.minimum(np.sqrt(area / shape), height)
+
+
+@lru_cache(maxsize=8)
+def _flipped(crops: ResizedCrops, device: torch.device) -> Bool[Tensor, " views"]:
+    flipped = (_drawn(crops)[4] < 0.5) & crops.flip
+    flipped[crops.identity] = False
+    return torch.from_numpy(flipped).to(device)
+
+
+@lru_cache(maxsize=8)
+def _maps(crops: ResizedCrops, height: int, width: int, device: torch.device) -> Float[Tensor, "views 2 3"]:
+    """The affine map of each view, from a place in the result to its place in the image, both from -1 to 1."""
+    _, _, right, down, flip = _drawn(crops)
+    across, along = _sides(crops, height, width)
+    across, along = across / width, along / height
     maps = np.zeros((crops.draws, 2, 3))
     maps[:, 0, 0] = np.where((flip < 0.5) & crops.flip, -across, across)
     maps[:, 0, 2] = (2 * right - 1) * (1 - across)

@@ -12,10 +12,14 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from preceptor.context import UNLABELED
-from preceptor.data.augmentation import CropFlip
+from preceptor.data.augmentation import Augmentation
+from preceptor.data.encoded import EncodedImages, Images, joined, taken
 from preceptor.errors import InputError, few
 
-_CHUNK = 4096
+_CHUNK = 512
+
+MEASURED = 4096
+"""Images that mean and deviation are measured on, where they have to be decoded for it."""
 
 LARGEST_MEAN, LEAST_DEVIATION = 1e6, 1e-12
 """Bounds of a normalization: no pixels in [0, 1] reach them, and float32 overflows far beyond."""
@@ -54,12 +58,17 @@ class Normalization:
         return torch.addcmul(_per_channel(shift, images.device), images.float(), _per_channel(gain, images.device))
 
     @staticmethod
-    def from_images(images: UInt8[Tensor, "n channels height width"]) -> "Normalization":
-        """Exact mean and (population) deviation over all pixels; a constant channel has deviation 1."""
-        if images.numel() == 0:
+    def from_images(images: Images) -> "Normalization":
+        """Mean and (population) deviation over all pixels; a constant channel has deviation 1.
+
+        Of images that are decoded when needed, over those of ``MEASURED`` at even distances.
+        """
+        if len(images) == 0:
             raise InputError("normalization: no image to take mean and deviation from")
+        if isinstance(images, EncodedImages):
+            images = images.take(torch.linspace(0, len(images) - 1, min(len(images), MEASURED)).long())
         levels = np.arange(256) / 255
-        shares = _histograms(images) / (images.numel() / images.shape[1])
+        shares = _histograms(images) / (images.shape.numel() / images.shape[1])
         mean = shares @ levels
         deviation = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
         return Normalization(
@@ -76,7 +85,7 @@ class ImageSet:
         names: of the files, relative to the data set's folder; None where the images come from an array.
     """
 
-    images: UInt8[Tensor, "n channels height width"]
+    images: Images
     labels: Int[Tensor, " n"]
     names: tuple[str, ...] | None = None
 
@@ -84,20 +93,28 @@ class ImageSet:
         return len(self.images)
 
     def take(self, index: Int[Tensor, " chosen"]) -> "ImageSet":
-        """The images and labels at these indices, in this order, copied."""
+        """The images and labels at these indices, in this order, copied; encoded images stay encoded."""
         names = None if self.names is None else tuple(self.names[place] for place in index.tolist())
-        return ImageSet(self.images[index], self.labels[index], names)
+        return ImageSet(taken(self.images, index), self.labels[index], names)
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """The same on a device."""
+        return ImageSet(self.images.to(device), self.labels.to(device), self.names)
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedData:
-    """What a reader returns: the sets, the class names where the source has them, and what it skipped, with reasons."""
+    """What a reader returns: the sets, the class names where the source has them, and what it skipped, with reasons.
+
+    ``photographs`` tells whether the images have several sizes as they come.
+    """
 
     train: ImageSet
     test: ImageSet | None = None
     class_names: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
     validation: ImageSet | None = None
+    photographs: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +137,7 @@ class Dataset:
     train: ImageSet
     test: ImageSet | None
     normalization: Normalization
-    augmentation: CropFlip
+    augmentation: Augmentation
     skipped: tuple[str, ...] = ()
     validation: ImageSet | None = None
 
@@ -151,7 +168,7 @@ class Dataset:
         if self.train.names is not None and self.validation.names is not None:
             names = (*self.train.names, *self.validation.names)
         return ImageSet(
-            torch.cat([self.train.images, self.validation.images]),
+            joined(self.train.images, self.validation.images),
             torch.cat([self.train.labels, self.validation.labels]),
             names,
         )
@@ -183,8 +200,10 @@ def check_class_names(names: Iterable[str], where: str) -> None:
             raise InputError(f"{where}: the class name {name!a} holds a control character or is not UTF-8; rename it")
 
 
-def pixel_digests(images: UInt8[Tensor, "n channels height width"]) -> list[bytes]:
-    """A hash of 128 bits of each image's pixels: equal images have equal ones."""
+def image_digests(images: Images) -> list[bytes]:
+    """A hash of 128 bits of each image's pixels: equal images have equal ones. Of encoded images, of their files."""
+    if isinstance(images, EncodedImages):
+        return images.digests()
     rows = images.cpu().contiguous().numpy()
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
 
@@ -232,11 +251,11 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Float[Tenso
     return torch.cat([torch.full((1, 1, 1), value, device=device) for value in values])
 
 
-def _histograms(images: UInt8[Tensor, "n channels height width"]) -> np.ndarray:
+def _histograms(images: Images) -> np.ndarray:
     """How often each of the 256 values occurs in each channel."""
     # Counting integers is exact in any order; a sum of floating-point pixels would depend on the chunks.
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
-    for chunk in torch.split(images, _CHUNK):
+    for chunk in images.split(_CHUNK):
         for channel, pixels in enumerate(chunk.unbind(1)):
             counts[channel] += torch.bincount(pixels.flatten(), minlength=256).cpu()
     return counts.numpy()

@@ -3,14 +3,16 @@
 import hashlib
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from preceptor.data.dataset import ImageSet, LoadedData, check_class_names
+from preceptor.data.encoded import EncodedImages
 from preceptor.data.images import ImageSpec, is_passed_by, read_header, read_pixels
 from preceptor.errors import InputError
 from preceptor.files import name_as_text
@@ -30,14 +32,42 @@ class LabeledFile:
     split: str
 
 
-def read_folder(folder: Path, image_size: int | None = None, *, skip_bad_images: bool = False) -> LoadedData:
+MOST_IN_MEMORY = 4.0
+"""Default of the most GiB of decoded images that are held in memory."""
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """The files of a folder, by position."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def open(self, position: int) -> tuple[Path, None]:
+        """The file itself: Pillow opens it."""
+        return self.folder / self.names[position], None
+
+
+def read_folder(
+    folder: Path,
+    image_size: int | None = None,
+    *,
+    skip_bad_images: bool = False,
+    exif: bool = True,
+    most_in_memory: float = MOST_IN_MEMORY,
+) -> LoadedData:
     """The images of ``folder/{train,val,test}/CLASS/*``, or of ``folder/CLASS/*``.
 
     ``val`` (also ``validation``, ``valid``) is the validation set and ``test`` the test set; either may be absent.
     Classes and files are taken in the order of their names, which are compared in Unicode normal form C. Images are
     grayscale if all of them are, else RGB: black and white, palettes, CMYK, YCbCr and LAB are converted, and of 16-bit
     color the upper 8 bits are taken. Images are turned upright by their EXIF orientation; transparent pixels are
-    composed on white. What :func:`~preceptor.data.images.is_passed_by` names is passed by; any other file must be an
+    composed on white. Photographs, images of several sizes, are decoded when they are needed, since random crops are
+    cut out of the whole; and so are all images where they would fill more memory than is allowed. What
+    :func:`~preceptor.data.images.is_passed_by` names is passed by; any other file must be an
     image (BMP, GIF, JPEG, PNG, PPM, TIFF, WebP) of one picture with 8 bits a channel and at most
     ``images.MOST_PIXELS``.
 
@@ -48,6 +78,9 @@ def read_folder(folder: Path, image_size: int | None = None, *, skip_bad_images:
         skip_bad_images: leave out images that cannot be used, and list them in ``LoadedData.skipped``, rather than
             raise. Which ones follows from the files alone. Of an image in two classes every copy is left out; of one in
             the training set and another, the training copy.
+        exif: turn images upright by their EXIF orientation. Default True.
+        most_in_memory: GiB of decoded images that may be held in memory. Of more, images that cannot be decoded are
+            only looked for beforehand with ``skip_bad_images``; else the first that is met raises.
 
     Raises:
         InputError: no such folder, no class folder, an empty one, a test or validation class that isn't among the
@@ -56,34 +89,43 @@ def read_folder(folder: Path, image_size: int | None = None, *, skip_bad_images:
             of a class is left.
     """
     try:
-        return _read_folder(folder, image_size, skip_bad_images)
+        return _read_folder(folder, image_size, _BadImages(skip_bad_images), exif, most_in_memory)
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be read ({error.strerror}); allow reading it") from error
 
 
-def _read_folder(folder: Path, image_size: int | None, skip_bad_images: bool) -> LoadedData:
+def _read_folder(
+    folder: Path, image_size: int | None, bad: "_BadImages", exif: bool, most_in_memory: float
+) -> LoadedData:
     splits = _find_splits(folder)
     names = list(_class_folders(splits["train"]))
-    bad = _BadImages(skip_bad_images)
     files = [file for split, place in splits.items() for file in _files(place, split, names, bad)]
     _note_contradictions(files, bad)
     usable = [file for file in files if file.path not in bad.errors]
-    files, spec = _common_spec(folder, usable, image_size, bad)
-    by_split = {split: [file for file in files if file.split == split] for split in splits}
-    sets = {split: _read_set(own, spec, bad, folder) for split, own in by_split.items()}
+    files, spec, photographs = _common_spec(folder, usable, image_size, exif, bad)
+    fit = len(files) * spec.channels * spec.height * spec.width <= most_in_memory * 2**30
+    if photographs or not fit:
+        if fit or bad.skipped:
+            _note_unreadable(folder, files, spec, bad)
+        sets = _listed(folder, splits, [file for file in files if file.path not in bad.errors], spec)
+    else:
+        by_split = {split: [file for file in files if file.split == split] for split in splits}
+        sets = {split: _read_set(own, spec, bad, folder) for split, own in by_split.items()}
     bad.raise_unless_skipped()
-    for split, images in sets.items():
-        _check_left(splits[split], images, names if split == "train" else (), bad)
+    for split in splits:
+        _check_left(splits[split], sets[split], names if split == "train" else (), bad)
     skipped = tuple(sorted(map(str, bad.errors.values())))
-    return LoadedData(sets["train"], sets.get("test"), tuple(names), skipped, validation=sets.get("validation"))
+    return LoadedData(
+        sets["train"], sets.get("test"), tuple(names), skipped, sets.get("validation"), photographs=photographs
+    )
 
 
 class _BadImages:
-    """The files that cannot be used, each with its error."""
+    """The files that cannot be used, each with its error; ``skipped`` tells whether they are left out."""
 
     def __init__(self, skipped: bool) -> None:
         self.errors: dict[Path, InputError] = {}
-        self._skipped = skipped
+        self.skipped = skipped
 
     def read(self, path: Path, read: Callable[[Path], Read]) -> Read | None:
         """What ``read`` returns; None, with the error noted, where the file cannot be used."""
@@ -95,7 +137,7 @@ class _BadImages:
 
     def raise_unless_skipped(self) -> None:
         # Once all files were read, so that all of them can be mended before the next attempt.
-        if self.errors and not self._skipped:
+        if self.errors and not self.skipped:
             first = min(map(str, self.errors.values()))
             others = f"; {len(self.errors)} files cannot be used" if len(self.errors) > 1 else ""
             raise InputError(f"{first}{others}; --skip-bad-images goes on without")
@@ -202,10 +244,14 @@ def _digest(path: Path) -> bytes:
 
 
 def _common_spec(
-    folder: Path, files: Sequence[LabeledFile], image_size: int | None, bad: _BadImages
-) -> tuple[list[LabeledFile], ImageSpec]:
-    """The files whose headers can be read, and the spec that all images are brought to; no pixels are decoded."""
-    headers = {file: header for file in files if (header := bad.read(file.path, read_header)) is not None}
+    folder: Path, files: Sequence[LabeledFile], image_size: int | None, exif: bool, bad: _BadImages
+) -> tuple[list[LabeledFile], ImageSpec, bool]:
+    """The files whose headers can be read, the spec that all images are brought to, and whether their sizes differ.
+
+    No pixels are decoded.
+    """
+    read = partial(read_header, exif=exif)
+    headers = {file: header for file in files if (header := bad.read(file.path, read)) is not None}
     if not headers:
         bad.raise_unless_skipped()
         raise bad.none_left(folder)
@@ -218,7 +264,26 @@ def _common_spec(
             )
     width, height = size if image_size is None else (image_size, image_size)
     channels = 1 if all(header.grayscale for header in headers.values()) else 3
-    return list(headers), ImageSpec(channels, height, width)
+    differ = any(header.size != size for header in headers.values())
+    return list(headers), ImageSpec(channels, height, width, exif=exif), differ
+
+
+def _listed(folder: Path, splits: Iterable[str], files: Sequence[LabeledFile], spec: ImageSpec) -> dict[str, ImageSet]:
+    """The sets, their images not decoded."""
+    source = FolderFiles(folder, tuple(str(file.path.relative_to(folder)) for file in files))
+    sets = {}
+    for split in splits:
+        own = [number for number, file in enumerate(files) if file.split == split]
+        labels = torch.tensor([files[number].label for number in own], dtype=torch.int64)
+        names = tuple(name_as_text(Path(source.names[number])) for number in own)
+        sets[split] = ImageSet(EncodedImages(source, spec, torch.tensor(own, dtype=torch.int64)), labels, names)
+    return sets
+
+
+def _note_unreadable(folder: Path, files: Sequence[LabeledFile], spec: ImageSpec, bad: _BadImages) -> None:
+    source = FolderFiles(folder, tuple(str(file.path.relative_to(folder)) for file in files))
+    for position, error in EncodedImages(source, spec).unreadable().items():
+        bad.errors[files[position].path] = error
 
 
 def _read_set(files: Sequence[LabeledFile], spec: ImageSpec, bad: _BadImages, folder: Path) -> ImageSet:

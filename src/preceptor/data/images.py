@@ -5,11 +5,11 @@ same rules in its own copy, since it runs without this package.
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -42,13 +42,47 @@ _ORIENTATION = 0x0112
 _SIDES_SWAPPED = {5, 6, 7, 8}
 
 
+REDUCING_GAP = 2
+"""A large JPEG is decoded at the smallest of its reduced sizes that is this many times what is needed: 8, 4 or 2 times
+as fast, and no difference that one sees."""
+
+Interpolation = Literal["bicubic", "bilinear"]
+
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower edge of a rectangle in an upright image, in pixels."""
+
+Frame = Callable[[int, int], Box]
+"""The rectangle of an image of this width and height that is scaled to the wanted size."""
+
+
 @dataclass(frozen=True)
 class ImageSpec:
-    """Channels (1 or 3), height and width that all images are brought to."""
+    """What all images are brought to, and how.
+
+    Attributes:
+        channels: 1 or 3.
+        height, width: in pixels.
+        crop: share of the largest central rectangle of this shape that is kept, as 0.875 of the shorter side is where
+            an image is resized to 256 pixels and cropped to 224.
+        interpolation: of the scaling, which is antialiased.
+        exif: whether images are turned upright by their EXIF orientation.
+    """
 
     channels: int
     height: int
     width: int
+    crop: float = 1.0
+    interpolation: Interpolation = "bicubic"
+    exif: bool = True
+
+    def center(self, width: int, height: int) -> Box:
+        """The central rectangle of an image of this width and height."""
+        scale = min(width / self.width, height / self.height)
+        # Never beyond the image by rounding, which Pillow refuses.
+        across = self.crop * min(self.width * scale, width)
+        along = self.crop * min(self.height * scale, height)
+        left, top = (width - across) / 2, (height - along) / 2
+        return left, top, min(left + across, width), min(top + along, height)
 
 
 @dataclass(frozen=True)
@@ -66,14 +100,19 @@ def is_passed_by(path: Path) -> bool:
     return path.suffix.lower() in _TEXTS and not path.is_dir()  # a class may be called "v1.txt"
 
 
-def read_header(path: Path) -> ImageHeader:
+def read_header(path: Path, file: BinaryIO | None = None, *, exif: bool = True) -> ImageHeader:
     """Check an image without decoding it.
+
+    Args:
+        path: of its file; its name in messages, where ``file`` is it.
+        file: the encoded image, of one that is not a file of its own.
+        exif: state the size as the EXIF orientation turns it.
 
     Raises:
         InputError: not an image, more than ``MOST_PIXELS``, several pictures in one file, or more than 8 bits a
             channel without one meaning in 8 (16-bit gray, floating point).
     """
-    with _opened(path) as image:
+    with _opened(path, file) as image:
         if image.mode not in _GRAYSCALE | _COLOR:
             raise InputError(f"{path}: pixels of type {image.mode!r}; expected 8 bits a channel; convert it")
         # A camera's JPEG with a preview behind its photograph (MPO) counts as one picture.
@@ -82,26 +121,37 @@ def read_header(path: Path) -> ImageHeader:
             raise InputError(f"{path}: {frames} pictures in one file; expected one; save the one you mean")
         width, height = image.size
         # Pillow states a TIFF's size upright already.
-        if image.format != "TIFF" and _orientation(image) in _SIDES_SWAPPED:
+        if exif and image.format != "TIFF" and _orientation(image) in _SIDES_SWAPPED:
             width, height = height, width
         return ImageHeader(image.mode in _GRAYSCALE, (width, height))
 
 
-def read_pixels(path: Path, spec: ImageSpec) -> UInt8[Tensor, "channels height width"]:
-    """An image turned upright, composed on ``BACKGROUND``, scaled (bicubic, antialiased) and centrally cropped.
+def read_pixels(
+    path: Path, spec: ImageSpec, file: BinaryIO | None = None, frame: Frame | None = None
+) -> UInt8[Tensor, "channels height width"]:
+    """An image turned upright, composed on ``BACKGROUND``, and a rectangle of it scaled to a spec.
+
+    Args:
+        path: of its file; its name in messages, where ``file`` is it.
+        spec: size, and how the image is brought to it.
+        file: the encoded image, of one that is not a file of its own.
+        frame: the rectangle to scale; None is the central one of the spec.
 
     Raises:
         InputError: it cannot be decoded.
     """
     from PIL import Image, ImageOps
 
-    with _opened(path) as opened:
-        image = ImageOps.exif_transpose(opened) if _orientation(opened) != 1 else opened
+    frame = frame or spec.center
+    with _opened(path, file) as opened:
+        orientation = _orientation(opened) if spec.exif else 1
+        _decode_reduced(opened, spec, frame, orientation)
+        image = ImageOps.exif_transpose(opened) if orientation != 1 else opened
         if image.has_transparency_data:
             image = image.convert("RGBA")
             # Before scaling: otherwise the color under transparent pixels bleeds into their neighbors.
             image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
-        return _fitted(image, spec)
+        return _scaled(image, spec, frame)
 
 
 def pixels_from_array(array: NDArray[np.uint8], spec: ImageSpec) -> UInt8[Tensor, "channels height width"]:
@@ -110,15 +160,26 @@ def pixels_from_array(array: NDArray[np.uint8], spec: ImageSpec) -> UInt8[Tensor
 
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    return _fitted(Image.fromarray(np.ascontiguousarray(array)), spec)
+    return _scaled(Image.fromarray(np.ascontiguousarray(array)), spec, spec.center)
 
 
-def _fitted(image: "Image", spec: ImageSpec) -> UInt8[Tensor, "channels height width"]:
-    from PIL import ImageOps
+def _decode_reduced(image: "Image", spec: ImageSpec, frame: Frame, orientation: int) -> None:
+    """Let a JPEG whose pixels are not decoded yet be decoded smaller, where the spec needs less; others stay."""
+    width, height = reversed(image.size) if orientation in _SIDES_SWAPPED else image.size
+    left, top, right, bottom = frame(width, height)
+    pixels_for_one = min((right - left) / spec.width, (bottom - top) / spec.height) / REDUCING_GAP
+    for factor in (8, 4, 2):
+        if pixels_for_one >= factor:
+            image.draft(None, (image.width // factor, image.height // factor))
+            return
+
+
+def _scaled(image: "Image", spec: ImageSpec, frame: Frame) -> UInt8[Tensor, "channels height width"]:
     from PIL.Image import Resampling
 
     image = image.convert("L" if spec.channels == 1 else "RGB")
-    image = ImageOps.fit(image, (spec.width, spec.height), method=Resampling.BICUBIC)
+    method = Resampling.BICUBIC if spec.interpolation == "bicubic" else Resampling.BILINEAR
+    image = image.resize((spec.width, spec.height), method, box=frame(*image.size))
     pixels = np.array(image).reshape(spec.height, spec.width, spec.channels)
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
@@ -135,7 +196,7 @@ def _orientation(image: "Image") -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["Image"]:
+def _opened(path: Path, file: BinaryIO | None) -> Iterator["Image"]:
     """An open image; whatever goes wrong with it becomes an error that names the file."""
     from PIL import Image, UnidentifiedImageError
 
@@ -143,7 +204,7 @@ def _opened(path: Path) -> Iterator["Image"]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged tags
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
+            with Image.open(file or path, formats=_FORMATS) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise _too_large(path, f" ({image.width} x {image.height})")
                 yield image
@@ -152,16 +213,17 @@ def _opened(path: Path) -> Iterator["Image"]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise _too_large(path, "") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not an image that can be read ({_why_unidentified(path)}") from error
+        raise InputError(f"{path}: not an image that can be read ({_why_unidentified(path, file)}") from error
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or remove it") from error
     except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
         raise InputError(f"{path}: image cannot be decoded ({first_line(error)}); replace or remove it") from error
 
 
-def _why_unidentified(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(12)
+def _why_unidentified(path: Path, file: BinaryIO | None) -> str:
+    with path.open("rb") if file is None else nullcontext(file) as content:
+        content.seek(0)
+        start = content.read(12)
     if not start:
         return "the file is empty); replace or remove it"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF:

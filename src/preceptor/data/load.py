@@ -2,12 +2,14 @@
 
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from preceptor.data.arrays import read_arrays
-from preceptor.data.augmentation import default_augmentation
-from preceptor.data.dataset import Dataset, Normalization, check_dataset
-from preceptor.data.folder import read_folder
+from preceptor.data.augmentation import ResizedCrops, default_augmentation
+from preceptor.data.dataset import Dataset, LoadedData, Normalization, check_dataset
+from preceptor.data.folder import MOST_IN_MEMORY, read_folder
 from preceptor.data.named import NAMES, read_named
 from preceptor.errors import InputError, SkippedImages, ValidationSetUsed, unknown_name
 
@@ -22,6 +24,8 @@ def load_dataset(
     download: bool = False,
     image_size: int | None = None,
     skip_bad_images: bool = False,
+    exif: bool = True,
+    most_in_memory: float = MOST_IN_MEMORY,
 ) -> Dataset:
     """A data set, checked and in memory.
 
@@ -37,6 +41,7 @@ def load_dataset(
         skip_bad_images: for ``folder:``, leave out what cannot be used, with one warning
             (:class:`~preceptor.errors.SkippedImages`) that counts it and names the first; ``Dataset.skipped`` names
             all.
+        exif, most_in_memory: for ``folder:``, see :func:`~preceptor.data.folder.read_folder`.
 
     Returns:
         the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
@@ -48,7 +53,16 @@ def load_dataset(
         MachineError: torchvision is needed and missing or cannot load, or a download failed.
     """
     root = root or Path(os.environ.get("PRECEPTOR_DATA") or "~/.cache/preceptor/data")
-    dataset = _read(spec, root, download, image_size, skip_bad_images)
+    read_images = partial(
+        read_folder, image_size=image_size, skip_bad_images=skip_bad_images, exif=exif, most_in_memory=most_in_memory
+    )
+    is_folder = spec.startswith("folder:")
+    if image_size is not None and (not is_folder or image_size < 1):
+        raise InputError(f"image size {image_size} for {spec!r}: allowed with folder:DIR only, at least 1 pixel")
+    if (skip_bad_images or not exif) and not is_folder:
+        setting = "skip_bad_images" if skip_bad_images else "exif = false"
+        raise InputError(f"{setting} for {spec!r}: goes with folder:DIR only; leave it out")
+    dataset = _read(spec, root, download, read_images)
     check_dataset(dataset)
     if dataset.skipped:
         warnings.warn(_skipped_message(dataset), SkippedImages, stacklevel=2)
@@ -70,12 +84,8 @@ def _skipped_message(dataset: Dataset) -> str:
     return f"{dataset.name}: left out {len(dataset.skipped)} of {used + len(dataset.skipped):,} images: {named}{rest}"
 
 
-def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_bad_images: bool) -> Dataset:
+def _read(spec: str, root: Path, download: bool, read_images: Callable[[Path], LoadedData]) -> Dataset:
     kind, colon, rest = spec.partition(":")
-    if image_size is not None and (kind != "folder" or image_size < 1):
-        raise InputError(f"image size {image_size} for {spec!r}: allowed with folder:DIR only, at least 1 pixel")
-    if skip_bad_images and kind != "folder":
-        raise InputError(f"skip_bad_images for {spec!r}: goes with folder:DIR only; leave it out")
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
     if not rest or kind not in ("arrays", "folder"):
@@ -84,7 +94,7 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
         meant = f"folder:{spec}" if is_folder else f"arrays:{spec}" if spec.endswith(".npz") else ""
         raise unknown_name("data set", spec, (*NAMES, *_FORMS), hint=f"did you mean {meant}?" if meant else "")
     path = Path(os.path.expanduser(rest))  # noqa: PTH111
-    data = read_arrays(path) if kind == "arrays" else read_folder(path, image_size, skip_bad_images=skip_bad_images)
+    data = read_arrays(path) if kind == "arrays" else read_images(path)
     # At most as many classes as images: a label of a billion must not make a billion names.
     numbers = range(min(max(data.train.labels.tolist(), default=-1) + 1, len(data.train)))
     return Dataset(
@@ -93,7 +103,7 @@ def _read(spec: str, root: Path, download: bool, image_size: int | None, skip_ba
         train=data.train,
         test=data.test,
         normalization=Normalization.from_images(data.train.images),
-        augmentation=default_augmentation(*data.train.images.shape[2:]),
+        augmentation=ResizedCrops() if data.photographs else default_augmentation(*data.train.images.shape[2:]),
         skipped=data.skipped,
         validation=data.validation,
     )

@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import LongTensor, Tensor
 
-from preceptor.data.dataset import pixel_digests
+from preceptor.data.dataset import image_digests
+from preceptor.data.encoded import Images
 from preceptor.data.randomness import RandomStream, random_words, shuffled
 from preceptor.errors import InputError
 
@@ -15,7 +16,7 @@ def hold_out(
     labels: Int[Tensor, " n"],
     share: float,
     seed: int,
-    images: UInt8[Tensor, "n channels height width"] | None = None,
+    images: Images | None = None,
 ) -> tuple[LongTensor, LongTensor]:
     """Set a share of the training data aside for validation, drawn class by class.
 
@@ -58,7 +59,7 @@ def fold(
     number: int,
     folds: int,
     seed: int,
-    images: UInt8[Tensor, "n channels height width"] | None = None,
+    images: Images | None = None,
 ) -> tuple[LongTensor, LongTensor]:
     """One of several parts that the data fall into, each class evenly; every sample is in exactly one.
 
@@ -89,10 +90,10 @@ def fold(
     return _index(~inside), _index(inside)
 
 
-def _copies(images: UInt8[Tensor, "n channels height width"]) -> NDArray[np.int64]:
+def _copies(images: Images) -> NDArray[np.int64]:
     """The number of each image's group, from 0 in the order of the groups' first images; copies share a group."""
     group_of: dict[bytes, int] = {}
-    return np.array([group_of.setdefault(digest, len(group_of)) for digest in pixel_digests(images)], dtype=np.int64)
+    return np.array([group_of.setdefault(digest, len(group_of)) for digest in image_digests(images)], dtype=np.int64)
 
 
 def _draw(labels: Int[Tensor, " n"], count: int, seed: int, stream: RandomStream) -> NDArray[np.bool_]:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from preceptor.chunking import concat_rows
 from preceptor.data import Normalization
+from preceptor.data.encoded import Images
 from preceptor.models.layout import to_memory_format
 
 
@@ -15,7 +16,7 @@ from preceptor.models.layout import to_memory_format
 def network_logits(
     network: nn.Module,
     normalize: Normalization,
-    images: UInt8[Tensor, "n channels height width"],
+    images: Images,
     *,
     batch_size: int = 512,
     progress: Callable[[int, int], None] | None = None,

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from preceptor.data import CropFlip, Dataset
+from preceptor.data import Augmentation, Dataset
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.run.config import RunConfig
@@ -58,7 +58,7 @@ def resolve_teacher(config: RunConfig, context: RunContext, compiled: bool | Non
 
 
 def planned_queries(
-    loss: DistillationLoss, index: Int[Tensor, " n"], augmentation: CropFlip, training: TrainingConfig, seed: int
+    loss: DistillationLoss, index: Int[Tensor, " n"], augmentation: Augmentation, training: TrainingConfig, seed: int
 ) -> Iterator[Queries]:
     """The queries of a run, epoch by epoch, in their order.
 

@@ -7,6 +7,7 @@ import torch
 
 from preceptor.context import UNLABELED
 from preceptor.data import ImageSet, load_dataset
+from preceptor.data.encoded import joined
 from preceptor.errors import InputError
 from preceptor.models import CalibrationSet, ModelCard
 from preceptor.models.decision import Part
@@ -60,7 +61,7 @@ def calibration_images(folder: Path, card: ModelCard, source: CalibrationSource)
         data = source.data
         part, chosen = _other_images(folder, card, source, data)
     labeled = chosen.labels != UNLABELED
-    images = ImageSet(chosen.images[labeled], chosen.labels[labeled])
+    images = chosen.take(labeled.nonzero().flatten())
     if len(images) == 0:
         raise InputError(f"{data}: none of the {len(chosen)} images has a label, and errors are counted by labels")
     notes = _check_unseen(images, run, datasets, folder)
@@ -123,7 +124,7 @@ def _other_images(folder: Path, card: ModelCard, source: CalibrationSource, data
             raise InputError(f"{dataset.name} has no test set; use --split all for the whole of it")
         return "all", train
     if source.part == "all":
-        return "all", ImageSet(torch.cat([train.images, test.images]), torch.cat([train.labels, test.labels]))
+        return "all", ImageSet(joined(train.images, test.images), torch.cat([train.labels, test.labels]))
     return "test", test
 
 

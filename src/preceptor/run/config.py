@@ -67,6 +67,13 @@ class RunConfig(BaseModel):
         default=False,
         description="leave out a folder's unusable images and list them in skipped_images.txt, instead of stopping",
     )
+    exif: bool = Field(default=True, description="turn a folder's images upright by their EXIF orientation")
+    memory_limit: float = Field(
+        default=4.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="GiB of a folder's decoded images that may be held in memory; of more, each is decoded when needed",
+    )
     train_labels: Path | None = Field(default=None, description=".npy file of integer labels to train on instead")
     train_images: int | None = Field(default=None, ge=2, description="train on a stratified subset of this size")
     validation: float = Field(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from preceptor import __version__
 from preceptor.config import read_yaml
+from preceptor.data.encoded import EncodedImages
 from preceptor.errors import InputError, MachineError
 from preceptor.files import check_writable, remains, write_whole
 from preceptor.models.store import WEIGHTS_FILE
@@ -105,11 +106,19 @@ def _machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, {accelerator}"
 
 
-def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and bytes of tensors, in the order of their names."""
+def fingerprint(parts: Mapping[str, Tensor | EncodedImages]) -> str:
+    """SHA-256 of names, types, shapes and bytes of tensors, in the order of their names.
+
+    Of encoded images the digests of their files count, and how they are brought to one size.
+    """
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+    for name in sorted(parts):
+        part = parts[name]
+        if isinstance(part, EncodedImages):
+            digest.update(f"{name} {part.spec} {len(part)}".encode())
+            digest.update(b"".join(part.digests()))
+            continue
+        tensor = part.detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from preceptor.data import Dataset, ImageSet
-from preceptor.data.dataset import pixel_digests
+from preceptor.data.dataset import image_digests
+from preceptor.data.encoded import Images, taken
 from preceptor.errors import InputError
 from preceptor.files import MOST_JSON_BYTES
 from preceptor.loss import DistillationLoss
@@ -126,12 +125,12 @@ class DatasetCache:
         _, held_out = split(run.config, self.dataset(run))
         return self.dataset(run).train_and_validation().take(held_out)
 
-    def learned_from(self, run: SavedRun) -> UInt8[Tensor, "n channels height width"]:
+    def learned_from(self, run: SavedRun) -> Images:
         """The images that a run learned from, those among them that only a component was fitted on."""
         dataset = self.dataset(run)
         index, held_out = split(run.config, dataset)
         images = dataset.train_and_validation().images
-        return images[torch.cat([index, held_out]) if run.fitted_on_held_out else index]
+        return taken(images, torch.cat([index, held_out]) if run.fitted_on_held_out else index)
 
 
 def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:
@@ -144,9 +143,7 @@ def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:
             yield from teachers_behind(teacher)
 
 
-def number_among(
-    images: UInt8[Tensor, "n channels height width"], others: UInt8[Tensor, "m channels height width"]
-) -> int:
+def number_among(images: Images, others: Images) -> int:
     """How many images are, pixel for pixel, among others."""
-    known = set(pixel_digests(others))
-    return sum(digest in known for digest in pixel_digests(images))
+    known = set(image_digests(others))
+    return sum(digest in known for digest in image_digests(images))

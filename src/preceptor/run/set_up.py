@@ -13,7 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.data import CropFlip, Dataset, ImageSet, check_dataset, fold, hold_out, load_dataset, subset
+from preceptor.data import (
+    Augmentation,
+    CropFlip,
+    Dataset,
+    ImageSet,
+    check_dataset,
+    fold,
+    hold_out,
+    load_dataset,
+    subset,
+)
 from preceptor.data.labels import read_labels
 from preceptor.errors import InputError, first_line
 from preceptor.loss import DistillationLoss
@@ -48,7 +58,7 @@ class RunContext:
     """
 
     dataset: Dataset
-    augmentation: CropFlip
+    augmentation: Augmentation
     train: ImageSet
     index: Tensor
     held_out: Tensor
@@ -91,7 +101,7 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device) -> list[
     index, held_out = split(shared, dataset)
     parts = [_student(config, dataset, loss) for config, loss in zip(configs, losses, strict=True)]
     images = dataset.train_and_validation()
-    train = ImageSet(images.images.to(device), images.labels.to(device))
+    train = images.to(device)
     views, teacher, predictions = augmentation(shared, dataset), None, None
     taught = [config for config, loss in zip(configs, losses, strict=True) if loss.uses_teacher]
     if taught:
@@ -141,12 +151,12 @@ def training_steps(config: RunConfig, context: RunContext) -> int:
     return config.training.epochs * steps_in_epoch(len(context.index), config.training.batch_size)
 
 
-def augmentation(config: RunConfig, dataset: Dataset) -> CropFlip:
+def augmentation(config: RunConfig, dataset: Dataset) -> Augmentation:
     """The augmentation of a run."""
     return dataset.augmentation if config.augment else CropFlip(padding=0, flip=False)
 
 
-DATA_SETTINGS = {"data", "data_root", "download", "image_size", "skip_bad_images", "train_labels"}
+DATA_SETTINGS = {"data", "data_root", "download", "image_size", "skip_bad_images", "exif", "train_labels"}
 """The settings that a data set and its labels follow from."""
 
 
@@ -158,6 +168,8 @@ def training_data(config: RunConfig) -> Dataset:
         download=config.download,
         image_size=config.image_size,
         skip_bad_images=config.skip_bad_images,
+        exif=config.exif,
+        most_in_memory=config.memory_limit,
     )
     if config.train_labels is not None:
         labels = read_labels(config.train_labels, len(dataset.train), dataset.class_names)
@@ -207,7 +219,18 @@ def _try_network(name: str, network: nn.Module, dataset: Dataset) -> None:
         ) from error
 
 
-PLACES = {"data", "data_root", "download", "train_labels", "teacher", "cache", "scores", "audit", "device"}
+PLACES = {
+    "data",
+    "data_root",
+    "download",
+    "train_labels",
+    "teacher",
+    "cache",
+    "scores",
+    "audit",
+    "device",
+    "memory_limit",
+}
 """Settings that say where something is. It may have moved when the run is resumed: its content has a digest."""
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from preceptor.chunking import Table
 from preceptor.context import UNLABELED, predicted_class
+from preceptor.data.encoded import Images
 from preceptor.errors import InputError
 from preceptor.teachers.base import Teacher
 
@@ -78,7 +79,7 @@ def check_teacher(
 
 def predict_training_images(
     teacher: Teacher,
-    images: Tensor,
+    images: Images,
     labels: Int[Tensor, " n"],
     classes: int,
     *,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from preceptor.chunking import Table, concat_rows
 from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.data import ImageSet
+from preceptor.data.encoded import Images
 from preceptor.errors import InputError
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.network import NetworkTeacher
@@ -82,7 +83,7 @@ def _as_network(teacher: Teacher) -> NetworkTeacher:
 
 def outputs_with_features(
     teacher: NetworkTeacher,
-    images: UInt8[Tensor, "all channels height width"],
+    images: Images,
     index: Int[Tensor, " n"],
     batch_size: int = BATCH_SIZE,
 ) -> ModelOutputs:
@@ -115,7 +116,7 @@ def outputs_with_features(
     return ModelOutputs(logits.rows, inputs.rows)
 
 
-def _batches(images: Tensor, index: Tensor, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(images: Images, index: Tensor, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
     """Images and their positions on the CPU; one empty batch where there are none."""
     for where in index.cpu().split(batch_size):
         yield images[where.to(images.device)], where

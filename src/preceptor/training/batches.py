@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from preceptor.data import Augmentation, ImageSet, NoAugmentation, epoch_order
+from preceptor.data.encoded import EncodedImages
 from preceptor.errors import InputError
 
 Inputs = Tensor | Mapping[str, Tensor]
@@ -75,7 +76,8 @@ class TrainingData:
     """Inputs and labels in memory, the samples of them to train on, and their augmentation.
 
     Args:
-        inputs: of the whole training set, a tensor or tensors by name; augmentations take uint8 images.
+        inputs: of the whole training set: a tensor, tensors by name, or encoded images; augmentations take uint8
+            images.
         labels: class numbers [n]; -1 marks an unlabeled sample.
         index: samples to train on, positions in the training set; None is all.
         augmentation: its views are shown to students and teacher alike; None shows the inputs as they are.
@@ -88,17 +90,18 @@ class TrainingData:
 
     def __init__(
         self,
-        inputs: Inputs,
+        inputs: Inputs | EncodedImages,
         labels: Int[Tensor, " n"],
         index: Int[Tensor, " chosen"] | None = None,
         augmentation: Augmentation | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self.inputs, self.labels = inputs, labels
+        self.labels = labels
         self.index = torch.arange(len(labels)) if index is None else index.cpu()
         self.augmentation = augmentation if augmentation is not None else NoAugmentation()
         self.device = device or labels.device
-        for name, tensor in named_tensors(inputs):
+        self.inputs = inputs.to(self.device) if isinstance(inputs, EncodedImages) else inputs
+        for name, tensor in named_inputs(inputs):
             if len(tensor) != len(labels):
                 raise InputError(f"{name}: {len(tensor)} rows, but {len(labels)} labels: give one label a row")
         if len(self.index) < 2:
@@ -132,11 +135,11 @@ class TrainingData:
         views, index = to_device(plan.view, self.device), to_device(plan.index, self.device)
         stored = index if self.labels.device.type == self.device.type else plan.index
         rows = None if queried is None else _queried_rows(queried[plan.index], plan.bounds, self.device)
+        inputs = self._inputs(plan, views, stored, first)
         for number in range(first, len(plan.bounds)):
             part = slice(*plan.bounds[number])
-            inputs = to_device(take_rows(self.inputs, stored[part]), self.device)
             yield Batch(
-                inputs=self.augmentation.apply(inputs, views[part]),
+                inputs=next(inputs),
                 label=to_device(self.labels[stored[part]], self.device),
                 index=index[part],
                 index_cpu=plan.index[part],
@@ -144,20 +147,32 @@ class TrainingData:
                 queried=None if rows is None else rows[number],
             )
 
+    def _inputs(self, plan: EpochPlan, views: Tensor, stored: Tensor, first: int) -> Iterator[Any]:
+        """The inputs of each batch in its views; encoded images are decoded ahead."""
+        parts = [slice(*bounds) for bounds in plan.bounds[first:]]
+        if isinstance(self.inputs, EncodedImages):
+            yield from self.inputs.batches(((plan.index[part], plan.view[part]) for part in parts), self.augmentation)
+            return
+        for part in parts:
+            inputs = to_device(take_rows(self.inputs, stored[part]), self.device)
+            yield self.augmentation.apply(inputs, views[part])
+
     def probe(self, samples: int) -> Any:
         """The inputs of the first samples as they are, on the device: to find shapes and costs."""
         some = self.index[:samples].to(self.labels.device)
         return to_device(take_rows(self.inputs, some), self.device)
 
 
-def named_tensors(inputs: Inputs) -> list[tuple[str, Tensor]]:
-    """The tensors of inputs with a name each."""
-    return [("inputs", inputs)] if isinstance(inputs, Tensor) else [(f"inputs[{n!r}]", t) for n, t in inputs.items()]
+def named_inputs(inputs: Inputs | EncodedImages) -> list[tuple[str, Tensor | EncodedImages]]:
+    """The parts of inputs with a name each."""
+    if isinstance(inputs, Mapping):
+        return [(f"inputs[{name!r}]", tensor) for name, tensor in inputs.items()]
+    return [("inputs", inputs)]
 
 
 def take_rows(inputs: Any, rows: Tensor | slice) -> Any:
     """The same rows of every tensor."""
-    return inputs[rows] if isinstance(inputs, Tensor) else {name: tensor[rows] for name, tensor in inputs.items()}
+    return {name: tensor[rows] for name, tensor in inputs.items()} if isinstance(inputs, Mapping) else inputs[rows]
 
 
 def to_device(inputs: Any, device: torch.device) -> Any:

@@ -9,7 +9,7 @@ from experiments.unreliable.settings import SETTINGS, STORED
 from experiments.unreliable.sources import Part
 from experiments.unreliable.teachers import TEACHERS, train_teacher, training_set
 from preceptor.data import load_dataset
-from preceptor.data.dataset import pixel_digests
+from preceptor.data.dataset import image_digests
 from preceptor.errors import InputError
 from tests.experiments.unreliable import tiny
 
@@ -41,8 +41,8 @@ def test_a_setting_follows_from_its_seed(source, teachers, tmp_path):
 def test_students_test_and_teachers_images_are_different_ones(source, teachers, tmp_path):
     prepared = prepare(tiny.setting(unlabeled=40), 0, source, teachers, tmp_path)
     data = load_dataset(f"arrays:{prepared.folder / 'data.npz'}")
-    own, test = (set(pixel_digests(part.images)) for part in (data.train, data.test))
-    taught = set(pixel_digests(training_set(tiny.TEACHERS["tiny"], source)[0]))
+    own, test = (set(image_digests(part.images)) for part in (data.train, data.test))
+    taught = set(image_digests(training_set(tiny.TEACHERS["tiny"], source)[0]))
     assert len(data.train) == 100
     assert not own & taught
     assert not test & (own | taught)

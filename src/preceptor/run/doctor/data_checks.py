@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
 from preceptor.data import Dataset, ImageSet
-from preceptor.data.dataset import pixel_digests
+from preceptor.data.dataset import image_digests
 from preceptor.errors import few
 from preceptor.run.doctor.finding import Finding
 
@@ -56,14 +56,14 @@ def labels_finding(labels: Int[Tensor, " n"], class_names: tuple[str, ...]) -> F
 
 def duplicates_finding(train: ImageSet, test: ImageSet | None, held_out: Int[Tensor, " m"]) -> Finding:
     """Whether images equal in every pixel have different labels, or leak into what the student is measured on."""
-    digests, labels, measured = pixel_digests(train.images), train.labels.tolist(), set(held_out.tolist())
+    digests, labels, measured = image_digests(train.images), train.labels.tolist(), set(held_out.tolist())
     first_of: dict[bytes, int] = {}
     repeats = []
     for index, digest in enumerate(digests):
         if first_of.setdefault(digest, index) != index:
             repeats.append((first_of[digest], index))
     relabeled = [(a, b) for a, b in repeats if UNLABELED not in (labels[a], labels[b]) and labels[a] != labels[b]]
-    tested = set(() if test is None else pixel_digests(test.images))
+    tested = set(() if test is None else image_digests(test.images))
     held_out_digests = {digests[index] for index in measured}
     leaks = {
         "the test set": sum(digest in tested for digest in digests),

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Int, Int64, UInt8
+from jaxtyping import Int, Int64
 from numpy import ndarray
 from torch import Tensor
 
 from preceptor.data import Augmentation
+from preceptor.data.encoded import Images, views_of
 from preceptor.errors import InputError
 from preceptor.teachers.cache.cache import LogitCache
 from preceptor.teachers.cache.store import CHECKSUMS_FILE, CHUNK, ENTRIES_FILE
@@ -20,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 def fill(
     cache: LogitCache,
-    images: UInt8[Tensor, "samples channels height width"],
+    images: Images,
     augmentation: Augmentation,
     *,
     samples: Int[Tensor, " some"] | None = None,
@@ -57,8 +58,7 @@ def fill(
         empty = batch[~cache.store.is_filled(batch)]  # another process may have been here
         if len(empty):
             index, view = (torch.from_numpy(numbers) for numbers in np.divmod(empty, cache.layout.views))
-            shown = augmentation.apply(images[index.to(images.device)], view.to(images.device))
-            cache.query_and_store(shown, index, view)
+            cache.query_and_store(views_of(images, index, view, augmentation), index, view)
         filled += len(empty)
         done += len(batch)
         if progress is not None:
