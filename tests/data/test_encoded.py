@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from preceptor.data import CropFlip, ResizedCrops
-from preceptor.data.encoded import EncodedImages, joined, taken, views_of
+from preceptor.data.encoded import EncodedImages
 from preceptor.data.folder import FolderFiles, read_folder
 from preceptor.data.images import ImageSpec, read_pixels
+from preceptor.data.lazy import joined, taken, views_of
 from preceptor.errors import InputError
 from preceptor.run.folder import fingerprint
 from preceptor.training.batches import TrainingData

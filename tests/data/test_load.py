@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preceptor.data import CropFlip, Normalization, load_dataset
+from preceptor.data import CropFlip, Normalization, ResizedCrops, load_dataset
 from preceptor.errors import InputError, ValidationSetUsed
 from tests.data.files import write_mnist_files
 
@@ -69,9 +69,17 @@ def test_a_folder_with_an_image_size(tmp_path: Path) -> None:
         Image.new("RGB", (side, side), "red").save(tmp_path / name / "1.png")
     dataset = load_dataset(f"folder:{tmp_path}", image_size=24)
     assert dataset.class_names == ("ant", "bee")
-    assert (dataset.size, dataset.augmentation) == ((24, 24), CropFlip(4, True))
+    # Photographs of several sizes get random crops of the whole.
+    assert (dataset.size, dataset.augmentation) == ((24, 24), ResizedCrops())
     assert dataset.test is None
     assert dataset.normalization.mean == pytest.approx((1.0, 0.0, 0.0))
+
+
+def test_images_of_one_size_keep_their_augmentation(tmp_path: Path) -> None:
+    for name, color in (("ant", "red"), ("bee", "blue")):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (30, 30), color).save(tmp_path / name / "1.png")
+    assert load_dataset(f"folder:{tmp_path}", image_size=24).augmentation == CropFlip(4, True)
 
 
 def test_own_validation_images_of_arrays_are_announced(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from preceptor.compare.crossfit import (
 )
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Dataset
-from preceptor.data.encoded import EncodedImages, Images
+from preceptor.data.encoded import EncodedImages
+from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError
 from preceptor.teachers.file import FileTeacher
 
@@ -98,10 +99,10 @@ def second_opinion(
     return SecondOpinion(name, (probabilities,), _accuracy(probabilities, dataset))
 
 
-def _pixels(images: Images) -> Float[Tensor, "n pixels"]:
+def _pixels(images: Inputs) -> Float[Tensor, "n pixels"]:
     if isinstance(images, EncodedImages):  # photographs: a smaller one is enough for what a regression sees
         height, width = min(images.spec.height, MOST_PIXELS), min(images.spec.width, MOST_PIXELS)
-        images = EncodedImages(images.source, replace(images.spec, height=height, width=width), images.positions)
+        images = EncodedImages(images.source, replace(images.spec, height=height, width=width), images.rows)
     return images[:].flatten(1).float() / 255
 
 

@@ -22,7 +22,7 @@ from preceptor.compare.parallel import Counter, Report, run_seeds
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Dataset, fold
 from preceptor.data.arrays import not_readable
-from preceptor.data.encoded import Images, taken
+from preceptor.data.lazy import Inputs, taken
 from preceptor.errors import InputError, first_line
 from preceptor.files import check_writable, read_json, write_whole
 from preceptor.metrics.logits import network_logits
@@ -268,7 +268,7 @@ def _by_epoch(learned: Sequence[tuple[Path, Tensor]], dataset: Dataset) -> np.nd
     return (sums / (len(learned) - 1)).half().numpy()
 
 
-def _provenance(settings: Mapping[str, Any], data: Mapping[str, Images]) -> dict[str, Any]:
+def _provenance(settings: Mapping[str, Any], data: Mapping[str, Inputs]) -> dict[str, Any]:
     return {"what": "out-of-fold logits, a row a training image", "settings": settings, "data": fingerprint(data)}
 
 

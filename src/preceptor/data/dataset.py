@@ -13,13 +13,13 @@ from torch import Tensor
 
 from preceptor.context import UNLABELED
 from preceptor.data.augmentation import Augmentation
-from preceptor.data.encoded import EncodedImages, Images, joined, taken
+from preceptor.data.lazy import Inputs, LazyInputs, joined, taken
 from preceptor.errors import InputError, few
 
 _CHUNK = 512
 
 MEASURED = 4096
-"""Images that mean and deviation are measured on, where they have to be decoded for it."""
+"""Inputs that mean and deviation are measured on, where they have to be decoded for it."""
 
 LARGEST_MEAN, LEAST_DEVIATION = 1e6, 1e-12
 """Bounds of a normalization: no pixels in [0, 1] reach them, and float32 overflows far beyond."""
@@ -58,14 +58,14 @@ class Normalization:
         return torch.addcmul(_per_channel(shift, images.device), images.float(), _per_channel(gain, images.device))
 
     @staticmethod
-    def from_images(images: Images) -> "Normalization":
+    def from_images(images: Inputs) -> "Normalization":
         """Mean and (population) deviation over all pixels; a constant channel has deviation 1.
 
         Of images that are decoded when needed, over those of ``MEASURED`` at even distances.
         """
         if len(images) == 0:
             raise InputError("normalization: no image to take mean and deviation from")
-        if isinstance(images, EncodedImages):
+        if isinstance(images, LazyInputs):
             images = images.take(torch.linspace(0, len(images) - 1, min(len(images), MEASURED)).long())
         levels = np.arange(256) / 255
         shares = _histograms(images) / (images.shape.numel() / images.shape[1])
@@ -79,13 +79,13 @@ class Normalization:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images and their labels (int64, 0 to classes - 1; -1 means unlabeled and is allowed in training only).
+    """Inputs and their labels (int64, 0 to classes - 1; -1 means unlabeled and is allowed in training only).
 
     Attributes:
         names: of the files, relative to the data set's folder; None where the images come from an array.
     """
 
-    images: Images
+    images: Inputs
     labels: Int[Tensor, " n"]
     names: tuple[str, ...] | None = None
 
@@ -148,7 +148,7 @@ class Dataset:
     @property
     def channels(self) -> int:
         """Channels of an image: 1 for grayscale, 3 for color."""
-        return self.train.images.shape[1]
+        return int(self.train.images.shape[1])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -200,9 +200,9 @@ def check_class_names(names: Iterable[str], where: str) -> None:
             raise InputError(f"{where}: the class name {name!a} holds a control character or is not UTF-8; rename it")
 
 
-def image_digests(images: Images) -> list[bytes]:
+def image_digests(images: Inputs) -> list[bytes]:
     """A hash of 128 bits of each image's pixels: equal images have equal ones. Of encoded images, of their files."""
-    if isinstance(images, EncodedImages):
+    if isinstance(images, LazyInputs):
         return images.digests()
     rows = images.cpu().contiguous().numpy()
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in rows]
@@ -251,7 +251,7 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Float[Tenso
     return torch.cat([torch.full((1, 1, 1), value, device=device) for value in values])
 
 
-def _histograms(images: Images) -> np.ndarray:
+def _histograms(images: Inputs) -> np.ndarray:
     """How often each of the 256 values occurs in each channel."""
     # Counting integers is exact in any order; a sum of floating-point pixels would depend on the chunks.
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)

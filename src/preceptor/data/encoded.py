@@ -16,6 +16,7 @@ from torch import Tensor
 
 from preceptor.data.augmentation import Augmentation, ResizedCrops
 from preceptor.data.images import Frame, ImageSpec, read_pixels
+from preceptor.data.lazy import LazyInputs, Request
 from preceptor.errors import InputError
 
 BATCHES_AHEAD = 2
@@ -44,17 +45,16 @@ class EncodedSource(Protocol):
         ...
 
 
-class EncodedImages:
+class EncodedImages(LazyInputs):
     """Images of a source, where a uint8 tensor [n, channels, height, width] of them would be too large.
 
-    Like such a tensor it has a length, a shape and a device, and can be indexed, which decodes: by a number, a slice, a
-    list, or a tensor of positions. Its threads decode side by side, and :meth:`split` and :meth:`batches` ahead of
-    their use.
+    Threads decode side by side, ahead of the images' use. Resized crops are cut out of the whole image, not out of its
+    center.
 
     Args:
         source: of the encoded images.
         spec: that each is brought to.
-        positions: which of the source's images; None is all.
+        rows: which of the source's images; None is all.
         device: that decoded images are put on.
     """
 
@@ -62,67 +62,51 @@ class EncodedImages:
         self,
         source: EncodedSource,
         spec: ImageSpec,
-        positions: Int[Tensor, " n"] | None = None,
+        rows: Int[Tensor, " n"] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        super().__init__(torch.arange(len(source)) if rows is None else rows, device)
         self.source, self.spec = source, spec
-        self.positions = torch.arange(len(source)) if positions is None else positions.cpu()
-        self.device = torch.device(device)
 
-    def __len__(self) -> int:
-        return len(self.positions)
+    def replaced(self, rows: Int[Tensor, " n"], device: torch.device | str) -> "EncodedImages":
+        return EncodedImages(self.source, self.spec, rows, device)
 
     @property
     def shape(self) -> torch.Size:
         """[n, channels, height, width], as of a tensor."""
         return torch.Size((len(self), self.spec.channels, self.spec.height, self.spec.width))
 
-    def __getitem__(self, index: int | slice | list[int] | Tensor) -> Tensor:
-        """Decoded, the center of each: [channels, height, width] of a number, else [k, channels, height, width]."""
-        if isinstance(index, int):
-            return self._read(int(self.positions[index]), None).to(self.device)
-        positions = self.positions[index.cpu() if isinstance(index, Tensor) else index]
-        return next(self._decoded([[(position, None) for position in positions.tolist()]]))
-
-    def take(self, index: Int[Tensor, " k"] | list[int]) -> "EncodedImages":
-        """Some of them, not decoded."""
-        index = index.cpu() if isinstance(index, Tensor) else index
-        return EncodedImages(self.source, self.spec, self.positions[index], self.device)
-
-    def to(self, device: torch.device | str) -> "EncodedImages":
-        """The same images, put on another device when they are decoded."""
-        return EncodedImages(self.source, self.spec, self.positions, device)
-
-    def split(self, size: int) -> Iterator[Tensor]:
-        """All of them, decoded, ``size`` at a time; what comes next is decoded ahead."""
-        return self._decoded([(position, None) for position in part.tolist()] for part in self.positions.split(size))
-
     def batches(
-        self, parts: Iterable[tuple[Tensor, Tensor]], augmentation: Augmentation
+        self, requests: Iterable[Request], augmentation: Augmentation | None = None
     ) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
-        """Batches in augmented views, decoded ahead.
-
-        Resized crops are cut out of the whole image, not out of its center.
-
-        Args:
-            parts: of each batch, indices among these images and numbers of the views, on the CPU.
-            augmentation: whose views they are.
-        """
         crops = augmentation if isinstance(augmentation, ResizedCrops) else None
-        views: deque[Tensor] = deque()
+        views: deque[Tensor | None] = deque()
 
-        def requests() -> Iterator[list[tuple[int, Frame | None]]]:
-            for index, view in parts:
+        def to_decode() -> Iterator[list[tuple[int, Frame | None]]]:
+            for index, view in requests:
                 views.append(view)
+                numbers = [0] * len(index) if view is None else view.tolist()
                 frames = [
                     None if crops is None or number == crops.identity else partial(crops.frame, number)
-                    for number in view.tolist()
+                    for number in numbers
                 ]
-                yield list(zip(self.positions[index].tolist(), frames, strict=True))
+                yield list(zip(self.rows[index].tolist(), frames, strict=True))
 
-        for images in self._decoded(requests()):
-            view = views.popleft().to(self.device)
-            yield augmentation.apply(images, view) if crops is None else crops.flip_views(images, view)
+        for images in self._decoded(to_decode()):
+            view = views.popleft()
+            if view is None or augmentation is None:
+                yield images
+            elif crops is not None:
+                yield crops.flip_views(images, view.to(self.device))
+            else:
+                yield augmentation.apply(images, view.to(self.device))
+
+    def digests(self) -> list[bytes]:
+        """128 bits of each encoded image, from its length, beginning and end: copies of a file have equal ones."""
+        return list(_threads(os.getpid()).map(self._digest, self.rows.tolist()))
+
+    def identity(self) -> str:
+        return str(self.spec)
 
     def unreadable(self) -> dict[int, InputError]:
         """By position, why an image cannot be decoded; every image is decoded once."""
@@ -134,12 +118,8 @@ class EncodedImages:
                 return error
             return None
 
-        errors = zip(self.positions.tolist(), _threads(os.getpid()).map(error_of, self.positions.tolist()), strict=True)
+        errors = zip(self.rows.tolist(), _threads(os.getpid()).map(error_of, self.rows.tolist()), strict=True)
         return {position: error for position, error in errors if error is not None}
-
-    def digests(self) -> list[bytes]:
-        """128 bits of each encoded image, from its length, beginning and end: copies of a file have equal ones."""
-        return list(_threads(os.getpid()).map(self._digest, self.positions.tolist()))
 
     def _digest(self, position: int) -> bytes:
         path, content = self.source.open(position)
@@ -184,34 +164,6 @@ class EncodedImages:
             for _, parts in waiting:
                 for part in parts:
                     part.cancel()
-
-
-Images = UInt8[Tensor, "n channels height width"] | EncodedImages
-"""Pixels in memory, or images that are decoded when they are indexed."""
-
-
-def joined(first: Images, second: Images) -> Images:
-    """The images of one, followed by those of the other; encoded ones are of one source."""
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        return torch.cat([first, second])
-    assert isinstance(first, EncodedImages)
-    assert isinstance(second, EncodedImages)
-    assert first.source is second.source
-    return EncodedImages(first.source, first.spec, torch.cat([first.positions, second.positions]), first.device)
-
-
-def views_of(
-    images: Images, index: Int[Tensor, " batch"], view: Int[Tensor, " batch"], augmentation: Augmentation
-) -> UInt8[Tensor, "batch channels height width"]:
-    """Some images in augmented views, on the images' device; index and view are on the CPU."""
-    if isinstance(images, EncodedImages):
-        return next(images.batches([(index, view)], augmentation))
-    return augmentation.apply(images[index.to(images.device)], view.to(images.device))
-
-
-def taken(images: Images, index: Int[Tensor, " k"]) -> Images:
-    """Some of the images; those of a tensor are copied, encoded ones stay encoded."""
-    return images[index] if isinstance(images, Tensor) else images.take(index)
 
 
 @lru_cache(maxsize=1)

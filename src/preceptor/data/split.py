@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import LongTensor, Tensor
 
 from preceptor.data.dataset import image_digests
-from preceptor.data.encoded import Images
+from preceptor.data.lazy import Inputs
 from preceptor.data.randomness import RandomStream, random_words, shuffled
 from preceptor.errors import InputError
 
@@ -16,7 +16,7 @@ def hold_out(
     labels: Int[Tensor, " n"],
     share: float,
     seed: int,
-    images: Images | None = None,
+    images: Inputs | None = None,
 ) -> tuple[LongTensor, LongTensor]:
     """Set a share of the training data aside for validation, drawn class by class.
 
@@ -59,7 +59,7 @@ def fold(
     number: int,
     folds: int,
     seed: int,
-    images: Images | None = None,
+    images: Inputs | None = None,
 ) -> tuple[LongTensor, LongTensor]:
     """One of several parts that the data fall into, each class evenly; every sample is in exactly one.
 
@@ -90,7 +90,7 @@ def fold(
     return _index(~inside), _index(inside)
 
 
-def _copies(images: Images) -> NDArray[np.int64]:
+def _copies(images: Inputs) -> NDArray[np.int64]:
     """The number of each image's group, from 0 in the order of the groups' first images; copies share a group."""
     group_of: dict[bytes, int] = {}
     return np.array([group_of.setdefault(digest, len(group_of)) for digest in image_digests(images)], dtype=np.int64)

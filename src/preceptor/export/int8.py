@@ -12,7 +12,7 @@ from torch import Tensor
 
 from preceptor.context import UNLABELED
 from preceptor.data import ImageSet
-from preceptor.data.encoded import Images
+from preceptor.data.lazy import Inputs
 from preceptor.errors import MachineError, first_line, unknown_name
 from preceptor.export.formats import Export
 from preceptor.export.module import DEFAULT_SCORE
@@ -57,7 +57,7 @@ class QuantizationResult:
     after: AnswerQuality
 
 
-def quantize(export: Export, mode: Mode, card: ModelCard, train: Images) -> Export:
+def quantize(export: Export, mode: Mode, card: ModelCard, train: Inputs) -> Export:
     """An ONNX export with the network's weights and activations in int8; what is around the network stays fp32.
 
     In the static mode weights have a scale per channel and keep to seven bits, so that sums of products fit the
@@ -101,7 +101,7 @@ def without_guarantee(card: ModelCard, mode: Mode) -> ModelCard:
     return card.model_copy(update={"decision": None, "sets": None, "notes": {**card.notes, "int8": note}})
 
 
-def _quantize(source: Path, target: Path, mode: Mode, around: list[str], train: Images) -> None:
+def _quantize(source: Path, target: Path, mode: Mode, around: list[str], train: Inputs) -> None:
     library = package("onnxruntime.quantization")
     unsigned = library.QuantType.QUInt8
     if mode == "dynamic":

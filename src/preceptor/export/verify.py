@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor, nn
 
-from preceptor.data.encoded import Images
+from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError, MachineError
 from preceptor.export.module import ExportModule, ExportOutput
 from preceptor.metrics import Predictions, confidence
@@ -61,7 +61,7 @@ class Agreement:
     decided_otherwise: int
 
 
-def some_of(images: Images) -> UInt8[Tensor, "some channels height width"]:
+def some_of(images: Inputs) -> UInt8[Tensor, "some channels height width"]:
     """At most ``IMAGES``, spread evenly, so that a set ordered by class gives some of every class."""
     count = min(IMAGES, len(images))
     return images[torch.arange(count) * len(images) // count]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from preceptor.chunking import concat_rows
 from preceptor.data import Normalization
-from preceptor.data.encoded import Images
+from preceptor.data.lazy import Inputs
 from preceptor.models.layout import to_memory_format
 
 
@@ -16,7 +16,7 @@ from preceptor.models.layout import to_memory_format
 def network_logits(
     network: nn.Module,
     normalize: Normalization,
-    images: Images,
+    images: Inputs,
     *,
     batch_size: int = 512,
     progress: Callable[[int, int], None] | None = None,

@@ -7,7 +7,7 @@ import torch
 
 from preceptor.context import UNLABELED
 from preceptor.data import ImageSet, load_dataset
-from preceptor.data.encoded import joined
+from preceptor.data.lazy import joined
 from preceptor.errors import InputError
 from preceptor.models import CalibrationSet, ModelCard
 from preceptor.models.decision import Part

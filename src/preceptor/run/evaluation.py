@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
 from preceptor.data import Dataset, ImageSet, load_dataset
-from preceptor.data.encoded import Images
+from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError
 from preceptor.metrics import Estimate, FullReport, Predictions, SetMetrics, full_report, set_metrics, share_estimate
 from preceptor.metrics.decisions import which_answered, which_classes
@@ -54,7 +54,7 @@ class EvaluationData:
         named = self.images.names
         return f"{'train' if self.whole else 'test'} {index}" if named is None else named[index]
 
-    def outputs(self, images: Images, device: str = "auto") -> Float[Tensor, "n outputs"]:
+    def outputs(self, images: Inputs, device: str = "auto") -> Float[Tensor, "n outputs"]:
         """The student's logits of images, in float32 on the CPU."""
         place = choose_device(device)
         return network_logits(self.network.to(place), self.card.normalization(), images.to(place))

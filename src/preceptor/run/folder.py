@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
 from preceptor import __version__
 from preceptor.config import read_yaml
-from preceptor.data.encoded import EncodedImages
+from preceptor.data.lazy import Inputs, LazyInputs
 from preceptor.errors import InputError, MachineError
 from preceptor.files import check_writable, remains, write_whole
 from preceptor.models.store import WEIGHTS_FILE
@@ -106,16 +105,16 @@ def _machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, {accelerator}"
 
 
-def fingerprint(parts: Mapping[str, Tensor | EncodedImages]) -> str:
+def fingerprint(parts: Mapping[str, Inputs]) -> str:
     """SHA-256 of names, types, shapes and bytes of tensors, in the order of their names.
 
-    Of encoded images the digests of their files count, and how they are brought to one size.
+    Of lazy inputs their digests count, and how they are made.
     """
     digest = hashlib.sha256()
     for name in sorted(parts):
         part = parts[name]
-        if isinstance(part, EncodedImages):
-            digest.update(f"{name} {part.spec} {len(part)}".encode())
+        if isinstance(part, LazyInputs):
+            digest.update(f"{name} {part.identity()} {len(part)}".encode())
             digest.update(b"".join(part.digests()))
             continue
         tensor = part.detach().cpu().contiguous()

@@ -10,7 +10,7 @@ import torch
 
 from preceptor.data import Dataset, ImageSet
 from preceptor.data.dataset import image_digests
-from preceptor.data.encoded import Images, taken
+from preceptor.data.lazy import Inputs, taken
 from preceptor.errors import InputError
 from preceptor.files import MOST_JSON_BYTES
 from preceptor.loss import DistillationLoss
@@ -125,7 +125,7 @@ class DatasetCache:
         _, held_out = split(run.config, self.dataset(run))
         return self.dataset(run).train_and_validation().take(held_out)
 
-    def learned_from(self, run: SavedRun) -> Images:
+    def learned_from(self, run: SavedRun) -> Inputs:
         """The images that a run learned from, those among them that only a component was fitted on."""
         dataset = self.dataset(run)
         index, held_out = split(run.config, dataset)
@@ -143,7 +143,7 @@ def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:
             yield from teachers_behind(teacher)
 
 
-def number_among(images: Images, others: Images) -> int:
+def number_among(images: Inputs, others: Inputs) -> int:
     """How many images are, pixel for pixel, among others."""
     known = set(image_digests(others))
     return sum(digest in known for digest in image_digests(images))

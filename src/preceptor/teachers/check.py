@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preceptor.chunking import Table
 from preceptor.context import UNLABELED, predicted_class
-from preceptor.data.encoded import Images
+from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError
 from preceptor.teachers.base import Teacher
 
@@ -50,7 +50,7 @@ class TeacherPredictions:
 
     @property
     def labeled(self) -> Bool[Tensor, " n"]:
-        """Images that have a label."""
+        """Inputs that have a label."""
         return self.label != UNLABELED
 
     @property
@@ -79,7 +79,7 @@ def check_teacher(
 
 def predict_training_images(
     teacher: Teacher,
-    images: Images,
+    images: Inputs,
     labels: Int[Tensor, " n"],
     classes: int,
     *,

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from preceptor.chunking import Table, concat_rows
 from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.data import ImageSet
-from preceptor.data.encoded import Images
+from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.network import NetworkTeacher
 
 BATCH_SIZE = 512
-"""Images at a time."""
+"""Inputs at a time."""
 
 
 def collect_selection_data(
@@ -83,7 +83,7 @@ def _as_network(teacher: Teacher) -> NetworkTeacher:
 
 def outputs_with_features(
     teacher: NetworkTeacher,
-    images: Images,
+    images: Inputs,
     index: Int[Tensor, " n"],
     batch_size: int = BATCH_SIZE,
 ) -> ModelOutputs:
@@ -116,8 +116,8 @@ def outputs_with_features(
     return ModelOutputs(logits.rows, inputs.rows)
 
 
-def _batches(images: Images, index: Tensor, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and their positions on the CPU; one empty batch where there are none."""
+def _batches(images: Inputs, index: Tensor, batch_size: int = BATCH_SIZE) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and their positions on the CPU; one empty batch where there are none."""
     for where in index.cpu().split(batch_size):
         yield images[where.to(images.device)], where
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from preceptor.data import Augmentation, ImageSet, NoAugmentation, epoch_order
-from preceptor.data.encoded import EncodedImages
+from preceptor.data.lazy import LazyInputs
 from preceptor.errors import InputError
 
 Inputs = Tensor | Mapping[str, Tensor]
@@ -76,7 +76,7 @@ class TrainingData:
     """Inputs and labels in memory, the samples of them to train on, and their augmentation.
 
     Args:
-        inputs: of the whole training set: a tensor, tensors by name, or encoded images; augmentations take uint8
+        inputs: of the whole training set: a tensor, tensors by name, or lazy inputs; augmentations take uint8
             images.
         labels: class numbers [n]; -1 marks an unlabeled sample.
         index: samples to train on, positions in the training set; None is all.
@@ -90,7 +90,7 @@ class TrainingData:
 
     def __init__(
         self,
-        inputs: Inputs | EncodedImages,
+        inputs: Inputs | LazyInputs,
         labels: Int[Tensor, " n"],
         index: Int[Tensor, " chosen"] | None = None,
         augmentation: Augmentation | None = None,
@@ -100,7 +100,7 @@ class TrainingData:
         self.index = torch.arange(len(labels)) if index is None else index.cpu()
         self.augmentation = augmentation if augmentation is not None else NoAugmentation()
         self.device = device or labels.device
-        self.inputs = inputs.to(self.device) if isinstance(inputs, EncodedImages) else inputs
+        self.inputs = inputs.to(self.device) if isinstance(inputs, LazyInputs) else inputs
         for name, tensor in named_inputs(inputs):
             if len(tensor) != len(labels):
                 raise InputError(f"{name}: {len(tensor)} rows, but {len(labels)} labels: give one label a row")
@@ -148,9 +148,9 @@ class TrainingData:
             )
 
     def _inputs(self, plan: EpochPlan, views: Tensor, stored: Tensor, first: int) -> Iterator[Any]:
-        """The inputs of each batch in its views; encoded images are decoded ahead."""
+        """The inputs of each batch in its views; lazy ones are made ahead."""
         parts = [slice(*bounds) for bounds in plan.bounds[first:]]
-        if isinstance(self.inputs, EncodedImages):
+        if isinstance(self.inputs, LazyInputs):
             yield from self.inputs.batches(((plan.index[part], plan.view[part]) for part in parts), self.augmentation)
             return
         for part in parts:
@@ -163,7 +163,7 @@ class TrainingData:
         return to_device(take_rows(self.inputs, some), self.device)
 
 
-def named_inputs(inputs: Inputs | EncodedImages) -> list[tuple[str, Tensor | EncodedImages]]:
+def named_inputs(inputs: Inputs | LazyInputs) -> list[tuple[str, Tensor | LazyInputs]]:
     """The parts of inputs with a name each."""
     if isinstance(inputs, Mapping):
         return [(f"inputs[{name!r}]", tensor) for name, tensor in inputs.items()]

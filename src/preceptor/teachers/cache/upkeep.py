@@ -9,7 +9,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from preceptor.data import Augmentation
-from preceptor.data.encoded import Images, views_of
+from preceptor.data.lazy import Inputs, views_of
 from preceptor.errors import InputError
 from preceptor.teachers.cache.cache import LogitCache
 from preceptor.teachers.cache.store import CHECKSUMS_FILE, CHUNK, ENTRIES_FILE
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 def fill(
     cache: LogitCache,
-    images: Images,
+    images: Inputs,
     augmentation: Augmentation,
     *,
     samples: Int[Tensor, " some"] | None = None,
