@@ -39,7 +39,7 @@ LAYERS: list[set[str]] = [
     {"teachers"},
     {"training", "metrics"},
     {"result_files", "run", "export"},
-    {"compare"},
+    {"compare", "integrations"},
     {"audit"},
     {"reports"},
     {"cli"},
@@ -55,7 +55,8 @@ FORBIDDEN = {
     "models": {"loss", "recipes", "conformance"},
     "training": {"recipes", "conformance"},
 }
-EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"}
+TRACKERS = {"tensorboard", "mlflow", "wandb"}
+EXTRAS = {"torchvision", "timm", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"} | TRACKERS
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 

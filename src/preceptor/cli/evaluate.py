@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   preceptor evaluate runs/student
   preceptor evaluate runs/student --data folder:new-photos --image-size 64
   preceptor evaluate runs/student --teacher runs/teacher --score margin --page margin.html
+  preceptor evaluate runs/student --track mlflow
   preceptor evaluate runs/student --json
 
 The page and, beside it, all predictions as CSV (evaluation.csv) take the place of those of an earlier evaluation, which
@@ -26,7 +27,7 @@ PAGE = "evaluation.html"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    from preceptor.cli.options import add_data_options, add_output_options
+    from preceptor.cli.options import add_data_options, add_output_options, add_track_option
 
     parser.epilog = EXAMPLES
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of the student")
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"page to write, in place of an earlier one (default {PAGE} in the run folder); the CSV goes beside it",
     )
     parser.add_argument("--no-page", action="store_true", help="write no page and no CSV")
+    add_track_option(parser, "add the page to the run in")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     add_output_options(parser)
 
@@ -54,8 +56,12 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.cli.options import shown_student
     from preceptor.cli.printing import show_lines
     from preceptor.errors import InputError
+    from preceptor.integrations.tracking import check_trackers
     from preceptor.run.evaluation import evaluate_run
 
+    check_trackers(arguments.track)
+    if arguments.track and arguments.no_page:
+        raise InputError("--track and --no-page: a tracker takes the page: give one of them")
     if arguments.page is not None and arguments.no_page:
         raise InputError("--page and --no-page: give one of them")
     if arguments.teacher is not None and arguments.no_teacher:
@@ -71,11 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     replaced = [path for path in (page, predictions) if path is not None and path.exists()]
     if predictions is not None:
-        from preceptor.reports import write_evaluation_page, write_prediction_table
-
-        write_prediction_table(evaluation, predictions)
-        if page is not None:
-            write_evaluation_page(evaluation, page)
+        _write(evaluation, page, predictions, arguments)
     if arguments.json:
         paths = {"page": page, "predictions": predictions, "replaced": replaced}
         json.dump(_content(evaluation, paths, arguments), sys.stdout, default=str)
@@ -89,6 +91,19 @@ def run(arguments: argparse.Namespace) -> None:
         for what, path in (("page to look at", page), ("all predictions", predictions)):
             if path is not None:
                 print(f"{what}: {path}{' (in place of the earlier one)' if path in replaced else ''}")
+
+
+def _write(evaluation: "Evaluation", page: Path | None, predictions: Path, arguments: argparse.Namespace) -> None:
+    """Write the predictions and the page, and add this to the trackers' runs."""
+    from preceptor.integrations import tracking
+    from preceptor.reports import write_evaluation_page, write_prediction_table
+
+    write_prediction_table(evaluation, predictions)
+    if page is not None:
+        write_evaluation_page(evaluation, page)
+        with tracking(arguments.track, arguments.run) as trackers:
+            for tracker in trackers:
+                tracker.log_page(page)
 
 
 def _outputs(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:

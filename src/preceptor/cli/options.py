@@ -84,6 +84,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, writes: bool = True) -> 
     if writes:
         add_checkpoint_option(parser)
         add_force_option(parser)
+        add_track_option(parser)
         parser.add_argument("--profile", action="store_true", help="write where the time of some steps went")
         parser.add_argument(
             "--out", type=Path, required=True, metavar="DIR", help="folder for the run; must be empty or absent"
@@ -111,6 +112,17 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
 def add_force_option(parser: argparse.ArgumentParser) -> None:
     """Whether to train in spite of a problem."""
     parser.add_argument("--force", action="store_true", help="train in spite of a problem that the quick check finds")
+
+
+def add_track_option(parser: argparse.ArgumentParser, what: str = "log the run in") -> None:
+    """Which experiment trackers log the run. Not a setting of the run: ``run.yaml`` names none."""
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="TRACKER[:PLACE]",
+        help=f"{what} tensorboard[:DIR], mlflow[:URI] or wandb[:PROJECT]; may be repeated",
+    )
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from preceptor.cli.options import (
     add_force_option,
     add_output_options,
     add_settings,
+    add_track_option,
     flag_settings,
 )
 from preceptor.errors import InputError
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(group, PLACES, defaults=dict.fromkeys(PLACES, "the run's"))
     add_checkpoint_option(parser)
     add_force_option(parser)
+    add_track_option(parser)
     add_output_options(parser)
 
 
@@ -40,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Continue and show."""
     from preceptor.cli.progress import ProgressBar
     from preceptor.cli.training import show_result, showing_findings
+    from preceptor.integrations import tracking
     from preceptor.run import resume, stopped_run
     from preceptor.training.memory import tune_malloc
 
@@ -52,10 +55,14 @@ def run(arguments: argparse.Namespace) -> None:
         if not path.exists():
             raise InputError(f"{path}: no longer there: preceptor resume {arguments.folder} {option}NEW_PLACE")
     silent = arguments.quiet or arguments.json
-    with showing_findings(arguments) as findings, ProgressBar(config.student, quiet=silent) as bar:
+    with (
+        tracking(arguments.track, arguments.folder) as trackers,
+        showing_findings(arguments) as findings,
+        ProgressBar(config.student, quiet=silent) as bar,
+    ):
         result = resume(
             arguments.folder,
-            [bar],
+            [bar, *trackers],
             checkpoint_seconds=arguments.checkpoint_every,
             moved=moved,
             on_finding=findings.add,

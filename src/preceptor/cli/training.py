@@ -33,6 +33,7 @@ FEW_SAMPLES = 20
 def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> None:
     """Train as the command asks, and show the result."""
     from preceptor.cli.progress import ProgressBar
+    from preceptor.integrations import tracking
     from preceptor.run import run
     from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
@@ -40,11 +41,15 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     tune_malloc()
     config = resolve_settings(arguments, defaults)
     silent = arguments.quiet or arguments.json
-    with showing_findings(arguments) as findings, ProgressBar(config.student, quiet=silent) as bar:
+    with (
+        tracking(arguments.track, arguments.out) as trackers,
+        showing_findings(arguments) as findings,
+        ProgressBar(config.student, quiet=silent) as bar,
+    ):
         result = run(
             config,
             arguments.out,
-            [bar],
+            [bar, *trackers],
             profile=arguments.profile,
             checkpoint_seconds=arguments.checkpoint_every,
             on_finding=findings.add,

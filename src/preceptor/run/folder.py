@@ -19,11 +19,16 @@ from preceptor.errors import InputError, MachineError
 from preceptor.files import check_writable, remains, write_whole
 from preceptor.models.store import WEIGHTS_FILE
 from preceptor.run.lock import LOCK_FILE
+from preceptor.training.callbacks import Callback
 
 RUN_FILE = "run.yaml"
 METRICS_FILE = "metrics.jsonl"
 SKIPPED_FILE = "skipped_images.txt"
 """A line for each image that was left out, with the reason; absent when none was."""
+TENSORBOARD_FOLDER = "tensorboard"
+"""Event files of a run that is tracked with TensorBoard, unless they go elsewhere."""
+TRACKING_FOLDER = "tracking"
+"""Of a run that is tracked: what it takes to go on in the same run of each tracker."""
 
 
 class RunFolder:
@@ -33,6 +38,9 @@ class RunFolder:
         path: absent or empty, unless the run is resumed.
         resumed: whether it is. Default False.
 
+    Attributes:
+        callbacks: told of every line that is added to ``metrics.jsonl``.
+
     Raises:
         InputError: the folder of a new run holds something, or is a file: nothing is ever overwritten.
         MachineError: it cannot be made or written.
@@ -40,6 +48,7 @@ class RunFolder:
 
     def __init__(self, path: Path, *, resumed: bool = False) -> None:
         self.path = path
+        self.callbacks: Sequence[Callback] = ()
         if not resumed:
             check_free(path)
         check_writable(path)
@@ -58,7 +67,7 @@ class RunFolder:
             write_whole({self.path / SKIPPED_FILE: text.encode(errors="backslashreplace")})
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Add one line to ``metrics.jsonl``."""
+        """Add one line to ``metrics.jsonl``, and tell the callbacks."""
         path = self.path / METRICS_FILE
         try:
             with path.open("a", encoding="utf-8") as file:
@@ -67,6 +76,8 @@ class RunFolder:
                 os.fsync(file.fileno())  # a checkpoint newer than its metrics would never write them again
         except OSError as error:
             raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
+        for callback in self.callbacks:
+            callback.on_entry(self.path, entry)
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

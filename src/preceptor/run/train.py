@@ -21,7 +21,16 @@ from preceptor.models.features import ImageModel
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Diagnosis, Finding, ProblemsFound, quick_look
-from preceptor.run.folder import METRICS_FILE, RUN_FILE, SKIPPED_FILE, RunFolder, check_free, versions
+from preceptor.run.folder import (
+    METRICS_FILE,
+    RUN_FILE,
+    SKIPPED_FILE,
+    TENSORBOARD_FOLDER,
+    TRACKING_FOLDER,
+    RunFolder,
+    check_free,
+    versions,
+)
 from preceptor.run.lock import check_unheld, held
 from preceptor.run.scores import Scores, save_scores
 from preceptor.run.selection import resolve_selection
@@ -220,6 +229,8 @@ def _take_back(out: Path) -> None:
     if not (out / METRICS_FILE).exists() and not any((out / CHECKPOINT_FOLDER).glob("*.pt")):
         for name in (RUN_FILE, SKIPPED_FILE, SCORES_FILE):
             (out / name).unlink(missing_ok=True)
+        for name in (TENSORBOARD_FOLDER, TRACKING_FOLDER):
+            shutil.rmtree(out / name, ignore_errors=True)
         with suppress(OSError):
             (out / CHECKPOINT_FOLDER).rmdir()
 
@@ -236,6 +247,8 @@ def complete(
     Several runs differ in recipe, student and optimizer alone: their students are trained together.
     """
     folders = {run.name: run.folder for run in runs}
+    for folder in folders.values():
+        folder.callbacks = callbacks
     checkpoints = CheckpointCallback(
         {name: folder.path / CHECKPOINT_FOLDER for name, folder in folders.items()}, checkpoint_seconds
     )

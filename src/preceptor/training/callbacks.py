@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preceptor.errors import InputError
@@ -35,6 +36,9 @@ class Callback:
 
     def on_epoch_end(self, trainer: "Trainer", records: "list[EpochRecord]") -> None:
         """An epoch is over; one record a student."""
+
+    def on_entry(self, folder: Path, entry: Mapping[str, Any]) -> None:
+        """A run has added a line to its ``metrics.jsonl``: an epoch, a failure, at last its result."""
 
     def on_train_end(self, trainer: "Trainer") -> None:
         """After the last epoch, or when an error ends the training."""

@@ -160,6 +160,11 @@ class Trainer:
         self._call("on_state")
         return TrainState(*self._position, {student.name: student.state_dict() for student in self.students})
 
+    @property
+    def completed_steps(self) -> int:
+        """Steps taken, over all epochs."""
+        return self._position[0] * self.steps + self._position[1]
+
     def logs_after(self, step: Step) -> bool:
         """Whether losses are read and logged after a step."""
         every = max(1, self.steps // LOGS_PER_EPOCH)
