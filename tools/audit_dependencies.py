@@ -30,6 +30,7 @@ ALLOWED = {
     "CC0-1.0",
     "ISC",
     "MIT",
+    "MIT-0",
     "MIT-CMU",
     "PSF-2.0",
     "Unlicense",
@@ -44,9 +45,9 @@ ALLOWED = {
 """Licences by their SPDX names, or in the words of those who do not use these."""
 
 ALLOWED_FOR_TOOLS = {"MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)"}
-TOOLS = {"hypothesis", "pathspec", "tqdm"}
-"""Packages that tests and checks use, and tqdm, which the extras ``vision``, ``audit`` and ``tune`` bring; theirs may
-ask for changes to be shared."""
+TOOLS = {"certifi", "hypothesis", "pathspec", "tqdm"}
+"""Packages that tests and checks use, and tqdm and certifi (a list of certificates), which extras bring; theirs may ask
+for changes to be shared."""
 
 Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
