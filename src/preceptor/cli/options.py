@@ -22,7 +22,15 @@ TEACHER = (
     "ensemble_mean",
 )
 CACHE = ("cache", "cache_top_k")
-TRAINING = ("training", "training.epochs", "training.batch_size", "training.learning_rate", "seed", "keep_checkpoints")
+TRAINING = (
+    "training",
+    "training.epochs",
+    "training.batch_size",
+    "training.learning_rate",
+    "augment",
+    "seed",
+    "keep_checkpoints",
+)
 SPEED = ("device", "precision", "compile")
 
 
@@ -46,7 +54,7 @@ def add_settings(
 
 def _reading(setting: Setting) -> dict[str, Any]:
     """How argparse reads a setting. Ranges and choices are left to the model, which also checks files and key=value."""
-    if "boolean" in setting.types:
+    if setting.types == ("boolean",):
         return {"action": "store_true", "default": None}
     if "integer" in setting.types:
         return {"type": int, "metavar": "N"}

@@ -1,18 +1,22 @@
 """Data sets, their splits, label noise and augmentation."""
 
 from preceptor.data.augmentation import Augmentation, CropFlip, NoAugmentation, ResizedCrops, epoch_order
+from preceptor.data.composition import Composition, named_augmentation
 from preceptor.data.corruption import confusable_pairs, swap_pairs
 from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.data.load import load_dataset
 from preceptor.data.split import fold, hold_out, subset
+from preceptor.data.transforms import NumberedTransform
 
 __all__ = [
     "Augmentation",
+    "Composition",
     "CropFlip",
     "Dataset",
     "ImageSet",
     "NoAugmentation",
     "Normalization",
+    "NumberedTransform",
     "ResizedCrops",
     "check_dataset",
     "confusable_pairs",
@@ -20,6 +24,7 @@ __all__ = [
     "fold",
     "hold_out",
     "load_dataset",
+    "named_augmentation",
     "subset",
     "swap_pairs",
 ]

@@ -7,6 +7,7 @@ versions (NEP 19), which it doesn't guarantee for ``Generator.permutation`` and 
 from enum import IntEnum
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from preceptor.errors import InputError
@@ -24,6 +25,9 @@ class RandomStream(IntEnum):
     SWAP = 4
     DRAWS = 6  # 5 was used once
     FOLDS = 7
+    TRANSFORMS = 8
+    MIXING = 9
+    JOINT_DRAWS = 10
 
 
 def random_words(seed: int, stream: RandomStream, first: int, stop: int, epoch: int = 0) -> NDArray[np.uint64]:
@@ -46,3 +50,10 @@ def random_words(seed: int, stream: RandomStream, first: int, stop: int, epoch: 
 def shuffled(n: int, seed: int, stream: RandomStream, epoch: int = 0) -> NDArray[np.int64]:
     """The indices 0 to n - 1 in random order."""
     return np.argsort(random_words(seed, stream, 0, n, epoch), kind="stable").astype(np.int64, copy=False)
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Like ``torch.manual_seed``, which takes a hundred times as long: too long for every student in every step."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from preceptor.config import check_keys, read_yaml, validated, with_overrides
 from preceptor.data import Normalization
+from preceptor.data.composition import check_names
 from preceptor.errors import InputError, nearest, unknown_name
 from preceptor.recipes import Recipe, read_recipe
 from preceptor.registry import find_component, options
@@ -43,6 +44,23 @@ def _one_or_several(value: object) -> object:
 
 
 Teachers = Annotated[Path | tuple[Path, ...] | None, BeforeValidator(_one_or_several)]
+
+
+def _augmentation(value: object) -> object:
+    """Words for true and false as these; names that can be joined, as they are."""
+    if not isinstance(value, str):
+        return value
+    words = {"true": True, "false": False}
+    if value.lower() in words:
+        return words[value.lower()]
+    try:
+        check_names(value)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+Augment = Annotated[bool | str, BeforeValidator(_augmentation)]
 
 
 class RunConfig(BaseModel):
@@ -121,7 +139,12 @@ class RunConfig(BaseModel):
     training: TrainingConfig = Field(
         default=PRESETS["short"], description=f"preset ({', '.join(PRESETS)}), or the training settings themselves"
     )
-    augment: bool = Field(default=True, description="train on random views of the images, by the data set's rule")
+    augment: Augment = Field(
+        default=True,
+        description="train on random views of the images: true is the data set's rule, false shows them as they are; "
+        "or names joined by +: crop-flip or resized-crop, flip, randaugment (or randaugment:MAGNITUDE), color-jitter, "
+        "erasing",
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of weights, order and views")
     split_seed: int = Field(
         default=0,

@@ -22,6 +22,7 @@ from preceptor.data import (
     fold,
     hold_out,
     load_dataset,
+    named_augmentation,
     subset,
 )
 from preceptor.data.labels import read_labels
@@ -152,8 +153,18 @@ def training_steps(config: RunConfig, context: RunContext) -> int:
 
 
 def augmentation(config: RunConfig, dataset: Dataset) -> Augmentation:
-    """The augmentation of a run."""
-    return dataset.augmentation if config.augment else CropFlip(padding=0, flip=False)
+    """The augmentation of a run.
+
+    Raises:
+        InputError: a transform that cannot take the data set's images.
+        MachineError: a transform needs torchvision, which cannot be imported.
+    """
+    if isinstance(config.augment, bool):
+        return dataset.augmentation if config.augment else CropFlip(padding=0, flip=False)
+    views = named_augmentation(config.augment)
+    one = dataset.train.images[:1]
+    views.apply(one, torch.full((len(one),), 1))  # one that cannot be applied fails before anything is written
+    return views
 
 
 DATA_SETTINGS = {"data", "data_root", "download", "image_size", "skip_bad_images", "exif", "train_labels"}

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from preceptor.data.randomness import reseed
 from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.models.features import FeatureModel
@@ -130,7 +131,7 @@ class StudentTrainer:
 
     def forward_and_loss(self, step: Step) -> tuple[Tensor, LossOutput]:
         loss, teacher = self.student.loss, step.teacher
-        _reseed(step.rng_seed, self.device)
+        reseed(step.rng_seed, self.device)
         with profiled("student"), self._autocast():
             logits, features = self.forward(step.batch.inputs)
         self.outputs = logits.shape[1]
@@ -288,10 +289,3 @@ class StudentTrainer:
             for parameter, gradient in zip(self._parameters, state["gradients"], strict=True):
                 parameter.grad = gradient
         self.lr_reductions = state["lr_reductions"]
-
-
-def _reseed(seed: int, device: torch.device) -> None:
-    """Like ``torch.manual_seed``, which takes a hundred times as long: too long for every student in every step."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from preceptor import __version__
 from preceptor.config import validated
 from preceptor.data import Augmentation, Normalization
+from preceptor.data.composition import augmentation_settings
 from preceptor.errors import InputError
 from preceptor.files import read_json
 
@@ -159,8 +160,7 @@ class CacheKey(BaseModel):
 
 def data_parts(data: str, augmentation: Augmentation, class_names: Sequence[str]) -> dict[str, Any]:
     """The parts of a :class:`CacheKey` that do not depend on the teacher."""
-    views = {"rule": type(augmentation).__name__, **asdict(cast(Any, augmentation))}
-    return {"data": data, "views": views, "class_names": tuple(class_names)}
+    return {"data": data, "views": augmentation_settings(augmentation), "class_names": tuple(class_names)}
 
 
 class CacheMetadata(BaseModel):

@@ -1,0 +1,141 @@
+"""Augmentations one after another as one, and the augmentation that a text such as "resized-crop+flip" names."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import LongTensor, Tensor
+
+from preceptor.data.augmentation import Augmentation, CropFlip, ResizedCrops, sample_views
+from preceptor.data.randomness import RandomStream, random_words
+from preceptor.data.transforms import MAKERS, NumberedTransform, parse
+from preceptor.errors import InputError, unknown_name
+
+GEOMETRY = ("crop-flip", "resized-crop", "flip")
+"""Names of what chooses a part of the image or mirrors it; done first, without torchvision."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Several augmentations, one after another, under one number.
+
+    View 0 is the image as it is. For each of the others a view of every part is drawn, evenly and independently, the
+    same for every image. So there are ``draws`` views, not the product of the parts', and a cache can hold them.
+
+    Args:
+        parts: in the order in which they are applied.
+        draws: how many views there are. Default 1024.
+        seed: of the choice among the parts' views.
+
+    Raises:
+        InputError: no part, or fewer than two draws.
+    """
+
+    parts: tuple[Augmentation, ...]
+    draws: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.parts or self.draws < 2:
+            raise InputError(
+                f"composition of {len(self.parts)} augmentations in {self.draws} draws: expected 1 or more, and 2 draws"
+            )
+
+    @property
+    def count(self) -> int:
+        return self.draws
+
+    @property
+    def identity(self) -> int:
+        return 0
+
+    @property
+    def settings(self) -> dict[str, bool | int | float | str]:
+        """What a cache's key tells it from others by."""
+        content: dict[str, bool | int | float | str] = {"draws": self.draws, "seed": self.seed}
+        for number, part in enumerate(self.parts):
+            content |= {f"{number}.{name}": value for name, value in augmentation_settings(part).items()}
+        return content
+
+    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
+        return sample_views(seed, epoch, index, self.count)
+
+    def part_views(self, views: Int[Tensor, " batch"]) -> list[Int[Tensor, " batch"]]:
+        """For each part the numbers of its views that these views show."""
+        return [table[views] for table in _tables(self, views.device)]
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        for part, own in zip(self.parts, self.part_views(views), strict=True):
+            images = part.apply(images, own)
+        return images
+
+
+@lru_cache(maxsize=8)
+def _tables(composition: Composition, device: torch.device) -> list[Int[Tensor, " views"]]:
+    parts = composition.parts
+    drawn = random_words(composition.seed, RandomStream.JOINT_DRAWS, 0, len(parts) * composition.draws)
+    tables = []
+    for part, words in zip(parts, drawn.reshape(len(parts), composition.draws), strict=True):
+        own = (words % part.count).astype("int64")
+        own[composition.identity] = part.identity
+        tables.append(torch.from_numpy(own).to(device))
+    return tables
+
+
+def augmentation_settings(augmentation: Augmentation) -> dict[str, bool | int | float | str]:
+    """The type of an augmentation and its settings, plain values: two that differ in any show other views."""
+    settings = getattr(augmentation, "settings", None)
+    return {"rule": type(augmentation).__name__, **(vars(augmentation) if settings is None else settings)}
+
+
+def named_augmentation(text: str) -> Augmentation:
+    """The augmentation of names joined by ``+``, such as ``resized-crop+flip+randaugment:12+erasing``.
+
+    ``crop-flip`` is a crop with padding 4 and a flip, ``resized-crop`` a :class:`ResizedCrops` (flipped with ``flip``),
+    ``flip`` a flip of half of the views; ``randaugment``, ``color-jitter`` and ``erasing`` are those of
+    :class:`NumberedTransform`. They are applied in this order, however they are written.
+
+    Raises:
+        InputError: an unknown or repeated name, a magnitude that does not fit, or two crops.
+        MachineError: torchvision is needed and not installed.
+    """
+    geometry, transforms = _split(text)
+    parts: list[Augmentation] = []
+    if "crop-flip" in geometry:
+        parts.append(CropFlip(padding=4, flip=True))
+    elif "resized-crop" in geometry:
+        parts.append(ResizedCrops(flip="flip" in geometry))
+    elif "flip" in geometry:
+        parts.append(CropFlip(padding=0, flip=True))
+    if transforms:
+        parts.append(NumberedTransform(transforms))
+    return parts[0] if len(parts) == 1 else Composition(tuple(parts))
+
+
+def check_names(text: str) -> None:
+    """Refuse a text that :func:`named_augmentation` cannot read; torchvision is not needed.
+
+    Raises:
+        InputError: as there.
+    """
+    _, transforms = _split(text)
+    if transforms:
+        parse(transforms)
+
+
+def _split(text: str) -> tuple[list[str], str]:
+    """The names in a text that stand for geometry, and the others, which torchvision transforms, joined again."""
+    parts = [part.strip() for part in text.split("+")]
+    for part in parts:
+        name, colon, _ = part.partition(":")
+        if name not in (*GEOMETRY, *MAKERS) or (name in GEOMETRY and colon):
+            raise unknown_name("augmentation", part, (*GEOMETRY, *MAKERS))
+    geometry = [part for part in parts if part in GEOMETRY]
+    if len(set(geometry)) < len(geometry) or ("crop-flip" in geometry and len(geometry) > 1):
+        raise InputError(
+            f"augmentation {text!r}: expected crop-flip, or resized-crop and flip, each once: leave one out"
+        )
+    return geometry, "+".join(part for part in parts if part not in geometry)
