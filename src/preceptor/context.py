@@ -34,6 +34,32 @@ Temperatures = float | PerSample
 
 
 @dataclass(frozen=True)
+class MixedLabels:
+    """The second label of images that are each mixed of two (mixup, cutmix).
+
+    Attributes:
+        partner: the label of the image that was mixed in; ``UNLABELED`` where it has none.
+        share: of the first image, whose label is the batch's own, 0 to 1; the partner's is ``1 - share``.
+    """
+
+    partner: Classes
+    share: PerSample
+
+    def leading(self, label: Classes) -> Classes:
+        """The label of the larger share, the first one's at a half."""
+        return torch.where(self.share >= 0.5, label, self.partner)
+
+
+def weighted_labels(label: Classes, mixed: MixedLabels | None, dtype: torch.dtype) -> list[tuple[Classes, PerSample]]:
+    """The labels that label losses count, each with the samples' weights in it, which are 0 where there is none."""
+    labeled = (label != UNLABELED).to(dtype)
+    if mixed is None:
+        return [(label, labeled)]
+    share = mixed.share.to(dtype)
+    return [(label, share * labeled), (mixed.partner, (1 - share) * (mixed.partner != UNLABELED))]
+
+
+@dataclass(frozen=True)
 class BatchContext:
     """One batch, as temperatures and selections see it. Nothing in it carries gradient.
 

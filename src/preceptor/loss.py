@@ -1,6 +1,8 @@
 """The distillation loss: teacher outputs are corrected, softened, selected and compared with the student's."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +17,11 @@ from preceptor.context import (
     BatchContext,
     BatchOutputs,
     Classes,
+    MixedLabels,
     at_least_float32,
     column,
     predicted_class,
+    weighted_labels,
 )
 from preceptor.errors import InputError
 from preceptor.loss_checks import check_batch
@@ -74,6 +78,7 @@ class DistillationLoss(LossComponents):
         progress: float = 0.0,
         student_features: Features | None = None,
         teacher_features: Features | None = None,
+        mixed: MixedLabels | None = None,
     ) -> LossOutput:
         """The losses of one batch.
 
@@ -87,16 +92,22 @@ class DistillationLoss(LossComponents):
             progress: share of training done, 0 to 1.
             student_features: activations by module path, for feature losses; :attr:`student_layers` names them.
             teacher_features: the same of the teacher; detached here.
+            mixed: the second labels of mixed inputs: a label loss L is then ``share * L(label) + (1 - share) *
+                L(partner)``. The audit counts ``label`` alone. None where inputs are not mixed.
 
         Raises:
-            InputError: shapes that do not fit, a missing teacher, or missing features.
+            InputError: shapes that do not fit, a missing teacher, missing features, or mixed inputs with a component
+                that decides by the label.
         """
         check_batch(student_logits, teacher_logits, label, index, self.abstains)
+        if mixed is not None:
+            self.check_mixing()
+            check_batch(student_logits, teacher_logits, mixed.partner, index, self.abstains)
         label = label.long()
         with torch.autocast(student_logits.device.type, enabled=False):
             student = at_least_float32(student_logits)
             if teacher_logits is None or not self.uses_teacher:
-                return self._without_teacher(student, label, index, progress)
+                return self._without_teacher(student, label, index, progress, mixed)
             teacher, queried = self._queried(at_least_float32(teacher_logits.detach()), index)
             if self.recalibration is not None:
                 teacher = self.recalibration(teacher).detach()
@@ -111,7 +122,7 @@ class DistillationLoss(LossComponents):
                 self._judged(index),
                 None if self._label_wrong is None or index is None else self._label_wrong[index],
             )
-            return self._with_teacher(student, context, student_features, teacher_features)
+            return self._with_teacher(student, context, student_features, teacher_features, mixed)
 
     def _queried(self, teacher: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The teacher's logits, zeros where it is not used; and where it is, None for everywhere."""
@@ -124,17 +135,19 @@ class DistillationLoss(LossComponents):
         queried = self.teacher_mask(index)
         return torch.where(queried.unsqueeze(1), teacher, 0), queried
 
-    def _without_teacher(self, student: Tensor, label: Tensor, index: Tensor | None, progress: float) -> LossOutput:
+    def _without_teacher(
+        self, student: Tensor, label: Tensor, index: Tensor | None, progress: float, mixed: MixedLabels | None
+    ) -> LossOutput:
         if self.uses_teacher_at(progress):
             raise InputError("teacher_logits is None, but an active term compares with the teacher: give its logits")
         labeled = label != UNLABELED
         verdict = self._judged(index)
         blamed = torch.zeros_like(labeled) if verdict is None else verdict == VERDICTS.index("wrong_label")
         groups = {"labeled": labeled, "unlabeled": ~labeled, "trusted_label": labeled & ~blamed}
-        weight, classes = labeled.to(student.dtype), student.shape[1] - self.abstains
+        labels, classes = weighted_labels(label, mixed, student.dtype), student.shape[1] - self.abstains
 
-        def call(name: str, term: LossTerm) -> _Call:
-            return term.outputs(student, classes), term.label_arguments(label, index), weight
+        def call(name: str, term: LossTerm) -> list[_Call]:
+            return _label_calls(term, term.outputs(student, classes), labels, index)
 
         return self._output(student, call, groups, progress, None)
 
@@ -144,6 +157,7 @@ class DistillationLoss(LossComponents):
         context: BatchContext,
         student_features: Features | None,
         teacher_features: Features | None,
+        mixed: MixedLabels | None,
     ) -> LossOutput:
         audit = audit_of(context, self.correction, self.temperature, self.selection, self.correction_where)
         temperature, weight, labeled = audit.temperature, audit.weight, context.labeled
@@ -161,34 +175,43 @@ class DistillationLoss(LossComponents):
             groups |= {verdict: context.judged(verdict) for verdict in VERDICTS}
             groups["trusted_label"] = labeled & ~groups["wrong_label"]
 
-        def call(name: str, term: LossTerm) -> _Call:
+        labels = weighted_labels(context.label, mixed, weight.dtype)
+
+        def call(name: str, term: LossTerm) -> list[_Call]:
             if term.kind == "feature_loss":
                 own, other = term.features(name, student_features or {}, teacher_features or {})
-                return own, (other,), weight
+                return [(own, (other,), weight)]
             outputs = term.outputs(student, context.teacher_logits.shape[1])
             if term.kind == "label_loss":
-                return outputs, term.label_arguments(context.label, context.index), labeled.to(weight.dtype)
+                return _label_calls(term, outputs, labels, context.index)
             target = audit.target
             if cast(Loss, term.loss).target_space == "logits":
                 # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own.
                 target = context.teacher_logits + column(temperature) * (target - audit.teacher_log_probs)
-            return outputs, (target, temperature, pseudo_label), weight
+            return [(outputs, (target, temperature, pseudo_label), weight)]
 
         return self._output(student, call, groups, context.progress, audit.detached())
 
     def _output(
         self,
         student: Tensor,
-        call: Callable[[str, LossTerm], _Call],
+        call: Callable[[str, LossTerm], list[_Call]],
         groups: Mapping[str, Tensor],
         progress: float,
         audit: Audit | None,
     ) -> LossOutput:
         """Call the terms that are active; the others are zero."""
         losses = {
-            name: term.warmed_up(term(*call(name, term), groups), progress)
+            name: term.warmed_up(reduce(add, [term(*one, groups) for one in call(name, term)]), progress)
             if term.is_active(progress)
             else student.new_zeros(())
             for name, term in self.terms.items()
         }
         return LossOutput(losses, torch.stack(list(losses.values())).sum(), audit)
+
+
+def _label_calls(
+    term: LossTerm, outputs: Tensor, labels: Sequence[tuple[Tensor, Tensor]], index: Tensor | None
+) -> list[_Call]:
+    """One call a label, each with the samples' weights."""
+    return [(outputs, term.label_arguments(label, index), weight) for label, weight in labels]

@@ -1,5 +1,6 @@
 """Checks of a distillation loss: its components, its terms, the batch it is called with. All raise InputError."""
 
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from preceptor.context import UNLABELED, VERDICTS, Verdict
 from preceptor.errors import InputError, unknown_name
 from preceptor.loss_terms import LossTerm
-from preceptor.registry import ComponentType, Correction, Loss, check_slot
+from preceptor.registry import ComponentType, Correction, Loss, check_slot, declares, registered_name
 
 
 def check_components(**slots: object) -> None:
@@ -54,6 +55,47 @@ def check_time_spans(terms: list[LossTerm]) -> None:
             raise InputError(
                 f"no term is active when {progress:g} of training is done: let 'since' and 'until' leave no gap"
             )
+
+
+def check_mixing(slots: Mapping[str, object], terms: Mapping[str, LossTerm]) -> None:
+    """Refuse mixed inputs with components, by slot, or terms that decide by the label.
+
+    Corrections compare the teacher's class with the label, and selections weigh samples, by their very type.
+    """
+    obstacles = {
+        "correction": "compares the teacher's class with the label",
+        "selection": "weighs samples one by one, many by their label",
+    }
+    for slot, component in slots.items():
+        if component is not None and (slot in obstacles or declares(component, "uses_label")):
+            reason = obstacles.get(slot, "looks at the label")
+            raise _not_mixed(f"{slot} {registered_name(component)} {reason}")
+    for name, term in terms.items():
+        use = _label_use(term)
+        if use is not None:
+            raise _not_mixed(f"term {name!r} ({registered_name(term.loss)}) {use}")
+
+
+def _label_use(term: LossTerm) -> str | None:
+    """How a term decides by the label; None where it does not, as a label loss, of which each label has its share."""
+    if term.where is not None:
+        return f"is limited to samples by their label (where: {term.where})"
+    if term.wants_reservation:
+        return "teaches to abstain, by a bet on the label"
+    if term.wants_index:
+        return "keeps a target for every sample"
+    if declares(term.loss, "uses_label"):
+        return "depends on the label"
+    if term.kind == "label_loss" and term.batch_statistic:
+        return "is a statistic of the labels of a batch"
+    return None
+
+
+def _not_mixed(reason: str) -> InputError:
+    return InputError(
+        f"{reason}, and a mixed image has two labels: leave mixup and cutmix out, or choose a recipe that does not, "
+        "such as kd, dist or at"
+    )
 
 
 def check_batch(student: Tensor, teacher: Tensor | None, label: Tensor, index: Tensor | None, abstains: bool) -> None:

@@ -16,7 +16,7 @@ from preceptor.context import (
     TeacherSnapshot,
 )
 from preceptor.errors import InputError
-from preceptor.loss_checks import check_components, check_names, check_time_spans, parse_verdicts
+from preceptor.loss_checks import check_components, check_mixing, check_names, check_time_spans, parse_verdicts
 from preceptor.loss_output import corrected_samples
 from preceptor.loss_terms import LossTerm
 from preceptor.registry import (
@@ -152,6 +152,15 @@ class LossComponents(nn.Module):
             InputError: one cannot work with it.
         """
         self._tell("check_classes", classes)
+
+    def check_mixing(self) -> None:
+        """Refuse mixed inputs where something decides by the label: a mixed input has two.
+
+        Raises:
+            InputError: a component or a term does; the first one is named.
+        """
+        slots = {"correction": self.correction, "selection": self.selection, "temperature": self.temperature}
+        check_mixing(slots, self.terms)
 
     def expect_samples(self, samples: int) -> None:
         """Tell components that keep a value per sample how many there are; what they kept is forgotten."""

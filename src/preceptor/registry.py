@@ -77,7 +77,11 @@ class Correction(Protocol):
 
 @runtime_checkable
 class Temperature(Protocol):
-    """Softmax temperature of the teacher: one number for the batch, or one per sample, above zero."""
+    """Softmax temperature of the teacher: one number for the batch, or one per sample, above zero.
+
+    The class attribute ``uses_label``, False by default, tells that it looks at the label (or at who is right), which
+    excludes mixup and cutmix.
+    """
 
     def __call__(self, context: BatchContext) -> Temperatures: ...
 
@@ -110,6 +114,7 @@ class Loss(Protocol):
 
     - ``wants_reservation``: it receives the extra output of an abstaining student, [batch, classes + 1]; otherwise
       the first ``classes`` logits.
+    - ``uses_label``: the loss depends on ``label``, which excludes mixup and cutmix.
     - ``batch_statistic``: a statistic of the whole batch; takes the samples' weights [batch] as a fifth argument and
       returns a scalar. A sample of weight zero is as if it were absent.
     """
@@ -168,7 +173,7 @@ class ComponentInfo:
         return (self.cls.__doc__ or "").strip().splitlines()[0]
 
 
-Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic"]
+Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic", "uses_label"]
 
 
 def declares(component: object, attribute: Attribute) -> bool:

@@ -53,6 +53,13 @@ class ComputesInHalf(LossBase):
         return super().loss(log_q, log_p) + (log_q.half() * 6e4).sum(dim=1).float() * 1e-6
 
 
+class WeighsTheLabel(LossBase):
+    """Counts twice where the label is the first class, and does not declare that it looks at it."""
+
+    def __call__(self, student: Tensor, target: Tensor, temperature: float | Tensor, label: Tensor) -> Tensor:
+        return super().__call__(student, target, temperature, label) * (1 + (label == 0))
+
+
 class CallsItem(LossBase):
     """Waits for the device."""
 
@@ -232,6 +239,7 @@ BROKEN_LOSSES: list[tuple[ComponentType, type[Any], str]] = [
     ("loss", ComputesInDouble, "one_loss_a_sample"),
     ("loss", MixesSamples, "weight_zero_is_gradient_zero"),
     ("loss", ComputesInHalf, "finite_in_half_precision"),
+    ("loss", WeighsTheLabel, "depends_on_the_label_as_declared"),
     ("loss", CallsItem, "no_host_sync"),
     ("loss", BranchesOnATensor, "no_host_sync"),
     ("loss", GathersByMask, "no_host_sync"),

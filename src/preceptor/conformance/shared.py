@@ -202,3 +202,14 @@ def no_gradient_to_the_student(case: ComponentCase) -> None:
     value = output.audit.temperature if case.info.kind == "temperature" else output.audit.weight
     _, expected = forward_backward(case.loss(**{case.info.kind: Constant(value)}), batch)
     require_close(gradient, expected, "the gradient goes through its own temperature or weight: detach it", 1e-6)
+
+
+@check("loss", "temperature")
+def depends_on_the_label_as_declared(case: ComponentCase) -> None:
+    """one without uses_label = True is the same for every label"""
+    if declares(case.info.cls, "uses_label"):
+        return
+    batch = case.plain_batch()
+    other = replace(batch, label=(batch.label + 2) % batch.teacher.shape[1])
+    first, second = (torch.as_tensor(case.call(case.build(), one)) for one in (batch, other))
+    require(torch.equal(first, second), "another label changes the result: declare uses_label = True")

@@ -48,7 +48,7 @@ class NumberedTransform:
     Images are transformed one at a time, on their device, with torch's generators seeded from (``seed``, the view's
     number) and restored afterwards. So a view is the same draw for every image of a size, in any batch and process; of
     a named transform on any machine with this version of torchvision, which is part of a cache's key. Reading the
-    views' numbers waits for the device. On a CPU RandAugment takes about half a millisecond for an image of 32 x 32 pixels.
+    views' numbers waits for the device. On a CPU RandAugment takes about half a millisecond for 32 x 32 pixels.
 
     Args:
         transform: names joined by ``+`` (:data:`MAKERS`), ``randaugment`` perhaps with its magnitude, 0 to 30, as in

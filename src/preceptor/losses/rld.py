@@ -66,6 +66,7 @@ class RLD:
     confidence_temperature: float | None = 1.0
     target_space: ClassVar[TargetSpace] = "logits"
     zero_at_teacher: ClassVar[bool] = False  # a wrong teacher has its confidence elsewhere
+    uses_label: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):

@@ -38,8 +38,10 @@ from preceptor.run.folder import fingerprint
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.run.verdicts import read_verdicts
 from preceptor.teachers import TeacherCheck
+from preceptor.teachers.base import looks_up
 from preceptor.teachers.check import TeacherPredictions
 from preceptor.training import steps_in_epoch
+from preceptor.training.checks import check_mixing
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device) -> list[
     taught = [config for config, loss in zip(configs, losses, strict=True) if loss.uses_teacher]
     if taught:
         teacher = load_teacher(taught[0], dataset, views, device)
+        check_mixing(shared.training, losses, stored=looks_up(teacher.teacher))
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
     for config, loss in zip(configs, losses, strict=True):
         if config.audit is not None:
@@ -132,6 +135,7 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device) -> list[
 
 def _loss(config: RunConfig) -> DistillationLoss:
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
+    check_mixing(config.training, [loss], stored=config.cache is not None, audited=config.audit is not None)
     if loss.uses_teacher and not config.teachers and config.cache is None:
         raise InputError(
             "the recipe needs a teacher: give --teacher RUN_FOLDER (preceptor train makes one), or --cache DIR"

@@ -33,11 +33,14 @@ TEACHER_SETTINGS = (
 OWN = {"recipe", "student", "audit", "scores", "training"}
 """Settings in which runs that are taught together may differ; of the training it is the optimizer and the schedule."""
 
+SAME_TRAINING = ("epochs", "batch_size", "mixup", "cutmix")
+"""Settings of the training in which they may not: the batches follow from them."""
+
 
 def pass_of(config: RunConfig) -> str:
     """Equal for runs that can be taught together, if they have the same teacher or none."""
-    training = config.training
-    return str((config.model_dump_json(exclude={*OWN, *TEACHER_SETTINGS}), training.epochs, training.batch_size))
+    same = [getattr(config.training, name) for name in SAME_TRAINING]
+    return str((config.model_dump_json(exclude={*OWN, *TEACHER_SETTINGS}), *same))
 
 
 def teacher_of(config: RunConfig) -> str | None:

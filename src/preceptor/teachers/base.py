@@ -24,7 +24,11 @@ class TeacherOutput(NamedTuple):
 
 @runtime_checkable
 class Teacher(Protocol):
-    """Anything that returns logits for augmented inputs."""
+    """Anything that returns logits for augmented inputs.
+
+    One that answers by position and view alone, without looking at the inputs, sets the class attribute
+    ``looks_outputs_up = True``: it cannot teach on inputs that are mixed of two.
+    """
 
     @property
     def classes(self) -> int | None:
@@ -39,3 +43,9 @@ class Teacher(Protocol):
             index: positions in the training set, on the CPU.
             view: numbers of the views (see ``data.CropFlip``), on the CPU.
         """
+
+
+def looks_up(teacher: object) -> bool:
+    """Whether a teacher, or a member of an ensemble, answers by position and view alone."""
+    members = getattr(teacher, "members", ())
+    return bool(getattr(teacher, "looks_outputs_up", False)) or any(map(looks_up, members))

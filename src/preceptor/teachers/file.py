@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Int, Shaped, UInt8
@@ -47,6 +47,8 @@ class FileTeacher:
         InputError: the file cannot be read, or its rows, classes or numbers do not fit: file and row are named.
         MachineError: a Parquet file, and pyarrow is not installed.
     """
+
+    looks_outputs_up: ClassVar[bool] = True
 
     def __init__(self, path: Path, *, output_kind: OutputKind, images: int, class_names: Sequence[str]) -> None:
         check_output_kind(output_kind)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from preceptor.context import MixedLabels
 from preceptor.data import Augmentation, ImageSet, NoAugmentation, epoch_order
 from preceptor.data.lazy import LazyInputs
 from preceptor.errors import InputError
@@ -26,6 +27,7 @@ class Batch:
         index, index_cpu: positions in the training set, on the device and, for teachers that look outputs up, the CPU.
         view: numbers of the views, on the CPU.
         queried: rows of the batch to query the teacher on, on the device and on the CPU; None is all.
+        mixed: the second labels, where inputs are mixed in pairs.
     """
 
     inputs: Any
@@ -34,6 +36,12 @@ class Batch:
     index_cpu: Int[Tensor, " batch"]
     view: Int[Tensor, " batch"]
     queried: tuple[Int[Tensor, " some"], Int[Tensor, " some"]] | None = None
+    mixed: MixedLabels | None = None
+
+    @property
+    def leading_label(self) -> Int[Tensor, " batch"]:
+        """The label; of mixed inputs that of the larger share."""
+        return self.label if self.mixed is None else self.mixed.leading(self.label)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from preceptor.errors import InputError
+from preceptor.loss import DistillationLoss
 from preceptor.registry import registered_name
 from preceptor.teachers.base import Teacher
 
@@ -39,11 +40,43 @@ def check_same_batches(students: "Sequence[Student]", config: "TrainingConfig") 
     """Refuse a student whose own training divides the data otherwise."""
     for student in students:
         own = student.training_config or config
+        if (own.mixup, own.cutmix) != (config.mixup, config.cutmix):
+            raise InputError(
+                f"student {student.name!r}: mixup {own.mixup:g} and cutmix {own.cutmix:g}, and the trainer "
+                f"{config.mixup:g} and {config.cutmix:g}: students are trained together on the same batches"
+            )
         if (own.epochs, own.batch_size) != (config.epochs, config.batch_size):
             raise InputError(
                 f"student {student.name!r}: {own.epochs} epochs in batches of {own.batch_size}, and the trainer "
                 f"{config.epochs} in batches of {config.batch_size}: students are trained together on the same batches"
             )
+
+
+def check_mixing(
+    config: "TrainingConfig", losses: Sequence[DistillationLoss], *, stored: bool = False, audited: bool = False
+) -> None:
+    """Refuse mixup and cutmix with a loss that decides by the label, and with anything that is known of single images.
+
+    Args:
+        config: whose ``mixup`` and ``cutmix`` count.
+        losses: of all students.
+        stored: whether the teacher's outputs are looked up, see :func:`~preceptor.teachers.base.looks_up`.
+        audited: whether there is an audit.
+    """
+    if not config.mixes:
+        return
+    for loss in losses:
+        loss.check_mixing()
+    if audited or any(loss.audited for loss in losses):
+        raise InputError(
+            "an audit judges single images, and mixup and cutmix show images mixed of two: leave the audit out, or both"
+        )
+    if stored:
+        raise InputError(
+            "the teacher's outputs are looked up by image and view (a cache or a file), and mixup and cutmix show "
+            "images mixed of two, paired anew in every step: give a teacher that is queried live, without a cache, or "
+            "leave both out"
+        )
 
 
 def check_teacher_given(students: "Sequence[Student]", teacher: Teacher | None) -> None:

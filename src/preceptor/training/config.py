@@ -77,6 +77,21 @@ class TrainingConfig(BaseModel):
         "the student; none: the last weights are",
     )
 
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="a of the Beta(a, a) that mixup draws the share of a pair's first image from; 0: off. The teacher "
+        "is queried on the mixed images, so a cache or a file of outputs cannot teach",
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="the same for cutmix, which puts a rectangle of the second image into the first; with mixup too, "
+        "each step draws one of them; 0: off",
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.optimizer.lower() not in OPTIMIZERS:
@@ -86,6 +101,11 @@ class TrainingConfig(BaseModel):
             if option not in known:
                 raise ValueError(str(unknown_name(f"option of optimizer {self.optimizer}", option, known)))
         return self
+
+    @property
+    def mixes(self) -> bool:
+        """Whether inputs are mixed in pairs."""
+        return self.mixup > 0 or self.cutmix > 0
 
     def build_optimizer(self, modules: Iterable[nn.Module]) -> Optimizer:
         """The optimizer over the parameters of student and loss.

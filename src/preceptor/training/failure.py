@@ -13,6 +13,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from preceptor.context import MixedLabels
 from preceptor.data import Normalization
 from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.files import read_json, write_whole
@@ -206,9 +207,10 @@ def save_failure(folder: Path, report: FailureReport) -> None:
     batch, teacher = report.step.batch, report.step.teacher
     inputs = batch.inputs if isinstance(batch.inputs, Tensor) else dict(batch.inputs)
     outputs = None if teacher is None else (teacher.logits, dict(teacher.features))
+    mixed = None if batch.mixed is None else (batch.mixed.partner, batch.mixed.share)
     step = {"inputs": inputs, "label": batch.label, "index": batch.index, "view": batch.view, "teacher": outputs}
     file = io.BytesIO()
-    torch.save({"state": dict(report.state), **copied(step)}, file)
+    torch.save({"state": dict(report.state), **copied({**step, "mixed": mixed})}, file)
     digest = hashlib.sha256(file.getvalue()).hexdigest()
     record = json.dumps({**report.record(), "sha256": digest}, indent=2, allow_nan=False)
     write_whole({folder / STATE_FILE: file.getvalue(), folder / FAILURE_FILE: record.encode()})
@@ -231,13 +233,14 @@ def load_failure(folder: Path, device: torch.device) -> FailureReport:
         context = TypeAdapter(FailureContext).validate_python(record)
         kept = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         index, view = kept["index"], kept["view"].cpu()
+        mixed = None if kept.get("mixed") is None else MixedLabels(*kept["mixed"])
         step = Step(
             epoch=context.epoch - 1,
             number=context.step - 1,
             steps=context.steps,
             progress=context.progress,
             rng_seed=context.rng_seed,
-            batch=Batch(kept["inputs"], kept["label"], index, index.cpu(), view),
+            batch=Batch(kept["inputs"], kept["label"], index, index.cpu(), view, mixed=mixed),
             teacher=None if kept["teacher"] is None else TeacherOutput(*kept["teacher"]),
         )
         return FailureReport(context, fault, step, kept["state"])

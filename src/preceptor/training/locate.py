@@ -116,7 +116,8 @@ class _Watch:
         self.came_from = f", coming back from layer {name}"
 
     def losses(self, name: str, reduce: Callable[..., Tensor], losses: Tensor, weight: Tensor, *rest: Tensor) -> Tensor:
-        self.samples[name] = _samples(self.batch, ~losses.isfinite() & (weight != 0))
+        # Called once a label: of mixed inputs either label's loss may be at fault.
+        self.samples[name] = self.samples.get(name) or _samples(self.batch, ~losses.isfinite() & (weight != 0))
         return reduce(losses, weight, *rest)
 
 

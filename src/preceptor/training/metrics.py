@@ -21,7 +21,8 @@ class EpochRecord:
         learning_rate: at the end of the epoch.
         losses: mean of each term, as weighted in the total.
         total: mean total loss.
-        train_accuracy: on the augmented samples as they were met, share of the labeled ones.
+        train_accuracy: on the augmented samples as they were met, share of the labeled ones; of mixed ones against the
+            label of the larger share.
         corrected: share of the samples in the scope of the correction.
         clamped: share of the samples whose temperature is at its minimum.
         temperature: mean over the samples on which the teacher was queried; None without a teacher.

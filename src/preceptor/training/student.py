@@ -146,6 +146,7 @@ class StudentTrainer:
                 progress=step.progress,
                 student_features=features,
                 teacher_features=None if teacher is None else teacher.features,
+                mixed=step.batch.mixed,
             )
         return logits, output
 
@@ -163,7 +164,7 @@ class StudentTrainer:
             with profiled("optimizer"):
                 self._optimizer_step()
         trains_reservation = self.student.loss.trains_reservation(step.progress)
-        self.metrics.add(output, logits, step.batch.label, trains_reservation=trains_reservation)
+        self.metrics.add(output, logits, step.batch.leading_label, trains_reservation=trains_reservation)
         self.metrics.seconds += time.perf_counter() - started
         return output
 

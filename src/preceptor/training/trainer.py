@@ -8,10 +8,10 @@ import torch
 
 from preceptor.errors import first_line, out_of_memory
 from preceptor.models.features import FeatureModel, feature_layers
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, looks_up
 from preceptor.training.batches import TrainingData, steps_in_epoch
 from preceptor.training.callbacks import Callback, IncompatibleCheckpoint, TrainState
-from preceptor.training.checks import check_same_batches, check_students, check_teacher_given
+from preceptor.training.checks import check_mixing, check_same_batches, check_students, check_teacher_given
 from preceptor.training.compile import (
     FORWARD_AND_BACKWARD,
     Compile,
@@ -23,6 +23,7 @@ from preceptor.training.compile import (
 from preceptor.training.config import TrainingConfig
 from preceptor.training.guard import NonFiniteGuard
 from preceptor.training.metrics import EpochRecord
+from preceptor.training.mixing import check_mixable, mix
 from preceptor.training.precision import Precision, resolve_precision
 from preceptor.training.profiler import profiled
 from preceptor.training.student import Step, Student, StudentTrainer, rng_seed
@@ -55,8 +56,9 @@ class Trainer:
 
     Raises:
         InputError: a loss without its teacher or with a selection that is not fitted, a student's own training of other
-            epochs or batch size, a term in whose time span no step
-            begins, a feature loss whose layers or shapes do not fit, a teacher without the features that are compared.
+            epochs, batch size or mixing, a term in whose time span no step begins, a feature loss whose layers or
+            shapes do not fit, a teacher without the features that are compared, mixing with inputs, a loss or a teacher
+            that do not allow it.
         MachineError: CUDA graphs on another device.
     """
 
@@ -77,6 +79,8 @@ class Trainer:
         check_students(students, config.epochs * self.steps)
         check_same_batches(students, config)
         check_teacher_given(students, teacher)
+        check_mixing(config, [student.loss for student in students], stored=looks_up(teacher))
+        check_mixable(config, data.probe(2))
         check_compile(compile, self.device)
         self.callbacks = list(callbacks)
         if not any(isinstance(callback, NonFiniteGuard) for callback in self.callbacks):
@@ -148,7 +152,7 @@ class Trainer:
         batches = self.data.batches(plan, queried=self.feed.queried, first=first)
         for number in range(first, self.steps):
             with profiled("batch"):
-                batch = next(batches)
+                batch = mix(next(batches), self.config, self.seed, epoch, number)
             progress = (epoch + number / self.steps) / self.config.epochs
             uses_teacher = any(student.student.loss.uses_teacher_at(progress) for student in self.students)
             with profiled("teacher"):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -58,6 +58,8 @@ class LogitCache:
     Raises:
         InputError: a file of the cache is damaged.
     """
+
+    looks_outputs_up: ClassVar[bool] = True
 
     def __init__(
         self, folder: Path, metadata: CacheMetadata, teacher: Teacher | None = None, batch_size: int = 64
