@@ -72,6 +72,19 @@ def test_what_people_see(preceptor, teacher, tmp_path):
     assert f"run folder: {tmp_path / 'student'}" in done.out
 
 
+def test_named_augmentations_and_mixing(preceptor, torchvision_ops, tmp_path):
+    names = "resized-crop+flip+erasing"
+    flags = ("--model", "convnet4", *SMALL, "--augment", names, "--quiet", "--out", tmp_path / "run")
+    assert preceptor("train", *flags, "training.mixup=0.2").code == 0
+    config = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["config"]
+    assert (config["augment"], config["training"]["mixup"]) == (names, 0.2)
+    unknown = preceptor("train", *SMALL, "--augment", "randaugmint", "--out", tmp_path / "other")
+    assert unknown.code == 2
+    assert "did you mean 'randaugment'?" in unknown.err
+    assert preceptor("train", *SMALL, "--augment", "false", "--out", tmp_path / "plain", "--quiet").code == 0
+    assert yaml.safe_load((tmp_path / "plain" / "run.yaml").read_text())["config"]["augment"] is False
+
+
 def test_evaluate_shows_every_class(preceptor, teacher):
     done = preceptor("evaluate", teacher, "--no-page")
     found, card = measure_student(teacher)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from preceptor.context import MixedLabels
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training import FailureReport
@@ -54,6 +55,16 @@ def test_inputs_by_name_features_and_no_teacher_come_back_too(report, folder):
     assert same_bits(loaded.step.teacher.features, teacher.features)
     save_failure(folder, replace(report, step=replace(report.step, teacher=None)))
     assert load_failure(folder, CPU).step.teacher is None
+
+
+def test_mixed_labels_come_back_too(report, folder):
+    assert load_failure(folder, CPU).step.batch.mixed is None
+    size = len(report.step.batch.label)
+    mixed = MixedLabels(torch.arange(size) % 10, torch.linspace(0, 1, size))
+    save_failure(folder, replace(report, step=replace(report.step, batch=replace(report.step.batch, mixed=mixed))))
+    loaded = load_failure(folder, CPU).step.batch.mixed
+    assert torch.equal(loaded.partner, mixed.partner)
+    assert torch.equal(loaded.share, mixed.share)
 
 
 def test_the_step_is_the_same_again(report, folder):

@@ -155,28 +155,27 @@ def test_it_ends_in_the_same_bits_wherever_it_stopped(torchvision_ops, steps, tr
     assert same_bits(weights(whole.network), weights(resumed.network))
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_trains_or_says_why_not(name):
-    student = make_student(name)
-    before = weights(student.network)
-    try:
-        records = train([student], training=MIXUP.model_copy(update={"epochs": 1}))
-    except InputError as error:
-        assert name not in ALLOWED
-        assert "a mixed image has two labels: leave mixup and cutmix out, or choose a recipe" in str(error)
-        assert any(part in str(error) for part in REASONS)
-        assert same_bits(weights(student.network), before)
-    else:
-        assert name in ALLOWED
-        assert np.isfinite(records[0][0].total)
-        assert not same_bits(weights(student.network), before)
-
-
 ALLOWED = {
     *("none", "kd", "dist", "cmkd", "cmkd-static", "dtd-cwsm", "dtd-flsw", "at", "fitnet", "slam"),
     *("confusion", "prior"),  # their recalibration looks at the teacher's logits alone
 }
-REASONS = ("compares the teacher's class", "weighs samples", "depends on the label", "limited to samples by", "abstain")
+REASONS = "compares the teacher's class|weighs samples|depends on the label|limited to samples by|teaches to abstain"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_trains_or_says_why_not(name):
+    student = make_student(name)
+    before = weights(student.network)
+    training = MIXUP.model_copy(update={"epochs": 1})
+    if name in ALLOWED:
+        records = train([student], training=training)
+        assert np.isfinite(records[0][0].total)
+        assert not same_bits(weights(student.network), before)
+        return
+    told = rf"({REASONS}).* and a mixed image has two labels: leave mixup and cutmix out, or choose a recipe"
+    with pytest.raises(InputError, match=told):
+        train([student], training=training)
+    assert same_bits(weights(student.network), before)
 
 
 def test_a_component_is_named_with_the_reason():
@@ -213,7 +212,7 @@ def test_a_temperature_that_declares_its_use_of_the_label_is_refused():
 def test_stored_outputs_and_audits_are_refused_before_the_first_step(tmp_path):
     with cache_of(tmp_path / "cache", untrained_teacher()) as cache:
         for teacher in (cache, Ensemble([untrained_teacher(), cache])):
-            with pytest.raises(InputError, match="looked up by image and view .* queried live"):
+            with pytest.raises(InputError, match=r"looked up by image and view .* queried live"):
                 train([make_student("kd")], training=MIXUP, teacher=teacher)
         train([make_student("kd")], teacher=cache)
     judged = make_student("kd")
@@ -238,7 +237,7 @@ def test_inputs_that_cannot_be_mixed_are_refused():
 
 def test_students_with_other_mixing_are_not_trained_together():
     student = Student("one", network(), DistillationLoss(label_loss=CrossEntropy()), CUTMIX)
-    with pytest.raises(InputError, match="mixup 0 and cutmix 1, and the trainer 0.4 and 0"):
+    with pytest.raises(InputError, match=r"mixup 0 and cutmix 1, and the trainer 0\.4 and 0"):
         Trainer([student], None, data_of(40), MIXUP)
 
 
