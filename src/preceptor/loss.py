@@ -36,6 +36,9 @@ from preceptor.registry import (
 _Call = tuple[Tensor | Sequence[Tensor], tuple[object, ...], Tensor]
 """What a term is called with: the student's side, what its loss takes after that, and the samples' weights."""
 
+_Calls = list[_Call]
+"""Calls of a term whose results are added: one, or of mixed inputs one a label. Named, as dynamo reads annotations."""
+
 
 class DistillationLoss(LossComponents):
     """Composes components. Call it with logits and labels; it returns a :class:`LossOutput`.
@@ -146,7 +149,7 @@ class DistillationLoss(LossComponents):
         groups = {"labeled": labeled, "unlabeled": ~labeled, "trusted_label": labeled & ~blamed}
         labels, classes = weighted_labels(label, mixed, student.dtype), student.shape[1] - self.abstains
 
-        def call(name: str, term: LossTerm) -> list[_Call]:
+        def call(name: str, term: LossTerm) -> _Calls:
             return _label_calls(term, term.outputs(student, classes), labels, index)
 
         return self._output(student, call, groups, progress, None)
@@ -177,7 +180,7 @@ class DistillationLoss(LossComponents):
 
         labels = weighted_labels(context.label, mixed, weight.dtype)
 
-        def call(name: str, term: LossTerm) -> list[_Call]:
+        def call(name: str, term: LossTerm) -> _Calls:
             if term.kind == "feature_loss":
                 own, other = term.features(name, student_features or {}, teacher_features or {})
                 return [(own, (other,), weight)]
@@ -195,7 +198,7 @@ class DistillationLoss(LossComponents):
     def _output(
         self,
         student: Tensor,
-        call: Callable[[str, LossTerm], list[_Call]],
+        call: Callable[[str, LossTerm], _Calls],
         groups: Mapping[str, Tensor],
         progress: float,
         audit: Audit | None,
@@ -212,6 +215,6 @@ class DistillationLoss(LossComponents):
 
 def _label_calls(
     term: LossTerm, outputs: Tensor, labels: Sequence[tuple[Tensor, Tensor]], index: Tensor | None
-) -> list[_Call]:
+) -> _Calls:
     """One call a label, each with the samples' weights."""
     return [(outputs, term.label_arguments(label, index), weight) for label, weight in labels]

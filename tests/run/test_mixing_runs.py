@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preceptor.data import Composition, CropFlip, NumberedTransform, ResizedCrops
+from preceptor.data import Composition, CropFlip, NumberedTransform, ResizedCrops, transforms
 from preceptor.errors import InputError, Interrupted, MachineError
 from preceptor.run import resolve, resume, run
 from preceptor.run import train as single_module
@@ -89,6 +89,7 @@ def test_an_unknown_augmentation_is_refused(value):
 
 
 def test_a_missing_torchvision_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    transforms._built.cache_clear()
     monkeypatch.setattr("preceptor.data.transforms.import_module", missing)
     with pytest.raises(MachineError, match=r"pip install 'preceptor\[vision\]'"):
         run(resolve({**SMALL_RUN, "augment": "erasing"}), tmp_path / "out")

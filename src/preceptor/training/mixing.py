@@ -89,8 +89,6 @@ def check_mixable(config: TrainingConfig, inputs: object) -> None:
     Raises:
         InputError: inputs by name, whole numbers that are no pixels, or cutmix of something other than images.
     """
-    if not config.mixes:
-        return
     if not isinstance(inputs, Tensor) or not (inputs.dtype == torch.uint8 or inputs.is_floating_point()):
         kind = str(inputs.dtype) if isinstance(inputs, Tensor) else "tensors by name"
         raise InputError(f"mixup and cutmix: inputs are {kind}; expected one tensor, uint8 or floating: leave both out")

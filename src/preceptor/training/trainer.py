@@ -80,7 +80,8 @@ class Trainer:
         check_same_batches(students, config)
         check_teacher_given(students, teacher)
         check_mixing(config, [student.loss for student in students], stored=looks_up(teacher))
-        check_mixable(config, data.probe(2))
+        if config.mixes:
+            check_mixable(config, data.probe(2))
         check_compile(compile, self.device)
         self.callbacks = list(callbacks)
         if not any(isinstance(callback, NonFiniteGuard) for callback in self.callbacks):
