@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from preceptor.data import CropFlip, ResizedCrops
+from preceptor.data import Composition, CropFlip, NumberedTransform, ResizedCrops
+from preceptor.data.composition import steps_of
 from preceptor.data.encoded import EncodedImages
 from preceptor.data.folder import FolderFiles, read_folder
 from preceptor.data.images import ImageSpec, read_pixels
@@ -81,6 +82,20 @@ def test_resized_crops_are_cut_out_of_the_whole_photograph(images: EncodedImages
         assert torch.equal(shown[row], by_pillow(folder / f"{number}.jpg", box, bool(flips[one])))
     assert 0 < int(flips.sum()) < 16
     assert not bool(flips[CROPS.identity])
+
+
+def reversed_colors(image: torch.Tensor) -> torch.Tensor:
+    return 255 - image
+
+
+def test_resized_crops_that_come_first_in_a_composition_are_too(images: EncodedImages) -> None:
+    rule = Composition((CROPS, NumberedTransform(reversed_colors, draws=2)), draws=64)
+    index, view = torch.tensor([0, 1, 3, 4, 8, 2]), torch.tensor([3, 9, 1, 60, 7, 0])
+    (_, crops), (transform, own) = steps_of(rule, view)
+    expected = transform.apply(views_of(images, index, crops, CROPS), own)
+    assert torch.equal(views_of(images, index, view, rule), expected)
+    assert own.unique().tolist() == [0, 1]
+    assert torch.equal(views_of(images, index[5:], view[5:], rule), images[[2]])
 
 
 def test_a_view_of_a_square_image_in_memory_shows_the_same_place() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preceptor.data import Composition, CropFlip, NumberedTransform, ResizedCrops, named_augmentation
-from preceptor.data.composition import augmentation_settings, check_names
+from preceptor.data.composition import augmentation_settings, check_names, steps_of
 from preceptor.data.randomness import RandomStream, random_words
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers.cache.metadata import data_parts
@@ -101,13 +101,13 @@ def test_a_composition_applies_its_parts_in_order(view):
     parts = (CropFlip(2, flip=True), NumberedTransform(shift, draws=32))
     rule, images = Composition(parts, seed=4), pictures(2)
     number = torch.tensor([view, view])
-    crops, shifts = rule.part_views(number)
+    (_, crops), (_, shifts) = steps_of(rule, number)
     assert torch.equal(rule.apply(images, number), parts[1].apply(parts[0].apply(images, crops), shifts))
 
 
 def test_a_composition_draws_every_parts_views_evenly_and_independently():
     rule = Composition((CropFlip(0, flip=True), CropFlip(0, flip=True)), draws=4096)
-    first, second = rule.part_views(torch.arange(1, 4096))
+    (_, first), (_, second) = steps_of(rule, torch.arange(1, 4096))
     for both in (first, second, first ^ second):
         assert float(both.double().mean()) == pytest.approx(0.5, abs=0.03)
     assert rule.count == 4096

@@ -61,26 +61,35 @@ class Composition:
     def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
         return sample_views(seed, epoch, index, self.count)
 
-    def part_views(self, views: Int[Tensor, " batch"]) -> list[Int[Tensor, " batch"]]:
-        """For each part the numbers of its views that these views show."""
-        return [table[views] for table in _tables(self, views.device)]
-
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
     ) -> UInt8[Tensor, "batch channels height width"]:
-        for part, own in zip(self.parts, self.part_views(views), strict=True):
+        for part, own in steps_of(self, views):
             images = part.apply(images, own)
         return images
 
 
+def steps_of(
+    augmentation: Augmentation, views: Int[Tensor, " batch"]
+) -> list[tuple[Augmentation, Int[Tensor, " batch"]]]:
+    """The augmentations that are applied one after another, at least one, each with its own views of these views."""
+    if not isinstance(augmentation, Composition):
+        return [(augmentation, views)]
+    choices = tuple((part.count, part.identity) for part in augmentation.parts)
+    tables = _tables(choices, augmentation.draws, augmentation.seed, augmentation.identity, views.device)
+    return [(part, table[views]) for part, table in zip(augmentation.parts, tables, strict=True)]
+
+
 @lru_cache(maxsize=8)
-def _tables(composition: Composition, device: torch.device) -> list[Int[Tensor, " views"]]:
-    parts = composition.parts
-    drawn = random_words(composition.seed, RandomStream.JOINT_DRAWS, 0, len(parts) * composition.draws)
+def _tables(
+    choices: tuple[tuple[int, int], ...], draws: int, seed: int, identity: int, device: torch.device
+) -> list[Int[Tensor, " views"]]:
+    """For each part, of a number of views and an identity, its view in each of the composition's."""
+    drawn = random_words(seed, RandomStream.JOINT_DRAWS, 0, len(choices) * draws).reshape(len(choices), draws)
     tables = []
-    for part, words in zip(parts, drawn.reshape(len(parts), composition.draws), strict=True):
-        own = (words % part.count).astype("int64")
-        own[composition.identity] = part.identity
+    for (count, own_identity), words in zip(choices, drawn, strict=True):
+        own = (words % count).astype("int64")
+        own[identity] = own_identity
         tables.append(torch.from_numpy(own).to(device))
     return tables
 

@@ -15,6 +15,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from preceptor.data.augmentation import Augmentation, ResizedCrops
+from preceptor.data.composition import steps_of
 from preceptor.data.images import Frame, ImageSpec, read_pixels
 from preceptor.data.lazy import LazyInputs, Request
 from preceptor.errors import InputError
@@ -48,8 +49,8 @@ class EncodedSource(Protocol):
 class EncodedImages(LazyInputs):
     """Images of a source, where a uint8 tensor [n, channels, height, width] of them would be too large.
 
-    Threads decode side by side, ahead of the images' use. Resized crops are cut out of the whole image, not out of its
-    center.
+    Threads decode side by side, ahead of the images' use. Resized crops, alone or first of a composition, are cut out
+    of the whole image, not out of its center.
 
     Args:
         source: of the encoded images.
@@ -79,27 +80,22 @@ class EncodedImages(LazyInputs):
     def batches(
         self, requests: Iterable[Request], augmentation: Augmentation | None = None
     ) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
-        crops = augmentation if isinstance(augmentation, ResizedCrops) else None
         views: deque[Tensor | None] = deque()
 
         def to_decode() -> Iterator[list[tuple[int, Frame | None]]]:
             for index, view in requests:
                 views.append(view)
-                numbers = [0] * len(index) if view is None else view.tolist()
-                frames = [
-                    None if crops is None or number == crops.identity else partial(crops.frame, number)
-                    for number in numbers
-                ]
-                yield list(zip(self.rows[index].tolist(), frames, strict=True))
+                yield list(zip(self.rows[index].tolist(), _frames(index, view, augmentation), strict=True))
 
         for images in self._decoded(to_decode()):
             view = views.popleft()
-            if view is None or augmentation is None:
-                yield images
-            elif crops is not None:
-                yield crops.flip_views(images, view.to(self.device))
-            else:
-                yield augmentation.apply(images, view.to(self.device))
+            if view is not None and augmentation is not None:
+                for step, (part, own) in enumerate(steps_of(augmentation, view.to(self.device))):
+                    if step == 0 and isinstance(part, ResizedCrops):
+                        images = part.flip_views(images, own)  # they are cut already
+                    else:
+                        images = part.apply(images, own)
+            yield images
 
     def digests(self) -> list[bytes]:
         """128 bits of each encoded image, from its length, beginning and end: copies of a file have equal ones."""
@@ -164,6 +160,16 @@ class EncodedImages(LazyInputs):
             for _, parts in waiting:
                 for part in parts:
                     part.cancel()
+
+
+def _frames(index: Tensor, view: Tensor | None, augmentation: Augmentation | None) -> list[Frame | None]:
+    """What to cut out of each image before anything else is done with it; None is its center."""
+    if view is None or augmentation is None:
+        return [None] * len(index)
+    first, own = steps_of(augmentation, view)[0]
+    if not isinstance(first, ResizedCrops):
+        return [None] * len(index)
+    return [None if number == first.identity else partial(first.frame, number) for number in own.tolist()]
 
 
 @lru_cache(maxsize=1)
