@@ -1,12 +1,14 @@
 """Runs with mixup, cutmix and named augmentations: resumed in the same bits, and refused before anything is written."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from preceptor.data import Composition, CropFlip, NumberedTransform, ResizedCrops, transforms
+from preceptor.data.items import ItemViews
 from preceptor.errors import InputError, Interrupted, MachineError
 from preceptor.run import resolve, resume, run
 from preceptor.run import train as single_module
@@ -80,6 +82,13 @@ def test_the_augmentation_of_a_run(torchvision_ops, tmp_path, value, expected):
     assert augmentation(config, digits()) == expected
     (tmp_path / "run.yaml").write_text(json.dumps(config.model_dump(mode="json", exclude_none=True)))
     assert resolve(read_config(tmp_path / "run.yaml")) == config
+
+
+def test_a_data_set_that_makes_its_own_views_takes_no_names():
+    own = replace(digits(), augmentation=ItemViews(8))
+    assert augmentation(resolve({"augment": True}), own) == ItemViews(8)
+    with pytest.raises(InputError, match="digits makes its views by itself: give true, or false"):
+        augmentation(resolve({"augment": "flip"}), own)
 
 
 @pytest.mark.parametrize("value", ["fliip", "flip+flip", "randaugment:99", "erasing+erasing", 3, None])

@@ -25,6 +25,7 @@ from preceptor.data import (
     named_augmentation,
     subset,
 )
+from preceptor.data.items import ItemViews
 from preceptor.data.labels import read_labels
 from preceptor.errors import InputError, first_line
 from preceptor.loss import DistillationLoss
@@ -160,11 +161,15 @@ def augmentation(config: RunConfig, dataset: Dataset) -> Augmentation:
     """The augmentation of a run.
 
     Raises:
-        InputError: a transform that cannot take the data set's images.
+        InputError: a transform that cannot take the data set's images, or a data set that makes its own views.
         MachineError: a transform needs torchvision, which cannot be imported.
     """
     if isinstance(config.augment, bool):
         return dataset.augmentation if config.augment else CropFlip(padding=0, flip=False)
+    if isinstance(dataset.augmentation, ItemViews):
+        raise InputError(
+            f"augment is {config.augment!r}, but {dataset.name} makes its views by itself: give true, or false for one view"
+        )
     views = named_augmentation(config.augment)
     one = dataset.train.images[:1]
     views.apply(one, torch.full((len(one),), 1))  # one that cannot be applied fails before anything is written
