@@ -168,7 +168,7 @@ def augmentation(config: RunConfig, dataset: Dataset) -> Augmentation:
         return dataset.augmentation if config.augment else CropFlip(padding=0, flip=False)
     if isinstance(dataset.augmentation, ItemViews):
         raise InputError(
-            f"augment is {config.augment!r}, but {dataset.name} makes its views by itself: give true, or false for one view"
+            f"augment is {config.augment!r}, but {dataset.name} makes its views by itself: give true, or false for one"
         )
     views = named_augmentation(config.augment)
     one = dataset.train.images[:1]
