@@ -66,6 +66,10 @@ class ValidationSetUsed(Warning):
     """A data set's own validation images are held out, in place of a share of the training images."""
 
 
+class NetworkFitted(Warning):
+    """A network was fitted to the data: weights taken from a file, images resized, classes matched by name."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like another; None where none is near enough to be meant."""
     # At 0.5 difflib offers "calibrate" for "compare"; at 0.6 it still offers "temperature" for "tempr".

@@ -16,6 +16,8 @@ NESTED_FLAGS = {
     "training.epochs": "--epochs",
     "training.batch_size": "--batch-size",
     "training.learning_rate": "--lr",
+    "training.freeze": "--freeze",
+    "training.layer_decay": "--layer-decay",
     "teacher_normalization.mean": "--teacher-mean",
     "teacher_normalization.std": "--teacher-std",
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from preceptor import __version__
+from preceptor.cli.options import add_code_option, allow_code_of
 from preceptor.cli.printing import note
 from preceptor.errors import InputError, MachineError, PreceptorError, nearest, out_of_memory, unknown_name
 
@@ -40,6 +41,9 @@ VERBS = {
     "bench": "measure how fast training is on this machine",
 }
 """Every verb is a module of this package with ``add_arguments(parser)`` and ``run(arguments)``."""
+
+WITHOUT_NETWORKS = {"demo", "methods", "reproduce", "bench"}
+"""Verbs that build no network of the user's."""
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -102,6 +106,7 @@ def _exit_code(tokens: Sequence[str]) -> int:
             parser.print_help()
             return 0
         arguments = _parse(parser, verb_parser, tokens)
+        allow_code_of(arguments)
         import_module(f"preceptor.cli.{arguments.verb}").run(arguments)
     except PreceptorError as error:
         return _fail(error)
@@ -153,6 +158,8 @@ def _parsers(tokens: Sequence[str]) -> tuple[_Parser, _Parser | None]:
         if verb == wanted:
             verb_parser = sub
             import_module(f"preceptor.cli.{verb}").add_arguments(sub)
+            if verb not in WITHOUT_NETWORKS:
+                add_code_option(sub)
     return parser, verb_parser
 
 

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 DATA = ("data", "data_root", "download", "image_size", "skip_bad_images")
 SPLIT = ("train_labels", "train_images", "validation", "split_seed")
-STUDENT = ("student", "recipe", "scores", "audit")
+START = ("pretrained", "student_weights", "student_size", "training.freeze", "training.layer_decay")
+STUDENT = ("student", *START, "recipe", "scores", "audit")
 TEACHER = (
     "teacher",
+    "teacher_weights",
     "teacher_output",
     "teacher_normalization.mean",
     "teacher_normalization.std",
@@ -137,6 +139,37 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     """How to show results: for people, or for scripts."""
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+
+
+def add_code_option(parser: argparse.ArgumentParser) -> None:
+    """Whose code may be run for a network that a file names."""
+    parser.add_argument(
+        "--allow-code",
+        action="append",
+        metavar="MODULE",
+        help="import this module for a network that a run or configuration names as MODULE:FUNCTION",
+    )
+
+
+def allow_code_of(arguments: argparse.Namespace) -> None:
+    """Allow the modules of --allow-code, and those of networks that the command line itself names.
+
+    A network that a file names may be a stranger's, so the command line has to allow it.
+
+    Raises:
+        InputError: an --allow-code that is no module's name.
+    """
+    flags = [getattr(arguments, key, None) or () for key in ("student", "teacher")]
+    texts = [text for flag in flags for text in ([flag] if isinstance(flag, (str, Path)) else flag)]
+    settings = [text.partition("=") for text in getattr(arguments, "override", ())]
+    texts += [value for key, _, value in settings if key in ("student", "teacher")]
+    named = [str(text) for text in texts if ":" in str(text)]
+    allowed = getattr(arguments, "allow_code", None) or ()
+    if named or allowed:
+        from preceptor.models.custom import allow_code, code_module
+
+        for module in [*allowed, *filter(None, map(code_module, named))]:
+            allow_code(module)
 
 
 def flag_settings(arguments: argparse.Namespace) -> list[tuple[str, Any]]:

@@ -22,7 +22,7 @@ A run stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 writes a checkpoint and exit
 last checkpoint. A resumed run ends in the same bits as one that was never stopped.
 """
 
-PLACES = ("data", "data_root", "teacher", "cache", "audit", "device")
+PLACES = ("data", "data_root", "teacher", "teacher_weights", "student_weights", "cache", "audit", "device")
 """Settings that say where something is: it may have moved. That it is the same is checked by its fingerprint."""
 
 
@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.cli.training import show_result, showing_findings
     from preceptor.integrations import tracking
     from preceptor.run import resume, stopped_run
+    from preceptor.run.members import names_network
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     kind, _, place = config.data.partition(":")
     needed = [(f"--data {kind}:", Path(place).expanduser())] if place else []
     for option, path in [*needed, *(("--teacher ", teacher) for teacher in config.teachers)]:
-        if not path.exists():
+        if not path.exists() and not names_network(path):
             raise InputError(f"{path}: no longer there: preceptor resume {arguments.folder} {option}NEW_PLACE")
     silent = arguments.quiet or arguments.json
     with (

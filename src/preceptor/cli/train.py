@@ -2,7 +2,7 @@
 
 import argparse
 
-from preceptor.cli.options import add_run_options, add_settings
+from preceptor.cli.options import START, add_run_options, add_settings
 
 EXAMPLES = """examples:
   preceptor train --model convnet32 --out runs/teacher
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.epilog = EXAMPLES
     add_settings(parser, ["student"], flags={"student": "--model"}, defaults=DEFAULTS)
+    add_settings(parser.add_argument_group("what it starts from"), START)
     add_run_options(parser)
 
 

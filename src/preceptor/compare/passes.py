@@ -51,7 +51,9 @@ def largest_pass(cells: Sequence[Cell], channels: int, classes: int, jobs: int, 
     sizes = [
         sum(
             parameter.nbytes
-            for parameter in seeded_model(name, channels=channels, classes=classes, seed=0).parameters()
+            for parameter in seeded_model(
+                name, channels=channels, classes=classes, seed=0, weights="later"
+            ).parameters()
         )
         for name in {cell.config.student for cell in cells}
     ]

@@ -12,6 +12,7 @@ from preceptor.export.uncertainty import UNCERTAINTIES
 from preceptor.metrics import SCORES, Predictions, confidence
 from preceptor.metrics.decisions import check_servable
 from preceptor.models import ModelCard
+from preceptor.models.features import call_model
 from preceptor.models.layout import to_memory_format
 
 DEFAULT_SCORE = "softmax_response"
@@ -77,7 +78,7 @@ class ExportModule(nn.Module):
     def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The fields of :class:`ExportOutput` as a plain tuple, which every format can write."""
         normalized = torch.addcmul(self.shift, images.float(), self.gain)
-        outputs: Tensor = self.network(to_memory_format(normalized))
+        outputs = call_model(self.network, to_memory_format(normalized))
         logits = outputs[:, : self.classes]
         label = predicted_class(logits)
         uncertainty = self.uncertainty.function(outputs, self.classes, **self.options)

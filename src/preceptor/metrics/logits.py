@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from preceptor.chunking import concat_rows
 from preceptor.data import Normalization
 from preceptor.data.lazy import Inputs
+from preceptor.models.features import call_model
 from preceptor.models.layout import to_memory_format
 
 
@@ -29,15 +30,16 @@ def network_logits(
     def outputs() -> Iterator[Tensor]:
         done = 0
         for part in images.split(batch_size):
-            logits = network(to_memory_format(normalize(part))).float().cpu()
+            logits = call_model(network, to_memory_format(normalize(part))).float().cpu()
             done += len(part)
             if progress is not None:
                 progress(done, len(images))
             yield logits
 
-    training = network.training
+    training = [module for module in network.modules() if module.training]  # frozen parts are not
     network.eval()
     try:
         return concat_rows(outputs(), len(images))
     finally:
-        network.train(training)
+        for module in training:
+            module.training = True

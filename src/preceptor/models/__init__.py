@@ -3,6 +3,7 @@
 from preceptor.models.alexnet import AlexNet
 from preceptor.models.checkpoints import load_checkpoints, save_checkpoint
 from preceptor.models.convnet import ConvNet
+from preceptor.models.custom import allow_code
 from preceptor.models.decision import CalibrationSet, Decision, SetDecision
 from preceptor.models.family import build_model, known_models, model_family, seeded_model
 from preceptor.models.resnet import CifarResNet, ImagenetResNet
@@ -17,6 +18,7 @@ __all__ = [
     "ImagenetResNet",
     "ModelCard",
     "SetDecision",
+    "allow_code",
     "build_model",
     "known_models",
     "load_checkpoints",

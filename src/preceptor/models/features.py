@@ -16,8 +16,9 @@ class ImageModel(nn.Module):
     """A network together with the normalization and memory layout of its images.
 
     Args:
-        network: maps normalized images [batch, channels, height, width] to logits [batch, outputs]; shared, not copied.
-        normalization: of pixels scaled to [0, 1].
+        network: maps normalized images [batch, channels, height, width] to logits [batch, outputs], or to an object
+            with ``logits``; shared, not copied.
+        normalization: of pixels scaled to [0, 1]; a ``SizedNormalization`` resizes them to the network's size too.
     """
 
     def __init__(self, network: nn.Module, normalization: Normalization) -> None:
@@ -26,8 +27,7 @@ class ImageModel(nn.Module):
 
     def forward(self, images: Tensor) -> Float[Tensor, "batch outputs"]:
         """Logits of uint8 images [batch, channels, height, width]."""
-        logits: Tensor = self.network(to_memory_format(self.normalization(images)))
-        return logits
+        return call_model(self.network, to_memory_format(self.normalization(images)))
 
 
 class FeatureModel(nn.Module):

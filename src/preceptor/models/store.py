@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -10,20 +10,17 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from preceptor.config import validated
-from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, Normalization, check_class_names
+from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, check_class_names
 from preceptor.data.images import MOST_PIXELS
 from preceptor.errors import InputError, few, first_line
 from preceptor.files import read_json, write_whole
 from preceptor.models.decision import Decision, SetDecision
 from preceptor.models.family import build_model
+from preceptor.models.sized import SizedNormalization
+from preceptor.models.weights import PICKLE_OR_ZIP, dtype_kind, without_wrapper
 
 WEIGHTS_FILE = "student.safetensors"
 CARD_FILE = "student.json"
-
-# How files of torch.save begin: a zip of pickles, or a bare pickle of protocol 2 to 5.
-_PICKLE_OR_ZIP = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-# What torch's wrappers put before the name of every weight: DataParallel and DDP, and torch.compile.
-_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 
 Count = Annotated[int, Field(ge=1)]
 Mean = Annotated[float, Field(ge=-LARGEST_MEAN, le=LARGEST_MEAN)]
@@ -34,11 +31,12 @@ class ModelCard(BaseModel):
     """What it takes to use a student.
 
     Args:
-        architecture: its name, as ``build_model`` takes it.
+        architecture: its name, as ``build_model`` takes it. One that names a function, ``PACKAGE.MODULE:FUNCTION``, is
+            built only where the user allows its module (``models.allow_code``): a card may come from a stranger.
         channels: of the images.
         classes: number of classes.
         class_names: one a class, in the order of the logits.
-        image_size: height and width in pixels.
+        image_size: height and width in pixels that the network sees; images of another are resized.
         mean: subtracted per channel from pixels scaled to [0, 1].
         std: divides per channel after that.
         data: the data set it was trained on, as the user stated it.
@@ -48,6 +46,8 @@ class ModelCard(BaseModel):
             None: it always answers.
         sets: which classes its prediction sets hold, with the guarantee; likewise. Default None.
         notes: anything else. Default none.
+        interpolation: by which image files are scaled to ``image_size``. Default "bicubic".
+        crop: share of the shorter side of an image file that the central crop keeps. Default 1: all of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +65,8 @@ class ModelCard(BaseModel):
     decision: Decision | None = None
     sets: SetDecision | None = None
     notes: dict[str, str] = {}
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @field_validator("class_names")
     @classmethod
@@ -93,9 +95,9 @@ class ModelCard(BaseModel):
             raise ValueError(f"{len(values)} values for {channels} channels: give one for each")
         return values
 
-    def normalization(self) -> Normalization:
-        """The normalization of its input images."""
-        return Normalization(self.mean, self.std)
+    def normalization(self) -> SizedNormalization:
+        """The normalization of its input images, which resizes those of another size than its own."""
+        return SizedNormalization(self.mean, self.std, self.image_size)
 
     @field_validator("decision")
     @classmethod
@@ -114,13 +116,13 @@ class ModelCard(BaseModel):
     def build(self) -> nn.Module:
         """The architecture with random weights; torch's generator is left as it was."""
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            return build_model(self.architecture, channels=self.channels, classes=self.outputs)
+            return build_model(self.architecture, channels=self.channels, classes=self.outputs, weights="later")
 
     def outline(self) -> dict[str, Tensor]:
         """Names, shapes and types of the weights, without memory for them where the architecture is Preceptor's own.
 
-        A card may state a network that no memory holds, so its weights are compared before it is built. timm and
-        torchvision build their own sizes by name, and not every model of theirs can be built without memory.
+        A card may state a network that no memory holds, so its weights are compared before it is built. Libraries and
+        functions build their own sizes by name, and not every model of theirs can be built without memory.
         """
         if ":" in self.architecture:
             return self.build().state_dict()
@@ -139,7 +141,7 @@ def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
         InputError: the weights do not fit the architecture on the card, so nobody could load them.
         MachineError: the folder cannot be written.
     """
-    weights, _ = _without_wrapper(model.state_dict())
+    weights, _ = without_wrapper(model.state_dict())
     # safetensors asks for tensors on the CPU with memory of their own and rows in order.
     weights = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
@@ -168,7 +170,8 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
     Raises:
         InputError: the folder or a file is missing or damaged, the card has an unknown or mistyped key, or the
             weights do not fit the architecture. The message names the file.
-        MachineError: the architecture comes from timm or torchvision, which is missing or cannot be loaded.
+        MachineError: the architecture comes from timm, torchvision or transformers, which is missing or cannot be
+            loaded.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a run, which holds {WEIGHTS_FILE}")
@@ -180,7 +183,7 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
                 )
             raise InputError(f"{folder / name}: no such file: the folder holds no complete student")
     card = read_card(folder / CARD_FILE)
-    weights, prefix = _without_wrapper(_read_weights(folder / WEIGHTS_FILE))
+    weights, prefix = without_wrapper(_read_weights(folder / WEIGHTS_FILE))
     if prefix:
         warnings.warn(f"{folder / WEIGHTS_FILE}: took {prefix!r} off the name of every weight", stacklevel=2)
     try:
@@ -214,7 +217,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             head = file.read(9)
-        if head.startswith(_PICKLE_OR_ZIP) and not head.endswith(b"{"):  # safetensors: length in 8 bytes, then "{"
+        if head.startswith(PICKLE_OR_ZIP) and not head.endswith(b"{"):  # safetensors: length in 8 bytes, then "{"
             raise InputError(f"{path}: a pickle, not safetensors; not opened, since a pickle can run any code")
         return load_file(path)
     except InputError:
@@ -223,16 +226,6 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: not a whole safetensors file ({first_line(error)}); copy or train it again"
         ) from error
-
-
-def _without_wrapper(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """The weights without the prefix that wrappers put before every name, and that prefix, empty where none is."""
-    taken = ""
-    # A network may be wrapped twice: compiled, then distributed.
-    while shared := [one for one in _WRAPPER_PREFIXES if weights and all(name.startswith(one) for name in weights)]:
-        weights = {name.removeprefix(shared[0]): tensor for name, tensor in weights.items()}
-        taken += shared[0]
-    return weights, taken
 
 
 def _misfit(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
@@ -249,11 +242,7 @@ def _misfit(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
         "of another type": [
             f"{name} {weights[name].dtype} instead of {expected[name].dtype}"
             for name in shared
-            if _dtype_kind(weights[name]) != _dtype_kind(expected[name])
+            if dtype_kind(weights[name]) != dtype_kind(expected[name])
         ],
     }
     return "; ".join(f"{problem}: {few(names)}" for problem, names in problems.items() if names)
-
-
-def _dtype_kind(tensor: Tensor) -> tuple[bool, bool]:
-    return tensor.dtype.is_floating_point, tensor.dtype.is_complex

@@ -1,23 +1,16 @@
 """Model cards and data sets: the card of a network to be trained, and whether an existing one fits the data."""
 
+import warnings
+
 from preceptor import __version__
-from preceptor.data import Dataset
-from preceptor.errors import InputError
+from preceptor.data import Dataset, Normalization
+from preceptor.errors import InputError, NetworkFitted
 from preceptor.models import ModelCard
 
 
 def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
-    """Refuse a network, called ``who``, that does not fit a data set in channels, image size, or classes in order."""
-    if card.channels != dataset.channels:
-        raise InputError(
-            f"{who} takes images of {card.channels} channels, {dataset.name} has {dataset.channels}: "
-            "give images of the kind it was trained on"
-        )
-    if card.image_size != dataset.size:
-        raise InputError(
-            f"{who} was trained on images of {size_in_words(card.image_size)} pixels, those of {dataset.name} are "
-            f"{size_in_words(dataset.size)}: give images of that size (--image-size resizes those of a folder)"
-        )
+    """Refuse a student, called ``who``, that does not fit a data set in channels, or classes in order."""
+    check_channels(who, card, dataset)
     if card.classes != dataset.classes:
         raise InputError(
             f"{who} has {card.classes} classes, {dataset.name} has {dataset.classes}: "
@@ -31,16 +24,44 @@ def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
         )
 
 
-def student_card(architecture: str, data: str, dataset: Dataset, abstains: bool = False) -> ModelCard:
-    """The card of a network trained on a data set."""
+def check_channels(who: str, card: ModelCard, dataset: Dataset) -> None:
+    """Refuse a network, called ``who``, of images with another number of channels; tell of images that are resized."""
+    if card.channels != dataset.channels:
+        raise InputError(
+            f"{who} takes images of {card.channels} channels, {dataset.name} has {dataset.channels}: "
+            "give images of the kind it was trained on"
+        )
+    note_size(who, card.image_size, dataset)
+
+
+def note_size(who: str, size: tuple[int, int], dataset: Dataset) -> None:
+    """Tell the user, in one line, that a network sees images of another size than the data's."""
+    if size != dataset.size:
+        warnings.warn(
+            f"{who} sees images of {size_in_words(size)} pixels: those of {dataset.name}, of "
+            f"{size_in_words(dataset.size)}, are resized for it",
+            NetworkFitted,
+            stacklevel=2,
+        )
+
+
+def student_card(
+    architecture: str,
+    data: str,
+    dataset: Dataset,
+    normalization: Normalization,
+    size: tuple[int, int],
+    abstains: bool = False,
+) -> ModelCard:
+    """The card of a network trained on a data set, whose images it sees so normalized, in this size."""
     return ModelCard(
         architecture=architecture,
         channels=dataset.channels,
         classes=dataset.classes,
         class_names=dataset.class_names,
-        image_size=dataset.size,
-        mean=dataset.normalization.mean,
-        std=dataset.normalization.std,
+        image_size=size,
+        mean=normalization.mean,
+        std=normalization.std,
         data=data,
         preceptor=__version__,
         abstains=abstains,

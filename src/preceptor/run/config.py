@@ -19,12 +19,13 @@ from preceptor.training import PRESETS, Compile, OnNonfinite, Precision, Trainin
 
 
 class NormalizationConfig(BaseModel):
-    """Normalization of an ONNX teacher's images, where it is not the data set's."""
+    """Normalization of the images of an ONNX teacher or of a network by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mean: tuple[float, ...] = Field(
-        description="mean of an ONNX teacher's images, of pixel values scaled to [0, 1]: one number, or one a channel"
+        description="mean of an ONNX or named teacher's images, of pixel values scaled to [0, 1]: one number, or one a "
+        "channel; 0 with deviation 1 for a network that takes these values as they are"
     )
     std: tuple[float, ...] = Field(description="deviation of these pixel values, above 0: one number, or one a channel")
 
@@ -104,20 +105,39 @@ class RunConfig(BaseModel):
         default=None, ge=1, description="the part that is held out, from 1; instead of validation, and with folds"
     )
     student: str = Field(
-        default="convnet8", description="architecture to train, such as resnet8, resnet8x4, convnet8 or timm:NAME"
+        default="convnet8",
+        description="architecture to train, such as resnet8, convnet8, timm:NAME, torchvision:NAME, hf:NAME, or "
+        "PACKAGE.MODULE:FUNCTION for what your own function builds",
+    )
+    pretrained: bool = Field(
+        default=False,
+        description="start the student from the pretrained weights of timm, torchvision or Hugging Face, with their "
+        "normalization and size, and a new head; from the library's cache (--download fetches what is missing)",
+    )
+    student_weights: Path | None = Field(
+        default=None,
+        description="run folder, or file of weights (safetensors, or a state dict of torch.save), that the student "
+        "starts from: tensors of the same name and shape",
+    )
+    student_size: int | None = Field(
+        default=None, ge=1, description="side of the images that the student sees, in pixels; unset: its own"
     )
     teacher: Teachers = Field(
         default=None,
-        description="run folder, FILE.onnx, or FILE.npy or FILE.parquet of outputs, one row a training image; several "
-        "make an ensemble",
+        description="run folder, FILE.onnx, or FILE.npy or FILE.parquet of outputs, one row a training image; or a "
+        "network by name: timm:NAME, torchvision:NAME, hf:NAME or PACKAGE.MODULE:FUNCTION; several make an ensemble",
+    )
+    teacher_weights: Path | None = Field(
+        default=None,
+        description="file of weights for a teacher that is a network by name; unset: the library's pretrained ones",
     )
     teacher_output: OutputKind | None = Field(
         default=None, description="what an .onnx, .npy or .parquet teacher's numbers are; never guessed"
     )
     teacher_normalization: NormalizationConfig | None = Field(
         default=None,
-        description="mean and std of an ONNX teacher's images; unset: the data set's (an ONNX file that takes uint8 "
-        "normalizes by itself)",
+        description="mean and std of the images of an ONNX teacher, or of a network by name; unset: the data set's (an "
+        "ONNX file that takes uint8 normalizes by itself), or those of the library's weights",
     )
     ensemble_mean: Mean = Field(default="probabilities", description="what an ensemble averages")
     ensemble_weights: tuple[float, ...] | None = Field(

@@ -11,8 +11,9 @@ from torch import Tensor
 from preceptor.data import Dataset, ImageSet
 from preceptor.errors import InputError
 from preceptor.models.costs import NetworkCost, network_cost
+from preceptor.models.custom import is_allowed
 from preceptor.run.config import RunConfig, resolve
-from preceptor.run.members import Member, kind_of, load_members
+from preceptor.run.members import Member, kind_of, load_members, names_network
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.ensemble import Ensemble
@@ -81,9 +82,12 @@ def find_teacher(
         )
     if files:
         return f"{files[0]} has outputs of the training images alone"
-    missing = [each for each in config.teachers if not each.exists()]
+    missing = [each for each in config.teachers if not each.exists() and not names_network(each)]
     if missing and path is None:
         return f"{missing[0]} does not exist any more"
+    forbidden = [each for each in config.teachers if not is_allowed(str(each))]
+    if forbidden and path is None:  # the run's folder names it, not the user
+        return f"{forbidden[0]} is code that was not allowed (--allow-code)"
     members = load_members(config, dataset, device)
     networks = [member.teacher for member in members]
     several = len(networks) > 1

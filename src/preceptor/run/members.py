@@ -1,6 +1,7 @@
-"""One teacher as it lies on the disk: a run folder, an ONNX file, or a file of logits or probabilities."""
+"""One teacher: a run folder, an ONNX file, a file of logits or probabilities, or a network by name."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,14 @@ from typing import Literal
 import torch
 
 from preceptor.data import Dataset, Normalization
-from preceptor.errors import InputError
-from preceptor.models import load_student
-from preceptor.run.cards import check_card
+from preceptor.errors import InputError, NetworkFitted, first_line
+from preceptor.models import load_student, seeded_model
+from preceptor.models.custom import LIBRARIES, code_module
+from preceptor.models.network_input import NetworkInput, network_input
+from preceptor.models.sized import fitted_to
+from preceptor.models.weights import load_weights
+from preceptor.run.cards import check_channels, note_size, size_in_words
+from preceptor.run.class_names import match_classes
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
 from preceptor.teachers import NetworkTeacher
@@ -27,10 +33,10 @@ _KINDS: dict[str, Kind] = {".onnx": "ONNX file", ".npy": "file", ".parquet": "fi
 
 @dataclass(frozen=True)
 class Member:
-    """One teacher, alone or in an ensemble, as it lies on the disk.
+    """One teacher, alone or in an ensemble.
 
     Attributes:
-        path: a run folder or a file.
+        path: a run folder, a file, or a network's name.
         kind: what it is.
         fingerprint: a SHA-256 of all that its outputs follow from, but for the normalization: of a network's weights,
             or of a file and of what its numbers are.
@@ -46,12 +52,12 @@ class Member:
 
 
 def kind_of(path: Path) -> Kind:
-    """The kind of a teacher, by its name. A folder is a network's, whatever it is called.
+    """The kind of a teacher, by its name. A folder and an architecture's name are a network's.
 
     Raises:
         InputError: a file of another kind.
     """
-    if path.is_dir() or (not path.exists() and path.suffix not in _KINDS):
+    if path.is_dir() or names_network(path) or (not path.exists() and path.suffix not in _KINDS):
         return "network"
     if path.suffix == ".npz":
         raise InputError(f"teacher {path}: an .npz archive cannot teach: save its one array of outputs with numpy.save")
@@ -72,6 +78,7 @@ def load_members(config: RunConfig, dataset: Dataset, device: torch.device) -> t
         MachineError: a package that a kind of file needs is not installed.
     """
     kinds = {path: kind_of(path) for path in config.teachers}
+    _check_weights(config)
     files = [path for path, kind in kinds.items() if kind != "network"]
     if files and config.teacher_output is None:
         raise InputError(
@@ -82,25 +89,99 @@ def load_members(config: RunConfig, dataset: Dataset, device: torch.device) -> t
             f"teacher_output = {config.teacher_output}: is for .onnx, .npy and .parquet files; a run folder's outputs "
             "are logits: leave it out"
         )
-    if config.teacher_normalization is not None and "ONNX file" not in kinds.values():
-        raise InputError("teacher_normalization: is for .onnx files alone: leave it out")
+    takes_normalization = "ONNX file" in kinds.values() or any(map(names_network, config.teachers))
+    if config.teacher_normalization is not None and not takes_normalization:
+        raise InputError("teacher_normalization: is for .onnx files and networks by name: leave it out")
     return tuple(_load_member(path, kinds[path], config, dataset, device) for path in config.teachers)
+
+
+def names_network(path: Path) -> bool:
+    """Whether a teacher is a network by its architecture's name, such as timm:NAME or PACKAGE.MODULE:FUNCTION."""
+    library = str(path).partition(":")[0]
+    return not path.exists() and (library in LIBRARIES or code_module(str(path)) is not None) and ":" in str(path)
+
+
+def _check_weights(config: RunConfig) -> None:
+    if config.teacher_weights is None:
+        return
+    if len(config.teachers) != 1 or not names_network(config.teachers[0]):
+        raise InputError(
+            "teacher_weights: is for one teacher that is a network by name (timm:NAME, torchvision:NAME, hf:NAME or "
+            "PACKAGE.MODULE:FUNCTION); a run folder has weights of its own: leave it out"
+        )
 
 
 def load_network(folder: Path, dataset: Dataset, device: torch.device) -> tuple[NetworkTeacher, str]:
     """The network in a run folder as teacher, and the fingerprint of its weights.
 
+    It sees the data's images in its own size, and its classes are matched to the data's by name; both are told in a
+    line.
+
     Raises:
-        InputError: no whole network in the folder, or one that does not fit the data set.
+        InputError: no whole network in the folder, or one of other channels or without a class of the data.
     """
     if (folder / METADATA_FILE).is_file():
         raise InputError(f"teacher {folder}: holds a cache: give it as --cache, with or without the teacher it is of")
     network, card = load_student(folder)
-    check_card(f"teacher {folder}", card, dataset)
-    return NetworkTeacher(network, card.normalization(), device, card.classes), fingerprint(network.state_dict())
+    who = f"teacher {folder}"
+    check_channels(who, card, dataset)
+    columns = match_classes(who, card.class_names, dataset)
+    normalization = fitted_to(Normalization(card.mean, card.std), card.image_size, dataset.size)
+    teacher = NetworkTeacher(network, normalization, device, card.classes, columns)
+    return teacher, fingerprint(network.state_dict())
+
+
+def _named_network(name: str, config: RunConfig, dataset: Dataset, device: torch.device) -> NetworkTeacher:
+    """A network by its architecture's name, with weights of a file, of its library, or as its function built it."""
+    who, stated = f"teacher {name}", config.teacher_normalization
+    own = network_input(name, dataset.channels, download=config.download) or NetworkInput()
+    normalization = own.normalization if stated is None else stated.normalization(dataset.channels)
+    if normalization is None:
+        raise InputError(
+            f"{who}: how its images are normalized is not known, and never guessed: give --teacher-mean and "
+            "--teacher-std (0 and 1 for a network that takes pixels in [0, 1])"
+        )
+    from_library = config.teacher_weights is None and code_module(name) is None
+    classes = len(own.class_names) if from_library and own.class_names else dataset.classes
+    network = seeded_model(
+        name,
+        channels=dataset.channels,
+        classes=classes,
+        seed=0,
+        weights="pretrained" if from_library else "later",
+        download=config.download,
+    )
+    if config.teacher_weights is not None:
+        report = load_weights(network, config.teacher_weights, whole=True)
+        warnings.warn(f"{who}: {config.teacher_weights}: {report.line()}", NetworkFitted, stacklevel=2)
+    columns = match_classes(who, own.class_names, dataset) if from_library and own.class_names else None
+    size = own.size or dataset.size
+    note_size(who, size, dataset)
+    teacher = NetworkTeacher(network, fitted_to(normalization, size, dataset.size), device, classes, columns)
+    _try(who, teacher, size, dataset)
+    return teacher
+
+
+def _try(who: str, teacher: NetworkTeacher, size: tuple[int, int], dataset: Dataset) -> None:
+    """Show a network that no card describes two images."""
+    try:
+        logits = teacher(dataset.train.images[:2].to(teacher.device))
+    except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError, IndexError) as error:
+        raise InputError(
+            f"{who} cannot take images of {dataset.channels} channels and {size_in_words(size)} pixels "
+            f"({first_line(error)}): choose another network, or other data"
+        ) from error
+    if logits.shape[1] != dataset.classes:
+        raise InputError(
+            f"{who} has {logits.shape[1]} classes, {dataset.name} has {dataset.classes}: the classes must be the same, "
+            "in the same order"
+        )
 
 
 def _load_member(path: Path, kind: Kind, config: RunConfig, dataset: Dataset, device: torch.device) -> Member:
+    if kind == "network" and names_network(path):
+        named = _named_network(str(path), config, dataset, device)
+        return Member(path, kind, fingerprint(named.network.state_dict()), named.normalize, named)
     if kind == "network":
         network, weights = load_network(path, dataset, device)
         return Member(path, kind, weights, network.normalize, network)

@@ -91,7 +91,8 @@ class Predictor:
     @property
     def form(self) -> ImageSpec:
         """What images are brought to."""
-        return ImageSpec(self.card.channels, *self.card.image_size)
+        card = self.card
+        return ImageSpec(card.channels, *card.image_size, crop=card.crop, interpolation=card.interpolation)
 
     def predictions(self, pictures: Iterable[ImageItem], batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """One for each image, in order; a batch is in memory at a time, fewer images where they are large.

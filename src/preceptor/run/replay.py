@@ -74,7 +74,9 @@ def _student(config: RunConfig, report: FailureReport, device: torch.device) -> 
         raise ValueError("its student takes no images")
     if not any(len(tensor) == failed.outputs for tensor in report.state["network"].values() if tensor.dim()):
         raise ValueError(f"no layer of {failed.outputs} outputs among its weights")
-    network = seeded_model(config.student, channels=inputs.shape[1], classes=failed.outputs, seed=config.seed)
+    network = seeded_model(
+        config.student, channels=inputs.shape[1], classes=failed.outputs, seed=config.seed, weights="later"
+    )
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
     student = Student(failed.student, ImageModel(network, failed.normalization), loss).to(device)
     features = {} if teacher is None else teacher.features
@@ -95,5 +97,5 @@ def _student(config: RunConfig, report: FailureReport, device: torch.device) -> 
         device=device,
     )
     trainer.load_state_dict(report.state)
-    student.train()
+    trainer.begin_epoch(new=False)
     return trainer

@@ -155,6 +155,7 @@ _OTHER = {
     "teacher": "another teacher",
     "teacher_normalization": "another normalization of the teacher's images",
     "audit": "another audit",
+    "start": "other weights to start from",
 }
 
 

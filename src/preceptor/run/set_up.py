@@ -27,15 +27,14 @@ from preceptor.data import (
 )
 from preceptor.data.items import ItemViews
 from preceptor.data.labels import read_labels
-from preceptor.errors import InputError, first_line
+from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
-from preceptor.metrics.logits import network_logits
-from preceptor.models import ModelCard, seeded_model
+from preceptor.models import ModelCard
 from preceptor.recipes import Recipe, build_recipe_parts
 from preceptor.recipes.reader import DESCRIPTIONS
-from preceptor.run.cards import size_in_words, student_card
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
+from preceptor.run.students import NewStudent, new_student
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.run.verdicts import read_verdicts
 from preceptor.teachers import TeacherCheck
@@ -56,8 +55,7 @@ class RunContext:
         held_out: index of those that are only measured.
         teacher: None when the recipe needs none.
         teacher_predictions: on the unaugmented images; None without a teacher, and where a cache alone holds none.
-        network: the student with its initial weights.
-        card: how to use the student once it is trained.
+        student: with its first weights.
         recipe: that the loss was built from.
     """
 
@@ -68,10 +66,19 @@ class RunContext:
     held_out: Tensor
     teacher: LoadedTeacher | None
     teacher_predictions: TeacherPredictions | None
-    network: nn.Module
-    card: ModelCard
+    student: NewStudent
     loss: DistillationLoss
     recipe: Recipe
+
+    @property
+    def network(self) -> nn.Module:
+        """The student's network."""
+        return self.student.network
+
+    @property
+    def card(self) -> ModelCard:
+        """How to use the student once it is trained."""
+        return self.student.card
 
     @property
     def teacher_check(self) -> TeacherCheck | None:
@@ -125,12 +132,11 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device) -> list[
             held_out,
             teacher if loss.uses_teacher else None,
             predictions if loss.uses_teacher else None,
-            network,
-            card,
+            student,
             loss,
             config.recipe,
         )
-        for config, loss, (network, card) in zip(configs, losses, parts, strict=True)
+        for config, loss, student in zip(configs, losses, parts, strict=True)
     ]
 
 
@@ -144,12 +150,9 @@ def _loss(config: RunConfig) -> DistillationLoss:
     return loss
 
 
-def _student(config: RunConfig, dataset: Dataset, loss: DistillationLoss) -> tuple[nn.Module, ModelCard]:
+def _student(config: RunConfig, dataset: Dataset, loss: DistillationLoss) -> NewStudent:
     loss.check_classes(dataset.classes)
-    card = student_card(config.student, config.data, dataset, abstains=loss.abstains)
-    network = seeded_model(config.student, channels=dataset.channels, classes=card.outputs, seed=config.seed)
-    _try_network(config.student, network, dataset)
-    return network, card
+    return new_student(config, dataset, abstains=loss.abstains)
 
 
 def training_steps(config: RunConfig, context: RunContext) -> int:
@@ -228,23 +231,14 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     return index[subset(dataset.train.labels[index], config.train_images, config.split_seed)], held_out
 
 
-def _try_network(name: str, network: nn.Module, dataset: Dataset) -> None:
-    """Run two images, so that a network that cannot take this size fails before anything is written."""
-    try:
-        network_logits(network, dataset.normalization, dataset.train.images[:2])
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise InputError(
-            f"model {name!r} cannot take images of {size_in_words(dataset.size)} pixels ({first_line(error)}): "
-            "choose another model or size"
-        ) from error
-
-
 PLACES = {
     "data",
     "data_root",
     "download",
     "train_labels",
+    "student_weights",
     "teacher",
+    "teacher_weights",
     "cache",
     "scores",
     "audit",
@@ -264,7 +258,8 @@ def settings_digest(config: Mapping[str, Any]) -> str:
 
 
 def fingerprints(context: RunContext, teacher: LoadedTeacher | None) -> dict[str, str | None]:
-    """SHA-256 digests of data, test set, teacher, its normalization and audit; None where there is no such thing."""
+    """SHA-256 digests of data, test set, teacher, its normalization, audit and the weights that the student starts from
+    where they are not random; None where there is no such thing."""
     test = context.dataset.test
     return {
         "data": data_fingerprint(context.dataset),
@@ -272,6 +267,7 @@ def fingerprints(context: RunContext, teacher: LoadedTeacher | None) -> dict[str
         "teacher": None if teacher is None else teacher.fingerprint,
         "teacher_normalization": None if teacher is None else _digest(teacher.normalization),
         "audit": fingerprint(context.loss.audited) if context.loss.audited else None,
+        "start": None if context.student.origin is None else fingerprint(context.network.state_dict()),
     }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from preceptor.config import validated
 from preceptor.data import Augmentation, Dataset, ImageSet
 from preceptor.errors import InputError
+from preceptor.models.sized import SizedNormalization
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
 from preceptor.run.members import Member, load_members
@@ -182,6 +183,8 @@ def _check_settings(config: RunConfig, members: Sequence[Member]) -> None:
     """Refuse settings of ensemble and cache that do not fit each other."""
     if len(members) == 1 and config.ensemble_weights is not None:
         raise InputError("ensemble_weights: are for several teachers, and there is one: leave them out")
+    if config.teacher_weights is not None and not members:
+        raise InputError("teacher_weights: there is no teacher: name its architecture with --teacher")
     if config.cache is None and not members:
         raise InputError("no teacher: give --teacher RUN_FOLDER, or --cache DIR of a cache that is filled")
     if config.cache is None and config.cache_top_k is not None:
@@ -232,7 +235,9 @@ def _optimize(
             bf16=precision == "bf16",
             compile=compile_for is not None,
             batch_size=compile_for or 1,
-            image_size=dataset.size,
+            image_size=member.normalization.size
+            if isinstance(member.normalization, SizedNormalization)
+            else dataset.size,
         )
         if isinstance(member.teacher, NetworkTeacher)
         else member.teacher

@@ -290,7 +290,7 @@ def _build_trainer(runs: Sequence[OpenRun], teacher: LoadedTeacher | None, callb
     students = [
         Student(
             run.name,
-            ImageModel(run.context.network, run.context.dataset.normalization),
+            ImageModel(run.context.network, run.context.card.normalization()),
             run.context.loss,
             run.config.training,
         )
@@ -348,7 +348,7 @@ def _measure(context: RunContext, network: nn.Module, images: ImageSet, index: T
     if not bool((labels != UNLABELED).any()):
         return None
     on_device = chosen.images.to(context.train.images.device)
-    logits = network_logits(network, context.dataset.normalization, on_device)
+    logits = network_logits(network, context.card.normalization(), on_device)
     return evaluate(logits, labels, context.card.abstains)
 
 
@@ -370,6 +370,7 @@ def _record(
         "skipped_images": len(context.dataset.skipped),
         "fingerprints": dict(digests),
         "teacher": None if teacher is None else teacher.record(),
+        "student": context.student.origin,
         "scores": None if scores is None else scores.origin.model_dump(),
         "doctor": [asdict(finding) for finding in diagnosis.worth_a_look],
     }

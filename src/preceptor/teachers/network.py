@@ -27,8 +27,11 @@ class NetworkTeacher:
         device: where it runs.
         classes: number of outputs that are classes; None is all. A network that may abstain has one output more, which
             is left out.
+        columns: for each class of the data the output that is its logit, where the network has more classes or another
+            order; None is the outputs as they are.
 
     Attributes:
+        classes: number of logits that it gives; None is all of the network's outputs.
         feature_layers: the layers that the network lists for feature losses.
         report: what :meth:`optimize_for_inference` did; None before.
     """
@@ -39,11 +42,13 @@ class NetworkTeacher:
         normalize: Normalization | None,
         device: torch.device | str = "cpu",
         classes: int | None = None,
+        columns: Sequence[int] | None = None,
     ) -> None:
         self.network = deepcopy(network).eval().requires_grad_(False).to(device)
         self.normalize = normalize
         self.device = torch.device(device)
-        self.classes = classes
+        self.classes = classes if columns is None else len(columns)
+        self._columns = None if columns is None else torch.tensor(columns, device=self.device)
         self.feature_layers = feature_layers(network)
         self.report: OptimizationReport | None = None
         self._original = self.network
@@ -57,6 +62,11 @@ class NetworkTeacher:
     def outputs(self, inputs: Any, index: Int[Tensor, " batch"], view: Int[Tensor, " batch"]) -> TeacherOutput:
         """Raw logits and features in float32, whatever the inputs' index and view; see ``Teacher``."""
         return self._query(inputs)
+
+    def class_logits(self, outputs: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
+        """Of the network's outputs those of the data's classes, in their order, in float32."""
+        chosen = outputs[:, : self.classes] if self._columns is None else outputs[:, self._columns]
+        return chosen.float()
 
     def optimize_for_inference(
         self,
@@ -118,7 +128,7 @@ class NetworkTeacher:
         if self.normalize is not None:
             inputs = to_memory_format(self.normalize(inputs))
         if not isinstance(self.network, FeatureModel):
-            return TeacherOutput(call_model(self.network, inputs)[:, : self.classes].float())
+            return TeacherOutput(self.class_logits(call_model(self.network, inputs)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.report is not None and self.report.bf16):
             logits, features = self.network(inputs)
-        return TeacherOutput(logits[:, : self.classes].float(), {name: one.float() for name, one in features.items()})
+        return TeacherOutput(self.class_logits(logits), {name: one.float() for name, one in features.items()})

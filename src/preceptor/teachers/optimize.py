@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from preceptor.errors import first_line
 from preceptor.models.compiling import compiled
+from preceptor.models.features import call_model
 
 # By exact type: a subclass may do more, such as standardise its weights or end in an activation.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -76,7 +77,7 @@ class _InBf16(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
         with torch.autocast(self.device_type, torch.bfloat16):
-            outputs: Tensor = self.network(images)
+            outputs = call_model(self.network, images)
         return outputs.float()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
@@ -19,9 +19,21 @@ from torch.optim.lr_scheduler import (
 )
 
 from preceptor.errors import InputError, first_line, unknown_name
+from preceptor.training.layer_rates import layer_rates
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _one_or_several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+ModulePaths = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_or_several),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     name.lower(): cls
@@ -69,6 +81,18 @@ class TrainingConfig(BaseModel):
         description="largest Euclidean norm of a step's gradient; none: no limit",
     )
     accumulate: int = Field(default=1, ge=1, description="batches whose gradients are summed into one optimizer step")
+    freeze: ModulePaths = Field(
+        default=(),
+        description="modules that stay as they are, batch norm's statistics too: paths such as stage1, or backbone for "
+        "everything but the classifier head",
+    )
+    layer_decay: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="factor of the learning rate from one block of the network to the one before it, the classifier "
+        "head's being learning_rate; none: one rate for all",
+    )
     ema: float | None = Field(
         default=None,
         gt=0,
@@ -108,7 +132,11 @@ class TrainingConfig(BaseModel):
         return self.mixup > 0 or self.cutmix > 0
 
     def build_optimizer(self, modules: Iterable[nn.Module]) -> Optimizer:
-        """The optimizer over the parameters of student and loss.
+        """The optimizer over the parameters of student and loss that are not frozen.
+
+        Args:
+            modules: the student's network first, whose blocks have rates of their own with ``layer_decay``
+                (``training.layer_rates``); then others, which have the full rate.
 
         Raises:
             InputError: an optimizer option that torch refuses.
@@ -131,13 +159,22 @@ class TrainingConfig(BaseModel):
             ) from error
 
     def _parameter_groups(self, modules: list[nn.Module]) -> list[dict[str, Any]]:
-        parameters = [parameter for module in modules for parameter in module.parameters()]
+        if self.layer_decay is None or not modules:
+            return self._by_weight_decay([parameter for module in modules for parameter in module.parameters()], {})
+        groups = []
+        for block, rate in layer_rates(modules[0], self.learning_rate, self.layer_decay):
+            groups += self._by_weight_decay(block, {"lr": rate})
+        others = [parameter for module in modules[1:] for parameter in module.parameters()]
+        return [group for group in [*groups, *self._by_weight_decay(others, {})] if group["params"]]
+
+    def _by_weight_decay(self, parameters: list[nn.Parameter], options: dict[str, Any]) -> list[dict[str, Any]]:
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
         if self.decay_norms_and_biases:
-            return [{"params": parameters}]
+            return [{"params": trained, **options}]
         # Biases and the scales of normalization layers are the parameters with fewer than two dimensions.
         return [
-            {"params": [parameter for parameter in parameters if parameter.dim() >= 2]},
-            {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0},
+            {"params": [parameter for parameter in trained if parameter.dim() >= 2], **options},
+            {"params": [parameter for parameter in trained if parameter.dim() < 2], "weight_decay": 0.0, **options},
         ]
 
     def build_schedule(self, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
@@ -163,6 +200,11 @@ class TrainingConfig(BaseModel):
             warnings.simplefilter("ignore")  # SequentialLR steps its parts in a way that torch itself warns about
             rising = LinearLR(optimizer, start_factor=SMALLEST_WARMUP, total_iters=warmup)
             return SequentialLR(optimizer, [rising, main], milestones=[warmup])
+
+
+def learning_rate_of(optimizer: Optimizer) -> float:
+    """The learning rate now; with ``layer_decay`` that of the classifier head, the largest."""
+    return max(float(group["lr"]) for group in optimizer.param_groups)
 
 
 def scale_learning_rate(optimizer: Optimizer, schedule: LRScheduler, factor: float) -> None:

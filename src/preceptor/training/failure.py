@@ -18,6 +18,7 @@ from preceptor.data import Normalization
 from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.files import read_json, write_whole
 from preceptor.models.features import ImageModel
+from preceptor.models.sized import SizedNormalization
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
 from preceptor.training.callbacks import StudentFailed
@@ -150,7 +151,7 @@ class FailureContext:
     samples: int
     outputs: int
     precision: Literal["fp32", "bf16"]
-    normalization: Normalization | None
+    normalization: SizedNormalization | Normalization | None
     action: OnNonfinite
 
     @classmethod

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from preceptor.training.callbacks import Callback
+from preceptor.training.config import learning_rate_of
 from preceptor.training.failure import FailureContext, FailureReport, NotFinite, OnNonfinite, copied
 from preceptor.training.locate import locate_non_finite
 
@@ -115,7 +116,7 @@ class NonFiniteGuard(Callback):
         rate = ""
         if action == "reduce_lr":
             student.reduce_learning_rate(REDUCTION)
-            rate = f", learning rate reduced to {student.optimizer.param_groups[0]['lr']:g}"
+            rate = f", learning rate reduced to {learning_rate_of(student.optimizer):g}"
         # Everything in a step but its update is the same again at any rate.
         again = action == "reduce_lr" and report.fault.place == "update"
         warnings.warn(f"step {'taken again' if again else 'left out'}{rate}: {report.line()}", stacklevel=2)

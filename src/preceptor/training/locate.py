@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from preceptor.loss_output import LossOutput
 from preceptor.registry import registered_name
 from preceptor.training.batches import Batch
+from preceptor.training.config import learning_rate_of
 from preceptor.training.failure import FaultLocation, Place, Sample, Value
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def locate_non_finite(step: "Step", student: "StudentTrainer") -> FaultLocation:
 
     The student must be as it was before the step; the step changes it, as far as this gets.
     """
-    rate, spoilt = float(student.optimizer.param_groups[0]["lr"]), student.non_finite()
+    rate, spoilt = learning_rate_of(student.optimizer), student.non_finite()
     compiled, student.forward = student.forward, student.model
     try:
         with _watched(student, step.batch) as watch:

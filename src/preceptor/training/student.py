@@ -18,7 +18,8 @@ from preceptor.models.features import FeatureModel
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
 from preceptor.training.callbacks import StudentFailed
-from preceptor.training.config import TrainingConfig, scale_learning_rate
+from preceptor.training.config import TrainingConfig, learning_rate_of, scale_learning_rate
+from preceptor.training.freezing import freeze, keep_frozen
 from preceptor.training.metrics import EpochMetrics, EpochRecord
 from preceptor.training.profiler import profiled
 
@@ -84,6 +85,7 @@ class StudentTrainer:
         precision: "bf16" runs the network under autocast; losses and weights are float32 either way.
 
     Attributes:
+        frozen: modules of the network that are not trained (``config.freeze``), and stay so.
         forward: how the network is run: ``model``, or ``model`` compiled.
         average: moving average of the network; None without ``config.ema``.
         lr_reductions: how often the learning rate was reduced after a non-finite step.
@@ -104,6 +106,7 @@ class StudentTrainer:
         student.loss.expect_samples(samples)
         self.forward: Forward = model
         self.model = model
+        self.frozen = freeze(student.network, config.freeze)
         self.optimizer = config.build_optimizer([student.network, student.loss])
         self.schedule = config.build_schedule(self.optimizer, -(-steps // config.accumulate))
         self.metrics = EpochMetrics(student.loss.abstains)
@@ -188,6 +191,7 @@ class StudentTrainer:
     def begin_epoch(self, new: bool = True) -> None:
         """Start the metrics of an epoch, unless it had begun before a resume."""
         self.student.train()
+        keep_frozen(self.frozen)
         if new:
             self.metrics = EpochMetrics(self.student.loss.abstains)
 
@@ -197,7 +201,7 @@ class StudentTrainer:
         Raises:
             StudentFailed: an InputError too: a student that abstains on nearly everything.
         """
-        rate, metrics = float(self.optimizer.param_groups[0]["lr"]), self.metrics
+        rate, metrics = learning_rate_of(self.optimizer), self.metrics
         reservation = metrics.mean_reservation()
         if reservation is not None and reservation > MOST_RESERVED:
             raise StudentFailed(

@@ -11,6 +11,7 @@ from torch import Tensor
 from preceptor.context import predicted_class
 from preceptor.data import Normalization
 from preceptor.errors import InputError
+from preceptor.models.sized import SizedNormalization
 from preceptor.run.doctor.finding import Finding
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.onnx import OnnxTeacher
@@ -115,8 +116,10 @@ def _correct(
     teacher: NetworkTeacher | OnnxTeacher, normalization: Normalization, images: Tensor, labels: Tensor
 ) -> Float[Tensor, " n"]:
     """For each image 1 where the teacher is right under a normalization, else 0."""
-    changed = copy(teacher)
+    changed, stated = copy(teacher), teacher.normalize
     changed.normalize = normalization
+    if isinstance(stated, SizedNormalization):  # of images that are resized for it, whatever their normalization
+        changed.normalize = SizedNormalization(normalization.mean, normalization.std, stated.size)
     parts = zip(images.split(_AT_ONCE), torch.arange(len(images)).split(_AT_ONCE), strict=True)
     try:
         logits = torch.cat([changed.outputs(part, at, torch.zeros_like(at)).logits.cpu() for part, at in parts])

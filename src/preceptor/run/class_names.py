@@ -1,0 +1,62 @@
+"""Classes of a teacher and of the data, matched by their names."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+from preceptor.data import Dataset
+from preceptor.errors import InputError, NetworkFitted, few
+
+
+def match_classes(who: str, names: Sequence[str], dataset: Dataset) -> tuple[int, ...] | None:
+    """For each class of the data the output of a teacher that has its name; None where these are the outputs in order.
+
+    An output may have synonyms, with commas between them, as ImageNet's have ("ant, emmet, pismire"): one of them is
+    enough where no output has the whole name, and no other output has that synonym. Plain numbers in order, as arrays
+    have for want of names, are no names: then as many classes are taken to be the same, in order.
+
+    Args:
+        who: the teacher, for messages.
+        names: of its outputs.
+        dataset: what it is to teach on.
+
+    Raises:
+        InputError: a class of the data that no output has, or another number of classes without names.
+    """
+    wanted = dataset.class_names
+    if tuple(names) == wanted:
+        return None
+    if _are_numbers(names) or _are_numbers(wanted):
+        if len(names) == len(wanted):
+            return None
+        raise InputError(
+            f"{who} has {len(names)} classes, {dataset.name} has {len(wanted)}: without names on both sides the "
+            "classes must be the same, in the same order"
+        )
+    outputs = _outputs_by_name(names)
+    missing = [name for name in wanted if name not in outputs]
+    if missing:
+        raise InputError(
+            f"{who} has no class {few([repr(name) for name in missing])} of {dataset.name}; it has "
+            f"{few([repr(name) for name in names])}: each class of the data must be one of the teacher's, by name"
+        )
+    columns = tuple(outputs[name] for name in wanted)
+    first = f"{wanted[0]} is its class {columns[0]}"
+    warnings.warn(
+        f"{who}: its {len(names):,} classes are matched by name to the {len(wanted):,} of {dataset.name} ({first})",
+        NetworkFitted,
+        stacklevel=2,
+    )
+    return columns
+
+
+def _outputs_by_name(names: Sequence[str]) -> dict[str, int]:
+    """The output of each name and of each synonym that one output alone has."""
+    synonyms = [{part.strip() for part in name.split(",")} for name in names]
+    common = Counter(one for parts in synonyms for one in parts)
+    outputs = {one: place for place, parts in enumerate(synonyms) for one in parts if common[one] == 1}
+    return outputs | {name: place for place, name in enumerate(names)}
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    return tuple(names) == tuple(str(number) for number in range(len(names)))

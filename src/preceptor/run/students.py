@@ -1,0 +1,114 @@
+"""The student of a run: built, its first weights taken from where the settings say, and its card."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from preceptor.data import Dataset, Normalization
+from preceptor.errors import InputError, NetworkFitted, first_line
+from preceptor.metrics.logits import network_logits
+from preceptor.models import ModelCard, seeded_model
+from preceptor.models.network_input import NetworkInput, network_input
+from preceptor.models.store import CARD_FILE, WEIGHTS_FILE, read_card
+from preceptor.models.weights import load_weights
+from preceptor.run.cards import note_size, size_in_words, student_card
+from preceptor.run.config import RunConfig
+from preceptor.training.freezing import frozen_modules
+
+
+@dataclass(frozen=True)
+class NewStudent:
+    """A student before its first step.
+
+    Attributes:
+        network: with its first weights.
+        card: how to use it once it is trained.
+        origin: where its weights come from, in one line; None where they are random.
+    """
+
+    network: nn.Module
+    card: ModelCard
+    origin: str | None
+
+
+def new_student(config: RunConfig, dataset: Dataset, *, abstains: bool) -> NewStudent:
+    """Build the student of a configuration, and try it on two images.
+
+    A pretrained network brings its own normalization and size, and so does a run folder that it starts from; every
+    other has those of the data.
+
+    Raises:
+        InputError: an unknown architecture, weights that are not there or match nothing, a network that cannot take
+            such images or has other outputs, or no module to freeze.
+        MachineError: a library is missing.
+    """
+    if config.pretrained and config.student_weights is not None:
+        raise InputError("pretrained and student_weights: both say what the student starts from: give one")
+    own = _own_input(config, dataset)
+    size = own.size or dataset.size
+    if config.student_size is not None:
+        size = (config.student_size, config.student_size)
+    card = student_card(
+        config.student, config.data, dataset, own.normalization or dataset.normalization, size, abstains=abstains
+    )
+    network = _built(config, card)
+    origin = "the library's pretrained weights, with a new head" if config.pretrained else None
+    if config.student_weights is not None:
+        file = _weights_file(config.student_weights)
+        origin = f"{file}: {load_weights(network, file).line()}"
+    who = f"student {config.student}"
+    if origin is not None:
+        warnings.warn(f"{who} starts from {origin}", NetworkFitted, stacklevel=2)
+    note_size(who, size, dataset)
+    _try(config.student, network, card, dataset)
+    frozen_modules(network, config.training.freeze)
+    return NewStudent(network, card, origin)
+
+
+def _built(config: RunConfig, card: ModelCard) -> nn.Module:
+    return seeded_model(
+        config.student,
+        channels=card.channels,
+        classes=card.outputs,
+        seed=config.seed,
+        weights="pretrained" if config.pretrained else "random" if config.student_weights is None else "later",
+        download=config.download,
+    )
+
+
+def _own_input(config: RunConfig, dataset: Dataset) -> NetworkInput:
+    """The normalization and size that a student's first weights bring; of none where they are random."""
+    start = config.student_weights
+    if start is not None and start.is_dir():
+        card = read_card(start / CARD_FILE)
+        if card.channels != dataset.channels:
+            raise InputError(
+                f"{start} takes images of {card.channels} channels, {dataset.name} has {dataset.channels}: start from "
+                "a network of such images"
+            )
+        return NetworkInput(Normalization(card.mean, card.std), card.image_size)
+    if start is None and not config.pretrained:
+        return NetworkInput()
+    return network_input(config.student, dataset.channels, download=config.download) or NetworkInput()
+
+
+def _weights_file(path: Path) -> Path:
+    return path / WEIGHTS_FILE if path.is_dir() else path
+
+
+def _try(name: str, network: nn.Module, card: ModelCard, dataset: Dataset) -> None:
+    """Run two images, so that a network that cannot take this size fails before anything is written."""
+    try:
+        logits = network_logits(network, card.normalization(), dataset.train.images[:2])
+    except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"model {name!r} cannot take images of {size_in_words(card.image_size)} pixels ({first_line(error)}): "
+            "choose another model or size"
+        ) from error
+    if logits.ndim != 2 or logits.shape[1] != card.outputs:
+        raise InputError(
+            f"model {name!r} gives outputs of shape {tuple(logits.shape[1:])} an image; expected {card.outputs}, one a "
+            "class: build it with classes= outputs"
+        )
