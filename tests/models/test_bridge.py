@@ -67,7 +67,7 @@ def test_grey_images_do_not_go_into_torchvision(torchvision):
 
 
 def test_a_name_of_pretrained_weights_is_refused_rather_than_started_at_random(timm):
-    with pytest.raises(InputError, match=r"'a1_in1k' names pretrained weights, .*; use timm:resnet18$"):
+    with pytest.raises(InputError, match=r"'a1_in1k' names pretrained weights: give --pretrained .* timm:resnet18 for"):
         build_model("timm:resnet18.a1_in1k", channels=3, classes=7)
     assert timm.created == []
 

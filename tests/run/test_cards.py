@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from preceptor.data import ImageSet
-from preceptor.errors import InputError
+from preceptor.errors import InputError, NetworkFitted
 from preceptor.run.cards import check_card, student_card
 from tests.training_helpers import digits
 
@@ -28,8 +28,9 @@ def test_other_names_or_another_order_are(taught, given):
         check_card("teacher", student_card("convnet8", "digits", named(taught)), named(given))
 
 
-def test_images_of_another_size_are_refused():
+def test_images_of_another_size_are_told_of():
     images = digits().train.images
     larger = ImageSet(images.repeat_interleave(2, dim=2), digits().train.labels)
-    with pytest.raises(InputError, match="trained on images of 8x8 pixels, those of digits are 16x8"):
+    told = "teacher sees images of 8x8 pixels: those of digits, of 16x8, are resized for it"
+    with pytest.warns(NetworkFitted, match=told):
         check_card("teacher", student_card("convnet8", "digits", digits()), dataclasses.replace(digits(), train=larger))

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from preceptor.data import ImageSet
-from preceptor.errors import InputError, MachineError
+from preceptor.errors import InputError, MachineError, NetworkFitted
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student, save_student
 from preceptor.run import evaluation
@@ -71,8 +71,9 @@ def test_a_folders_images_are_brought_to_the_students_size(teacher, tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((20, 14), 10 * number, dtype=np.uint8)).save(tmp_path / name / "one.png")
     assert measure_student(teacher, data=f"folder:{tmp_path}", split="train")[0].n == 10
-    with pytest.raises(InputError, match=r"trained on images of 8x8 pixels, those of .* are 12x12"):
-        measure_student(teacher, data=f"folder:{tmp_path}", split="train", image_size=12)
+    with pytest.warns(NetworkFitted, match=r"sees images of 8x8 pixels: those of .*, of 12x12, are resized for it"):
+        resized = measure_student(teacher, data=f"folder:{tmp_path}", split="train", image_size=12)[0]
+    assert resized.n == 10
 
 
 def test_cuda_where_there_is_none(teacher, monkeypatch):

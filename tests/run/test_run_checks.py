@@ -51,11 +51,16 @@ def test_no_such_teacher(tmp_path):
     refused(tmp_path, "nowhere: no such folder", recipe="kd", teacher=tmp_path / "nowhere")
 
 
-def test_a_teacher_of_classes_in_another_order(tmp_path, changed_teacher):
+def test_a_teacher_without_a_class_of_the_data(tmp_path, changed_teacher):
     names = list(digits().class_names)
-    change_card(changed_teacher, class_names=[names[0], names[2], names[1], *names[3:]])
-    told = f"teacher {changed_teacher} has class 1 = '2', digits has '1': the classes must be the same, in the same"
-    refused(tmp_path, told, recipe="kd", teacher=changed_teacher)
+    change_card(changed_teacher, class_names=[names[0], "1b", *names[2:]])
+    spec = tmp_path / "named.npz"
+    named = [f"class {name}" for name in names]
+    np.savez(
+        spec, train_images=digits().train.images.numpy(), train_labels=digits().train.labels.numpy(), class_names=named
+    )
+    told = f"teacher {changed_teacher} has no class 'class 0', 'class 1', 'class 2' and 7 more of arrays:{spec}; it has"
+    refused(tmp_path, told, recipe="kd", teacher=changed_teacher, data=f"arrays:{spec}")
 
 
 def test_a_teacher_of_other_classes(tmp_path, changed_teacher):

@@ -46,9 +46,11 @@ def timm_model(
             f"timm:{architecture} for random ones"
         )
     options = {"num_classes": classes, "in_chans": channels}
-    settings = _timm_settings(name)
     if weights != "pretrained":
+        if tag:
+            _timm_settings(name)  # of an unknown one timm's own error is no help
         return timm.create_model(name, pretrained=False, **options)  # type: ignore[no-any-return]
+    settings = _timm_settings(name)
     url = None if settings.hf_hub_id else settings.url
     if not download and url and not _of_torch_hub(url).is_file():
         raise _not_cached(f"timm:{name}")

@@ -49,17 +49,19 @@ def student_card(
     architecture: str,
     data: str,
     dataset: Dataset,
-    normalization: Normalization,
-    size: tuple[int, int],
     abstains: bool = False,
+    *,
+    normalization: Normalization | None = None,
+    size: tuple[int, int] | None = None,
 ) -> ModelCard:
-    """The card of a network trained on a data set, whose images it sees so normalized, in this size."""
+    """The card of a network trained on a data set, in its own normalization and size or, without one, the data's."""
+    normalization = normalization or dataset.normalization
     return ModelCard(
         architecture=architecture,
         channels=dataset.channels,
         classes=dataset.classes,
         class_names=dataset.class_names,
-        image_size=size,
+        image_size=size or dataset.size,
         mean=normalization.mean,
         std=normalization.std,
         data=data,

@@ -26,7 +26,7 @@ def match_classes(who: str, names: Sequence[str], dataset: Dataset) -> tuple[int
     wanted = dataset.class_names
     if tuple(names) == wanted:
         return None
-    if _are_numbers(names) or _are_numbers(wanted):
+    if set(names) != set(wanted) and (_are_numbers(names) or _are_numbers(wanted)):
         if len(names) == len(wanted):
             return None
         raise InputError(

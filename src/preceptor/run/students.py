@@ -47,12 +47,8 @@ def new_student(config: RunConfig, dataset: Dataset, *, abstains: bool) -> NewSt
     if config.pretrained and config.student_weights is not None:
         raise InputError("pretrained and student_weights: both say what the student starts from: give one")
     own = _own_input(config, dataset)
-    size = own.size or dataset.size
-    if config.student_size is not None:
-        size = (config.student_size, config.student_size)
-    card = student_card(
-        config.student, config.data, dataset, own.normalization or dataset.normalization, size, abstains=abstains
-    )
+    size = own.size if config.student_size is None else (config.student_size, config.student_size)
+    card = student_card(config.student, config.data, dataset, abstains, normalization=own.normalization, size=size)
     network = _built(config, card)
     origin = "the library's pretrained weights, with a new head" if config.pretrained else None
     if config.student_weights is not None:
@@ -61,7 +57,7 @@ def new_student(config: RunConfig, dataset: Dataset, *, abstains: bool) -> NewSt
     who = f"student {config.student}"
     if origin is not None:
         warnings.warn(f"{who} starts from {origin}", NetworkFitted, stacklevel=2)
-    note_size(who, size, dataset)
+    note_size(who, card.image_size, dataset)
     _try(config.student, network, card, dataset)
     frozen_modules(network, config.training.freeze)
     return NewStudent(network, card, origin)
