@@ -184,12 +184,16 @@ ROWS = [
     Row(
         "a teacher of other classes",
         lambda b: b.distill("--data", b.npz(), "--train-images", "9"),
-        ("teacher teacher has 10 classes, arrays:set.npz has 3: the classes must be the same, in the same order"),
+        (
+            "teacher teacher has 10 classes, arrays:set.npz has 3: without names on both sides the classes must be the "
+            "same, in the same order"
+        ),
     ),
     Row(
-        "a teacher with its classes in another order",
-        lambda b: b.distill(teacher=b.changed_card(class_names=list("0123456798"))),
-        "teacher teacher has class 8 = '9', digits has '8': the classes must be the same, in the same order",
+        "a teacher without a class of the data",
+        lambda b: b.distill("--data", b.named(list("abc")), "--train-images", "9", teacher=b.changed_card(class_names=list("abxdefghij"))),
+        ("teacher teacher has no class 'c' of arrays:set.npz; it has 'a', 'b', 'x' and 7 more: each class of the data "
+         "must be one of the teacher's, by name"),
     ),
     Row(
         "weights of another architecture",
