@@ -191,9 +191,17 @@ ROWS = [
     ),
     Row(
         "a teacher without a class of the data",
-        lambda b: b.distill("--data", b.named(list("abc")), "--train-images", "9", teacher=b.changed_card(class_names=list("abxdefghij"))),
-        ("teacher teacher has no class 'c' of arrays:set.npz; it has 'a', 'b', 'x' and 7 more: each class of the data "
-         "must be one of the teacher's, by name"),
+        lambda b: b.distill(
+            "--data",
+            b.npz(class_names=np.array(list("abc"))),
+            "--train-images",
+            "9",
+            teacher=b.changed_card(class_names=list("abxdefghij")),
+        ),
+        (
+            "teacher teacher has no class 'c' of arrays:set.npz; it has 'a', 'b', 'x' and 7 more: each class of the "
+            "data must be one of the teacher's, by name"
+        ),
     ),
     Row(
         "weights of another architecture",

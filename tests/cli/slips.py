@@ -248,7 +248,9 @@ TEACHERS = [
     ),
     Slip(
         "classes without names",
-        lambda b: b.distill("--data", b.npz(), "--train-images", "9", teacher=b.changed_card(class_names=list("abcdefghij"))),
+        lambda b: b.distill(
+            "--data", b.npz(), "--train-images", "9", teacher=b.changed_card(class_names=list("abcdefghij"))
+        ),
         ("has 10 classes", "has 3", "without names", "in the same order"),
     ),
     Slip(

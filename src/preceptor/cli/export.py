@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,13 +146,29 @@ def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callabl
 def _data(arguments: argparse.Namespace) -> "tuple[EvaluationData | None, str | None]":
     """The images to compare on, or why there are none."""
     try:
-        return shown_student(arguments), None
+        return _in_own_size(shown_student(arguments)), None
     except PreceptorError as error:
         # A run folder may be copied to a machine without its data. Data that is named must be there, and so must the
         # labels that int8 is measured on.
         if arguments.data is not None or arguments.int8 is not None:
             raise
         return None, str(error)
+
+
+def _in_own_size(shown: "EvaluationData") -> "EvaluationData":
+    """The images as an exported student takes them, of its own size; inside it nothing is resized."""
+    import torch
+
+    from preceptor.models.sized import resized
+
+    size = shown.card.image_size
+    if shown.dataset.size == size:
+        return shown
+    shown_images, train = (
+        replace(part, images=torch.cat([resized(images, size) for images in part.images.split(256)]))
+        for part in (shown.images, shown.dataset.train)
+    )
+    return replace(shown, images=shown_images, dataset=replace(shown.dataset, train=train))
 
 
 def _teacher(arguments: argparse.Namespace, student: "ModelCard") -> "tuple[SavedNetwork | None, str | None]":

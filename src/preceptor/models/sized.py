@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
@@ -27,6 +28,14 @@ class SizedNormalization(Normalization):
         if normalized.shape[2:] == self.size:
             return normalized
         return functional.interpolate(normalized, self.size, mode="bilinear", antialias=True)
+
+
+def resized(images: UInt8[Tensor, "n channels _ _"], size: tuple[int, int]) -> UInt8[Tensor, "n channels height width"]:
+    """Images in another size as uint8, rounded; the same tensor where they have that size."""
+    if images.shape[2:] == size:
+        return images
+    scaled = functional.interpolate(images.float(), size, mode="bilinear", antialias=True)
+    return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
 def fitted_to(normalization: Normalization, own: tuple[int, int], data: tuple[int, int]) -> Normalization:

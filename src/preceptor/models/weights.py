@@ -42,6 +42,10 @@ class WeightsReport:
     unused: tuple[str, ...]
     prefix: str = ""
 
+    def lacks(self, name: str) -> bool:
+        """Whether a tensor of the network was left as it was built."""
+        return name in self.missing or any(line.startswith(f"{name} ") for line in self.reshaped)
+
     @property
     def is_whole(self) -> bool:
         """Whether file and network have the same tensors."""

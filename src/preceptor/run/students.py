@@ -2,8 +2,8 @@
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
+import torch
 from torch import nn
 
 from preceptor.data import Dataset, Normalization
@@ -15,7 +15,10 @@ from preceptor.models.store import CARD_FILE, WEIGHTS_FILE, read_card
 from preceptor.models.weights import load_weights
 from preceptor.run.cards import note_size, size_in_words, student_card
 from preceptor.run.config import RunConfig
-from preceptor.training.freezing import frozen_modules
+from preceptor.training.freezing import classifier_head, frozen_modules
+
+HEAD_DEVIATION = 0.01
+"""Of the weights of a new linear head on a network that is trained already."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,7 @@ def new_student(config: RunConfig, dataset: Dataset, *, abstains: bool) -> NewSt
     size = own.size if config.student_size is None else (config.student_size, config.student_size)
     card = student_card(config.student, config.data, dataset, abstains, normalization=own.normalization, size=size)
     network = _built(config, card)
-    origin = "the library's pretrained weights, with a new head" if config.pretrained else None
-    if config.student_weights is not None:
-        file = _weights_file(config.student_weights)
-        origin = f"{file}: {load_weights(network, file).line()}"
+    origin = _start(config, network, keeps_head=own.class_names is not None and len(own.class_names) == card.outputs)
     who = f"student {config.student}"
     if origin is not None:
         warnings.warn(f"{who} starts from {origin}", NetworkFitted, stacklevel=2)
@@ -74,6 +74,33 @@ def _built(config: RunConfig, card: ModelCard) -> nn.Module:
     )
 
 
+def _start(config: RunConfig, network: nn.Module, *, keeps_head: bool) -> str | None:
+    """Take the weights that the student starts from; where they come from, in one line, None for random ones."""
+    if config.pretrained:
+        if keeps_head:
+            return "the library's pretrained weights"
+        _renew(classifier_head(network), config.seed)
+        return "the library's pretrained weights, with a new head"
+    if config.student_weights is None:
+        return None
+    file = config.student_weights / WEIGHTS_FILE if config.student_weights.is_dir() else config.student_weights
+    report = load_weights(network, file)
+    head = classifier_head(network)
+    if any(module is head and report.lacks(f"{name}.weight") for name, module in network.named_modules()):
+        _renew(head, config.seed)
+    return f"{file}: {report.line()}"
+
+
+def _renew(head: nn.Module, seed: int) -> None:
+    """Small weights for a head in front of which all is trained: by a library's own rule those of a few classes can be
+    so large that many steps go into forgetting them."""
+    if isinstance(head, nn.Linear):
+        generator = torch.Generator().manual_seed(seed)
+        nn.init.normal_(head.weight, std=HEAD_DEVIATION, generator=generator)
+        if head.bias is not None:
+            nn.init.zeros_(head.bias)
+
+
 def _own_input(config: RunConfig, dataset: Dataset) -> NetworkInput:
     """The normalization and size that a student's first weights bring; of none where they are random."""
     start = config.student_weights
@@ -88,10 +115,6 @@ def _own_input(config: RunConfig, dataset: Dataset) -> NetworkInput:
     if start is None and not config.pretrained:
         return NetworkInput()
     return network_input(config.student, dataset.channels, download=config.download) or NetworkInput()
-
-
-def _weights_file(path: Path) -> Path:
-    return path / WEIGHTS_FILE if path.is_dir() else path
 
 
 def _try(name: str, network: nn.Module, card: ModelCard, dataset: Dataset) -> None:
