@@ -71,9 +71,7 @@ def test_a_deeper_network_of_the_same_names_does_not_pass_as_whole(tmp_path: Pat
 
 def test_nothing_matched_shows_both_sides(tmp_path: Path) -> None:
     torch.save({"encoder.a": torch.zeros(3), "decoder.b": torch.zeros(4)}, tmp_path / "w.pt")
-    with pytest.raises(
-        InputError, match=r"fits no tensor of CifarResNet: the file has decoder\.b, encoder\.a; expected"
-    ):
+    with pytest.raises(InputError, match=r"fits no tensor of CifarResNet: the file has decoder\.b, encoder\.a"):
         load_weights(resnet(), tmp_path / "w.pt")
 
 

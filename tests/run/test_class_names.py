@@ -67,7 +67,5 @@ def test_plain_numbers_are_no_names(names: tuple[str, ...]) -> None:
 
 def test_a_class_that_the_teacher_lacks() -> None:
     data = dataclasses.replace(NAMED, class_names=(*NAMES[:9], "ten"))
-    with pytest.raises(
-        InputError, match=r"teacher has no class 'ten' of digits; it has 'zero', 'one', 'two' and 7 more"
-    ):
+    with pytest.raises(InputError, match="teacher has no class 'ten' of digits; it has 'zero', 'one'"):
         match_classes("teacher", NAMES, data)

@@ -76,7 +76,7 @@ def test_the_head_of_timm_is_the_one_it_states() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("stage9",), r"freeze 'stage9': CifarResNet has no such module: did you mean 'stage1'\? it has "),
+        (("stage9",), r"freeze 'stage9': CifarResNet has no such module: did you mean 'stage[123]'\? it has "),
         (("backbon",), r"did you mean 'backbone'\?"),
         (("",), "has no such module"),
         (("backbone", "head"), "nothing of CifarResNet is left to train"),
