@@ -69,6 +69,6 @@ def test_a_flag_sets_its_key_and_nothing_else(key):
     if not (kinds or several_numbers):
         return  # a mapping by key=value alone
     words, value = NUMBERS if several_numbers else VALUES[kinds[0]]
-    several = key == "teacher"
+    several = key in ("teacher", "training.freeze")
     parsed = parser.parse_args([read_settings()[key].flag, *words])
     assert flag_settings(parsed) == [(key, [value] if several else value)]

@@ -199,7 +199,7 @@ def no_memory_left(bench: Workbench) -> Iterator[None]:
     import pytest
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("preceptor.run.set_up.seeded_model", lambda *_, **__: torch.empty(2**58))
+        patch.setattr("preceptor.run.students.seeded_model", lambda *_, **__: torch.empty(2**58))
         yield
 
 
