@@ -42,7 +42,7 @@ LAYERS: list[set[str]] = [
     {"compare", "integrations"},
     {"audit"},
     {"reports"},
-    {"cli"},
+    {"api", "cli"},
     {"__main__"},
 ]
 """A folder or module imports from the layers above its own in this list, and from itself."""

@@ -12,7 +12,7 @@ from experiments.speed.measure import measure
 from experiments.speed.result import SpeedResult, save_speed
 from experiments.speed.table import provenance, speed_tables
 from preceptor.cli.options import add_output_options
-from preceptor.cli.progress import ImageBar
+from preceptor.run.progress import ImageBar
 from preceptor.errors import InputError, unknown_name
 from preceptor.files import check_writable
 from preceptor.training import Compile

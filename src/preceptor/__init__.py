@@ -11,6 +11,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from preceptor.abstention import Gambler as Gambler
     from preceptor.abstention import SoftGambler as SoftGambler
+    from preceptor.api import Trained as Trained
+    from preceptor.api import distill as distill
+    from preceptor.api import evaluate as evaluate
+    from preceptor.api import outputs as outputs
+    from preceptor.api import train as train
     from preceptor.context import BatchContext as BatchContext
     from preceptor.context import ModelOutputs as ModelOutputs
     from preceptor.context import SelectionData as SelectionData
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from preceptor.corrections import LabelRevision as LabelRevision
     from preceptor.corrections import LabelSmoothing as LabelSmoothing
     from preceptor.corrections import ProbabilityShift as ProbabilityShift
+    from preceptor.data import Normalization as Normalization
     from preceptor.errors import InputError as InputError
     from preceptor.errors import PreceptorError as PreceptorError
     from preceptor.feature_losses import Attention as Attention
@@ -87,7 +93,13 @@ _HOME = {
     "TeacherLoss": "selections",
     "LossTerm": "loss_terms",
     "LossOutput": "loss_output",
+    "Normalization": "data",
     "TracIn": "selections",
+    "Trained": "api",
+    "distill": "api",
+    "evaluate": "api",
+    "outputs": "api",
+    "train": "api",
     "recipe": "recipes",
     "recipe_names": "recipes",
     "register": "registry",

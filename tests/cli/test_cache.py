@@ -111,7 +111,7 @@ def test_verify_finds_what_is_damaged_and_repair_empties_it(
 def test_interrupted_it_tells_that_nothing_is_lost(
     preceptor: Command, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from preceptor.cli.progress import ImageBar
+    from preceptor.run.progress import ImageBar
 
     def interrupt(bar: ImageBar, images: int) -> None:
         if images:

@@ -73,9 +73,9 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.audit import audit, plain, write_audit
     from preceptor.audit.examine import Stage
     from preceptor.cli.printing import note, show
-    from preceptor.cli.progress import ImageBar
     from preceptor.cli.training import resolve_settings
     from preceptor.files import check_writable
+    from preceptor.run.progress import ImageBar
 
     config = resolve_settings(arguments, DEFAULTS)
     check_writable(arguments.out)

@@ -111,8 +111,8 @@ def _plan(arguments: argparse.Namespace) -> Result:
 
 
 def _fill(arguments: argparse.Namespace) -> Result:
-    from preceptor.cli.progress import ImageBar
     from preceptor.run.fill_cache import fill_cache
+    from preceptor.run.progress import ImageBar
 
     config, folder = _config(arguments), arguments.cache
     part = any(getattr(arguments, name) is not None for name in SPLIT)
@@ -159,7 +159,7 @@ def _info(arguments: argparse.Namespace) -> Result:
 
 
 def _verify(arguments: argparse.Namespace) -> Result:
-    from preceptor.cli.progress import ImageBar
+    from preceptor.run.progress import ImageBar
     from preceptor.teachers.cache import open_readonly, verify
 
     folder = arguments.cache

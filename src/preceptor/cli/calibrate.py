@@ -59,9 +59,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Calibrate and print; exit code 5 where the risk cannot be guaranteed."""
     from preceptor.cli.guarantees import lines_about, why_not
     from preceptor.cli.printing import show
-    from preceptor.cli.progress import ImageBar
     from preceptor.errors import GuaranteeUnavailable
     from preceptor.run.calibration import calibrate
+    from preceptor.run.progress import ImageBar
 
     if arguments.forget:
         _forget(arguments)

@@ -163,7 +163,7 @@ class ComparisonBar:
     """A bar over all images, and a line for each student."""
 
     def __init__(self, out: Path, quiet: bool) -> None:
-        from preceptor.cli.progress import ImageBar
+        from preceptor.run.progress import ImageBar
 
         self._bar, self._out, self._quiet = ImageBar(quiet=quiet), out, quiet
         self._done = 0

@@ -52,9 +52,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _network(arguments: argparse.Namespace) -> "CrossFit":
-    from preceptor.cli.progress import ImageBar
     from preceptor.cli.training import resolve_settings
     from preceptor.compare.crossfit import crossfit
+    from preceptor.run.progress import ImageBar
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()

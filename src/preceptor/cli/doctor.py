@@ -42,9 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: there is a problem; all findings have been shown.
     """
-    from preceptor.cli.progress import CheckLine
     from preceptor.cli.training import resolve_settings
     from preceptor.run.doctor import examine
+    from preceptor.run.progress import CheckLine
 
     config = resolve_settings(arguments, DEFAULTS)
     with CheckLine(quiet=arguments.quick or arguments.quiet or arguments.json) as progress:

@@ -15,10 +15,10 @@ from preceptor.errors import InputError
 from preceptor.files import check_free, csv_line, whole_file
 
 if TYPE_CHECKING:
-    from preceptor.cli.progress import ImageBar
     from preceptor.data.sources import ImageSource
     from preceptor.models import ModelCard
     from preceptor.run.prediction import Prediction, Predictor
+    from preceptor.run.progress import ImageBar
 
 EXAMPLES = """examples:
   preceptor predict runs/student photo.png
@@ -120,7 +120,7 @@ def _format(arguments: argparse.Namespace) -> Format:
 def _write(
     arguments: argparse.Namespace, form: Format, predictor: "Predictor", sources: list["ImageSource"], count: _Count
 ) -> None:
-    from preceptor.cli.progress import ImageBar
+    from preceptor.run.progress import ImageBar
 
     drawn_into = arguments.out is None and sys.stdout.isatty()  # rows on the screen are progress enough
     with ImageBar(quiet=arguments.quiet or arguments.json or drawn_into) as bar:

@@ -40,11 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Continue and show."""
-    from preceptor.cli.progress import ProgressBar
     from preceptor.cli.training import show_result, showing_findings
     from preceptor.integrations import tracking
     from preceptor.run import resume, stopped_run
     from preceptor.run.members import names_network
+    from preceptor.run.progress import ProgressBar
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def run_and_show(study: "Study", arguments: argparse.Namespace, *, result_file: Path, page: Path) -> None:
     """Run a study on the device and over the seeds of the arguments, write its files and show its table."""
-    from preceptor.cli.progress import ImageBar
     from preceptor.compare import run_study, save_result
     from preceptor.reports import require_report_extra, write_study_page
+    from preceptor.run.progress import ImageBar
 
     require_report_extra()
     if arguments.seeds is not None:

@@ -32,9 +32,9 @@ FEW_SAMPLES = 20
 
 def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> None:
     """Train as the command asks, and show the result."""
-    from preceptor.cli.progress import ProgressBar
     from preceptor.integrations import tracking
     from preceptor.run import run
+    from preceptor.run.progress import ProgressBar
     from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from unicodedata import category
 
 import numpy as np
@@ -77,6 +78,21 @@ class Normalization:
         )
 
 
+@dataclass(frozen=True)
+class NoNormalization:
+    """Inputs go to the networks as they are: images that these normalize themselves, or inputs of another kind."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __call__(self, inputs: Any) -> Any:
+        """The same inputs."""
+        return inputs
+
+
+Normalizer = Normalization | NoNormalization
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Inputs and their labels (int64, 0 to classes - 1; -1 means unlabeled and is allowed in training only).
@@ -126,7 +142,7 @@ class Dataset:
         class_names: in the order of the labels.
         train: training images.
         test: test images; without them, results are reported on the held-out images.
-        normalization: of the pixels.
+        normalization: of the pixels, or none.
         augmentation: the views a training shows.
         skipped: each image that was left out, with the reason.
         validation: the user's own held-out images; without them, a share of ``train`` is held out.
@@ -136,7 +152,7 @@ class Dataset:
     class_names: tuple[str, ...]
     train: ImageSet
     test: ImageSet | None
-    normalization: Normalization
+    normalization: Normalizer
     augmentation: Augmentation
     skipped: tuple[str, ...] = ()
     validation: ImageSet | None = None
@@ -144,6 +160,11 @@ class Dataset:
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def of_images(self) -> bool:
+        """Whether its inputs are uint8 images, rather than something else of one's own."""
+        return isinstance(self.normalization, Normalization)
 
     @property
     def channels(self) -> int:

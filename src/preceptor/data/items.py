@@ -21,6 +21,10 @@ LABELS = ("label", "labels", "target")
 """Names that the label of an item may have, where items are mappings."""
 
 
+MANY_VIEWS = 2**31
+"""Views of an item whose data set draws random numbers: hardly one comes twice."""
+
+
 @dataclass(frozen=True)
 class ItemViews:
     """As many views of an item as its data set makes by random numbers: a view's number seeds them.

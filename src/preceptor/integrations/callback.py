@@ -86,7 +86,8 @@ class TrackerCallback(Callback):
 
     def _log_result(self, entry: Mapping[str, Any]) -> None:
         self._tracker.scalars(numbers(entry), self._steps)
-        class_names = read_card(self._folder / CARD_FILE).class_names
+        card = self._folder / CARD_FILE  # there is none of a network from Python
+        class_names = read_card(card).class_names if card.exists() else None
         for name, (columns, rows) in result_tables(entry, class_names).items():
             self._tracker.table(name, columns, rows)
 

@@ -38,13 +38,15 @@ def numbers(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     }
 
 
-def result_tables(entry: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, Table]:
+def result_tables(entry: Mapping[str, Any], class_names: Sequence[str] | None) -> dict[str, Table]:
     """The tables in the line of a result: accuracy by class and selective metrics, of each split that was measured."""
     measured = {split: entry[split] for split in ("validation", "test") if entry[split] is not None}
     if not measured:
         return {}
     shares = zip(*(metrics["per_class_accuracy"] for metrics in measured.values()), strict=True)
-    by_class = [(name, *row) for name, row in zip(class_names, shares, strict=True)]
+    rows = list(shares)
+    names = class_names or [str(number) for number in range(len(rows))]
+    by_class = [(name, *row) for name, row in zip(names, rows, strict=True)]
     selective = [
         {"split": split, **_leaves(ranked, "/")}
         for split, metrics in measured.items()

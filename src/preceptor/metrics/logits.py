@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from preceptor.chunking import concat_rows
-from preceptor.data import Normalization
+from preceptor.data.dataset import Normalizer
 from preceptor.data.lazy import Inputs
 from preceptor.models.features import call_model
 from preceptor.models.layout import to_memory_format
@@ -16,7 +16,7 @@ from preceptor.models.layout import to_memory_format
 @torch.no_grad()
 def network_logits(
     network: nn.Module,
-    normalize: Normalization,
+    normalize: Normalizer,
     images: Inputs,
     *,
     batch_size: int = 512,
@@ -31,7 +31,7 @@ def network_logits(
         done = 0
         for part in images.split(batch_size):
             logits = call_model(network, to_memory_format(normalize(part))).float().cpu()
-            done += len(part)
+            done += len(logits)
             if progress is not None:
                 progress(done, len(images))
             yield logits

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from preceptor.data import Normalization
+from preceptor.data.dataset import Normalizer
 from preceptor.errors import InputError, unknown_name
 from preceptor.models.layout import to_memory_format
 
@@ -18,14 +18,15 @@ class ImageModel(nn.Module):
     Args:
         network: maps normalized images [batch, channels, height, width] to logits [batch, outputs], or to an object
             with ``logits``; shared, not copied.
-        normalization: of pixels scaled to [0, 1]; a ``SizedNormalization`` resizes them to the network's size too.
+        normalization: of pixels scaled to [0, 1], or none; a ``SizedNormalization`` resizes them to the network's size
+            too.
     """
 
-    def __init__(self, network: nn.Module, normalization: Normalization) -> None:
+    def __init__(self, network: nn.Module, normalization: Normalizer) -> None:
         super().__init__()
         self.network, self.normalization = network, normalization
 
-    def forward(self, images: Tensor) -> Float[Tensor, "batch outputs"]:
+    def forward(self, images: Any) -> Float[Tensor, "batch outputs"]:
         """Logits of uint8 images [batch, channels, height, width]."""
         return call_model(self.network, to_memory_format(self.normalization(images)))
 
@@ -81,7 +82,8 @@ class FeatureModel(nn.Module):
 
 def call_model(network: nn.Module, inputs: Any) -> Float[Tensor, "batch outputs"]:
     """The logits of any module: a mapping of inputs is passed by keyword, an output object by its ``logits``."""
-    output = network(**inputs) if isinstance(inputs, Mapping) else network(inputs)
+    by_name = isinstance(inputs, Mapping) and not isinstance(network, ImageModel)  # which passes them on itself
+    output = network(**inputs) if by_name else network(inputs)
     logits: Tensor = output if isinstance(output, Tensor) else output.logits
     return logits
 

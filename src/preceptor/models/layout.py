@@ -1,7 +1,8 @@
 """Which order of memory suits images of a size."""
 
+from typing import Any
+
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 SMALLEST_CHANNELS_LAST = 16 * 16
@@ -14,9 +15,14 @@ def channels_last_pays(size: tuple[int, int]) -> bool:
 
 
 def to_memory_format(
-    images: Float[Tensor, "batch channels height width"],
-) -> Float[Tensor, "batch channels height width"]:
-    """The same images, channels last where that makes convolutions faster. A network follows its input's layout."""
+    images: Any,
+) -> Any:
+    """The same images, channels last where that makes convolutions faster. A network follows its input's layout.
+
+    Inputs of another kind stay as they are.
+    """
+    if not isinstance(images, Tensor) or images.dim() != 4:
+        return images
     size = images.shape[2], images.shape[3]
     layout = torch.channels_last if channels_last_pays(size) else torch.contiguous_format
     return images.contiguous(memory_format=layout)

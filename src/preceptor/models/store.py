@@ -141,15 +141,28 @@ def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
         InputError: the weights do not fit the architecture on the card, so nobody could load them.
         MachineError: the folder cannot be written.
     """
-    weights, _ = without_wrapper(model.state_dict())
-    # safetensors asks for tensors on the CPU with memory of their own and rows in order.
-    weights = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
-    }
+    weights = _plain_weights(model)
     misfit = _misfit(weights, card.build().state_dict())
     if misfit:
         raise InputError(f"the student does not fit architecture {card.architecture!r} of its card: {misfit}")
     write_whole({folder / WEIGHTS_FILE: save(weights), folder / CARD_FILE: _card_text(card)})
+
+
+def save_weights(folder: Path, model: nn.Module) -> None:
+    """Write ``student.safetensors`` alone, of a network that no card could describe: load it into one of its kind.
+
+    Raises:
+        MachineError: the folder cannot be written.
+    """
+    write_whole({folder / WEIGHTS_FILE: save(_plain_weights(model))})
+
+
+def _plain_weights(model: nn.Module) -> dict[str, Tensor]:
+    weights, _ = without_wrapper(model.state_dict())
+    # safetensors asks for tensors on the CPU with memory of their own and rows in order.
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+    }
 
 
 def save_card(folder: Path, card: ModelCard) -> None:
@@ -180,6 +193,11 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
             if (folder / "run.yaml").is_file():  # of a run; the student is written after the last epoch
                 raise InputError(
                     f"{folder}: no student yet: the run was stopped, or is going on: preceptor resume {folder}"
+                )
+            if name == CARD_FILE and (folder / WEIGHTS_FILE).is_file():
+                raise InputError(
+                    f"{folder}: its student is a network from Python: load {WEIGHTS_FILE} into one of its kind there, "
+                    "and call preceptor.evaluate"
                 )
             raise InputError(f"{folder / name}: no such file: the folder holds no complete student")
     card = read_card(folder / CARD_FILE)

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from preceptor.data import Augmentation, Dataset
+from preceptor.data.lazy import taken
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.run.config import RunConfig
@@ -134,7 +135,7 @@ def should_compile(
         return False
     if config.compile == "always" or images == 0:
         return config.compile == "always"
-    one = dataset.train.images[:1].to(device)
+    one = taken(dataset.train.images, torch.arange(1)).to(device)[:]
     flops = sum(
         forward_flops(network.network, one if network.normalize is None else network.normalize(one))
         for network in loaded.networks

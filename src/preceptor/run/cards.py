@@ -3,7 +3,8 @@
 import warnings
 
 from preceptor import __version__
-from preceptor.data import Dataset, Normalization
+from preceptor.data import Dataset
+from preceptor.data.dataset import Normalizer
 from preceptor.errors import InputError, NetworkFitted
 from preceptor.models import ModelCard
 
@@ -51,7 +52,7 @@ def student_card(
     dataset: Dataset,
     abstains: bool = False,
     *,
-    normalization: Normalization | None = None,
+    normalization: Normalizer | None = None,
     size: tuple[int, int] | None = None,
 ) -> ModelCard:
     """The card of a network trained on a data set, in its own normalization and size or, without one, the data's."""

@@ -26,7 +26,7 @@ from preceptor.teachers.cache.metadata import METADATA_FILE
 from preceptor.teachers.file import FileTeacher
 from preceptor.teachers.onnx import OnnxTeacher, weights_beside
 
-Kind = Literal["network", "ONNX file", "file"]
+Kind = Literal["network", "ONNX file", "file", "function"]
 
 _KINDS: dict[str, Kind] = {".onnx": "ONNX file", ".npy": "file", ".parquet": "file", ".pq": "file"}
 
@@ -181,10 +181,10 @@ def _try(who: str, teacher: NetworkTeacher, size: tuple[int, int], dataset: Data
 def _load_member(path: Path, kind: Kind, config: RunConfig, dataset: Dataset, device: torch.device) -> Member:
     if kind == "network" and names_network(path):
         named = _named_network(str(path), config, dataset, device)
-        return Member(path, kind, fingerprint(named.network.state_dict()), named.normalize, named)
+        return Member(path, kind, fingerprint(named.network.state_dict()), _pixels(named), named)
     if kind == "network":
         network, weights = load_network(path, dataset, device)
-        return Member(path, kind, weights, network.normalize, network)
+        return Member(path, kind, weights, _pixels(network), network)
     output = config.teacher_output
     assert output is not None, "checked by load_members"
     if kind == "file":
@@ -196,7 +196,7 @@ def _load_member(path: Path, kind: Kind, config: RunConfig, dataset: Dataset, de
         output_kind=output,
         image_shape=(dataset.channels, *dataset.size),
         normalize=None if normalization is None else normalization.normalization(dataset.channels),
-        default_normalize=dataset.normalization,
+        default_normalize=dataset.normalization if isinstance(dataset.normalization, Normalization) else None,
     )
     if teacher.classes != dataset.classes:
         raise InputError(
@@ -204,6 +204,10 @@ def _load_member(path: Path, kind: Kind, config: RunConfig, dataset: Dataset, de
             "the classes must be the same, in the same order"
         )
     return Member(path, kind, _file_fingerprint(output, [path, *weights_beside(path)]), teacher.normalize, teacher)
+
+
+def _pixels(teacher: NetworkTeacher) -> Normalization | None:
+    return teacher.normalize if isinstance(teacher.normalize, Normalization) else None
 
 
 def _file_fingerprint(output: str, paths: Sequence[Path]) -> str:

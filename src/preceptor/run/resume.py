@@ -18,6 +18,7 @@ from preceptor.run.config import RunConfig, resolve
 from preceptor.run.doctor import Finding
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, read_run, versions
 from preceptor.run.lock import held
+from preceptor.run.own_parts import NO_PARTS, OwnParts
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest
 from preceptor.run.teachers import LoadedTeacher
@@ -71,6 +72,7 @@ def resume(
     moved: Iterable[tuple[str, Any]] = (),
     on_finding: Callable[[Finding], None] = lambda finding: None,
     force: bool = False,
+    own: OwnParts = NO_PARTS,
 ) -> RunResult:
     """Go on with a run from its newest checkpoint that is whole, or from the beginning if it has none.
 
@@ -84,6 +86,7 @@ def resume(
         moved: settings that say where something is (``data``, ``teacher``, ...) and where it is now.
         on_finding: called with each problem or warning of the doctor's quick check.
         force: go on in spite of a problem that it finds; a run that was started so needs it no more. Default False.
+        own: the Python objects that the run was started with.
 
     Raises:
         ProblemsFound: an InputError too: the quick check found problems, and the run was never forced.
@@ -97,7 +100,7 @@ def resume(
     _check_no_links(folder)
     with deterministic(), held(folder):
         config, record = stopped_run(folder, moved)  # another process may have ended it only just now
-        with closing(set_up(config, device)) as context:
+        with closing(set_up(config, device, own)) as context:
             check_same(folder, record, context)
             forced = record.get("forced") is True
             look(context, on_finding, force or forced)

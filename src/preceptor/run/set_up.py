@@ -18,6 +18,7 @@ from preceptor.data import (
     CropFlip,
     Dataset,
     ImageSet,
+    NoAugmentation,
     check_dataset,
     fold,
     hold_out,
@@ -29,12 +30,12 @@ from preceptor.data.items import ItemViews
 from preceptor.data.labels import read_labels
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
-from preceptor.models import ModelCard
 from preceptor.recipes import Recipe, build_recipe_parts
 from preceptor.recipes.reader import DESCRIPTIONS
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
-from preceptor.run.students import NewStudent, new_student
+from preceptor.run.own_parts import NO_PARTS, OwnParts, check_from_python, own_members
+from preceptor.run.students import NewStudent, new_student, own_student
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.run.verdicts import read_verdicts
 from preceptor.teachers import TeacherCheck
@@ -76,11 +77,6 @@ class RunContext:
         return self.student.network
 
     @property
-    def card(self) -> ModelCard:
-        """How to use the student once it is trained."""
-        return self.student.card
-
-    @property
     def teacher_check(self) -> TeacherCheck | None:
         """How the teacher does on the training images."""
         return None if self.teacher_predictions is None else self.teacher_predictions.check
@@ -91,32 +87,40 @@ class RunContext:
             self.teacher.close()
 
 
-def set_up(config: RunConfig, device: torch.device) -> RunContext:
+def set_up(config: RunConfig, device: torch.device, own: OwnParts = NO_PARTS) -> RunContext:
     """Load and check everything. Only the cache is written to, and last.
+
+    Args:
+        config: what the run is made of.
+        device: where it trains.
+        own: Python objects in place of what the configuration names.
 
     Raises:
         InputError: anything wrong with the recipe, the data, the student, the teacher or its cache.
         MachineError: a package that a teacher needs is missing, or the cache cannot be written.
     """
-    return set_up_together([config], device)[0]
+    return set_up_together([config], device, own)[0]
 
 
-def set_up_together(configs: Sequence[RunConfig], device: torch.device) -> list[RunContext]:
+def set_up_together(configs: Sequence[RunConfig], device: torch.device, own: OwnParts = NO_PARTS) -> list[RunContext]:
     """The same for runs that differ in recipe, student and optimizer alone: they share the data and the teacher.
 
     Closing one of them closes the teacher of all. Raises what :func:`set_up` does.
     """
-    losses = [_loss(config) for config in configs]
+    for config in configs:
+        check_from_python(config, own)
+    losses = [_loss(config, own) for config in configs]
     shared = configs[0]
-    dataset = training_data(shared)
+    dataset = own.dataset or training_data(shared)
     index, held_out = split(shared, dataset)
-    parts = [_student(config, dataset, loss) for config, loss in zip(configs, losses, strict=True)]
+    parts = [_student(config, dataset, loss, own) for config, loss in zip(configs, losses, strict=True)]
     images = dataset.train_and_validation()
     train = images.to(device)
     views, teacher, predictions = augmentation(shared, dataset), None, None
     taught = [config for config, loss in zip(configs, losses, strict=True) if loss.uses_teacher]
     if taught:
-        teacher = load_teacher(taught[0], dataset, views, device)
+        members = own_members(own, dataset, shared.teacher_output, device)
+        teacher = load_teacher(taught[0], dataset, views, device, members=members)
         check_mixing(shared.training, losses, stored=looks_up(teacher.teacher))
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
     for config, loss in zip(configs, losses, strict=True):
@@ -140,18 +144,20 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device) -> list[
     ]
 
 
-def _loss(config: RunConfig) -> DistillationLoss:
+def _loss(config: RunConfig, own: OwnParts) -> DistillationLoss:
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
     check_mixing(config.training, [loss], stored=config.cache is not None, audited=config.audit is not None)
-    if loss.uses_teacher and not config.teachers and config.cache is None:
+    if loss.uses_teacher and not config.teachers and not own.teachers and config.cache is None:
         raise InputError(
             "the recipe needs a teacher: give --teacher RUN_FOLDER (preceptor train makes one), or --cache DIR"
         )
     return loss
 
 
-def _student(config: RunConfig, dataset: Dataset, loss: DistillationLoss) -> NewStudent:
+def _student(config: RunConfig, dataset: Dataset, loss: DistillationLoss, own: OwnParts) -> NewStudent:
     loss.check_classes(dataset.classes)
+    if own.student is not None:
+        return own_student(own.student, config, dataset, abstains=loss.abstains)
     return new_student(config, dataset, abstains=loss.abstains)
 
 
@@ -168,7 +174,8 @@ def augmentation(config: RunConfig, dataset: Dataset) -> Augmentation:
         MachineError: a transform needs torchvision, which cannot be imported.
     """
     if isinstance(config.augment, bool):
-        return dataset.augmentation if config.augment else CropFlip(padding=0, flip=False)
+        unaugmented = CropFlip(padding=0, flip=False) if dataset.of_images else NoAugmentation()
+        return dataset.augmentation if config.augment else unaugmented
     if isinstance(dataset.augmentation, ItemViews):
         raise InputError(
             f"augment is {config.augment!r}, but {dataset.name} makes its views by itself: give true, or false for one"

@@ -7,10 +7,13 @@ import torch
 from torch import nn
 
 from preceptor.data import Dataset, Normalization
+from preceptor.data.dataset import Normalizer
+from preceptor.data.lazy import taken
 from preceptor.errors import InputError, NetworkFitted, first_line
 from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard, seeded_model
 from preceptor.models.network_input import NetworkInput, network_input
+from preceptor.models.sized import SizedNormalization
 from preceptor.models.store import CARD_FILE, WEIGHTS_FILE, read_card
 from preceptor.models.weights import load_weights
 from preceptor.run.cards import note_size, size_in_words, student_card
@@ -27,13 +30,17 @@ class NewStudent:
 
     Attributes:
         network: with its first weights.
-        card: how to use it once it is trained.
+        card: how to use it once it is trained; None of a network from Python, which nobody else could build.
         origin: where its weights come from, in one line; None where they are random.
+        normalization: of its images, or none.
+        abstains: whether one more output follows the classes'.
     """
 
     network: nn.Module
-    card: ModelCard
+    card: ModelCard | None
     origin: str | None
+    normalization: Normalizer
+    abstains: bool
 
 
 def new_student(config: RunConfig, dataset: Dataset, *, abstains: bool) -> NewStudent:
@@ -58,9 +65,26 @@ def new_student(config: RunConfig, dataset: Dataset, *, abstains: bool) -> NewSt
     if origin is not None:
         warnings.warn(f"{who} starts from {origin}", NetworkFitted, stacklevel=2)
     note_size(who, card.image_size, dataset)
-    _try(config.student, network, card, dataset)
+    student = NewStudent(network, card, origin, card.normalization(), abstains)
+    _try(config.student, student, dataset)
     frozen_modules(network, config.training.freeze)
-    return NewStudent(network, card, origin)
+    return student
+
+
+def own_student(network: nn.Module, config: RunConfig, dataset: Dataset, *, abstains: bool) -> NewStudent:
+    """A network from Python as student, as it is, tried on two inputs.
+
+    Raises:
+        InputError: settings that are for architectures by name, a network that cannot take the data's inputs or has
+            other outputs, or no module to freeze.
+    """
+    by_name = ("pretrained", "student_weights", "student_size", "keep_checkpoints")
+    if stated := [name for name in by_name if getattr(config, name)]:
+        raise InputError(f"{', '.join(stated)}: for architectures by name, and the student is a network: leave it out")
+    student = NewStudent(network, None, None, dataset.normalization, abstains)
+    _try(type(network).__name__, student, dataset)
+    frozen_modules(network, config.training.freeze)
+    return student
 
 
 def _built(config: RunConfig, card: ModelCard) -> nn.Module:
@@ -117,17 +141,21 @@ def _own_input(config: RunConfig, dataset: Dataset) -> NetworkInput:
     return network_input(config.student, dataset.channels, download=config.download) or NetworkInput()
 
 
-def _try(name: str, network: nn.Module, card: ModelCard, dataset: Dataset) -> None:
-    """Run two images, so that a network that cannot take this size fails before anything is written."""
+def _try(name: str, student: NewStudent, dataset: Dataset) -> None:
+    """Show it two inputs, so that a network that cannot take them fails before anything is written."""
+    normalization, outputs = student.normalization, dataset.classes + student.abstains
+    kind = "inputs"
+    if dataset.of_images:
+        size = normalization.size if isinstance(normalization, SizedNormalization) else dataset.size
+        kind = f"images of {size_in_words(size)} pixels"
     try:
-        logits = network_logits(network, card.normalization(), dataset.train.images[:2])
-    except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError) as error:
+        logits = network_logits(student.network, normalization, taken(dataset.train.images, torch.arange(2)))
+    except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError, IndexError) as error:
         raise InputError(
-            f"model {name!r} cannot take images of {size_in_words(card.image_size)} pixels ({first_line(error)}): "
-            "choose another model or size"
+            f"model {name!r} cannot take {kind} ({first_line(error)}): choose another model or size"
         ) from error
-    if logits.ndim != 2 or logits.shape[1] != card.outputs:
+    if logits.ndim != 2 or logits.shape[1] != outputs:
         raise InputError(
-            f"model {name!r} gives outputs of shape {tuple(logits.shape[1:])} an image; expected {card.outputs}, one a "
-            "class: build it with classes= outputs"
+            f"model {name!r} gives outputs of shape {tuple(logits.shape[1:])} an image; expected {outputs}, one a "
+            f"class{' and one to abstain' if student.abstains else ''}: build it with classes= outputs"
         )

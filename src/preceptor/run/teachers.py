@@ -12,6 +12,7 @@ from torch import Tensor
 
 from preceptor.config import validated
 from preceptor.data import Augmentation, Dataset, ImageSet
+from preceptor.data.items import MANY_VIEWS
 from preceptor.errors import InputError
 from preceptor.models.sized import SizedNormalization
 from preceptor.run.config import RunConfig
@@ -99,6 +100,7 @@ def load_teacher(
     device: torch.device,
     *,
     batch_size: int | None = None,
+    members: Sequence[Member] = (),
 ) -> LoadedTeacher:
     """The teacher of a configuration: loaded, checked, optimized but not compiled, its cache opened or made.
 
@@ -108,13 +110,14 @@ def load_teacher(
         augmentation: whose views it is shown.
         device: where its networks run.
         batch_size: in which the teacher behind a cache is queried. Default that of the training.
+        members: the teachers, where the configuration names none.
 
     Raises:
         InputError: no teacher and no cache; a teacher that cannot be read or does not fit the data; a cache of
             something else, of another precision than the one insisted on, or in front of files alone.
         MachineError: a package is missing, or the cache cannot be written.
     """
-    members = load_members(config, dataset, device)
+    members = tuple(members) or load_members(config, dataset, device)
     _check_settings(config, members)
     kind, parts, folder = _kind(config, members), _teacher_parts(config, members), config.cache
     if folder is None:
@@ -122,6 +125,11 @@ def load_teacher(
         teacher, optimizations = _optimize(config, members, dataset, precision)
         return LoadedTeacher(members, kind, parts["teacher"], parts["normalization"], precision, optimizations, teacher)
 
+    if augmentation.count >= MANY_VIEWS:
+        raise InputError(
+            f"cache {folder}: {dataset.name} may draw random numbers, and nearly every input would be new to a cache: "
+            "give views=1 where its items are always the same, or a few views"
+        )
     # An existing cache first: it must be of these things, and its precision decides that of the networks.
     parts |= dataset_parts(dataset, augmentation)
     existing, layout = fitting_cache(config, dataset, augmentation, parts)
@@ -187,6 +195,11 @@ def _check_settings(config: RunConfig, members: Sequence[Member]) -> None:
         raise InputError("teacher_weights: there is no teacher: name its architecture with --teacher")
     if config.cache is None and not members:
         raise InputError("no teacher: give --teacher RUN_FOLDER, or --cache DIR of a cache that is filled")
+    if config.cache is not None and any(member.kind == "function" for member in members):
+        raise InputError(
+            f"cache {config.cache}: what a function's outputs follow from cannot be known, so that a cache of another "
+            "would not be noticed: leave out the cache, or give the teacher as a network"
+        )
     if config.cache is None and config.cache_top_k is not None:
         raise InputError(f"cache_top_k = {config.cache_top_k}: there is no cache: give --cache DIR with it")
     if config.cache is not None and members and all(member.kind == "file" for member in members):
@@ -235,9 +248,7 @@ def _optimize(
             bf16=precision == "bf16",
             compile=compile_for is not None,
             batch_size=compile_for or 1,
-            image_size=member.normalization.size
-            if isinstance(member.normalization, SizedNormalization)
-            else dataset.size,
+            image_size=_seen_size(member, dataset),
         )
         if isinstance(member.teacher, NetworkTeacher)
         else member.teacher
@@ -247,6 +258,13 @@ def _optimize(
     if len(teachers) == 1:
         return teachers[0], optimizations
     return Ensemble(teachers, config.ensemble_weights, config.ensemble_mean), optimizations
+
+
+def _seen_size(member: Member, dataset: Dataset) -> tuple[int, int]:
+    """Height and width that decide the memory layout of a network's weights."""
+    if isinstance(member.normalization, SizedNormalization):
+        return member.normalization.size
+    return dataset.size if dataset.of_images else (1, 1)
 
 
 def _teacher_parts(config: RunConfig, members: Sequence[Member]) -> dict[str, Any]:

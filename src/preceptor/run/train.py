@@ -18,6 +18,7 @@ from preceptor.metrics.logits import network_logits
 from preceptor.models import save_checkpoint, save_student
 from preceptor.models.checkpoints import kept_epochs
 from preceptor.models.features import ImageModel
+from preceptor.models.store import save_weights
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Diagnosis, Finding, ProblemsFound, quick_look
@@ -32,6 +33,7 @@ from preceptor.run.folder import (
     versions,
 )
 from preceptor.run.lock import check_unheld, held
+from preceptor.run.own_parts import NO_PARTS, OwnParts
 from preceptor.run.scores import Scores, save_scores
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest, training_steps
@@ -101,6 +103,7 @@ def run(
     on_finding: Callable[[Finding], None] = lambda finding: None,
     force: bool = False,
     with_test: bool = True,
+    own: OwnParts = NO_PARTS,
 ) -> RunResult:
     """Train a student as configured and write its folder.
 
@@ -118,6 +121,7 @@ def run(
         force: train in spite of a problem that this check finds, as of a teacher whose classes are in another order.
             Default False: nothing is written then.
         with_test: measure on the test set; False where settings are still being chosen. Default True.
+        own: Python objects in place of what the configuration names.
 
     Raises:
         ProblemsFound: an InputError too: the quick check found problems, and ``force`` is false.
@@ -131,7 +135,7 @@ def run(
     check_free(out)
     if config.cache is not None and config.cache.resolve() == out.resolve():
         raise InputError(f"{out}: is given for the run and for its cache: give them a folder each")
-    with deterministic(), _new_cache_removed(config.cache), closing(set_up(config, device)) as context:
+    with deterministic(), _new_cache_removed(config.cache), closing(set_up(config, device, own)) as context:
         scores = resolve_selection(config, context)
         teacher = resolve_teacher(config, context)
         check_students([Student(STUDENT, context.network, context.loss)], training_steps(config, context))
@@ -270,7 +274,10 @@ def complete(
 def _finish(run: OpenRun, teacher: LoadedTeacher | None) -> RunResult:
     """Save a trained student and measure it."""
     context, folder, scores = run.context, run.folder, run.scores
-    save_student(folder.path, context.network, context.card)
+    if context.student.card is None:
+        save_weights(folder.path, context.network)
+    else:
+        save_student(folder.path, context.network, context.student.card)
     validation = _measure(context, context.network, context.train, context.held_out)
     test_set = context.dataset.test if run.with_test else None
     test = None if test_set is None else _measure(context, context.network, test_set, None)
@@ -290,7 +297,7 @@ def _build_trainer(runs: Sequence[OpenRun], teacher: LoadedTeacher | None, callb
     students = [
         Student(
             run.name,
-            ImageModel(run.context.network, run.context.card.normalization()),
+            ImageModel(run.context.network, run.context.student.normalization),
             run.context.loss,
             run.config.training,
         )
@@ -320,10 +327,11 @@ class MetricsFiles(Callback):
             trained, context = student.trained_network, run.context
             assert isinstance(trained, ImageModel), "as _build_trainer made it"
             if record.epoch in kept_epochs(run.config.training.epochs, run.config.keep_checkpoints):
+                assert context.student.card is not None, "refused beforehand"
                 save_checkpoint(
                     run.folder.path,
                     trained.network,
-                    context.card,
+                    context.student.card,
                     epoch=record.epoch,
                     learning_rate=record.learning_rate,
                 )
@@ -348,8 +356,8 @@ def _measure(context: RunContext, network: nn.Module, images: ImageSet, index: T
     if not bool((labels != UNLABELED).any()):
         return None
     on_device = chosen.images.to(context.train.images.device)
-    logits = network_logits(network, context.card.normalization(), on_device)
-    return evaluate(logits, labels, context.card.abstains)
+    logits = network_logits(network, context.student.normalization, on_device)
+    return evaluate(logits, labels, context.student.abstains)
 
 
 def _record(

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from preceptor.data import Normalization
+from preceptor.data.dataset import Normalizer
 from preceptor.models.features import FeatureModel, call_model, feature_layers
 from preceptor.models.layout import channels_last_pays, to_memory_format
 from preceptor.teachers.base import TeacherOutput
@@ -39,7 +39,7 @@ class NetworkTeacher:
     def __init__(
         self,
         network: nn.Module,
-        normalize: Normalization | None,
+        normalize: Normalizer | None,
         device: torch.device | str = "cpu",
         classes: int | None = None,
         columns: Sequence[int] | None = None,

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from preceptor.errors import MachineError, first_line
 from preceptor.models.compiling import compiled
+from preceptor.models.features import call_model
 from preceptor.training.batches import take_rows
 
 Compile = Literal["auto", "never", "always", "graph"]
@@ -61,7 +62,7 @@ def forward_flops(network: nn.Module, inputs: Any) -> int:
     samples = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
     few = min(2, samples)
     with FlopCounterMode(display=False) as counter:
-        copy(take_rows(inputs, slice(few)))
+        call_model(copy, take_rows(inputs, slice(few)))
     return int(counter.get_total_flops()) * samples // few
 
 

@@ -169,9 +169,14 @@ class FailureContext:
             samples=len(trainer.data),
             outputs=student.outputs,
             precision=student.precision,
-            normalization=network.normalization if isinstance(network, ImageModel) else None,
+            normalization=_normalization(network),
             action=action,
         )
+
+
+def _normalization(network: torch.nn.Module) -> Normalization | None:
+    stated = network.normalization if isinstance(network, ImageModel) else None
+    return stated if isinstance(stated, Normalization) else None
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,12 @@ from preceptor.run.doctor.finding import Finding
 def shapes_finding(data: Dataset, student: nn.Module, teacher: str | None) -> Finding:
     """Sizes of images, classes and student. Loading has already refused what does not fit."""
     parameters = sum(parameter.numel() for parameter in student.parameters())
-    height, width = data.size
-    numbers = {
-        "classes": data.classes,
-        "channels": data.channels,
-        "height": height,
-        "width": width,
-        "student_parameters": parameters,
-        "teacher": teacher,
-    }
-    sizes = f"{data.classes} classes, images of {data.channels} x {height} x {width} (channels x height x width)"
+    numbers = {"classes": data.classes, "student_parameters": parameters, "teacher": teacher}
+    sizes = f"{data.classes} classes"
+    if data.of_images:
+        height, width = data.size
+        numbers |= {"channels": data.channels, "height": height, "width": width}
+        sizes += f", images of {data.channels} x {height} x {width} (channels x height x width)"
     fit = "student and teacher fit" if teacher else "the student fits"
     return Finding("shapes", "ok", f"{sizes}; {fit}, with {parameters:,} student parameters", "", numbers)
 

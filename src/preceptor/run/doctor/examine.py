@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from preceptor.context import UNLABELED
-from preceptor.data import subset
+from preceptor.data import Normalization, subset
 from preceptor.errors import InputError
 from preceptor.registry import declares, registered_name
 from preceptor.run.cache_plan import resolve_teacher
@@ -193,7 +193,7 @@ def _right_outputs(labels: Tensor, order: LabelOrder) -> Tensor:
 def _normalization_findings(teacher: LoadedTeacher, context: RunContext, progress: Progress) -> Iterator[Finding]:
     """One finding for each teacher."""
     order, data = _label_order(context), context.dataset
-    if order is None:
+    if order is None or not isinstance(data.normalization, Normalization):
         return
     height, width = data.size
     count = max(FEWEST_CLASSIFIED, min(MOST_CLASSIFIED, PIXELS_CLASSIFIED // (height * width)))
@@ -203,7 +203,7 @@ def _normalization_findings(teacher: LoadedTeacher, context: RunContext, progres
     others = common_normalizations(data.channels, data.normalization)
     for number, (name, kind, one) in enumerate(_each(teacher)):
         member = teacher.members[number].teacher if teacher.members else one
-        if isinstance(member, NetworkTeacher | OnnxTeacher) and member.normalize is not None:
+        if isinstance(member, NetworkTeacher | OnnxTeacher) and isinstance(member.normalize, Normalization):
             yield normalization_finding(name, member, images, outputs, others, progress)
         else:
             yield unnormalized_finding(name, kind)

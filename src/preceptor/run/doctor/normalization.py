@@ -76,7 +76,7 @@ def normalization_finding(
         others: normalizations to try, by name.
         progress: called before each of them.
     """
-    assert teacher.normalize is not None
+    assert isinstance(teacher.normalize, Normalization)
     progress(f"normalization of {name}: as stated")
     stated = _correct(teacher, teacher.normalize, images, labels)
     different = {other: normalize for other, normalize in others.items() if not _same(teacher.normalize, normalize)}

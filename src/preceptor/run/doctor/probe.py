@@ -68,7 +68,7 @@ def probe_losses(
     Raises:
         NotFinite: a step is not finite.
     """
-    network = ImageModel(deepcopy(context.network), context.card.normalization())
+    network = ImageModel(deepcopy(context.network), context.student.normalization)
     student = Student("probe", network, deepcopy(context.loss))
     times = {name: (term.since, term.until) for name, term in student.loss.terms.items()}
     for term in student.loss.terms.values():

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from preceptor.cli import progress
-from preceptor.cli.progress import ImageBar, ProgressBar
+from preceptor.run.progress import ImageBar, ProgressBar
 
 
 @pytest.fixture

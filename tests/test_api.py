@@ -1,0 +1,233 @@
+"""Distill, train and evaluate in Python: whole runs of networks and data that Preceptor knows nothing of."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, TensorDataset
+
+import preceptor
+from preceptor.api import Trained
+from preceptor.errors import InputError
+from preceptor.run import stopped_run
+from preceptor.training import Callback, Trainer
+
+QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 16, "precision": "fp32", "device": "cpu", "progress": False}
+
+
+def vectors(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Three clouds in eight dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    centers = torch.eye(8)[:3] * 3
+    return centers[labels] + torch.randn(count, 8, generator=generator), labels
+
+
+def network(hidden: int = 16, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(8, hidden), nn.ReLU(), nn.Linear(hidden, 3))
+
+
+@pytest.fixture(scope="module")
+def teacher() -> nn.Module:
+    trained = preceptor.train(network(64), vectors(240, 0), **QUICK)
+    assert trained.validation is not None
+    assert trained.validation.accuracy > 0.85
+    return trained.student
+
+
+def weights(trained: Trained) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in trained.student.parameters()]
+
+
+def test_a_network_and_tensors_of_ones_own(teacher: nn.Module, tmp_path: Path) -> None:
+    student, before = network(), [one.clone() for one in teacher.state_dict().values()]
+    trained = preceptor.distill(
+        teacher, student, TensorDataset(*vectors(200, 1)), "kd", test=vectors(300, 2), out=tmp_path / "run", **QUICK
+    )
+    assert trained.student is student
+    assert not student.training
+    assert trained.test is not None
+    assert trained.test.accuracy > 0.85
+    assert trained.teacher is not None
+    assert trained.teacher.images == 180
+    report = preceptor.evaluate(trained, vectors(300, 2))
+    assert report.accuracy.value == pytest.approx(trained.test.accuracy)
+    for now, then in zip(teacher.state_dict().values(), before, strict=True):
+        assert torch.equal(now, then)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"run.yaml", "metrics.jsonl", "student.safetensors"} <= names
+    assert "student.json" not in names
+
+
+def test_every_kind_of_teacher_teaches_alike(teacher: nn.Module) -> None:
+    """A module, a callable, an array of its outputs, and an ensemble of itself twice."""
+    data = vectors(160, 3)
+    rows = preceptor.outputs(teacher, data)
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "module": (teacher, {}),
+        "callable": (lambda inputs: teacher(inputs), {}),
+        "array": (rows, {"teacher_output": "logits"}),
+        "tensor": (torch.from_numpy(rows), {"teacher_output": "logits"}),
+        "ensemble": ([teacher, teacher], {"ensemble_mean": "logits"}),
+    }
+    taught = {
+        name: weights(preceptor.distill(one, network(), data, "ka-ps", **QUICK, **settings))
+        for name, (one, settings) in kinds.items()
+    }
+    for name, own in taught.items():
+        for one, other in zip(own, taught["module"], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=name)
+
+
+class Drawn(Dataset[Any]):
+    """Vectors with noise that is drawn anew each time."""
+
+    classes = ("a", "b", "c")
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.inputs, self.targets = vectors(count, seed)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        return self.inputs[number] + 0.3 * torch.randn(8), int(self.targets[number])
+
+
+class StopsAfter(Callback):
+    def __init__(self, epochs: int) -> None:
+        self.left = epochs
+
+    def on_epoch_start(self, trainer: Trainer, epoch: int, first: int) -> None:
+        if epoch == self.left:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_training_goes_on_in_the_same_bits(teacher: nn.Module, tmp_path: Path) -> None:
+    """With a data set that draws random numbers, and with other workers than before."""
+    data = Drawn(120, 4)
+    undisturbed = preceptor.distill(teacher, network(), data, "kd", out=tmp_path / "whole", **QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        preceptor.distill(
+            teacher, network(), data, "kd", out=tmp_path / "run", callbacks=[StopsAfter(2)], checkpoint_seconds=0, **QUICK
+        )
+    resumed = preceptor.distill(teacher, network(), data, "kd", out=tmp_path / "run", workers=2, **QUICK)
+    for one, other in zip(weights(undisturbed), weights(resumed), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_stopped_training_is_not_taken_for_another(teacher: nn.Module, tmp_path: Path) -> None:
+    data, out = vectors(120, 4), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        preceptor.distill(teacher, network(), data, "kd", out=out, callbacks=[StopsAfter(2)], **QUICK)
+    with pytest.raises(InputError, match="holds a stopped run of other settings"):
+        preceptor.distill(teacher, network(), data, "ka-ps", out=out, **QUICK)
+    with pytest.raises(InputError, match="started with other data"):
+        preceptor.distill(teacher, network(), vectors(120, 5), "kd", out=out, **QUICK)
+    config, _ = stopped_run(out)
+    from preceptor.run import resume
+
+    assert config.data == "python:tuple"
+    with pytest.raises(InputError, match="the run was started in Python"):
+        resume(out)
+
+
+class Bag(nn.Module):
+    """A classifier of token ids with a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(20, 8), nn.Linear(8, 2)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        kept = self.embedding(ids) * mask[:, :, None]
+        logits: Tensor = self.head(kept.sum(dim=1) / mask.sum(dim=1, keepdim=True))
+        return logits
+
+
+def test_inputs_of_several_tensors_by_name() -> None:
+    generator = torch.Generator().manual_seed(0)
+    items = []
+    for number in range(120):
+        label = number % 2
+        ids = torch.randint(10 * label, 10 * label + 12, (6,), generator=generator).clamp(max=19)
+        items.append({"ids": ids, "mask": torch.ones(6), "label": label})
+    trained = preceptor.train(Bag(), items, views=1, **{**QUICK, "epochs": 8}, learning_rate=0.2)
+    report = preceptor.evaluate(trained, items)
+    assert report.accuracy.value > 0.8
+    taught = preceptor.distill(trained.student, Bag(), items, "kd", **QUICK)
+    assert taught.teacher is not None
+    assert taught.teacher.accuracy is not None
+    assert taught.teacher.accuracy > 0.8
+
+
+def test_uint8_images_ask_how_they_are_normalized(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    images = (generator.integers(0, 100, (80, 8, 8)) + 120 * labels[:, None, None]).astype(np.uint8)
+    student = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    with pytest.raises(InputError, match="whether the network normalizes them itself cannot be known"):
+        preceptor.train(student, (images, labels), **QUICK)
+    trained = preceptor.train(student, (images, labels), normalization="measured", **QUICK)
+    assert trained.validation is not None
+    assert trained.validation.accuracy == 1
+    itself = nn.Sequential(nn.Flatten(), ToUnit(), nn.Linear(64, 2))
+    assert preceptor.train(itself, (images, labels), normalization=None, augment=False, **QUICK).validation is not None
+    by_name = preceptor.train(
+        "convnet4", (images, labels), class_names=["dark", "light"], out=tmp_path / "run", **QUICK
+    )
+    assert (by_name.folder / "student.json").is_file()
+    report = preceptor.evaluate(tmp_path / "run", (images, labels))
+    assert by_name.validation is not None
+    assert report.accuracy.value > 0.5
+
+
+class ToUnit(nn.Module):
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels.float() / 255
+
+
+def test_data_and_teachers_by_name(tmp_path: Path) -> None:
+    own = {**QUICK, "epochs": 1, "train_images": 200}
+    preceptor.train("convnet4", "digits", out=tmp_path / "teacher", **own)
+    trained = preceptor.distill(tmp_path / "teacher", "convnet4", "digits", "kd", **own)
+    assert trained.test is not None
+    rows = preceptor.outputs(tmp_path / "teacher", "digits", out=tmp_path / "rows.npy")
+    again = preceptor.distill(
+        str(tmp_path / "rows.npy"), "convnet4", "digits", "kd", teacher_output="logits", augment=False, **own
+    )
+    assert rows.shape == (1348, 10)
+    assert again.teacher is not None
+    assert trained.teacher is not None
+    assert again.teacher.wrong == trained.teacher.wrong
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student": nn.Linear(8, 4)}, "gives outputs of shape .4,. an image; expected 3"),
+        ({"student": nn.Linear(9, 3)}, "model 'Linear' cannot take inputs"),
+        ({"teacher": nn.Linear(8, 5)}, "the teacher has 5 classes, the data set 3"),
+        ({"teacher": 3}, "the teacher: a int cannot teach"),
+        ({"teacher": np.zeros((30, 3))}, 'give teacher_output="logits"'),
+        ({"teacher": [nn.Linear(8, 3), "run"]}, "some are paths and some are objects"),
+        ({"train": [1, 2, 3]}, "an item is a int"),
+        ({"train": (torch.zeros(4, 8), torch.zeros(3, dtype=torch.int64))}, "4 inputs and 3 labels"),
+        ({"normalization": "measured"}, "these inputs are of another kind"),
+        ({"epoch": 3}, "did you mean training.epochs"),
+        ({"pretrained": True}, "pretrained: for architectures by name"),
+        ({"train": "digits", "test": "digits"}, "digits: brings its own sets"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_the_first_step(
+    teacher: nn.Module, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    own = {"teacher": teacher, "student": network(), "train": vectors(30, 0), "recipe": "kd", **QUICK, **changes}
+    with pytest.raises(InputError, match=message):
+        preceptor.distill(**own, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
