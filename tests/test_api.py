@@ -114,7 +114,14 @@ def test_a_stopped_training_goes_on_in_the_same_bits(teacher: nn.Module, tmp_pat
     undisturbed = preceptor.distill(teacher, network(), data, "kd", out=tmp_path / "whole", **QUICK)
     with pytest.raises(KeyboardInterrupt):
         preceptor.distill(
-            teacher, network(), data, "kd", out=tmp_path / "run", callbacks=[StopsAfter(2)], checkpoint_seconds=0, **QUICK
+            teacher,
+            network(),
+            data,
+            "kd",
+            out=tmp_path / "run",
+            callbacks=[StopsAfter(2)],
+            checkpoint_seconds=0,
+            **QUICK,
         )
     resumed = preceptor.distill(teacher, network(), data, "kd", out=tmp_path / "run", workers=2, **QUICK)
     for one, other in zip(weights(undisturbed), weights(resumed), strict=True):

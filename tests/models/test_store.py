@@ -111,8 +111,10 @@ def test_loading_and_saving_leave_the_generator_alone(folder):
 
 
 def test_the_card_gives_its_normalization():
-    images = torch.full((1, 1, 2, 2), 255, dtype=torch.uint8)
-    torch.testing.assert_close(CARD.normalization()(images), torch.full((1, 1, 2, 2), (1 - 0.3) / 0.2))
+    images = torch.full((1, 1, *CARD.image_size), 255, dtype=torch.uint8)
+    expected = torch.full((1, 1, *CARD.image_size), (1 - 0.3) / 0.2)
+    torch.testing.assert_close(CARD.normalization()(images), expected)
+    torch.testing.assert_close(CARD.normalization()(images[:, :, :2, :2]), expected)  # resized to its size
 
 
 def test_weights_are_in_place_before_the_card(tmp_path, monkeypatch):

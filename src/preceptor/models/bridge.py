@@ -38,7 +38,7 @@ def timm_model(
     """
     timm = _library("timm")
     architecture, _, tag = name.partition(".")
-    if not timm.is_model(name):
+    if not timm.is_model(architecture):
         raise _unknown("timm", name, timm.list_models())
     if tag and weights == "random":
         raise InputError(

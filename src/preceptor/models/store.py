@@ -196,8 +196,8 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
                 )
             if name == CARD_FILE and (folder / WEIGHTS_FILE).is_file():
                 raise InputError(
-                    f"{folder}: its student is a network from Python: load {WEIGHTS_FILE} into one of its kind there, "
-                    "and call preceptor.evaluate"
+                    f"{folder / name}: no such file: was the student a network from Python? then load {WEIGHTS_FILE} "
+                    "into one of its kind there, and call preceptor.evaluate"
                 )
             raise InputError(f"{folder / name}: no such file: the folder holds no complete student")
     card = read_card(folder / CARD_FILE)
