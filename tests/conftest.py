@@ -1,8 +1,6 @@
 """Fixtures and settings for the whole suite."""
 
-import importlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from experiments.torchvision_ops import torchvision_ops as make_torchvision_importable
 from preceptor import registry as component_registry
 
 # Tests run side by side, and everything here is small; so do the processes that they start.
@@ -45,23 +44,9 @@ def bf16_units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="session")
 def torchvision_ops() -> Iterator[None]:
-    """torchvision, and with it timm, can be imported beside a torch for CPUs, into which its extension does not load.
-
-    Only once the real import has failed: of a torchvision that works the operators would be defined twice.
-    """
-    library = None
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "operator torchvision::nms does not exist" not in str(error):
-            raise
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]  # half imported
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    yield
-    del library  # kept until here: the definitions end with it
+    """torchvision, and with it timm, can be imported beside a torch for CPUs."""
+    with make_torchvision_importable():
+        yield
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from experiments.speed.measure import measure
 from experiments.speed.result import SpeedResult, save_speed
 from experiments.speed.table import provenance, speed_tables
 from preceptor.cli.options import add_output_options
-from preceptor.run.progress import ImageBar
 from preceptor.errors import InputError, unknown_name
 from preceptor.files import check_writable
+from preceptor.run.progress import ImageBar
 from preceptor.training import Compile
 from preceptor.training.device import choose_device
 from preceptor.training.memory import tune_malloc
