@@ -56,7 +56,7 @@ FORBIDDEN = {
     "training": {"recipes", "conformance"},
 }
 TRACKERS = {"tensorboard", "mlflow", "wandb"}
-EXTRAS = {"torchvision", "timm", "transformers", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"} | TRACKERS
+EXTRAS = {"torchvision", "timm", "transformers", "onnxruntime", "onnx", "pyarrow", "datasets", "cleanlab", "optuna"} | TRACKERS
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 

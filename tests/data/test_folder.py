@@ -201,10 +201,10 @@ def test_a_link_to_nowhere_is_left_out_as_any_bad_image(flat: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_read(flat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> object:
+    def refuse(path: str | Path) -> object:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
         read_folder(flat)
 
@@ -298,9 +298,6 @@ def test_folders_that_are_not_laid_out_by_class(tmp_path: Path, flat: Path) -> N
         read_folder(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"cat: no class folders"):
         read_folder(flat / "cat")
-    (flat / "cat" / "more").mkdir()
-    with pytest.raises(InputError, match=r"more: a folder inside a class folder"):
-        read_folder(flat)
 
 
 def test_an_empty_class_folder(flat: Path) -> None:

@@ -95,9 +95,14 @@ class ImageHeader:
 
 def is_passed_by(path: Path) -> bool:
     """Whether a file or folder among images is not meant as one: hidden, a desktop's own, or a text by its suffix."""
-    if path.name.startswith(".") or path.name in _LITTER:
+    return is_litter(path.name, path.is_dir())
+
+
+def is_litter(name: str, is_folder: bool) -> bool:
+    """The same by the name alone."""
+    if name.startswith(".") or name in _LITTER:
         return True
-    return path.suffix.lower() in _TEXTS and not path.is_dir()  # a class may be called "v1.txt"
+    return Path(name).suffix.lower() in _TEXTS and not is_folder  # a class may be called "v1.txt"
 
 
 def read_header(path: Path, file: BinaryIO | None = None, *, exif: bool = True) -> ImageHeader:
@@ -113,12 +118,7 @@ def read_header(path: Path, file: BinaryIO | None = None, *, exif: bool = True) 
             channel without one meaning in 8 (16-bit gray, floating point).
     """
     with _opened(path, file) as image:
-        if image.mode not in _GRAYSCALE | _COLOR:
-            raise InputError(f"{path}: pixels of type {image.mode!r}; expected 8 bits a channel; convert it")
-        # A camera's JPEG with a preview behind its photograph (MPO) counts as one picture.
-        frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-        if frames > 1:
-            raise InputError(f"{path}: {frames} pictures in one file; expected one; save the one you mean")
+        _check_kind(path, image)
         width, height = image.size
         # Pillow states a TIFF's size upright already.
         if exif and image.format != "TIFF" and _orientation(image) in _SIDES_SWAPPED:
@@ -138,12 +138,13 @@ def read_pixels(
         frame: the rectangle to scale; None is the central one of the spec.
 
     Raises:
-        InputError: it cannot be decoded.
+        InputError: as :func:`read_header`, or it cannot be decoded.
     """
     from PIL import Image, ImageOps
 
     frame = frame or spec.center
     with _opened(path, file) as opened:
+        _check_kind(path, opened)
         orientation = _orientation(opened) if spec.exif else 1
         _decode_reduced(opened, spec, frame, orientation)
         image = ImageOps.exif_transpose(opened) if orientation != 1 else opened
@@ -161,6 +162,15 @@ def pixels_from_array(array: NDArray[np.uint8], spec: ImageSpec) -> UInt8[Tensor
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     return _scaled(Image.fromarray(np.ascontiguousarray(array)), spec, spec.center)
+
+
+def _check_kind(path: Path, image: "Image") -> None:
+    if image.mode not in _GRAYSCALE | _COLOR:
+        raise InputError(f"{path}: pixels of type {image.mode!r}; expected 8 bits a channel; convert it")
+    # A camera's JPEG with a preview behind its photograph (MPO) counts as one picture.
+    frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    if frames > 1:
+        raise InputError(f"{path}: {frames} pictures in one file; expected one; save the one you mean")
 
 
 def _decode_reduced(image: "Image", spec: ImageSpec, frame: Frame, orientation: int) -> None:
