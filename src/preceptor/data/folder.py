@@ -141,7 +141,7 @@ class _Files:
             target = os.path.realpath(entry.path)
             if not _is_inside(target, self.root):
                 return _LEADS_OUT.format(target)
-            if target in above:
+            if any(_is_inside(place, target) for place in above):
                 return "a link back to a folder that it is in; remove it"
         is_file = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file(follow_symlinks=False)
         if is_file or _is_folder(entry):

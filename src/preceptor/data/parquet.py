@@ -93,9 +93,6 @@ class ParquetImages:
         except Exception as error:  # pyarrow raises errors of many classes, and so do the libraries below it
             raise not_parquet(path, error) from error
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "files": self.files, "column": self.column, "metadata": self.metadata}
-
 
 def list_parquet(place: Path) -> Listing:
     """The images of a Parquet file, of those in a folder at any depth, or of those that a pattern stands for.
