@@ -107,7 +107,6 @@ def test_columns_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_a_row_without_an_image(tmp_path: Path) -> None:
-    """Empty, or naming a file that is gone since."""
     gone = save_png(tmp_path / "gone.png", 3)
     images = [{"bytes": png(n), "path": None} for n in range(2)] + [None, {"bytes": None, "path": str(gone)}]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["no", "yes"])})

@@ -126,7 +126,6 @@ class EncodedImages(LazyInputs):
         rows = self.rows.tolist()
         return {row: error for row, error in zip(rows, side_by_side(error_of, rows), strict=True) if error is not None}
 
-
     def _read(self, position: int, frame: Frame | None) -> UInt8[Tensor, "channels height width"]:
         path, file = self.source.open(position)
         return read_pixels(path, self.spec, file, frame)
