@@ -25,7 +25,7 @@ class BadImages:
         self.errors = dict(listing.errors)
 
     def usable(self) -> NDArray[np.int64]:
-        """The positions of all others."""
+        """The rows of all others."""
         mask = self.listing.splits != NO_SET
         mask[list(self.errors)] = False
         return np.flatnonzero(mask)
@@ -62,17 +62,17 @@ def note_contradictions(listing: Listing, bad: BadImages) -> None:
 
     An image that is twice in one class of one set is none: it counts twice. An unlabeled image is in no class.
     """
-    positions = bad.usable()
+    rows = bad.usable()
     if listing.sizes is not None:  # most differ in size already and need not be read for this
-        positions = positions[listing.sizes[positions] > 0]
-        positions = _of_several_kinds(listing, positions, listing.sizes[positions])
-    values = digests(listing.source, positions, bad.errors)
-    readable = np.array([position not in bad.errors for position in positions.tolist()], dtype=bool)
+        rows = rows[listing.sizes[rows] > 0]
+        rows = _of_several_kinds(listing, rows, listing.sizes[rows])
+    values = digests(listing.source, rows, bad.errors)
+    readable = np.array([position not in bad.errors for position in rows.tolist()], dtype=bool)
     # Half of a digest leaves few enough of other contents, which the whole contents tell apart.
-    positions = _of_several_kinds(listing, positions[readable], values[readable].view(np.uint64)[:, 0])
+    rows = _of_several_kinds(listing, rows[readable], values[readable].view(np.uint64)[:, 0])
     copies: defaultdict[bytes, list[int]] = defaultdict(list)
     for position, digest in zip(
-        positions.tolist(), side_by_side(lambda one: _content_digest(listing, one), positions.tolist()), strict=True
+        rows.tolist(), side_by_side(lambda one: _content_digest(listing, one), rows.tolist()), strict=True
     ):
         if digest is not None:
             copies[digest].append(position)
@@ -81,16 +81,16 @@ def note_contradictions(listing: Listing, bad: BadImages) -> None:
 
 
 def _of_several_kinds(
-    listing: Listing, positions: NDArray[np.int64], key: NDArray[np.int64] | NDArray[np.uint64]
+    listing: Listing, rows: NDArray[np.int64], key: NDArray[np.int64] | NDArray[np.uint64]
 ) -> NDArray[np.int64]:
-    """The positions whose key is also that of an image of another class or set."""
+    """The rows whose key is also that of an image of another class or set."""
     groups, number = np.unique(key, return_inverse=True)
-    kind = listing.labels[positions] * len(SPLITS) + listing.splits[positions]
+    kind = listing.labels[rows] * len(SPLITS) + listing.splits[rows]
     lowest = np.full(len(groups), np.iinfo(np.int64).max)
     highest = np.full(len(groups), np.iinfo(np.int64).min)
     np.minimum.at(lowest, number, kind)
     np.maximum.at(highest, number, kind)
-    several: NDArray[np.int64] = positions[(lowest != highest)[number]]
+    several: NDArray[np.int64] = rows[(lowest != highest)[number]]
     return several
 
 

@@ -161,9 +161,9 @@ class EncodedImages(LazyInputs):
                     part.cancel()
 
 
-def side_by_side(function: Callable[[int], Result], positions: Iterable[int]) -> Iterator[Result]:
+def side_by_side(function: Callable[[int], Result], rows: Iterable[int]) -> Iterator[Result]:
     """What a function returns for each position, in order, by the threads that decode; few results wait."""
-    pool, remaining = _threads(os.getpid()), iter(positions)
+    pool, remaining = _threads(os.getpid()), iter(rows)
     waiting: deque[Future[list[Result]]] = deque()
 
     def of_some(some: list[int]) -> list[Result]:
@@ -182,13 +182,13 @@ def side_by_side(function: Callable[[int], Result], positions: Iterable[int]) ->
 
 
 def digests(
-    source: EncodedSource, positions: NDArray[np.int64], errors: dict[int, InputError] | None = None
+    source: EncodedSource, rows: NDArray[np.int64], errors: dict[int, InputError] | None = None
 ) -> NDArray[np.uint8]:
     """128 bits of encoded images, from length, beginning and end of each: [k, 16]. A source is read once for them.
 
     Args:
         source: of the images.
-        positions: among those of the source.
+        rows: among those of the source.
         errors: takes, by position, what cannot be read, and has zeros for a digest; None raises it.
 
     Raises:
@@ -209,13 +209,13 @@ def digests(
                 raise
             return error
 
-    missing = positions[~known[positions]].tolist()
+    missing = rows[~known[rows]].tolist()
     for position, result in zip(missing, side_by_side(digest, missing), strict=True):
         if isinstance(result, bytes):
             values[position], known[position] = np.frombuffer(result, dtype=np.uint8), True
         elif errors is not None:
             errors[position] = result
-    return values[positions]
+    return values[rows]
 
 
 _DIGESTS: WeakKeyDictionary[EncodedSource, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = WeakKeyDictionary()

@@ -58,8 +58,8 @@ def read_images(
     common = _look(listing, bad, image_size, exif, most_in_memory)
     spec = common.spec
     if common.encoded and (common.fit or skip_bad_images):
-        positions = torch.from_numpy(bad.usable())
-        bad.errors |= EncodedImages(listing.source, spec, positions).unreadable()
+        rows = torch.from_numpy(bad.usable())
+        bad.errors |= EncodedImages(listing.source, spec, rows).unreadable()
     sets = {
         name: _image_set(listing, split, spec, bad, common.encoded)
         for split, name in enumerate(SPLITS)
@@ -96,17 +96,17 @@ def _look(listing: Listing, bad: BadImages, image_size: int | None, exif: bool, 
         except InputError as error:
             return error
 
-    positions = bad.usable().tolist()
+    rows = bad.usable().tolist()
     first: tuple[int, ImageHeader] | None = None
     channels, differ = 1, False
 
     def common() -> _Common:
         assert first is not None
         width, height = first[1].size if image_size is None else (image_size, image_size)
-        bytes_held = len(positions) * channels * height * width
+        bytes_held = len(rows) * channels * height * width
         return _Common(ImageSpec(channels, height, width, exif=exif), differ, bytes_held <= most_in_memory * 2**30)
 
-    for position, one in zip(positions, side_by_side(header, positions), strict=True):
+    for position, one in zip(rows, side_by_side(header, rows), strict=True):
         if isinstance(one, InputError):
             bad.errors[position] = one
             continue
@@ -134,27 +134,27 @@ def _other_size(listing: Listing, position: int, header: ImageHeader, first: int
 
 
 def _image_set(listing: Listing, split: int, spec: ImageSpec, bad: BadImages, encoded: bool) -> ImageSet:
-    positions = bad.usable()
-    positions = positions[listing.splits[positions] == split]
+    rows = bad.usable()
+    rows = rows[listing.splits[rows] == split]
     images: Inputs
     if encoded:
-        images = EncodedImages(listing.source, spec, torch.from_numpy(positions))
+        images = EncodedImages(listing.source, spec, torch.from_numpy(rows))
     else:
-        images, positions = _decoded(listing, positions, spec, bad)
-    names = (listing.names[position] for position in positions.tolist())
+        images, rows = _decoded(listing, rows, spec, bad)
+    names = (listing.names[position] for position in rows.tolist())
     return ImageSet(
         images,
-        torch.from_numpy(listing.labels[positions]),
+        torch.from_numpy(listing.labels[rows]),
         # One copy of a million names is enough.
         tuple(name if name.isascii() else name_as_text(name) for name in names),
-        None if listing.groups is None else torch.from_numpy(listing.groups[positions]),
+        None if listing.groups is None else torch.from_numpy(listing.groups[rows]),
     )
 
 
 def _decoded(
-    listing: Listing, positions: NDArray[np.int64], spec: ImageSpec, bad: BadImages
+    listing: Listing, rows: NDArray[np.int64], spec: ImageSpec, bad: BadImages
 ) -> tuple[UInt8[Tensor, "n channels height width"], NDArray[np.int64]]:
-    """The pixels of all images that can be decoded, and their positions; the others are noted."""
+    """The pixels of all images that can be decoded, and their rows; the others are noted."""
 
     def pixels(position: int) -> Tensor | InputError:
         try:
@@ -163,9 +163,9 @@ def _decoded(
         except InputError as error:
             return error
 
-    images = torch.empty(len(positions), spec.channels, spec.height, spec.width, dtype=torch.uint8)
+    images = torch.empty(len(rows), spec.channels, spec.height, spec.width, dtype=torch.uint8)
     kept: list[int] = []
-    for position, result in zip(positions.tolist(), side_by_side(pixels, positions.tolist()), strict=True):
+    for position, result in zip(rows.tolist(), side_by_side(pixels, rows.tolist()), strict=True):
         if isinstance(result, InputError):
             bad.errors[position] = result
         else:
