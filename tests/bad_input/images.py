@@ -209,8 +209,8 @@ ROWS = [
     Row(
         "a link out of the folder",
         lambda b: b.on_photos(folder=with_link_out(b)),
-        "photos/cat/3.png: a link out of the data set's folder, to elsewhere.png; put the images into the folder, or "
-        "name them in a list:" + SKIPPABLE,
+        "photos/cat/3.png: a link out of the data set's folder, to elsewhere.png; put the images into the folder"
+        + SKIPPABLE,
     ),
     Row(
         "an empty class folder",

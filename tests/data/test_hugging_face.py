@@ -1,9 +1,12 @@
 """Data sets through the library ``datasets``, all from disk; the network is not touched."""
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from preceptor.data.hugging_face import list_hugging_face
@@ -115,3 +118,17 @@ def test_a_row_without_an_image(tmp_path: Path) -> None:
     data = read_images(list_hugging_face(str(tmp_path / "set")), skip_bad_images=True)
     assert data.train.labels.tolist() == [0, 1, 1]
     assert data.skipped == (f"{tmp_path / 'set' / 'train:2'}: no image in this row; remove it",)
+
+
+def test_a_file_outside_the_data_set_is_not_opened(tmp_path: Path) -> None:
+    """A Parquet file may name any path of the machine in place of an image."""
+    secret = save_png(tmp_path / "secret.png", 3)
+    images = [{"bytes": png(0), "path": None}, {"bytes": png(1), "path": None}, {"bytes": None, "path": str(secret)}]
+    (tmp_path / "set").mkdir()
+    table = pa.table({"image": images, "label": ["a", "b", "a"]})
+    features = {"image": {"_type": "Image"}, "label": {"dtype": "string", "_type": "Value"}}
+    described = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(described, tmp_path / "set" / "train.parquet")
+    data = read_images(list_hugging_face(str(tmp_path / "set")), skip_bad_images=True)
+    assert data.train.labels.tolist() == [0, 1]
+    assert f"train:2: names the file {secret}, outside the data set" in data.skipped[0]

@@ -68,13 +68,18 @@ def test_other_names_of_columns_sets_and_a_mark_at_the_beginning(images: Path) -
     assert data.train.groups.tolist() == [0, 1]
 
 
-def test_absolute_paths_may_lead_elsewhere(images: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    file = written(elsewhere, "path,label", f"{images}/images/0.png,a", f"{images}/images/1.png,b")
-    assert torch.equal(
-        read_images(list_file(file)).train.images,
-        read_images(list_file(written(images, "path,label", "images/0.png,a", "images/1.png,b"))).train.images,
-    )
+def test_no_path_leads_out_of_the_folder(images: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = save_png(tmp_path_factory.mktemp("elsewhere") / "secret.png", 9)
+    (images / "images" / "link.png").symlink_to(outside)
+    (images / "images" / "places").symlink_to(outside.parent, target_is_directory=True)
+    inside = [f"{images}/images/0.png", "images/../images/1.png"]
+    refused = [str(outside), f"../{outside.parent.name}/secret.png", "images/link.png", "images/places/secret.png"]
+    file = written(images, "path,label", *(f"{path},{n % 2}" for n, path in enumerate([*inside, *refused])))
+    data = read_images(list_file(file), skip_bad_images=True)
+    expected = read_images(list_file(written(images, "path,label", "images/0.png,0", "images/1.png,1")))
+    assert torch.equal(data.train.images[:], expected.train.images[:])
+    assert len(data.skipped) == 4
+    assert all("outside the list's folder; put the list above its images" in line for line in data.skipped)
 
 
 def test_a_parquet_list_of_integers_and_nulls(images: Path) -> None:

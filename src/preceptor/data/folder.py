@@ -14,8 +14,9 @@ from preceptor.data.images import is_litter
 from preceptor.data.listing import SPLITS, TRAIN, Listing, split_of
 from preceptor.data.reading import MOST_IN_MEMORY, read_images
 from preceptor.errors import InputError
+from preceptor.files import is_inside
 
-_LEADS_OUT = "a link out of the data set's folder, to {}; put the images into the folder, or name them in a list:"
+_LEADS_OUT = "a link out of the data set's folder, to {}; put the images into the folder"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +140,9 @@ class _Files:
         """Why an entry cannot be used; None if it can."""
         if entry.is_symlink() and Path(entry.path).exists():
             target = os.path.realpath(entry.path)
-            if not _is_inside(target, self.root):
+            if not is_inside(target, self.root):
                 return _LEADS_OUT.format(target)
-            if any(_is_inside(place, target) for place in above):
+            if any(is_inside(place, target) for place in above):
                 return "a link back to a folder that it is in; remove it"
         is_file = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file(follow_symlinks=False)
         if is_file or _is_folder(entry):
@@ -152,10 +153,6 @@ class _Files:
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     # Without asking the file system, but for links; of one that leads to itself a path makes no error.
     return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
-
-
-def _is_inside(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
@@ -193,7 +190,7 @@ def _is_split(entry: "os.DirEntry[str]") -> bool:
 
 
 def _check_link(entry: "os.DirEntry[str]", root: str) -> None:
-    if entry.is_symlink() and not _is_inside(target := os.path.realpath(entry.path), root):
+    if entry.is_symlink() and not is_inside(target := os.path.realpath(entry.path), root):
         raise InputError(f"{entry.path}: {_LEADS_OUT.format(target)}")
 
 

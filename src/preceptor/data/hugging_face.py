@@ -1,5 +1,6 @@
 """Data sets of the Hugging Face hub, by the library ``datasets`` (extra ``huggingface``), from disk or the network."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from preceptor.data.listing import SPLITS, TRAIN, Listing, number_labels, split_of, used_splits
 from preceptor.data.tables import COLUMNS, column_named, needed_column
 from preceptor.errors import InputError, MachineError, few, first_line
+from preceptor.files import is_inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,17 @@ class HubImages:
             return path, BytesIO(image["bytes"])
         if image is None or image["path"] is None:
             raise InputError(f"{path}: no image in this row; remove it")
-        return Path(image["path"]), None
+        place = os.path.realpath(image["path"])
+        if not any(is_inside(place, os.path.realpath(root)) for root in _roots(self.where)):
+            raise InputError(f"{path}: names the file {image['path']}, outside the data set; fetch the data set again")
+        return Path(place), None
+
+
+def _roots(where: Path) -> list[Path]:
+    """Where the files of a data set may lie: its folder, and the caches of ``datasets``."""
+    prepared = Path(import_module("datasets.config").HF_DATASETS_CACHE)
+    fetched = Path(import_module("huggingface_hub.constants").HF_HUB_CACHE)
+    return [*([where] if where.is_dir() else []), prepared, fetched]
 
 
 def list_hugging_face(name: str, download: bool = False) -> Listing:

@@ -1,6 +1,7 @@
 """A CSV or Parquet file that lists images by their paths, with labels."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from stat import S_ISREG
@@ -13,7 +14,7 @@ from preceptor.data.folder import FolderFiles
 from preceptor.data.listing import SPELLINGS, TRAIN, Listing, number_groups, number_labels, split_of
 from preceptor.data.tables import column_named, needed_column, not_parquet, pyarrow
 from preceptor.errors import InputError
-from preceptor.files import check_is_file
+from preceptor.files import check_is_file, is_inside
 
 Cells = list[str]
 
@@ -23,9 +24,10 @@ _READ = ("path", "label", "split", "group")
 def list_file(file: Path) -> Listing:
     """The images of a ``.csv`` or ``.parquet`` file, in its order.
 
-    Its columns, of which ``data.tables.COLUMNS`` has other usual names: ``path``, relative to the file's folder;
-    ``label``, a class's name or number, empty for an unlabeled training image; optionally ``split``, ``train`` where it
-    is missing or empty; optionally ``group``: images of one group, such as a patient, are held out together.
+    Its columns, of which ``data.tables.COLUMNS`` has other usual names: ``path``, relative to the file's folder and
+    inside it; ``label``, a class's name or number, empty for an unlabeled training image; optionally ``split``,
+    ``train`` where it is missing or empty; optionally ``group``: images of one group, such as a patient, are held out
+    together.
 
     Labels are numbers if all are; else they are names, in the order of the training set's names.
 
@@ -114,16 +116,29 @@ def _splits(file: Path, cells: Cells | None, count: int) -> NDArray[np.uint8]:
 
 def _sizes(folder: Path, paths: Cells) -> tuple[NDArray[np.int64], dict[int, InputError]]:
     """The size of each file in bytes, and why one cannot be used."""
-    sizes, errors = np.zeros(len(paths), dtype=np.int64), {}
+    sizes = np.zeros(len(paths), dtype=np.int64)
+    errors: dict[int, InputError] = {}
+    root = os.path.realpath(folder)
+    parents: dict[str, bool] = {}
     for row, path in enumerate(paths):
         try:
-            status = (folder / path).stat()
-        except (OSError, ValueError):  # a name that no file can have
-            status = None
-        if status is None or not S_ISREG(status.st_mode):
-            errors[row] = InputError(
-                f"{folder / path}: listed, but no file is there; correct the path or remove the line"
-            )
-        else:
-            sizes[row] = status.st_size
+            sizes[row] = _size(folder / path, root, parents)
+        except InputError as error:
+            errors[row] = error
     return sizes, errors
+
+
+def _size(path: Path, root: str, parents: dict[str, bool]) -> int:
+    """The size of a file; refused is one outside the root. ``parents`` remembers which folders lie inside."""
+    try:
+        status = path.stat()
+        place = os.path.realpath(path) if path.is_symlink() else str(path.parent)
+    except (OSError, ValueError):  # a name that no file can have
+        status = None
+    if status is None or not S_ISREG(status.st_mode):
+        raise InputError(f"{path}: listed, but no file is there; correct the path or remove the line")
+    if place not in parents:
+        parents[place] = is_inside(os.path.realpath(place), root)
+    if not parents[place]:
+        raise InputError(f"{path}: outside the list's folder; put the list above its images")
+    return status.st_size
