@@ -82,9 +82,9 @@ def test_no_path_leads_out_of_the_folder(images: Path, tmp_path_factory: pytest.
     assert all("outside the list's folder; put the list above its images" in line for line in data.skipped)
 
 
-def test_a_parquet_list_of_integers_and_nulls(images: Path) -> None:
+def test_a_parquet_list_of_numbers_and_nulls(images: Path) -> None:
     table = pa.table(
-        {"file": [f"images/{n}.png" for n in range(4)], "label": [1, None, 0, 1], "group": [7, 7, 8, None]}
+        {"file": [f"images/{n}.png" for n in range(4)], "label": [1.0, None, 0.0, 1.0], "group": [7, 7, 8, None]}
     )
     pq.write_table(table, images / "list.parquet")
     listing = list_file(images / "list.parquet")

@@ -52,8 +52,11 @@ def test_class_names_of_the_hub_and_labels_that_are_kept_secret(tmp_path: Path) 
 
 
 def test_a_single_file_is_a_whole_set(tmp_path: Path) -> None:
-    pq.write_table(table(4), tmp_path / "test.parquet")
-    assert len(read_images(list_parquet(tmp_path / "test.parquet")).train) == 4
+    """Its labels may be categories of pandas."""
+    categories = pa.array(["b", "a", "b", "c"]).dictionary_encode()
+    pq.write_table(table(4, label=categories), tmp_path / "test.parquet")
+    data = read_images(list_parquet(tmp_path / "test.parquet"))
+    assert (data.class_names, data.train.labels.tolist()) == (("a", "b", "c"), [1, 0, 1, 2])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from stat import S_ISREG
 
@@ -92,7 +93,13 @@ def _from_parquet(file: Path) -> dict[str, Cells]:
         raise
     except Exception as error:  # pyarrow raises errors of many classes, and so do the libraries below it
         raise not_parquet(file, error) from error
-    return {kind: ["" if cell is None else str(cell) for cell in cells] for kind, cells in read.items()}
+    return {kind: [_as_text(cell) for cell in cells] for kind, cells in read.items()}
+
+
+def _as_text(cell: object) -> str:
+    if isinstance(cell, float):  # pandas makes floats of integers where some are missing
+        return "" if isnan(cell) else str(int(cell) if cell.is_integer() else cell)
+    return "" if cell is None else str(cell)
 
 
 def _chosen(columns: Sequence[str], file: Path) -> dict[str, str]:

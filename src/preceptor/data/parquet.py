@@ -161,11 +161,8 @@ def _image_column(schema: Any, where: Path) -> str:
 
 def _label_column(schema: Any, where: Path) -> str:
     types = pyarrow("types")
-    usable = [
-        column.name
-        for column in schema
-        if types.is_integer(column.type) or types.is_string(column.type) or types.is_large_string(column.type)
-    ]
+    kinds = (types.is_integer, types.is_string, types.is_large_string, types.is_dictionary)
+    usable = [column.name for column in schema if any(is_kind(column.type) for is_kind in kinds)]
     described = [name for name, feature in _features(schema).items() if feature.get("_type") == "ClassLabel"]
     if len(described) == 1 and described[0] in usable:
         return str(described[0])
