@@ -55,8 +55,9 @@ FORBIDDEN = {
     "models": {"loss", "recipes", "conformance"},
     "training": {"recipes", "conformance"},
 }
+HUB = {"timm", "transformers", "datasets"}
 TRACKERS = {"tensorboard", "mlflow", "wandb"}
-EXTRAS = {"torchvision", "timm", "transformers", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"} | TRACKERS
+EXTRAS = {"torchvision", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"} | HUB | TRACKERS
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 

@@ -113,6 +113,11 @@ def csv_line(cells: Iterable[str | float | None]) -> str:
     return line.getvalue()
 
 
+def is_inside(path: str, root: str) -> bool:
+    """Whether a path is a folder, or lies in it; both are real paths, without links."""
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
 def check_is_file(path: Path) -> None:
     """Refuse a pipe, on which reading may wait without end, a device and a folder. A missing file passes."""
     if path.exists() and not path.is_file():

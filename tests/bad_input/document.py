@@ -7,7 +7,7 @@ from tests.bad_input import arrays, images, settings, teachers
 from tests.bad_input.workbench import Row
 
 PARTS = {
-    "Images in folders": images.ROWS,
+    "Images in folders, lists and archives": images.ROWS,
     "Images and labels in arrays": arrays.ROWS,
     "Teachers, students, caches, scores": teachers.ROWS,
     "Configurations, folders, the machine": settings.ROWS,
@@ -46,11 +46,14 @@ No image of more than 67,108,864 pixels (8,192 x 8,192) is decoded.
 
 ## Skipping bad images
 
-`--skip-bad-images` (`skip_bad_images: true`) leaves out images that a row under "Images in folders" would refuse:
-unreadable, too large or ambiguous ones, every copy of an image in two classes, the training copy of a test image. One
-line on standard error gives their number and the first three; `skipped_images.txt` in the run's folder lists all with
-reasons; `run.yaml` records the number. The choice depends on the files alone. An empty class or test set is still an
-error, and so are images of different sizes without `--image-size`.
+`--skip-bad-images` (`skip_bad_images: true`) leaves out images that a row under "Images in folders, lists and archives"
+would refuse: unreadable, too large or ambiguous ones, every copy of an image in two classes, the training copy of a
+test image. One line on standard error gives their number and the first three; `skipped_images.txt` in the run's folder
+lists all with reasons; `run.yaml` records the number. The choice depends on the files alone. An empty class or test set
+is still an error, and so are images of different sizes without `--image-size`.
+
+Images that would fill more memory than `--memory-limit` are not all decoded beforehand: without `--skip-bad-images` one
+that is damaged ends the run when it is met.
 """
 
 

@@ -1,6 +1,7 @@
 """Images and folders of them."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,25 @@ def with_link(bench: Workbench) -> Path:
     photos = bench.photos()
     (photos / "cat" / "3.png").symlink_to(bench.folder / "nowhere.png")
     return photos
+
+
+def with_link_out(bench: Workbench) -> Path:
+    photos = bench.photos()
+    (bench.folder / "elsewhere.png").write_bytes(encoded(picture(80)))
+    (photos / "cat" / "3.png").symlink_to(bench.folder / "elsewhere.png")
+    return photos
+
+
+def listed(bench: Workbench, *lines: str) -> Path:
+    bench.photos()
+    (bench.folder / "list.csv").write_text("\n".join(lines))
+    return bench.folder / "list.csv"
+
+
+def archive(bench: Workbench, mode: str) -> Path:
+    with tarfile.open(bench.folder / "train.tar", mode) as tar:
+        tar.add(bench.photos() / "cat" / "1.png", "1.png")
+    return bench.folder / "train.tar"
 
 
 def with_pipe(bench: Workbench) -> Path:
@@ -187,9 +207,10 @@ ROWS = [
         "photos/cat/3.png: not a file, or a link to none; replace or remove it" + SKIPPABLE,
     ),
     Row(
-        "a folder among the images",
-        lambda b: b.on_photos(folder=with_folder(b, "cat", "more")),
-        "photos/cat/more: a folder inside a class folder, where only images may be",
+        "a link out of the folder",
+        lambda b: b.on_photos(folder=with_link_out(b)),
+        "photos/cat/3.png: a link out of the data set's folder, to elsewhere.png; put the images into the folder"
+        + SKIPPABLE,
     ),
     Row(
         "an empty class folder",
@@ -220,13 +241,44 @@ ROWS = [
         "a class of nothing but bad images, these to be skipped",
         lambda b: b.on_photos(SKIP, cat_0=b"", cat_1=b"", cat_2=b"x"),
         (
-            "photos/cat: none of its 3 images can be used; the first: photos/cat/0.png: "
+            "photos: none of its 3 images of class 'cat' can be used; the first: photos/cat/0.png: "
             "not an image that can be read (the file is empty); replace or remove it"
         ),
     ),
     Row(
         "bad images to be skipped where there are no files",
         lambda b: b.train(SKIP),
-        "skip_bad_images for 'digits': goes with folder:DIR only; leave it out",
+        "skip_bad_images for 'digits': goes with folder:DIR, list:FILE.csv, parquet:PATH, wds:PATH and hf:NAME only; "
+        "leave it out",
+    ),
+    Row(
+        "a list without labels",
+        lambda b: b.train("--data", f"list:{listed(b, 'path,split')}"),
+        "list.csv: no column 'label' among 'path', 'split'; name one so, or labels, class, target, fine_label, cls",
+    ),
+    Row(
+        "a list of a file that is not there",
+        lambda b: b.train("--data", f"list:{listed(b, 'path,label', 'photos/cat/9.png,cat', 'photos/dog/1.png,dog')}"),
+        "photos/cat/9.png: listed, but no file is there; correct the path or remove the line" + SKIPPABLE,
+    ),
+    Row(
+        "a listed set that is none",
+        lambda b: b.train("--data", f"list:{listed(b, 'path,label,split', 'photos/cat/1.png,cat,tset')}"),
+        "list.csv: image 1 is of the set 'tset'; expected train, training, val, valid, validation, dev, test, testing",
+    ),
+    Row(
+        "a compressed archive",
+        lambda b: b.train("--data", f"wds:{archive(b, 'w:gz')}"),
+        "train.tar: not an uncompressed tar archive (…); unpack its compression, or write it again",
+    ),
+    Row(
+        "an archive without labels",
+        lambda b: b.train("--data", f"wds:{archive(b, 'w')}"),
+        "train.tar: sample '1' has no label; add 1.cls, or 1.json with a label",
+    ),
+    Row(
+        "a text called Parquet",
+        lambda b: b.train("--data", f"parquet:{b.file('train.parquet', b'path,label')}"),
+        "train.parquet: not a readable Parquet file: …",
     ),
 ]

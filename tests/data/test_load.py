@@ -101,7 +101,7 @@ def test_a_bare_path_offers_what_was_meant(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("spec", "size"), [("digits", 8), ("arrays:a.npz", 8), ("folder:a", 0)])
 def test_image_sizes_that_make_no_sense(spec: str, size: int) -> None:
-    with pytest.raises(InputError, match=rf"image size {size} for '{spec}': allowed with folder:DIR only"):
+    with pytest.raises(InputError, match=rf"image size {size} for '{spec}': goes with folder:DIR, .* and hf:NAME only"):
         load_dataset(spec, image_size=size)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,55 @@ def image(folder: Path, content: bytes) -> None:
     (folder / "photos" / "a").mkdir(parents=True)
     (folder / "photos" / "a" / "1.png").write_bytes(content)
     read_folder(folder / "photos", 8)
+
+
+@target(lambda: [b"path,label,split,group\n1.png,a,,x\n1.png,,train,\n", b"file,class\n1.png,3\n", b'"a\n', b"\xff"])
+def image_list(folder: Path, content: bytes) -> None:
+    from preceptor.data.list_file import list_file
+    from preceptor.data.reading import read_images
+
+    (folder / "1.png").write_bytes(_images()[0])
+    (folder / "list.csv").write_bytes(content)
+    read_images(list_file(folder / "list.csv"), 8)
+
+
+def _tars() -> list[bytes]:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, content in {"1.png": _images()[0], "1.cls": b"0", "2.json": b'{"label": 1}'}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return [file.getvalue()]
+
+
+@target(_tars)
+def image_archive(folder: Path, content: bytes) -> None:
+    from preceptor.data.reading import read_images
+    from preceptor.data.webdataset import list_webdataset
+
+    (folder / "train.tar").write_bytes(content)
+    read_images(list_webdataset(folder / "train.tar"), 8)
+
+
+def _image_tables() -> list[bytes]:
+    import pyarrow
+    from pyarrow import parquet
+
+    features = b'{"info": {"features": {"label": {"_type": "ClassLabel", "names": ["a", "b"]}}}}'
+    table = pyarrow.table({"image": [{"bytes": _images()[0], "path": "1.png"}] * 2, "label": [0, 0]})
+    file = io.BytesIO()
+    parquet.write_table(table.replace_schema_metadata({b"huggingface": features}), file)
+    return [file.getvalue()]
+
+
+@target(_image_tables)
+def image_table(folder: Path, content: bytes) -> None:
+    from preceptor.data.parquet import list_parquet
+    from preceptor.data.reading import read_images
+
+    (folder / "train.parquet").write_bytes(content)
+    read_images(list_parquet(folder / "train.parquet"), 8)
 
 
 @target(lambda: [bytes(range(256)) * 12 + b"\1", b"\1"])

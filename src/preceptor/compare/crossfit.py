@@ -102,7 +102,8 @@ def crossfit(
     runs = [config.model_copy(update={"fold": number + 1}) for number in range(folds)]
     dataset = training_data(config)
     labels, images = dataset.train.labels, dataset.train.images
-    parts = [fold(labels, number + 1, folds, config.split_seed, images=images) for number in range(folds)]
+    groups = dataset.train.groups
+    parts = [fold(labels, n + 1, folds, config.split_seed, images=images, groups=groups) for n in range(folds)]
     settings = runs[0].model_dump(mode="json", exclude_none=True, exclude={"fold"})
     provenance = _provenance(settings, {"images": images, "labels": labels})
     _open(out, provenance)

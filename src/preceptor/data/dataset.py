@@ -99,11 +99,14 @@ class ImageSet:
 
     Attributes:
         names: of the files, relative to the data set's folder; None where the images come from an array.
+        groups: numbers; images with the same one, such as those of one patient, are held out together. None: every
+            image is by itself.
     """
 
     images: Inputs
     labels: Int[Tensor, " n"]
     names: tuple[str, ...] | None = None
+    groups: Int[Tensor, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,11 +114,12 @@ class ImageSet:
     def take(self, index: Int[Tensor, " chosen"]) -> "ImageSet":
         """The images and labels at these indices, in this order, copied; encoded images stay encoded."""
         names = None if self.names is None else tuple(self.names[place] for place in index.tolist())
-        return ImageSet(taken(self.images, index), self.labels[index], names)
+        groups = None if self.groups is None else self.groups[index.to(self.groups.device)]
+        return ImageSet(taken(self.images, index), self.labels[index], names, groups)
 
     def to(self, device: torch.device) -> "ImageSet":
         """The same on a device."""
-        return ImageSet(self.images.to(device), self.labels.to(device), self.names)
+        return ImageSet(self.images.to(device), self.labels.to(device), self.names, self.groups)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,15 +3,19 @@
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache, partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from jaxtyping import Int, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from preceptor.data.augmentation import Augmentation, ResizedCrops
@@ -26,8 +30,13 @@ BATCHES_AHEAD = 2
 DECODED_AT_ONCE = 4
 """Images that a thread decodes before it takes the next: fewer cost more in between, more leave threads idle."""
 
+LOOKED_AT_ONCE, LOOKS_AHEAD = 32, 16
+"""Images that a thread looks at before it hands on what it saw, and how many such parts wait at most."""
+
 DIGESTED = 2**11
 """Bytes of the beginning and of the end of an encoded image that tell it from others of its length."""
+
+Result = TypeVar("Result")
 
 
 class EncodedSource(Protocol):
@@ -99,7 +108,7 @@ class EncodedImages(LazyInputs):
 
     def digests(self) -> list[bytes]:
         """128 bits of each encoded image, from its length, beginning and end: copies of a file have equal ones."""
-        return list(_threads(os.getpid()).map(self._digest, self.rows.tolist()))
+        return [row.tobytes() for row in digests(self.source, self.rows.numpy())]
 
     def identity(self) -> str:
         return str(self.spec)
@@ -114,18 +123,8 @@ class EncodedImages(LazyInputs):
                 return error
             return None
 
-        errors = zip(self.rows.tolist(), _threads(os.getpid()).map(error_of, self.rows.tolist()), strict=True)
-        return {position: error for position, error in errors if error is not None}
-
-    def _digest(self, position: int) -> bytes:
-        path, content = self.source.open(position)
-        try:
-            with path.open("rb") if content is None else content as file:
-                beginning, size = file.read(DIGESTED), file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - DIGESTED))
-                return hashlib.blake2b(b"%d " % size + beginning + file.read(), digest_size=16).digest()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or remove it") from error
+        rows = self.rows.tolist()
+        return {row: error for row, error in zip(rows, side_by_side(error_of, rows), strict=True) if error is not None}
 
     def _read(self, position: int, frame: Frame | None) -> UInt8[Tensor, "channels height width"]:
         path, file = self.source.open(position)
@@ -160,6 +159,78 @@ class EncodedImages(LazyInputs):
             for _, parts in waiting:
                 for part in parts:
                     part.cancel()
+
+
+def side_by_side(function: Callable[[int], Result], rows: Iterable[int]) -> Iterator[Result]:
+    """What a function returns for each position, in order, by the threads that decode; few results wait."""
+    pool, remaining = _threads(os.getpid()), iter(rows)
+    waiting: deque[Future[list[Result]]] = deque()
+
+    def of_some(some: list[int]) -> list[Result]:
+        return [function(position) for position in some]
+
+    try:
+        while some := list(islice(remaining, LOOKED_AT_ONCE)):
+            waiting.append(pool.submit(of_some, some))
+            if len(waiting) > LOOKS_AHEAD:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        for part in waiting:
+            part.cancel()
+
+
+def digests(
+    source: EncodedSource, rows: NDArray[np.int64], errors: dict[int, InputError] | None = None
+) -> NDArray[np.uint8]:
+    """128 bits of encoded images, from length, beginning and end of each: [k, 16]. A source is read once for them.
+
+    Args:
+        source: of the images.
+        rows: among those of the source.
+        errors: takes, by position, what cannot be read, and has zeros for a digest; None raises it.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    if source not in _DIGESTS:
+        _DIGESTS[source] = np.zeros((len(source), 16), dtype=np.uint8), np.zeros(len(source), dtype=bool)
+    values, known = _DIGESTS[source]
+
+    def digest(position: int) -> bytes | InputError:
+        try:
+            with opened(source, position) as file:
+                beginning, size = file.read(DIGESTED), file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - DIGESTED))
+                return hashlib.blake2b(b"%d " % size + beginning + file.read(), digest_size=16).digest()
+        except InputError as error:
+            if errors is None:
+                raise
+            return error
+
+    missing = rows[~known[rows]].tolist()
+    for position, result in zip(missing, side_by_side(digest, missing), strict=True):
+        if isinstance(result, bytes):
+            values[position], known[position] = np.frombuffer(result, dtype=np.uint8), True
+        elif errors is not None:
+            errors[position] = result
+    return values[rows]
+
+
+_DIGESTS: WeakKeyDictionary[EncodedSource, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = WeakKeyDictionary()
+"""The digests of each source that is in use, and which of them are known."""
+
+
+@contextmanager
+def opened(source: EncodedSource, position: int) -> Iterator[BinaryIO]:
+    """The content of an encoded image; what cannot be read is an ``InputError``."""
+    path, content = source.open(position)
+    try:
+        with path.open("rb") if content is None else content as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or remove it") from error
 
 
 def _frames(index: Tensor, view: Tensor | None, augmentation: Augmentation | None) -> list[Frame | None]:

@@ -1,47 +1,30 @@
 """Images in folders, one folder a class."""
 
-import hashlib
+import os
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-import torch
+import numpy as np
 
-from preceptor.data.dataset import ImageSet, LoadedData, check_class_names
-from preceptor.data.encoded import EncodedImages
-from preceptor.data.images import ImageSpec, is_passed_by, read_header, read_pixels
+from preceptor.data.dataset import LoadedData, check_class_names
+from preceptor.data.images import is_litter
+from preceptor.data.listing import SPLITS, TRAIN, Listing, split_of
+from preceptor.data.reading import MOST_IN_MEMORY, read_images
 from preceptor.errors import InputError
-from preceptor.files import name_as_text
+from preceptor.files import is_inside
 
-VALIDATION_FOLDERS = ("val", "validation", "valid")
-SPLITS = ("train", "validation", "test")
-
-Read = TypeVar("Read")
+_LEADS_OUT = "a link out of the data set's folder, to {}; put the images into the folder"
 
 
-@dataclass(frozen=True)
-class LabeledFile:
-    """An image file with its class and the set it belongs to, one of ``SPLITS``."""
-
-    path: Path
-    label: int
-    split: str
-
-
-MOST_IN_MEMORY = 4.0
-"""Default of the most GiB of decoded images that are held in memory."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FolderFiles:
     """The files of a folder, by position."""
 
     folder: Path
-    names: tuple[str, ...]
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,251 +42,173 @@ def read_folder(
     exif: bool = True,
     most_in_memory: float = MOST_IN_MEMORY,
 ) -> LoadedData:
-    """The images of ``folder/{train,val,test}/CLASS/*``, or of ``folder/CLASS/*``.
+    """The images of :func:`list_folder`, by :func:`~preceptor.data.reading.read_images`."""
+    return read_images(
+        list_folder(folder),
+        image_size,
+        skip_bad_images=skip_bad_images,
+        exif=exif,
+        most_in_memory=most_in_memory,
+    )
 
-    ``val`` (also ``validation``, ``valid``) is the validation set and ``test`` the test set; either may be absent.
-    Classes and files are taken in the order of their names, which are compared in Unicode normal form C. Images are
-    grayscale if all of them are, else RGB: black and white, palettes, CMYK, YCbCr and LAB are converted, and of 16-bit
-    color the upper 8 bits are taken. Images are turned upright by their EXIF orientation; transparent pixels are
-    composed on white. Photographs, images of several sizes, are decoded when they are needed, since random crops are
-    cut out of the whole; and so are all images where they would fill more memory than is allowed. What
-    :func:`~preceptor.data.images.is_passed_by` names is passed by; any other file must be an
-    image (BMP, GIF, JPEG, PNG, PPM, TIFF, WebP) of one picture with 8 bits a channel and at most
-    ``images.MOST_PIXELS``.
 
-    Args:
-        folder: with the class folders, or with ``train``.
-        image_size: side in pixels to which each image is scaled (bicubic, antialiased) and centrally cropped; without
-            it all images must have one size already.
-        skip_bad_images: leave out images that cannot be used, and list them in ``LoadedData.skipped``, rather than
-            raise. Which ones follows from the files alone. Of an image in two classes every copy is left out; of one in
-            the training set and another, the training copy.
-        exif: turn images upright by their EXIF orientation. Default True.
-        most_in_memory: GiB of decoded images that may be held in memory. Of more, images that cannot be decoded are
-            only looked for beforehand with ``skip_bad_images``; else the first that is met raises.
+def list_folder(folder: Path) -> Listing:
+    """The images of ``folder/{train,val,test}/CLASS/**``, or of ``folder/CLASS/**``.
+
+    The sets may be spelled as in :data:`~preceptor.data.listing.SPELLINGS`; the validation and the test set may be
+    absent, and need not have every class. Images may lie at any depth inside a class folder. Classes and files are
+    taken in the order of their names, folder by folder; those of classes are compared in Unicode normal form C. What
+    :func:`~preceptor.data.images.is_passed_by` names is passed by; any other file must be an image (BMP, GIF, JPEG,
+    PNG, PPM, TIFF, WebP) of one picture with 8 bits a channel and at most ``images.MOST_PIXELS``. A symbolic link is
+    followed inside the folder; one that leads out of it, or back to a folder above, cannot be used.
 
     Raises:
-        InputError: no such folder, no class folder, an empty one, a test or validation class that isn't among the
-            training classes; images that cannot be decoded, have too many pixels, are animations, or are also in
-            another class or set (their number, and the first); an image of another size than the first; or no image
-            of a class is left.
+        InputError: no such folder, no class folder, an empty one in the training set, two folders of one set, a test or
+            validation class that isn't among the training classes, a folder that cannot be read, or that a link leads
+            out.
     """
     try:
-        return _read_folder(folder, image_size, _BadImages(skip_bad_images), exif, most_in_memory)
+        return _list_folder(folder)
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be read ({error.strerror}); allow reading it") from error
 
 
-def _read_folder(
-    folder: Path, image_size: int | None, bad: "_BadImages", exif: bool, most_in_memory: float
-) -> LoadedData:
-    splits = _find_splits(folder)
-    names = list(_class_folders(splits["train"]))
-    files = [file for split, place in splits.items() for file in _files(place, split, names, bad)]
-    _note_contradictions(files, bad)
-    usable = [file for file in files if file.path not in bad.errors]
-    files, spec, photographs = _common_spec(folder, usable, image_size, exif, bad)
-    fit = len(files) * spec.channels * spec.height * spec.width <= most_in_memory * 2**30
-    if photographs or not fit:
-        if fit or bad.skipped:
-            _note_unreadable(folder, files, spec, bad)
-        sets = _listed(folder, splits, [file for file in files if file.path not in bad.errors], spec)
-    else:
-        by_split = {split: [file for file in files if file.split == split] for split in splits}
-        sets = {split: _read_set(own, spec, bad, folder) for split, own in by_split.items()}
-    bad.raise_unless_skipped()
-    for split in splits:
-        _check_left(splits[split], sets[split], names if split == "train" else (), bad)
-    skipped = tuple(sorted(map(str, bad.errors.values())))
-    return LoadedData(
-        sets["train"], sets.get("test"), tuple(names), skipped, sets.get("validation"), photographs=photographs
+def _list_folder(folder: Path) -> Listing:
+    files = _Files(folder, os.path.realpath(folder))
+    split_folders = _find_splits(folder, files.root)
+    classes = {split: _class_folders(folder / place, files.root) for split, place in split_folders.items()}
+    label_of = {name: label for label, name in enumerate(classes[TRAIN])}
+    for split, folders in classes.items():
+        for name, child in folders.items():
+            place = f"{split_folders[split]}{child}"
+            if name not in label_of:
+                raise InputError(f"{folder / place}: no training class of that name; there are {', '.join(label_of)}")
+            before = len(files.names)
+            files.add(place, label_of[name], split)
+            if split == TRAIN and len(files.names) == before:
+                raise InputError(f"{folder / place}: empty class folder; add images or remove it")
+    return Listing(
+        folder,
+        FolderFiles(folder, files.names),
+        files.names,
+        np.array(files.labels, dtype=np.int64),
+        np.array(files.splits, dtype=np.uint8),
+        tuple(label_of),
+        np.array(files.sizes, dtype=np.int64),
+        errors=files.errors,
     )
 
 
-class _BadImages:
-    """The files that cannot be used, each with its error; ``skipped`` tells whether they are left out."""
+@dataclass
+class _Files:
+    """The files of a folder as they are listed: some 100 bytes each, so that a million are no burden.
 
-    def __init__(self, skipped: bool) -> None:
-        self.errors: dict[Path, InputError] = {}
-        self.skipped = skipped
+    Attributes:
+        folder: the whole.
+        root: its real path, which links must not leave.
+        names: relative to the folder.
+        labels, splits, sizes, errors: as of a :class:`Listing`.
+    """
 
-    def read(self, path: Path, read: Callable[[Path], Read]) -> Read | None:
-        """What ``read`` returns; None, with the error noted, where the file cannot be used."""
-        try:
-            return read(path)
-        except InputError as error:
-            self.errors[path] = error
+    folder: Path
+    root: str
+    names: list[str] = field(default_factory=list)
+    labels: "array[int]" = field(default_factory=lambda: array("q"))
+    splits: "array[int]" = field(default_factory=lambda: array("B"))
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    errors: dict[int, InputError] = field(default_factory=dict)
+
+    def add(self, place: str, label: int, split: int, above: tuple[str, ...] = ()) -> None:
+        """All files at any depth below a place, in order; ``above`` are the real paths of the folders it is in."""
+        real = os.path.realpath(self.folder / place)
+        for entry in _entries(self.folder / place):
+            name = f"{place}/{entry.name}"
+            error, size = self._refusal(entry, (*above, real)), 0
+            if error is None and _is_folder(entry):
+                self.add(name, label, split, (*above, real))
+                continue
+            if error is None:
+                size = entry.stat().st_size
+            else:
+                self.errors[len(self.names)] = InputError(f"{self.folder / name}: {error}")
+            self.names.append(name)
+            self.labels.append(label)
+            self.splits.append(split)
+            self.sizes.append(size)
+
+    def _refusal(self, entry: "os.DirEntry[str]", above: Sequence[str]) -> str | None:
+        """Why an entry cannot be used; None if it can."""
+        if entry.is_symlink() and Path(entry.path).exists():
+            target = os.path.realpath(entry.path)
+            if not is_inside(target, self.root):
+                return _LEADS_OUT.format(target)
+            if any(is_inside(place, target) for place in above):
+                return "a link back to a folder that it is in; remove it"
+        is_file = Path(entry.path).is_file() if entry.is_symlink() else entry.is_file(follow_symlinks=False)
+        if is_file or _is_folder(entry):
             return None
-
-    def raise_unless_skipped(self) -> None:
-        # Once all files were read, so that all of them can be mended before the next attempt.
-        if self.errors and not self.skipped:
-            first = min(map(str, self.errors.values()))
-            others = f"; {len(self.errors)} files cannot be used" if len(self.errors) > 1 else ""
-            raise InputError(f"{first}{others}; --skip-bad-images goes on without")
-
-    def none_left(self, folder: Path) -> InputError:
-        reasons = sorted(str(error) for path, error in self.errors.items() if path.is_relative_to(folder))
-        return InputError(f"{folder}: none of its {len(reasons)} images can be used; the first: {reasons[0]}")
+        return "not a file, or a link to none; replace or remove it"  # reading a pipe would wait without end
 
 
-def _find_splits(folder: Path) -> dict[str, Path]:
-    """The folder of each set; "train" is always among them."""
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    # Without asking the file system, but for links; of one that leads to itself a path makes no error.
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
+
+
+def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    """What is in a folder and not passed by, in the order of the names."""
+    with os.scandir(folder) as entries:
+        children = [entry for entry in entries if not is_litter(entry.name, _is_folder(entry))]
+    return iter(sorted(children, key=lambda entry: entry.name))
+
+
+def _find_splits(folder: Path, root: str) -> dict[int, str]:
+    """The folder of each set, as the beginning of a path in the whole; the training set is always among them."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give one with a subfolder of images for each class")
-    by_name = {name: folder / name for name in ("train", *VALIDATION_FOLDERS, "test") if _is_split(folder / name)}
-    validation = [name for name in VALIDATION_FOLDERS if name in by_name]
-    if by_name and "train" not in by_name:
+    by_split: dict[int, list[str]] = {}
+    for entry in _entries(folder):
+        split = split_of(entry.name)
+        if split is not None and _is_split(entry):
+            _check_link(entry, root)
+            by_split.setdefault(split, []).append(entry.name)
+    for split, names in by_split.items():
+        if len(names) > 1:
+            kind = "training" if split == TRAIN else SPLITS[split]
+            raise InputError(f"{folder}: has {' and '.join(map(repr, names))}; keep one folder of {kind} images")
+    if by_split and TRAIN not in by_split:
         raise InputError(
-            f"{folder}: has a folder {next(iter(by_name))!r} but none called 'train'; put the training images there"
+            f"{folder}: has a folder {next(iter(by_split.values()))[0]!r} but none called 'train'; put the training "
+            "images there"
         )
-    if len(validation) > 1:
-        raise InputError(f"{folder}: has {' and '.join(map(repr, validation))}; keep one folder of validation images")
-    splits = {"train": by_name.get("train", folder)}
-    if validation:
-        splits["validation"] = by_name[validation[0]]
-    if "test" in by_name:
-        splits["test"] = by_name["test"]
-    return splits
+    return {split: f"{by_split[split][0]}/" for split in sorted(by_split)} or {TRAIN: ""}
 
 
-def _is_split(folder: Path) -> bool:
+def _is_split(entry: "os.DirEntry[str]") -> bool:
     """Whether a folder holds class folders, rather than being a class that happens to be called 'train' or 'val'."""
-    return folder.is_dir() and any(child.is_dir() and not is_passed_by(child) for child in folder.iterdir())
+    return _is_folder(entry) and any(_is_folder(child) for child in _entries(Path(entry.path)))
 
 
-def _class_folders(folder: Path) -> dict[str, Path]:
+def _check_link(entry: "os.DirEntry[str]", root: str) -> None:
+    if entry.is_symlink() and not is_inside(target := os.path.realpath(entry.path), root):
+        raise InputError(f"{entry.path}: {_LEADS_OUT.format(target)}")
+
+
+def _class_folders(folder: Path, root: str) -> dict[str, str]:
     """The folder of each class by the class's name, in order.
 
     A file system may store an accented letter as one character or as two. In normal form C both are one.
     """
-    by_name: dict[str, Path] = {}
-    for child in sorted(folder.iterdir()):
-        if not child.is_dir() or is_passed_by(child):
+    by_name: dict[str, str] = {}
+    for entry in _entries(folder):
+        if not _is_folder(entry):
             continue
-        name = unicodedata.normalize("NFC", child.name)
+        _check_link(entry, root)
+        name = unicodedata.normalize("NFC", entry.name)
         if name in by_name:
             raise InputError(f"{folder}: two class folders are called {name!r}, in different Unicode forms; merge them")
-        by_name[name] = child
+        by_name[name] = entry.name
     if not by_name:
         raise InputError(f"{folder}: no class folders; put the images of each class in a subfolder of their own")
     check_class_names(by_name, f"class folders of {folder}")
     return dict(sorted(by_name.items()))
-
-
-def _files(folder: Path, split: str, names: Sequence[str], bad: _BadImages) -> list[LabeledFile]:
-    files = []
-    for name, place in _class_folders(folder).items():
-        if name not in names:
-            raise InputError(f"{place}: no training class of that name; there are {', '.join(names)}")
-        paths = sorted(child for child in place.iterdir() if not is_passed_by(child))
-        if not paths:
-            raise InputError(f"{place}: empty class folder; add images or remove it")
-        for path in paths:
-            if path.is_dir():
-                raise InputError(f"{path}: a folder inside a class folder, where only images may be")
-            if path.is_file():
-                files.append(LabeledFile(path, names.index(name), split))
-            else:  # reading a pipe would wait without end
-                bad.errors[path] = InputError(f"{path}: not a file, or a link to none; replace or remove it")
-    return files
-
-
-def _note_contradictions(files: Sequence[LabeledFile], bad: _BadImages) -> None:
-    """Note each file that is, byte for byte, also in another class, or also in a later one of ``SPLITS``.
-
-    A file that is twice in one class of one set is none: it counts twice.
-    """
-    by_size, by_content = defaultdict(list), defaultdict(list)
-    for file in files:
-        by_size[file.path.stat().st_size].append(file)
-    for size, group in by_size.items():
-        # Most files differ in size already and need not be read for this. Empty ones have no content to be the same.
-        for file in group if size and len(group) > 1 else ():
-            if (digest := bad.read(file.path, _digest)) is not None:
-                by_content[digest].append(file)
-    for file, group in ((file, copies) for copies in by_content.values() for file in copies):
-        other_class = next((one for one in group if one.label != file.label), None)
-        later = next((one for one in group if SPLITS.index(one.split) > SPLITS.index(file.split)), None)
-        if other_class is not None:
-            bad.errors[file.path] = InputError(
-                f"{file.path}: the same image as {other_class.path}, of another class; keep it in the right one"
-            )
-        elif later is not None:
-            bad.errors[file.path] = InputError(
-                f"{file.path}: the same image as {later.path}, of the {later.split} set; keep one of the two"
-            )
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").digest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or remove it") from error
-
-
-def _common_spec(
-    folder: Path, files: Sequence[LabeledFile], image_size: int | None, exif: bool, bad: _BadImages
-) -> tuple[list[LabeledFile], ImageSpec, bool]:
-    """The files whose headers can be read, the spec that all images are brought to, and whether their sizes differ.
-
-    No pixels are decoded.
-    """
-    read = partial(read_header, exif=exif)
-    headers = {file: header for file in files if (header := bad.read(file.path, read)) is not None}
-    if not headers:
-        bad.raise_unless_skipped()
-        raise bad.none_left(folder)
-    first, size = next((file, header.size) for file, header in headers.items())
-    for file, header in headers.items():
-        if image_size is None and header.size != size:
-            raise InputError(
-                f"{file.path}: {header.size[0]} x {header.size[1]} pixels, but {first.path} has {size[0]} x {size[1]}; "
-                "bring all to one size with --image-size"
-            )
-    width, height = size if image_size is None else (image_size, image_size)
-    channels = 1 if all(header.grayscale for header in headers.values()) else 3
-    differ = any(header.size != size for header in headers.values())
-    return list(headers), ImageSpec(channels, height, width, exif=exif), differ
-
-
-def _listed(folder: Path, splits: Iterable[str], files: Sequence[LabeledFile], spec: ImageSpec) -> dict[str, ImageSet]:
-    """The sets, their images not decoded."""
-    source = FolderFiles(folder, tuple(str(file.path.relative_to(folder)) for file in files))
-    sets = {}
-    for split in splits:
-        own = [number for number, file in enumerate(files) if file.split == split]
-        labels = torch.tensor([files[number].label for number in own], dtype=torch.int64)
-        names = tuple(name_as_text(Path(source.names[number])) for number in own)
-        sets[split] = ImageSet(EncodedImages(source, spec, torch.tensor(own, dtype=torch.int64)), labels, names)
-    return sets
-
-
-def _note_unreadable(folder: Path, files: Sequence[LabeledFile], spec: ImageSpec, bad: _BadImages) -> None:
-    source = FolderFiles(folder, tuple(str(file.path.relative_to(folder)) for file in files))
-    for position, error in EncodedImages(source, spec).unreadable().items():
-        bad.errors[files[position].path] = error
-
-
-def _read_set(files: Sequence[LabeledFile], spec: ImageSpec, bad: _BadImages, folder: Path) -> ImageSet:
-    images = torch.empty(len(files), spec.channels, spec.height, spec.width, dtype=torch.uint8)
-    labels: list[int] = []
-    names: list[str] = []
-    for file in files:
-        pixels = bad.read(file.path, lambda path: read_pixels(path, spec))
-        if pixels is not None:
-            images[len(labels)] = pixels
-            labels.append(file.label)
-            names.append(name_as_text(file.path.relative_to(folder)))
-    return ImageSet(images[: len(labels)], torch.tensor(labels, dtype=torch.int64), tuple(names))
-
-
-def _check_left(folder: Path, images: ImageSet, names: Sequence[str], bad: _BadImages) -> None:
-    """Skipping bad images must not remove a whole class, validation set or test set."""
-    labels = set(images.labels.tolist())
-    for label, (_, place) in enumerate(_class_folders(folder).items() if names else ()):
-        if label not in labels:
-            raise bad.none_left(place)
-    if len(images) == 0:
-        raise bad.none_left(folder)

@@ -4,12 +4,14 @@ Every image file that is trained on, evaluated or predicted goes through here. `
 same rules in its own copy, since it runs without this package.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from threading import Lock
+from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 import numpy as np
 import torch
@@ -38,6 +40,7 @@ _HEIF = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif",
 # Left beside images by desktops, by unpacked archives, or by whoever labeled them.
 _LITTER = {"Thumbs.db", "desktop.ini", "Icon\r", "__MACOSX"}
 _TEXTS = {".json", ".csv", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".md", ".html"}
+_PILLOW = r"PIL\."
 _ORIENTATION = 0x0112
 _SIDES_SWAPPED = {5, 6, 7, 8}
 
@@ -95,9 +98,14 @@ class ImageHeader:
 
 def is_passed_by(path: Path) -> bool:
     """Whether a file or folder among images is not meant as one: hidden, a desktop's own, or a text by its suffix."""
-    if path.name.startswith(".") or path.name in _LITTER:
+    return is_litter(path.name, path.is_dir())
+
+
+def is_litter(name: str, is_folder: bool) -> bool:
+    """The same by the name alone."""
+    if name.startswith(".") or name in _LITTER:
         return True
-    return path.suffix.lower() in _TEXTS and not path.is_dir()  # a class may be called "v1.txt"
+    return Path(name).suffix.lower() in _TEXTS and not is_folder  # a class may be called "v1.txt"
 
 
 def read_header(path: Path, file: BinaryIO | None = None, *, exif: bool = True) -> ImageHeader:
@@ -113,12 +121,7 @@ def read_header(path: Path, file: BinaryIO | None = None, *, exif: bool = True) 
             channel without one meaning in 8 (16-bit gray, floating point).
     """
     with _opened(path, file) as image:
-        if image.mode not in _GRAYSCALE | _COLOR:
-            raise InputError(f"{path}: pixels of type {image.mode!r}; expected 8 bits a channel; convert it")
-        # A camera's JPEG with a preview behind its photograph (MPO) counts as one picture.
-        frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-        if frames > 1:
-            raise InputError(f"{path}: {frames} pictures in one file; expected one; save the one you mean")
+        _check_kind(path, image)
         width, height = image.size
         # Pillow states a TIFF's size upright already.
         if exif and image.format != "TIFF" and _orientation(image) in _SIDES_SWAPPED:
@@ -138,12 +141,13 @@ def read_pixels(
         frame: the rectangle to scale; None is the central one of the spec.
 
     Raises:
-        InputError: it cannot be decoded.
+        InputError: as :func:`read_header`, or it cannot be decoded.
     """
     from PIL import Image, ImageOps
 
     frame = frame or spec.center
     with _opened(path, file) as opened:
+        _check_kind(path, opened)
         orientation = _orientation(opened) if spec.exif else 1
         _decode_reduced(opened, spec, frame, orientation)
         image = ImageOps.exif_transpose(opened) if orientation != 1 else opened
@@ -161,6 +165,15 @@ def pixels_from_array(array: NDArray[np.uint8], spec: ImageSpec) -> UInt8[Tensor
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     return _scaled(Image.fromarray(np.ascontiguousarray(array)), spec, spec.center)
+
+
+def _check_kind(path: Path, image: "Image") -> None:
+    if image.mode not in _GRAYSCALE | _COLOR:
+        raise InputError(f"{path}: pixels of type {image.mode!r}; expected 8 bits a channel; convert it")
+    # A camera's JPEG with a preview behind its photograph (MPO) counts as one picture.
+    frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    if frames > 1:
+        raise InputError(f"{path}: {frames} pictures in one file; expected one; save the one you mean")
 
 
 def _decode_reduced(image: "Image", spec: ImageSpec, frame: Frame, orientation: int) -> None:
@@ -201,16 +214,13 @@ def _opened(path: Path, file: BinaryIO | None) -> Iterator["Image"]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about damaged tags
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file or path, formats=_FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise _too_large(path, f" ({image.width} x {image.height})")
-                yield image
+        with _without_warnings(), Image.open(file or path, formats=_FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise _too_large(path, f" ({image.width} x {image.height})")
+            yield image
     except (InputError, MemoryError):
         raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise _too_large(path, "") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not an image that can be read ({_why_unidentified(path, file)}") from error
@@ -218,6 +228,37 @@ def _opened(path: Path, file: BinaryIO | None) -> Iterator["Image"]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or remove it") from error
     except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
         raise InputError(f"{path}: image cannot be decoded ({first_line(error)}); replace or remove it") from error
+
+
+@dataclass
+class _Quiet:
+    """How many images are open, at any of the threads."""
+
+    lock: Lock = field(default_factory=Lock)
+    images: int = 0
+
+
+_QUIET = _Quiet()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Without what Pillow warns of: damaged tags, and many pixels, which are refused.
+
+    Several threads decode at a time, and ``warnings.catch_warnings`` in each would put back what another has changed.
+    """
+    with _QUIET.lock:
+        _QUIET.images += 1
+        if _QUIET.images == 1:
+            warnings.filterwarnings("ignore", module=_PILLOW)
+    try:
+        yield
+    finally:
+        with _QUIET.lock:
+            _QUIET.images -= 1
+            if _QUIET.images == 0:
+                with suppress(ValueError):  # another has put the filters back already
+                    cast(list[object], warnings.filters).remove(("ignore", None, Warning, re.compile(_PILLOW), 0))
 
 
 def _why_unidentified(path: Path, file: BinaryIO | None) -> str:

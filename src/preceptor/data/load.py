@@ -1,4 +1,4 @@
-"""One entry for every data set: by name, from arrays, from folders."""
+"""One entry for every data set: by name, from arrays, from folders and other places of encoded images."""
 
 import os
 import warnings
@@ -9,12 +9,32 @@ from pathlib import Path
 from preceptor.data.arrays import read_arrays
 from preceptor.data.augmentation import ResizedCrops, default_augmentation
 from preceptor.data.dataset import Dataset, LoadedData, Normalization, check_dataset
-from preceptor.data.folder import MOST_IN_MEMORY, read_folder
+from preceptor.data.folder import list_folder
+from preceptor.data.hugging_face import list_hugging_face
+from preceptor.data.list_file import list_file
+from preceptor.data.listing import Listing
 from preceptor.data.named import NAMES, read_named
+from preceptor.data.parquet import list_parquet
+from preceptor.data.reading import MOST_IN_MEMORY, read_images
+from preceptor.data.webdataset import list_webdataset
 from preceptor.errors import InputError, SkippedImages, ValidationSetUsed, unknown_name
 
 _NAMED_AT_MOST = 3
-_FORMS = ("arrays:FILE.npz", "folder:DIR")
+_LISTS: dict[str, Callable[[Path], Listing]] = {
+    "folder": list_folder,
+    "list": list_file,
+    "parquet": list_parquet,
+    "wds": list_webdataset,
+}
+_IMAGE_FORMS = ("folder:DIR", "list:FILE.csv", "parquet:PATH", "wds:PATH", "hf:NAME")
+_FORMS = ("arrays:FILE.npz", *_IMAGE_FORMS)
+_ENDINGS = {".npz": "arrays", ".csv": "list", ".parquet": "parquet", ".tar": "wds"}
+
+
+def holds_encoded_images(spec: str) -> bool:
+    """Whether a data set is of encoded images, such as photographs, which are brought to a size that is asked for."""
+    kind, _, rest = spec.partition(":")
+    return bool(rest) and (kind in _LISTS or kind == "hf")
 
 
 def load_dataset(
@@ -27,21 +47,25 @@ def load_dataset(
     exif: bool = True,
     most_in_memory: float = MOST_IN_MEMORY,
 ) -> Dataset:
-    """A data set, checked and in memory.
+    """A data set, checked; encoded images that would fill too much memory are decoded when they are needed.
 
     Args:
         spec: ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``arrays:FILE.npz``
-            (:func:`~preceptor.data.arrays.read_arrays`) or ``folder:DIR``
-            (:func:`~preceptor.data.folder.read_folder`).
+            (:func:`~preceptor.data.arrays.read_arrays`), or encoded images:
+            ``folder:DIR`` (:func:`~preceptor.data.folder.list_folder`),
+            ``list:FILE.csv`` or ``list:FILE.parquet`` (:func:`~preceptor.data.list_file.list_file`),
+            ``parquet:PATH`` (:func:`~preceptor.data.parquet.list_parquet`),
+            ``wds:PATH`` (:func:`~preceptor.data.webdataset.list_webdataset`) or
+            ``hf:NAME`` (:func:`~preceptor.data.hugging_face.list_hugging_face`).
         root: folder that holds the named data sets; by default that in the environment variable ``PRECEPTOR_DATA``,
             else ``~/.cache/preceptor/data``.
-        download: fetch a named data set that isn't there, through torchvision (extra ``vision``). Without it the
-            network is never used.
-        image_size: for ``folder:``, the side in pixels to which each image is scaled and cropped.
-        skip_bad_images: for ``folder:``, leave out what cannot be used, with one warning
+        download: fetch a named data set that isn't there, through torchvision (extra ``vision``), or one of ``hf:``
+            through ``datasets`` (extra ``huggingface``). Without it the network is never used.
+        image_size: for encoded images, the side in pixels to which each is scaled and cropped.
+        skip_bad_images: for encoded images, leave out what cannot be used, with one warning
             (:class:`~preceptor.errors.SkippedImages`) that counts it and names the first; ``Dataset.skipped`` names
             all.
-        exif, most_in_memory: for ``folder:``, see :func:`~preceptor.data.folder.read_folder`.
+        exif, most_in_memory: for encoded images, see :func:`~preceptor.data.reading.read_images`.
 
     Returns:
         the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
@@ -53,16 +77,16 @@ def load_dataset(
         MachineError: torchvision is needed and missing or cannot load, or a download failed.
     """
     root = root or Path(os.environ.get("PRECEPTOR_DATA") or "~/.cache/preceptor/data")
-    read_images = partial(
-        read_folder, image_size=image_size, skip_bad_images=skip_bad_images, exif=exif, most_in_memory=most_in_memory
+    read = partial(
+        read_images, image_size=image_size, skip_bad_images=skip_bad_images, exif=exif, most_in_memory=most_in_memory
     )
-    is_folder = spec.startswith("folder:")
-    if image_size is not None and (not is_folder or image_size < 1):
-        raise InputError(f"image size {image_size} for {spec!r}: allowed with folder:DIR only, at least 1 pixel")
-    if (skip_bad_images or not exif) and not is_folder:
+    encoded = holds_encoded_images(spec)
+    if image_size is not None and (not encoded or image_size < 1):
+        raise InputError(f"image size {image_size} for {spec!r}: goes with {_with_images()} only, at least 1 pixel")
+    if (skip_bad_images or not exif) and not encoded:
         setting = "skip_bad_images" if skip_bad_images else "exif = false"
-        raise InputError(f"{setting} for {spec!r}: goes with folder:DIR only; leave it out")
-    dataset = _read(spec, root, download, read_images)
+        raise InputError(f"{setting} for {spec!r}: goes with {_with_images()} only; leave it out")
+    dataset = _read(spec, root, download, read)
     check_dataset(dataset)
     if dataset.skipped:
         warnings.warn(_skipped_message(dataset), SkippedImages, stacklevel=2)
@@ -84,17 +108,27 @@ def _skipped_message(dataset: Dataset) -> str:
     return f"{dataset.name}: left out {len(dataset.skipped)} of {used + len(dataset.skipped):,} images: {named}{rest}"
 
 
-def _read(spec: str, root: Path, download: bool, read_images: Callable[[Path], LoadedData]) -> Dataset:
+def _with_images() -> str:
+    return f"{', '.join(_IMAGE_FORMS[:-1])} and {_IMAGE_FORMS[-1]}"
+
+
+def _read(spec: str, root: Path, download: bool, read_listed: Callable[[Listing], LoadedData]) -> Dataset:
     kind, colon, rest = spec.partition(":")
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
-    if not rest or kind not in ("arrays", "folder"):
+    if not rest or (kind not in _LISTS and kind not in ("arrays", "hf")):
         # os.path, not pathlib, which raises for a name that is too long and for the home of an unknown user.
         is_folder = os.path.isdir(os.path.expanduser(spec))  # noqa: PTH111, PTH112
-        meant = f"folder:{spec}" if is_folder else f"arrays:{spec}" if spec.endswith(".npz") else ""
-        raise unknown_name("data set", spec, (*NAMES, *_FORMS), hint=f"did you mean {meant}?" if meant else "")
+        meant = "folder" if is_folder else _ENDINGS.get(os.path.splitext(spec)[1])  # noqa: PTH122
+        raise unknown_name("data set", spec, (*NAMES, *_FORMS), hint=f"did you mean {meant}:{spec}?" if meant else "")
     path = Path(os.path.expanduser(rest))  # noqa: PTH111
-    data = read_arrays(path) if kind == "arrays" else read_images(path)
+    try:
+        if kind == "arrays":
+            data = read_arrays(path)
+        else:
+            data = read_listed(list_hugging_face(str(path), download) if kind == "hf" else _LISTS[kind](path))
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror}); allow reading it") from error
     # At most as many classes as images: a label of a billion must not make a billion names.
     numbers = range(min(max(data.train.labels.tolist(), default=-1) + 1, len(data.train)))
     return Dataset(

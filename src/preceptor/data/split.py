@@ -1,5 +1,7 @@
 """Stratified splits: every class keeps its share, to within one image, however few images it has."""
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -17,6 +19,7 @@ def hold_out(
     share: float,
     seed: int,
     images: Inputs | None = None,
+    groups: Int[Tensor, " n"] | None = None,
 ) -> tuple[LongTensor, LongTensor]:
     """Set a share of the training data aside for validation, drawn class by class.
 
@@ -24,7 +27,8 @@ def hold_out(
     as the numbers allow it, every class keeps at least one training sample. Unlabeled samples (-1) count as a class.
 
     Copies of one image would make the held-out accuracy a measure of memory. Where ``images`` are passed, those with
-    the same pixels stay together: the draw is among the different images, and the share is one of these.
+    the same pixels stay together: the draw is among the different images, and the share is one of these. So do those
+    with the same number in ``groups``, such as the X-rays of one patient.
 
     Returns:
         indices for training and indices for validation, int64, each sorted; together they are 0 to n - 1.
@@ -34,7 +38,7 @@ def hold_out(
     """
     if not 0 <= share < 1:
         raise InputError(f"validation share is {share}; expected 0 up to, but not including, 1")
-    group = np.arange(len(labels)) if images is None else _copies(images)
+    group = _groups(len(labels), images, groups)
     first = np.unique(group, return_index=True)[1]
     held = round(share * len(first))
     if len(first) and held == len(first):
@@ -60,6 +64,7 @@ def fold(
     folds: int,
     seed: int,
     images: Inputs | None = None,
+    groups: Int[Tensor, " n"] | None = None,
 ) -> tuple[LongTensor, LongTensor]:
     """One of several parts that the data fall into, each class evenly; every sample is in exactly one.
 
@@ -69,6 +74,7 @@ def fold(
         folds: number of parts, at least 2.
         seed: the same seed gives the same parts.
         images: of the samples; those with the same pixels are put into one part. Default None: all are different.
+        groups: numbers; samples with the same one are put into one part. Default None: there are none.
 
     Returns:
         indices outside the part and indices inside it, int64, each sorted.
@@ -76,7 +82,7 @@ def fold(
     Raises:
         InputError: a part that there is not, or more parts than different images.
     """
-    group = np.arange(len(labels)) if images is None else _copies(images)
+    group = _groups(len(labels), images, groups)
     first = np.unique(group, return_index=True)[1]
     if not 2 <= folds <= len(first):
         raise InputError(f"{folds} folds of {len(first)} different images; expected 2 to {len(first)}")
@@ -90,10 +96,29 @@ def fold(
     return _index(~inside), _index(inside)
 
 
-def _copies(images: Inputs) -> NDArray[np.int64]:
-    """The number of each image's group, from 0 in the order of the groups' first images; copies share a group."""
-    group_of: dict[bytes, int] = {}
-    return np.array([group_of.setdefault(digest, len(group_of)) for digest in image_digests(images)], dtype=np.int64)
+def _groups(count: int, images: Inputs | None, groups: Int[Tensor, " n"] | None) -> NDArray[np.int64]:
+    """The number of each sample's group, from 0 in the order of the groups' first samples.
+
+    Copies of an image share a group, and so do samples of one of ``groups``, also by way of others.
+    """
+    if images is None and groups is None:
+        return np.arange(count)
+    copies = np.arange(count) if images is None else _numbered(image_digests(images))
+    if groups is None:
+        return copies
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    # A graph whose nodes are both kinds of groups, and in which each sample is an edge between its two.
+    stated = _numbered(groups.tolist())
+    edges = coo_array((np.ones(count), (copies, count + stated)), shape=(2 * count, 2 * count))
+    return _numbered(connected_components(edges, directed=False)[1][copies].tolist())
+
+
+def _numbered(keys: Sequence[Hashable]) -> NDArray[np.int64]:
+    """The number of each key, from 0 in the order in which they occur first."""
+    number_of: dict[Hashable, int] = {}
+    return np.array([number_of.setdefault(key, len(number_of)) for key in keys], dtype=np.int64)
 
 
 def _draw(labels: Int[Tensor, " n"], count: int, seed: int, stream: RandomStream) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ import warnings
 from preceptor import __version__
 from preceptor.data import Dataset
 from preceptor.data.dataset import Normalizer
+from preceptor.data.load import holds_encoded_images
 from preceptor.errors import InputError, NetworkFitted
 from preceptor.models import ModelCard
 
@@ -72,9 +73,9 @@ def student_card(
 
 
 def student_size(card: ModelCard, spec: str, stated: int | None) -> int | None:
-    """To what the images of a data set are resized: a stated size, else a folder's to the student's own."""
+    """To what the images of a data set are resized: a stated size, else encoded ones to the student's own."""
     height, width = card.image_size
-    return height if stated is None and spec.startswith("folder:") and height == width else stated
+    return height if stated is None and holds_encoded_images(spec) and height == width else stated
 
 
 def size_in_words(size: tuple[int, int]) -> str:

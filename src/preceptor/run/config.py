@@ -75,7 +75,8 @@ class RunConfig(BaseModel):
 
     data: str = Field(
         default="digits",
-        description="data set: digits, mnist, fashion-mnist, cifar10, cifar100, arrays:FILE.npz or folder:DIR",
+        description="data set: digits, mnist, fashion-mnist, cifar10, cifar100, arrays:FILE.npz; or images in "
+        "folder:DIR, list:FILE.csv, parquet:PATH, wds:PATH (tar archives) or hf:NAME",
     )
     data_root: Path | None = Field(
         default=None, description="folder of the named data sets; unset: $PRECEPTOR_DATA, else ~/.cache/preceptor/data"

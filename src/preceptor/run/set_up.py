@@ -212,7 +212,7 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Indices to train on and indices held out, of ``dataset.train_and_validation()``.
 
     Of folds, one is held out; else a data set's own validation images; else a share of the training images. Copies of
-    one image stay together. A subset is drawn from the others.
+    one image and images of one group stay together. A subset is drawn from the others.
     """
     index: Tensor
     held_out: Tensor
@@ -220,10 +220,16 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
         if config.folds is None or config.fold is None:
             raise InputError(f"fold is {config.fold} and folds is {config.folds}: give both, or leave both out")
         train = dataset.train
-        index, held_out = fold(train.labels, config.fold, config.folds, config.split_seed, images=train.images)
+        index, held_out = fold(
+            train.labels, config.fold, config.folds, config.split_seed, images=train.images, groups=train.groups
+        )
     elif dataset.validation is None:
         index, held_out = hold_out(
-            dataset.train.labels, config.validation, config.split_seed, images=dataset.train.images
+            dataset.train.labels,
+            config.validation,
+            config.split_seed,
+            images=dataset.train.images,
+            groups=dataset.train.groups,
         )
     else:
         count = len(dataset.train)

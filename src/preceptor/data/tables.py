@@ -1,0 +1,53 @@
+"""What files of tables have in common: pyarrow where it is needed, and columns by their usual names."""
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from preceptor.errors import InputError, MachineError, few
+
+COLUMNS = {
+    "path": ("path", "image", "file", "filename", "file_name", "filepath", "file_path", "image_path"),
+    "label": ("label", "labels", "class", "target", "fine_label", "cls"),
+    "split": ("split", "set", "subset"),
+    "group": ("group", "patient", "patient_id", "group_id"),
+    "image": ("image", "img", "jpg", "jpeg", "png", "webp"),
+}
+"""The usual names of columns, in any case; of several that are there, the first counts."""
+
+
+def column_named(columns: Iterable[str], kind: str) -> str | None:
+    """The column of a kind of ``COLUMNS``; None where there is none."""
+    by_name = {name.strip().lower(): name for name in reversed(list(columns))}
+    return next((by_name[name] for name in COLUMNS[kind] if name in by_name), None)
+
+
+def needed_column(columns: Sequence[str], kind: str, where: Path) -> str:
+    """The same, refused where there is none."""
+    column = column_named(columns, kind)
+    if column is None:
+        raise InputError(
+            f"{where}: no column {kind!r} among {few([repr(name) for name in columns], 8) or 'none'}; name one so, or "
+            f"{', '.join(COLUMNS[kind][1:])}"
+        )
+    return column
+
+
+def pyarrow(module: str) -> ModuleType:
+    """A module of pyarrow.
+
+    Raises:
+        MachineError: it cannot be imported.
+    """
+    try:
+        return import_module(f"pyarrow.{module}")
+    except ImportError as error:
+        raise MachineError(
+            f"a Parquet file needs pyarrow, which cannot be imported ({error}): pip install 'preceptor[parquet]'"
+        ) from error
+
+
+def not_parquet(path: Path, error: Exception) -> InputError:
+    """The error for whatever pyarrow raises, of which there are many classes."""
+    return InputError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}")
