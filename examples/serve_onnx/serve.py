@@ -14,6 +14,7 @@ import warnings
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -60,6 +61,7 @@ class Student:
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.class_names: list[str] = json.loads(metadata["class_names"])
+        self._reading: dict[str, Any] = json.loads(metadata["reading"])
         _, self._channels, self._height, self._width = self._session.get_inputs()[0].shape
 
     def answer(self, encoded: bytes) -> dict[str, object]:
@@ -93,12 +95,15 @@ class Student:
                     frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
                     if frames > 1:
                         raise BadImage(f"{frames} pictures in one file; expected one; send the one you mean")
-                    image = ImageOps.exif_transpose(opened) if orientation(opened) != 1 else opened
+                    turned = orientation(opened) if self._reading["exif"] else 1
+                    self._decode_reduced(opened, turned)
+                    image = ImageOps.exif_transpose(opened) if turned != 1 else opened
                     if image.has_transparency_data:
                         image = image.convert("RGBA")
                         image = Image.alpha_composite(Image.new("RGBA", image.size, BACKGROUND), image)
                     image = image.convert("L" if self._channels == 1 else "RGB")
-                    image = ImageOps.fit(image, (self._width, self._height), method=Image.Resampling.BICUBIC)
+                    method = getattr(Image.Resampling, self._reading["interpolation"].upper())
+                    image = image.resize((self._width, self._height), method, box=self._center(*image.size))
         except BadImage:
             raise
         except UnidentifiedImageError as error:
@@ -106,6 +111,24 @@ class Student:
         except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
             raise BadImage(f"the image cannot be decoded: {error}") from error
         return np.asarray(image).reshape(self._height, self._width, self._channels).transpose(2, 0, 1)
+
+    def _center(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The rectangle of an image that is scaled to what the student sees."""
+        scale = min(width / self._width, height / self._height)
+        across = self._reading["crop"] * min(self._width * scale, width)
+        along = self._reading["crop"] * min(self._height * scale, height)
+        left, top = (width - across) / 2, (height - along) / 2
+        return left, top, min(left + across, width), min(top + along, height)
+
+    def _decode_reduced(self, image: Image.Image, turned: int) -> None:
+        """Let a JPEG be decoded at half, a quarter or an eighth of its size where that leaves twice what is needed."""
+        width, height = reversed(image.size) if turned in (5, 6, 7, 8) else image.size
+        left, top, right, bottom = self._center(width, height)
+        pixels_for_one = min((right - left) / self._width, (bottom - top) / self._height) / 2
+        for factor in (8, 4, 2):
+            if pixels_for_one >= factor:
+                image.draft(None, (image.width // factor, image.height // factor))
+                return
 
 
 def orientation(image: Image.Image) -> int:

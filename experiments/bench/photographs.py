@@ -29,7 +29,7 @@ from experiments.speed.machine import Machine, peak_bytes, this_machine
 from preceptor.data import ResizedCrops, hold_out, load_dataset
 from preceptor.data.encoded import EncodedImages
 from preceptor.data.folder import FolderFiles
-from preceptor.data.images import ImageSpec
+from preceptor.data.images import Framing, ImageSpec
 
 CPU = torch.device("cpu")
 WIDTH, HEIGHT, SIDE = 500, 375, 224
@@ -135,7 +135,7 @@ def measure_memory(folder: Path) -> dict[str, Any]:
     """Peak of reading the folder, holding a part out and some batches. In a process of its own."""
     imported, started = peak_bytes(CPU), time.perf_counter()
     with warnings.catch_warnings(action="ignore"):
-        dataset = load_dataset(f"folder:{folder}", image_size=SIDE)
+        dataset = load_dataset(f"folder:{folder}", framing=Framing(SIDE))
     loaded = time.perf_counter()
     train, _ = hold_out(dataset.train.labels, 0.01, seed=0, images=dataset.train.images)
     split = time.perf_counter()

@@ -8,11 +8,11 @@ import yaml
 from PIL import Image
 
 from preceptor.data import load_dataset
-from preceptor.data.folder import read_folder
 from preceptor.errors import InputError, SkippedImages
 from tests.bad_input.images import with_test_set
 from tests.bad_input.workbench import Workbench, encoded, picture, png_of_size, several
 from tests.cli.conftest import Command
+from tests.data.files import read_folder
 
 RED = np.zeros((8, 8, 3), np.uint8) + np.array([200, 10, 10], np.uint8)
 BAD = {"cat_3": b"", "cat_4": png_of_size(60_000, 60_000), "cat_5": several("GIF"), "cat_6": encoded(picture(5))[:-60]}

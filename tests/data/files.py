@@ -4,10 +4,14 @@ import gzip
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from preceptor.data.dataset import LoadedData
+from preceptor.data.folder import list_folder
+from preceptor.data.images import Framing
+from preceptor.data.reading import read_images
 from preceptor.errors import InputError
 
 Read = TypeVar("Read")
@@ -71,3 +75,8 @@ def write_cifar100_files(root: Path) -> np.ndarray:
     cifar_records(100, 2, 100, 1).tofile(folder / "test.bin")
     (folder / "fine_label_names.txt").write_text("\n".join(f"kind {label}" for label in range(100)))
     return records
+
+
+def read_folder(folder: Path, image_size: int | None = None, **options: Any) -> LoadedData:
+    """The images of a folder, by the reader of all encoded images."""
+    return read_images(list_folder(folder), Framing(image_size), **options)

@@ -12,12 +12,13 @@ from PIL import Image
 from preceptor.data import Composition, CropFlip, NumberedTransform, ResizedCrops
 from preceptor.data.composition import steps_of
 from preceptor.data.encoded import EncodedImages
-from preceptor.data.folder import FolderFiles, read_folder
+from preceptor.data.folder import FolderFiles
 from preceptor.data.images import ImageSpec, read_pixels
 from preceptor.data.lazy import joined, taken, views_of
 from preceptor.errors import InputError
 from preceptor.run.folder import fingerprint
 from preceptor.training.batches import TrainingData
+from tests.data.files import read_folder
 
 SPEC = ImageSpec(3, 24, 24)
 SIZES = [(64, 48), (30, 90), (25, 25), (200, 40), (31, 33), (500, 400), (24, 24), (48, 24), (90, 31)]

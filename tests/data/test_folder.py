@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from preceptor.data.folder import read_folder
 from preceptor.errors import InputError
-from tests.data.files import read_or_refusal
+from tests.data.files import read_folder, read_or_refusal
 
 
 def gray(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
@@ -420,7 +419,7 @@ def test_a_file_that_an_ordinary_user_may_not_read(differ: bool) -> None:
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from preceptor.data.folder import read_folder\n"
+        "from tests.data.files import read_folder\n"
         "from PIL import BmpImagePlugin, PngImagePlugin\n"
         "if os.geteuid() == 0:\n"
         "    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"

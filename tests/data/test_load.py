@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from preceptor.data import CropFlip, Normalization, ResizedCrops, load_dataset
+from preceptor.data.images import Framing
 from preceptor.errors import InputError, ValidationSetUsed
 from tests.data.files import write_mnist_files
 
@@ -67,7 +68,7 @@ def test_a_folder_with_an_image_size(tmp_path: Path) -> None:
     for name, side in (("ant", 9), ("bee", 30)):
         (tmp_path / name).mkdir()
         Image.new("RGB", (side, side), "red").save(tmp_path / name / "1.png")
-    dataset = load_dataset(f"folder:{tmp_path}", image_size=24)
+    dataset = load_dataset(f"folder:{tmp_path}", framing=Framing(24))
     assert dataset.class_names == ("ant", "bee")
     # Photographs of several sizes get random crops of the whole.
     assert (dataset.size, dataset.augmentation) == ((24, 24), ResizedCrops())
@@ -79,7 +80,7 @@ def test_images_of_one_size_keep_their_augmentation(tmp_path: Path) -> None:
     for name, color in (("ant", "red"), ("bee", "blue")):
         (tmp_path / name).mkdir()
         Image.new("RGB", (30, 30), color).save(tmp_path / name / "1.png")
-    assert load_dataset(f"folder:{tmp_path}", image_size=24).augmentation == CropFlip(4, True)
+    assert load_dataset(f"folder:{tmp_path}", framing=Framing(24)).augmentation == CropFlip(4, True)
 
 
 def test_own_validation_images_of_arrays_are_announced(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_bare_path_offers_what_was_meant(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("spec", "size"), [("digits", 8), ("arrays:a.npz", 8), ("folder:a", 0)])
 def test_image_sizes_that_make_no_sense(spec: str, size: int) -> None:
     with pytest.raises(InputError, match=rf"image size {size} for '{spec}': goes with folder:DIR, .* and hf:NAME only"):
-        load_dataset(spec, image_size=size)
+        load_dataset(spec, framing=Framing(size))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from preceptor.data import Dataset, load_dataset
 from preceptor.data import encoded as encoded_module
 from preceptor.data.dataset import image_digests
 from preceptor.data.encoded import EncodedImages
+from preceptor.data.images import Framing
 from preceptor.data.load import holds_encoded_images
 from preceptor.errors import InputError, SkippedImages, ValidationSetUsed
 from preceptor.training.batches import TrainingData
@@ -189,15 +190,15 @@ def same(one: Dataset, other: Dataset) -> None:
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 def test_photographs_are_the_same_wherever_they_lie(write: Callable[[Made, Path], str], tmp_path: Path) -> None:
     made = samples(lambda seed: (20 + 3 * seed, 30 + seed % 5))
-    reference = load_dataset(as_folder(made, tmp_path / "reference"), image_size=16)
+    reference = load_dataset(as_folder(made, tmp_path / "reference"), framing=Framing(16))
     spec = write(made, tmp_path / "other")
     assert holds_encoded_images(spec)
-    dataset = load_dataset(spec, image_size=16)
+    dataset = load_dataset(spec, framing=Framing(16))
     assert isinstance(dataset.train.images, EncodedImages)
     same(dataset, reference)
     assert image_digests(dataset.train.images) == image_digests(reference.train.images)
     assert len(set(dataset.train.names or ())) == SETS["train"]
-    untouched = load_dataset(spec, image_size=16, exif=False)
+    untouched = load_dataset(spec, framing=Framing(16, exif=False))
     assert not torch.equal(untouched.train.images[:], dataset.train.images[:])
 
 
@@ -254,7 +255,7 @@ def test_a_resumed_epoch_has_the_same_batches_with_other_threads(
     batches = []
     for count, first in ((1, 0), (5, 0), (3, 2)):
         threads(count)
-        train = load_dataset(spec, image_size=16)
+        train = load_dataset(spec, framing=Framing(16))
         data = TrainingData(train.train.images, train.train.labels, augmentation=train.augmentation)
         batches.append([(one.inputs, one.label) for one in data.batches(data.plan(4, seed=1, epoch=2), first=first)])
     whole, other, resumed = batches

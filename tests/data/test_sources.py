@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from preceptor.data.folder import read_folder
 from preceptor.data.images import ImageSpec, pixels_from_array
 from preceptor.data.sources import open_image_source
 from preceptor.errors import InputError
+from tests.data.files import read_folder
 from tests.data.test_folder import color, gray, png_header, save
 
 SPEC = ImageSpec(channels=1, height=6, width=5)

@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,12 @@ def npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array, allow_pickle=True)
     return file.getvalue()
+
+
+def sized(size: int) -> Any:
+    from preceptor.data.images import Framing
+
+    return Framing(size)
 
 
 @target(lambda: [npy(np.arange(6) % 3), npy(np.zeros(6)), npy(np.zeros(6, "m8[s]"))])
@@ -56,7 +63,7 @@ def _images() -> list[bytes]:
 
 @target(_images)
 def image(folder: Path, content: bytes) -> None:
-    from preceptor.data.folder import read_folder
+    from tests.data.files import read_folder
 
     (folder / "photos" / "a").mkdir(parents=True)
     (folder / "photos" / "a" / "1.png").write_bytes(content)
@@ -70,7 +77,7 @@ def image_list(folder: Path, content: bytes) -> None:
 
     (folder / "1.png").write_bytes(_images()[0])
     (folder / "list.csv").write_bytes(content)
-    read_images(list_file(folder / "list.csv"), 8)
+    read_images(list_file(folder / "list.csv"), sized(8))
 
 
 def _tars() -> list[bytes]:
@@ -89,7 +96,7 @@ def image_archive(folder: Path, content: bytes) -> None:
     from preceptor.data.webdataset import list_webdataset
 
     (folder / "train.tar").write_bytes(content)
-    read_images(list_webdataset(folder / "train.tar"), 8)
+    read_images(list_webdataset(folder / "train.tar"), sized(8))
 
 
 def _image_tables() -> list[bytes]:
@@ -109,7 +116,7 @@ def image_table(folder: Path, content: bytes) -> None:
     from preceptor.data.reading import read_images
 
     (folder / "train.parquet").write_bytes(content)
-    read_images(list_parquet(folder / "train.parquet"), 8)
+    read_images(list_parquet(folder / "train.parquet"), sized(8))
 
 
 @target(lambda: [bytes(range(256)) * 12 + b"\1", b"\1"])

@@ -113,7 +113,8 @@ def test_a_student_starts_from_its_teachers_first_blocks(tmp_path: Path) -> None
     context = set_up(resolve({**RUN, "student": "resnet8", "student_weights": str(large)}), CPU)
     weights = load_student(large)[0].state_dict()
     assert all(torch.equal(one, weights[name]) for name, one in context.network.state_dict().items())
-    assert context.card.image_size == (10, 10)
+    assert context.student.card is not None
+    assert context.student.card.image_size == (10, 10)
 
 
 def test_a_head_that_is_new_is_small(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from preceptor.metrics.selective import Ranking, samples_kept
 from preceptor.recipes.reader import DESCRIPTIONS
 from preceptor.run import versions
 from preceptor.run.resume import run_entries, run_state
-from preceptor.run.set_up import DATA_SETTINGS, RunContext, training_data
+from preceptor.run.set_up import SPLIT_SETTINGS, RunContext, data_key, training_data
 from preceptor.teachers.cache import LogitCache
 from preceptor.training.device import choose_device
 
@@ -113,13 +113,13 @@ class _Images:
         self._measured: dict[str, MeasuredImages] = {}
 
     def dataset(self, cell: Cell) -> Dataset:
-        key = cell.config.model_dump_json(include=DATA_SETTINGS)
+        key = data_key(cell.config)
         if key not in self._datasets:
             self._datasets[key] = training_data(cell.config)
         return self._datasets[key]
 
     def of(self, cell: Cell) -> MeasuredImages:
-        key = cell.config.model_dump_json(include={*DATA_SETTINGS, "validation", "split_seed", "folds", "fold"})
+        key = data_key(cell.config) + cell.config.model_dump_json(include=SPLIT_SETTINGS)
         if key not in self._measured:
             self._measured[key] = measured_images(cell.config, self.dataset(cell))
         return self._measured[key]

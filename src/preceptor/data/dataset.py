@@ -14,6 +14,7 @@ from torch import Tensor
 
 from preceptor.context import UNLABELED
 from preceptor.data.augmentation import Augmentation
+from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.lazy import Inputs, LazyInputs, joined, taken
 from preceptor.errors import InputError, few
 
@@ -150,6 +151,7 @@ class Dataset:
         augmentation: the views a training shows.
         skipped: each image that was left out, with the reason.
         validation: the user's own held-out images; without them, a share of ``train`` is held out.
+        framing: how encoded images were brought to one size.
     """
 
     name: str
@@ -160,6 +162,7 @@ class Dataset:
     augmentation: Augmentation
     skipped: tuple[str, ...] = ()
     validation: ImageSet | None = None
+    framing: Framing = AS_THEY_ARE
 
     @property
     def classes(self) -> int:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from preceptor.data.dataset import LoadedData, check_class_names
+from preceptor.data.dataset import check_class_names
 from preceptor.data.images import is_litter
 from preceptor.data.listing import SPLITS, TRAIN, Listing, split_of
-from preceptor.data.reading import MOST_IN_MEMORY, read_images
 from preceptor.errors import InputError
 from preceptor.files import is_inside
 
@@ -32,24 +31,6 @@ class FolderFiles:
     def open(self, position: int) -> tuple[Path, None]:
         """The file itself: Pillow opens it."""
         return self.folder / self.names[position], None
-
-
-def read_folder(
-    folder: Path,
-    image_size: int | None = None,
-    *,
-    skip_bad_images: bool = False,
-    exif: bool = True,
-    most_in_memory: float = MOST_IN_MEMORY,
-) -> LoadedData:
-    """The images of :func:`list_folder`, by :func:`~preceptor.data.reading.read_images`."""
-    return read_images(
-        list_folder(folder),
-        image_size,
-        skip_bad_images=skip_bad_images,
-        exif=exif,
-        most_in_memory=most_in_memory,
-    )
 
 
 def list_folder(folder: Path) -> Listing:

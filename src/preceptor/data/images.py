@@ -59,6 +59,25 @@ Frame = Callable[[int, int], Box]
 
 
 @dataclass(frozen=True)
+class Framing:
+    """How encoded images of a data set are brought to one size.
+
+    Attributes:
+        size: side in pixels; None is the size that all of them have already.
+        crop, interpolation, exif: as of :class:`ImageSpec`.
+    """
+
+    size: int | None = None
+    crop: float = 1.0
+    interpolation: Interpolation = "bicubic"
+    exif: bool = True
+
+
+AS_THEY_ARE = Framing()
+"""Images have one size already."""
+
+
+@dataclass(frozen=True)
 class ImageSpec:
     """What all images are brought to, and how.
 

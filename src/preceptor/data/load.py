@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from preceptor.data.augmentation import ResizedCrops, default_augmentation
 from preceptor.data.dataset import Dataset, LoadedData, Normalization, check_dataset
 from preceptor.data.folder import list_folder
 from preceptor.data.hugging_face import list_hugging_face
+from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.list_file import list_file
 from preceptor.data.listing import Listing
 from preceptor.data.named import NAMES, read_named
@@ -42,9 +44,8 @@ def load_dataset(
     *,
     root: Path | None = None,
     download: bool = False,
-    image_size: int | None = None,
+    framing: Framing = AS_THEY_ARE,
     skip_bad_images: bool = False,
-    exif: bool = True,
     most_in_memory: float = MOST_IN_MEMORY,
 ) -> Dataset:
     """A data set, checked; encoded images that would fill too much memory are decoded when they are needed.
@@ -61,11 +62,11 @@ def load_dataset(
             else ``~/.cache/preceptor/data``.
         download: fetch a named data set that isn't there, through torchvision (extra ``vision``), or one of ``hf:``
             through ``datasets`` (extra ``huggingface``). Without it the network is never used.
-        image_size: for encoded images, the side in pixels to which each is scaled and cropped.
+        framing: for encoded images, how each is brought to one size.
         skip_bad_images: for encoded images, leave out what cannot be used, with one warning
             (:class:`~preceptor.errors.SkippedImages`) that counts it and names the first; ``Dataset.skipped`` names
             all.
-        exif, most_in_memory: for encoded images, see :func:`~preceptor.data.reading.read_images`.
+        most_in_memory: for encoded images, see :func:`~preceptor.data.reading.read_images`.
 
     Returns:
         the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
@@ -77,16 +78,9 @@ def load_dataset(
         MachineError: torchvision is needed and missing or cannot load, or a download failed.
     """
     root = root or Path(os.environ.get("PRECEPTOR_DATA") or "~/.cache/preceptor/data")
-    read = partial(
-        read_images, image_size=image_size, skip_bad_images=skip_bad_images, exif=exif, most_in_memory=most_in_memory
-    )
-    encoded = holds_encoded_images(spec)
-    if image_size is not None and (not encoded or image_size < 1):
-        raise InputError(f"image size {image_size} for {spec!r}: goes with {_with_images()} only, at least 1 pixel")
-    if (skip_bad_images or not exif) and not encoded:
-        setting = "skip_bad_images" if skip_bad_images else "exif = false"
-        raise InputError(f"{setting} for {spec!r}: goes with {_with_images()} only; leave it out")
-    dataset = _read(spec, root, download, read)
+    read = partial(read_images, framing=framing, skip_bad_images=skip_bad_images, most_in_memory=most_in_memory)
+    _check_framing(spec, framing, skip_bad_images)
+    dataset = replace(_read(spec, root, download, read), framing=framing)
     check_dataset(dataset)
     if dataset.skipped:
         warnings.warn(_skipped_message(dataset), SkippedImages, stacklevel=2)
@@ -98,6 +92,16 @@ def load_dataset(
             stacklevel=2,
         )
     return dataset
+
+
+def _check_framing(spec: str, framing: Framing, skip_bad_images: bool) -> None:
+    """Refuse for other data what is for encoded images."""
+    encoded = holds_encoded_images(spec)
+    if framing.size is not None and (not encoded or framing.size < 1):
+        raise InputError(f"image size {framing.size} for {spec!r}: goes with {_with_images()} only, at least 1 pixel")
+    if (skip_bad_images or replace(framing, size=None) != AS_THEY_ARE) and not encoded:
+        setting = "skip_bad_images" if skip_bad_images else "exif, crop or interpolation"
+        raise InputError(f"{setting} for {spec!r}: goes with {_with_images()} only; leave it out")
 
 
 def _skipped_message(dataset: Dataset) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from preceptor.data.bad_images import BadImages, note_contradictions
 from preceptor.data.dataset import ImageSet, LoadedData
 from preceptor.data.encoded import EncodedImages, side_by_side
-from preceptor.data.images import ImageHeader, ImageSpec, read_header, read_pixels
+from preceptor.data.images import AS_THEY_ARE, Framing, ImageHeader, ImageSpec, read_header, read_pixels
 from preceptor.data.lazy import Inputs
 from preceptor.data.listing import SPLITS, TRAIN, Listing
 from preceptor.errors import InputError
@@ -23,10 +23,9 @@ MOST_IN_MEMORY = 4.0
 
 def read_images(
     listing: Listing,
-    image_size: int | None = None,
+    framing: Framing = AS_THEY_ARE,
     *,
     skip_bad_images: bool = False,
-    exif: bool = True,
     most_in_memory: float = MOST_IN_MEMORY,
 ) -> LoadedData:
     """The images of a listing, wherever they come from: the same files give the same pixels and labels.
@@ -38,12 +37,11 @@ def read_images(
 
     Args:
         listing: of the images.
-        image_size: side in pixels to which each image is scaled (bicubic, antialiased) and centrally cropped; without
-            it all images must have one size already.
+        framing: how each image is scaled (antialiased) and centrally cropped; without a size all images must have one
+            already.
         skip_bad_images: leave out images that cannot be used, and list them in ``LoadedData.skipped``, rather than
             raise. Which ones follows from the files alone. Of an image in two classes every copy is left out; of one in
             the training set and another, the training copy.
-        exif: turn images upright by their EXIF orientation. Default True.
         most_in_memory: GiB of decoded images that may be held in memory. Of more, images that cannot be decoded are
             only looked for beforehand with ``skip_bad_images``; else the first that is met raises.
 
@@ -55,7 +53,7 @@ def read_images(
         raise InputError(f"{listing.where}: no training image; add some")
     bad = BadImages(listing, skip_bad_images)
     note_contradictions(listing, bad)
-    common = _look(listing, bad, image_size, exif, most_in_memory)
+    common = _look(listing, bad, framing, most_in_memory)
     spec = common.spec
     if common.encoded and (common.fit or skip_bad_images):
         rows = torch.from_numpy(bad.usable())
@@ -86,13 +84,13 @@ class _Common:
         return self.photographs or not self.fit
 
 
-def _look(listing: Listing, bad: BadImages, image_size: int | None, exif: bool, most_in_memory: float) -> _Common:
+def _look(listing: Listing, bad: BadImages, framing: Framing, most_in_memory: float) -> _Common:
     """Read the headers, and note those that cannot be read. No pixels are decoded."""
 
     def header(position: int) -> ImageHeader | InputError:
         try:
             path, file = listing.source.open(position)
-            return read_header(path, file, exif=exif)
+            return read_header(path, file, exif=framing.exif)
         except InputError as error:
             return error
 
@@ -102,9 +100,10 @@ def _look(listing: Listing, bad: BadImages, image_size: int | None, exif: bool, 
 
     def common() -> _Common:
         assert first is not None
-        width, height = first[1].size if image_size is None else (image_size, image_size)
+        width, height = first[1].size if framing.size is None else (framing.size, framing.size)
         bytes_held = len(rows) * channels * height * width
-        return _Common(ImageSpec(channels, height, width, exif=exif), differ, bytes_held <= most_in_memory * 2**30)
+        spec = ImageSpec(channels, height, width, framing.crop, framing.interpolation, framing.exif)
+        return _Common(spec, differ, bytes_held <= most_in_memory * 2**30)
 
     for position, one in zip(rows, side_by_side(header, rows), strict=True):
         if isinstance(one, InputError):
@@ -112,7 +111,7 @@ def _look(listing: Listing, bad: BadImages, image_size: int | None, exif: bool, 
             continue
         first = first or (position, one)
         if one.size != first[1].size:
-            if image_size is None:
+            if framing.size is None:
                 raise _other_size(listing, position, one, *first)
             differ = True
         channels = channels if one.grayscale else 3

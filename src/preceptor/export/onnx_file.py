@@ -105,6 +105,7 @@ def describe(model: Any, card: ModelCard) -> None:
     """Replace the model's metadata with the card and the class names."""
     values = {
         "class_names": json.dumps(card.class_names),
+        "reading": json.dumps({"crop": card.crop, "interpolation": card.interpolation, "exif": card.exif}),
         "card": card.model_dump_json(),
         "producer": f"preceptor {__version__}",
     }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from preceptor.config import validated
 from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, check_class_names
-from preceptor.data.images import MOST_PIXELS
+from preceptor.data.images import MOST_PIXELS, Framing
 from preceptor.errors import InputError, few, first_line
 from preceptor.files import read_json, write_whole
 from preceptor.models.decision import Decision, SetDecision
@@ -48,6 +48,7 @@ class ModelCard(BaseModel):
         notes: anything else. Default none.
         interpolation: by which image files are scaled to ``image_size``. Default "bicubic".
         crop: share of the shorter side of an image file that the central crop keeps. Default 1: all of it.
+        exif: whether image files are turned upright by their EXIF orientation. Default True.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +68,7 @@ class ModelCard(BaseModel):
     notes: dict[str, str] = {}
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    exif: bool = True
 
     @field_validator("class_names")
     @classmethod
@@ -98,6 +100,11 @@ class ModelCard(BaseModel):
     def normalization(self) -> SizedNormalization:
         """The normalization of its input images, which resizes those of another size than its own."""
         return SizedNormalization(self.mean, self.std, self.image_size)
+
+    def framing(self) -> Framing:
+        """How image files are brought to what it sees."""
+        height, width = self.image_size
+        return Framing(height if height == width else None, self.crop, self.interpolation, self.exif)
 
     @field_validator("decision")
     @classmethod

@@ -11,7 +11,7 @@ from preceptor.data.lazy import joined
 from preceptor.errors import InputError
 from preceptor.models import CalibrationSet, ModelCard
 from preceptor.models.decision import Part
-from preceptor.run.cards import check_card, student_size
+from preceptor.run.cards import card_framing, check_card
 from preceptor.run.folder import RUN_FILE, fingerprint
 from preceptor.run.history import DatasetCache, SavedRun, number_among, saved_run, teachers_behind
 
@@ -113,9 +113,12 @@ def _other_images(folder: Path, card: ModelCard, source: CalibrationSource, data
             f"{data}: --split held-out is for the images that {folder} itself held out; leave out --data, or use "
             "--split test or all"
         )
-    size = student_size(card, data, source.image_size)
     dataset = load_dataset(
-        data, root=source.data_root, download=source.download, image_size=size, skip_bad_images=source.skip_bad_images
+        data,
+        root=source.data_root,
+        download=source.download,
+        framing=card_framing(card, data, source.image_size),
+        skip_bad_images=source.skip_bad_images,
     )
     check_card(f"student {folder}", card, dataset)
     train, test = dataset.train, dataset.test

@@ -1,10 +1,12 @@
 """Model cards and data sets: the card of a network to be trained, and whether an existing one fits the data."""
 
 import warnings
+from dataclasses import replace
 
 from preceptor import __version__
 from preceptor.data import Dataset
 from preceptor.data.dataset import Normalizer
+from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.load import holds_encoded_images
 from preceptor.errors import InputError, NetworkFitted
 from preceptor.models import ModelCard
@@ -69,13 +71,17 @@ def student_card(
         data=data,
         preceptor=__version__,
         abstains=abstains,
+        interpolation=dataset.framing.interpolation,
+        crop=dataset.framing.crop,
+        exif=dataset.framing.exif,
     )
 
 
-def student_size(card: ModelCard, spec: str, stated: int | None) -> int | None:
-    """To what the images of a data set are resized: a stated size, else encoded ones to the student's own."""
-    height, width = card.image_size
-    return height if stated is None and holds_encoded_images(spec) and height == width else stated
+def card_framing(card: ModelCard, spec: str, stated: int | None) -> Framing:
+    """How the images of a data set are brought to what a student sees: encoded ones as on its card, but for a stated
+    size."""
+    own = card.framing() if holds_encoded_images(spec) else AS_THEY_ARE
+    return own if stated is None else replace(own, size=stated)
 
 
 def size_in_words(size: tuple[int, int]) -> str:

@@ -82,7 +82,21 @@ class RunConfig(BaseModel):
         default=None, description="folder of the named data sets; unset: $PRECEPTOR_DATA, else ~/.cache/preceptor/data"
     )
     download: bool = Field(default=False, description="download a named data set that is missing")
-    image_size: int | None = Field(default=None, ge=1, description="resize a folder's images to this side, in pixels")
+    image_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="bring encoded images to this side, in pixels; unset: a pretrained student's own size, else a "
+        "teacher's, else the size that all of them have",
+    )
+    crop: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="share of the shorter side of encoded images that is kept; unset: as the size, else 1",
+    )
+    interpolation: Literal["bicubic", "bilinear"] | None = Field(
+        default=None, description="by which encoded images are scaled; unset: as the size, else bicubic"
+    )
     skip_bad_images: bool = Field(
         default=False,
         description="leave out a folder's unusable images and list them in skipped_images.txt, instead of stopping",

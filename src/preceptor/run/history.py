@@ -18,7 +18,7 @@ from preceptor.recipes import build_recipe_parts
 from preceptor.registry import registered_name
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, read_run
-from preceptor.run.set_up import DATA_SETTINGS, data_fingerprint, split, training_data
+from preceptor.run.set_up import data_fingerprint, data_key, split, training_data
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class DatasetCache:
             InputError: it cannot be read, or is not what it was then.
         """
         config = run.config.model_copy(update=self._changes)
-        key = config.model_dump_json(include=DATA_SETTINGS)
+        key = data_key(config)
         if key not in self._read:
             self._read[key] = training_data(config)
         fingerprints = run.record.get("fingerprints")

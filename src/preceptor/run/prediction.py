@@ -92,7 +92,7 @@ class Predictor:
     def form(self) -> ImageSpec:
         """What images are brought to."""
         card = self.card
-        return ImageSpec(card.channels, *card.image_size, crop=card.crop, interpolation=card.interpolation)
+        return ImageSpec(card.channels, *card.image_size, card.crop, card.interpolation, card.exif)
 
     def predictions(self, pictures: Iterable[ImageItem], batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """One for each image, in order; a batch is in memory at a time, fewer images where they are large.

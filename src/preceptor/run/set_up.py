@@ -34,6 +34,7 @@ from preceptor.recipes import Recipe, build_recipe_parts
 from preceptor.recipes.reader import DESCRIPTIONS
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
+from preceptor.run.framing import run_framing
 from preceptor.run.own_parts import NO_PARTS, OwnParts, check_from_python, own_members
 from preceptor.run.students import NewStudent, new_student, own_student
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
@@ -109,6 +110,11 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device, own: Own
     """
     for config in configs:
         check_from_python(config, own)
+        if run_framing(config) != run_framing(configs[0]):
+            raise InputError(
+                f"students {configs[0].student} and {config.student} bring images to different sizes or crops, and are "
+                "to share them: give --image-size, and crop and interpolation"
+            )
     losses = [_loss(config, own) for config in configs]
     shared = configs[0]
     dataset = own.dataset or training_data(shared)
@@ -186,8 +192,17 @@ def augmentation(config: RunConfig, dataset: Dataset) -> Augmentation:
     return views
 
 
-DATA_SETTINGS = {"data", "data_root", "download", "image_size", "skip_bad_images", "exif", "train_labels"}
-"""The settings that a data set and its labels follow from."""
+DATA_SETTINGS = {"data", "data_root", "download", "skip_bad_images", "train_labels"}
+"""The settings that a data set and its labels follow from, beside its framing."""
+
+
+SPLIT_SETTINGS = {"validation", "split_seed", "folds", "fold"}
+"""The settings that the held-out images follow from, beside the data."""
+
+
+def data_key(config: RunConfig) -> str:
+    """What tells data sets of configurations apart."""
+    return f"{config.model_dump_json(include=DATA_SETTINGS)} {run_framing(config)}"
 
 
 def training_data(config: RunConfig) -> Dataset:
@@ -196,9 +211,8 @@ def training_data(config: RunConfig) -> Dataset:
         config.data,
         root=config.data_root,
         download=config.download,
-        image_size=config.image_size,
+        framing=run_framing(config),
         skip_bad_images=config.skip_bad_images,
-        exif=config.exif,
         most_in_memory=config.memory_limit,
     )
     if config.train_labels is not None:
