@@ -116,7 +116,9 @@ def test_an_output_is_chosen_by_name(tmp_path):
     path = classifier(tmp_path, nodes=(*CAST, *LOGITS, *SOFTMAX), outputs=("logits", "shares"))
     logits = logits_of(teacher(path, output="logits"), shape=SHAPE)
     torch.testing.assert_close(logits, expected(NORMALIZE(shown(3, SHAPE))), rtol=1e-5, atol=1e-5)
-    assert refused(path).startswith("2 outputs (logits, shares): name the one")
+    assert torch.equal(logits_of(teacher(path), shape=SHAPE), logits)  # it is called as what its numbers are
+    unnamed = "2 outputs (logits, shares): name that of the classes: --teacher-output-name"
+    assert refused(path, output_kind="probabilities") == unnamed
     assert refused(path, output="scores").startswith("no output 'scores': known are logits, shares")
 
 

@@ -19,6 +19,7 @@ TEACHER = (
     "teacher",
     "teacher_weights",
     "teacher_output",
+    "teacher_output_name",
     "teacher_normalization.mean",
     "teacher_normalization.std",
     "ensemble_mean",

@@ -11,7 +11,7 @@ from preceptor.data.lazy import joined
 from preceptor.errors import InputError
 from preceptor.models import CalibrationSet, ModelCard
 from preceptor.models.decision import Part
-from preceptor.run.cards import card_framing, check_card
+from preceptor.run.cards import card_framing, fitted
 from preceptor.run.folder import RUN_FILE, fingerprint
 from preceptor.run.history import DatasetCache, SavedRun, number_among, saved_run, teachers_behind
 
@@ -120,7 +120,7 @@ def _other_images(folder: Path, card: ModelCard, source: CalibrationSource, data
         framing=card_framing(card, data, source.image_size),
         skip_bad_images=source.skip_bad_images,
     )
-    check_card(f"student {folder}", card, dataset)
+    dataset = fitted(f"student {folder}", card, dataset)
     train, test = dataset.train, dataset.test
     if test is None:
         if source.part == "test":

@@ -10,22 +10,18 @@ from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.load import holds_encoded_images
 from preceptor.errors import InputError, NetworkFitted
 from preceptor.models import ModelCard
+from preceptor.run.class_names import in_classes_of
 
 
-def check_card(who: str, card: ModelCard, dataset: Dataset) -> None:
-    """Refuse a student, called ``who``, that does not fit a data set in channels, or classes in order."""
+def fitted(who: str, card: ModelCard, dataset: Dataset) -> Dataset:
+    """A data set to measure a student on, called ``who``, its labels in the order of the student's classes.
+
+    Raises:
+        InputError: another number of channels, or a class that the student does not have.
+    """
     check_channels(who, card, dataset)
-    if card.classes != dataset.classes:
-        raise InputError(
-            f"{who} has {card.classes} classes, {dataset.name} has {dataset.classes}: "
-            "the classes must be the same, in the same order"
-        )
-    if card.class_names != dataset.class_names and not _only_one_named(card.class_names, dataset.class_names):
-        first = next(n for n, (a, b) in enumerate(zip(card.class_names, dataset.class_names, strict=True)) if a != b)
-        raise InputError(
-            f"{who} has class {first} = {card.class_names[first]!r}, {dataset.name} has "
-            f"{dataset.class_names[first]!r}: the classes must be the same, in the same order"
-        )
+    note_size(who, card.image_size, dataset)
+    return in_classes_of(who, card.class_names, dataset)
 
 
 def check_channels(who: str, card: ModelCard, dataset: Dataset) -> None:
@@ -87,9 +83,3 @@ def card_framing(card: ModelCard, spec: str, stated: int | None) -> Framing:
 def size_in_words(size: tuple[int, int]) -> str:
     """Height and width in pixels, for a message."""
     return f"{size[0]}x{size[1]}"
-
-
-def _only_one_named(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Whether one side has real names and the other plain numbers in order, as arrays do, which bring none."""
-    numbers = tuple(str(number) for number in range(len(first)))
-    return numbers in (first, second) and set(first) != set(second)

@@ -1,10 +1,14 @@
-"""Classes of a teacher and of the data, matched by their names."""
+"""Classes of a network and of the data, matched by their names."""
 
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
-from preceptor.data import Dataset
+import torch
+
+from preceptor.context import UNLABELED
+from preceptor.data import Dataset, ImageSet
 from preceptor.errors import InputError, NetworkFitted, few
 
 
@@ -48,6 +52,50 @@ def match_classes(who: str, names: Sequence[str], dataset: Dataset) -> tuple[int
         stacklevel=2,
     )
     return columns
+
+
+def in_classes_of(who: str, names: Sequence[str], dataset: Dataset) -> Dataset:
+    """A data set with its labels in the order of a student's classes, where these differ; some may be missing in it.
+
+    Plain numbers in order are no names, as in :func:`match_classes`.
+
+    Args:
+        who: the student, for messages.
+        names: of its classes.
+        dataset: to measure it on.
+
+    Raises:
+        InputError: a class of the data that the student does not have, or another number of classes without names.
+    """
+    own = dataset.class_names
+    nameless = set(names) != set(own) and (_are_numbers(names) or _are_numbers(own))
+    if tuple(names) == own or (nameless and len(names) == len(own)):
+        return dataset
+    unknown = [name for name in own if name not in names]
+    if unknown:
+        raise InputError(
+            f"{who} has no class {few([repr(name) for name in unknown])} of {dataset.name}; it has "
+            f"{few([repr(name) for name in names])}: each class of the data must be one of the student's, by name"
+        )
+    place = torch.tensor([*(names.index(name) for name in own), UNLABELED])  # the last is that of -1
+
+    def relabeled(images: ImageSet | None) -> ImageSet | None:
+        return None if images is None else replace(images, labels=place[images.labels])
+
+    train = relabeled(dataset.train)
+    assert train is not None
+    warnings.warn(
+        f"{who}: the {len(own):,} classes of {dataset.name} are matched by name to its {len(names):,}",
+        NetworkFitted,
+        stacklevel=2,
+    )
+    return replace(
+        dataset,
+        class_names=tuple(names),
+        train=train,
+        test=relabeled(dataset.test),
+        validation=relabeled(dataset.validation),
+    )
 
 
 def _outputs_by_name(names: Sequence[str]) -> dict[str, int]:

@@ -149,6 +149,9 @@ class RunConfig(BaseModel):
     teacher_output: OutputKind | None = Field(
         default=None, description="what an .onnx, .npy or .parquet teacher's numbers are; never guessed"
     )
+    teacher_output_name: str | None = Field(
+        default=None, description="name of an ONNX teacher's output, where it has several; unset: as teacher_output"
+    )
     teacher_normalization: NormalizationConfig | None = Field(
         default=None,
         description="mean and std of the images of an ONNX teacher, or of a network by name; unset: the data set's (an "

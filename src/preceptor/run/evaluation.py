@@ -18,7 +18,7 @@ from preceptor.metrics.logits import network_logits
 from preceptor.metrics.score_registry import find_score
 from preceptor.models import Decision, ModelCard, load_student
 from preceptor.models.costs import NetworkCost, network_cost
-from preceptor.run.cards import card_framing, check_card
+from preceptor.run.cards import card_framing, fitted
 from preceptor.run.config import RunConfig, read_config, resolve
 from preceptor.run.evaluation_teacher import QueriedTeacher, find_teacher
 from preceptor.run.folder import RUN_FILE
@@ -154,7 +154,7 @@ def load_evaluation_data(
         framing=card_framing(card, spec, image_size),
         skip_bad_images=skip_bad_images,
     )
-    check_card(f"student {folder}", card, dataset)
+    dataset = fitted(f"student {folder}", card, dataset)
     whole = split == "train" or (dataset.test is None and data is not None)
     images = dataset.train if whole else dataset.test
     if images is None:

@@ -89,6 +89,8 @@ def load_members(config: RunConfig, dataset: Dataset, device: torch.device) -> t
             f"teacher_output = {config.teacher_output}: is for .onnx, .npy and .parquet files; a run folder's outputs "
             "are logits: leave it out"
         )
+    if config.teacher_output_name is not None and "ONNX file" not in kinds.values():
+        raise InputError("teacher_output_name: is for .onnx files: leave it out")
     takes_normalization = "ONNX file" in kinds.values() or any(map(names_network, config.teachers))
     if config.teacher_normalization is not None and not takes_normalization:
         raise InputError("teacher_normalization: is for .onnx files and networks by name: leave it out")
@@ -195,6 +197,7 @@ def _load_member(path: Path, kind: Kind, config: RunConfig, dataset: Dataset, de
         path,
         output_kind=output,
         image_shape=(dataset.channels, *dataset.size),
+        output=config.teacher_output_name,
         normalize=None if normalization is None else normalization.normalization(dataset.channels),
         default_normalize=dataset.normalization if isinstance(dataset.normalization, Normalization) else None,
     )

@@ -39,7 +39,7 @@ class OnnxTeacher:
         normalize: what its images go through first. A graph that takes uint8 gets pixels of 0 to 255 as they are,
             and must have none.
         default_normalize: what they go through where ``normalize`` is None and the graph takes floating point.
-        output: name of the output to use; None takes the only one.
+        output: name of the output to use; None takes the only one, or of several that called as ``output_kind``.
 
     Attributes:
         classes: number of classes, from a trial on black images.
@@ -64,7 +64,7 @@ class OnnxTeacher:
         self.path, self.output_kind = path, output_kind
         self._session = _open(path)
         self._input = _image_input(path, self._session.get_inputs(), image_shape)
-        self._output = _class_output(path, self._session.get_outputs(), output)
+        self._output = _class_output(path, self._session.get_outputs(), output, output_kind)
         takes_pixels = self._input.type == "tensor(uint8)"
         self.normalize = normalize if normalize is not None or takes_pixels else default_normalize
         if takes_pixels and self.normalize is not None:
@@ -186,12 +186,15 @@ def _image_input(path: Path, inputs: list[Any], image_shape: tuple[int, int, int
     return image
 
 
-def _class_output(path: Path, outputs: list[Any], name: str | None) -> str:
+def _class_output(path: Path, outputs: list[Any], name: str | None, output_kind: OutputKind) -> str:
     names = [one.name for one in outputs]
+    if name is None and output_kind in names:
+        name = output_kind
     if not names:
         raise InputError(f"{path}: no output: expected one, [batch, classes]")
     if name is None and len(names) > 1:
-        raise InputError(f"{path}: {len(names)} outputs ({', '.join(names)}): name the one that holds the classes")
+        listed = ", ".join(names)
+        raise InputError(f"{path}: {len(names)} outputs ({listed}): name that of the classes: --teacher-output-name")
     if name is not None and name not in names:
         raise InputError(f"{path}: no output {name!r}: known are {', '.join(names)}")
     chosen = outputs[names.index(name) if name else 0]
