@@ -30,7 +30,7 @@ import torch
 
 from preceptor.errors import MachineError
 from preceptor.run import resolve, resume, run
-from preceptor.run.train import CHECKPOINT_FOLDER
+from preceptor.run.open_run import CHECKPOINT_FOLDER
 
 SETTINGS: dict[str, Any] = {
     "data": "digits",

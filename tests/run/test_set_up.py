@@ -38,7 +38,7 @@ def test_the_student_is_saved_before_it_is_measured(monkeypatch, tmp_path):
 
     run_module = import_module("preceptor.run.train")
     monkeypatch.setattr(run_module.Trainer, "fit", lambda *_: None)
-    monkeypatch.setattr(run_module, "_measure", out_of_memory)
+    monkeypatch.setattr(run_module, "measure", out_of_memory)
     with pytest.raises(RuntimeError, match="while measuring"):
         run(resolve(SMALL_RUN), tmp_path / "run")
     load_student(tmp_path / "run")

@@ -20,7 +20,7 @@ from tests.measured import measure_student
 from tests.training_helpers import SMALL_RUN, digits
 
 set_up_module = import_module("preceptor.run.set_up")
-run_module = import_module("preceptor.run.train")
+measuring = import_module("preceptor.run.measuring")
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +136,13 @@ def test_the_callers_generator_and_settings_are_left_alone(tmp_path):
 @pytest.fixture
 def looks(monkeypatch) -> list[torch.Tensor]:
     """The images measured on, in the order of the measurements."""
-    measured, measure = [], run_module.network_logits
+    measured, measure = [], measuring.network_logits
 
     def spy(network, normalize, images, **options):
         measured.append(images)
         return measure(network, normalize, images, **options)
 
-    monkeypatch.setattr(run_module, "network_logits", spy)
+    monkeypatch.setattr(measuring, "network_logits", spy)
     return measured
 
 

@@ -59,13 +59,13 @@ def open_image_source(path: Path) -> ImageSource:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder: give images, a folder of images, FILE.npy or FILE.npz")
     if path.is_dir():
-        return _Files(path)
+        return _ImageFiles(path)
     if path.suffix == ".npy":
         return _Array(path)
-    return _Archive(path) if path.suffix == ".npz" else _Files(path)
+    return _Archive(path) if path.suffix == ".npz" else _ImageFiles(path)
 
 
-class _Files:
+class _ImageFiles:
     """One image file, or those of a folder at any depth."""
 
     def __init__(self, path: Path) -> None:

@@ -13,7 +13,7 @@ from preceptor.models.features import FeatureModel, ImageModel, feature_layers
 from preceptor.recipes import build_recipe_parts
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import RUN_FILE
-from preceptor.run.train import FAILURE_FOLDER
+from preceptor.run.open_run import FAILURE_FOLDER
 from preceptor.training.device import choose_device, deterministic
 from preceptor.training.failure import FailureReport, FaultLocation, load_failure
 from preceptor.training.locate import locate_non_finite

@@ -18,11 +18,12 @@ from preceptor.run.config import RunConfig, resolve
 from preceptor.run.doctor import Finding
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, read_run, versions
 from preceptor.run.lock import held
+from preceptor.run.open_run import CHECKPOINT_FOLDER, SCORES_FILE, OpenRun
 from preceptor.run.own_parts import NO_PARTS, OwnParts
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.train import CHECKPOINT_FOLDER, SCORES_FILE, OpenRun, RunResult, complete, look
+from preceptor.run.train import RunResult, complete, look
 from preceptor.training import Callback, IncompatibleCheckpoint
 from preceptor.training.checkpoint import SECONDS_BETWEEN, STUDENT, LatestCheckpoint, load_newest
 from preceptor.training.device import choose_device, deterministic

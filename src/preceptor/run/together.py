@@ -9,11 +9,12 @@ from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import RUN_FILE
 from preceptor.run.lock import held
+from preceptor.run.open_run import OpenRun, begin, held_for_a_run
 from preceptor.run.resume import check_same, go_back, reopen, stopped_run
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, set_up_together, training_steps
 from preceptor.run.teachers import LoadedTeacher
-from preceptor.run.train import OpenRun, RunResult, begin, complete, held_for_a_run, look
+from preceptor.run.train import RunResult, complete, look
 from preceptor.training import Callback, Student
 from preceptor.training.checkpoint import SECONDS_BETWEEN
 from preceptor.training.checks import check_students

@@ -2,46 +2,33 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor, nn
-
-from preceptor.context import UNLABELED
-from preceptor.data import ImageSet
 from preceptor.errors import InputError
-from preceptor.metrics import Metrics, evaluate
-from preceptor.metrics.logits import network_logits
-from preceptor.models import save_checkpoint, save_student
-from preceptor.models.checkpoints import kept_epochs
+from preceptor.metrics import Metrics
+from preceptor.models import save_student
 from preceptor.models.features import ImageModel
 from preceptor.models.store import save_weights
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Diagnosis, Finding, ProblemsFound, quick_look
 from preceptor.run.folder import (
-    METRICS_FILE,
-    RUN_FILE,
-    SKIPPED_FILE,
-    TENSORBOARD_FOLDER,
-    TRACKING_FOLDER,
     RunFolder,
     check_free,
-    versions,
 )
-from preceptor.run.lock import check_unheld, held
+from preceptor.run.lock import check_unheld
+from preceptor.run.measuring import MetricsFiles, measure
+from preceptor.run.open_run import CHECKPOINT_FOLDER, FAILURE_FOLDER, OpenRun, begin, held_for_a_run
 from preceptor.run.own_parts import NO_PARTS, OwnParts
-from preceptor.run.scores import Scores, save_scores
 from preceptor.run.selection import resolve_selection
-from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest, training_steps
+from preceptor.run.set_up import RunContext, set_up, training_steps
 from preceptor.run.teachers import LoadedTeacher
 from preceptor.teachers import TeacherCheck
 from preceptor.training import (
     Callback,
-    EpochRecord,
     FailureReport,
     NonFiniteGuard,
     NotFinite,
@@ -50,7 +37,6 @@ from preceptor.training import (
     Trainer,
     TrainingData,
     TrainState,
-    resolve_precision,
 )
 from preceptor.training.checkpoint import SECONDS_BETWEEN, STUDENT, CheckpointCallback, stopping_on_signals
 from preceptor.training.checks import check_students
@@ -58,15 +44,6 @@ from preceptor.training.compile import check_compile
 from preceptor.training.device import choose_device, deterministic
 from preceptor.training.failure import save_failure
 from preceptor.training.profiler import Profiler
-
-SCORES_FILE = "scores.safetensors"
-"""The scores of a recipe that selects beforehand, in the run's folder."""
-
-CHECKPOINT_FOLDER = "checkpoint"
-"""In the run's folder until the run is complete: what ``preceptor resume`` goes on from."""
-
-FAILURE_FOLDER = "failure"
-"""In the run's folder, if a step was not finite: the last such step, for ``preceptor replay``."""
 
 
 @dataclass(frozen=True)
@@ -148,47 +125,6 @@ def run(
             return result
 
 
-@dataclass(frozen=True)
-class OpenRun:
-    """A run whose folder is made and whose student is not trained to the end.
-
-    Attributes:
-        scores: of its fitted selection; None where its recipe has none.
-        name: of its student among those that are trained with it.
-        with_test: whether it is measured on the test set.
-    """
-
-    config: RunConfig
-    context: RunContext
-    folder: RunFolder
-    scores: Scores | None
-    name: str = STUDENT
-    with_test: bool = True
-
-
-def begin(
-    config: RunConfig,
-    context: RunContext,
-    teacher: LoadedTeacher | None,
-    scores: Scores | None,
-    out: Path,
-    diagnosis: Diagnosis,
-    *,
-    forced: bool,
-    name: str = STUDENT,
-) -> OpenRun:
-    """Write the folder of a run that is about to begin."""
-    folder = RunFolder(out)
-    settings = config.model_dump(mode="json", exclude_none=True)
-    digests = {"settings": settings_digest(settings), **fingerprints(context, teacher)}
-    record = _record(config, context, teacher, scores, diagnosis, digests)
-    folder.write_config(settings, {**record, "forced": forced})
-    folder.write_skipped(context.dataset.skipped)
-    if scores is not None:
-        save_scores(out / SCORES_FILE, scores)
-    return OpenRun(config, context, folder, scores, name)
-
-
 def look(context: RunContext, on_finding: Callable[[Finding], None], force: bool) -> Diagnosis:
     """The doctor's quick check before a run; arguments and error as of :func:`run`."""
     diagnosis = quick_look(context)
@@ -209,34 +145,6 @@ def _new_cache_removed(folder: Path | None) -> Iterator[None]:
         if folder is not None and made:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-@contextmanager
-def held_for_a_run(out: Path) -> Iterator[None]:
-    """Lock a run's folder; if the run fails before its first epoch or checkpoint, remove what was written."""
-    made = not out.exists()
-    try:
-        with held(out):
-            try:
-                yield
-            except Exception:
-                _take_back(out)
-                raise
-    except Exception:
-        if made:
-            with suppress(OSError):  # of a folder that holds something
-                out.rmdir()
-        raise
-
-
-def _take_back(out: Path) -> None:
-    if not (out / METRICS_FILE).exists() and not any((out / CHECKPOINT_FOLDER).glob("*.pt")):
-        for name in (RUN_FILE, SKIPPED_FILE, SCORES_FILE):
-            (out / name).unlink(missing_ok=True)
-        for name in (TENSORBOARD_FOLDER, TRACKING_FOLDER):
-            shutil.rmtree(out / name, ignore_errors=True)
-        with suppress(OSError):
-            (out / CHECKPOINT_FOLDER).rmdir()
 
 
 def complete(
@@ -278,9 +186,9 @@ def _finish(run: OpenRun, teacher: LoadedTeacher | None) -> RunResult:
         save_weights(folder.path, context.network)
     else:
         save_student(folder.path, context.network, context.student.card)
-    validation = _measure(context, context.network, context.train, context.held_out)
+    validation = measure(context, context.network, context.train, context.held_out)
     test_set = context.dataset.test if run.with_test else None
-    test = None if test_set is None else _measure(context, context.network, test_set, None)
+    test = None if test_set is None else measure(context, context.network, test_set, None)
     images = len(context.index)
     distilled = None if scores is None else int(scores.selected.sum())
     unused = 0 if distilled is None or context.loss.has_unselected_label_loss else images - distilled
@@ -315,70 +223,8 @@ def _build_trainer(runs: Sequence[OpenRun], teacher: LoadedTeacher | None, callb
     )
 
 
-class MetricsFiles(Callback):
-    """Appends a line an epoch to each ``metrics.jsonl``, and keeps the checkpoints of networks that a run asks for."""
-
-    def __init__(self, runs: Sequence[OpenRun]) -> None:
-        self._runs = runs
-
-    def on_epoch_end(self, trainer: Trainer, records: list[EpochRecord]) -> None:
-        """Write the records of the epoch, each with the accuracy on the held-out images."""
-        for run, record, student in zip(self._runs, records, trainer.students, strict=True):
-            trained, context = student.trained_network, run.context
-            assert isinstance(trained, ImageModel), "as _build_trainer made it"
-            if record.epoch in kept_epochs(run.config.training.epochs, run.config.keep_checkpoints):
-                assert context.student.card is not None, "refused beforehand"
-                save_checkpoint(
-                    run.folder.path,
-                    trained.network,
-                    context.student.card,
-                    epoch=record.epoch,
-                    learning_rate=record.learning_rate,
-                )
-            held_out = _measure(context, trained.network, context.train, context.held_out)
-            entry = {"event": "epoch", **asdict(record), "student": STUDENT}
-            if held_out is not None:
-                entry["validation_accuracy"] = held_out.accuracy
-            run.folder.append(entry)
-
-
 def _write_failure(folders: Mapping[str, RunFolder], report: FailureReport) -> None:
     folder = folders[report.context.student]
     event = "failed" if report.context.action == "raise" else "nonfinite"
     folder.append({"event": event, "message": report.line(), **report.record()})
     save_failure(folder.path / FAILURE_FOLDER, report)
-
-
-def _measure(context: RunContext, network: nn.Module, images: ImageSet, index: Tensor | None) -> Metrics | None:
-    """Metrics on a split, or on some of it; None when there are no labeled images to measure on."""
-    chosen = images if index is None else images.take(index.to(images.images.device))
-    labels = chosen.labels.cpu()
-    if not bool((labels != UNLABELED).any()):
-        return None
-    on_device = chosen.images.to(context.train.images.device)
-    logits = network_logits(network, context.student.normalization, on_device)
-    return evaluate(logits, labels, context.student.abstains)
-
-
-def _record(
-    config: RunConfig,
-    context: RunContext,
-    teacher: LoadedTeacher | None,
-    scores: Scores | None,
-    diagnosis: Diagnosis,
-    digests: Mapping[str, str | None],
-) -> dict[str, Any]:
-    device = context.train.images.device
-    return {
-        "versions": versions(),
-        "device": str(device),
-        "precision": resolve_precision(config.precision, device),
-        "training_images": len(context.index),
-        "held_out_images": len(context.held_out),
-        "skipped_images": len(context.dataset.skipped),
-        "fingerprints": dict(digests),
-        "teacher": None if teacher is None else teacher.record(),
-        "student": context.student.origin,
-        "scores": None if scores is None else scores.origin.model_dump(),
-        "doctor": [asdict(finding) for finding in diagnosis.worth_a_look],
-    }
