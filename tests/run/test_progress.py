@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from preceptor.cli import progress
+from preceptor.run import progress
 from preceptor.run.progress import ImageBar, ProgressBar
 
 
