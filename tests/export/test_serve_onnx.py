@@ -118,6 +118,25 @@ def test_images_are_read_as_those_of_a_folder_are_for_training(student, content,
     assert student._pixels(content).tolist() == read_pixels(tmp_path / "image", ImageSpec(1, 8, 8)).tolist()
 
 
+@pytest.mark.parametrize("spec", [ImageSpec(1, 8, 8, 0.6, "bilinear"), ImageSpec(1, 8, 8, 0.875, exif=False)], ids=str)
+def test_crop_interpolation_and_exif_are_those_of_the_card(student, monkeypatch, spec, tmp_path):
+    """Also of photographs so large that they are decoded at a part of their size."""
+    reading = {"crop": spec.crop, "interpolation": spec.interpolation, "exif": spec.exif}
+    monkeypatch.setattr(student, "_reading", reading)
+    small = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for size in ((40, 30), (640, 410)):
+        content = saved(small.resize(size, Image.Resampling.BICUBIC), "JPEG", exif=exif)
+        (tmp_path / "image").write_bytes(content)
+        assert student._pixels(content).tolist() == read_pixels(tmp_path / "image", spec).tolist()
+
+
+def test_the_file_holds_how_images_are_read(deployment, model, serve):
+    card = deployment.card
+    assert serve.Student(model)._reading == {"crop": card.crop, "interpolation": card.interpolation, "exif": card.exif}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
