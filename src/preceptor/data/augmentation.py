@@ -112,8 +112,25 @@ class CropFlip:
         return (rows[:, :, None] * (width + 2 * self.padding) + columns[:, None, :]).flatten(1)[:, None]
 
 
+class DrawnViews:
+    """Augmentations whose views are so many draws, the same for every image; view 0 is the image as it is."""
+
+    draws: int
+
+    @property
+    def count(self) -> int:
+        return self.draws
+
+    @property
+    def identity(self) -> int:
+        return 0
+
+    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
+        return sample_views(seed, epoch, index, self.count)
+
+
 @dataclass(frozen=True)
-class ResizedCrops:
+class ResizedCrops(DrawnViews):
     """Crop out of the image a rectangle of random area, shape and place, resize it to the whole, perhaps flip it.
 
     The augmentation of Szegedy et al. 2015 (arXiv:1409.4842, section 6), with the usual defaults. View 0 is the image
@@ -148,17 +165,6 @@ class ResizedCrops:
             raise InputError(f"resized crops: widest is {self.widest}; expected 1 or more")
         if self.draws < 2:
             raise InputError(f"resized crops: draws is {self.draws}; expected 2 or more")
-
-    @property
-    def count(self) -> int:
-        return self.draws
-
-    @property
-    def identity(self) -> int:
-        return 0
-
-    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
-        return sample_views(seed, epoch, index, self.count)
 
     def frame(self, view: int, width: int, height: int) -> tuple[float, float, float, float]:
         """Left, upper, right and lower edge of a view's rectangle in an image of this width and height, in pixels."""

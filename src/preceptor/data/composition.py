@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import torch
 from jaxtyping import Int, UInt8
-from torch import LongTensor, Tensor
+from torch import Tensor
 
-from preceptor.data.augmentation import Augmentation, CropFlip, ResizedCrops, sample_views
+from preceptor.data.augmentation import Augmentation, CropFlip, DrawnViews, ResizedCrops
 from preceptor.data.randomness import RandomStream, random_words
 from preceptor.data.transforms import MAKERS, NumberedTransform, parse
 from preceptor.errors import InputError, unknown_name
@@ -17,7 +17,7 @@ GEOMETRY = ("crop-flip", "resized-crop", "flip")
 
 
 @dataclass(frozen=True)
-class Composition:
+class Composition(DrawnViews):
     """Several augmentations, one after another, under one number.
 
     View 0 is the image as it is. For each of the others a view of every part is drawn, evenly and independently, the
@@ -43,23 +43,12 @@ class Composition:
             )
 
     @property
-    def count(self) -> int:
-        return self.draws
-
-    @property
-    def identity(self) -> int:
-        return 0
-
-    @property
     def settings(self) -> dict[str, bool | int | float | str]:
         """What a cache's key tells it from others by."""
         content: dict[str, bool | int | float | str] = {"draws": self.draws, "seed": self.seed}
         for number, part in enumerate(self.parts):
             content |= {f"{number}.{name}": value for name, value in augmentation_settings(part).items()}
         return content
-
-    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
-        return sample_views(seed, epoch, index, self.count)
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]

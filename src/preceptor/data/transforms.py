@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Int, UInt8
-from torch import LongTensor, Tensor
+from torch import Tensor
 
-from preceptor.data.augmentation import sample_views
+from preceptor.data.augmentation import DrawnViews
 from preceptor.data.randomness import RandomStream, random_words, reseed
 from preceptor.errors import InputError, MachineError, first_line, unknown_name
 
@@ -42,7 +42,7 @@ CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True)
-class NumberedTransform:
+class NumberedTransform(DrawnViews):
     """A random transform as numbered views. View 0 is the image as it is; each of the others is one draw.
 
     Images are transformed one at a time, on their device, with torch's generators seeded from (``seed``, the view's
@@ -85,14 +85,6 @@ class NumberedTransform:
             object.__setattr__(self, "name", _name_of(self.transform))
 
     @property
-    def count(self) -> int:
-        return self.draws
-
-    @property
-    def identity(self) -> int:
-        return 0
-
-    @property
     def settings(self) -> dict[str, bool | int | float | str]:
         """What a cache's key tells it from others by."""
         transform = self.transform if isinstance(self.transform, str) else self.name
@@ -108,9 +100,6 @@ class NumberedTransform:
             raise InputError(
                 f"augmentation {self.transform!r} takes images of 1 or 3 channels, these have {channels}: leave it out"
             )
-
-    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
-        return sample_views(seed, epoch, index, self.count)
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
