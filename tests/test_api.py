@@ -1,11 +1,13 @@
 """Distill, train and evaluate in Python: whole runs of networks and data that Preceptor knows nothing of."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -238,3 +240,24 @@ def test_what_does_not_fit_is_refused_before_the_first_step(
     with pytest.raises(InputError, match=message):
         preceptor.distill(**own, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_hugging_face_data_set_is_read_as_photographs_are(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    generator = np.random.default_rng(0)
+    rows: dict[str, list[Any]] = {"image": [], "label": []}
+    for number in range(40):
+        label = number % 2
+        pixels = (generator.integers(0, 90, (20 + number, 24, 3)) + 150 * label).astype(np.uint8)
+        rows["image"].append(Image.fromarray(pixels))
+        rows["label"].append(label)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["dark", "light"])})
+    photographs = datasets.Dataset.from_dict(rows, features=features)
+    trained = preceptor.train("convnet4", photographs, image_size=16, out=tmp_path / "run", **QUICK)
+    assert trained.validation is not None
+    assert trained.validation.accuracy == 1
+    card = json.loads((tmp_path / "run" / "student.json").read_text())
+    assert (card["class_names"], card["image_size"]) == (["dark", "light"], [16, 16])
+    texts = datasets.Dataset.from_dict({"text": ["a", "b"] * 10, "label": [0, 1] * 10})
+    with pytest.raises(InputError, match="an input is a batch of list, as of texts"):
+        preceptor.train(network(), texts, **QUICK)

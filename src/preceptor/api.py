@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from preceptor.data import Dataset, ImageSet, load_dataset
 from preceptor.data.dataset import Normalization, Normalizer
+from preceptor.data.images import Framing
 from preceptor.data.own import own_dataset
 from preceptor.errors import InputError
 from preceptor.metrics import FullReport, Metrics, Predictions, full_report
@@ -195,11 +196,17 @@ def _samples(
     if spec is None:
         if normalization == "unknown" and isinstance(student, str):
             normalization = "measured"  # an architecture by name normalizes nothing itself
-        dataset = own_dataset(train, validation=validation, test=test, normalization=normalization, **options)
+        sets = {"validation": validation, "test": test}
+        dataset = own_dataset(train, **sets, normalization=normalization, framing=_framing(settings), **options)
         return _Samples(dataset.name, dataset)
     if validation is not None or test is not None or options:
         raise InputError(f"{spec}: brings its own sets and classes: leave out validation, test, class_names and views")
     return _Samples(spec, None)
+
+
+def _framing(settings: Mapping[str, Any]) -> Framing:
+    named = {"size": "image_size", "crop": "crop", "interpolation": "interpolation", "exif": "exif"}
+    return Framing(**{field: settings[name] for field, name in named.items() if name in settings})
 
 
 def data_spec(data: Any) -> str | None:

@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub, by the library ``datasets`` (extra ``huggingface``), from disk or the network."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,10 +24,13 @@ class HubImages:
     Attributes:
         where: the data set's name or folder.
         sets: names, and the sets of ``datasets``, whose only column holds images that it does not decode.
+        anywhere: whether the files that it names may lie outside its folder and the caches of ``datasets``: as those of
+            a set that the user made in Python. Default False.
     """
 
     where: Path
     sets: Sequence[tuple[str, Any]]
+    anywhere: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_ends", np.cumsum([len(rows) for _, rows in self.sets], dtype=np.int64))
@@ -55,7 +58,7 @@ class HubImages:
         if image is None or image["path"] is None:
             raise InputError(f"{path}: no image in this row; remove it")
         place = os.path.realpath(image["path"])
-        if not any(is_inside(place, os.path.realpath(root)) for root in _roots(self.where)):
+        if not self.anywhere and not any(is_inside(place, os.path.realpath(root)) for root in _roots(self.where)):
             raise InputError(f"{path}: names the file {image['path']}, outside the data set; fetch the data set again")
         return Path(place), None
 
@@ -86,10 +89,32 @@ def list_hugging_face(name: str, download: bool = False) -> Listing:
         MachineError: ``datasets`` is not installed.
     """
     where = Path(name)
-    by_split = _by_split(where, _loaded(name, download))
+    return listing_of(_by_split(where, _loaded(name, download)), where)
+
+
+def own_listing(sets: Mapping[str, Any]) -> Listing:
+    """The images of sets that were made with ``datasets`` in Python, by the names of :data:`SPLITS`.
+
+    Raises:
+        InputError: no column of images or labels.
+    """
+    by_split = {SPLITS.index(name): (name, rows) for name, rows in sets.items()}
+    return listing_of(by_split, Path(), anywhere=True)
+
+
+def holds_images(dataset: Any) -> bool:
+    """Whether it is a data set of ``datasets`` with a column of images."""
+    if type(dataset).__module__.partition(".")[0] != "datasets" or not hasattr(dataset, "features"):
+        return False
+    image = _library().Image
+    return any(isinstance(feature, image) for feature in dataset.features.values())
+
+
+def listing_of(by_split: Mapping[int, tuple[str, Any]], where: Path, *, anywhere: bool = False) -> Listing:
+    """The listing of some sets by the number of their kind, each with its name."""
     features = next(iter(by_split.values()))[1].features
     image, label = _image_column(features, where), _label_column(features, where)
-    source = HubImages(where, [(key, _undecoded(rows, image)) for key, rows in by_split.values()])
+    source = HubImages(where, [(key, _undecoded(rows, image)) for key, rows in by_split.values()], anywhere)
     cells = [cell for _, rows in by_split.values() for cell in _column(rows, label)]
     counts = [len(rows) for _, rows in by_split.values()]
     splits = np.repeat(np.array(list(by_split), dtype=np.uint8), counts)

@@ -195,4 +195,9 @@ def _seeded(position: int, view: int) -> Iterator[None]:
 def _moved(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Mapping):
         return {name: _moved(part, device) for name, part in batch.items()}
+    if not isinstance(batch, Tensor):
+        raise InputError(
+            f"an input is a batch of {type(batch).__name__}, as of texts or pairs; expected tensors: turn each item "
+            "into a tensor, or a mapping of tensors by the names of the network's arguments"
+        )
     return batch.to(device, non_blocking=True)

@@ -133,10 +133,15 @@ def _read(spec: str, root: Path, download: bool, read_listed: Callable[[Listing]
             data = read_listed(list_hugging_face(str(path), download) if kind == "hf" else _LISTS[kind](path))
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read ({error.strerror}); allow reading it") from error
+    return as_dataset(data, spec)
+
+
+def as_dataset(data: LoadedData, name: str) -> Dataset:
+    """What a reader returned as a data set: normalization measured on its training images, the usual augmentation."""
     # At most as many classes as images: a label of a billion must not make a billion names.
     numbers = range(min(max(data.train.labels.tolist(), default=-1) + 1, len(data.train)))
     return Dataset(
-        name=spec,
+        name=name,
         class_names=data.class_names or tuple(str(number) for number in numbers),
         train=data.train,
         test=data.test,

@@ -1,6 +1,7 @@
 """A data set from Python objects: arrays, tensors, a ``torch.utils.data.Dataset``."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,11 @@ from preceptor.data.dataset import (
     Normalizer,
     check_dataset,
 )
+from preceptor.data.hugging_face import holds_images, own_listing
+from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.items import MANY_VIEWS, ItemInputs, ItemViews, check_items, labels_of
+from preceptor.data.load import as_dataset
+from preceptor.data.reading import read_images
 from preceptor.errors import InputError
 
 Pixels = Normalization | Literal["measured"] | None
@@ -35,11 +40,13 @@ def own_dataset(
     normalization: Pixels | Literal["unknown"] = "unknown",
     views: int | None = None,
     workers: int = 0,
+    framing: Framing = AS_THEY_ARE,
 ) -> Dataset:
     """A data set of inputs and labels in Python.
 
     Args:
-        train: (inputs, labels), or a map-style Dataset of (input, label) or of mappings with a label. Inputs are one
+        train: (inputs, labels), or a map-style Dataset of (input, label) or of mappings with a label; one of the
+            library ``datasets`` with a column of images is read as files of photographs are. Inputs are one
             tensor or array [n, ...]. A NumPy array of uint8 is one of images, [n, height, width] or [n, height, width,
             channels]; a tensor of uint8 is too, [n, channels, height, width]. Everything else goes to the networks as
             it is.
@@ -50,14 +57,15 @@ def own_dataset(
         views: number of random versions of an item that a Dataset makes; 1 where its items are always the same.
             Default 2^31: it may draw random numbers.
         workers: processes that make a Dataset's items. Default 0: none.
+        framing: how images of a Hugging Face data set are brought to one size.
 
     Raises:
         InputError: no such inputs or labels; uint8 images whose normalization is not stated.
     """
-    sets = {
-        name: None if content is None else _set(content, name, workers)
-        for name, content in (("train", train), ("validation", validation), ("test", test))
-    }
+    contents = {"train": train, "validation": validation, "test": test}
+    if holds_images(train):
+        return _of_hub(contents, normalization, framing)
+    sets = {name: None if content is None else _set(content, name, workers) for name, content in contents.items()}
     first = sets["train"]
     assert first is not None
     inputs = first.images
@@ -84,12 +92,27 @@ def own_dataset(
     return dataset
 
 
+def _of_hub(contents: Mapping[str, Any], normalization: Pixels | Literal["unknown"], framing: Framing) -> Dataset:
+    sets = {name: content for name, content in contents.items() if content is not None}
+    dataset = replace(as_dataset(read_images(own_listing(sets), framing), "python:datasets"), framing=framing)
+    check_dataset(dataset)
+    if normalization == "unknown":
+        raise _not_stated()
+    if normalization == "measured":
+        return dataset
+    return replace(dataset, normalization=NoNormalization() if normalization is None else normalization)
+
+
+def _not_stated() -> InputError:
+    return InputError(
+        "normalization: these are images in uint8, and whether the network normalizes them itself cannot be known: "
+        'give normalization="measured", Normalization(mean, std) of pixels in [0, 1], or None where it does'
+    )
+
+
 def _normalization(stated: Pixels | Literal["unknown"], images: Tensor) -> Normalizer:
     if stated == "unknown":
-        raise InputError(
-            "normalization: these are images in uint8, and whether the network normalizes them itself cannot be known: "
-            'give normalization="measured", Normalization(mean, std) of pixels in [0, 1], or None where it does'
-        )
+        raise _not_stated()
     if stated == "measured":
         return Normalization.from_images(images)
     return NoNormalization() if stated is None else stated
