@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
-from preceptor.data.items import ItemInputs, ItemViews, check_items, labels_of
+from preceptor.data.items import ItemInputs, ItemViews, check_items, classes_of, labels_of
 from preceptor.data.lazy import joined, views_of
 from preceptor.errors import InputError
 from preceptor.training.batches import TrainingData
@@ -85,6 +85,27 @@ def test_training_batches_come_again_from_the_middle_of_an_epoch() -> None:
     other = views_of(data.inputs, whole[0].index_cpu, whole[0].view + 1, views)
     assert torch.equal(other[:, 0], whole[0].inputs[:, 0])
     assert not torch.equal(other, whole[0].inputs)
+
+
+class Counted(Noisy):
+    """Knows its labels and classes, and counts how often it is asked for an item."""
+
+    classes = ("a", "b", "c")
+
+    def __init__(self) -> None:
+        self.targets, self.asked = [number % 3 for number in range(10)], 0
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        self.asked += 1
+        return super().__getitem__(number)
+
+
+def test_a_part_of_a_data_set_has_its_labels_and_classes() -> None:
+    whole = Counted()
+    part = Subset(Subset(whole, [9, 4, 2, 7]), [3, 0])
+    assert labels_of(part, "train").tolist() == [1, 0]
+    assert classes_of(part) == ("a", "b", "c")
+    assert whole.asked == 0
 
 
 def test_what_is_no_data_set_is_refused() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from torch import LongTensor, Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from preceptor.data.augmentation import Augmentation, sample_views
 from preceptor.data.lazy import LazyInputs, Request
@@ -160,12 +160,21 @@ def check_items(dataset: Any, name: str) -> None:
         raise InputError(f"{name}: an item is a {type(item).__name__}; expected (input, label) or a mapping")
 
 
+def classes_of(dataset: Any) -> tuple[str, ...]:
+    """The names in a data set's ``classes``; none where it has no such attribute."""
+    if isinstance(dataset, Subset):
+        return classes_of(dataset.dataset)
+    return tuple(map(str, getattr(dataset, "classes", None) or ()))
+
+
 def labels_of(dataset: Any, name: str) -> Int[Tensor, " n"]:
     """The labels of all items: its ``targets`` or ``labels`` where it has them, else those of the items, one by one.
 
     Raises:
         InputError: one that is no class number.
     """
+    if isinstance(dataset, Subset):
+        return labels_of(dataset.dataset, name)[torch.as_tensor(dataset.indices, dtype=torch.int64)]
     for attribute in ("targets", "labels"):
         stated = getattr(dataset, attribute, None)
         if stated is not None and not callable(stated) and len(stated) == len(dataset):

@@ -22,7 +22,7 @@ from preceptor.data.dataset import (
 )
 from preceptor.data.hugging_face import holds_images, own_listing
 from preceptor.data.images import AS_THEY_ARE, Framing
-from preceptor.data.items import MANY_VIEWS, ItemInputs, ItemViews, check_items, labels_of
+from preceptor.data.items import MANY_VIEWS, ItemInputs, ItemViews, check_items, classes_of, labels_of
 from preceptor.data.load import as_dataset
 from preceptor.data.reading import read_images
 from preceptor.errors import InputError
@@ -49,7 +49,7 @@ def own_dataset(
             library ``datasets`` with a column of images is read as files of photographs are. Inputs are one
             tensor or array [n, ...]. A NumPy array of uint8 is one of images, [n, height, width] or [n, height, width,
             channels]; a tensor of uint8 is too, [n, channels, height, width]. Everything else goes to the networks as
-            it is.
+            it is, but arrays of float64 as float32.
         validation, test: the same, or None.
         class_names: in the order of the labels. Default what the Dataset's attribute ``classes`` says, else numbers.
         normalization: of uint8 images; "measured" is by mean and deviation of the training images, None leaves it to
@@ -69,7 +69,7 @@ def own_dataset(
     first = sets["train"]
     assert first is not None
     inputs = first.images
-    names = tuple(map(str, class_names or getattr(train, "classes", None) or range(int(first.labels.max()) + 1)))
+    names = tuple(map(str, class_names or classes_of(train) or range(int(first.labels.max()) + 1)))
     augmentation: Augmentation = NoAugmentation()
     stated: Normalizer = NoNormalization()
     if isinstance(inputs, ItemInputs):
@@ -135,7 +135,8 @@ def _inputs(inputs: Any, name: str) -> Tensor:
         return inputs
     array = np.asarray(inputs)
     if array.dtype != np.uint8 or array.ndim not in (3, 4):
-        return torch.from_numpy(np.ascontiguousarray(array))
+        # NumPy counts in float64 unless it is told otherwise, and networks in float32.
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32 if array.dtype == np.float64 else None))
     check_images(Path(name), "inputs", array.dtype, array.shape)
     images = torch.from_numpy(np.ascontiguousarray(array))
     return images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
