@@ -1,6 +1,7 @@
 """Distill, train and evaluate in Python: whole runs of networks and data that Preceptor knows nothing of."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch.utils.data import Dataset, TensorDataset
 
 import preceptor
 from preceptor.api import Trained
-from preceptor.errors import InputError
+from preceptor.data.images import Framing
+from preceptor.errors import DoctorWarning, InputError
 from preceptor.run import stopped_run
 from preceptor.training import Callback, Trainer
 
@@ -134,7 +136,7 @@ def test_a_stopped_training_is_not_taken_for_another(teacher: nn.Module, tmp_pat
     data, out = vectors(120, 4), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         preceptor.distill(teacher, network(), data, "kd", out=out, callbacks=[StopsAfter(2)], **QUICK)
-    with pytest.raises(InputError, match="holds a stopped run of other settings"):
+    with pytest.raises(InputError, match="holds a run of other settings"):
         preceptor.distill(teacher, network(), data, "ka-ps", out=out, **QUICK)
     with pytest.raises(InputError, match="started with other data"):
         preceptor.distill(teacher, network(), vectors(120, 5), "kd", out=out, **QUICK)
@@ -144,6 +146,58 @@ def test_a_stopped_training_is_not_taken_for_another(teacher: nn.Module, tmp_pat
     assert config.data == "python:tuple"
     with pytest.raises(InputError, match="the run was started in Python"):
         resume(out)
+
+
+def test_a_complete_run_is_returned_rather_than_trained_again(teacher: nn.Module, tmp_path: Path) -> None:
+    data, out = vectors(120, 4), tmp_path / "run"
+    first = preceptor.distill(teacher, network(), data, "kd", out=out, test=vectors(60, 5), **QUICK)
+    again = preceptor.distill(teacher, network(seed=9), data, "kd", out=out, test=vectors(60, 5), **QUICK)
+    assert (again.validation, again.test, again.teacher) == (first.validation, first.test, first.teacher)
+    for one, other in zip(weights(first), weights(again), strict=True):
+        assert torch.equal(one, other)
+    assert repr(again).startswith("Trained(Sequential: held out ")
+    with pytest.raises(InputError, match="holds a run of other settings"):
+        preceptor.distill(teacher, network(), data, "kd", out=out, **{**QUICK, "epochs": 5})
+    with pytest.raises(InputError, match="was started with other data"):
+        preceptor.distill(teacher, network(), vectors(120, 6), "kd", out=out, test=vectors(60, 5), **QUICK)
+    with pytest.raises(InputError, match="was the student a network from Python"):
+        preceptor.evaluate(out, data)
+
+
+def test_an_interrupt_says_how_to_go_on(teacher: nn.Module, tmp_path: Path) -> None:
+    class Interrupts(Callback):
+        def on_epoch_start(self, trainer: Trainer, epoch: int, first: int) -> None:
+            if epoch == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="stopped, with a checkpoint: the same call goes on"):
+        preceptor.distill(teacher, network(), vectors(120, 4), "kd", out=tmp_path, callbacks=[Interrupts()], **QUICK)
+
+
+def test_the_doctor_warns(teacher: nn.Module) -> None:
+    unsure = nn.Sequential(teacher, nn.Softmax(dim=1))
+    with pytest.warns(DoctorWarning, match="probabilities"):
+        preceptor.distill(unsure, network(), vectors(120, 4), "kd", **QUICK)
+
+
+def test_some_classes_may_be_missing_in_what_is_measured(teacher: nn.Module) -> None:
+    inputs, labels = vectors(120, 7)
+    some = labels > 0
+    report = preceptor.evaluate(teacher, (inputs[some], labels[some]))
+    assert (report.n, report.classes) == (80, 3)
+
+
+def test_photographs_ask_how_a_network_in_python_normalizes_them(tmp_path: Path) -> None:
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(15):
+            color = (90 * label + 5 * number, 40, 40)
+            Image.new("RGB", (9 + number, 12), color).save(tmp_path / "photos" / name / f"{number}.png")
+    student = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2))
+    with pytest.raises(InputError, match="whether the network normalizes them itself cannot be known"):
+        preceptor.train(student, tmp_path / "photos", image_size=8, **QUICK)
+    trained = preceptor.train(student, tmp_path / "photos", image_size=8, normalization="measured", **QUICK)
+    assert preceptor.evaluate(trained, tmp_path / "photos", framing=Framing(8)).n == 30
 
 
 class Bag(nn.Module):

@@ -1,32 +1,39 @@
 """Distill, train and evaluate in Python: any network, any data, in five lines."""
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from preceptor.data import Dataset, ImageSet, load_dataset
-from preceptor.data.dataset import Normalization, Normalizer
+from preceptor.data.dataset import NoNormalization, Normalization, Normalizer
 from preceptor.data.images import Framing
-from preceptor.data.own import own_dataset
-from preceptor.errors import InputError
+from preceptor.data.items import classes_of
+from preceptor.data.own import not_stated, own_dataset, own_samples
+from preceptor.errors import DoctorWarning, InputError, Interrupted
 from preceptor.metrics import FullReport, Metrics, Predictions, full_report
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student
 from preceptor.models.store import WEIGHTS_FILE
-from preceptor.run import resolve, resume, run, stopped_run
-from preceptor.run.folder import RUN_FILE
+from preceptor.run import RunConfig, RunResult, resolve, resume, run
+from preceptor.run.doctor import Finding
+from preceptor.run.folder import read_run
+from preceptor.run.measuring import measure
 from preceptor.run.own_parts import FROM_PYTHON, OwnParts
 from preceptor.run.progress import ProgressBar
+from preceptor.run.resume import check_same, run_state
+from preceptor.run.set_up import set_up, training_data
 from preceptor.teachers import TeacherCheck
 from preceptor.training import Callback, TrainingConfig
-from preceptor.training.device import choose_device
+from preceptor.training.device import choose_device, deterministic
 
 Pixels = Normalization | Literal["measured", "unknown"] | None
 """Normalization of uint8 images: mean and deviation, "measured" on the training images, or None where the networks do
@@ -43,6 +50,8 @@ class Trained:
         test: those on the test set, measured once after the last epoch; None without one.
         teacher: how the teacher does on the training samples; None without one.
         folder: of the run: its settings, metrics of every epoch, and the weights.
+        normalization: of the images that the student takes, or none.
+        class_names: in the order of its outputs.
     """
 
     student: nn.Module
@@ -50,6 +59,14 @@ class Trained:
     test: Metrics | None
     teacher: TeacherCheck | None
     folder: Path
+    normalization: Normalizer
+    class_names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """In one line: printed in a notebook, all metrics would fill the screen."""
+        shares = {"held out": self.validation, "test": self.test}
+        told = [f"{name} {one.accuracy:.2%} of {one.n:,}" for name, one in shares.items() if one is not None]
+        return f"Trained({type(self.student).__name__}: {', '.join([*told, str(self.folder)])})"
 
 
 def distill(
@@ -69,8 +86,9 @@ def distill(
     """Train a student with a teacher.
 
     Args:
-        teacher: an ``nn.Module`` that returns logits (copied, frozen, in eval mode), a callable, a run folder, a file
-            or an array of outputs (a row a training sample; ``teacher_output`` says what they are), or a list of these.
+        teacher: an ``nn.Module`` that returns logits (copied, frozen, in eval mode), what :func:`train` returned, a
+            callable, a run folder, a file or an array of outputs (a row a training sample; ``teacher_output`` says what
+            they are), or a list of these.
         student: an ``nn.Module`` that returns logits, trained in place; or the name of an architecture.
         train: a map-style Dataset of (input, label), (inputs, labels) as tensors or arrays, a folder of images, an
             ``.npz`` file, or the name of a data set. See :func:`~preceptor.data.own.own_dataset` for what inputs may
@@ -80,7 +98,8 @@ def distill(
         test: samples for the end, of the same kind; None is none.
         normalization: of uint8 images, which networks in Python do not state. Not needed for inputs of another kind,
             and not for architectures by name.
-        out: the run's folder; one that holds a stopped run of the same arguments goes on. None is a temporary folder.
+        out: the run's folder. One that holds a stopped run of the same arguments goes on, and a complete one is
+            returned. None is a temporary folder.
         callbacks: of the training, such as a tracker's.
         progress: show a bar. Default True.
         settings: any other of :class:`~preceptor.run.RunConfig` or :class:`~preceptor.training.TrainingConfig`, such as
@@ -88,12 +107,17 @@ def distill(
             ``workers`` of :func:`~preceptor.data.own.own_dataset`; ``teacher_normalization`` where it differs; and
             ``force`` and ``checkpoint_seconds`` of :func:`preceptor.run.run`.
 
+    Warns:
+        DoctorWarning: what the doctor's quick check wants looked at.
+
     Raises:
         InputError: something does not fit, or the doctor's quick check found a problem (``force=True`` goes on); before
             the first step.
+        KeyboardInterrupt: stopped, with a checkpoint: the same call goes on.
         MachineError: no such device, a package is missing, or the folder cannot be written.
     """
     teachers = list(teacher) if isinstance(teacher, list | tuple) else [teacher]
+    teachers = [one.student if isinstance(one, Trained) else one for one in teachers]
     paths = [Path(one) for one in teachers if isinstance(one, str | Path)]
     if paths and len(paths) < len(teachers):
         raise InputError("teachers: some are paths and some are objects; give paths alone, or networks alone")
@@ -103,7 +127,7 @@ def distill(
     own = OwnParts(
         samples.dataset, _module(student), () if paths else teachers, settings.pop("teacher_normalization", None)
     )
-    return _run(student, samples, {**settings, "recipe": recipe}, own, out, callbacks, progress)
+    return _run(student, samples, {**settings, "recipe": recipe}, own, normalization, out, callbacks, progress)
 
 
 def train(
@@ -121,7 +145,7 @@ def train(
     """Train a network on labels alone: a teacher to be, or what a student has to beat. See :func:`distill`."""
     samples = _samples(train, validation, test, normalization, student, settings)
     own = OwnParts(samples.dataset, _module(student))
-    return _run(student, samples, {"recipe": "none", **settings}, own, out, callbacks, progress)
+    return _run(student, samples, {"recipe": "none", **settings}, own, normalization, out, callbacks, progress)
 
 
 def evaluate(
@@ -227,6 +251,7 @@ def _run(
     samples: _Samples,
     settings: dict[str, Any],
     own: OwnParts,
+    normalization: Pixels,
     out: Path | str | None,
     callbacks: Sequence[Callback],
     progress: bool,
@@ -234,18 +259,62 @@ def _run(
     options = {name: settings.pop(name) for name in ("force", "checkpoint_seconds") if name in settings}
     name = student if isinstance(student, str) else f"{FROM_PYTHON}{type(student).__qualname__}"
     config = resolve({"data": samples.spec, "student": name}, _placed(settings), "the settings")
+    if own.dataset is None and any(isinstance(one, nn.Module) for one in (own.student, *own.teachers)):
+        own = replace(own, dataset=_normalized(training_data(config), normalization))
     folder = Path(tempfile.mkdtemp(prefix="preceptor-") if out is None else out)
+    state = run_state(folder)
+    if state in ("stopped", "complete") and resolve(read_run(folder)[0]) != config:
+        raise InputError(f"{folder}: holds a run of other settings: give those, or another folder")
     with ExitStack() as stack:
         if progress:
             callbacks = [stack.enter_context(ProgressBar(name)), *callbacks]
-        if (folder / RUN_FILE).is_file() and not (folder / WEIGHTS_FILE).exists():
-            if stopped_run(folder)[0] != config:
-                raise InputError(f"{folder}: holds a stopped run of other settings: give these, or another folder")
-            result = resume(folder, callbacks, own=own, **options)
-        else:
-            result = run(config, folder, callbacks, own=own, **options)
-    trained = load_student(folder)[0] if isinstance(student, str) else student.eval()
-    return Trained(trained, result.validation, result.test, result.teacher, folder)
+        try:
+            if state == "complete":
+                return _complete(folder, config, own)
+            if state == "stopped":
+                result = resume(folder, callbacks, own=own, on_finding=_warn, **options)
+            else:
+                result = run(config, folder, callbacks, own=own, on_finding=_warn, **options)
+        except Interrupted as error:
+            again = f"the same call goes on: it needs out={str(folder)!r}" if out is None else "the same call goes on"
+            raise KeyboardInterrupt(f"stopped, with a checkpoint: {again}") from error
+    return _trained(folder, student, result, own)
+
+
+def _trained(folder: Path, student: nn.Module | str, result: RunResult, own: OwnParts) -> Trained:
+    measured = (result.validation, result.test, result.teacher, folder)
+    if isinstance(student, str):
+        network, card = load_student(folder)
+        return Trained(network, *measured, card.normalization(), card.class_names)
+    assert own.dataset is not None, "of a network in Python the data are loaded here"
+    return Trained(student.eval(), *measured, own.dataset.normalization, own.dataset.class_names)
+
+
+def _warn(finding: Finding) -> None:
+    warnings.warn(finding.line(), DoctorWarning, stacklevel=5)
+
+
+def _complete(folder: Path, config: RunConfig, own: OwnParts) -> Trained:
+    """A run that is complete, its student measured again."""
+    device = choose_device(config.device)
+    with deterministic(), closing(set_up(config, device, own)) as context:
+        check_same(folder, read_run(folder)[1], context)
+        context.network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        network = context.network.to(device).eval()
+        validation = measure(context, network, context.train, context.held_out)
+        test = None if context.dataset.test is None else measure(context, network, context.dataset.test, None)
+        normalization = context.student.normalization
+        classes = context.dataset.class_names
+        return Trained(network, validation, test, context.teacher_check, folder, normalization, classes)
+
+
+def _normalized(dataset: Dataset, normalization: Pixels) -> Dataset:
+    """Image files for networks that do not state how they are normalized."""
+    if normalization == "unknown":
+        raise not_stated()
+    if normalization == "measured":
+        return dataset
+    return replace(dataset, normalization=NoNormalization() if normalization is None else normalization)
 
 
 def _placed(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -266,19 +335,23 @@ def _outputs(
     """Logits on the CPU, the samples they are of, and the names of the classes."""
     device = choose_device("auto")
     normalize: Normalizer | None = None
+    names: tuple[str, ...] = ()
     if isinstance(model, Trained):
+        normalize, names = model.normalization, model.class_names
         model = model.student
     if not isinstance(model, nn.Module):
         model, card = load_student(Path(model))
-        normalize = card.normalization()
+        normalize, names = card.normalization(), card.class_names
     spec = data_spec(data)
     if spec is None:
-        # Of a run folder the card says how images are normalized, whatever those here would be by.
-        stated = "measured" if normalize is not None and normalization == "unknown" else normalization
-        dataset = own_dataset(data, normalization=stated, **options)
-        samples = dataset.train
+        samples, stated = own_samples(data, normalization, options.get("workers", 0))
+        normalize = normalize or stated
+        names = names or tuple(options.get("class_names", ())) or classes_of(data)
+        if normalize is None:
+            raise not_stated()
     else:
         dataset = load_dataset(spec, **options)
         samples = dataset.train if of_train or dataset.test is None else dataset.test
-    logits = network_logits(model.to(device), normalize or dataset.normalization, samples.images.to(device))
-    return logits, samples, dataset.class_names
+        names, normalize = dataset.class_names, normalize or _normalized(dataset, normalization).normalization
+    logits = network_logits(model.to(device), normalize, samples.images.to(device))
+    return logits, samples, names or tuple(map(str, range(logits.shape[1])))

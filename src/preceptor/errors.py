@@ -66,6 +66,10 @@ class ValidationSetUsed(Warning):
     """A data set's own validation images are held out, in place of a share of the training images."""
 
 
+class DoctorWarning(Warning):
+    """What the doctor's quick check wants looked at before a run."""
+
+
 class NetworkFitted(Warning):
     """A network was fitted to the data: weights taken from a file, images resized, classes matched by name."""
 

@@ -126,6 +126,10 @@ def test_an_audit_of_other_data_or_no_audit_is_refused(noisy: tuple[Case, Teache
     write_audit(found, tmp_path)
     with pytest.raises(InputError, match="an audit of other images or labels"):
         read_verdicts(tmp_path, "another", len(found.logits))
+    of_these = (tmp_path, found.data_fingerprint, len(found.logits))
+    assert torch.equal(read_verdicts(*of_these, found.teacher_fingerprint).verdict, read_verdicts(*of_these).verdict)
+    with pytest.raises(InputError, match=r"an audit of another teacher .*: audit the one that is to teach"):
+        read_verdicts(*of_these, "another")
     with pytest.raises(InputError, match="no such file"):
         read_verdicts(tmp_path / "missing.json", "", 1)
     (tmp_path / "other.json").write_text("[]")

@@ -94,9 +94,9 @@ ROWS = [
         "logits of the images in another order",
         lambda b: quietly_taught_by(b, b.right_of(np.random.default_rng(0).permutation(IMAGES))),
         (
-            "teacher accuracy: the teacher is right on … of 60 labeled training images, no better than always "
-            "predicting one class (10.00%): make sure that it was trained on this data; check its weights, class "
-            "order and normalization (train all the same with --force)"
+            "teacher accuracy: the teacher is right on … of 60 labeled training images, not clearly more than "
+            "always predicting one class (10.00%): make sure that it was trained on this data; check its weights, "
+            "class order and normalization (train all the same with --force)"
         ),
     ),
     Row(

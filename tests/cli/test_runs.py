@@ -178,9 +178,9 @@ def test_a_student_no_better_than_chance_is_told(preceptor, tmp_path):
     diverged = ["train", "--model", "convnet4", *SMALL, "--lr", "1e-9"]
     loud = preceptor(*diverged, "--out", tmp_path / "loud")
     assert (loud.code, loud.err.count("\n")) == (0, 1)
-    assert loud.err.startswith("preceptor: warning: the network is no better than chance (")
+    assert loud.err.startswith("preceptor: warning: the network cannot be told from chance on 449 images (")
     warnings = only_json(preceptor(*diverged, "--json", "--out", tmp_path / "json"))["warnings"]
-    assert [line.split(" (")[0] for line in warnings] == ["the network is no better than chance"]
+    assert [line.split(" (")[0] for line in warnings] == ["the network cannot be told from chance on 449 images"]
 
 
 def test_a_student_that_learned_is_not_warned_of(preceptor, tmp_path):

@@ -26,6 +26,13 @@ class Noisy(Dataset[Any]):
         return torch.tensor([float(number), *drawn]), number % 3
 
 
+class Broken(Noisy):
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        if number == 2:
+            raise OSError("broken")
+        return super().__getitem__(number)
+
+
 class Named(Dataset[Any]):
     def __len__(self) -> int:
         return 4
@@ -117,8 +124,12 @@ def test_what_is_no_data_set_is_refused() -> None:
         check_items([3, 4], "train")
     with pytest.raises(InputError, match="an item has ids, and none of label, labels, target"):
         check_items([{"ids": 1}], "train")
-    with pytest.raises(InputError, match="a label is no class number"):
+    with pytest.raises(InputError, match="the label of item 0 is no class number"):
         labels_of([(torch.zeros(2), "cat")], "train")
+    with pytest.raises(InputError, match="item 2 cannot be made: OSError: broken"):
+        ItemInputs(Broken(), "train")[:]
+    with pytest.raises(InputError, match=r"^item 2 cannot be made: OSError: broken$"):
+        list(ItemInputs(Broken(), "train", workers=1).split(2))
     ragged = [(torch.zeros(2), 0), (torch.zeros(3), 1)]
     with pytest.raises(InputError, match="cannot be put into one batch"):
         ItemInputs(ragged, "train")[:]

@@ -7,7 +7,7 @@ from unittest import mock
 import torch
 
 from preceptor.audit import MemberFacts, TeacherAudit
-from preceptor.audit.examine import _audit
+from preceptor.audit.examine import _audit, _Who
 from preceptor.audit.opinion import SecondOpinion
 from preceptor.data import Dataset, ImageSet
 from tests.training_helpers import digits
@@ -49,9 +49,8 @@ def made_audit(
     ]
     opinion = SecondOpinion("a made-up classifier", opinions, accuracy)
     with mock.patch("preceptor.audit.examine.RESAMPLES", 10):
-        return _audit(
-            dataset, "made up", logits, opinion, checked, teacher_accuracy, facts, lambda stage, done, of: None
-        )
+        who = _Who("made up", "0", facts)
+        return _audit(dataset, who, logits, opinion, checked, teacher_accuracy, lambda stage, done, of: None)
 
 
 def _with_errors(truth: torch.Tensor, rate: float, classes: int, draw: torch.Generator) -> torch.Tensor:

@@ -77,6 +77,7 @@ class TeacherAudit:
         effects: what each correction, temperature and selection would change.
         members: of several teachers, each by itself; else empty.
         data_fingerprint: of images and labels, to tell whether an audit is of these data.
+        teacher_fingerprint: of the teacher, to tell whether it is of this one.
         warnings: what makes the audit itself doubtful, a sentence each.
     """
 
@@ -92,6 +93,7 @@ class TeacherAudit:
     effects: list[Effect]
     members: list[MemberFacts]
     data_fingerprint: str
+    teacher_fingerprint: str
     warnings: list[str]
 
     @property
@@ -141,17 +143,26 @@ def audit(
             progress=lambda done: progress("second opinion", done, 5),
         )
         members = _members(loaded, dataset, views.identity, device)
-    return _audit(dataset, _name(config, loaded), logits, second, checked, teacher_accuracy, members, progress)
+    who = _Who(_name(config, loaded), loaded.fingerprint, members)
+    return _audit(dataset, who, logits, second, checked, teacher_accuracy, progress)
+
+
+@dataclass(frozen=True)
+class _Who:
+    """The audited teacher: its kind and place, its fingerprint, and several of an ensemble."""
+
+    name: str
+    fingerprint: str
+    members: list[MemberFacts]
 
 
 def _audit(
     dataset: Dataset,
-    teacher: str,
+    who: _Who,
     logits: Float[Tensor, "n classes"],
     opinion: SecondOpinion,
     gold: Int[Tensor, " n"] | None,
     teacher_accuracy: float | None,
-    members: list[MemberFacts],
     progress: Progress,
 ) -> TeacherAudit:
     labels = dataset.train.labels
@@ -166,7 +177,7 @@ def _audit(
     progress("verdicts", 1, 1)
     return TeacherAudit(
         dataset=dataset,
-        teacher=teacher,
+        teacher=who.name,
         logits=logits,
         report=report,
         opinion=opinion,
@@ -178,8 +189,9 @@ def _audit(
         gold=gold,
         gold_accuracy=gold_accuracy,
         effects=effects(logits, labels, verdicts),
-        members=members,
+        members=who.members,
         data_fingerprint=data_fingerprint(dataset),
+        teacher_fingerprint=who.fingerprint,
         warnings=_warnings(report, opinion, verdicts, teacher_accuracy),
     )
 

@@ -31,6 +31,7 @@ def plain(audit: TeacherAudit) -> dict[str, Any]:
         "format": FORMAT,
         "data": audit.dataset.name,
         "data_fingerprint": audit.data_fingerprint,
+        "teacher_fingerprint": audit.teacher_fingerprint,
         "images": len(labels),
         "teacher": audit.teacher,
         "report": asdict(audit.report),

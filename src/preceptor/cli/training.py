@@ -100,7 +100,7 @@ def show_result(
 ) -> None:
     """The result of a run, for people or for scripts; for these with the doctor's findings too."""
     measured = result.test or result.validation
-    warnings = [] if measured is None else _warnings(measured)
+    warnings = [] if measured is None else _warnings(measured, config.training.epochs)
     if not (arguments.json or arguments.quiet):
         for warning in warnings:
             note(f"warning: {warning}")
@@ -116,7 +116,7 @@ def show_result(
     )
 
 
-def _warnings(measured: "Metrics") -> list[str]:
+def _warnings(measured: "Metrics", epochs: int) -> list[str]:
     """A warning about a student no better than chance, which may hide behind exit code 0: the run is complete."""
     by_class = [accuracy for accuracy in measured.per_class_accuracy if accuracy is not None]
     # The mean over classes is at chance for a network that always gives one class, whatever that class's share is.
@@ -125,8 +125,9 @@ def _warnings(measured: "Metrics") -> list[str]:
     if len(by_class) < 2 or measured.n < FEW_SAMPLES or mean > chance + 2 * deviation:
         return []
     return [
-        f"the network is no better than chance ({mean:.2%} as the mean over {len(by_class)} classes): after more than "
-        "a few steps this means that training diverged: lower the learning rate (--lr)"
+        f"the network cannot be told from chance on {measured.n:,} images ({mean:.2%} as the mean over {len(by_class)} "
+        f"classes): after {epochs} epochs it may need more (--epochs, or a smaller --batch-size); after many, training "
+        "diverged: lower the learning rate (--lr)"
     ]
 
 

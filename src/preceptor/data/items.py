@@ -92,7 +92,14 @@ class ItemInputs(LazyInputs):
             collate_fn=self._collated,
             generator=torch.Generator(),  # else it would draw from torch's own
         )
-        for batch in loader:
+        batches = iter(loader)
+        while True:
+            try:
+                batch = next(batches, None)
+            except InputError as error:  # from another process it comes with the story of where it was raised
+                raise InputError(str(error).strip().rpartition("\n")[2].rpartition("InputError: ")[2]) from error
+            if batch is None:
+                return
             yield _moved(batch, self.device)
 
     def digests(self) -> list[bytes]:
@@ -121,8 +128,11 @@ class _Views(Dataset[Any]):
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
         position, view = key
-        with _seeded(position, view):
-            return input_of(self._dataset[position])
+        try:
+            with _seeded(position, view):
+                return input_of(self._dataset[position])
+        except Exception as error:  # whatever the user's own code raises
+            raise InputError(f"item {position} cannot be made: {type(error).__name__}: {first_line(error)}") from error
 
 
 def input_of(item: Any) -> Any:
@@ -179,10 +189,16 @@ def labels_of(dataset: Any, name: str) -> Int[Tensor, " n"]:
         stated = getattr(dataset, attribute, None)
         if stated is not None and not callable(stated) and len(stated) == len(dataset):
             return torch.as_tensor(np.asarray(stated)).long()
-    try:
-        return torch.tensor([label_of(dataset[position]) for position in range(len(dataset))])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: a label is no class number ({first_line(error)})") from error
+    labels = torch.empty(len(dataset), dtype=torch.int64)
+    for position in range(len(dataset)):
+        try:
+            labels[position] = label_of(dataset[position])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{name}: the label of item {position} is no class number ({first_line(error)}): number the classes "
+                "from 0, one an item"
+            ) from error
+    return labels
 
 
 @contextmanager

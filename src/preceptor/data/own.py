@@ -92,18 +92,37 @@ def own_dataset(
     return dataset
 
 
+def own_samples(
+    content: Any, normalization: Pixels | Literal["unknown"], workers: int = 0
+) -> tuple[ImageSet, Normalizer | None]:
+    """Samples to measure on, of which some classes may be missing, and how uint8 images among them are normalized.
+
+    The normalization is None where it is not stated and cannot be measured: these images may be few.
+
+    Raises:
+        InputError: as by :func:`own_dataset`.
+    """
+    samples = _set(content, "data", workers)
+    if not isinstance(samples.images, Tensor) or samples.images.dtype != torch.uint8:
+        return samples, NoNormalization()
+    if isinstance(normalization, Normalization):
+        return samples, normalization
+    return samples, NoNormalization() if normalization is None else None
+
+
 def _of_hub(contents: Mapping[str, Any], normalization: Pixels | Literal["unknown"], framing: Framing) -> Dataset:
     sets = {name: content for name, content in contents.items() if content is not None}
     dataset = replace(as_dataset(read_images(own_listing(sets), framing), "python:datasets"), framing=framing)
     check_dataset(dataset)
     if normalization == "unknown":
-        raise _not_stated()
+        raise not_stated()
     if normalization == "measured":
         return dataset
     return replace(dataset, normalization=NoNormalization() if normalization is None else normalization)
 
 
-def _not_stated() -> InputError:
+def not_stated() -> InputError:
+    """Of uint8 images whose normalization only the user knows."""
     return InputError(
         "normalization: these are images in uint8, and whether the network normalizes them itself cannot be known: "
         'give normalization="measured", Normalization(mean, std) of pixels in [0, 1], or None where it does'
@@ -112,7 +131,7 @@ def _not_stated() -> InputError:
 
 def _normalization(stated: Pixels | Literal["unknown"], images: Tensor) -> Normalizer:
     if stated == "unknown":
-        raise _not_stated()
+        raise not_stated()
     if stated == "measured":
         return Normalization.from_images(images)
     return NoNormalization() if stated is None else stated
@@ -123,6 +142,8 @@ def _set(content: Any, name: str, workers: int) -> ImageSet:
         content = content.tensors
     if isinstance(content, tuple | list) and len(content) == 2 and all(_is_array(part) for part in content):
         inputs, labels = content
+        if len(inputs) == 0:
+            raise InputError(f"{name}: holds no item")
         if len(inputs) != len(labels):
             raise InputError(f"{name}: {len(inputs)} inputs and {len(labels)} labels: give one label an input")
         return ImageSet(_inputs(inputs, name), as_labels(f"{name}: labels", np.asarray(labels)))

@@ -197,7 +197,9 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
         raise InputError(f"{folder}: no such folder; give the folder of a run, which holds {WEIGHTS_FILE}")
     for name in (CARD_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
-            if (folder / "run.yaml").is_file():  # of a run; the student is written after the last epoch
+            if (folder / "run.yaml").is_file() and not (
+                folder / WEIGHTS_FILE
+            ).is_file():  # of a run; the student is written after the last epoch
                 raise InputError(
                     f"{folder}: no student yet: the run was stopped, or is going on: preceptor resume {folder}"
                 )

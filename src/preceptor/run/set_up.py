@@ -131,7 +131,12 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device, own: Own
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
     for config, loss in zip(configs, losses, strict=True):
         if config.audit is not None:
-            verdicts = read_verdicts(config.audit, data_fingerprint(dataset), len(dataset.train))
+            verdicts = read_verdicts(
+                config.audit,
+                data_fingerprint(dataset),
+                len(dataset.train),
+                None if teacher is None else teacher.fingerprint,
+            )
             loss.use_verdicts(verdicts.verdict.to(device), verdicts.label_wrong.to(device))
     return [
         RunContext(

@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from preceptor.data import Dataset, Normalization
 from preceptor.data.dataset import Normalizer
@@ -144,7 +144,10 @@ def _own_input(config: RunConfig, dataset: Dataset) -> NetworkInput:
 def _try(name: str, student: NewStudent, dataset: Dataset) -> None:
     """Show it two inputs, so that a network that cannot take them fails before anything is written."""
     normalization, outputs = student.normalization, dataset.classes + student.abstains
-    kind = "inputs"
+    first = dataset.train.images[:1]
+    kind = (
+        f"inputs of shape {tuple(first.shape)} in {first.dtype}" if isinstance(first, Tensor) else f"inputs {[*first]}"
+    )
     if dataset.of_images:
         size = normalization.size if isinstance(normalization, SizedNormalization) else dataset.size
         kind = f"images of {size_in_words(size)} pixels"
@@ -152,7 +155,8 @@ def _try(name: str, student: NewStudent, dataset: Dataset) -> None:
         logits = network_logits(student.network, normalization, taken(dataset.train.images, torch.arange(2)))
     except (RuntimeError, ValueError, AssertionError, AttributeError, TypeError, IndexError) as error:
         raise InputError(
-            f"model {name!r} cannot take {kind} ({first_line(error)}): choose another model or size"
+            f"model {name!r} cannot take {kind} ({first_line(error)}): "
+            + ("choose another model or size" if dataset.of_images else "bring both to one shape and type")
         ) from error
     if logits.ndim != 2 or logits.shape[1] != outputs:
         raise InputError(

@@ -13,7 +13,7 @@ from preceptor.files import read_json
 
 JSON_FILE = "audit.json"
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,19 @@ class AuditVerdicts:
     label_wrong: Float[Tensor, " n"]
 
 
-def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> AuditVerdicts:
+def read_verdicts(
+    path: Path, data_fingerprint: str, samples: int, teacher_fingerprint: str | None = None
+) -> AuditVerdicts:
     """The verdict on each training image, and the probability that its label is the wrong one.
 
     Args:
         path: of an ``audit.json``, or its folder.
         data_fingerprint: of the data that are trained on.
         samples: number of training images.
+        teacher_fingerprint: of the teacher; None where there is none to compare with.
 
     Raises:
-        InputError: no audit, or one of other data.
+        InputError: no audit, or one of other data or another teacher.
     """
     path = path / JSON_FILE if path.is_dir() else path
     if not path.is_file():
@@ -50,6 +53,8 @@ def read_verdicts(path: Path, data_fingerprint: str, samples: int) -> AuditVerdi
         raise InputError(
             f"{path}: an audit of other images or labels ({content['data']}): audit the data that you train on"
         )
+    if teacher_fingerprint not in (None, content["teacher_fingerprint"]):
+        raise InputError(f"{path}: an audit of another teacher ({content['teacher']}): audit the one that is to teach")
     verdicts = torch.full((samples,), AGREE)
     numbers = {name: number for number, name in enumerate(VERDICTS)}
     rows = content["disagreements"]

@@ -120,6 +120,10 @@ def predict_training_images(
         constant = constant and bool((logits == first).all())
     bad = (~finite.rows).nonzero().flatten().cpu()
     if len(bad):
+        shown = images[int(bad[0])]
+        if isinstance(shown, Tensor) and not bool(shown.isfinite().all()):
+            number = int(index[bad[0]])
+            raise InputError(f"training input {number} holds a number that is not finite: mend or remove it")
         raise InputError(
             f"the teacher's logits are not finite for {len(bad)} of {len(images)} training images, the first at "
             f"index {int(index[bad[0]])}: check its weights and the range of its input"

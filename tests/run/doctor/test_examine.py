@@ -180,7 +180,7 @@ def test_with_an_audit_only_what_it_blames_on_the_teacher_is_counted(able_teache
     from preceptor.run import set_up as set_up_module
     from preceptor.run.verdicts import AuditVerdicts
 
-    def verdicts(path, fingerprint, samples):
+    def verdicts(path, data, samples, teacher):
         judged = torch.full((samples,), AGREE)
         judged[::2] = VERDICTS.index("wrong_label")
         return AuditVerdicts(judged, torch.zeros(samples))

@@ -47,7 +47,7 @@ def accuracy_finding(
     beats_constant = order.accuracy > constant + 2 * (constant * (1 - constant) / images) ** 0.5
     if beats_constant or _beats_chance_by_class(confusion):
         return Finding("teacher accuracy", "ok", message, "", numbers)
-    message += f", no better than always predicting one class ({constant:.2%})"
+    message += f", not clearly more than always predicting one class ({constant:.2%})"
     if len(predicted) == 1:
         message += f"; it predicts {class_names[predicted[0]]!r} for every image"
     remedy = "make sure that it was trained on this data; check its weights, class order and normalization"
