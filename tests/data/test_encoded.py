@@ -186,6 +186,17 @@ def test_a_large_photograph_is_decoded_smaller_and_looks_the_same(tmp_path: Path
     assert float((shown - full.double()).abs().mean()) < 1.0
 
 
+def test_a_picture_shows_the_whole_in_its_own_shape(images: EncodedImages, folder: Path) -> None:
+    for number, side, shape in ((5, 100, (3, 80, 100)), (3, 100, (3, 20, 100)), (1, 100, (3, 90, 30))):
+        shown = images.picture(number, side)
+        assert shown.shape == shape
+        with Image.open(folder / f"{number}.jpg") as image:
+            image.load()
+            whole = image.resize((shape[2], shape[1]), Image.Resampling.BICUBIC)
+        difference = shown.double() - torch.from_numpy(np.array(whole)).permute(2, 0, 1).double()
+        assert float(difference.abs().mean()) < 2.0
+
+
 def test_memory_decides_how_images_of_one_size_are_kept(tmp_path: Path) -> None:
     """The same pixels and labels either way."""
     generator = np.random.default_rng(2)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from preceptor.data.augmentation import Augmentation, ResizedCrops
 from preceptor.data.composition import steps_of
-from preceptor.data.images import Frame, ImageSpec, read_pixels
+from preceptor.data.images import Frame, ImageSpec, read_header, read_pixels
 from preceptor.data.lazy import LazyInputs, Request
 from preceptor.errors import InputError
 
@@ -105,6 +106,16 @@ class EncodedImages(LazyInputs):
                     else:
                         images = part.apply(images, own)
             yield images
+
+    def picture(self, index: int, side: int) -> UInt8[Tensor, "channels height width"]:
+        """One image whole and in its own shape, for people to look at; no side is longer than ``side`` pixels."""
+        position = int(self.rows[index])
+        path, file = self.source.open(position)
+        width, height = read_header(path, file, exif=self.spec.exif).size
+        scale = min(1, side / max(width, height))
+        spec = replace(self.spec, width=max(1, round(scale * width)), height=max(1, round(scale * height)), crop=1.0)
+        path, file = self.source.open(position)
+        return read_pixels(path, spec, file)
 
     def digests(self) -> list[bytes]:
         """128 bits of each encoded image, from its length, beginning and end: copies of a file have equal ones."""

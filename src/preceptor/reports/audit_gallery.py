@@ -12,7 +12,7 @@ from preceptor.context import predicted_class
 from preceptor.data import Dataset
 from preceptor.reports.audit_charts import SHOWN
 from preceptor.reports.chart import label
-from preceptor.reports.images import PageImage, thumbnail
+from preceptor.reports.images import PageImage, shown_pixels, thumbnail
 
 MOST_CARDS = 1_200
 """Disagreements shown at most: with more, a page becomes too large to open."""
@@ -133,6 +133,4 @@ def percent_range(low: float, high: float) -> str:
 
 
 def _image(dataset: Dataset, index: int) -> PageImage:
-    pixels = dataset.train.images[index].numpy()
-    # Gray or red, green and blue, channels last; of other numbers of channels the first.
-    return thumbnail(pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0], f"image {index}")
+    return thumbnail(shown_pixels(dataset.train.images, index), f"image {index}")

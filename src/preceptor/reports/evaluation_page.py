@@ -15,7 +15,7 @@ from preceptor.metrics.scores import answered_class
 from preceptor.reports.chart import label
 from preceptor.reports.charts import MOST_CLASSES, class_errors
 from preceptor.reports.evaluation_charts import confusions_of, live_confusions, live_learning, live_risk
-from preceptor.reports.images import page_image
+from preceptor.reports.images import page_image, shown_pixels
 from preceptor.reports.live_charts import LEAST_IN_BIN, live_errors, live_reliability
 from preceptor.reports.page import check_page_path, render, write_page
 from preceptor.reports.vega import with_scripts
@@ -170,11 +170,9 @@ def unsure_first(evaluation: Evaluation) -> list[int]:
 def _gallery_image(evaluation: Evaluation, index: int) -> dict[str, Any]:
     images, names, known = evaluation.data.images, evaluation.data.card.class_names, evaluation.predictions
     logits, truth = known.class_logits[index].double(), int(images.labels[index])
-    prediction, pixels = int(known.prediction[index]), images.images[index].numpy()
-    # Gray or red, green and blue, channels last; of other numbers of channels the first.
-    shown = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
+    prediction = int(known.prediction[index])
     return {
-        "image": page_image(shown, f"image {index}"),
+        "image": page_image(shown_pixels(images.images, index), f"image {index}"),
         "name": evaluation.data.image_name(index),
         "truth": label(names[truth], LETTERS) if truth >= 0 else None,
         "prediction": label(names[prediction], LETTERS),

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preceptor.data.encoded import EncodedImages
+from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError
 
 DISPLAY_SIDE = 128
@@ -36,6 +38,20 @@ class PageImage:
     crisp: bool
 
 
+PHOTOGRAPH_SIDE = 256
+"""Longest side of a photograph in its own pixels: what it shows may lie outside the crop that a network sees."""
+
+
+def shown_pixels(images: Inputs, index: int) -> NDArray[np.uint8]:
+    """Gray pixels [height, width], or color [height, width, 3], of an image; of a photograph the whole of it.
+
+    Of other numbers of channels the first.
+    """
+    pixels = images.picture(index, PHOTOGRAPH_SIDE) if isinstance(images, EncodedImages) else images[index]
+    array: NDArray[np.uint8] = pixels.cpu().numpy()
+    return array.transpose(1, 2, 0) if len(array) == 3 else array[0]
+
+
 def page_image(pixels: Any, where: str) -> PageImage:
     """Encode an image and choose its size on the page: the largest whole factor that fits, or shrunk to fit.
 
@@ -59,6 +75,8 @@ def page_image(pixels: Any, where: str) -> PageImage:
 def thumbnail(pixels: Any, where: str) -> PageImage:
     """Encode an image as one of hundreds: at most 64 pixels a side, as JPEG where a PNG is large, a few kB.
 
+    A photograph, of more than twice as many, gets twice the side.
+
     Args:
         pixels: as :func:`page_image` takes them.
         where: names the image in an error.
@@ -70,12 +88,14 @@ def thumbnail(pixels: Any, where: str) -> PageImage:
     width, height, crisp = _display_size(array.shape[1], array.shape[0], THUMBNAIL_DISPLAY)
     if max(width, height) < THUMBNAIL_DISPLAY * 3 // 4:  # no whole factor comes near
         width, height, crisp = (*(side * THUMBNAIL_DISPLAY // max(width, height) for side in (width, height)), False)
-    content = _encoded(array, "PNG", THUMBNAIL_SIDE, optimize=True)
-    if len(content) < LARGE:
+    finer = 2 if max(array.shape) > 2 * THUMBNAIL_SIDE else 1
+    side, large = finer * THUMBNAIL_SIDE, finer**2 * LARGE
+    content = _encoded(array, "PNG", side, optimize=True)
+    if len(content) < large:
         return PageImage(_address(content, "png"), width, height, crisp)
     for quality in (85, 60):
-        content = _encoded(array, "JPEG", THUMBNAIL_SIDE, quality=quality)
-        if len(content) < LARGE:
+        content = _encoded(array, "JPEG", side, quality=quality)
+        if len(content) < large:
             break
     return PageImage(_address(content, "jpeg"), width, height, crisp)
 
