@@ -281,6 +281,11 @@ def test_data_and_teachers_by_name(tmp_path: Path) -> None:
         ({"teacher": [nn.Linear(8, 3), "run"]}, "some are paths and some are objects"),
         ({"train": [1, 2, 3]}, "an item is a int"),
         ({"train": (torch.zeros(4, 8), torch.zeros(3, dtype=torch.int64))}, "4 inputs and 3 labels"),
+        (
+            {"train": (torch.zeros(4, 8), torch.eye(4, dtype=torch.int64))},
+            r"one an image: \.argmax\(axis=1\) of one-hot",
+        ),
+        ({"train": (torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))}, "train: holds no item"),
         ({"normalization": "measured"}, "these inputs are of another kind"),
         ({"epoch": 3}, "did you mean training.epochs"),
         ({"pretrained": True}, "pretrained: for architectures by name"),

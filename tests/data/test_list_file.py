@@ -108,6 +108,7 @@ def test_a_missing_file_is_a_bad_image(images: Path) -> None:
     [
         (["file,kind", "images/0.png,a"], r"no column 'label' among 'file', 'kind'; name one so, or labels, class"),
         (["photo,label", "images/0.png,a"], r"no column 'path' among 'photo', 'label'"),
+        (["path;label", "images/0.png;a"], r"no column 'path' among 'path;label'; its columns are separated by ';'"),
         ([], r"no column 'path' among none"),
         (["path,label,split", "images/0.png,a,trial"], r"image 1 is of the set 'trial'; expected train, training"),
         (["path,label,split", "images/0.png,a,test"], r"no training image; list some"),

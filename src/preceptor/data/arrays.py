@@ -176,8 +176,10 @@ def as_labels(where: str, array: NDArray[Any]) -> Int[Tensor, " n"]:
         InputError: not one-dimensional, not integers, or an integer beyond int64.
     """
     if array.dtype.kind not in "iu" or array.ndim != 1:
+        one_hot = array.ndim == 2 and array.shape[1] > 1
+        hint = ": .argmax(axis=1) of one-hot rows" if one_hot else ": .squeeze(1)" if array.ndim == 2 else ""
         raise InputError(
-            f"{where} is {array.dtype} of shape {array.shape}; expected integers of shape (n,), one an image"
+            f"{where} is {array.dtype} of shape {array.shape}; expected integers of shape (n,), one an image{hint}"
         )
     if array.max(initial=0) > np.iinfo(np.int64).max:
         # Converted without this check, 2^64 - 1 would become -1: unlabeled.

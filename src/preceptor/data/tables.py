@@ -27,9 +27,11 @@ def needed_column(columns: Sequence[str], kind: str, where: Path) -> str:
     """The same, refused where there is none."""
     column = column_named(columns, kind)
     if column is None:
+        other = next((mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in columns[0]), None)
+        hint = f"; its columns are separated by {other!r}: write commas" if other else ""
         raise InputError(
-            f"{where}: no column {kind!r} among {few([repr(name) for name in columns], 8) or 'none'}; name one so, or "
-            f"{', '.join(COLUMNS[kind][1:])}"
+            f"{where}: no column {kind!r} among {few([repr(name) for name in columns], 8) or 'none'}{hint}; name one so, "
+            f"or {', '.join(COLUMNS[kind][1:])}"
         )
     return column
 

@@ -193,6 +193,8 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
         MachineError: the architecture comes from timm, torchvision or transformers, which is missing or cannot be
             loaded.
     """
+    if folder.is_file():
+        raise InputError(f"{folder}: a file; give the folder of a run, which holds {WEIGHTS_FILE}")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of a run, which holds {WEIGHTS_FILE}")
     for name in (CARD_FILE, WEIGHTS_FILE):
