@@ -29,9 +29,9 @@ def needed_column(columns: Sequence[str], kind: str, where: Path) -> str:
     if column is None:
         other = next((mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in columns[0]), None)
         hint = f"; its columns are separated by {other!r}: write commas" if other else ""
+        held = few([repr(name) for name in columns], 8) or "none"
         raise InputError(
-            f"{where}: no column {kind!r} among {few([repr(name) for name in columns], 8) or 'none'}{hint}; name one so, "
-            f"or {', '.join(COLUMNS[kind][1:])}"
+            f"{where}: no column {kind!r} among {held}{hint}; name one so, or {', '.join(COLUMNS[kind][1:])}"
         )
     return column
 
