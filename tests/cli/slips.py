@@ -261,8 +261,8 @@ TEACHERS = [
     Slip("evaluate nothing", lambda b: ["evaluate", b.folder / "gone"], ("gone: no such folder", "give the folder")),
     Slip(
         "evaluate on other classes",
-        lambda b: ["evaluate", b.sound_teacher, "--data", b.npz()],
-        ("student ", "has no class", "it has '0', '1'", "by name"),
+        lambda b: ["evaluate", b.sound_teacher, "--data", b.npz(class_names=np.array(["cat", "dog", "owl"]))],
+        ("student ", "has no class 'cat'", "it has '0', '1'", "by name"),
     ),
     Slip(
         "evaluate what diverged",
