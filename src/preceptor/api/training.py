@@ -1,4 +1,4 @@
-"""Distill, train and evaluate in Python: any network, any data, in five lines."""
+"""Distill and train in Python: any network, any data, in five lines."""
 
 import tempfile
 import warnings
@@ -8,19 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Float
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from preceptor.data import Dataset, ImageSet, load_dataset
+from preceptor.data import Dataset
 from preceptor.data.dataset import NoNormalization, Normalization, Normalizer
 from preceptor.data.images import Framing
-from preceptor.data.items import classes_of
-from preceptor.data.own import not_stated, own_dataset, own_samples
+from preceptor.data.own import not_stated, own_dataset
 from preceptor.errors import DoctorWarning, InputError, Interrupted
-from preceptor.metrics import FullReport, Metrics, Predictions, full_report
-from preceptor.metrics.logits import network_logits
+from preceptor.metrics import Metrics
 from preceptor.models import load_student
 from preceptor.models.store import WEIGHTS_FILE
 from preceptor.run import RunConfig, RunResult, resolve, resume, run
@@ -148,56 +144,6 @@ def train(
     return _run(student, samples, {"recipe": "none", **settings}, own, normalization, out, callbacks, progress)
 
 
-def evaluate(
-    student: Trained | nn.Module | Path | str,
-    data: Any,
-    *,
-    normalization: Pixels = "unknown",
-    resamples: int | None = None,
-    **options: Any,
-) -> FullReport:
-    """Measure a classifier on labeled data: accuracy, calibration, selective risk, each with an interval.
-
-    Args:
-        student: what :func:`distill` returned, an ``nn.Module``, or a run folder.
-        data: as ``train`` of :func:`distill`; the test set of a folder or a named data set that has one.
-        normalization: of uint8 images, as there. Not needed for a run folder.
-        resamples: as for :func:`~preceptor.metrics.full_report`.
-        options: of :func:`~preceptor.data.own.own_dataset` or :func:`~preceptor.data.load_dataset`.
-
-    Raises:
-        InputError: a network and data that do not fit, or no labeled sample.
-    """
-    logits, samples, names = _outputs(student, data, normalization, options)
-    return full_report(
-        Predictions(logits, abstains=logits.shape[1] == len(names) + 1),
-        samples.labels,
-        class_names=names,
-        resamples=resamples,
-    )
-
-
-def outputs(
-    model: Trained | nn.Module | Path | str,
-    data: Any,
-    *,
-    normalization: Pixels = "unknown",
-    out: Path | str | None = None,
-    **options: Any,
-) -> Float[np.ndarray, "n classes"]:
-    """Logits of all samples, in their order: a file of them can teach, and can be audited.
-
-    Args:
-        model, data, normalization, options: as for :func:`evaluate`; of data with several sets, the training set.
-        out: ``.npy`` file to write them to; None is none.
-    """
-    logits, _, _ = _outputs(model, data, normalization, options, of_train=True)
-    rows: np.ndarray = logits.numpy()
-    if out is not None:
-        np.save(out, rows)
-    return rows
-
-
 @dataclass(frozen=True)
 class _Samples:
     """Data by name, or a data set from Python objects with a name to call it by."""
@@ -260,7 +206,7 @@ def _run(
     name = student if isinstance(student, str) else f"{FROM_PYTHON}{type(student).__qualname__}"
     config = resolve({"data": samples.spec, "student": name}, _placed(settings), "the settings")
     if own.dataset is None and any(isinstance(one, nn.Module) for one in (own.student, *own.teachers)):
-        own = replace(own, dataset=_normalized(training_data(config), normalization))
+        own = replace(own, dataset=normalized(training_data(config), normalization))
     folder = Path(tempfile.mkdtemp(prefix="preceptor-") if out is None else out)
     state = run_state(folder)
     if state in ("stopped", "complete") and resolve(read_run(folder)[0]) != config:
@@ -308,7 +254,7 @@ def _complete(folder: Path, config: RunConfig, own: OwnParts) -> Trained:
         return Trained(network, validation, test, context.teacher_check, folder, normalization, classes)
 
 
-def _normalized(dataset: Dataset, normalization: Pixels) -> Dataset:
+def normalized(dataset: Dataset, normalization: Pixels) -> Dataset:
     """Image files for networks that do not state how they are normalized."""
     if normalization == "unknown":
         raise not_stated()
@@ -322,36 +268,3 @@ def _placed(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [
         (f"training.{name}" if name in TrainingConfig.model_fields else name, value) for name, value in settings.items()
     ]
-
-
-def _outputs(
-    model: Trained | nn.Module | Path | str,
-    data: Any,
-    normalization: Pixels,
-    options: Mapping[str, Any],
-    *,
-    of_train: bool = False,
-) -> tuple[Tensor, ImageSet, tuple[str, ...]]:
-    """Logits on the CPU, the samples they are of, and the names of the classes."""
-    device = choose_device("auto")
-    normalize: Normalizer | None = None
-    names: tuple[str, ...] = ()
-    if isinstance(model, Trained):
-        normalize, names = model.normalization, model.class_names
-        model = model.student
-    if not isinstance(model, nn.Module):
-        model, card = load_student(Path(model))
-        normalize, names = card.normalization(), card.class_names
-    spec = data_spec(data)
-    if spec is None:
-        samples, stated = own_samples(data, normalization, options.get("workers", 0))
-        normalize = normalize or stated
-        names = names or tuple(options.get("class_names", ())) or classes_of(data)
-        if normalize is None:
-            raise not_stated()
-    else:
-        dataset = load_dataset(spec, **options)
-        samples = dataset.train if of_train or dataset.test is None else dataset.test
-        names, normalize = dataset.class_names, normalize or _normalized(dataset, normalization).normalization
-    logits = network_logits(model.to(device), normalize, samples.images.to(device))
-    return logits, samples, names or tuple(map(str, range(logits.shape[1])))

@@ -1,0 +1,102 @@
+"""Evaluate in Python, and write a network's outputs: any network, any data."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from preceptor.api.training import Pixels, Trained, data_spec, normalized
+from preceptor.data import ImageSet, load_dataset
+from preceptor.data.dataset import Normalizer
+from preceptor.data.items import classes_of
+from preceptor.data.own import not_stated, own_samples
+from preceptor.metrics import FullReport, Predictions, full_report
+from preceptor.metrics.logits import network_logits
+from preceptor.models import load_student
+from preceptor.training.device import choose_device
+
+
+def evaluate(
+    student: Trained | nn.Module | Path | str,
+    data: Any,
+    *,
+    normalization: Pixels = "unknown",
+    resamples: int | None = None,
+    **options: Any,
+) -> FullReport:
+    """Measure a classifier on labeled data: accuracy, calibration, selective risk, each with an interval.
+
+    Args:
+        student: what :func:`distill` returned, an ``nn.Module``, or a run folder.
+        data: as ``train`` of :func:`distill`; the test set of a folder or a named data set that has one.
+        normalization: of uint8 images, as there. Not needed for a run folder.
+        resamples: as for :func:`~preceptor.metrics.full_report`.
+        options: of :func:`~preceptor.data.own.own_dataset` or :func:`~preceptor.data.load_dataset`.
+
+    Raises:
+        InputError: a network and data that do not fit, or no labeled sample.
+    """
+    logits, samples, names = _outputs(student, data, normalization, options)
+    return full_report(
+        Predictions(logits, abstains=logits.shape[1] == len(names) + 1),
+        samples.labels,
+        class_names=names,
+        resamples=resamples,
+    )
+
+
+def outputs(
+    model: Trained | nn.Module | Path | str,
+    data: Any,
+    *,
+    normalization: Pixels = "unknown",
+    out: Path | str | None = None,
+    **options: Any,
+) -> Float[np.ndarray, "n classes"]:
+    """Logits of all samples, in their order: a file of them can teach, and can be audited.
+
+    Args:
+        model, data, normalization, options: as for :func:`evaluate`; of data with several sets, the training set.
+        out: ``.npy`` file to write them to; None is none.
+    """
+    logits, _, _ = _outputs(model, data, normalization, options, of_train=True)
+    rows: np.ndarray = logits.numpy()
+    if out is not None:
+        np.save(out, rows)
+    return rows
+
+
+def _outputs(
+    model: Trained | nn.Module | Path | str,
+    data: Any,
+    normalization: Pixels,
+    options: Mapping[str, Any],
+    *,
+    of_train: bool = False,
+) -> tuple[Tensor, ImageSet, tuple[str, ...]]:
+    """Logits on the CPU, the samples they are of, and the names of the classes."""
+    device = choose_device("auto")
+    normalize: Normalizer | None = None
+    names: tuple[str, ...] = ()
+    if isinstance(model, Trained):
+        normalize, names = model.normalization, model.class_names
+        model = model.student
+    if not isinstance(model, nn.Module):
+        model, card = load_student(Path(model))
+        normalize, names = card.normalization(), card.class_names
+    spec = data_spec(data)
+    if spec is None:
+        samples, stated = own_samples(data, normalization, options.get("workers", 0))
+        normalize = normalize or stated
+        names = names or tuple(options.get("class_names", ())) or classes_of(data)
+        if normalize is None:
+            raise not_stated()
+    else:
+        dataset = load_dataset(spec, **options)
+        samples = dataset.train if of_train or dataset.test is None else dataset.test
+        names, normalize = dataset.class_names, normalize or normalized(dataset, normalization).normalization
+    logits = network_logits(model.to(device), normalize, samples.images.to(device))
+    return logits, samples, names or tuple(map(str, range(logits.shape[1])))
