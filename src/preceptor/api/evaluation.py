@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from preceptor.api.training import Pixels, Trained, data_spec, normalized
+from preceptor.api.training import Pixels, Trained, data_spec
 from preceptor.data import ImageSet, load_dataset
 from preceptor.data.dataset import Normalizer
 from preceptor.data.items import classes_of
-from preceptor.data.own import not_stated, own_samples
+from preceptor.data.own import normalized, not_stated, own_samples
 from preceptor.metrics import FullReport, Predictions, full_report
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from preceptor.data import Dataset
-from preceptor.data.dataset import NoNormalization, Normalization, Normalizer
+from preceptor.data.dataset import Normalization, Normalizer
 from preceptor.data.images import Framing
-from preceptor.data.own import not_stated, own_dataset
+from preceptor.data.own import normalized, own_dataset
 from preceptor.errors import DoctorWarning, InputError, Interrupted
 from preceptor.metrics import Metrics
 from preceptor.models import load_student
@@ -252,15 +252,6 @@ def _complete(folder: Path, config: RunConfig, own: OwnParts) -> Trained:
         normalization = context.student.normalization
         classes = context.dataset.class_names
         return Trained(network, validation, test, context.teacher_check, folder, normalization, classes)
-
-
-def normalized(dataset: Dataset, normalization: Pixels) -> Dataset:
-    """Image files for networks that do not state how they are normalized."""
-    if normalization == "unknown":
-        raise not_stated()
-    if normalization == "measured":
-        return dataset
-    return replace(dataset, normalization=NoNormalization() if normalization is None else normalization)
 
 
 def _placed(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -114,6 +114,15 @@ def _of_hub(contents: Mapping[str, Any], normalization: Pixels | Literal["unknow
     sets = {name: content for name, content in contents.items() if content is not None}
     dataset = replace(as_dataset(read_images(own_listing(sets), framing), "python:datasets"), framing=framing)
     check_dataset(dataset)
+    return normalized(dataset, normalization)
+
+
+def normalized(dataset: Dataset, normalization: Pixels | Literal["unknown"]) -> Dataset:
+    """Image files for networks that do not state how they are normalized.
+
+    Raises:
+        InputError: it is unknown.
+    """
     if normalization == "unknown":
         raise not_stated()
     if normalization == "measured":
