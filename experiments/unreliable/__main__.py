@@ -15,6 +15,9 @@ from experiments.unreliable.benchmark import run_benchmark
 from experiments.unreliable.settings import SETTINGS
 from experiments.unreliable.table import markdown
 
+FIRST_SEED = 3
+"""Recipe safe was chosen on earlier trials with seeds 0 to 2: here students draw other images."""
+
 RESULT = RESULTS / "unreliable-supervision.json"
 
 
@@ -30,7 +33,7 @@ def main() -> None:
     result = run_benchmark(
         [SETTINGS[name] for name in names],
         arguments.out,
-        seeds=range(arguments.seeds),
+        seeds=range(FIRST_SEED, FIRST_SEED + arguments.seeds),
         jobs=arguments.jobs,
         result=None if arguments.only else RESULT,
     )

@@ -155,6 +155,49 @@ LABEL_BUDGETS = (
     Setting("5000-labels", "A good teacher and 5,000 clean labels.", "control", "none", labels=5000, epochs=3),
 )
 
+UNLABELED = (
+    Setting(
+        "blur-0.6-unlabeled",
+        "As blur-0.6, with 2,000 more images without a label.",
+        "natural",
+        "teacher",
+        unlabeled=2000,
+        blur=0.6,
+        epochs=12,
+        labeled_epochs=40,
+    ),
+    Setting(
+        "contrast-unlabeled",
+        "As contrast, with 2,000 more images without a label.",
+        "natural",
+        "teacher",
+        unlabeled=2000,
+        contrast=0.9,
+        epochs=12,
+        labeled_epochs=40,
+    ),
+    Setting(
+        "long-tailed-unlabeled",
+        "As long-tailed, with 2,000 more images without a label.",
+        "natural",
+        "teacher",
+        teacher="long-tailed",
+        unlabeled=2000,
+        epochs=12,
+        labeled_epochs=40,
+    ),
+    Setting(
+        "stopped-early-unlabeled",
+        "As stopped-early, with 2,000 more images without a label.",
+        "natural",
+        "teacher",
+        teacher="stopped-early",
+        unlabeled=2000,
+        epochs=12,
+        labeled_epochs=40,
+    ),
+)
+
 CIFAR = (
     Setting(
         "stored-outputs",
@@ -189,9 +232,10 @@ CIFAR = (
     ),
 )
 
-TUNED_ON = ("good-teacher", "blur-0.6", "swapped-classes", "noisy-labels-20")
+TUNED_ON = ("good-teacher", "blur-0.6", "swapped-classes", "noisy-labels-20", "human-labeled-teacher")
 """Settings on which learning rates are chosen for all others of the same data; without one of these, on all of them."""
 
 SETTINGS: dict[str, Setting] = {
-    setting.name: setting for setting in (*FROM_ELSEWHERE, *FAULTY_TEACHERS, *NOISY_LABELS, *LABEL_BUDGETS, *CIFAR)
+    setting.name: setting
+    for setting in (*FROM_ELSEWHERE, *FAULTY_TEACHERS, *NOISY_LABELS, *LABEL_BUDGETS, *UNLABELED, *CIFAR)
 }

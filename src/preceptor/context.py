@@ -186,6 +186,7 @@ class SelectionData:
         has_bias: whether its last layer adds a bias, which then counts as one more feature that is always 1.
         size: how many images the training set has; positions are below it.
         seed: of whatever is drawn.
+        trusted: whether an audit trusts the label of a training sample; None without one.
     """
 
     index: Int[Tensor, " n"]
@@ -195,6 +196,7 @@ class SelectionData:
     has_bias: bool
     size: int
     seed: int = 0
+    trusted: Bool[Tensor, " n"] | None = None
 
     @property
     def teacher(self) -> TeacherSnapshot:

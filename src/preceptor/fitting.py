@@ -1,5 +1,6 @@
 """What is shared by components that are fitted on the teacher's outputs once, before training."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -7,15 +8,19 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from preceptor.chunking import row_chunks
-from preceptor.context import UNLABELED, SelectionData
+from preceptor.context import UNLABELED, ModelOutputs, SelectionData
 from preceptor.errors import InputError
 from preceptor.registry import registered_name
 
-FitPart = Literal["held_out", "train"]
-"""The samples to fit on: labeled ones that are held out from training, or the training samples themselves, for a
-teacher whose outputs on them are out of fold (``preceptor crossfit``)."""
+FitPart = Literal["held_out", "train", "unseen"]
+"""The samples to fit on: labeled ones that are held out from training; the training samples themselves, for a teacher
+whose outputs on them are out of fold (``preceptor crossfit``); or both, as far as the teacher has not seen them."""
+
+CLEARLY = 2.0
+"""Standard errors by which a teacher's loss is lower on samples that it learned from."""
 
 SCALES = (0.05, 20.0)
 """Bounds of a fitted inverse temperature: a teacher that is right on every sample would have none."""
@@ -95,13 +100,14 @@ class FittedOnLabels(FittedComponent):
 
     Args:
         fit_on: "held_out" (default): labeled samples that are held out from training; "train": the training samples,
-            for a teacher whose outputs on them are out of fold.
+            for a teacher whose outputs on them are out of fold; "unseen": both, unless the teacher does clearly better
+            on the training samples, as one that learned from them.
     """
 
     def __init__(self, fit_on: FitPart = "held_out") -> None:
         super().__init__()
         self.fit_on: FitPart = fit_on
-        self.needs_held_out = fit_on == "held_out"
+        self.needs_held_out = fit_on != "train"
 
     def labeled(self, selection_data: SelectionData) -> LabeledOutputs:
         """The samples to fit on; `InputError` where there are none."""
@@ -111,20 +117,54 @@ class FittedOnLabels(FittedComponent):
 def labeled_outputs(selection_data: SelectionData, part: FitPart, name: str) -> LabeledOutputs:
     """The labeled samples that a component is fitted on; ``name`` is the component's.
 
+    "unseen" are the held-out samples and, unless :func:`has_seen` tells that the teacher learned from them, the
+    training samples; where an audit judges the labels, those training samples alone whose labels it trusts.
+
     Raises:
         InputError: there is none.
     """
-    held_out = part == "held_out"
-    outputs = selection_data.teacher.held_out if held_out else selection_data.teacher.train
-    label = selection_data.held_out_label if held_out else selection_data.label
-    known = None if label is None else (label != UNLABELED).nonzero().squeeze(1)
-    if outputs is None or label is None or known is None or len(known) == 0:
+    teacher, wanted = selection_data.teacher, "training" if part == "train" else "held-out"
+    train = _labeled(teacher.train, selection_data.label)
+    held_out = _labeled(teacher.held_out, selection_data.held_out_label)
+    chosen = train if part == "train" else held_out
+    if chosen is None:
         raise InputError(
-            f"{name}: is fitted on labeled {'held-out' if held_out else 'training'} samples, and there are none: hold "
-            "some out (validation=0.1), or give fit_on=train where the teacher's outputs are out of fold"
+            f"{name}: is fitted on labeled {wanted} samples, and there are none: hold some out (validation=0.1), or "
+            "give fit_on=train where the teacher's outputs are out of fold"
         )
+    if part != "unseen" or train is None or has_seen(chosen, train):
+        return chosen
+    if selection_data.trusted is None:
+        return _joined(chosen, train)
+    return _labeled(teacher.train, torch.where(selection_data.trusted, selection_data.label, UNLABELED)) or chosen
+
+
+def has_seen(held_out: LabeledOutputs, train: LabeledOutputs) -> bool:
+    """Whether the teacher's loss is lower on the training samples by more than chance: it learned from them.
+
+    By Welch's statistic of its cross-entropies, above ``CLEARLY``.
+    """
+    losses = [functional.cross_entropy(one.logits.double(), one.label, reduction="none") for one in (held_out, train)]
+    if min(len(one) for one in losses) < 2:
+        return True
+    gain, variance = losses[0].mean() - losses[1].mean(), sum(float(one.var()) / len(one) for one in losses)
+    return float(gain) > CLEARLY * math.sqrt(variance)
+
+
+def _labeled(outputs: ModelOutputs | None, label: Int[Tensor, " n"] | None) -> LabeledOutputs | None:
+    """Those that have a label; None where there are none."""
+    if outputs is None or label is None or not bool((label != UNLABELED).any()):
+        return None
+    known = (label != UNLABELED).nonzero().squeeze(1)
     features = None if outputs.features is None else outputs.features[known]
     return LabeledOutputs(outputs.logits[known], label[known], features)
+
+
+def _joined(first: LabeledOutputs, second: LabeledOutputs) -> LabeledOutputs:
+    features = None
+    if first.features is not None and second.features is not None:
+        features = torch.cat([first.features, second.features])
+    return LabeledOutputs(torch.cat([first.logits, second.logits]), torch.cat([first.label, second.label]), features)
 
 
 def fit_scale(

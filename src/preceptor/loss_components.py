@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from preceptor.chunking import chunked
 from preceptor.context import (
+    VERDICTS,
     BatchContext,
     ModelOutputs,
     SelectionData,
@@ -179,8 +180,11 @@ class LossComponents(nn.Module):
         """Fit the components that are yet to be fitted; does nothing when there is none.
 
         A selection that looks samples up is fitted on the teacher's outputs as they are, every other component on
-        those that it will see: after recalibration.
+        those that it will see: after recalibration. An audit (:meth:`use_verdicts`) tells which labels are trusted.
         """
+        if self._verdicts is not None:
+            judged = self._verdicts[selection_data.index]
+            selection_data = replace(selection_data, trusted=judged != VERDICTS.index("wrong_label"))
         selection = [] if self._fitted_selection is None else [self._fitted_selection]
         recalibration: list[Fittable] = [self.recalibration] if isinstance(self.recalibration, Fittable) else []
         for first in (*selection, *recalibration):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from preceptor import KL, DistillationLoss, InputError, ProbabilityShift, SelectionData
 from preceptor.context import ModelOutputs, TeacherSnapshot
-from preceptor.recalibrations import Confusion, Dirichlet, Prior, TemperatureScaling, VectorScaling
+from preceptor.recalibrations import Confusion, CrossValidated, Dirichlet, Prior, TemperatureScaling, VectorScaling
 
 CLASSES = 4
 
@@ -90,6 +90,31 @@ def test_two_classes_that_the_teacher_exchanges_change_places() -> None:
     torch.testing.assert_close(same.softmax(dim=1), exchanged.softmax(dim=1), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("samples", [60, 4000])
+def test_cross_validation_takes_a_map_that_the_samples_bear(samples: int) -> None:
+    logits, label = calibrated()
+    few = slice(0, samples)
+    distorted = {
+        "temperature": logits * 3,
+        "prior": logits + torch.tensor([3.0, 0, 0, 0]),
+        "exchanged": logits[:, [1, 0, 2, 3]],
+    }
+    for name, outputs in distorted.items():
+        after = fitted(CrossValidated(), outputs[few], label[few])(outputs)
+        loss = float(F.cross_entropy(after, label))
+        assert loss < float(F.cross_entropy(outputs, label)) - 0.1, name
+        assert loss == pytest.approx(float(F.cross_entropy(logits, label)), abs=0.02 if samples > 1000 else 0.25), name
+    plain = fitted(CrossValidated(), logits[few], label[few])(logits)
+    assert float((plain.argmax(dim=1) == logits.argmax(dim=1)).float().mean()) > 0.9
+
+
+def test_a_matrix_is_not_tried_for_many_classes() -> None:
+    logits = torch.randn(40, 300, generator=torch.Generator().manual_seed(0))
+    component = fitted(CrossValidated(), logits, logits.argmax(dim=1))
+    assert component.weight.shape == (300,)
+    assert fitted(CrossValidated(), logits[:1], logits[:1].argmax(dim=1)).weight.shape == (300,)
+
+
 def test_all_that_follows_sees_the_recalibrated_teacher() -> None:
     logits, _ = calibrated()
     exchanged = logits[:, [1, 0, 2, 3]] * 3
@@ -108,7 +133,7 @@ def test_held_out_samples_are_asked_for() -> None:
     logits, label = calibrated(50)
     snapshot = TeacherSnapshot(1.0, ModelOutputs(logits), None)
     lacking = replace(data(logits, label), held_out_label=None, checkpoints=(snapshot,))
-    for cls in (TemperatureScaling, VectorScaling, Dirichlet, Confusion):
+    for cls in (TemperatureScaling, VectorScaling, Dirichlet, Confusion, CrossValidated):
         with pytest.raises(InputError, match=r"is fitted on labeled held-out samples, and there are none: hold"):
             cls().fit(lacking)
         cls(fit_on="train").fit(lacking)

@@ -3,6 +3,7 @@
 from preceptor.recalibrations.confusion import Confusion as Confusion
 from preceptor.recalibrations.confusion import confusion_posterior as confusion_posterior
 from preceptor.recalibrations.confusion import mixed_by_confusion as mixed_by_confusion
+from preceptor.recalibrations.cross_validated import CrossValidated as CrossValidated
 from preceptor.recalibrations.prior import Prior as Prior
 from preceptor.recalibrations.prior import mean_prediction as mean_prediction
 from preceptor.recalibrations.prior import without_prior as without_prior
