@@ -42,9 +42,9 @@ def _points(values: list[float]) -> str:
     return mean if len(values) < 2 else f"{mean} ± {100 * stdev(values):.1f}"
 
 
-def unpacked(folder: Path) -> Path:
-    """The photographs."""
-    with zipfile.ZipFile(Path(os.environ["PRECEPTOR_DATA"]) / "photos" / "ants-bees.zip") as archive:
+def unpacked(name: str, folder: Path) -> Path:
+    """The photographs of an archive, by name."""
+    with zipfile.ZipFile(Path(os.environ["PRECEPTOR_DATA"]) / "photos" / f"{name}.zip") as archive:
         archive.extractall(folder)
     return next(path.parent for path in sorted(folder.rglob("train")) if path.is_dir())
 
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder that everything is kept in")
     parser.add_argument("--seeds", type=int, default=3, help="how many; default 3")
     arguments = parser.parse_args()
-    photos, weights = unpacked(arguments.out / "photos"), arguments.out / "lite0.safetensors"
+    photos, weights = unpacked("ants-bees", arguments.out / "photos"), arguments.out / "lite0.safetensors"
     sys.argv = ["lite0_weights.py", str(weights)]
     runpy.run_path(str(EXAMPLES / "lite0_weights.py"), run_name="__main__")
     tutorial = runpy.run_path(str(EXAMPLES / "distill.py"))["tutorial"]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from preceptor.config import read_yaml, validated, with_overrides
 from preceptor.errors import unknown_name
 from preceptor.loss_terms import LossTerm, Reduction
+from preceptor.recipes.composition import composed
 from preceptor.registry import ComponentType, Correction, Recalibration, Selection, Temperature, build_component
 
 
@@ -135,21 +136,28 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     """Read a recipe by name, or from a file when the name ends in .yaml, with dotted overrides.
 
     Args:
-        name: one of :func:`recipe_names`, or a path to a YAML file.
+        name: one of :func:`recipe_names`, a path to a YAML file, or several of these joined by ``+``, see
+            :func:`~preceptor.recipes.composition.composed`.
         overrides: for example ``{"correction.eta": 0.5, "terms.kl.weight": 1.0}``.
 
     Raises:
         InputError: unknown recipe or key (the nearest is named), or a value that does not fit.
     """
     text = str(name)
-    if text.endswith((".yaml", ".yml")):
-        path = Path(text)
-    elif text in recipe_names():
-        path = FOLDER / f"{text}.yaml"
-    else:
-        raise unknown_name("recipe", text, recipe_names())
-    content = with_overrides(read_yaml(path), (overrides or {}).items())
+    content = with_overrides(_content(text), (overrides or {}).items())
     return validated(Recipe, content, f"recipe {text}")
+
+
+def _content(text: str) -> dict[str, Any]:
+    """What a recipe's file says, or those of several that are joined."""
+    if text in recipe_names():
+        return read_yaml(FOLDER / f"{text}.yaml")
+    is_file = text.endswith((".yaml", ".yml"))
+    if "+" in text and not (is_file and Path(text).exists()):
+        return composed({part: _content(part) for part in text.split("+")})
+    if is_file:
+        return read_yaml(Path(text))
+    raise unknown_name("recipe", text, recipe_names())
 
 
 def build_recipe_parts(content: Recipe) -> RecipeParts:

@@ -170,7 +170,9 @@ class RunConfig(BaseModel):
     audit: Path | None = Field(
         default=None, description="folder of preceptor audit: corrections apply only where it blames the teacher"
     )
-    recipe: Recipe = Field(description="recipe's name (see preceptor methods), a .yaml file, or the recipe itself")
+    recipe: Recipe = Field(
+        description="recipe's name (see preceptor methods), a .yaml file, several joined by +, or the recipe itself"
+    )
     scores: Path | None = Field(
         default=None, description="score file for the recipe's selection (preceptor select writes one); unset: fit it"
     )

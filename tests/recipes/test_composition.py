@@ -1,0 +1,96 @@
+"""``a+b`` is one recipe of two: each slot from the one that fills it, or a word on which slot both fill."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+
+from preceptor import DistillationLoss, InputError
+from preceptor.config import read_yaml
+from preceptor.recipes import read_recipe, recipe_names
+from preceptor.recipes.composition import composed
+from preceptor.recipes.reader import FOLDER
+
+
+def test_each_slot_comes_from_the_recipe_that_fills_it() -> None:
+    both = read_recipe("ka-dtd+at")
+    corrects, transfers = read_recipe("ka-dtd"), read_recipe("at")
+    assert (both.correction, both.temperature) == (corrects.correction, corrects.temperature)
+    assert both.terms == {**corrects.terms, **transfers.terms}
+
+
+def test_the_losses_of_one_see_the_correction_of_the_other() -> None:
+    joined = DistillationLoss.from_recipe("ka-ps+dist")
+    student, teacher = torch.zeros(2, 3), torch.tensor([[3.0, 0, 0], [3.0, 0, 0]])
+    output = joined(student, teacher, torch.tensor([0, 1]))
+    assert output.audit is not None
+    assert output.audit.target.argmax(dim=1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("kd+at", r"recipe kd\+at: both fill terms.ce: kd \(label_loss: cross_entropy, weight: 0.1\) and at"),
+        ("lr+kd", r"both fill temperature: lr \(name: fixed, temperature: 1.0\) and kd \(name: fixed, temperature: 4"),
+        ("ka-ps+ka-lsr", "both fill correction: ka-ps .* and ka-lsr .*: copy one into a YAML file and join them"),
+        ("kd+nothing", "unknown recipe 'nothing'"),
+        ("kd+", "unknown recipe ''"),
+    ],
+)
+def test_what_does_not_fit_is_named(name: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        read_recipe(name)
+
+
+def test_losses_without_a_temperature_keep_theirs() -> None:
+    """They are at temperature 1, which another recipe may not change unseen."""
+    plain = {"terms": {"kl": {"loss": "kl"}}}
+    hot = {"temperature": {"name": "fixed", "temperature": 4.0}, "terms": {"ce": {"label_loss": "cross_entropy"}}}
+    with pytest.raises(InputError, match=r"both fill temperature: hot .* and plain \(name: fixed, temperature: 1.0\)"):
+        composed({"plain": plain, "hot": hot})
+    assert composed({"plain": plain, "labels": {"terms": hot["terms"]}})["temperature"] == {
+        "name": "fixed",
+        "temperature": 1.0,
+    }
+
+
+def test_a_bare_name_and_a_mapping_are_the_same_choice() -> None:
+    one, other = ({"correction": own, "terms": {"ce": {"label_loss": "cross_entropy"}}} for own in ("x", {"name": "x"}))
+    assert composed({"one": one, "other": other})["correction"] == "x"
+
+
+def test_files_are_joined_too(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("selection: {name: random, keep: 0.5}\nterms: {kl: {loss: kl, weight: 1.0}}\ntemperature: cwsm\n")
+    joined = read_recipe(f"{own}+fitnet")
+    assert joined.selection is not None
+    assert set(joined.terms) == {"kl", *read_recipe("fitnet").terms}
+    both = tmp_path / "a+b.yaml"
+    both.write_text(own.read_text())
+    assert read_recipe(both) == read_recipe(own), "a file of that name is read as it is"
+
+
+def test_overrides_reach_the_composition() -> None:
+    assert read_recipe("ka-ps+at", {"terms.at.weight": 5.0}).terms["at"].weight == 5.0
+
+
+def test_every_pair_of_recipes_composes_or_says_why() -> None:
+    """What composes is the union of both, whichever is named first, and builds."""
+    joined = 0
+    for first, second in combinations([name for name in recipe_names() if "+" not in name], 2):
+        try:
+            forwards = read_recipe(f"{first}+{second}")
+        except InputError:
+            for name in (f"{first}+{second}", f"{second}+{first}"):
+                with pytest.raises(InputError, match="both fill"):
+                    read_recipe(name)
+            continue
+        backwards = read_recipe(f"{second}+{first}")
+        assert forwards.terms == backwards.terms
+        for name in (first, second):
+            for slot, value in read_yaml(FOLDER / f"{name}.yaml").items():
+                if slot not in ("about", "paper", "use", "avoid", "suits", "terms"):
+                    assert getattr(forwards, slot) == getattr(read_recipe(name), slot), value
+        joined += 1
+    assert joined > 50
