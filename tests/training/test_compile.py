@@ -22,6 +22,11 @@ def test_auto_is_bf16_where_there_are_units_for_it(bf16_units):
     assert resolve_precision("auto", CPU) == ("bf16" if bf16_units else "fp32")
     assert resolve_precision("fp32", CPU) == "fp32"
     assert resolve_precision("bf16", CPU) == "bf16"
+    grouped = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4))
+    assert resolve_precision("auto", CPU, grouped) == "fp32"
+    assert resolve_precision("bf16", CPU, grouped) == "bf16"
+    plain = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3))
+    assert resolve_precision("auto", CPU, plain) == resolve_precision("auto", CPU)
 
 
 def test_the_operations_of_a_forward_pass_counted_by_hand():

@@ -194,7 +194,7 @@ class RunConfig(BaseModel):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes CUDA where there is one")
     precision: Precision = Field(
-        default="auto", description="auto takes bf16 where the device has units for it; of the student and the teacher"
+        default="auto", description="auto takes bf16 where it is faster, by device and network; of student and teacher"
     )
     compile: Compile = Field(
         default="auto",

@@ -118,7 +118,7 @@ def _record(
     return {
         "versions": versions(),
         "device": str(device),
-        "precision": resolve_precision(config.precision, device),
+        "precision": resolve_precision(config.precision, device, context.network),
         "training_images": len(context.index),
         "held_out_images": len(context.held_out),
         "skipped_images": len(context.dataset.skipped),

@@ -223,8 +223,9 @@ def _precision(
 ) -> ComputePrecision:
     """What networks compute in: what the existing cache was filled in, or else what the configuration says."""
     if existing is None:
-        has_networks = any(isinstance(member.teacher, NetworkTeacher) for member in members)
-        return resolve_precision(config.precision, device) if has_networks else "fp32"
+        networks = [one.teacher.network for one in members if isinstance(one.teacher, NetworkTeacher)]
+        each = [resolve_precision(config.precision, device, network) for network in networks]
+        return "bf16" if each and "fp32" not in each else "fp32"
     if existing.key.precision != "bf16":
         return "fp32"
     if config.precision == "fp32":

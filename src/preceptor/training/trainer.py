@@ -97,7 +97,7 @@ class Trainer:
                 student.training_config or config,
                 steps=self.steps,
                 samples=len(data),
-                precision=resolve_precision(precision, self.device),
+                precision=resolve_precision(precision, self.device, student.network),
                 device=self.device,
             )
             for student, model in zip(students, models, strict=True)
