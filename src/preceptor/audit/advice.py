@@ -91,7 +91,7 @@ def _situations(audit: TeacherAudit) -> Iterator[tuple[Situation, str, str]]:
     if systematic >= SYSTEMATIC:
         yield (
             "systematic errors",
-            f"{systematic:.0%} of the teacher's errors take the same few classes for others, which it corrects.",
+            f"{systematic:.0%} of the teacher's errors take the same few classes for others, which it repairs.",
             "Look at the pairs first: if two outputs are in each other's place, mend the teacher's file.",
         )
     if confidence < accuracy - UNSURE:
