@@ -66,7 +66,8 @@ def run_benchmark(
         settings: to run, in order.
         out: folder of teachers, prepared settings and students.
         teachers: by name, those of the settings among them.
-        seeds: of students' images, weights and order; teachers are the same for all.
+        seeds: of students' images, weights and order; teachers are the same for all. Settings have further ones of
+            their own (``more_seeds``), by which no learning rate is chosen.
         recipes: by name, `none` and `kd` among them: the others are compared with these.
         rates: learning rates, of which held-out images of some settings choose, see ``TUNED_ON``; the first of equals.
         jobs: processes of one thread each at a time; None is :func:`~preceptor.compare.parallel.default_jobs`.
@@ -75,19 +76,20 @@ def run_benchmark(
     needed = tuple((name, spec) for name, spec in teachers.items() if name in {one.teacher for one in settings})
     if needed:
         run_seeds(_Teachers(needed, out / "teachers"), range(len(needed)), _ignored, jobs)
-    run = _Run(out, tuple(seeds), jobs)
+    run = _Run(out, jobs)
     done: dict[str, SettingResult] = {}
     started = time.perf_counter()
     for source in dict.fromkeys(one.source for one in settings):
         of_source = [one for one in settings if one.source == source]
         tuned_on = [one for one in of_source if one.name in TUNED_ON] or of_source
         every = dict.fromkeys(recipes, tuple(rates))
-        tuned = [run.students(one, every) for one in tuned_on]
+        tuned = [run.students(one, every, seeds) for one in tuned_on]
         chosen = choose_rates([own for students in tuned for own in students], recipes, rates)
+        at_chosen = {name: (rate,) for name, rate in chosen.items()}
         for setting in [*tuned_on, *(one for one in of_source if one not in tuned_on)]:
-            own = every if setting in tuned_on else {name: (rate,) for name, rate in chosen.items()}
-            students = run.students(setting, own)  # those trained already are only read
-            done[setting.name] = setting_result(setting, run.prepared(setting), students, recipes, chosen)
+            own = [*seeds, *range(max(seeds) + 1, max(seeds) + 1 + setting.more_seeds)]
+            students = run.students(setting, at_chosen, own)  # those trained already are only read
+            done[setting.name] = setting_result(setting, run.prepared(setting, own), students, recipes, chosen)
             content = BenchmarkResult(
                 seeds=list(seeds),
                 rates=list(rates),
@@ -105,20 +107,19 @@ class _Run:
     """Where and how students are trained."""
 
     out: Path
-    seeds: tuple[int, ...]
     jobs: int | None
 
-    def prepared(self, setting: Setting) -> tuple[Prepared, ...]:
+    def prepared(self, setting: Setting, seeds: Sequence[int]) -> tuple[Prepared, ...]:
         """A setting, prepared for every seed."""
         source = read_source(setting.source)
         make = partial(prepare, source=source, teachers=self.out / "teachers", out=self.out / "settings")
         with one_thread():  # as students are trained: the outputs' bits may depend on it
-            return tuple(make(setting, seed) for seed in self.seeds)
+            return tuple(make(setting, seed) for seed in seeds)
 
-    def students(self, setting: Setting, rates: Rates) -> list[list[TrainedStudent]]:
+    def students(self, setting: Setting, rates: Rates, seeds: Sequence[int]) -> list[list[TrainedStudent]]:
         """Students of a setting, one list a seed."""
-        students = _Students(self.prepared(setting), rates, self.out / "students")
-        return run_seeds(students, range(len(self.seeds)), _ignored, self.jobs)
+        students = _Students(self.prepared(setting, seeds), rates, self.out / "students")
+        return run_seeds(students, range(len(seeds)), _ignored, self.jobs)
 
 
 def _ignored(images: int) -> None:

@@ -85,7 +85,8 @@ def prepare(setting: Setting, seed: int, source: Source, teachers: Path, out: Pa
         out: folder of all settings.
     """
     folder = out / setting.name / f"seed-{seed}"
-    make_once(folder, {**asdict(setting), "seed": seed}, partial(_fill, setting, seed, source, teachers))
+    made_of = {name: value for name, value in asdict(setting).items() if name != "more_seeds"}  # changes no seed's data
+    make_once(folder, {**made_of, "seed": seed}, partial(_fill, setting, seed, source, teachers))
     return Prepared(folder, setting, seed)
 
 

@@ -210,7 +210,7 @@ def about_table(result: BenchmarkResult) -> str:
 def notes(result: BenchmarkResult) -> str:
     """What the numbers are, and are not."""
     return (
-        f"Accuracies in per cent, differences in points, {len(result.seeds)} seeds. A seed draws the students' images, "
+        f"Accuracies in per cent, differences in points, {_seeds(result)} seeds. A seed draws the students' images, "
         "their weights and order; a setting's teacher is one for all seeds. Held-out images, a fifth of the students', "
         "choose each recipe's learning rate, for Fashion-MNIST those of four settings. Brackets: intervals that hold "
         "for all recipes of a setting together with 95 % confidence, over seeds and test images; bold where they leave "
@@ -220,3 +220,9 @@ def notes(result: BenchmarkResult) -> str:
         "settings; that of safe-audited is the regret of what preceptor audit advises. Made by "
         "`python -m experiments.unreliable`."
     )
+
+
+def _seeds(result: BenchmarkResult) -> str:
+    """How many there are, by setting."""
+    counts = sorted({len(setting.wrong_labels) for setting in result.settings})
+    return f"{counts[0]} or in natural settings {counts[-1]}" if len(counts) > 1 else str(counts[0])

@@ -20,7 +20,11 @@ def done(tmp_path_factory):
 
 def run(out):
     return benchmark.run_benchmark(
-        [tiny.setting("first"), tiny.setting("second", unlabeled=20, labeled_epochs=2)],
+        [
+            tiny.setting("first"),
+            tiny.setting("second", unlabeled=20, labeled_epochs=2),
+            tiny.setting("more", more_seeds=1),
+        ],
         out,
         teachers=tiny.TEACHERS,
         seeds=(0, 1),
@@ -34,9 +38,10 @@ def test_every_recipe_has_a_student_a_seed(done):
     _, result, _ = done
     for setting in result.settings:
         assert [own.recipe for own in setting.recipes] == ["none", "kd", "safe", "safe-audited"]
-        assert all(len(own.accuracy) == 2 and own.rate in (0.1, 0.05) for own in setting.recipes)
+        seeds = 3 if setting.name == "more" else 2
+        assert all(len(own.accuracy) == seeds and own.rate in (0.1, 0.05) for own in setting.recipes)
         assert all(0 <= share <= 1 for own in setting.recipes for share in (*own.copied, *own.mended))
-        assert len(setting.teacher.accuracy_on_students) == 2
+        assert len(setting.teacher.accuracy_on_students) == seeds
 
 
 def test_the_result_file_is_the_result_and_a_second_call_makes_the_same_of_what_is_there(done):
