@@ -159,6 +159,16 @@ LABEL_BUDGETS = (
 
 UNLABELED = (
     Setting(
+        "blur-0.5-unlabeled",
+        "As blur-0.5, with 2,000 more images without a label.",
+        "natural",
+        "teacher",
+        unlabeled=2000,
+        blur=0.5,
+        epochs=12,
+        labeled_epochs=40,
+    ),
+    Setting(
         "blur-0.6-unlabeled",
         "As blur-0.6, with 2,000 more images without a label.",
         "natural",
