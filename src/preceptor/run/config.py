@@ -140,11 +140,13 @@ class RunConfig(BaseModel):
     teacher: Teachers = Field(
         default=None,
         description="run folder, FILE.onnx, or FILE.npy or FILE.parquet of outputs, one row a training image; or a "
-        "network by name: timm:NAME, torchvision:NAME, hf:NAME or PACKAGE.MODULE:FUNCTION; several make an ensemble",
+        "network by name: resnet56, timm:NAME, torchvision:NAME, hf:NAME or PACKAGE.MODULE:FUNCTION; several make an "
+        "ensemble",
     )
     teacher_weights: Path | None = Field(
         default=None,
-        description="file of weights for a teacher that is a network by name; unset: the library's pretrained ones",
+        description="file of weights for a teacher that is a network by name, such as a checkpoint of RepDistiller or "
+        "mdistiller for resnet32x4; unset: the library's pretrained ones",
     )
     teacher_output: OutputKind | None = Field(
         default=None, description="what an .onnx, .npy or .parquet teacher's numbers are; never guessed"
