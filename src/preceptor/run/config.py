@@ -75,8 +75,9 @@ class RunConfig(BaseModel):
 
     data: str = Field(
         default="digits",
-        description="data set: digits, mnist, fashion-mnist, cifar10, cifar100, arrays:FILE.npz; or images in "
-        "folder:DIR, list:FILE.csv, parquet:PATH, wds:PATH (tar archives) or hf:NAME",
+        description="data set: digits, mnist, fashion-mnist, kmnist, svhn, cifar10, cifar100, cinic10, tiny-imagenet, "
+        "imagenet, arrays:FILE.npz; or images in folder:DIR, list:FILE.csv, parquet:PATH, wds:PATH (tar archives) or "
+        "hf:NAME",
     )
     data_root: Path | None = Field(
         default=None, description="folder of the named data sets; unset: $PRECEPTOR_DATA, else ~/.cache/preceptor/data"
