@@ -109,7 +109,11 @@ class RunConfig(BaseModel):
         allow_inf_nan=False,
         description="GiB of a folder's decoded images that may be held in memory; of more, each is decoded when needed",
     )
-    train_labels: Path | None = Field(default=None, description=".npy file of integer labels to train on instead")
+    train_labels: Path | None = Field(
+        default=None,
+        description="file of labels to train on instead: .npy, .npz, .pt, .csv or .txt, in the order of the images or, "
+        "of a .csv, by file name; FILE:KEY names one of several arrays or columns, as in CIFAR-10_human.pt:worse_label",
+    )
     train_images: int | None = Field(default=None, ge=2, description="train on a stratified subset of this size")
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the training images held out: measured, never trained on"
