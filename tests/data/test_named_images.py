@@ -247,12 +247,21 @@ def test_half_a_kit(tmp_path: Path) -> None:
     scipy.io.savemat(tmp_path / "imagenet" / "data" / "meta.mat", {"other": np.zeros(2)})
     with pytest.raises(InputError, match="no table 'synsets'"):
         load_dataset("imagenet", root=tmp_path, framing=Framing(8))
+    synsets = np.zeros((1, 1), dtype=[("ILSVRC2012_ID", "O"), ("WNID", "O")])
+    synsets[0, 0] = (np.array([1, 2]), np.array(["n01443537"]))
+    scipy.io.savemat(tmp_path / "imagenet" / "data" / "meta.mat", {"synsets": synsets})
+    with pytest.raises(InputError, match="a class with several ids, or none"):
+        load_dataset("imagenet", root=tmp_path, framing=Framing(8))
 
 
 def test_a_damaged_table_of_kaggle(tmp_path: Path) -> None:
     imagenet(tmp_path / "imagenet", flat=True)
-    (tmp_path / "LOC_val_solution.csv").write_text("ImageId,PredictionString\nILSVRC2012_val_00000001\n")
+    table = tmp_path / "LOC_val_solution.csv"
+    table.write_text("ImageId,PredictionString\nILSVRC2012_val_00000001\n")
     with pytest.raises(InputError, match="expected the columns ImageId and PredictionString"):
+        load_dataset("imagenet", root=tmp_path, framing=Framing(8))
+    table.write_bytes(b"ImageId,PredictionString\n\xff\xfe\n")
+    with pytest.raises(InputError, match=r"LOC_val_solution\.csv: cannot be read as text"):
         load_dataset("imagenet", root=tmp_path, framing=Framing(8))
 
 

@@ -104,8 +104,7 @@ def list_imagenet(place: Path) -> Listing:
 
 def _kaggle_classes(table: Path) -> dict[str, str]:
     """The class of each image by its name."""
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file) if row][1:]
+    rows = list(csv.reader(_lines(table)))[1:]
     if any(len(row) != 2 or not row[1].split() for row in rows):
         raise InputError(f"{table}: expected the columns ImageId and PredictionString, which begins with the class")
     return {name: prediction.split()[0] for name, prediction in rows}
@@ -120,9 +119,12 @@ def _devkit_classes(kit: Path) -> list[str]:
     synsets = read_mat(meta).get("synsets")
     if synsets is None or not {"ILSVRC2012_ID", "WNID"} <= set(synsets.dtype.names or ()):
         raise InputError(f"{meta}: no table 'synsets' with ILSVRC2012_ID and WNID; unpack the development kit again")
-    wordnet = {
-        str(np.asarray(row["ILSVRC2012_ID"]).item()): str(np.asarray(row["WNID"]).item()) for row in synsets.reshape(-1)
-    }
+    try:
+        wordnet = {
+            str(np.asarray(row["ILSVRC2012_ID"]).item()): str(np.asarray(row["WNID"]).item()) for row in synsets.flat
+        }
+    except ValueError as error:  # a cell of several values, or of none
+        raise InputError(f"{meta}: a class with several ids, or none; unpack the development kit again") from error
     unknown = sorted({number for number in numbers if number not in wordnet})
     if unknown:
         raise InputError(f"{kit / _GROUND_TRUTH}: {few(unknown)} are no ILSVRC2012_ID of {meta}; unpack the kit again")
