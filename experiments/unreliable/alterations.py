@@ -1,4 +1,4 @@
-"""What makes supervision unreliable: shifted images, wrong labels, long tails, distorted teacher outputs."""
+"""What makes supervision unreliable: wrong labels, long tails, distorted teacher outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.data import swap_pairs
+from preceptor.data import swap_pairs, uniform_noise
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,6 @@ class LabelNoise:
 
     kind: Literal["uniform", "pairs", "human"]
     rate: float = 0.0
-
-
-def blurred(images: UInt8[Tensor, "n channels h w"], sigma: float) -> UInt8[Tensor, "n channels h w"]:
-    """Gaussian blur of ``sigma`` pixels; none for 0."""
-    from scipy.ndimage import gaussian_filter
-
-    if sigma == 0:
-        return images
-    smooth = gaussian_filter(images.float().numpy(), (0, 0, sigma, sigma), mode="nearest")
-    return torch.from_numpy(smooth).round().clamp(0, 255).to(torch.uint8)
-
-
-def contrast_scaled(images: UInt8[Tensor, "n channels h w"], factor: float) -> UInt8[Tensor, "n channels h w"]:
-    """``128 + factor (x - 128)``: below 1 the images grow gray."""
-    if factor == 1:
-        return images
-    return (128 + factor * (images.float() - 128)).round().clamp(0, 255).to(torch.uint8)
 
 
 def noisy_labels(
@@ -64,11 +47,7 @@ def noisy_labels(
         return human
     if noise.kind == "pairs":
         return swap_pairs(labels, pairs, noise.rate, seed)
-    random = np.random.default_rng(seed)
-    wrong = random.permutation(len(labels))[: round(noise.rate * len(labels))]
-    after = labels.clone()
-    after[wrong] = (labels[wrong] + torch.from_numpy(random.integers(1, classes, len(wrong)))) % classes
-    return after
+    return uniform_noise(labels, classes, noise.rate, seed)
 
 
 def long_tail(labels: Int[Tensor, " n"], imbalance: float, seed: int) -> Int[Tensor, " some"]:

@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from experiments.unreliable.alterations import blurred, contrast_scaled, noisy_labels, swapped_columns
+from experiments.unreliable.alterations import noisy_labels, swapped_columns
 from experiments.unreliable.making import make_once
 from experiments.unreliable.settings import STORED, Setting
 from experiments.unreliable.sources import Part, Source
 from experiments.unreliable.teachers import teacher_logits, write_data
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import subset
+from preceptor.data.image_corruption import blurred, contrast_scaled
 from preceptor.files import read_json, write_whole
 
 DATA_FILE, LABELED_FILE, TEACHER_FILE, TEST_FILE = "data.npz", "labeled.npz", "teacher.npy", "teacher-test.npy"
@@ -120,7 +121,7 @@ def teacher_outputs(setting: Setting, source: Source, part: Part, teachers: Path
 
 def shifted(setting: Setting, part: Part) -> Part:
     """The same part with the setting's shift of the images."""
-    images = contrast_scaled(blurred(part.images, setting.blur), setting.contrast)
+    images = contrast_scaled(blurred(part.images, setting.blur), setting.contrast, around=128)
     return Part(images, part.labels, part.human, part.outputs)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from tests.bad_input.workbench import IMAGES, Row, Workbench
 
+ZEROS = np.zeros(IMAGES, int)
+
 
 def npz(bench: Workbench, **arrays: np.ndarray) -> list[object]:
     return bench.train("--data", bench.npz(**arrays))
@@ -195,6 +197,24 @@ ROWS = [
         "a CSV of labels with a class that is not known",
         lambda b: b.labels_text("labels.csv", "label\n" + "three\n" * IMAGES),
         "labels.csv: label 1 is 'three'; expected an integer, or one of 0, 1, 2 and 7 more",
+    ),
+    Row(
+        "several arrays of labels, and none named",
+        lambda b: b.labels_by_key("", clean_label=ZEROS, worse_label=ZEROS),
+        "labels.npz: holds clean_label, worse_label; name one of them, as in labels.npz:clean_label",
+    ),
+    Row(
+        "an array of labels that is not there",
+        lambda b: b.labels_by_key(":worst_label", aggre_label=ZEROS, worse_label=ZEROS),
+        "unknown array of labels.npz 'worst_label': did you mean 'worse_label'? known: aggre_label, worse_label",
+    ),
+    Row(
+        "labels of images in another order",
+        lambda b: b.labels_by_key(":worse_label", clean_label=ZEROS, worse_label=ZEROS),
+        (
+            "labels.npz: its clean_label is not the data's own label at 1,215 of 1,348 images: the images have another "
+            "order; bring the labels into the order of the data"
+        ),
     ),
     Row(
         "images with an alpha channel",

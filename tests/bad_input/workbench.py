@@ -93,6 +93,11 @@ class Workbench(Bench):
         (self.folder / name).write_text(content)
         return self.train("--train-labels", self.folder / name)
 
+    def labels_by_key(self, key: str, **arrays: np.ndarray) -> list[object]:
+        """Training on one of several arrays of labels."""
+        np.savez(self.folder / "labels.npz", **arrays)
+        return self.train("--train-labels", f"{self.folder / 'labels.npz'}{key}")
+
     def config(self, text: str | bytes) -> list[object]:
         content = text.encode() if isinstance(text, str) else text
         return self.train("--config", self.file("run.yaml", content))

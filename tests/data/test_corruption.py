@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preceptor.data import corruption, load_dataset
-from preceptor.data.corruption import confusable_pairs, swap_pairs
+from preceptor.data.corruption import confusable_pairs, swap_pairs, uniform_noise
 from preceptor.errors import InputError
 
 seeds = st.integers(0, 2**64 - 1)
@@ -26,6 +26,37 @@ def test_swapping_moves_exactly_the_share_to_the_partner(labels: Tensor, rate: f
         changed = round(rate * len(members)) if old in partner else 0
         assert (members != old).sum() == changed
         assert (members == partner.get(old, 99)).sum() == changed
+
+
+@given(labels=labels_of_six, rate=st.floats(0, 1), seed=seeds)
+def test_uniform_noise_makes_exactly_the_share_wrong(labels: Tensor, rate: float, seed: int) -> None:
+    before = labels.clone()
+    after = uniform_noise(labels, 6, rate, seed)
+    assert torch.equal(labels, before)
+    assert torch.equal(after, uniform_noise(labels, 6, rate, seed))
+    assert int((after != labels).sum()) == round(rate * int((labels >= 0).sum()))
+    assert torch.equal(after < 0, labels < 0)
+    assert int(after.max()) <= 5
+
+
+def test_uniform_noise_takes_every_other_class_alike() -> None:
+    labels = torch.arange(5).repeat(4000)
+    after = uniform_noise(labels, 5, 0.5, 0)
+    counts = torch.stack([torch.bincount(after[labels == label], minlength=5) for label in range(5)])
+    assert ((counts.diagonal() - 2000).abs() < 100).all()  # three deviations are some 95
+    off = counts[~torch.eye(5, dtype=torch.bool)]
+    assert ((off - 500).abs() < 90).all()
+
+
+def test_uniform_noise_is_that_of_the_benchmark() -> None:
+    """Results in results/bench follow from these bits."""
+    assert uniform_noise(torch.arange(5).repeat(2), 5, 0.4, 3).tolist() == [2, 1, 4, 3, 4, 0, 4, 2, 3, 1]
+
+
+@pytest.mark.parametrize(("classes", "rate", "message"), [(1, 0.2, "of 1 class"), (3, 1.5, "rate is 1.5")])
+def test_uniform_noise_that_there_is_not(classes: int, rate: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        uniform_noise(torch.tensor([0, 0]), classes, rate, 0)
 
 
 def test_swapping_is_seeded_and_unordered() -> None:

@@ -79,7 +79,8 @@ def test_numbers_beyond_int64_are_no_labels(tmp_path):
 def test_an_archive_of_several_arrays(tmp_path):
     path = tmp_path / "labels.npz"
     np.savez(path, a=np.zeros(4, dtype=int), b=np.zeros(4, dtype=int))
-    refused(path, "an archive of several arrays")
+    refused(path, "holds a, b; name one of them, as in labels.npz:a")
+    assert read_labels(tmp_path / "labels.npz:b", 4).tolist() == [0] * 4
 
 
 def written(folder: Path, content: str | bytes, name: str = "labels.csv") -> Path:
@@ -190,3 +191,47 @@ def test_a_damaged_header(tmp_path, right, broken):
     path = tmp_path / "labels.npy"
     path.write_bytes(GOOD.replace(right, broken))
     refused(path, "not a readable .npy file")
+
+
+NAMES = ("train/ant/1.png", "train/ant/2.png", "train/bee/3.png")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,label\ntrain/bee/3.png,ant\ntrain/ant/1.png,bee\ntest/ant/1.png,ant\ntrain/ant/2.png,1\n",
+        "filename,label\n2.png,1\n3.png,0\n1.png,bee\n9.png,ant\n",
+    ],
+)
+def test_labels_by_file_name(tmp_path, content):
+    path = written(tmp_path, content)
+    assert read_labels(path, 3, ("ant", "bee"), names=NAMES).tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "part"),
+    [
+        ("file,label\n1.png,0\n2.png,0\n", NAMES, "no label of 1 of 3 training images, such as '3.png'"),
+        ("file,label\n1.png,0\n1.png,1\n", NAMES, "'1.png' is listed twice"),
+        (
+            "file,label\n1.png,0\n2.png,0\n",
+            ("a/1.png", "b/1.png", "2.png"),
+            "no label of 2 of 3 training images, such as 'a/1.png'",
+        ),
+    ],
+)
+def test_names_that_do_not_fit(tmp_path, content, names, part):
+    with pytest.raises(InputError, match=part):
+        read_labels(written(tmp_path, content), 3, ("ant", "bee"), names=names)
+
+
+def test_a_column_by_its_name(tmp_path):
+    path = written(tmp_path, "file,Clean,noisy\na,0,1\nb,1,0\n")
+    assert read_labels(tmp_path / "labels.csv:noisy", 2).tolist() == [1, 0]
+    assert read_labels(tmp_path / "labels.csv:clean", 2).tolist() == [0, 1]
+    with pytest.raises(InputError, match=r"unknown column of .*labels\.csv 'noisi': did you mean 'noisy'"):
+        read_labels(path.with_name("labels.csv:noisi"), 2)
+
+
+def test_a_colon_in_a_file_s_own_name(tmp_path):
+    assert read_labels(written(tmp_path, "1\n0\n", "labels 10:30.txt"), 2).tolist() == [1, 0]

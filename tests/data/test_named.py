@@ -94,10 +94,12 @@ def test_constants_are_the_published_ones() -> None:
     assert {name: source.augmentation for name, source in sources.items()} == {
         "mnist": CropFlip(2, False),
         "fashion-mnist": CropFlip(4, True),
+        "kmnist": CropFlip(2, False),
+        "svhn": CropFlip(2, False),
         "cifar10": CropFlip(4, True),
         "cifar100": CropFlip(4, True),
     }
-    assert [len(set(source.class_names)) for source in sources.values()] == [10, 10, 10, 100]
+    assert [len(set(source.class_names)) for source in sources.values()] == [10, 10, 10, 10, 10, 100]
     assert list(sources["cifar100"].class_names) == sorted(sources["cifar100"].class_names)
 
 

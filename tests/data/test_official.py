@@ -244,6 +244,24 @@ def test_greyscale_sets_get_a_channel(tmp_path: Path) -> None:
     assert data.train.labels.dtype == torch.int64
 
 
+def test_svhn_has_splits_and_labels_and_channels_first(torchvision: type[StandIn], tmp_path: Path) -> None:
+    calls = []
+
+    class Svhn:
+        def __init__(self, root: str, split: str, download: bool) -> None:
+            calls.append((root, split, download))
+            n = {"train": 20, "test": 10}[split]
+            self.data = np.random.default_rng(n).integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
+            self.labels = np.arange(n) % 10
+
+    sys.modules["torchvision.datasets"].SVHN = Svhn  # type: ignore[attr-defined]
+    data = read_with_torchvision("SVHN", tmp_path, download=True)
+    assert calls == [(str(tmp_path), "train", True), (str(tmp_path), "test", True)]
+    expected = np.random.default_rng(20).integers(0, 256, (20, 3, 32, 32), dtype=np.uint8)
+    np.testing.assert_array_equal(data.train.images.numpy(), expected)
+    assert data.train.labels.tolist() == [label % 10 for label in range(20)]
+
+
 @pytest.mark.usefixtures("torchvision")
 def test_its_chatter_stays_off_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read_with_torchvision("CIFAR10", tmp_path, download=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tests.fuzz.registry import TARGETS, target
 
@@ -37,6 +38,39 @@ def labels_as_text(folder: Path, content: bytes) -> None:
 
     (folder / "labels.csv").write_bytes(content)
     read_labels(folder / "labels.csv", 3, ("ant", "cat"))
+
+
+def _label_files() -> list[bytes]:
+    archive, saved = io.BytesIO(), io.BytesIO()
+    np.savez(archive, clean=np.arange(6) % 3, noisy=np.zeros(6, int))
+    torch.save({"clean_label": np.arange(6) % 3, "noisy_label": torch.zeros(6, dtype=torch.int64)}, saved)
+    return [archive.getvalue(), saved.getvalue()]
+
+
+@target(_label_files)
+def labels_by_key(folder: Path, content: bytes) -> None:
+    from preceptor.data.labels import read_labels
+
+    ending, key = ("npz", "noisy") if b"noisy.npy" in content else ("pt", "noisy_label")
+    (folder / f"labels.{ending}").write_bytes(content)
+    read_labels(folder / f"labels.{ending}:{key}", 6)
+
+
+def _svhn() -> list[bytes]:
+    from scipy.io import savemat
+
+    file = io.BytesIO()
+    savemat(file, {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.arange(1, 5, dtype=np.uint8)[:, None]})
+    return [file.getvalue()]
+
+
+@target(_svhn)
+def svhn(folder: Path, content: bytes) -> None:
+    from preceptor.data.digit_files import read_svhn
+
+    for name in ("train", "test"):
+        (folder / f"{name}_32x32.mat").write_bytes(content)
+    read_svhn([folder])
 
 
 def _npz() -> list[bytes]:

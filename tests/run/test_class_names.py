@@ -49,6 +49,18 @@ def test_a_teacher_of_more_classes_gives_those_of_the_data(teacher: Path, tmp_pa
     assert chosen.classes == 3
 
 
+def test_wordnet_ids_in_order_are_the_outputs_of_a_network_that_states_words() -> None:
+    data = dataclasses.replace(digits(), class_names=("n01440764", "n01443537", "n01484850"))
+    assert match_classes("teacher", ("tench", "goldfish", "great white shark"), data) is None
+    with pytest.raises(InputError, match="has no class 'n01440764'"):
+        match_classes("teacher", ("tench", "goldfish"), data)
+    with pytest.raises(InputError, match="has no class 'n01440764'"):
+        match_classes("teacher", ("n01484850", "goldfish", "great white shark"), data)
+    ids = ("n01484850, shark", "n01440764, tench", "n01443537, goldfish")
+    with pytest.warns(NetworkFitted):
+        assert match_classes("teacher", ids, data) == (1, 2, 0)
+
+
 def test_synonyms() -> None:
     data = dataclasses.replace(digits(), class_names=("bee", "ant", "n03"))
     names = ("n01, ant, emmet", "bee fly", "n02, bee", "n03, crane", "n04, crane")

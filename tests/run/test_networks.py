@@ -20,6 +20,7 @@ from preceptor.run import resolve, resume, run
 from preceptor.run import train as single_module
 from preceptor.run.members import load_network
 from preceptor.run.set_up import set_up
+from tests.models.third_party import resnet
 from tests.run.test_resume import StopsAfter, epochs
 from tests.training_helpers import SMALL_RUN, digits
 
@@ -125,9 +126,30 @@ def test_a_head_that_is_new_is_small(tmp_path: Path) -> None:
     assert not head.bias.any()
 
 
+def test_a_checkpoint_of_other_code_teaches(tmp_path: Path) -> None:
+    tensors, logits = resnet(8, (16, 16, 32, 64), shortcut="downsample", head="fc", channels=1, classes=10)
+    named = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    torch.save({"model": named, "epoch": 240}, tmp_path / "resnet8.pth")
+    normalization = {"mean": [0.5], "std": [0.25]}
+    settings = {
+        "teacher": "resnet8",
+        "teacher_weights": str(tmp_path / "resnet8.pth"),
+        "teacher_normalization": normalization,
+    }
+    with pytest.warns(NetworkFitted, match=r"loaded .* 'module\.' taken off every name; .* renamed from another"):
+        context = set_up(resolve({**RUN, "recipe": "kd", **settings}), CPU)
+    assert context.teacher is not None
+    index = torch.arange(5)
+    images = context.dataset.train.images[:5]
+    with torch.no_grad():
+        expected = logits((images / 255 - 0.5) / 0.25)
+    torch.testing.assert_close(context.teacher.members[0].teacher.outputs(images, index, index).logits, expected)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"teacher": "resnet56"}, "teacher resnet56: no such run folder, and the architecture .* --teacher-weights"),
         ({"teacher_weights": "w.pt", "teacher": "runs/teacher"}, "is for one teacher that is a network by name"),
         (
             {"teacher_normalization": {"mean": [0], "std": [1]}},

@@ -1,14 +1,16 @@
-"""Data sets, their splits, label noise and augmentation."""
+"""Data sets, their splits, label noise, corrupted images and augmentation."""
 
 from preceptor.data.augmentation import Augmentation, CropFlip, NoAugmentation, ResizedCrops, epoch_order
 from preceptor.data.composition import Composition, named_augmentation
-from preceptor.data.corruption import confusable_pairs, swap_pairs
+from preceptor.data.corruption import confusable_pairs, swap_pairs, uniform_noise
 from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
+from preceptor.data.image_corruption import CORRUPTIONS, corrupt_images
 from preceptor.data.load import load_dataset
 from preceptor.data.split import fold, hold_out, subset
 from preceptor.data.transforms import NumberedTransform
 
 __all__ = [
+    "CORRUPTIONS",
     "Augmentation",
     "Composition",
     "CropFlip",
@@ -20,6 +22,7 @@ __all__ = [
     "ResizedCrops",
     "check_dataset",
     "confusable_pairs",
+    "corrupt_images",
     "epoch_order",
     "fold",
     "hold_out",
@@ -27,4 +30,5 @@ __all__ = [
     "named_augmentation",
     "subset",
     "swap_pairs",
+    "uniform_noise",
 ]

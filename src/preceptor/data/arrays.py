@@ -77,14 +77,19 @@ def _refuse_misspelled(path: Path, names: Collection[str]) -> None:
 
 
 def _read_set(path: Path, archive: zipfile.ZipFile, split: str) -> ImageSet:
-    array = _read(path, archive, f"{split}_images")
+    array = read_array(path, archive, f"{split}_images")
     check_images(path, f"{split}_images", array.dtype, array.shape)
     images = torch.from_numpy(array)
     images = images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-    return ImageSet(images, as_labels(f"{path}: {split}_labels", _read(path, archive, f"{split}_labels")))
+    return ImageSet(images, as_labels(f"{path}: {split}_labels", read_array(path, archive, f"{split}_labels")))
 
 
-def _read(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+def read_array(path: Path, archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
+    """An array of an archive by its name.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
     names = array_names(archive)
     if key not in names:
         near = get_close_matches(key, set(names) - set(_KNOWN), n=1, cutoff=0.5)
@@ -188,7 +193,7 @@ def as_labels(where: str, array: NDArray[Any]) -> Int[Tensor, " n"]:
 
 
 def _read_names(path: Path, archive: zipfile.ZipFile) -> tuple[str, ...]:
-    names = _read(path, archive, "class_names")
+    names = read_array(path, archive, "class_names")
     if names.dtype.kind != "U" or names.ndim != 1:
         raise InputError(f"{path}: class_names is {names.dtype} of shape {names.shape}, expected a list of strings")
     return tuple(str(name) for name in names)

@@ -19,6 +19,31 @@ _MOST_PIXELS_A_SIDE = 12
 _NEAREST = 10
 
 
+def uniform_noise(labels: Int[Tensor, " n"], classes: int, rate: float, seed: int) -> Int[Tensor, " n"]:
+    """Labels of which exactly ``round(rate * labeled images)``, drawn at random, are another class's, each alike.
+
+    Unlabeled images (-1) stay so. A new tensor is returned; the same seed of one version of NumPy makes the same wrong.
+
+    Args:
+        labels: 0 to ``classes - 1``, or -1.
+        classes: at least 2.
+        rate: share of the labels that are wrong.
+        seed: of the draw.
+
+    Raises:
+        InputError: a rate outside [0, 1], or fewer than 2 classes.
+    """
+    _check_rate(rate)
+    if classes < 2:
+        raise InputError(f"label noise of {classes} class; expected 2 or more")
+    random, labeled = np.random.default_rng(seed), np.flatnonzero(labels.cpu().numpy() >= 0)
+    wrong = labeled[random.permutation(len(labeled))[: round(rate * len(labeled))]]
+    after = labels.clone()
+    steps = torch.from_numpy(random.integers(1, classes, len(wrong))).to(labels.device)
+    after[wrong] = (labels[wrong] + steps) % classes
+    return after
+
+
 def swap_pairs(
     labels: Int[Tensor, " n"], pairs: Sequence[tuple[int, int]], rate: float, seed: int
 ) -> Int[Tensor, " n"]:
@@ -31,8 +56,7 @@ def swap_pairs(
     Raises:
         InputError: for a rate outside [0, 1], or pairs that aren't disjoint.
     """
-    if not 0 <= rate <= 1:
-        raise InputError(f"label noise rate is {rate}; expected 0 to 1")
+    _check_rate(rate)
     named = [label for pair in pairs for label in pair]
     if len(set(named)) != len(named):
         raise InputError(f"pairs {list(pairs)}: name every class at most once")
@@ -43,6 +67,11 @@ def swap_pairs(
         members = order[before[order] == old]
         after[members[: round(rate * len(members))]] = new
     return torch.from_numpy(after).to(labels.device)
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate <= 1:
+        raise InputError(f"label noise rate is {rate}; expected 0 to 1")
 
 
 def confusable_pairs(

@@ -46,7 +46,7 @@ def list_file(file: Path) -> Listing:
     if len(unlabeled):
         row = int(unlabeled[0])
         raise InputError(f"{file}: image {row + 1} ({paths[row]}) has no label; only training images may have none")
-    sizes, errors = _sizes(file.parent, paths)
+    sizes, errors = file_sizes(file.parent, paths)
     groups = columns.get("group")
     return Listing(
         file.parent,
@@ -121,8 +121,8 @@ def _splits(file: Path, cells: Cells | None, count: int) -> NDArray[np.uint8]:
     return splits
 
 
-def _sizes(folder: Path, paths: Cells) -> tuple[NDArray[np.int64], dict[int, InputError]]:
-    """The size of each file in bytes, and why one cannot be used."""
+def file_sizes(folder: Path, paths: Cells) -> tuple[NDArray[np.int64], dict[int, InputError]]:
+    """The size of each file of a folder in bytes, and by position why one cannot be used."""
     sizes = np.zeros(len(paths), dtype=np.int64)
     errors: dict[int, InputError] = {}
     root = os.path.realpath(folder)

@@ -49,6 +49,7 @@ class Listing:
         sizes: of the encoded images in bytes, where that takes no reading.
         groups: numbers; images with the same one are held out together. None: every image is by itself.
         errors: by position, why an image cannot be used, as far as the listing shows it.
+        as_published: whether copies of an image in several classes or sets belong to it, as in public data sets.
     """
 
     where: Path
@@ -60,6 +61,7 @@ class Listing:
     sizes: NDArray[np.int64] | None = None
     groups: NDArray[np.int64] | None = None
     errors: dict[int, InputError] = field(default_factory=dict)
+    as_published: bool = False
 
     def __len__(self) -> int:
         return len(self.names)

@@ -16,6 +16,7 @@ from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.list_file import list_file
 from preceptor.data.listing import Listing
 from preceptor.data.named import NAMES, read_named
+from preceptor.data.named_images import NAMED_IMAGES, list_named_images
 from preceptor.data.parquet import list_parquet
 from preceptor.data.reading import MOST_IN_MEMORY, read_images
 from preceptor.data.webdataset import list_webdataset
@@ -36,7 +37,7 @@ _ENDINGS = {".npz": "arrays", ".csv": "list", ".parquet": "parquet", ".tar": "wd
 def holds_encoded_images(spec: str) -> bool:
     """Whether a data set is of encoded images, such as photographs, which are brought to a size that is asked for."""
     kind, _, rest = spec.partition(":")
-    return bool(rest) and (kind in _LISTS or kind == "hf")
+    return spec in NAMED_IMAGES or (bool(rest) and (kind in _LISTS or kind == "hf"))
 
 
 def load_dataset(
@@ -51,8 +52,10 @@ def load_dataset(
     """A data set, checked; encoded images that would fill too much memory are decoded when they are needed.
 
     Args:
-        spec: ``digits``, ``mnist``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``arrays:FILE.npz``
-            (:func:`~preceptor.data.arrays.read_arrays`), or encoded images:
+        spec: ``digits``, ``mnist``, ``fashion-mnist``, ``kmnist``, ``svhn``, ``cifar10``, ``cifar100``,
+            ``arrays:FILE.npz`` (:func:`~preceptor.data.arrays.read_arrays`), or encoded images:
+            ``cinic10``, ``tiny-imagenet``, ``imagenet``
+            (:func:`~preceptor.data.named_images.list_named_images`),
             ``folder:DIR`` (:func:`~preceptor.data.folder.list_folder`),
             ``list:FILE.csv`` or ``list:FILE.parquet`` (:func:`~preceptor.data.list_file.list_file`),
             ``parquet:PATH`` (:func:`~preceptor.data.parquet.list_parquet`),
@@ -69,8 +72,8 @@ def load_dataset(
         most_in_memory: for encoded images, see :func:`~preceptor.data.reading.read_images`.
 
     Returns:
-        the data set. Mean and deviation are the field's constants for the four downloadable sets, and are measured on
-        the training images for the others. Where a set has validation images of its own, one warning
+        the data set. Mean and deviation are the field's constants for the downloadable sets, CINIC-10 and ImageNet, and
+        are measured on the training images for the others. Where a set has validation images of its own, one warning
         (:class:`~preceptor.errors.ValidationSetUsed`) says that they are the held-out images.
 
     Raises:
@@ -120,11 +123,15 @@ def _read(spec: str, root: Path, download: bool, read_listed: Callable[[Listing]
     kind, colon, rest = spec.partition(":")
     if not colon and spec in NAMES:
         return read_named(spec, root.expanduser(), download)
+    if not colon and spec in NAMED_IMAGES:
+        return _named_images(spec, root.expanduser(), read_listed)
     if not rest or (kind not in _LISTS and kind not in ("arrays", "hf")):
         # os.path, not pathlib, which raises for a name that is too long and for the home of an unknown user.
         is_folder = os.path.isdir(os.path.expanduser(spec))  # noqa: PTH111, PTH112
         meant = "folder" if is_folder else _ENDINGS.get(os.path.splitext(spec)[1])  # noqa: PTH122
-        raise unknown_name("data set", spec, (*NAMES, *_FORMS), hint=f"did you mean {meant}:{spec}?" if meant else "")
+        raise unknown_name(
+            "data set", spec, (*NAMES, *NAMED_IMAGES, *_FORMS), hint=f"did you mean {meant}:{spec}?" if meant else ""
+        )
     path = Path(os.path.expanduser(rest))  # noqa: PTH111
     try:
         if kind == "arrays":
@@ -136,8 +143,26 @@ def _read(spec: str, root: Path, download: bool, read_listed: Callable[[Listing]
     return as_dataset(data, spec)
 
 
-def as_dataset(data: LoadedData, name: str) -> Dataset:
-    """What a reader returned as a data set: normalization measured on its training images, the usual augmentation."""
+def _named_images(name: str, root: Path, read_listed: Callable[[Listing], LoadedData]) -> Dataset:
+    named = NAMED_IMAGES[name]
+    try:
+        data = read_listed(list_named_images(name, root))
+    except OSError as error:
+        raise InputError(f"{error.filename or root}: cannot be read ({error.strerror}); allow reading it") from error
+    dataset = as_dataset(data, name, named.normalization)
+    return dataset if named.augmentation is None else replace(dataset, augmentation=named.augmentation)
+
+
+def as_dataset(data: LoadedData, name: str, normalization: Normalization | None = None) -> Dataset:
+    """What a reader returned as a data set, with the usual augmentation.
+
+    Args:
+        data: of the reader.
+        name: of the data set.
+        normalization: of its pixels. Default None: measured on its training images; so it is where they are gray.
+    """
+    if normalization is None or data.train.images.shape[1] != len(normalization.mean):
+        normalization = Normalization.from_images(data.train.images)
     # At most as many classes as images: a label of a billion must not make a billion names.
     numbers = range(min(max(data.train.labels.tolist(), default=-1) + 1, len(data.train)))
     return Dataset(
@@ -145,7 +170,7 @@ def as_dataset(data: LoadedData, name: str) -> Dataset:
         class_names=data.class_names or tuple(str(number) for number in numbers),
         train=data.train,
         test=data.test,
-        normalization=Normalization.from_images(data.train.images),
+        normalization=normalization,
         augmentation=ResizedCrops() if data.photographs else default_augmentation(*data.train.images.shape[2:]),
         skipped=data.skipped,
         validation=data.validation,

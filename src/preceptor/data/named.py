@@ -10,6 +10,7 @@ import torch
 from preceptor.data.arrays import read_arrays
 from preceptor.data.augmentation import CropFlip
 from preceptor.data.dataset import Dataset, ImageSet, LoadedData, Normalization
+from preceptor.data.digit_files import read_kmnist, read_svhn
 from preceptor.data.official import read_cifar, read_idx_sets, read_with_torchvision
 from preceptor.data.split import hold_out
 from preceptor.errors import InputError
@@ -67,6 +68,25 @@ _NAMED = {
         read=lambda root: read_idx_sets([root / "FashionMNIST" / "raw", root]),
         files="FashionMNIST/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz]",
         torchvision_class="FashionMNIST",
+    ),
+    # Constants of the field, mean and deviation of the training images. Characters are shifted but not mirrored.
+    "kmnist": _Named(
+        class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        normalization=Normalization((0.1918,), (0.3483,)),
+        augmentation=CropFlip(padding=2, flip=False),
+        read=lambda root: read_kmnist([root / "KMNIST" / "raw", root / "KMNIST", root / "kmnist"]),
+        files="KMNIST/raw/ as of mnist, or KMNIST/kmnist-{train,test}-{imgs,labels}.npz",
+        torchvision_class="KMNIST",
+    ),
+    # Constants of the field, mean and deviation of the 73,257 training images. Digits are not mirrored; that they are
+    # shifted by up to 2 pixels, so that the neighboring digits stay out of the center, is this project's choice.
+    "svhn": _Named(
+        class_names=_DIGITS,
+        normalization=Normalization((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+        augmentation=CropFlip(padding=2, flip=False),
+        read=lambda root: read_svhn([root / "SVHN", root / "svhn", root]),
+        files="SVHN/{train,test}_32x32.mat",
+        torchvision_class="SVHN",
     ),
     # Mean and deviation over all training pixels. (The deviation .2023, .1994, .2010 also in use is something else: the
     # mean over images of the deviation within each.)

@@ -123,10 +123,11 @@ def read_with_torchvision(class_name: str, root: Path, download: bool) -> Loaded
     dataset_class = getattr(_torchvision_datasets(), class_name)
     sets = []
     for train in (True, False):
+        part = {"split": "train" if train else "test"} if class_name == "SVHN" else {"train": train}
         try:
             # torchvision prints its progress, which would end up in the middle of --json.
             with contextlib.redirect_stdout(sys.stderr):
-                dataset = dataset_class(root=str(root), train=train, download=download)
+                dataset = dataset_class(root=str(root), download=download, **part)
         except (RuntimeError, OSError, EOFError) as error:
             if download:
                 raise MachineError(
@@ -158,5 +159,9 @@ def _torchvision_datasets() -> ModuleType:
 
 def _as_image_set(dataset: Any) -> ImageSet:
     pixels = torch.as_tensor(dataset.data, dtype=torch.uint8)
-    images = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-    return ImageSet(images, torch.as_tensor(dataset.targets, dtype=torch.int64))
+    if pixels.ndim == 3:
+        images = pixels[:, None]
+    else:
+        images = (pixels if pixels.shape[1] == 3 else pixels.permute(0, 3, 1, 2)).contiguous()  # SVHN's channels first
+    labels = dataset.targets if hasattr(dataset, "targets") else dataset.labels
+    return ImageSet(images, torch.as_tensor(labels, dtype=torch.int64))

@@ -28,6 +28,7 @@ class RandomStream(IntEnum):
     TRANSFORMS = 8
     MIXING = 9
     JOINT_DRAWS = 10
+    IMAGE_NOISE = 11
 
 
 def random_words(seed: int, stream: RandomStream, first: int, stop: int, epoch: int = 0) -> NDArray[np.uint64]:

@@ -52,7 +52,8 @@ def read_images(
     if not (listing.splits == TRAIN).any():
         raise InputError(f"{listing.where}: no training image; add some")
     bad = BadImages(listing, skip_bad_images)
-    note_contradictions(listing, bad)
+    if not listing.as_published:
+        note_contradictions(listing, bad)
     common = _look(listing, bad, framing, most_in_memory)
     spec = common.spec
     if common.encoded and (common.fit or skip_bad_images):

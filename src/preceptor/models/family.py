@@ -142,6 +142,11 @@ def build_model(
     raise InputError(f"{unknown_name('model', name, examples)}; names are written {', '.join(templates)}")
 
 
+def is_own_architecture(name: str) -> bool:
+    """Whether a name is one of this package's architectures, whose weights no library has."""
+    return ":" not in name and any(family.parse(name) is not None for family in model_families())
+
+
 def known_models() -> list[str]:
     """One line a family: how its names are written, with examples."""
     return [f"{' or '.join(family.templates)}, such as {', '.join(family.examples)}" for family in model_families()]

@@ -1,12 +1,14 @@
-"""What the project's own networks share: their first kind of layer, and their initial weights."""
+"""What the project's own networks share: their usual kind of layer, and their initial weights."""
 
 from torch import nn
 
 
-def convolution(inputs: int, outputs: int) -> nn.Sequential:
-    """A 3x3 convolution that keeps the size, batch norm and ReLU."""
+def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution, batch norm and ReLU; height and width are divided by the stride, rounded up."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
     )
 
 

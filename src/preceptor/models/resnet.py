@@ -1,6 +1,7 @@
 """Residual networks for small images: those of CIFAR by depth and width, and those of ImageNet with another stem."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -79,11 +80,18 @@ def stage(block: Block, inputs: int, outputs: int, stride: int, blocks: int) -> 
     return nn.Sequential(block(inputs, outputs, stride), *(block(outputs, outputs, 1) for _ in range(blocks - 1)))
 
 
-class _ResNet(nn.Module):
+class StagedResNet(nn.Module):
     """A stem, stages that halve the image from the second on, global average pooling and a linear head."""
 
     feature_layers: tuple[str, ...]
     """The stages: what feature losses compare unless told otherwise."""
+    third_party_names: ClassVar[dict[str, str]] = {
+        r"conv1\.(.*)": r"stem.0.\1",
+        r"bn1\.(.*)": r"stem.1.\1",
+        r"layer(\d)\.(\d+)\.(?:downsample|shortcut)\.(.*)": r"stage\1.\2.shortcut.\3",
+        r"layer(\d)\.(.*)": r"stage\1.\2",
+        r"(?:fc|linear|classifier)\.(.*)": r"head.\1",
+    }
 
     def __init__(
         self,
@@ -121,7 +129,7 @@ class _ResNet(nn.Module):
     "resnet{depth}x{width}",
     examples=("resnet8", "resnet20", "resnet56", "resnet8x4", "resnet32x4"),
 )
-class CifarResNet(_ResNet):
+class CifarResNet(StagedResNet):
     """The residual network for small images of He et al., 2016 (arXiv:1512.03385), section 4.2.
 
     A 3x3 stem, three stages of n basic blocks with strides 1, 2, 2, global average pooling and a linear head. The
@@ -156,7 +164,7 @@ class CifarResNet(_ResNet):
 
 
 @model_family("imagenet-resnet{depth}", examples=("imagenet-resnet18", "imagenet-resnet50"))
-class ImagenetResNet(_ResNet):
+class ImagenetResNet(StagedResNet):
     """The residual network for ImageNet of He et al., 2016 (arXiv:1512.03385), table 1, adapted to small images.
 
     Adapted in the customary way: a 3x3 convolution of stride 1 is the stem, in the place of a 7x7 one of stride 2

@@ -1,14 +1,15 @@
 """Weights of anybody's for a network: safetensors, or a state dict of ``torch.save`` read with ``weights_only``."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from preceptor.data.plain_files import load_plain
 from preceptor.errors import InputError, few, first_line
 
 # How files of torch.save begin: a zip of pickles, or a bare pickle of protocol 2 to 5.
@@ -33,6 +34,7 @@ class WeightsReport:
         reshaped: of those that have another shape or kind of number in the file, with both.
         unused: names of the file's that the network lacks.
         prefix: what was taken off the name of every tensor; usually empty.
+        renamed: tensors of the file that have another project's name, and took the network's own.
     """
 
     tensors: int
@@ -41,6 +43,7 @@ class WeightsReport:
     reshaped: tuple[str, ...]
     unused: tuple[str, ...]
     prefix: str = ""
+    renamed: int = 0
 
     def lacks(self, name: str) -> bool:
         """Whether a tensor of the network was left as it was built."""
@@ -57,11 +60,14 @@ class WeightsReport:
         named = {"left as built": self.missing, "of another shape": self.reshaped, "unused": self.unused}
         parts += [f"{what}: {few(names, 4)}" for what, names in named.items() if names]
         parts += [f"{self.prefix!r} taken off every name"] if self.prefix else []
+        parts += [f"{self.renamed:,} renamed from another project's names"] if self.renamed else []
         return "; ".join(parts)
 
 
 def load_weights(network: nn.Module, path: Path, *, whole: bool = False) -> WeightsReport:
     """Put the tensors of a file into a network, those that match in name and shape.
+
+    Networks of this package also take the names of widely used code, which they list in ``third_party_names``.
 
     Args:
         network: changed in place.
@@ -73,7 +79,8 @@ def load_weights(network: nn.Module, path: Path, *, whole: bool = False) -> Weig
     """
     own = network.state_dict()
     weights, prefix = _for_names(read_state_dict(path), own)
-    report = _matched(weights, own, prefix)
+    weights, renamed = _with_own_names(weights, own, getattr(network, "third_party_names", {}))
+    report = replace(_matched(weights, own, prefix), renamed=renamed)
     if report.loaded == 0:
         raise InputError(
             f"{path}: fits no tensor of {type(network).__name__}: the file has {few(sorted(weights), 4)}; expected "
@@ -101,7 +108,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             head = file.read(9)
         is_torch = head.startswith(PICKLE_OR_ZIP) and not head.endswith(b"{")  # safetensors: length, then "{"
-        content = torch.load(path, map_location="cpu", weights_only=True) if is_torch else load_file(path)
+        content = load_plain(path) if is_torch else load_file(path)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file makes the libraries raise nearly anything
@@ -146,6 +153,26 @@ def _for_names(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[d
             return weights, taken
         weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
         taken += prefix
+
+
+def _with_own_names(
+    weights: dict[str, Tensor], own: Mapping[str, Tensor], third_party_names: Mapping[str, str]
+) -> tuple[dict[str, Tensor], int]:
+    """The weights under the network's names, and how many had a name of another project.
+
+    Args:
+        weights: by the names of the file.
+        own: the network's tensors.
+        third_party_names: regular expressions of whole names -> the network's own, as of ``re.sub``; the first that
+            fits a name counts. A name that the network has stays.
+    """
+    named: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        pattern = next((one for one in third_party_names if name not in own and re.fullmatch(one, name)), None)
+        new = name if pattern is None else re.sub(pattern, third_party_names[pattern], name)
+        named[new if new in own and new not in weights else name] = tensor
+    counters = sum(name.endswith(_COUNTER) for name in named.keys() - weights.keys())
+    return named, len(named.keys() - weights.keys()) - counters
 
 
 def _matched(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], prefix: str) -> WeightsReport:

@@ -1,5 +1,6 @@
 """Classes of a network and of the data, matched by their names."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ import torch
 from preceptor.context import UNLABELED
 from preceptor.data import Dataset, ImageSet
 from preceptor.errors import InputError, NetworkFitted, few
+
+_WORDNET_ID = re.compile(r"n[0-9]{8}")
 
 
 def match_classes(who: str, names: Sequence[str], dataset: Dataset) -> tuple[int, ...] | None:
@@ -38,6 +41,8 @@ def match_classes(who: str, names: Sequence[str], dataset: Dataset) -> tuple[int
             "classes must be the same, in the same order"
         )
     outputs = _outputs_by_name(names)
+    if len(names) == len(wanted) and _are_wordnet_ids(wanted) and not any(name in outputs for name in wanted):
+        return None
     missing = [name for name in wanted if name not in outputs]
     if missing:
         raise InputError(
@@ -104,6 +109,11 @@ def _outputs_by_name(names: Sequence[str]) -> dict[str, int]:
     common = Counter(one for parts in synonyms for one in parts)
     outputs = {one: place for place, parts in enumerate(synonyms) for one in parts if common[one] == 1}
     return outputs | {name: place for place, name in enumerate(names)}
+
+
+def _are_wordnet_ids(names: Sequence[str]) -> bool:
+    """In their order, which is also that of the outputs of torchvision's, timm's and Hugging Face's networks."""
+    return all(_WORDNET_ID.fullmatch(name) for name in names) and list(names) == sorted(names)
 
 
 def _are_numbers(names: Sequence[str]) -> bool:

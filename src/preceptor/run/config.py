@@ -75,8 +75,9 @@ class RunConfig(BaseModel):
 
     data: str = Field(
         default="digits",
-        description="data set: digits, mnist, fashion-mnist, cifar10, cifar100, arrays:FILE.npz; or images in "
-        "folder:DIR, list:FILE.csv, parquet:PATH, wds:PATH (tar archives) or hf:NAME",
+        description="data set: digits, mnist, fashion-mnist, kmnist, svhn, cifar10, cifar100, cinic10, tiny-imagenet, "
+        "imagenet, arrays:FILE.npz; or images in folder:DIR, list:FILE.csv, parquet:PATH, wds:PATH (tar archives) or "
+        "hf:NAME",
     )
     data_root: Path | None = Field(
         default=None, description="folder of the named data sets; unset: $PRECEPTOR_DATA, else ~/.cache/preceptor/data"
@@ -108,7 +109,11 @@ class RunConfig(BaseModel):
         allow_inf_nan=False,
         description="GiB of a folder's decoded images that may be held in memory; of more, each is decoded when needed",
     )
-    train_labels: Path | None = Field(default=None, description=".npy file of integer labels to train on instead")
+    train_labels: Path | None = Field(
+        default=None,
+        description="file of labels to train on instead: .npy, .npz, .pt, .csv or .txt, in the order of the images or, "
+        "of a .csv, by file name; FILE:KEY names one of several arrays or columns, as in CIFAR-10_human.pt:worse_label",
+    )
     train_images: int | None = Field(default=None, ge=2, description="train on a stratified subset of this size")
     validation: float = Field(
         default=0.1, ge=0, lt=1, description="share of the training images held out: measured, never trained on"
@@ -140,11 +145,13 @@ class RunConfig(BaseModel):
     teacher: Teachers = Field(
         default=None,
         description="run folder, FILE.onnx, or FILE.npy or FILE.parquet of outputs, one row a training image; or a "
-        "network by name: timm:NAME, torchvision:NAME, hf:NAME or PACKAGE.MODULE:FUNCTION; several make an ensemble",
+        "network by name: resnet56, timm:NAME, torchvision:NAME, hf:NAME or PACKAGE.MODULE:FUNCTION; several make an "
+        "ensemble",
     )
     teacher_weights: Path | None = Field(
         default=None,
-        description="file of weights for a teacher that is a network by name; unset: the library's pretrained ones",
+        description="file of weights for a teacher that is a network by name, such as a checkpoint of RepDistiller or "
+        "mdistiller for resnet32x4; unset: the library's pretrained ones",
     )
     teacher_output: OutputKind | None = Field(
         default=None, description="what an .onnx, .npy or .parquet teacher's numbers are; never guessed"

@@ -13,6 +13,7 @@ from preceptor.data import Dataset, Normalization
 from preceptor.errors import InputError, NetworkFitted, first_line
 from preceptor.models import load_student, seeded_model
 from preceptor.models.custom import LIBRARIES, code_module
+from preceptor.models.family import is_own_architecture
 from preceptor.models.network_input import NetworkInput, network_input
 from preceptor.models.sized import fitted_to
 from preceptor.models.weights import load_weights
@@ -98,18 +99,28 @@ def load_members(config: RunConfig, dataset: Dataset, device: torch.device) -> t
 
 
 def names_network(path: Path) -> bool:
-    """Whether a teacher is a network by its architecture's name, such as timm:NAME or PACKAGE.MODULE:FUNCTION."""
-    library = str(path).partition(":")[0]
-    return not path.exists() and (library in LIBRARIES or code_module(str(path)) is not None) and ":" in str(path)
+    """Whether a teacher is a network by its architecture's name, such as resnet56, timm:NAME or
+    PACKAGE.MODULE:FUNCTION."""
+    name = str(path)
+    if path.exists():
+        return False
+    library, colon, _ = name.partition(":")
+    return bool(colon and library in LIBRARIES) or code_module(name) is not None or is_own_architecture(name)
 
 
 def _check_weights(config: RunConfig) -> None:
     if config.teacher_weights is None:
+        for path in config.teachers:
+            if not path.exists() and is_own_architecture(str(path)):
+                raise InputError(
+                    f"teacher {path}: no such run folder, and the architecture of this name has no weights of its own: "
+                    "give --teacher-weights FILE, or the folder of a run"
+                )
         return
     if len(config.teachers) != 1 or not names_network(config.teachers[0]):
         raise InputError(
-            "teacher_weights: is for one teacher that is a network by name (timm:NAME, torchvision:NAME, hf:NAME or "
-            "PACKAGE.MODULE:FUNCTION); a run folder has weights of its own: leave it out"
+            "teacher_weights: is for one teacher that is a network by name (resnet56, timm:NAME, torchvision:NAME, "
+            "hf:NAME or PACKAGE.MODULE:FUNCTION); a run folder has weights of its own: leave it out"
         )
 
 

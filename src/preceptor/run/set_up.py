@@ -221,8 +221,9 @@ def training_data(config: RunConfig) -> Dataset:
         most_in_memory=config.memory_limit,
     )
     if config.train_labels is not None:
-        labels = read_labels(config.train_labels, len(dataset.train), dataset.class_names)
-        dataset = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, labels=labels))
+        train = dataset.train
+        labels = read_labels(config.train_labels, len(train), dataset.class_names, names=train.names, own=train.labels)
+        dataset = dataclasses.replace(dataset, train=dataclasses.replace(train, labels=labels))
         check_dataset(dataset)
     return dataset
 
