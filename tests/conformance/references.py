@@ -307,6 +307,18 @@ def rld(
     return np.array(losses)
 
 
+def dkd(
+    student: Array, target: Array, temperature: float, label: Labels, alpha: float = 1.0, beta: float = 8.0
+) -> Array:
+    losses = []
+    for z, log_p, y in zip(student, target, label, strict=True):
+        p, q = np.exp(log_p), softmax(z / temperature)
+        rest, own = np.delete(p, y) / (1 - p[y]), np.delete(q, y) / (1 - q[y])
+        others = float(sum(rest * np.log(rest / own)))
+        losses.append(temperature**2 * (alpha * binary_divergence(p[y], q[y]) + beta * others))
+    return np.array(losses)
+
+
 def slam(
     student: Array,
     target: Array,
@@ -358,6 +370,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("selection", "trust_weight"): trust_weight,
     ("selection", "wsld"): wsld,
     ("loss", "cmkd"): cmkd,
+    ("loss", "dkd"): dkd,
     ("loss", "intra_class"): intra_class,
     ("loss", "kl"): kl,
     ("loss", "pearson"): pearson,

@@ -38,6 +38,7 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("selection", "conformal_weight", {"alpha": 0.001}),
     ("selection", "conformal_weight", {"alpha": 0.5, "decay": "linear"}),
     ("selection", "near_miss", {"near": 2.0, "hard": 0.5, "easy": 0.1, "margin": 0.9}),
+    ("loss", "dkd", {"alpha": 0.0, "beta": 0.5}),
     ("loss", "rld", {"confidence_temperature": None}),
     ("loss", "rld", {"alpha": 0.0, "beta": 0.5}),
     ("loss", "slam", {"fit_on": "train"}),

@@ -8,6 +8,9 @@ from preceptor.losses.correlation import pearson as pearson
 from preceptor.losses.correlation import pearson_loss as pearson_loss
 from preceptor.losses.correlation import spearman_loss as spearman_loss
 from preceptor.losses.correlation import z_score as z_score
+from preceptor.losses.dkd import DKD as DKD
+from preceptor.losses.dkd import non_target_divergence as non_target_divergence
+from preceptor.losses.dkd import target_class_divergence as target_class_divergence
 from preceptor.losses.intra_class import IntraClass as IntraClass
 from preceptor.losses.intra_class import intra_class_loss as intra_class_loss
 from preceptor.losses.kl import KL as KL
