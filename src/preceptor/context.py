@@ -149,6 +149,20 @@ def is_class(values: BatchClasses, index: Int[Tensor, " batch"]) -> Bool[Tensor,
     return torch.arange(values.shape[1], device=values.device) == index.unsqueeze(1)
 
 
+def z_score(logits: BatchOutputs, eps: float = 1e-7, classes: int | None = None) -> BatchOutputs:
+    """``(z - mean) / (std + eps)`` per row, std unbiased; a constant row becomes zeros, with gradient zero.
+
+    Mean and deviation are over the first ``classes`` columns; None is all. Sun et al., "Logit Standardization in
+    Knowledge Distillation", 2024, arXiv:2403.01427 (the form of their code).
+    """
+    own = logits[:, :classes]
+    mean = own.mean(dim=1, keepdim=True)
+    variance = (own - mean).square().sum(dim=1, keepdim=True) / (own.shape[1] - 1)
+    varies = variance > 0
+    deviation = torch.where(varies, variance, 1).sqrt()  # the root has no gradient at 0
+    return torch.where(varies, (logits - mean) / (deviation + eps), 0)
+
+
 @dataclass(frozen=True)
 class ModelOutputs:
     """What a network makes of images: its logits, and what its last linear layer made them from.

@@ -126,6 +126,10 @@ def fixed(context: SimpleNamespace, temperature: float = 4.0) -> Array:
     return np.array(temperature, dtype=np.float64)
 
 
+def standardized(context: SimpleNamespace, temperature: float = 2.0) -> Array:
+    return np.array(temperature, dtype=np.float64)
+
+
 def dynamic_temperatures(
     weights: list[float], temperature: float, beta: float, normalize: str, minimum: float
 ) -> Array:
@@ -364,6 +368,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("temperature", "cwsm"): cwsm,
     ("temperature", "fixed"): fixed,
     ("temperature", "flsw"): flsw,
+    ("temperature", "standardized"): standardized,
     ("selection", "conformal_weight"): conformal_weight,
     ("selection", "drop_wrong"): drop_wrong,
     ("selection", "near_miss"): near_miss,

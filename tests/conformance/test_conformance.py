@@ -25,6 +25,7 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("correction", "label_smoothing", {"eps": 0.1, "apply_to": "all"}),
     ("correction", "label_smoothing", {"correct_prob": 1.0}),
     ("temperature", "fixed", {"temperature": 0.5}),
+    ("temperature", "standardized", {"temperature": 0.25}),
     ("selection", "influence", {"keep": 0.0}),
     ("selection", "influence", {"keep": 1.0, "damping": 0.1}),
     ("selection", "influence", {"exact_up_to": 0}),

@@ -1,5 +1,6 @@
 """Losses: distances of the student's logits from the teacher's corrected output."""
 
+from preceptor.context import z_score as z_score
 from preceptor.losses.correlation import CMKD as CMKD
 from preceptor.losses.correlation import Pearson as Pearson
 from preceptor.losses.correlation import Spearman as Spearman
@@ -7,7 +8,6 @@ from preceptor.losses.correlation import difficulty as difficulty
 from preceptor.losses.correlation import pearson as pearson
 from preceptor.losses.correlation import pearson_loss as pearson_loss
 from preceptor.losses.correlation import spearman_loss as spearman_loss
-from preceptor.losses.correlation import z_score as z_score
 from preceptor.losses.dkd import DKD as DKD
 from preceptor.losses.dkd import non_target_divergence as non_target_divergence
 from preceptor.losses.dkd import target_class_divergence as target_class_divergence
