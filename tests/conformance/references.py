@@ -130,6 +130,11 @@ def standardized(context: SimpleNamespace, temperature: float = 2.0) -> Array:
     return np.array(temperature, dtype=np.float64)
 
 
+def normkd(context: SimpleNamespace, factor: float = 2.0) -> Array:
+    rows = context.teacher_logits
+    return np.array([factor * np.sqrt(sum((t - t.mean()) ** 2) / (len(t) - 1)) for t in rows])
+
+
 def dynamic_temperatures(
     weights: list[float], temperature: float, beta: float, normalize: str, minimum: float
 ) -> Array:
@@ -368,6 +373,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("temperature", "cwsm"): cwsm,
     ("temperature", "fixed"): fixed,
     ("temperature", "flsw"): flsw,
+    ("temperature", "normkd"): normkd,
     ("temperature", "standardized"): standardized,
     ("selection", "conformal_weight"): conformal_weight,
     ("selection", "drop_wrong"): drop_wrong,

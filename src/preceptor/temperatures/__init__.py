@@ -4,6 +4,7 @@ from preceptor.temperatures.cwsm import CWSM, cwsm_weight
 from preceptor.temperatures.dynamic import dynamic_temperature
 from preceptor.temperatures.fixed import Fixed
 from preceptor.temperatures.flsw import FLSW, flsw_weight
+from preceptor.temperatures.normkd import NormKD
 from preceptor.temperatures.standardized import Standardized
 
-__all__ = ["CWSM", "FLSW", "Fixed", "Standardized", "cwsm_weight", "dynamic_temperature", "flsw_weight"]
+__all__ = ["CWSM", "FLSW", "Fixed", "NormKD", "Standardized", "cwsm_weight", "dynamic_temperature", "flsw_weight"]
