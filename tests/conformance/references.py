@@ -172,6 +172,14 @@ def cwsm(
     return dynamic_temperatures(weights, temperature, beta, normalize, minimum)
 
 
+def ea(context: SimpleNamespace, temperature: float = 3.0, faithful: bool = False) -> Array:
+    weights = []
+    for z, t in zip(context.student_logits, context.teacher_logits, strict=True):
+        own, other = (-sum(p * np.log(p) for p in softmax(row / temperature)) for row in (z[: len(t)], t))
+        weights.append(0.5 * other * (1 + own / (100 if faithful else np.log(len(t)))))
+    return np.array(weights)
+
+
 def drop_wrong(context: SimpleNamespace) -> Array:
     weights = []
     for logits, y in zip(context.teacher_logits, context.label, strict=True):
@@ -294,6 +302,29 @@ def binary_divergence(p: float, q: float) -> float:
     return float(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
 
 
+def nkd(student: Array, target: Array, temperature: float, label: Labels, gamma: float = 1.5) -> Array:
+    losses = []
+    for z, t, y in zip(student, target, label, strict=True):
+        p, q = (softmax(np.delete(row, y) / temperature) for row in (t, z))
+        of_others = -float(sum(p * np.log(q)))
+        losses.append(-softmax(t)[y] * np.log(softmax(z)[y]) + gamma * temperature**2 * of_others)
+    return np.array(losses)
+
+
+def ttm(student: Array, target: Array, temperature: float, label: Labels, gamma: float = 0.1) -> Array:
+    losses = []
+    for z, log_p in zip(student, target, strict=True):
+        powers, q = np.exp(log_p) ** gamma, softmax(z / temperature)
+        p = powers / sum(powers)
+        losses.append(sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
+def wttm(student: Array, target: Array, temperature: float, label: Labels, gamma: float = 0.2) -> Array:
+    power_sums = [sum(np.exp(log_p) ** gamma) for log_p in target]
+    return np.array(power_sums) * ttm(student, target, temperature, label, gamma)
+
+
 def rld(
     student: Array,
     target: Array,
@@ -377,6 +408,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("temperature", "standardized"): standardized,
     ("selection", "conformal_weight"): conformal_weight,
     ("selection", "drop_wrong"): drop_wrong,
+    ("selection", "ea"): ea,
     ("selection", "near_miss"): near_miss,
     ("selection", "trust_weight"): trust_weight,
     ("selection", "wsld"): wsld,
@@ -384,6 +416,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("loss", "dkd"): dkd,
     ("loss", "intra_class"): intra_class,
     ("loss", "kl"): kl,
+    ("loss", "nkd"): nkd,
     ("loss", "pearson"): pearson,
     ("loss", "rld"): rld,
     ("loss", "slam"): slam,
@@ -391,6 +424,8 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("loss", "spearman"): spearman,
     ("loss", "squared_error_logits"): squared_error_logits,
     ("loss", "squared_error_probs"): squared_error_probs,
+    ("loss", "ttm"): ttm,
+    ("loss", "wttm"): wttm,
     ("feature_loss", "attention"): attention,
     ("feature_loss", "hint"): hint,
     ("label_loss", "cross_entropy"): cross_entropy,

@@ -15,6 +15,9 @@ from preceptor.losses.intra_class import IntraClass as IntraClass
 from preceptor.losses.intra_class import intra_class_loss as intra_class_loss
 from preceptor.losses.kl import KL as KL
 from preceptor.losses.kl import kl_divergence as kl_divergence
+from preceptor.losses.nkd import NKD as NKD
+from preceptor.losses.nkd import non_target_cross_entropy as non_target_cross_entropy
+from preceptor.losses.nkd import target_cross_entropy as target_cross_entropy
 from preceptor.losses.rld import RLD as RLD
 from preceptor.losses.rld import confidence_divergence as confidence_divergence
 from preceptor.losses.rld import masked_divergence as masked_divergence
@@ -26,3 +29,6 @@ from preceptor.losses.squared_error import SquaredErrorLogits as SquaredErrorLog
 from preceptor.losses.squared_error import SquaredErrorProbs as SquaredErrorProbs
 from preceptor.losses.squared_error import squared_error_logits as squared_error_logits
 from preceptor.losses.squared_error import squared_error_probs as squared_error_probs
+from preceptor.losses.ttm import TTM as TTM
+from preceptor.losses.ttm import WTTM as WTTM
+from preceptor.losses.ttm import power_transform as power_transform
