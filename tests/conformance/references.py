@@ -130,6 +130,16 @@ def standardized(context: SimpleNamespace, temperature: float = 2.0) -> Array:
     return np.array(temperature, dtype=np.float64)
 
 
+def ctkd(
+    context: SimpleNamespace,
+    start: float = 1.0,
+    span: float = 20.0,
+    warmup: float = 0.0417,
+    standardize: bool = False,
+) -> Array:
+    return np.array(start + span / (1 + np.exp(-1.0)))
+
+
 def normkd(context: SimpleNamespace, factor: float = 2.0) -> Array:
     rows = context.teacher_logits
     return np.array([factor * np.sqrt(sum((t - t.mean()) ** 2) / (len(t) - 1)) for t in rows])
@@ -401,6 +411,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("correction", "label_revision"): label_revision,
     ("correction", "label_smoothing"): label_smoothing_target,
     ("correction", "probability_shift"): probability_shift,
+    ("temperature", "ctkd"): ctkd,
     ("temperature", "cwsm"): cwsm,
     ("temperature", "fixed"): fixed,
     ("temperature", "flsw"): flsw,

@@ -1,5 +1,6 @@
 """Temperatures of the softmax: one for all samples, or one per sample."""
 
+from preceptor.temperatures.ctkd import CTKD
 from preceptor.temperatures.cwsm import CWSM, cwsm_weight
 from preceptor.temperatures.dynamic import dynamic_temperature
 from preceptor.temperatures.fixed import Fixed
@@ -7,4 +8,14 @@ from preceptor.temperatures.flsw import FLSW, flsw_weight
 from preceptor.temperatures.normkd import NormKD
 from preceptor.temperatures.standardized import Standardized
 
-__all__ = ["CWSM", "FLSW", "Fixed", "NormKD", "Standardized", "cwsm_weight", "dynamic_temperature", "flsw_weight"]
+__all__ = [
+    "CTKD",
+    "CWSM",
+    "FLSW",
+    "Fixed",
+    "NormKD",
+    "Standardized",
+    "cwsm_weight",
+    "dynamic_temperature",
+    "flsw_weight",
+]
