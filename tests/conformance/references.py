@@ -130,6 +130,11 @@ def standardized(context: SimpleNamespace, temperature: float = 2.0) -> Array:
     return np.array(temperature, dtype=np.float64)
 
 
+def annealed(context: SimpleNamespace, start: float = 10.0, end: float = 1.0, until: float = 1.0) -> Array:
+    done = min(1.0, context.progress / until)
+    return np.array((1 - done) * start + done * end)
+
+
 def ctkd(
     context: SimpleNamespace,
     start: float = 1.0,
@@ -412,6 +417,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("correction", "label_smoothing"): label_smoothing_target,
     ("correction", "probability_shift"): probability_shift,
     ("temperature", "ctkd"): ctkd,
+    ("temperature", "annealed"): annealed,
     ("temperature", "cwsm"): cwsm,
     ("temperature", "fixed"): fixed,
     ("temperature", "flsw"): flsw,

@@ -25,6 +25,7 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("correction", "label_smoothing", {"eps": 0.1, "apply_to": "all"}),
     ("correction", "label_smoothing", {"correct_prob": 1.0}),
     ("temperature", "fixed", {"temperature": 0.5}),
+    ("temperature", "annealed", {"start": 0.5, "end": 8.0, "until": 0.75}),
     ("temperature", "ctkd", {"standardize": True, "warmup": 0.0}),
     ("temperature", "ctkd", {"start": 0.5, "span": 0.1, "warmup": 1.0}),
     ("temperature", "standardized", {"temperature": 0.25}),

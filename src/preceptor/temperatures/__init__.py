@@ -1,5 +1,6 @@
 """Temperatures of the softmax: one for all samples, or one per sample."""
 
+from preceptor.temperatures.annealed import Annealed
 from preceptor.temperatures.ctkd import CTKD
 from preceptor.temperatures.cwsm import CWSM, cwsm_weight
 from preceptor.temperatures.dynamic import dynamic_temperature
@@ -12,6 +13,7 @@ __all__ = [
     "CTKD",
     "CWSM",
     "FLSW",
+    "Annealed",
     "Fixed",
     "NormKD",
     "Standardized",
