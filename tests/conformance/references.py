@@ -317,6 +317,30 @@ def binary_divergence(p: float, q: float) -> float:
     return float(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
 
 
+def mlkd(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    weight: Array,
+    more_temperatures: tuple[float, ...] = (3.0, 5.0, 2.0, 6.0),
+    faithful: bool = False,
+) -> Array:
+    """With every weight 1."""
+    probs = np.array([softmax(t) for t in target])
+    samples = probs.max(axis=1) <= np.median(probs.max(axis=1))
+    classes = probs.sum(axis=0) <= np.median(probs.sum(axis=0))
+    rows, columns = (np.full(len(m), m.mean()) if faithful else m * 1.0 for m in (samples, classes))
+    total = 0.0
+    for one in (float(temperature), *more_temperatures):
+        p, q = (np.array([softmax(row / one) for row in logits]) for logits in (target, student))
+        instances = one**2 * (p * np.log(p / q)).sum(axis=1)
+        pairs = ((p @ p.T - q @ q.T) ** 2).sum(axis=1)
+        of_classes = ((p.T @ p - q.T @ q) ** 2).sum(axis=1)
+        total += rows @ (instances + pairs) / len(target) + columns @ of_classes / len(classes)
+    return np.array(total)
+
+
 def nkd(student: Array, target: Array, temperature: float, label: Labels, gamma: float = 1.5) -> Array:
     losses = []
     for z, t, y in zip(student, target, label, strict=True):
@@ -433,6 +457,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("loss", "dkd"): dkd,
     ("loss", "intra_class"): intra_class,
     ("loss", "kl"): kl,
+    ("loss", "mlkd"): mlkd,
     ("loss", "nkd"): nkd,
     ("loss", "pearson"): pearson,
     ("loss", "rld"): rld,

@@ -44,6 +44,7 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("selection", "ea", {"faithful": True, "temperature": 0.5}),
     ("selection", "near_miss", {"near": 2.0, "hard": 0.5, "easy": 0.1, "margin": 0.9}),
     ("loss", "dkd", {"alpha": 0.0, "beta": 0.5}),
+    ("loss", "mlkd", {"faithful": True, "more_temperatures": [1.0]}),
     ("loss", "nkd", {"gamma": 0.0}),
     ("loss", "ttm", {"gamma": 3.0}),
     ("loss", "wttm", {"gamma": 0.01}),

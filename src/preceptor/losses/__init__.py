@@ -15,6 +15,10 @@ from preceptor.losses.intra_class import IntraClass as IntraClass
 from preceptor.losses.intra_class import intra_class_loss as intra_class_loss
 from preceptor.losses.kl import KL as KL
 from preceptor.losses.kl import kl_divergence as kl_divergence
+from preceptor.losses.mlkd import MLKD as MLKD
+from preceptor.losses.mlkd import class_relations_loss as class_relations_loss
+from preceptor.losses.mlkd import low_half as low_half
+from preceptor.losses.mlkd import sample_relations_loss as sample_relations_loss
 from preceptor.losses.nkd import NKD as NKD
 from preceptor.losses.nkd import non_target_cross_entropy as non_target_cross_entropy
 from preceptor.losses.nkd import target_cross_entropy as target_cross_entropy
