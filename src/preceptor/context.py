@@ -149,6 +149,12 @@ def is_class(values: BatchClasses, index: Int[Tensor, " batch"]) -> Bool[Tensor,
     return torch.arange(values.shape[1], device=values.device) == index.unsqueeze(1)
 
 
+def swapped(values: BatchClasses, first: Classes, second: Classes) -> BatchClasses:
+    """Each row with its values at two classes exchanged."""
+    at_first, at_second = at_class(values, first).unsqueeze(1), at_class(values, second).unsqueeze(1)
+    return torch.where(is_class(values, second), at_first, torch.where(is_class(values, first), at_second, values))
+
+
 def z_score(logits: BatchOutputs, eps: float = 1e-7, classes: int | None = None) -> BatchOutputs:
     """``(z - mean) / (std + eps)`` per row, std unbiased; a constant row becomes zeros, with gradient zero.
 

@@ -129,6 +129,8 @@ class Loss(Protocol):
     - ``uses_label``: the loss depends on ``label``, which excludes mixup and cutmix.
     - ``batch_statistic``: a statistic of the whole batch; takes the samples' weights [batch] as a fifth argument and
       returns a scalar. A sample of weight zero is as if it were absent.
+    - ``self_target``: it compares with a target made of the student's own logits, detached, so that its gradient is
+      not the derivative of its value.
     """
 
     target_space: ClassVar[TargetSpace]
@@ -185,7 +187,7 @@ class ComponentInfo:
         return (self.cls.__doc__ or "").strip().splitlines()[0]
 
 
-Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic", "uses_label"]
+Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic", "uses_label", "self_target"]
 
 
 def declares(component: object, attribute: Attribute) -> bool:

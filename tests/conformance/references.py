@@ -398,6 +398,72 @@ def dkd(
     return np.array(losses)
 
 
+def rc(student: Array, target: Array, temperature: float, label: Labels) -> Array:
+    losses = []
+    for z, y in zip(student, label, strict=True):
+        raised = z.copy()
+        raised[y] += max(z)
+        p, q = softmax(raised / temperature), softmax(z / temperature)
+        losses.append(temperature**2 * sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
+def sld(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    temperatures: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+) -> Array:
+    losses = []
+    for z, t in zip(student, target, strict=True):
+        pairs = [(one, softmax(t / one), softmax(z / one)) for one in temperatures]
+        losses.append(sum(one**2 * sum(p * np.log(p / q)) for one, p, q in pairs))
+    return np.array(losses)
+
+
+def sld_student(
+    student: Array, target: Array, temperature: float, label: Labels, faithful: bool = False, **options: Any
+) -> Array:
+    own = student.copy()
+    for z, y in zip(own, label, strict=True):
+        k = first_argmax(z)
+        z[k], z[y] = z[y], z[k]
+    return sld(student, own, temperature, label, **options)
+
+
+def ldrld(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    alpha: float = 10.5,
+    beta: float = 7.0,
+    depth: int = 7,
+    ranked_by: str = "student",
+) -> Array:
+    losses = []
+    for z, log_p in zip(student, target, strict=True):
+        order = sorted(range(len(z)), key=lambda c: -(z if ranked_by == "student" else log_p)[c])
+        groups = [(list(pair), ranks) for pair, ranks in _pairs(order[:depth])]
+        parts = [(2 / (1.5 + j - i) * np.exp(-0.05 * (i + j)), pair) for pair, (i, j) in groups]
+        parts.append((1.0, order[:depth]))
+        local = sum(factor * _among(log_p, z / temperature, kept) for factor, kept in parts) / len(parts)
+        rest = _among(log_p, z / temperature, order[depth:]) if order[depth:] else 0.0
+        losses.append(temperature**2 * (alpha * local + beta * rest))
+    return np.array(losses)
+
+
+def _pairs(leading: list[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    numbers = range(len(leading))
+    return [((leading[i], leading[j]), (i + 1, j + 1)) for i in numbers for j in numbers if i < j]
+
+
+def _among(teacher: Array, student: Array, kept: list[int]) -> float:
+    p, q = softmax(teacher[kept]), softmax(student[kept])
+    return float(sum(p * np.log(p / q)))
+
+
 def slam(
     student: Array,
     target: Array,
@@ -460,7 +526,11 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("loss", "mlkd"): mlkd,
     ("loss", "nkd"): nkd,
     ("loss", "pearson"): pearson,
+    ("loss", "ldrld"): ldrld,
+    ("loss", "rc"): rc,
     ("loss", "rld"): rld,
+    ("loss", "sld"): sld,
+    ("loss", "sld_student"): sld_student,
     ("loss", "slam"): slam,
     ("loss", "soft_gambler"): soft_gambler,
     ("loss", "spearman"): spearman,

@@ -15,6 +15,8 @@ from preceptor.losses.intra_class import IntraClass as IntraClass
 from preceptor.losses.intra_class import intra_class_loss as intra_class_loss
 from preceptor.losses.kl import KL as KL
 from preceptor.losses.kl import kl_divergence as kl_divergence
+from preceptor.losses.ldrld import LDRLD as LDRLD
+from preceptor.losses.ldrld import pairs_divergence as pairs_divergence
 from preceptor.losses.mlkd import MLKD as MLKD
 from preceptor.losses.mlkd import class_relations_loss as class_relations_loss
 from preceptor.losses.mlkd import low_half as low_half
@@ -22,11 +24,16 @@ from preceptor.losses.mlkd import sample_relations_loss as sample_relations_loss
 from preceptor.losses.nkd import NKD as NKD
 from preceptor.losses.nkd import non_target_cross_entropy as non_target_cross_entropy
 from preceptor.losses.nkd import target_cross_entropy as target_cross_entropy
+from preceptor.losses.rc import RC as RC
+from preceptor.losses.rc import raised_label as raised_label
 from preceptor.losses.rld import RLD as RLD
 from preceptor.losses.rld import confidence_divergence as confidence_divergence
 from preceptor.losses.rld import masked_divergence as masked_divergence
 from preceptor.losses.slam import SLaM as SLaM
 from preceptor.losses.slam import mixed_log_probs as mixed_log_probs
+from preceptor.losses.sld import SLD as SLD
+from preceptor.losses.sld import SLDStudent as SLDStudent
+from preceptor.losses.sld import multi_temperature_divergence as multi_temperature_divergence
 from preceptor.losses.soft_rank import permutahedron_soft_rank as permutahedron_soft_rank
 from preceptor.losses.soft_rank import window_soft_rank as window_soft_rank
 from preceptor.losses.squared_error import SquaredErrorLogits as SquaredErrorLogits
