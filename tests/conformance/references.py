@@ -281,6 +281,19 @@ def label_smoothed_cross_entropy(student: Array, label: Labels, eps: float = 0.1
     return np.array(losses)
 
 
+def virtual_teacher(
+    student: Array, label: Labels, correct_prob: float = 0.99, temperature: float = 20.0, faithful: bool = False
+) -> Array:
+    losses = []
+    for z, y in zip(student, label, strict=True):
+        teacher = np.full(len(z), (1 - correct_prob) / (len(z) - 1))
+        teacher[y] = correct_prob
+        p = softmax((teacher if faithful else np.log(teacher)) / temperature)
+        q = softmax(z if faithful else z / temperature)
+        losses.append((1 if faithful else temperature**2) * sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
 def gambler(student: Array, label: Labels, payoff: float = 2.2) -> Array:
     losses = []
     for z, y in zip(student, label, strict=True):
@@ -545,6 +558,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("label_loss", "gambler"): gambler,
     ("label_loss", "label_smoothing"): label_smoothed_cross_entropy,
     ("label_loss", "self_adaptive"): self_adaptive,
+    ("label_loss", "virtual_teacher"): virtual_teacher,
     **{("recalibration", name): reference for name, reference in RECALIBRATIONS.items()},
     **{("selection", name): selection(score) for name, score in SELECTIONS.items()},
 }

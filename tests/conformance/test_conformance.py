@@ -60,6 +60,8 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("loss", "soft_gambler", {"payoff": 4.9}),
     ("label_loss", "gambler", {"payoff": 1.0001}),
     ("label_loss", "gambler", {"payoff": 4.9}),
+    ("label_loss", "virtual_teacher", {"correct_prob": 0.5, "temperature": 1.0}),
+    ("label_loss", "virtual_teacher", {"faithful": True}),
     ("label_loss", "label_smoothing", {"eps": 0.0}),
     ("label_loss", "label_smoothing", {"eps": 1.0}),
 ]
