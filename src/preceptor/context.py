@@ -29,8 +29,8 @@ PerSample = Float[Tensor, " batch"]
 Classes = Int[Tensor, " batch"]
 """A class number for every sample."""
 
-Temperatures = float | PerSample
-"""One temperature, or one for every sample."""
+Temperatures = float | Float[Tensor, ""] | PerSample
+"""One temperature, a scalar tensor where it is learned, or one for every sample."""
 
 
 @dataclass(frozen=True)
