@@ -1,5 +1,6 @@
 """Any correction with any temperature, loss, selection and head: properties that hold in every combination."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
 from itertools import combinations, product
@@ -31,20 +32,27 @@ def options(kind: ComponentType) -> list[str | None]:
     return [None, *names(kind)]
 
 
-HEADS = {
+HEADS: dict[str, list[str]] = {
     "plain": ["cross_entropy"],
     "smoothed": ["label_smoothing"],
     "gambling": ["cross_entropy", "gambler"],
     "adaptive": ["self_adaptive", "entropy"],
+    "virtual": ["virtual_teacher"],
 }
-SLOTS = (options("correction"), options("temperature"), names("loss"), options("selection"), list(HEADS))
-EVERY = 5
-COMBINATIONS = [
+SLOTS: tuple[Sequence[str | None], ...] = (
+    options("correction"),
+    options("temperature"),
+    names("loss"),
+    options("selection"),
+    list(HEADS),
+)
+EVERY = 9
+COMBINATIONS: list[tuple[Any, ...]] = [
     tuple(slot[place] for slot, place in zip(SLOTS, places, strict=True))
     for places in product(*(range(len(slot)) for slot in SLOTS))
     if sum(places) % EVERY == 0
 ]
-"""Of the whole product a fifth, in which any three of a slot each stand together."""
+"""Of the whole product every ninth, in which any three of a slot each stand together."""
 
 
 @cache

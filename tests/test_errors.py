@@ -6,6 +6,8 @@ from preceptor.errors import (
     PreceptorError,
     first_line,
     out_of_memory,
+    require_not_negative,
+    require_positive,
     unknown_name,
 )
 
@@ -51,3 +53,14 @@ def test_no_memory_left_is_told_from_all_else(error: Exception) -> None:
 )
 def test_the_first_line_of_an_error(error: Exception, line: str) -> None:
     assert first_line(error) == line
+
+
+@pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
+def test_options_that_are_no_size_are_refused(value: float) -> None:
+    with pytest.raises(InputError, match=rf"^kl: weight = {value}: expected a finite number above 0$"):
+        require_positive("kl", scale=1e-9, weight=value)
+    with pytest.raises(InputError, match=rf"^kl: weight = {value}: expected a finite number, 0 or more$"):
+        require_not_negative("kl", weight=value)
+    with pytest.raises(InputError, match="above 0"):
+        require_positive("kl", weight=0.0)
+    require_not_negative("kl", weight=0.0)

@@ -29,8 +29,8 @@ PerSample = Float[Tensor, " batch"]
 Classes = Int[Tensor, " batch"]
 """A class number for every sample."""
 
-Temperatures = float | PerSample
-"""One temperature, or one for every sample."""
+Temperatures = float | Float[Tensor, ""] | PerSample
+"""One temperature, a scalar tensor where it is learned, or one for every sample."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,26 @@ def at_class(values: BatchClasses, index: Int[Tensor, " batch"]) -> PerSample:
 def is_class(values: BatchClasses, index: Int[Tensor, " batch"]) -> Bool[Tensor, "batch classes"]:
     """True at one class of each row: a one-hot mask."""
     return torch.arange(values.shape[1], device=values.device) == index.unsqueeze(1)
+
+
+def swapped(values: BatchClasses, first: Classes, second: Classes) -> BatchClasses:
+    """Each row with its values at two classes exchanged."""
+    at_first, at_second = at_class(values, first).unsqueeze(1), at_class(values, second).unsqueeze(1)
+    return torch.where(is_class(values, second), at_first, torch.where(is_class(values, first), at_second, values))
+
+
+def z_score(logits: BatchOutputs, eps: float = 1e-7, classes: int | None = None) -> BatchOutputs:
+    """``(z - mean) / (std + eps)`` per row, std unbiased; a constant row becomes zeros, with gradient zero.
+
+    Mean and deviation are over the first ``classes`` columns; None is all. Sun et al., "Logit Standardization in
+    Knowledge Distillation", 2024, arXiv:2403.01427 (the form of their code).
+    """
+    own = logits[:, :classes]
+    mean = own.mean(dim=1, keepdim=True)
+    variance = (own - mean).square().sum(dim=1, keepdim=True) / (own.shape[1] - 1)
+    varies = variance > 0
+    deviation = torch.where(varies, variance, 1).sqrt()  # the root has no gradient at 0
+    return torch.where(varies, (logits - mean) / (deviation + eps), 0)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from math import inf
 
 _SHOWN = 80
 
@@ -72,6 +73,20 @@ class DoctorWarning(Warning):
 
 class NetworkFitted(Warning):
     """A network was fitted to the data: weights taken from a file, images resized, classes matched by name."""
+
+
+def require_positive(component: str, **options: float) -> None:
+    """Refuse options of a component that are not finite numbers above 0."""
+    for option, value in options.items():
+        if not 0 < value < inf:
+            raise InputError(f"{component}: {option} = {value}: expected a finite number above 0")
+
+
+def require_not_negative(component: str, **options: float) -> None:
+    """Refuse options of a component that are not finite numbers of at least 0."""
+    for option, value in options.items():
+        if not 0 <= value < inf:
+            raise InputError(f"{component}: {option} = {value}: expected a finite number, 0 or more")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

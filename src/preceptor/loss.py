@@ -1,7 +1,7 @@
 """The distillation loss: teacher outputs are corrected, softened, selected and compared with the student's."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any, cast
@@ -27,11 +27,9 @@ from preceptor.errors import InputError
 from preceptor.loss_checks import check_batch
 from preceptor.loss_components import Features, LossComponents
 from preceptor.loss_output import Audit, LossOutput, audit_of
-from preceptor.loss_terms import LossTerm
+from preceptor.loss_terms import LossTerm, Rescale
 from preceptor.recipes import recipe
-from preceptor.registry import (
-    Loss,
-)
+from preceptor.registry import Loss, rescaled
 
 _Call = tuple[Tensor | Sequence[Tensor], tuple[object, ...], Tensor]
 """What a term is called with: the student's side, what its loss takes after that, and the samples' weights."""
@@ -190,10 +188,12 @@ class DistillationLoss(LossComponents):
             target = audit.target
             if cast(Loss, term.loss).target_space == "logits":
                 # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own.
-                target = context.teacher_logits + column(temperature) * (target - audit.teacher_log_probs)
+                logits = rescaled(self.temperature, context.teacher_logits, context.teacher_logits)
+                target = logits + column(temperature) * (target - audit.teacher_log_probs)
             return [(outputs, (target, temperature, pseudo_label), weight)]
 
-        return self._output(student, call, groups, context.progress, audit.detached())
+        rescale = partial(rescaled, self.temperature, teacher_logits=context.teacher_logits)
+        return self._output(student, call, groups, context.progress, audit.detached(), rescale)
 
     def _output(
         self,
@@ -202,10 +202,11 @@ class DistillationLoss(LossComponents):
         groups: Mapping[str, Tensor],
         progress: float,
         audit: Audit | None,
+        rescale: Rescale | None = None,
     ) -> LossOutput:
         """Call the terms that are active; the others are zero."""
         losses = {
-            name: term.warmed_up(reduce(add, [term(*one, groups) for one in call(name, term)]), progress)
+            name: term.warmed_up(reduce(add, [term(*one, groups, rescale) for one in call(name, term)]), progress)
             if term.is_active(progress)
             else student.new_zeros(())
             for name, term in self.terms.items()

@@ -1,6 +1,6 @@
 """The components of a distillation loss: what they need, how they are fitted, and what an audit says of the samples."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -31,6 +31,7 @@ from preceptor.registry import (
     Selection,
     Temperature,
     registered_name,
+    rescaled,
 )
 from preceptor.temperatures import Fixed
 
@@ -180,7 +181,8 @@ class LossComponents(nn.Module):
         """Fit the components that are yet to be fitted; does nothing when there is none.
 
         A selection that looks samples up is fitted on the teacher's outputs as they are, every other component on
-        those that it will see: after recalibration. An audit (:meth:`use_verdicts`) tells which labels are trusted.
+        those that it will see: after recalibration, and a loss after the temperature's ``rescale``. An audit
+        (:meth:`use_verdicts`) tells which labels are trusted.
         """
         if self._verdicts is not None:
             judged = self._verdicts[selection_data.index]
@@ -191,9 +193,13 @@ class LossComponents(nn.Module):
             if not first.fitted:
                 first.fit(selection_data)
         if self.recalibration is not None and self.needs_fit:
-            selection_data = _recalibrated(selection_data, self.recalibration)
+            selection_data = _mapped(selection_data, self.recalibration.__call__)
+        losses = {id(term.loss) for term in self.terms.values()}
         for component in self.unfitted:
-            component.fit(selection_data)
+            seen = selection_data
+            if id(component) in losses:
+                seen = _mapped(seen, lambda logits: rescaled(self.temperature, logits, logits))
+            component.fit(seen)
 
     def use_verdicts(self, verdicts: Int[Tensor, " n"], label_wrong: Float[Tensor, " n"] | None = None) -> None:
         """Limit the correction, and terms that ask for it, by an audit's verdicts.
@@ -254,11 +260,11 @@ class LossComponents(nn.Module):
 
 
 @torch.no_grad()
-def _recalibrated(selection_data: SelectionData, recalibration: Recalibration) -> SelectionData:
-    """The selection data of the recalibrated teacher."""
+def _mapped(selection_data: SelectionData, function: Callable[[Tensor], Tensor]) -> SelectionData:
+    """The selection data of a teacher whose logits a function of rows has changed."""
 
     def outputs(of: ModelOutputs) -> ModelOutputs:
-        return replace(of, logits=chunked(recalibration.__call__)(of.logits))
+        return replace(of, logits=chunked(function)(of.logits))
 
     def snapshot(of: TeacherSnapshot) -> TeacherSnapshot:
         return replace(of, train=outputs(of.train), held_out=of.held_out and outputs(of.held_out))

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, Temperatures, Verdict, column
-from preceptor.registry import Correction, Selection, Temperature, declares
+from preceptor.registry import Correction, Selection, Temperature, declares, rescaled
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def audit_of(
     Where an audit has judged the samples, wrong ones are corrected only under these ``verdicts``.
     """
     chosen = temperature(context)
-    log_probs = (context.teacher_logits / column(chosen)).log_softmax(dim=1)
+    compared = rescaled(temperature, context.teacher_logits, context.teacher_logits)
+    log_probs = (compared / column(chosen)).log_softmax(dim=1)
     corrected, target = corrected_samples(context, correction, verdicts), log_probs
     if correction is not None:
         more = (context,) if declares(correction, "wants_context") else ()

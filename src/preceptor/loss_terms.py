@@ -1,6 +1,6 @@
 """One named loss of a distillation loss: on which samples, with what weight, how it is reduced."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -19,6 +19,9 @@ LossType = Literal["loss", "label_loss", "feature_loss"]
 GROUPS = ("right", "wrong", "labeled", "unlabeled", "trusted_label", "selected", "unselected", *VERDICTS)
 TEACHER_GROUPS = frozenset(GROUPS) - {"labeled", "unlabeled", "trusted_label"}
 
+
+Rescale = Callable[[Tensor], Tensor]
+"""Of the student's logits, before a loss compares them; see :class:`~preceptor.registry.Temperature`."""
 
 Where = tuple[tuple[str, ...], ...]
 """Alternatives of conjunctions of groups."""
@@ -179,6 +182,7 @@ class LossTerm(nn.Module):
         arguments: tuple[object, ...],
         weight: PerSample,
         groups: Mapping[str, Bool[Tensor, " batch"]],
+        rescale: Rescale | None = None,
     ) -> Float[Tensor, ""]:
         """The term's scalar.
 
@@ -187,11 +191,14 @@ class LossTerm(nn.Module):
             arguments: what the loss takes after them.
             weight: of each sample.
             groups: membership of each known group of ``GROUPS``.
+            rescale: of the logits that a loss compares; label losses and feature losses go without.
         """
         weight, chosen = self.limited(weight, groups)
         loss: Any = self.loss  # the three protocols take different arguments; the caller passes the right ones
         # A derivative that overflows would reach a sample of weight zero as 0 * inf = NaN. It gets no path back.
         student = _without_gradient_where(weight == 0, student)
+        if rescale is not None and self.kind == "loss":
+            student = rescale(cast(Tensor, student))
         if self.batch_statistic:
             statistic: Tensor = loss(student, *arguments, weight)
             return self.weight * statistic

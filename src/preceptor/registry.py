@@ -81,9 +81,21 @@ class Temperature(Protocol):
 
     The class attribute ``uses_label``, False by default, tells that it looks at the label (or at who is right), which
     excludes mixup and cutmix.
+
+    Optional method ``rescale(logits: BatchOutputs, teacher_logits: BatchClasses) -> BatchOutputs``: a network's logits
+    as losses compare them, before they are divided by the temperature. It is called for the teacher's logits and, with
+    gradient, for the student's, and keeps the order of the classes in a row. Statistics of a row are over its first
+    ``teacher_logits.shape[1]`` columns: a student that abstains has one more. Label losses, and the context, have the
+    logits as they are.
     """
 
     def __call__(self, context: BatchContext) -> Temperatures: ...
+
+
+def rescaled(temperature: Temperature, logits: BatchOutputs, teacher_logits: BatchClasses) -> BatchOutputs:
+    """Logits as the temperature's ``rescale`` leaves them; as they are where it has none."""
+    rescale: Callable[[BatchOutputs, BatchClasses], BatchOutputs] | None = getattr(temperature, "rescale", None)
+    return logits if rescale is None else rescale(logits, teacher_logits)
 
 
 @runtime_checkable
@@ -117,6 +129,8 @@ class Loss(Protocol):
     - ``uses_label``: the loss depends on ``label``, which excludes mixup and cutmix.
     - ``batch_statistic``: a statistic of the whole batch; takes the samples' weights [batch] as a fifth argument and
       returns a scalar. A sample of weight zero is as if it were absent.
+    - ``self_target``: it compares with a target made of the student's own logits, detached, so that its gradient is
+      not the derivative of its value.
     """
 
     target_space: ClassVar[TargetSpace]
@@ -173,7 +187,7 @@ class ComponentInfo:
         return (self.cls.__doc__ or "").strip().splitlines()[0]
 
 
-Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic", "uses_label"]
+Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic", "uses_label", "self_target"]
 
 
 def declares(component: object, attribute: Attribute) -> bool:

@@ -77,6 +77,16 @@ class TemperatureColumn:
         return torch.ones_like(context.student_logits[:, :1])
 
 
+class StandardizesAllOutputs:
+    """Takes the statistics of a row over the extra output, too."""
+
+    def __call__(self, context: BatchContext) -> float:
+        return 2.0
+
+    def rescale(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        return logits - logits.mean(dim=1, keepdim=True)
+
+
 class FollowsTheStudent:
     """Conforms as long as the batch context is detached."""
 
@@ -169,6 +179,7 @@ BROKEN_COMPONENTS: list[tuple[ComponentType, type[Any], str]] = [
     ("correction", LogOfZero, "finite_at_extreme_logits"),
     ("temperature", RawUncertainty, "positive_temperature"),
     ("temperature", TemperatureColumn, "positive_temperature"),
+    ("temperature", StandardizesAllOutputs, "rescaling_keeps_the_order"),
     ("selection", NegativeWeights, "weights_per_sample"),
     ("selection", BooleanWeights, "weights_per_sample"),
     ("selection", LooksUpEveryLabel, "accepts_unlabeled_samples"),

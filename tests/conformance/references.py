@@ -126,6 +126,30 @@ def fixed(context: SimpleNamespace, temperature: float = 4.0) -> Array:
     return np.array(temperature, dtype=np.float64)
 
 
+def standardized(context: SimpleNamespace, temperature: float = 2.0) -> Array:
+    return np.array(temperature, dtype=np.float64)
+
+
+def annealed(context: SimpleNamespace, start: float = 10.0, end: float = 1.0, until: float = 1.0) -> Array:
+    done = min(1.0, context.progress / until)
+    return np.array((1 - done) * start + done * end)
+
+
+def ctkd(
+    context: SimpleNamespace,
+    start: float = 1.0,
+    span: float = 20.0,
+    warmup: float = 0.0417,
+    standardize: bool = False,
+) -> Array:
+    return np.array(start + span / (1 + np.exp(-1.0)))
+
+
+def normkd(context: SimpleNamespace, factor: float = 2.0) -> Array:
+    rows = context.teacher_logits
+    return np.array([factor * np.sqrt(sum((t - t.mean()) ** 2) / (len(t) - 1)) for t in rows])
+
+
 def dynamic_temperatures(
     weights: list[float], temperature: float, beta: float, normalize: str, minimum: float
 ) -> Array:
@@ -161,6 +185,14 @@ def cwsm(
 ) -> Array:
     weights = [1 / (max(softmax(z)) + eps) for z in context.student_logits[:, : context.teacher_logits.shape[1]]]
     return dynamic_temperatures(weights, temperature, beta, normalize, minimum)
+
+
+def ea(context: SimpleNamespace, temperature: float = 3.0, faithful: bool = False) -> Array:
+    weights = []
+    for z, t in zip(context.student_logits, context.teacher_logits, strict=True):
+        own, other = (-sum(p * np.log(p) for p in softmax(row / temperature)) for row in (z[: len(t)], t))
+        weights.append(0.5 * other * (1 + own / (100 if faithful else np.log(len(t)))))
+    return np.array(weights)
 
 
 def drop_wrong(context: SimpleNamespace) -> Array:
@@ -249,6 +281,19 @@ def label_smoothed_cross_entropy(student: Array, label: Labels, eps: float = 0.1
     return np.array(losses)
 
 
+def virtual_teacher(
+    student: Array, label: Labels, correct_prob: float = 0.99, temperature: float = 20.0, faithful: bool = False
+) -> Array:
+    losses = []
+    for z, y in zip(student, label, strict=True):
+        teacher = np.full(len(z), (1 - correct_prob) / (len(z) - 1))
+        teacher[y] = correct_prob
+        p = softmax((teacher if faithful else np.log(teacher)) / temperature)
+        q = softmax(z if faithful else z / temperature)
+        losses.append((1 if faithful else temperature**2) * sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
 def gambler(student: Array, label: Labels, payoff: float = 2.2) -> Array:
     losses = []
     for z, y in zip(student, label, strict=True):
@@ -285,6 +330,53 @@ def binary_divergence(p: float, q: float) -> float:
     return float(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
 
 
+def mlkd(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    weight: Array,
+    more_temperatures: tuple[float, ...] = (3.0, 5.0, 2.0, 6.0),
+    faithful: bool = False,
+) -> Array:
+    """With every weight 1."""
+    probs = np.array([softmax(t) for t in target])
+    samples = probs.max(axis=1) <= np.median(probs.max(axis=1))
+    classes = probs.sum(axis=0) <= np.median(probs.sum(axis=0))
+    rows, columns = (np.full(len(m), m.mean()) if faithful else m * 1.0 for m in (samples, classes))
+    total = 0.0
+    for one in (float(temperature), *more_temperatures):
+        p, q = (np.array([softmax(row / one) for row in logits]) for logits in (target, student))
+        instances = one**2 * (p * np.log(p / q)).sum(axis=1)
+        pairs = ((p @ p.T - q @ q.T) ** 2).sum(axis=1)
+        of_classes = ((p.T @ p - q.T @ q) ** 2).sum(axis=1)
+        total += rows @ (instances + pairs) / len(target) + columns @ of_classes / len(classes)
+    return np.array(total)
+
+
+def nkd(student: Array, target: Array, temperature: float, label: Labels, gamma: float = 1.5) -> Array:
+    losses = []
+    for z, t, y in zip(student, target, label, strict=True):
+        p, q = (softmax(np.delete(row, y) / temperature) for row in (t, z))
+        of_others = -float(sum(p * np.log(q)))
+        losses.append(-softmax(t)[y] * np.log(softmax(z)[y]) + gamma * temperature**2 * of_others)
+    return np.array(losses)
+
+
+def ttm(student: Array, target: Array, temperature: float, label: Labels, gamma: float = 0.1) -> Array:
+    losses = []
+    for z, log_p in zip(student, target, strict=True):
+        powers, q = np.exp(log_p) ** gamma, softmax(z / temperature)
+        p = powers / sum(powers)
+        losses.append(sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
+def wttm(student: Array, target: Array, temperature: float, label: Labels, gamma: float = 0.2) -> Array:
+    power_sums = [sum(np.exp(log_p) ** gamma) for log_p in target]
+    return np.array(power_sums) * ttm(student, target, temperature, label, gamma)
+
+
 def rld(
     student: Array,
     target: Array,
@@ -305,6 +397,84 @@ def rld(
             ranking = temperature**2 * float(sum(p * np.log(p / q)))
         losses.append(alpha * confidence + beta * ranking)
     return np.array(losses)
+
+
+def dkd(
+    student: Array, target: Array, temperature: float, label: Labels, alpha: float = 1.0, beta: float = 8.0
+) -> Array:
+    losses = []
+    for z, log_p, y in zip(student, target, label, strict=True):
+        p, q = np.exp(log_p), softmax(z / temperature)
+        rest, own = np.delete(p, y) / (1 - p[y]), np.delete(q, y) / (1 - q[y])
+        others = float(sum(rest * np.log(rest / own)))
+        losses.append(temperature**2 * (alpha * binary_divergence(p[y], q[y]) + beta * others))
+    return np.array(losses)
+
+
+def rc(student: Array, target: Array, temperature: float, label: Labels) -> Array:
+    losses = []
+    for z, y in zip(student, label, strict=True):
+        raised = z.copy()
+        raised[y] += max(z)
+        p, q = softmax(raised / temperature), softmax(z / temperature)
+        losses.append(temperature**2 * sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
+def sld(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    temperatures: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+) -> Array:
+    losses = []
+    for z, t in zip(student, target, strict=True):
+        pairs = [(one, softmax(t / one), softmax(z / one)) for one in temperatures]
+        losses.append(sum(one**2 * sum(p * np.log(p / q)) for one, p, q in pairs))
+    return np.array(losses)
+
+
+def sld_student(
+    student: Array, target: Array, temperature: float, label: Labels, faithful: bool = False, **options: Any
+) -> Array:
+    own = student.copy()
+    for z, y in zip(own, label, strict=True):
+        k = first_argmax(z)
+        z[k], z[y] = z[y], z[k]
+    return sld(student, own, temperature, label, **options)
+
+
+def ldrld(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    alpha: float = 10.5,
+    beta: float = 7.0,
+    depth: int = 7,
+    ranked_by: str = "student",
+) -> Array:
+    losses = []
+    for z, log_p in zip(student, target, strict=True):
+        order = sorted(range(len(z)), key=lambda c: -(z if ranked_by == "student" else log_p)[c])
+        groups = [(list(pair), ranks) for pair, ranks in _pairs(order[:depth])]
+        parts = [(2 / (1.5 + j - i) * np.exp(-0.05 * (i + j)), pair) for pair, (i, j) in groups]
+        parts.append((1.0, order[:depth]))
+        local = sum(factor * _among(log_p, z / temperature, kept) for factor, kept in parts) / len(parts)
+        rest = _among(log_p, z / temperature, order[depth:]) if order[depth:] else 0.0
+        losses.append(temperature**2 * (alpha * local + beta * rest))
+    return np.array(losses)
+
+
+def _pairs(leading: list[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    numbers = range(len(leading))
+    return [((leading[i], leading[j]), (i + 1, j + 1)) for i in numbers for j in numbers if i < j]
+
+
+def _among(teacher: Array, student: Array, kept: list[int]) -> float:
+    p, q = softmax(teacher[kept]), softmax(student[kept])
+    return float(sum(p * np.log(p / q)))
 
 
 def slam(
@@ -349,24 +519,38 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("correction", "label_revision"): label_revision,
     ("correction", "label_smoothing"): label_smoothing_target,
     ("correction", "probability_shift"): probability_shift,
+    ("temperature", "ctkd"): ctkd,
+    ("temperature", "annealed"): annealed,
     ("temperature", "cwsm"): cwsm,
     ("temperature", "fixed"): fixed,
     ("temperature", "flsw"): flsw,
+    ("temperature", "normkd"): normkd,
+    ("temperature", "standardized"): standardized,
     ("selection", "conformal_weight"): conformal_weight,
     ("selection", "drop_wrong"): drop_wrong,
+    ("selection", "ea"): ea,
     ("selection", "near_miss"): near_miss,
     ("selection", "trust_weight"): trust_weight,
     ("selection", "wsld"): wsld,
     ("loss", "cmkd"): cmkd,
+    ("loss", "dkd"): dkd,
     ("loss", "intra_class"): intra_class,
     ("loss", "kl"): kl,
+    ("loss", "mlkd"): mlkd,
+    ("loss", "nkd"): nkd,
     ("loss", "pearson"): pearson,
+    ("loss", "ldrld"): ldrld,
+    ("loss", "rc"): rc,
     ("loss", "rld"): rld,
+    ("loss", "sld"): sld,
+    ("loss", "sld_student"): sld_student,
     ("loss", "slam"): slam,
     ("loss", "soft_gambler"): soft_gambler,
     ("loss", "spearman"): spearman,
     ("loss", "squared_error_logits"): squared_error_logits,
     ("loss", "squared_error_probs"): squared_error_probs,
+    ("loss", "ttm"): ttm,
+    ("loss", "wttm"): wttm,
     ("feature_loss", "attention"): attention,
     ("feature_loss", "hint"): hint,
     ("label_loss", "cross_entropy"): cross_entropy,
@@ -374,6 +558,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("label_loss", "gambler"): gambler,
     ("label_loss", "label_smoothing"): label_smoothed_cross_entropy,
     ("label_loss", "self_adaptive"): self_adaptive,
+    ("label_loss", "virtual_teacher"): virtual_teacher,
     **{("recalibration", name): reference for name, reference in RECALIBRATIONS.items()},
     **{("selection", name): selection(score) for name, score in SELECTIONS.items()},
 }

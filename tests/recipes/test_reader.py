@@ -52,7 +52,7 @@ def test_every_recipe_survives_being_written_down(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_but_those_of_labels_alone_needs_its_teacher(name: str) -> None:
-    assert DistillationLoss(**recipe(name)).uses_teacher == (name not in ("none", "gambler", "self-adaptive"))
+    assert DistillationLoss(**recipe(name)).uses_teacher == (name not in ("none", "gambler", "self-adaptive", "tf-kd"))
 
 
 @given(logit_batches(largest=8.0))

@@ -24,7 +24,7 @@ from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.loss_terms import LossTerm
 from preceptor.losses import KL
-from preceptor.registry import ComponentInfo, ComponentType, declares
+from preceptor.registry import ComponentInfo, ComponentType, declares, rescaled
 from preceptor.temperatures import Fixed
 
 TEMPERATURE = 2.0
@@ -125,12 +125,16 @@ class ComponentCase:
 
 @dataclass(frozen=True)
 class Constant:
-    """A temperature or a selection with this value."""
+    """A temperature or a selection with this value; the temperature rescales logits as another one does."""
 
     value: float | Tensor
+    like: Any = None
 
     def __call__(self, context: BatchContext) -> float | Tensor:
         return self.value
+
+    def rescale(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        return rescaled(self.like, logits, teacher_logits)
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def no_gradient_to_the_student(case: ComponentCase) -> None:
     output, gradient = forward_backward(case.loss(), batch)
     assert output.audit is not None
     value = output.audit.temperature if case.info.kind == "temperature" else output.audit.weight
-    _, expected = forward_backward(case.loss(**{case.info.kind: Constant(value)}), batch)
+    _, expected = forward_backward(case.loss(**{case.info.kind: Constant(value, like=case.build())}), batch)
     require_close(gradient, expected, "the gradient goes through its own temperature or weight: detach it", 1e-6)
 
 

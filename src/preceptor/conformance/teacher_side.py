@@ -6,10 +6,10 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from preceptor.conformance.batch import extreme_batch, plain_batch, plain_selection_data
+from preceptor.conformance.batch import extreme_batch, plain_batch, plain_selection_data, with_reservation
 from preceptor.conformance.check import TEMPERATURE, ComponentCase, check, forward_backward, require, require_close
 from preceptor.errors import InputError
-from preceptor.registry import COMPONENT_TYPES, Fittable, FittedSelection, Scope
+from preceptor.registry import COMPONENT_TYPES, Fittable, FittedSelection, Scope, rescaled
 
 
 @check("recalibration")
@@ -80,6 +80,21 @@ def positive_temperature(case: ComponentCase) -> None:
             require(isinstance(temperature, int | float), f"it returned a {type(temperature).__name__}")
         low = float(torch.as_tensor(temperature).detach().min())
         require(low > 0, f"the lowest temperature is {low}: clamp it above 0")
+
+
+@check("temperature")
+def rescaling_keeps_the_order(case: ComponentCase) -> None:
+    """one with rescale keeps shape, type and the order of the classes, and the student's extra output counts in none"""
+    for batch in (plain_batch(), plain_batch(dtype=torch.float64)):
+        temperature, wider = case.build(batch.teacher.dtype), with_reservation(batch)
+        for logits in (batch.teacher, batch.student):
+            scaled = rescaled(temperature, logits, batch.teacher)
+            same = scaled.shape == logits.shape and scaled.dtype == logits.dtype
+            require(same, f"it returned {tuple(scaled.shape)} of {scaled.dtype}: expected those of the logits")
+            require(torch.equal(scaled.argsort(dim=1), logits.argsort(dim=1)), "it changes the order of the classes")
+        alone, classes = rescaled(temperature, batch.student, batch.teacher), batch.teacher.shape[1]
+        own = rescaled(temperature, wider.student, batch.teacher)[:, :classes]
+        require_close(own, alone, "an extra output of the student changes the others: take statistics of the classes")
 
 
 @check("selection")

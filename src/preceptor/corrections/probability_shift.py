@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-
-from preceptor.context import BatchClasses, Classes, at_class, is_class
+from preceptor.context import BatchClasses, Classes, swapped
 from preceptor.registry import Scope, register
 
 
@@ -17,9 +15,7 @@ def probability_shift(values: BatchClasses, label: Classes, teacher_class: Class
     Wen, Lai and Qian, "Preparing Lessons: Improve Knowledge Distillation with Better Supervision",
     arXiv:1911.07471 (Knowledge Adjustment, PS).
     """
-    at_label, at_top = at_class(values, label), at_class(values, teacher_class)
-    top_lowered = torch.where(is_class(values, teacher_class), at_label.unsqueeze(1), values)
-    return torch.where(is_class(values, label), at_top.unsqueeze(1), top_lowered)
+    return swapped(values, teacher_class, label)
 
 
 @register("correction", "probability_shift", paper="Wen, Lai, Qian, 2019, arXiv:1911.07471 (Knowledge Adjustment, PS)")

@@ -1,5 +1,6 @@
 """Losses: distances of the student's logits from the teacher's corrected output."""
 
+from preceptor.context import z_score as z_score
 from preceptor.losses.correlation import CMKD as CMKD
 from preceptor.losses.correlation import Pearson as Pearson
 from preceptor.losses.correlation import Spearman as Spearman
@@ -7,19 +8,38 @@ from preceptor.losses.correlation import difficulty as difficulty
 from preceptor.losses.correlation import pearson as pearson
 from preceptor.losses.correlation import pearson_loss as pearson_loss
 from preceptor.losses.correlation import spearman_loss as spearman_loss
-from preceptor.losses.correlation import z_score as z_score
+from preceptor.losses.dkd import DKD as DKD
+from preceptor.losses.dkd import non_target_divergence as non_target_divergence
+from preceptor.losses.dkd import target_class_divergence as target_class_divergence
 from preceptor.losses.intra_class import IntraClass as IntraClass
 from preceptor.losses.intra_class import intra_class_loss as intra_class_loss
 from preceptor.losses.kl import KL as KL
 from preceptor.losses.kl import kl_divergence as kl_divergence
+from preceptor.losses.ldrld import LDRLD as LDRLD
+from preceptor.losses.ldrld import pairs_divergence as pairs_divergence
+from preceptor.losses.mlkd import MLKD as MLKD
+from preceptor.losses.mlkd import class_relations_loss as class_relations_loss
+from preceptor.losses.mlkd import low_half as low_half
+from preceptor.losses.mlkd import sample_relations_loss as sample_relations_loss
+from preceptor.losses.nkd import NKD as NKD
+from preceptor.losses.nkd import non_target_cross_entropy as non_target_cross_entropy
+from preceptor.losses.nkd import target_cross_entropy as target_cross_entropy
+from preceptor.losses.rc import RC as RC
+from preceptor.losses.rc import raised_label as raised_label
 from preceptor.losses.rld import RLD as RLD
 from preceptor.losses.rld import confidence_divergence as confidence_divergence
 from preceptor.losses.rld import masked_divergence as masked_divergence
 from preceptor.losses.slam import SLaM as SLaM
 from preceptor.losses.slam import mixed_log_probs as mixed_log_probs
+from preceptor.losses.sld import SLD as SLD
+from preceptor.losses.sld import SLDStudent as SLDStudent
+from preceptor.losses.sld import multi_temperature_divergence as multi_temperature_divergence
 from preceptor.losses.soft_rank import permutahedron_soft_rank as permutahedron_soft_rank
 from preceptor.losses.soft_rank import window_soft_rank as window_soft_rank
 from preceptor.losses.squared_error import SquaredErrorLogits as SquaredErrorLogits
 from preceptor.losses.squared_error import SquaredErrorProbs as SquaredErrorProbs
 from preceptor.losses.squared_error import squared_error_logits as squared_error_logits
 from preceptor.losses.squared_error import squared_error_probs as squared_error_probs
+from preceptor.losses.ttm import TTM as TTM
+from preceptor.losses.ttm import WTTM as WTTM
+from preceptor.losses.ttm import power_transform as power_transform

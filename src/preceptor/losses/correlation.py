@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, z_score
 from preceptor.errors import InputError
 from preceptor.losses.soft_rank import permutahedron_soft_rank, window_soft_rank
 from preceptor.registry import TargetSpace, register, registered_name
@@ -25,18 +25,6 @@ MIN_NORM = 1e-4
 
 Weighting = Literal["ranks_when_hard", "values_when_hard", "static"]
 """Which of the two losses weighs more for a hard sample; ``static`` is half and half for every sample."""
-
-
-def z_score(logits: BatchClasses, eps: float = 1e-7) -> BatchClasses:
-    """``(z - mean) / (std + eps)`` per row, std unbiased; a constant row becomes zeros, with gradient zero.
-
-    Sun et al., "Logit Standardization in Knowledge Distillation", 2024, arXiv:2403.01427 (the form of their code).
-    """
-    centered = logits - logits.mean(dim=1, keepdim=True)
-    variance = centered.square().sum(dim=1, keepdim=True) / (logits.shape[1] - 1)
-    varies = variance > 0
-    deviation = torch.where(varies, variance, 1).sqrt()  # the root has no gradient at 0
-    return torch.where(varies, centered / (deviation + eps), 0)
 
 
 def pearson(first: BatchClasses, second: BatchClasses, eps: float = MIN_NORM) -> PerSample:

@@ -1,21 +1,12 @@
 """Refined logit distillation: the teacher's confidence for the label, and its ranking below the label."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, at_class, column, is_class
-from preceptor.errors import InputError
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, at_class, column
+from preceptor.errors import require_not_negative, require_positive
+from preceptor.losses.divergences import binary_divergence, divergence_among
 from preceptor.registry import TargetSpace, register
-
-
-def one_against_rest(log_probs: BatchClasses, index: Classes) -> tuple[PerSample, PerSample]:
-    """``ln p_k`` and ``ln (1 - p_k)``, the latter as the sum of the others in log-space."""
-    others = log_probs.masked_fill(is_class(log_probs, index), torch.finfo(log_probs.dtype).min)
-    return at_class(log_probs, index), others.logsumexp(dim=1)
 
 
 def confidence_divergence(
@@ -25,10 +16,8 @@ def confidence_divergence(
     student, teacher = (
         (logits / column(temperature)).log_softmax(dim=1) for logits in (student_logits, teacher_logits)
     )
-    of_teacher = one_against_rest(teacher, teacher.argmax(dim=1))  # of equal maxima any has the same probability
-    of_student = one_against_rest(student, label)
-    divergence: Tensor = sum(p.exp() * (p - q) for p, q in zip(of_teacher, of_student, strict=True))  # type: ignore[assignment]
-    return divergence
+    # Of equal maxima any has the same probability.
+    return binary_divergence(student, teacher, student_class=label, teacher_class=teacher.argmax(dim=1))
 
 
 def masked_divergence(
@@ -36,12 +25,8 @@ def masked_divergence(
 ) -> PerSample:
     """MCD: ``KL`` over the classes that the teacher ranks below the label, renormalized; 0 where there is none."""
     below = teacher_logits < at_class(teacher_logits, label).unsqueeze(1)
-    lowest = torch.finfo(teacher_logits.dtype).min
-    student, teacher = (
-        (logits / column(temperature)).masked_fill(~below, lowest).log_softmax(dim=1)
-        for logits in (student_logits, teacher_logits)
-    )
-    return torch.where(below, teacher.exp() * (teacher - student), 0).sum(dim=1)
+    divisor = column(temperature)
+    return divergence_among(student_logits / divisor, teacher_logits / divisor, below)
 
 
 @register("loss", "rld", paper="Sun et al., ICCV 2025 (RLD), as in github.com/zju-SWJ/RLD")
@@ -69,13 +54,9 @@ class RLD:
     uses_label: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"rld: {name} = {getattr(self, name)}: expected a finite number, 0 or more")
-        if self.confidence_temperature is not None and not 0 < self.confidence_temperature < math.inf:
-            raise InputError(
-                f"rld: confidence_temperature = {self.confidence_temperature}: expected a finite number above 0"
-            )
+        require_not_negative("rld", alpha=self.alpha, beta=self.beta)
+        if self.confidence_temperature is not None:
+            require_positive("rld", confidence_temperature=self.confidence_temperature)
 
     def __call__(
         self, student_logits: BatchClasses, target: BatchClasses, temperature: Temperatures, label: Classes

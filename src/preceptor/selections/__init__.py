@@ -2,6 +2,7 @@
 
 from preceptor.selections.conformal_weight import ConformalWeight as ConformalWeight
 from preceptor.selections.drop_wrong import DropWrong as DropWrong
+from preceptor.selections.ea import EA as EA
 from preceptor.selections.first_order import GradientCosine as GradientCosine
 from preceptor.selections.first_order import TracIn as TracIn
 from preceptor.selections.influence import Influence as Influence
