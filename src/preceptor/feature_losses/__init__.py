@@ -2,5 +2,8 @@
 
 from preceptor.feature_losses.attention import Attention
 from preceptor.feature_losses.hint import Hint
+from preceptor.feature_losses.pkt import ProbabilisticTransfer
+from preceptor.feature_losses.relational import Relational
+from preceptor.feature_losses.similarity import Similarity
 
-__all__ = ["Attention", "Hint"]
+__all__ = ["Attention", "Hint", "ProbabilisticTransfer", "Relational", "Similarity"]
