@@ -27,14 +27,12 @@ def pair_shares(weight: PerSample) -> Float[Tensor, "batch batch"]:
     return share.unsqueeze(1) * share
 
 
-def divided_by_root(
-    values: Float[Tensor, "..."], squares: Float[Tensor, "..."], least: float = NO_DIRECTION
-) -> Float[Tensor, "..."]:
-    """``values / sqrt(squares)``; where the root is ``least`` or below 0, with gradient 0 (it has none there)."""
-    has_none = squares <= least**2
-    return torch.where(has_none, 0, values / torch.where(has_none, 1, squares).sqrt())
+def inverse_root(squares: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """``1 / sqrt(squares)``; 0 with gradient 0 where the root is ``NO_DIRECTION`` or below, as it has none at 0."""
+    has_none = squares <= NO_DIRECTION**2
+    return torch.where(has_none, 0, torch.where(has_none, 1, squares).rsqrt())
 
 
-def directions(rows: Float[Tensor, "*n dimensions"]) -> Float[Tensor, "*n dimensions"]:
-    """Vectors of Euclidean length 1 along the last dimension; zeros stay zeros."""
-    return divided_by_root(rows, rows.square().sum(dim=-1, keepdim=True))
+def directions(rows: Float[Tensor, "batch dimensions"]) -> Float[Tensor, "batch dimensions"]:
+    """Rows of Euclidean length 1; zeros stay zeros."""
+    return rows * inverse_root(rows.square().sum(dim=1, keepdim=True))

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from preceptor.context import PerSample
 from preceptor.errors import InputError
-from preceptor.feature_losses.batch import directions, kept_rows, pair_shares, shares
+from preceptor.feature_losses.batch import inverse_root, kept_rows, pair_shares, shares
 from preceptor.feature_losses.layers import LastLayer, pooled
 from preceptor.registry import register
 
@@ -43,8 +43,10 @@ def _angles_at(
     corners: Float[Tensor, "corners dimensions"], features: Float[Tensor, "batch dimensions"]
 ) -> Float[Tensor, "corners batch batch"]:
     """``cos`` of the angle at each corner between the directions to two samples; 0 where one is the corner."""
-    to = directions(features - corners.unsqueeze(1))
-    return to @ to.transpose(1, 2)
+    to = features - corners.unsqueeze(1)
+    products = to @ to.transpose(1, 2)
+    inverse = inverse_root(products.diagonal(dim1=1, dim2=2))  # of the lengths
+    return products * inverse.unsqueeze(1) * inverse.unsqueeze(2)
 
 
 def angle_loss(
@@ -62,7 +64,7 @@ def angle_loss(
 
     def at(corner: slice) -> Tensor:
         own, other = _angles_at(student[corner], student), _angles_at(teacher[corner], teacher)
-        return torch.einsum("jik,ik,j->", functional.smooth_l1_loss(own, other, reduction="none"), pairs, share[corner])
+        return share[corner] @ (functional.smooth_l1_loss(own, other, reduction="none").flatten(1) @ pairs.flatten())
 
     size = len(student)
     call: Callable[..., Any] = at if size <= chunk else lambda corner: checkpoint(at, corner, use_reentrant=False)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from preceptor.context import PerSample
-from preceptor.feature_losses.batch import divided_by_root, kept_rows, pair_shares
+from preceptor.feature_losses.batch import inverse_root, kept_rows, pair_shares
 from preceptor.feature_losses.layers import LastLayer
 from preceptor.registry import register
 
@@ -20,7 +20,7 @@ def similarities(features: Float[Tensor, "batch ..."], weight: PerSample) -> Flo
     """
     rows = kept_rows(features, weight)
     products = rows @ rows.T
-    return divided_by_root(products, products.square().sum(dim=1, keepdim=True))
+    return products * inverse_root(products.square().sum(dim=1, keepdim=True))
 
 
 def similarity_loss(
