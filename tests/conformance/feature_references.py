@@ -4,6 +4,7 @@ A statistic of the batch gets the weights of its samples; conformance calls it w
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,47 @@ def pkt(student: Features, teacher: Features, weight: Array) -> float:
     return total
 
 
+def drawn_linear(inputs: int, outputs: int) -> tuple[Array, Array]:
+    layer = torch.nn.Linear(inputs, outputs)
+    return layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+
+
+def unit(rows: Array) -> Array:
+    return np.array([row / np.linalg.norm(row) for row in rows])
+
+
+def contrastive(
+    student: Features,
+    teacher: Features,
+    context: SimpleNamespace,
+    weight: Array,
+    temperature: float = 0.07,
+    samples: int = 256,
+) -> float:
+    """The first call, with the embeddings and memories that the component draws: all it has met is the batch."""
+    features = [pooled(student[0]), pooled(teacher[0])]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        maps = [drawn_linear(one.shape[1], 128) for one in features]
+    generator = torch.Generator().manual_seed(0)
+    memories = [(2 * torch.rand(samples, 128, generator=generator) - 1) * (3 / 128) ** 0.5 for _ in range(2)]
+    embedded = [unit(one @ matrix.T + bias) for one, (matrix, bias) in zip(features, maps, strict=True)]
+    label = np.where(context.label >= 0, context.label, context.teacher_class)
+    losses = np.zeros(len(label))
+    for own, memory in zip(embedded, reversed(memories), strict=True):
+        exponentials = np.exp(own @ memory.double().numpy().T / temperature)
+        score = exponentials / (exponentials.mean() * len(label))
+        for i, (y, at) in enumerate(zip(label, context.index, strict=True)):
+            negatives = [other for other, c in zip(context.index, label, strict=True) if c != y]
+            noise = len(negatives) / len(label)
+            losses[i] -= np.log(score[i, at] / (score[i, at] + noise + 1e-7))
+            losses[i] -= sum(np.log(noise / (score[i, j] + noise + 1e-7)) for j in negatives)
+    return float(losses @ weight / weight.sum())
+
+
 FEATURE_LOSSES: dict[str, Callable[..., Any]] = {
     "attention": attention,
+    "contrastive": contrastive,
     "hint": hint,
     "pkt": pkt,
     "relational": relational,

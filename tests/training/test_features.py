@@ -26,8 +26,11 @@ from tests.training_helpers import (
     weights,
 )
 
-RECIPES = {"at": "at", "fitnet": "hint", "ka-at": "at", "lr-fitnet": "hint", "sp": "sp", "rkd": "rkd", "pkt": "pkt"}
-"""The recipes with features, and the term of each that compares them."""
+RECIPES = {
+    **{"at": "at", "fitnet": "hint", "ka-at": "at", "lr-fitnet": "hint"},
+    **{"sp": "sp", "rkd": "rkd", "pkt": "pkt"},
+}
+"""Recipes with features, and the term of each that compares them: it learns from an untrained teacher, too."""
 
 
 def wide_teacher(seed: int = 99) -> NetworkTeacher:
@@ -73,7 +76,7 @@ def test_the_loss_is_what_the_features_of_both_networks_give() -> None:
 
 
 def test_several_students_learn_as_each_alone() -> None:
-    together = [student("fitnet"), student("at"), student("kd")]
+    together = [student("fitnet"), student("at"), student("crd"), student("kd")]
     train(together, teacher=wide_teacher(), precision="fp32")
     for one in together:
         alone = student(one.name)
@@ -85,8 +88,9 @@ def test_several_students_learn_as_each_alone() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4])
-def test_adapters_resume_in_the_same_bits(steps: int) -> None:
-    whole, late, kept = student("lr-fitnet"), student("lr-fitnet", seed=4), StateAfter(steps)
+@pytest.mark.parametrize("name", ["lr-fitnet", "crd"])
+def test_adapters_and_memories_resume_in_the_same_bits(name: str, steps: int) -> None:
+    whole, late, kept = student(name), student(name, seed=4), StateAfter(steps)
     train([whole], teacher=wide_teacher(), callbacks=[kept])
     train([late], teacher=wide_teacher(), state=kept.state())
     assert same_bits(weights(whole.network), weights(late.network))
