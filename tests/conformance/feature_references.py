@@ -132,11 +132,101 @@ def contrastive(
     return float(losses @ weight / weight.sum())
 
 
+def itrd(
+    student: Features,
+    teacher: Features,
+    weight: Array,
+    embedding: tuple[Array, Array] | None = None,
+    correlation: float = 2.0,
+    mutual: float = 1.0,
+    alpha: float = 1.01,
+) -> float:
+    """With the embedding that the component draws, unless one is given."""
+    ((own,), (other,)) = ([pooled(one[weight > 0]) for one in side] for side in (student, teacher))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        matrix, bias = embedding or drawn_linear(own.shape[1], other.shape[1])
+    mapped = own @ matrix.T + bias
+    c = [np.corrcoef(mapped[:, d], other[:, d])[0, 1] for d in range(other.shape[1])]
+    first = np.log2(sum(((one - 1) ** 2) ** alpha for one in c) + 1e-6)
+    gram, gram_t = unit(own) @ unit(own).T, unit(other) @ unit(other).T
+    gram, gram_t = gram / np.trace(gram), gram_t / np.trace(gram_t)
+    joint = gram * gram_t / np.trace(gram * gram_t)
+    return float(correlation * first + mutual * ((gram**2).sum() - (joint**2).sum()))
+
+
+def drawn_convolution(inputs: int, outputs: int, size: int, **options: Any) -> tuple[Array, Array | None]:
+    layer = torch.nn.Conv2d(inputs, outputs, size, **options)
+    bias = None if layer.bias is None else layer.bias.detach().double().numpy()
+    return layer.weight.detach().double().numpy(), bias
+
+
+def convolved(maps: Array, kernel: Array, bias: Array | None = None) -> Array:
+    """An odd kernel, stride 1, zeros at the edge."""
+    around, (height, width) = kernel.shape[2] // 2, maps.shape[2:]
+    padded = np.pad(maps, ((0, 0), (0, 0), (around, around), (around, around)))
+    result = sum(
+        np.einsum("oc,nchw->nohw", kernel[:, :, y, x], padded[:, :, y : y + height, x : x + width])
+        for y in range(kernel.shape[2])
+        for x in range(kernel.shape[3])
+    )
+    return result if bias is None else result + bias[:, None, None]
+
+
+def batch_normalized(maps: Array) -> Array:
+    mean, variance = (getattr(maps, name)(axis=(0, 2, 3), keepdims=True) for name in ("mean", "var"))
+    return (maps - mean) / np.sqrt(variance + 1e-5)
+
+
+def review(student: Features, teacher: Features) -> Array:
+    """Maps of 4x4, which are compared whole, as 2x2 and as 1x1; the pooled ones are of 1x1. Fusions as drawn."""
+    own, other = ([maps[-1].mean(axis=(2, 3), keepdims=True), *reversed(maps)] for maps in (student, teacher))
+    middle, total, deeper = own[0].shape[1], np.zeros(len(own[0])), None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for maps, target in zip(own, other, strict=True):
+            enter, _ = drawn_convolution(maps.shape[1], middle, 1, bias=False)
+            leave, _ = drawn_convolution(middle, target.shape[1], 3, padding=1, bias=False)
+            fused = batch_normalized(convolved(maps, enter))
+            if deeper is not None:
+                kernel, bias = drawn_convolution(2 * middle, 2, 1)
+                deeper = deeper * np.ones((1, 1, 4, 4))  # nearest: a 1x1 map is repeated
+                share = 1 / (1 + np.exp(-convolved(np.concatenate([fused, deeper], axis=1), kernel, bias)))
+                fused = fused * share[:, :1] + deeper * share[:, 1:]
+            deeper = fused
+            error = batch_normalized(convolved(fused, leave)) - target
+            n, c, side, _ = error.shape
+            losses = [(error**2).mean(axis=(1, 2, 3))]
+            if side > 1:
+                halves = error.reshape(n, c, 2, 2, 2, 2).mean(axis=(3, 5))
+                losses += [(halves**2).mean(axis=(1, 2, 3)) / 2, (error.mean(axis=(2, 3)) ** 2).mean(axis=1) / 4]
+            total += sum(losses) / (1.75 if side > 1 else 1)
+    return total
+
+
+def vid(student: Features, teacher: Features) -> Array:
+    """With the convolutions that the component draws, and a variance of 5, which it keeps as a float32 number."""
+    variance = np.log1p(np.exp(float(np.float32(np.log(np.expm1(5 - 1e-5)))))) + 1e-5
+    total = np.zeros(len(student[0]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for own, other in zip(student, teacher, strict=True):
+            outputs = other.shape[1]
+            kernels = [drawn_convolution(c, outputs, 1, bias=False)[0] for c in (own.shape[1], outputs, outputs)]
+            mean = np.maximum(convolved(np.maximum(convolved(own, kernels[0]), 0), kernels[1]), 0)
+            mean = convolved(mean, kernels[2])
+            total += (((other - mean) ** 2 / variance + np.log(variance)) / 2).mean(axis=(1, 2, 3))
+    return total
+
+
 FEATURE_LOSSES: dict[str, Callable[..., Any]] = {
     "attention": attention,
     "contrastive": contrastive,
     "hint": hint,
+    "itrd": itrd,
     "pkt": pkt,
     "relational": relational,
+    "review": review,
     "similarity": similarity,
+    "vid": vid,
 }

@@ -28,7 +28,7 @@ from tests.training_helpers import (
 
 RECIPES = {
     **{"at": "at", "fitnet": "hint", "ka-at": "at", "lr-fitnet": "hint"},
-    **{"sp": "sp", "rkd": "rkd", "pkt": "pkt"},
+    **{"sp": "sp", "rkd": "rkd", "pkt": "pkt", "review": "review", "vid": "vid", "itrd": "itrd"},
 }
 """Recipes with features, and the term of each that compares them: it learns from an untrained teacher, too."""
 
@@ -46,8 +46,8 @@ def test_a_recipe_with_features_trains_and_its_adapters_do_not_ship(name: str) -
     one, records = student(name), Records()
     keys = set(one.network.state_dict())
     train([one], 40, TrainingConfig(epochs=10, batch_size=20), teacher=wide_teacher(), callbacks=[records])
-    first, last = (records.epochs[epoch][0].losses[RECIPES[name]] for epoch in (0, -1))
-    assert last < first
+    losses = [epoch[0].losses[RECIPES[name]] for epoch in records.epochs]
+    assert losses[-1] < max(losses[:2])  # a weight may rise from zero in the first
     assert set(one.network.state_dict()) == keys
     assert not any(module._forward_hooks for module in one.network.modules())
 
@@ -88,7 +88,7 @@ def test_several_students_learn_as_each_alone() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4])
-@pytest.mark.parametrize("name", ["lr-fitnet", "crd"])
+@pytest.mark.parametrize("name", ["lr-fitnet", "crd", "review"])
 def test_adapters_and_memories_resume_in_the_same_bits(name: str, steps: int) -> None:
     whole, late, kept = student(name), student(name, seed=4), StateAfter(steps)
     train([whole], teacher=wide_teacher(), callbacks=[kept])

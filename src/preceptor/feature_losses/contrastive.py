@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from preceptor.context import BatchContext, Classes, PerSample
 from preceptor.errors import InputError
 from preceptor.feature_losses.batch import directions, kept_rows, shares
-from preceptor.feature_losses.layers import LastLayer, pooled
+from preceptor.feature_losses.layers import LastLayer, pooled, pooled_width
 from preceptor.registry import register
 
 UNSEEN = -1
@@ -125,7 +125,7 @@ class Contrastive(LastLayer):
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
         if len(student) != 1:
             raise InputError(f"contrastive: {len(student)} pairs of layers: expected one, it has one memory a network")
-        widths = [pooled(torch.zeros(shape, device="meta")).shape[1] for shape in (student[0], teacher[0])]
+        widths = (pooled_width(student[0]), pooled_width(teacher[0]))
         self.embeddings = nn.ModuleList(nn.Linear(width, self.dimensions) for width in widths)
 
     def expect_samples(self, samples: int) -> None:

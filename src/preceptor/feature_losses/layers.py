@@ -46,6 +46,19 @@ class LayerPairs(nn.Module):
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
         """Create what adapts unequal shapes of the layers' outputs, in the order of ``layers``; by default nothing."""
 
+    def check_maps(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
+        """Refuse layers that give no maps, from the shapes of their outputs.
+
+        Raises:
+            InputError: features that are not [batch, channels, height, width].
+        """
+        for layer, shape, other in zip(self.layers, student, teacher, strict=True):
+            if len(shape) != 4 or len(other) != 4:
+                raise InputError(
+                    f"{registered_name(self)}: layer {layer!r} gives {tuple(shape)}, the teacher's {tuple(other)}; "
+                    "expected maps [batch, channels, height, width]: choose other layers"
+                )
+
 
 class LastLayer(LayerPairs):
     """Base class of feature losses that compare the last layer of each network unless told otherwise."""
@@ -60,3 +73,8 @@ def pooled(features: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch dimensi
     if features.dim() == 4:
         return features.mean(dim=(2, 3))
     return features.mean(dim=1) if features.dim() == 3 else features
+
+
+def pooled_width(shape: torch.Size) -> int:
+    """The dimensions of pooled features of this shape."""
+    return shape[1] if len(shape) == 4 else shape[-1]
