@@ -87,6 +87,12 @@ def test_several_students_learn_as_each_alone() -> None:
             assert same_bits(weights(one.network), weights(alone.network)), one.name
 
 
+def test_students_that_share_a_loss_with_features_are_refused() -> None:
+    shared = DistillationLoss.from_recipe("crd")
+    with pytest.raises(InputError, match="student 'b': its loss is another student's too"):
+        train([Student("a", network(0), shared), Student("b", network(1), shared)], teacher=wide_teacher())
+
+
 @pytest.mark.parametrize("steps", [1, 3, 4])
 @pytest.mark.parametrize("name", ["lr-fitnet", "crd", "review"])
 def test_adapters_and_memories_resume_in_the_same_bits(name: str, steps: int) -> None:

@@ -78,7 +78,8 @@ class Contrastive(LastLayer):
     The two memories start at random, the same in every run, and are updated at every call in training mode. They are
     part of checkpoints: 51 MB for 50,000 samples. Two things are this project's: a sample is a negative only once it
     has been met (the publication contrasts with the random start), and N counts those met. From the second epoch on
-    that is the same. Give the number of samples by ``DistillationLoss.expect_samples`` (the training loop does), and
+    that is the same. It is a statistic of the batch, the mean over its samples; one of weight zero enters neither the
+    memories nor m. Give the number of samples by ``DistillationLoss.expect_samples`` (the training loop does), and
     ``index`` at every call.
 
     Args:
