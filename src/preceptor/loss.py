@@ -181,7 +181,7 @@ class DistillationLoss(LossComponents):
         def call(name: str, term: LossTerm) -> _Calls:
             if term.kind == "feature_loss":
                 own, other = term.features(name, student_features or {}, teacher_features or {})
-                return [(own, (other,), weight)]
+                return [(own, (other, context) if term.wants_context else (other,), weight)]
             outputs = term.outputs(student, context.teacher_logits.shape[1])
             if term.kind == "label_loss":
                 return _label_calls(term, outputs, labels, context.index)

@@ -110,6 +110,7 @@ class LossTerm(nn.Module):
         self.groups = parse_where(where)
         self.wants_reservation = declares(loss, "wants_reservation")
         self.wants_index = declares(loss, "wants_index")
+        self.wants_context = declares(loss, "wants_context")
         self.batch_statistic = declares(loss, "batch_statistic")
         if self.batch_statistic and reduction == "where":
             raise InputError(f"{type(loss).__name__} is a batch statistic: it has its own reduction, leave it out")

@@ -157,6 +157,12 @@ class FeatureLoss(Protocol):
     """Per-sample distance between intermediate features of student and teacher.
 
     Derive from ``feature_losses.layers.LayerPairs``, which implements ``layers`` and ``resolve_layers``.
+
+    Optional class attributes, False by default:
+
+    - ``batch_statistic``: as for a :class:`Loss`; the weights come last.
+    - ``wants_context``: it receives the :class:`~preceptor.context.BatchContext` after the teacher's features.
+    - ``uses_label``: it depends on the label in that context, which excludes mixup and cutmix.
     """
 
     @property

@@ -1,5 +1,6 @@
 """Losses and label losses broken on purpose, each in one way, and unusual ones that conform."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.context import column
+from preceptor.feature_losses.layers import LayerPairs
 from preceptor.registry import ComponentType, TargetSpace
 
 
@@ -218,6 +220,15 @@ class MeanCrossEntropy:
         return per_sample.mean().expand_as(per_sample)
 
 
+class ForgetsItsWeights(LayerPairs):
+    """A statistic of a batch of features that counts every sample."""
+
+    batch_statistic: ClassVar[bool] = True
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], weight: Tensor) -> Tensor:
+        return sum((one.mean() - other.mean()).square() for one, other in zip(student, teacher, strict=True))
+
+
 class MovingTarget(nn.Module):
     """A label loss with a running mean of its values as state."""
 
@@ -260,6 +271,7 @@ BROKEN_LOSSES: list[tuple[ComponentType, type[Any], str]] = [
     ("loss", LeavesTheReservationAlone, "accepts_an_abstaining_student"),
     ("loss", MisspelsItsTarget, "declares_what_it_needs"),
     ("loss", DefaultOfTheWrongType, "builds_from_a_recipe"),
+    ("feature_loss", ForgetsItsWeights, "weight_zero_is_gradient_zero"),
     ("label_loss", MeanCrossEntropy, "skips_unlabeled_samples"),
     ("label_loss", MeanCrossEntropy, "weight_zero_is_gradient_zero"),
 ]

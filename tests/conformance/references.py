@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from tests.conformance.feature_references import FEATURE_LOSSES
 from tests.conformance.recalibration_references import RECALIBRATIONS, inverse_temperature, samples
 from tests.conformance.selection_references import (
     SELECTIONS,
@@ -493,27 +493,6 @@ def slam(
     return np.array(losses)
 
 
-def attention(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-    def one(features: Array) -> Array:
-        energy = (features**2).mean(axis=1).reshape(len(features), -1)
-        return energy / np.maximum(np.linalg.norm(energy, axis=1, keepdims=True), 1e-12)
-
-    return sum(((one(s) - one(t)) ** 2).mean(axis=1) for s, t in zip(student, teacher, strict=True))
-
-
-def hint(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-    """With the 1x1 convolution that the component draws for maps of equal size, and batch norm by the batch."""
-    (own,), (other,) = student, teacher
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        drawn = torch.nn.Conv2d(own.shape[1], other.shape[1], 1)
-    kernel, bias = (one.detach().double().numpy() for one in (drawn.weight, drawn.bias))
-    mapped = np.einsum("oc,nchw->nohw", kernel[:, :, 0, 0], own) + bias[:, None, None]
-    mean, variance = (getattr(mapped, name)(axis=(0, 2, 3), keepdims=True) for name in ("mean", "var"))
-    mapped = np.maximum((mapped - mean) / np.sqrt(variance + 1e-5), 0)
-    return ((mapped - other) ** 2).mean(axis=(1, 2, 3))
-
-
 REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("correction", "arbitrate"): arbitrate,
     ("correction", "label_revision"): label_revision,
@@ -551,14 +530,13 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("loss", "squared_error_probs"): squared_error_probs,
     ("loss", "ttm"): ttm,
     ("loss", "wttm"): wttm,
-    ("feature_loss", "attention"): attention,
-    ("feature_loss", "hint"): hint,
     ("label_loss", "cross_entropy"): cross_entropy,
     ("label_loss", "entropy"): entropy,
     ("label_loss", "gambler"): gambler,
     ("label_loss", "label_smoothing"): label_smoothed_cross_entropy,
     ("label_loss", "self_adaptive"): self_adaptive,
     ("label_loss", "virtual_teacher"): virtual_teacher,
+    **{("feature_loss", name): reference for name, reference in FEATURE_LOSSES.items()},
     **{("recalibration", name): reference for name, reference in RECALIBRATIONS.items()},
     **{("selection", name): selection(score) for name, score in SELECTIONS.items()},
 }

@@ -14,6 +14,7 @@ CHECKED_MODULES = [
     "selections",
     "losses",
     "label_losses",
+    "feature_losses",
     "abstention",
 ]
 

@@ -40,6 +40,19 @@ def test_the_loss_of_maps_is_the_reference_with_batch_statistics() -> None:
     np.testing.assert_allclose(hint(student, teacher).detach(), expected, rtol=1e-4)
 
 
+def test_a_linear_regressor_reaches_negative_features() -> None:
+    torch.manual_seed(0)
+    hint = Hint({"a": "a"}, linear=True)
+    hint.build_adapters([torch.Size((3, 2, 4, 4))], [torch.Size((3, 5, 4, 4))])
+    student, teacher = torch.randn(3, 2, 4, 4), torch.randn(3, 5, 4, 4)
+    (layer,) = hint.regressors
+    kernel, bias = layer.weight.detach().double().numpy()[:, :, 0, 0], layer.bias.detach().double().numpy()
+    mapped = np.einsum("oc,nchw->nohw", kernel, student.double().numpy()) + bias[:, None, None]
+    assert (mapped < 0).any()
+    expected = ((mapped - teacher.double().numpy()) ** 2).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(hint([student], [teacher]).detach(), expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "layer"),
     [

@@ -84,18 +84,18 @@ class ComponentCase:
 
     def arguments(self, component: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> tuple[Any, ...]:
         context = batch.context
+        more = (context,) if declares(component, "wants_context") else ()
+        weight = (torch.ones_like(batch.student[:, 0]),) if declares(component, "batch_statistic") else ()
         match self.info.kind:
             case "recalibration":
                 return (batch.teacher,)
             case "correction":
                 log_probs = (batch.teacher / temperature).log_softmax(dim=1)
-                more = (context,) if declares(component, "wants_context") else ()
                 return log_probs, context.pseudo_label, context.teacher_class, *more
             case "loss":
                 # The target stays at one temperature while the student's varies: both are inputs of their own.
                 logits = component.target_space == "logits"
                 target = batch.teacher if logits else (batch.teacher / TEMPERATURE).log_softmax(dim=1)
-                weight = (torch.ones_like(batch.student[:, 0]),) if declares(component, "batch_statistic") else ()
                 return batch.student, target, temperature, context.pseudo_label, *weight
             case "label_loss":
                 index = (batch.index,) if declares(component, "wants_index") else ()
@@ -105,6 +105,8 @@ class ComponentCase:
                 return (
                     tuple(student[layer] for layer in component.layers),
                     tuple(teacher[layer] for layer in component.layers.values()),
+                    *more,
+                    *weight,
                 )
             case _:
                 return (context,)

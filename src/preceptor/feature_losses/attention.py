@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from preceptor.context import PerSample
-from preceptor.errors import InputError
 from preceptor.feature_losses.layers import LayerPairs
 from preceptor.registry import register
 
@@ -46,12 +45,7 @@ class Attention(LayerPairs):
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
         """Nothing to build: maps of unequal size are pooled. Checks that they are maps."""
-        for (layer, _), shape, other in zip(self.layers.items(), student, teacher, strict=True):
-            if len(shape) != 4 or len(other) != 4:
-                raise InputError(
-                    f"attention: layer {layer!r} gives {tuple(shape)}, the teacher's {tuple(other)}; expected maps "
-                    "[batch, channels, height, width]: choose other layers"
-                )
+        self.check_maps(student, teacher)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> PerSample:
         distances = [attention_distance(one, other) for one, other in zip(student, teacher, strict=True)]

@@ -11,12 +11,12 @@ from preceptor.feature_losses.layers import LayerPairs
 from preceptor.registry import register
 
 
-def regressor(student: torch.Size, teacher: torch.Size) -> nn.Module:
+def regressor(student: torch.Size, teacher: torch.Size, *, linear: bool = False) -> nn.Module:
     """A learned map from the student's features to the teacher's shape.
 
     Maps [batch, channels, height, width]: a 3x3 convolution of stride 2 where the student's is twice as large, a
-    transposed 4x4 one of stride 2 where it is half as large, else one of size 1 + difference; then batch norm and ReLU
-    (as in RepDistiller). Vectors [batch, dimensions]: a linear layer.
+    transposed 4x4 one of stride 2 where it is half as large, else one of size 1 + difference; then, unless ``linear``,
+    batch norm and ReLU (as in RepDistiller). Vectors [batch, dimensions]: a linear layer.
 
     Raises:
         InputError: shapes that none of these maps onto each other.
@@ -39,7 +39,7 @@ def regressor(student: torch.Size, teacher: torch.Size) -> nn.Module:
             f"hint: the student's map is {size[0]}x{size[1]}, the teacher's {size_t[0]}x{size_t[1]}; expected one at "
             "least as large, or half as large: choose other layers"
         )
-    return nn.Sequential(layer, nn.BatchNorm2d(channels_t), nn.ReLU())
+    return layer if linear else nn.Sequential(layer, nn.BatchNorm2d(channels_t), nn.ReLU())
 
 
 @register("feature_loss", "hint", paper="Romero et al., 2015, arXiv:1412.6550 (FitNets), trained in one phase")
@@ -52,20 +52,25 @@ class Hint(LayerPairs):
 
     Args:
         layers: module path in the student -> module path in the teacher; None is the middle stage of each.
+        linear: whether the regressor of a map is its convolution alone, for features that may be negative. Default
+            False: with batch norm and ReLU (RepDistiller).
 
     Raises:
         InputError: on the first batch, shapes that no regressor maps onto each other.
     """
 
-    def __init__(self, layers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, layers: Mapping[str, str] | None = None, linear: bool = False) -> None:
         super().__init__(layers)
+        self.linear = linear
         self.regressors = nn.ModuleList()
 
     def default_layers(self, student: Sequence[str], teacher: Sequence[str]) -> dict[str, str]:
         return {student[len(student) // 2]: teacher[len(teacher) // 2]} if student and teacher else {}
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
-        self.regressors = nn.ModuleList(map(regressor, student, teacher))
+        self.regressors = nn.ModuleList(
+            regressor(shape, other, linear=self.linear) for shape, other in zip(student, teacher, strict=True)
+        )
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> PerSample:
         """The loss of each sample.

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 
 def check_students(students: "Sequence[Student]", steps: int) -> None:
-    """Refuse students of one name, a component that is not fitted, and a term in whose time span none of the training's
-    steps begins (it would train nothing, unnoticed)."""
+    """Refuse students of one name, or of one loss with features; a component that is not fitted; and a term in whose
+    time span none of the training's steps begins (it would train nothing, unnoticed)."""
     names = [student.name for student in students]
     if not names or len(set(names)) < len(names):
         raise InputError(f"students {names}: give at least one, each with a name of its own")
-    for student in students:
+    for number, student in enumerate(students):
+        if student.loss.feature_losses and any(student.loss is other.loss for other in students[:number]):
+            raise InputError(
+                f"student {student.name!r}: its loss is another student's too, and a feature loss learns or remembers "
+                "for one network: give each student a DistillationLoss of its own"
+            )
         unfitted = student.loss.unfitted
         if unfitted:
             raise InputError(
