@@ -40,7 +40,7 @@ LAYERS: list[set[str]] = [
     {"training", "metrics"},
     {"result_files", "run", "export"},
     {"compare", "integrations"},
-    {"audit"},
+    {"audit", "protocols"},
     {"reports"},
     {"api", "cli"},
     {"__main__"},

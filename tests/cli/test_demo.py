@@ -79,7 +79,7 @@ def test_no_seed_is_refused(preceptor, tmp_path):
 
 def test_reproduce_lists_the_studies(preceptor):
     titles = {name: study.title for name, study in STUDIES.items()}
-    assert json.loads(preceptor("reproduce", "--json").out) == titles
+    assert titles.items() <= json.loads(preceptor("reproduce", "--json").out).items()
     shown = preceptor("reproduce").out
     for name, title in titles.items():
         assert f"{name} " in shown

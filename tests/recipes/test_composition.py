@@ -14,8 +14,8 @@ from preceptor.recipes.reader import FOLDER
 
 
 def test_each_slot_comes_from_the_recipe_that_fills_it() -> None:
-    both = read_recipe("ka-dtd+at")
-    corrects, transfers = read_recipe("ka-dtd"), read_recipe("at")
+    both = read_recipe("ka-dtd+sp")
+    corrects, transfers = read_recipe("ka-dtd"), read_recipe("sp")
     assert (both.correction, both.temperature) == (corrects.correction, corrects.temperature)
     assert both.terms == {**corrects.terms, **transfers.terms}
 
@@ -78,7 +78,11 @@ def test_overrides_reach_the_composition() -> None:
 def test_every_pair_of_recipes_composes_or_says_why() -> None:
     """What composes is the union of both, whichever is named first, and builds."""
     joined = 0
+    written = {frozenset(name.split("+")) for name in recipe_names()}
     for first, second in combinations([name for name in recipe_names() if "+" not in name], 2):
+        if {first, second} in written:
+            assert read_recipe(f"{first}+{second}") == read_recipe(f"{second}+{first}")
+            continue
         try:
             forwards = read_recipe(f"{first}+{second}")
         except InputError:

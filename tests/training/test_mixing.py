@@ -158,7 +158,7 @@ def test_it_ends_in_the_same_bits_wherever_it_stopped(torchvision_ops, steps, tr
 ALLOWED = {
     *("none", "kd", "dist", "cmkd", "cmkd-static", "dtd-cwsm", "dtd-flsw", "at", "fitnet", "slam"),
     *("kd-lsk", "normkd", "ttm", "wttm", "ctkd", "ctkd-lsk", "mlkd", "ldrld", "tf-kd"),
-    *("sp", "rkd", "pkt", "review", "cmkd-review", "vid", "itrd"),
+    *("sp", "rkd", "pkt", "review", "vid", "itrd", "cmkd-lsk"),
     *("confusion", "prior"),  # their recalibration looks at the teacher's logits alone
 }
 REASONS = "compares the teacher's class|weighs samples|depends on the label|limited to samples by|teaches to abstain"

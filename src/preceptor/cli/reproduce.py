@@ -1,45 +1,130 @@
-"""``preceptor reproduce``: run a study again and write its result file."""
+"""``preceptor reproduce``: run a published protocol, or a study of the checkout again."""
 
 import argparse
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from preceptor.cli.experiments import load_experiments
 from preceptor.cli.options import add_output_options
 from preceptor.cli.printing import show
-from preceptor.errors import unknown_name
+from preceptor.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from preceptor.protocols import ProtocolResult
 
 EXAMPLES = """examples:
   preceptor reproduce
+  preceptor reproduce cifar100 --pairs resnet32x4-resnet8x4 --recipes kd,dkd,safe --data-root ~/data --out cifar100
   preceptor reproduce correlation --out results
-  preceptor reproduce teacher-quality --data-root ~/data --out results
+
+A protocol (cifar100, imagenet, ...) is pairs of networks with the published schedule: teachers that are not there yet
+are trained, then the recipes of every pair are compared, after the last epoch. Given again after a stop, it goes on. A
+study is one of the source checkout.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.description = "Runs a study of the source checkout."
+    parser.description = "Runs a published protocol, or a study of the source checkout."
     parser.epilog = EXAMPLES
-    parser.add_argument("study", nargs="?", help="a study's name; without one, the studies are listed")
+    parser.add_argument("name", nargs="?", help="a protocol's or a study's name; without one, they are listed")
     parser.add_argument(
-        "--out", type=Path, default=Path("results"), help="folder for NAME.json and NAME.html (default results)"
+        "--out", type=Path, default=Path("results"), help="folder of teachers, students and results (default results)"
     )
-    parser.add_argument("--seeds", type=int, help="how many seeds (default: the study's own)")
+    parser.add_argument("--seeds", type=int, help="how many seeds (default: the protocol's or study's own)")
     parser.add_argument("--data-root", type=Path, help="folder of named data sets (default $PRECEPTOR_DATA)")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    group = parser.add_argument_group("of a protocol")
+    group.add_argument("--pairs", metavar="TEACHER-STUDENT,...", help="pairs to run (default all)")
+    group.add_argument("--recipes", metavar="NAME,...", help="recipes (default the protocol's); none is always there")
+    group.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: by the number of cores)")
     add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the study and show its table, or list the studies."""
+    """Run what is named and show its table, or list what there is."""
+    from preceptor.protocols import protocol_names, read_protocol
+
+    if arguments.seeds is not None and arguments.seeds < 1:
+        raise InputError(f"--seeds is {arguments.seeds}; expected 1 or more, and 3 or more for intervals")
+    name = arguments.name
+    if name is not None and (name in protocol_names() or name.endswith((".yaml", ".yml"))):
+        _run_protocol(arguments)
+        return
+    protocols = {one: read_protocol(one).about for one in protocol_names()}
+    studies = _studies(required=name is not None)
+    if name is None:
+        titles = protocols | {one: study.title for one, study in studies.items()}
+        show(arguments, lambda: titles, lambda: (f"{one:<32}{title}" for one, title in titles.items()))
+    elif name in studies:
+        _run_study(studies[name], arguments)
+    else:
+        raise unknown_name("protocol or study", name, [*protocols, *studies])
+
+
+def _studies(required: bool) -> dict[str, Any]:
+    """Those of the checkout; none for an installed package, which is an error where one was named."""
+    try:
+        studies: dict[str, Any] = load_experiments("studies").STUDIES
+    except InputError:
+        if required:
+            raise
+        return {}
+    return studies
+
+
+def _run_study(study: Any, arguments: argparse.Namespace) -> None:
     from preceptor.cli.study import run_and_show
 
-    studies = load_experiments("studies").STUDIES
-    if arguments.study is None:
-        titles = {name: study.title for name, study in studies.items()}
-        show(arguments, lambda: titles, lambda: (f"{name:<32}{title}" for name, title in titles.items()))
-        return
-    if arguments.study not in studies:
-        raise unknown_name("study", arguments.study, studies)
-    study = studies[arguments.study].model_copy(update={"data_root": arguments.data_root})
+    study = study.model_copy(update={"data_root": arguments.data_root})
     result_file, page = arguments.out / f"{study.name}.json", arguments.out / f"{study.name}.html"
     run_and_show(study, arguments, result_file=result_file, page=page)
+
+
+def _run_protocol(arguments: argparse.Namespace) -> None:
+    from preceptor.cli.compare import ComparisonBar
+    from preceptor.protocols import read_protocol, run_protocol
+    from preceptor.run.progress import ProgressBar
+    from preceptor.training.memory import tune_malloc
+
+    tune_malloc()
+    silent = arguments.quiet or arguments.json
+    settings = {"data_root": arguments.data_root, "device": arguments.device}
+    result = run_protocol(
+        Path(arguments.name).stem,
+        read_protocol(arguments.name),
+        arguments.out,
+        pairs=arguments.pairs.split(",") if arguments.pairs else (),
+        recipes=arguments.recipes.split(",") if arguments.recipes else (),
+        seeds=arguments.seeds,
+        settings={key: value for key, value in settings.items() if value is not None},
+        jobs=arguments.jobs,
+        teacher_bar=partial(ProgressBar, quiet=silent),
+        pair_bar=partial(ComparisonBar, quiet=silent),
+    )
+    show(arguments, lambda: result.model_dump(mode="json"), lambda: protocol_lines(result))
+
+
+def protocol_lines(result: "ProtocolResult") -> Iterator["str | Table"]:
+    """A table for each pair, and what to know about the published numbers."""
+    from preceptor.cli.printing import table
+
+    for pair in result.pairs:
+        rows = [["teacher", *_beside(pair.teacher_accuracy, None, pair.teacher_published)]]
+        rows += [[one.recipe, *_beside(one.mean, one.deviation, one.published)] for one in pair.recipes]
+        yield table(["", "accuracy, %", "published, %", "difference"], rows, title=f"{pair.teacher} to {pair.student}")
+    yield "Mean and deviation over seeds, after the last epoch. Of the published numbers:"
+    yield from (f"- {caveat}" for caveat in result.caveats)
+
+
+def _beside(accuracy: float | None, deviation: float | None, published: float | None) -> list[str]:
+    own = "–" if accuracy is None else f"{100 * accuracy:.2f}"
+    spread = "" if deviation is None else f" ± {100 * deviation:.2f}"
+    if published is None:
+        return [own + spread, "–", "–"]
+    difference = "–" if accuracy is None else f"{100 * (accuracy - published):+.2f}".replace("-", "−")
+    return [own + spread, f"{100 * published:.2f}", difference]

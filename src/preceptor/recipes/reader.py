@@ -150,8 +150,9 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 def _content(text: str) -> dict[str, Any]:
     """What a recipe's file says, or those of several that are joined."""
-    if text in recipe_names():
-        return read_yaml(FOLDER / f"{text}.yaml")
+    for name in recipe_names():
+        if sorted(name.split("+")) == sorted(text.split("+")):  # a join that has a file, in whichever order
+            return read_yaml(FOLDER / f"{name}.yaml")
     is_file = text.endswith((".yaml", ".yml"))
     if "+" in text and not (is_file and Path(text).exists()):
         return composed({part: _content(part) for part in text.split("+")})
