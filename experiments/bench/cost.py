@@ -1,12 +1,12 @@
-"""Peak memory of training by recipe: how much a method adds to a student alone.
+"""Time and memory of training by recipe, against recipe kd.
 
-Each recipe trains resnet8x4 for some steps under a live resnet32x4, batch 64, 32 x 32, in a process of its own: the
-peak covers networks, images and training, not the imported code. A recipe that selects samples gets scores; the cost of
-fitting a selection is in influence.json.
+Each recipe trains resnet20 for some steps under a live resnet56, batch 64, 32 x 32, in a process of its own. First the
+peak of memory: networks, images and training, not the imported code. Then the time, in turns with recipe kd, so that
+other load affects both alike: the ratio counts. A recipe that selects samples gets scores; the cost of fitting a
+selection is in influence.json.
 """
 
 import argparse
-import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,9 @@ import torch
 
 from experiments.bench.common import MIB, RESULTS, in_its_own_process, table, write_json
 from experiments.speed.cases import AUGMENTATION, PAIRS, VARIANTS, Case, random_data
-from experiments.speed.machine import Machine, peak_bytes, this_machine
+from experiments.speed.machine import Machine, peak_bytes, seconds_for, this_machine
 from experiments.speed.our_loop import Bench, Teachers
+from experiments.speed.result import Spread
 from experiments.training import new_student
 from experiments.training import train as train_students
 from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
@@ -27,11 +28,11 @@ from preceptor.selections import RankedSelection
 from preceptor.training import Student, TrainingConfig
 from preceptor.training.device import choose_device, deterministic
 
-PAIR = PAIRS["resnet32x4:resnet8x4"]
+PAIR = PAIRS["resnet56:resnet20"]
 BATCH_SIZE, BATCHES = 64, 4
-REPEATS = 3
-ALONE = "none"
-RESULT = RESULTS / "memory.json"
+ROUNDS = 5
+ALONE, YARDSTICK = "none", "kd"
+RESULT = RESULTS / "cost.json"
 
 EXTRA = {
     "kd, from a cache": ("kd", "cache", 1),
@@ -63,63 +64,71 @@ def student(recipe_name: str, number: int, images: int) -> Student:
     return one
 
 
-def measure(recipe_name: str, source: str, count: int, device: torch.device) -> dict[str, Any]:
-    """Peak of a short training. In a process of its own."""
+def measure(recipe_name: str, source: str, count: int, rounds: int, device: torch.device) -> dict[str, Any]:
+    """Peak of a short training; then its time over that of recipe kd, per student. In a process of its own."""
     before = peak_bytes(device)
     case = Case(replace(PAIR, size=BATCH_SIZE * (BATCHES + 1)), BATCH_SIZE, BATCHES)
     data = random_data(case)
     train = ImageSet(data.train.images.to(device), data.train.labels.to(device))
-    students = [student(recipe_name, number, len(train)) for number in range(count)]
-    uses_teacher = any(each.loss.uses_teacher for each in students)
+
+    def teach(name: str, way: str, students: int) -> None:
+        taught = [student(name, number, len(train)) for number in range(students)]
+        teacher = teachers.of(VARIANTS[way]) if any(each.loss.uses_teacher for each in taught) else None
+        arguments = taught, train, data.index[: case.images], AUGMENTATION, PAIR.normalization, config
+        train_students(*arguments, teacher=teacher, compile="never")
+
     with tempfile.TemporaryDirectory(prefix="preceptor-bench-") as folder, deterministic():
         teachers = Teachers(Bench(case, data, train, device, "never"), Path(folder))
-        teacher = teachers.of(VARIANTS[source]) if uses_teacher else None
         config = TrainingConfig(epochs=1, batch_size=BATCH_SIZE)
-        arguments = students, train, data.index[: case.images], AUGMENTATION, PAIR.normalization, config
-        train_students(*arguments, teacher=teacher, compile="never")
+        teach(recipe_name, source, count)
+        more = (peak_bytes(device) - before) / MIB
+        teach(YARDSTICK, "live", 1)
+        ratios = []
+        for _ in range(rounds):
+            own = seconds_for(lambda: teach(recipe_name, source, count), device) / count
+            ratios.append(own / seconds_for(lambda: teach(YARDSTICK, "live", 1), device))
         teachers.close()
-    return {"more_mib": (peak_bytes(device) - before) / MIB}
-
-
-def repeated(case: tuple[str, str, int], device: torch.device, repeats: int) -> dict[str, Any]:
-    """How much more was held at the peak than before, in several processes: they differ by some per cent."""
-    more = [in_its_own_process(measure, *case, device)["more_mib"] for _ in range(repeats)]
-    return {"students": case[2], "more_mib": more, "median_more_mib": statistics.median(more)}
+    return {"students": count, "more_mib": more, "times_kd": Spread.of(ratios).model_dump()}
 
 
 def markdown(content: dict[str, Any]) -> str:
     """The result file as a table."""
-    alone = content["cases"][ALONE]["median_more_mib"]
+    yardstick = content["cases"][YARDSTICK]["more_mib"]
     rows = [
-        [name, f"{case['median_more_mib']:.0f}", f"{case['median_more_mib'] / alone:.2f}"]
+        [name, _times(case["times_kd"]), f"{case['more_mib']:.0f}", f"{case['more_mib'] / yardstick:.2f}"]
         for name, case in content["cases"].items()
     ]
-    shown = table(["recipe", "peak while training, MiB", "times the student alone"], rows)
+    shown = table(["recipe", "time, times kd", "peak while training, MiB", "times kd"], rows)
     machine = Machine.model_validate(content["machine"])
-    made = f"Made by `python -m experiments.bench.memory` ({machine})."
-    return f"{shown}\n\n{content['setting']}; median of {content['repeats']}. {made}"
+    made = f"Made by `python -m experiments.bench.cost` ({machine})."
+    turns = f"times are medians of {content['rounds']} turns, quartiles in brackets"
+    return f"{shown}\n\n{content['setting']}; {turns}. {made}"
+
+
+def _times(spread: dict[str, float]) -> str:
+    return f"{spread['median']:.2f} [{spread['low']:.2f}, {spread['high']:.2f}]"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--recipe", action="append", choices=recipe_names(), help="may be repeated; default all")
-    parser.add_argument("--repeats", type=int, default=REPEATS, help=f"processes a case (default {REPEATS})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"turns a case (default {ROUNDS})")
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
-    if arguments.repeats < 1:
-        parser.error(f"--repeats {arguments.repeats}: at least 1")
+    if arguments.rounds < 1:
+        parser.error(f"--rounds {arguments.rounds}: at least 1")
     device = choose_device(arguments.device)
     cases = {name: (name, "live", 1) for name in arguments.recipe or recipe_names()}
     cases |= {} if arguments.recipe else EXTRA
-    cases = {ALONE: (ALONE, "live", 1)} | cases
+    cases = {name: (name, "live", 1) for name in (ALONE, YARDSTICK)} | cases
     result = {
-        "kind": "memory",
+        "kind": "cost",
         "setting": f"{PAIR.teacher} teaches {PAIR.student}, batch {BATCH_SIZE}, {BATCHES} steps, default precision, "
         "nothing compiled; networks and images included, the code that is imported not",
-        "repeats": arguments.repeats,
+        "rounds": arguments.rounds,
         "machine": this_machine(device).model_dump(mode="json"),
-        "cases": {name: repeated(case, device, arguments.repeats) for name, case in cases.items()},
+        "cases": {name: in_its_own_process(measure, *case, arguments.rounds, device) for name, case in cases.items()},
     }
     write_json(result, arguments.out)
     print(markdown(result))
