@@ -14,7 +14,7 @@ from experiments.unreliable.settings import Kind, Setting, Wrong
 from preceptor.audit.advice import Situation
 from preceptor.compare.differences import Difference, corrected_differences
 
-LABELS, KD = "none", "kd"
+LABELS, KD, DROP_WRONG = "none", "kd", "drop-wrong"
 """What every recipe is compared with."""
 
 
@@ -31,8 +31,8 @@ class RecipeResult(_Frozen):
         held_out: accuracy on held-out images, against the labels that were given.
         accuracy, ece: on the test images.
         copied, mended: of the teacher's errors on the test images, the shares that the student repeats and gets right.
-        to_labels, to_kd: differences of its accuracy to that of labels alone and of KD, their intervals corrected for
-            all recipes of the setting; None of these recipes themselves.
+        to_labels, to_kd, to_drop_wrong: differences of its accuracy to that of labels alone, of KD and of the control
+            drop-wrong, their intervals corrected for all recipes of the setting; None of these recipes themselves.
     """
 
     recipe: str
@@ -44,6 +44,7 @@ class RecipeResult(_Frozen):
     mended: list[float]
     to_labels: Difference | None
     to_kd: Difference | None
+    to_drop_wrong: Difference | None
 
 
 class TeacherResult(_Frozen):
@@ -147,7 +148,7 @@ def _recipe_results(
     labels, teacher = (torch.stack(rows) for rows in zip(*(one.on_test() for one in prepared), strict=True))
     predicted = {name: torch.stack([one.predicted(labels.shape[1]) for one in own]) for name, own in students.items()}
     right = {name: rows == labels for name, rows in predicted.items()}
-    to_labels, to_kd = (_differences(right, baseline) for baseline in (LABELS, KD))
+    to_labels, to_kd, to_drop_wrong = (_differences(right, baseline) for baseline in (LABELS, KD, DROP_WRONG))
     return [
         RecipeResult(
             recipe=name,
@@ -159,6 +160,7 @@ def _recipe_results(
             mended=_shares(right[name], teacher != labels),
             to_labels=to_labels.get(name),
             to_kd=to_kd.get(name),
+            to_drop_wrong=to_drop_wrong.get(name),
         )
         for name, own in students.items()
     ]

@@ -40,6 +40,7 @@ def settings_table(result: BenchmarkResult) -> str:
         "best check",
         "− labels",
         "− KD",
+        "− drop-wrong",
         "harm of KD undone",
     ]
     return table(heading, [_setting_row(setting) for setting in result.settings], names=2)
@@ -56,6 +57,7 @@ def _setting_row(setting: SettingResult) -> list[str]:
         best.recipe,
         points(best.to_labels),
         points(best.to_kd),
+        points(best.to_drop_wrong),
         _undone(best, kd, alone),
     ]
 
@@ -70,6 +72,8 @@ def _checks(setting: SettingResult) -> list[RecipeResult]:
 
 
 def _undone(best: RecipeResult, kd: RecipeResult, alone: RecipeResult) -> str:
+    if kd.to_labels is None or kd.to_labels.high >= 0:
+        return ""
     recovery = Recovery.of(best.accuracy, kd.accuracy, alone.accuracy)
     return "" if recovery is None else f"{100 * recovery.ratio:.0f} %"
 
@@ -215,7 +219,7 @@ def notes(result: BenchmarkResult) -> str:
         "choose each recipe's learning rate, for Fashion-MNIST those of four settings. Brackets: intervals that hold "
         "for all recipes of a setting together with 95 % confidence, over seeds and test images; bold where they leave "
         "out zero. The best check is that of the highest accuracy. Harm of KD undone: (best check − KD) / "
-        "(labels − KD), where KD does harm. Copied and mended: of the teacher's errors on test images, those that "
+        "(labels − KD), where KD clearly does harm. Copied and mended: of the teacher's errors on test images, those that "
         "students repeat and those they get right. Regret: points below the setting's best recipe, the mean over "
         "settings; that of safe-audited is the regret of what preceptor audit advises. Made by "
         "`python -m experiments.unreliable`."

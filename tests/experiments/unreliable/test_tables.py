@@ -30,6 +30,7 @@ def recipe(name, accuracy, labels=0.7, kd=0.6):
         mended=[0.2, 0.3],
         to_labels=None if name == "none" else difference(accuracy - labels),
         to_kd=None if name == "kd" else difference(accuracy - kd),
+        to_drop_wrong=None if name == "drop-wrong" else difference(accuracy - 0.65),
     )
 
 
@@ -74,7 +75,7 @@ def test_a_row_says_what_a_setting_shows(content):
     assert cells[1:4] == ["teacher", "81.0", "70.0"]
     assert cells[4] == "**−10.0** [−11.0, −9.0]"
     assert cells[5] == "drop-wrong", "dist is better, but checks nothing"
-    assert cells[6:] == ["**+2.0** [+1.0, +3.0]", "**+12.0** [+11.0, +13.0]", "120 %"]
+    assert cells[6:] == ["**+2.0** [+1.0, +3.0]", "**+12.0** [+11.0, +13.0]", "", "120 %"]
 
 
 def test_where_kd_does_no_harm_none_is_undone(content):
