@@ -9,10 +9,10 @@ class FirstBlocks(nn.Module):
 
     Args:
         classes: number of logits.
-        stages: of seven, how many are kept. Default 4: a third of the multiply-adds, a sixth of the weights.
+        stages: of seven, how many are kept. Default 5: two thirds of the multiply-adds, a fifth of the weights.
     """
 
-    def __init__(self, classes: int, stages: int = 4) -> None:
+    def __init__(self, classes: int, stages: int = 5) -> None:
         super().__init__()
         whole = timm.create_model("tf_efficientnet_lite0")
         # Under the names of the whole network, so that its weights fit.
