@@ -165,7 +165,7 @@ NAMES = [
     Slip(
         "study",
         lambda b: ["reproduce", "corelation", "--out", b.out],
-        ("unknown study 'corelation'", "did you mean 'correlation'"),
+        ("unknown protocol or study 'corelation'", "did you mean 'correlation'"),
     ),
     Slip(
         "precision",

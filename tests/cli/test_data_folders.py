@@ -82,8 +82,9 @@ def test_copies_of_an_image_are_held_out_together(preceptor, tmp_path):
 
 def test_labels_by_name_from_a_csv(preceptor, photos, tmp_path):
     """Cats and dogs are swapped, and so a student that learns them is wrong on the validation images."""
-    rows = [f"{name}/{n}.png,{ {'cat': 'dog', 'dog': 'cat'}.get(name, name) }" for name in COLORS for n in range(12)]
-    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    other = {"cat": "dog", "dog": "cat"}
+    rows = [f"train/{name}/{n:03d}.png,{other.get(name, name)}" for name in COLORS for n in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *reversed(rows)]))
     trained = preceptor(
         "train", "--data", f"folder:{photos}", *SHORT[:2], "--epochs", "12", *SHORT[4:],
         "--train-labels", tmp_path / "labels.csv", "--out", tmp_path / "run",
