@@ -71,23 +71,22 @@ def measure(recipe_name: str, source: str, count: int, rounds: int, device: torc
     data = random_data(case)
     train = ImageSet(data.train.images.to(device), data.train.labels.to(device))
 
-    def teach(name: str, way: str, students: int) -> None:
+    def seconds(name: str, way: str, students: int) -> float:
+        """Of the training alone: components are fitted once, before it."""
         taught = [student(name, number, len(train)) for number in range(students)]
         teacher = teachers.of(VARIANTS[way]) if any(each.loss.uses_teacher for each in taught) else None
         arguments = taught, train, data.index[: case.images], AUGMENTATION, PAIR.normalization, config
-        train_students(*arguments, teacher=teacher, compile="never")
+        return seconds_for(lambda: train_students(*arguments, teacher=teacher, compile="never"), device) / students
 
     with tempfile.TemporaryDirectory(prefix="preceptor-bench-") as folder, deterministic():
         teachers = Teachers(Bench(case, data, train, device, "never"), Path(folder))
         config = TrainingConfig(epochs=1, batch_size=BATCH_SIZE)
-        teach(recipe_name, source, count)
+        seconds(recipe_name, source, count)
         more = (peak_bytes(device) - before) / MIB
-        teach(YARDSTICK, "live", 1)
-        ratios = []
-        for _ in range(rounds):
-            own = seconds_for(lambda: teach(recipe_name, source, count), device) / count
-            ratios.append(own / seconds_for(lambda: teach(YARDSTICK, "live", 1), device))
+        seconds(YARDSTICK, "live", 1)
+        turns = [(seconds(recipe_name, source, count), seconds(YARDSTICK, "live", 1)) for _ in range(rounds)]
         teachers.close()
+    ratios = [own / other for own, other in turns]
     return {"students": count, "more_mib": more, "times_kd": Spread.of(ratios).model_dump()}
 
 

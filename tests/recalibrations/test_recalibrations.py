@@ -115,6 +115,16 @@ def test_a_matrix_is_not_tried_for_many_classes() -> None:
     assert fitted(CrossValidated(), logits[:1], logits[:1].argmax(dim=1)).weight.shape == (300,)
 
 
+def test_of_very_many_samples_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, label = calibrated()
+    whole = fitted(CrossValidated(), logits * 3, label)
+    monkeypatch.setattr("preceptor.recalibrations.cross_validated.MOST_SAMPLES", 1000)
+    part = fitted(CrossValidated(), logits * 3, label)
+    assert not torch.equal(part.scale, whole.scale)
+    assert float(part.scale) == pytest.approx(float(whole.scale), rel=0.15)
+    assert torch.equal(part.weight, fitted(CrossValidated(), logits * 3, label).weight)
+
+
 def test_all_that_follows_sees_the_recalibrated_teacher() -> None:
     logits, _ = calibrated()
     exchanged = logits[:, [1, 0, 2, 3]] * 3

@@ -19,8 +19,11 @@ STRENGTHS = (30.0, 3.0)
 SCALE_PRIOR = 4.0
 """Of the temperature, as in recipe safe: a teacher that is right on all samples would have no end of it."""
 
-LARGEST_MATRIX = 200
-"""Classes up to which a whole matrix is tried: it has their square of numbers."""
+LARGEST_MATRIX = 50
+"""Classes up to which a whole matrix is tried: it has their square of numbers, and takes time."""
+
+MOST_SAMPLES = 5000
+"""Of more as many are drawn: time and memory stay bounded, and the map would hardly change."""
 
 Map = tuple[Tensor, Tensor, Tensor]
 """Inverse temperature [1], weight [classes] or [classes, classes], and bias [classes]."""
@@ -53,6 +56,9 @@ def best_map(logits: Float[Tensor, "n classes"], label: Int[Tensor, " n"], seed:
     forms = [per_class, matrix] if classes <= LARGEST_MATRIX else [per_class]
     candidates = [(per_class, None), *((form, strength) for form in forms for strength in STRENGTHS)]
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed)).to(logits.device)
+    if len(order) > MOST_SAMPLES:
+        chosen = order[:MOST_SAMPLES]
+        return best_map(logits[chosen], label[chosen], seed)
     folds = [fold for fold in order.chunk(FOLDS) if len(fold) < len(logits)]
     losses = [_held_out_loss(logits, label, folds, *candidate) for candidate in candidates] if folds else [0.0]
     return fit_scaled_affine(logits, label, *candidates[losses.index(min(losses))])
