@@ -219,8 +219,8 @@ def notes(result: BenchmarkResult) -> str:
         "choose each recipe's learning rate, for Fashion-MNIST those of four settings. Brackets: intervals that hold "
         "for all recipes of a setting together with 95 % confidence, over seeds and test images; bold where they leave "
         "out zero. The best check is that of the highest accuracy. Harm of KD undone: (best check − KD) / "
-        "(labels − KD), where KD clearly does harm. Copied and mended: of the teacher's errors on test images, those that "
-        "students repeat and those they get right. Regret: points below the setting's best recipe, the mean over "
+        "(labels − KD), where KD clearly does harm. Copied and mended: of the teacher's errors on test images, those "
+        "that students repeat and those they get right. Regret: points below the setting's best recipe, the mean over "
         "settings; that of safe-audited is the regret of what preceptor audit advises. Made by "
         "`python -m experiments.unreliable`."
     )
