@@ -144,8 +144,7 @@ def bf16_unsupported_reason(device: torch.device, network: nn.Module | None = No
     """Why bf16 would not be faster on a device; None when it has units for it.
 
     On a CPU these are AVX512-BF16 or AMX, on CUDA those of compute capability 8.0 and up. Others compute in bf16 too,
-    by way of fp32 and more slowly. A network with grouped convolutions, as MobileNets have, takes twice as long in bf16
-    on a CPU (measured on EfficientNet-Lite0).
+    by way of fp32 and more slowly. A network with grouped convolutions, as MobileNets have, is slower in bf16 on a CPU.
     """
     if device.type == "cuda":
         units = torch.cuda.is_bf16_supported(including_emulation=False)
