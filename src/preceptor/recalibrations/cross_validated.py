@@ -17,7 +17,7 @@ STRENGTHS = (30.0, 3.0)
 """Of the pull to the identity, in samples: the penalty on the mean loss is one of these over their number."""
 
 SCALE_PRIOR = 4.0
-"""Of the temperature, as in recipe safe: a teacher that is right on all samples would have no end of it."""
+"""Of the temperature, this project's choice: a teacher that is right on all samples would have no end of it."""
 
 LARGEST_MATRIX = 50
 """Classes up to which a whole matrix is tried: it has their square of numbers, and takes time."""
