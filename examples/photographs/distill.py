@@ -62,14 +62,15 @@ def tutorial(
     # The student's first layers are the teacher's own; normalization and size come with them.
     blocks = {"epochs": of_blocks, "learning_rate": 1e-3, **finetune}
     blocks_alone = preceptor.train(BLOCKS, photos, out=out / "blocks-alone", **blocks)
-    blocks_taught = preceptor.distill(
-        out / "teacher", BLOCKS, photos, "kd", student_weights=out / "teacher", out=out / "blocks-taught", **blocks
-    )
+    blocks |= {"student_weights": out / "teacher"}
+    blocks_started = preceptor.train(BLOCKS, photos, out=out / "blocks-started", **blocks)
+    blocks_taught = preceptor.distill(out / "teacher", BLOCKS, photos, "kd", out=out / "blocks-taught", **blocks)
     runs = {
         "teacher": teacher,
         "small, labels alone": alone,
         "small, distilled": taught,
         "first blocks, labels alone from random weights": blocks_alone,
+        "first blocks, labels alone from the teacher's weights": blocks_started,
         "first blocks, distilled from the teacher's weights": blocks_taught,
     }
     return {name: run.test.accuracy for name, run in runs.items()}

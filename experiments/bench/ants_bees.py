@@ -62,7 +62,10 @@ def main() -> None:
     with torchvision_ops():
         seeds = [_seed(tutorial, photos, weights, arguments.out, seed) for seed in range(arguments.seeds)]
     content = {
-        "accuracies": {name: [one["accuracies"][name] for one in seeds] for name in seeds[0]["accuracies"]},
+        "accuracies": {
+            name: [one["accuracies"][name] for one in seeds if name in one["accuracies"]]
+            for name in seeds[-1]["accuracies"]
+        },
         "minutes": [one["minutes"] for one in seeds],
         "train_images": sum(1 for path in (photos / "train").rglob("*") if path.is_file()),
         "test_images": sum(1 for path in (photos / "test").rglob("*") if path.is_file()),

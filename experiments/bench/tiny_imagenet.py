@@ -74,7 +74,8 @@ def compared(photos: Path, weights: Path, out: Path, seeds: int) -> ComparisonRe
         "train_images": STUDENTS_IMAGES,
         "augment": "flip",
         "skip_bad_images": True,
-        "training": {"epochs": 20, "learning_rate": 0.1},
+        "training": {"epochs": 60, "learning_rate": 0.1},
+        "cache": out / "cache",
         "device": "cpu",
     }
     plan = comparison(["none", "kd", "safe"], run=run, teachers=[teacher.folder], seeds=seeds, baseline="none")
