@@ -177,7 +177,7 @@ class Experiment:
         for batch in training_data.batches(training_data.plan(batch_size=64, seed=seed, epoch=0)):
             images = to_memory_format(data.normalization(batch.inputs))
             logits = {
-                case: teacher.outputs(batch.inputs, batch.index_cpu, batch.view).logits
+                case: teacher.outputs(batch.inputs, batch.own_index, batch.view).logits
                 for case, teacher in teachers.items()
             }
             losses = losses_of(distillation_losses, student, images, batch, logits)

@@ -89,7 +89,7 @@ def test_training_batches_come_again_from_the_middle_of_an_epoch() -> None:
     whole, rest = list(data.batches(plan)), list(data.batches(plan, first=2))
     assert len(whole) == 3  # one left over joins the last
     assert torch.equal(whole[2].inputs, rest[0].inputs)
-    other = views_of(data.inputs, whole[0].index_cpu, whole[0].view + 1, views)
+    other = views_of(data.inputs, whole[0].own_index, whole[0].view + 1, views)
     assert torch.equal(other[:, 0], whole[0].inputs[:, 0])
     assert not torch.equal(other, whole[0].inputs)
 

@@ -108,8 +108,8 @@ def test_the_data_set_is_left_alone():
 
 def test_index_and_view_are_on_the_cpu_too():
     for batch in epoch(torch.arange(20), 8):
-        assert torch.equal(batch.index_cpu, batch.index)
-        assert torch.equal(RULE.apply(image_set().images[batch.index_cpu], batch.view), batch.inputs)
+        assert torch.equal(batch.own_index, batch.index)
+        assert torch.equal(RULE.apply(image_set().images[batch.own_index], batch.view), batch.inputs)
 
 
 def test_batches_follow_the_plan_and_may_begin_in_its_middle():
@@ -120,7 +120,7 @@ def test_batches_follow_the_plan_and_may_begin_in_its_middle():
     for batch, same in zip(whole[1:], late, strict=True):
         assert torch.equal(batch.inputs, same.inputs)
     for batch, (start, end) in zip(whole, plan.bounds, strict=True):
-        assert torch.equal(batch.index_cpu, plan.index[start:end])
+        assert torch.equal(batch.own_index, plan.index[start:end])
         assert torch.equal(batch.view, plan.view[start:end])
 
 
@@ -130,4 +130,4 @@ def test_the_rows_to_query_the_teacher_on_are_on_both_devices():
     for batch in data.batches(data.plan(8, seed=3, epoch=2), queried=queried):
         rows, rows_cpu = batch.queried
         assert torch.equal(rows, rows_cpu)
-        assert batch.index_cpu[rows_cpu].tolist() == [index for index in batch.index_cpu.tolist() if index % 3 == 0]
+        assert batch.own_index[rows_cpu].tolist() == [index for index in batch.own_index.tolist() if index % 3 == 0]

@@ -39,7 +39,7 @@ def test_it_comes_back_as_it_was(report, folder):
     assert loaded.context.normalization == digits().normalization
     assert same_bits(loaded.state["network"], report.state["network"])
     assert torch.equal(loaded.step.teacher.logits.isnan(), report.step.teacher.logits.isnan())
-    for name in ("inputs", "label", "index", "index_cpu", "view"):
+    for name in ("inputs", "label", "index", "own_index", "view"):
         assert torch.equal(getattr(loaded.step.batch, name), getattr(report.step.batch, name))
 
 

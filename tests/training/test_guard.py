@@ -42,7 +42,7 @@ def shown(epoch: int = 0, training: TrainingConfig = TRAINING) -> list[Batch]:
 
 def sample_of(step: int, training: TrainingConfig = TRAINING) -> int:
     """A sample that the step of the first epoch shows."""
-    return int(shown(0, training)[step].index_cpu[1])
+    return int(shown(0, training)[step].own_index[1])
 
 
 def train_quietly(students: list[Student], **options: Any) -> list[list[EpochRecord]]:
@@ -74,7 +74,7 @@ def written_out(
     for epoch, rate in enumerate(rates):
         optimizer.param_groups[0]["lr"] = rate
         for batch in shown(epoch):
-            if set(batch.index_cpu.tolist()) & set(without):
+            if set(batch.own_index.tolist()) & set(without):
                 continue
             logits = network(digits().normalization(batch.inputs))
             optimizer.zero_grad()
@@ -105,7 +105,7 @@ def test_the_report_holds_the_state_before_the_step():
     assert same_bits(own, weights(reference))
     for number, state in optimizer.state_dict()["state"].items():
         assert torch.equal(report.state["optimizer"]["state"][number]["momentum_buffer"], state["momentum_buffer"])
-    assert torch.equal(report.step.batch.index_cpu, shown()[4].index_cpu)
+    assert torch.equal(report.step.batch.own_index, shown()[4].own_index)
 
 
 @pytest.mark.parametrize("step", [0, 3, STEPS - 1])

@@ -27,7 +27,7 @@ def fault_of(student: Student, step: int = STEP, **options: Any) -> FaultLocatio
 
 def row() -> int:
     """The row of the spoilt sample in its batch."""
-    return shown()[STEP].index_cpu.tolist().index(sample_of(STEP))
+    return shown()[STEP].own_index.tolist().index(sample_of(STEP))
 
 
 def sample() -> Sample:
@@ -38,7 +38,7 @@ def sample() -> Sample:
 def teacher_logits() -> Tensor:
     """The teacher's logits for the batch of the spoilt sample."""
     batch = shown()[STEP]
-    return untrained_teacher().outputs(batch.inputs, batch.index_cpu, batch.view).logits
+    return untrained_teacher().outputs(batch.inputs, batch.own_index, batch.view).logits
 
 
 def two_terms(spoilt: object) -> DistillationLoss:

@@ -253,7 +253,7 @@ def test_accuracy_counts_the_label_of_the_larger_share():
 
 def test_unlabeled_partners_have_no_share():
     plain = batch()
-    plain = Batch(plain.inputs, torch.full_like(plain.label, UNLABELED), plain.index, plain.index_cpu, plain.view)
+    plain = Batch(plain.inputs, torch.full_like(plain.label, UNLABELED), plain.index, plain.own_index, plain.view)
     mixed = mix(plain, MIXUP, seed=3, epoch=1, number=2)
     loss = DistillationLoss(label_loss=CrossEntropy())
     logits = torch.randn(16, 10, requires_grad=True)

@@ -57,4 +57,5 @@ def reseed(seed: int, device: torch.device) -> None:
     """Like ``torch.manual_seed``, which takes a hundred times as long: too long for every student in every step."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+        number = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[number].manual_seed(seed)

@@ -1,4 +1,7 @@
-"""Training data as batches: order and views follow from (seed, epoch) alone, so any step can be made again."""
+"""Training data as batches: order and views follow from (seed, epoch) alone, so any step can be made again.
+
+Several processes make the same batches; each makes the inputs of its own rows alone.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from preceptor.context import MixedLabels
 from preceptor.data import Augmentation, ImageSet, NoAugmentation, epoch_order
 from preceptor.data.lazy import LazyInputs
 from preceptor.errors import InputError
+from preceptor.training.distributed import own_rows, world_size
 
 Inputs = Tensor | Mapping[str, Tensor]
 """A tensor [n, ...], or tensors [n, ...] by name, such as token ids and attention mask."""
@@ -21,20 +25,24 @@ Inputs = Tensor | Mapping[str, Tensor]
 class Batch:
     """One batch in the views of its epoch.
 
+    ``label``, ``index`` and ``mixed`` are of the whole batch. The others are of this process's rows, all of them where
+    there is one process.
+
     Attributes:
         inputs: what the networks take: a tensor, or tensors by name; images are uint8.
         label: class numbers; -1 where there is none.
-        index, index_cpu: positions in the training set, on the device and, for teachers that look outputs up, the CPU.
+        index: positions in the training set.
+        own_index: the same, of this process's rows, on the CPU: for teachers that look outputs up.
         view: numbers of the views, on the CPU.
-        queried: rows of the batch to query the teacher on, on the device and on the CPU; None is all.
+        queried: rows to query the teacher on, on the device and on the CPU; None is all.
         mixed: the second labels, where inputs are mixed in pairs.
     """
 
     inputs: Any
     label: Int[Tensor, " batch"]
     index: Int[Tensor, " batch"]
-    index_cpu: Int[Tensor, " batch"]
-    view: Int[Tensor, " batch"]
+    own_index: Int[Tensor, " own"]
+    view: Int[Tensor, " own"]
     queried: tuple[Int[Tensor, " some"], Int[Tensor, " some"]] | None = None
     mixed: MixedLabels | None = None
 
@@ -65,11 +73,11 @@ def plan_epoch(
     """The plan of an epoch, counted from 0, of the samples at ``index``, positions in the training set on the CPU.
 
     Order and views follow from (seed, epoch) and each sample's position alone. The last batch holds the rest; a single
-    sample left over joins the batch before it, since batch normalization cannot work on one.
+    sample left over joins the batch before it, since batch normalization cannot work on one, and so do fewer samples
+    than there are processes.
     """
     order = index[epoch_order(seed, epoch, len(index))]
-    last = len(order) - 1 if len(order) % batch_size == 1 and len(order) > 1 else len(order)
-    starts = range(0, last, batch_size)
+    starts = [batch_size * step for step in range(steps_in_epoch(len(order), batch_size))]
     bounds = zip(starts, [*starts[1:], len(order)], strict=True)
     return EpochPlan(order, augmentation.draw(seed, epoch, order), tuple(bounds))
 
@@ -77,7 +85,17 @@ def plan_epoch(
 def steps_in_epoch(samples: int, batch_size: int) -> int:
     """Number of batches in an epoch."""
     full, left = divmod(samples, batch_size)
-    return max(1, full + (left > 1))
+    return max(1, full + (left >= max(2, world_size())))
+
+
+def own_part(plan: EpochPlan) -> EpochPlan:
+    """A plan with this process's rows of each batch alone."""
+    if world_size() == 1:
+        return plan
+    rows = [torch.arange(start, end)[own_rows(end - start)] for start, end in plan.bounds]
+    ends = torch.tensor([len(part) for part in rows]).cumsum(0).tolist()
+    chosen = torch.cat(rows)
+    return EpochPlan(plan.index[chosen], plan.view[chosen], tuple(zip([0, *ends[:-1]], ends, strict=True)))
 
 
 class TrainingData:
@@ -139,28 +157,31 @@ class TrainingData:
         ``queried`` tells, by position in the training set, whether to query the teacher (None: always). It is on the
         CPU, so that no batch waits for the device.
         """
+        own = own_part(plan)
         # One transfer for the whole epoch; a batch then takes slices of what is there already.
-        views, index = to_device(plan.view, self.device), to_device(plan.index, self.device)
+        index = to_device(plan.index, self.device)
         stored = index if self.labels.device.type == self.device.type else plan.index
-        rows = None if queried is None else _queried_rows(queried[plan.index], plan.bounds, self.device)
-        inputs = self._inputs(plan, views, stored, first)
+        rows = None if queried is None else _queried_rows(queried[own.index], own.bounds, self.device)
+        inputs = self._inputs(own, first)
         for number in range(first, len(plan.bounds)):
-            part = slice(*plan.bounds[number])
+            part, mine = slice(*plan.bounds[number]), slice(*own.bounds[number])
             yield Batch(
                 inputs=next(inputs),
                 label=to_device(self.labels[stored[part]], self.device),
                 index=index[part],
-                index_cpu=plan.index[part],
-                view=plan.view[part],
+                own_index=own.index[mine],
+                view=own.view[mine],
                 queried=None if rows is None else rows[number],
             )
 
-    def _inputs(self, plan: EpochPlan, views: Tensor, stored: Tensor, first: int) -> Iterator[Any]:
+    def _inputs(self, plan: EpochPlan, first: int) -> Iterator[Any]:
         """The inputs of each batch in its views; lazy ones are made ahead."""
         parts = [slice(*bounds) for bounds in plan.bounds[first:]]
         if isinstance(self.inputs, LazyInputs):
             yield from self.inputs.batches(((plan.index[part], plan.view[part]) for part in parts), self.augmentation)
             return
+        views = to_device(plan.view, self.device)
+        stored = plan.index.to(self.labels.device)
         for part in parts:
             inputs = to_device(take_rows(self.inputs, stored[part]), self.device)
             yield self.augmentation.apply(inputs, views[part])

@@ -8,8 +8,10 @@ from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.registry import registered_name
 from preceptor.teachers.base import Teacher
+from preceptor.training.distributed import world_size
 
 if TYPE_CHECKING:
+    from preceptor.training.compile import Compile
     from preceptor.training.config import TrainingConfig
     from preceptor.training.student import Student
 
@@ -94,3 +96,19 @@ def check_teacher_given(students: "Sequence[Student]", teacher: Teacher | None) 
             f"teacher: a {type(teacher).__name__}, which has no method outputs(inputs, index, view): wrap a network in "
             "NetworkTeacher(network, normalization)"
         )
+
+
+def check_several_processes(compile: "Compile", batch_size: int) -> None:  # noqa: A002
+    """Refuse what several processes cannot do.
+
+    Raises:
+        InputError: fewer samples a batch than processes, or compiled students.
+    """
+    processes = world_size()
+    if batch_size < processes:
+        raise InputError(
+            f"batch_size = {batch_size}, for {processes} processes: it is that of all together: give each at least one "
+            "sample"
+        )
+    if processes > 1 and compile in ("always", "graph"):
+        raise InputError(f"compile = {compile}: several processes train uncompiled students: use auto or never")

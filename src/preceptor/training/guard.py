@@ -15,6 +15,7 @@ import torch
 
 from preceptor.training.callbacks import Callback
 from preceptor.training.config import learning_rate_of
+from preceptor.training.distributed import alone
 from preceptor.training.failure import FailureContext, FailureReport, NotFinite, OnNonfinite, copied
 from preceptor.training.locate import locate_non_finite
 
@@ -107,7 +108,9 @@ class NonFiniteGuard(Callback):
         action: OnNonfinite = "raise" if limit else self.policy
         context = FailureContext.of(trainer, student, step, action)
         student.load_state_dict(copied(before, student.device))
-        report = FailureReport(context, locate_non_finite(step, student), step, before)
+        step = step.of_all_rows()
+        with alone():  # what is at fault may be in one process's rows, and only it would look further
+            report = FailureReport(context, locate_non_finite(step, student), step, before)
         if self.on_failure is not None:
             self.on_failure(report)
         if action == "raise":

@@ -159,7 +159,7 @@ def _samples(batch: Batch, broken: Tensor) -> tuple[Sample, ...]:
     if broken.dim() == 0 or len(broken) != size:
         return ()
     rows = broken.reshape(size, -1).any(dim=1).cpu()
-    columns = (batch.index_cpu[rows], batch.label.cpu()[rows], batch.view[rows])
+    columns = (batch.own_index[rows], batch.label.cpu()[rows], batch.view[rows])
     return tuple(Sample(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
 
 

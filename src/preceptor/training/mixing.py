@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from preceptor.context import MixedLabels
@@ -11,6 +12,7 @@ from preceptor.data.randomness import RandomStream, random_words
 from preceptor.errors import InputError
 from preceptor.training.batches import Batch, to_device
 from preceptor.training.config import TrainingConfig
+from preceptor.training.distributed import own_rows, world_size
 
 _CHOICE, _SHARE, _ACROSS, _DOWN, _PAIRS = range(5)
 """Indices of a step's random numbers: mixup or cutmix, share, middle of the rectangle; from the last on, the order."""
@@ -26,19 +28,20 @@ def mix(batch: Batch, config: TrainingConfig, seed: int, epoch: int, number: int
     """The batch with its inputs mixed in pairs, as ``config.mixup`` and ``config.cutmix`` state; unchanged by neither.
 
     All is drawn from (``seed``, ``epoch``, ``number`` of the step) alone: one of the two methods where both are on, one
-    share for the whole batch from Beta(a, a), and a permutation that pairs each sample with a partner, perhaps itself
-    (Zhang et al. 2018, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899). Mixup's pixels are rounded to whole
-    levels, so that the teacher and the students are shown the same uint8 images; floating-point inputs are not.
+    share for the whole batch from Beta(a, a), and a permutation that pairs each sample with a partner of the same
+    process, perhaps itself (Zhang et al. 2018, arXiv:1710.09412; Yun et al. 2019, arXiv:1905.04899). Mixup's pixels are
+    rounded to whole levels, so that the teacher and the students are shown the same uint8 images; floating-point inputs
+    are not.
     """
     if not config.mixes:
         return batch
-    size, first = len(batch.label), number << _STEP_BITS
+    size, first, own = len(batch.label), number << _STEP_BITS, own_rows(len(batch.label))
     words = random_words(seed, RandomStream.MIXING, first, first + _PAIRS + size, epoch)
     uniform = words[:_PAIRS] / np.float64(2**64)
     by_mixup = config.mixup > 0 and (config.cutmix == 0 or bool(uniform[_CHOICE] < 0.5))
     share = beta_quantile(config.mixup if by_mixup else config.cutmix, float(uniform[_SHARE]))
-    partner = to_device(torch.from_numpy(np.argsort(words[_PAIRS:], kind="stable")), batch.label.device)
-    other = batch.inputs[partner]
+    partner = to_device(torch.from_numpy(partners(words[_PAIRS:])), batch.label.device)
+    other = batch.inputs[partner[own] // world_size()]
     if by_mixup:
         inputs = mixed_up(batch.inputs, other, share)
     else:
@@ -49,6 +52,15 @@ def mix(batch: Batch, config: TrainingConfig, seed: int, epoch: int, number: int
         share = 1 - inputs[0, 0, *box].numel() / (height * width)
     shares = torch.full((size,), share, device=batch.label.device)
     return replace(batch, inputs=inputs, mixed=MixedLabels(batch.label[partner], shares))
+
+
+def partners(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The row that each row is mixed with; of several processes, one that the same process has."""
+    result = np.arange(len(words))
+    for first in range(world_size()):
+        rows = slice(first, None, world_size())
+        result[rows] = result[rows][np.argsort(words[rows], kind="stable")]
+    return result
 
 
 def beta_quantile(a: float, probability: float) -> float:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -19,6 +19,7 @@ from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
 from preceptor.training.callbacks import StudentFailed
 from preceptor.training.config import TrainingConfig, learning_rate_of, scale_learning_rate
+from preceptor.training.distributed import average_gradients, data_parallel, gathered, rank, world_size
 from preceptor.training.freezing import freeze, keep_frozen
 from preceptor.training.metrics import EpochMetrics, EpochRecord
 from preceptor.training.profiler import profiled
@@ -68,6 +69,19 @@ class Step:
     batch: Batch
     teacher: TeacherOutput | None
 
+    def of_all_rows(self) -> "Step":
+        """The same with the inputs of every process, in each of them."""
+        batch, size = self.batch, len(self.batch.label)
+        if world_size() == 1:
+            return self
+        inputs = (
+            {name: gathered(one, size) for name, one in batch.inputs.items()}
+            if isinstance(batch.inputs, Mapping)
+            else gathered(batch.inputs, size)
+        )
+        index, view = gathered(batch.own_index, size), gathered(batch.view, size)
+        return replace(self, batch=replace(batch, inputs=inputs, own_index=index, view=view, queried=None))
+
 
 def rng_seed(seed: int, epoch: int, number: int) -> int:
     """The seed of what the students draw in a step."""
@@ -86,7 +100,7 @@ class StudentTrainer:
 
     Attributes:
         frozen: modules of the network that are not trained (``config.freeze``), and stay so.
-        forward: how the network is run: ``model``, or ``model`` compiled.
+        forward: how the network is run: ``model``, or ``model`` compiled, or distributed.
         average: moving average of the network; None without ``config.ema``.
         lr_reductions: how often the learning rate was reduced after a non-finite step.
     """
@@ -104,7 +118,7 @@ class StudentTrainer:
     ) -> None:
         self.student, self.config, self.precision, self.device = student, config, precision, device
         student.loss.expect_samples(samples)
-        self.forward: Forward = model
+        self.forward: Forward = data_parallel(model)
         self.model = model
         self.frozen = freeze(student.network, config.freeze)
         self.optimizer = config.build_optimizer([student.network, student.loss])
@@ -133,10 +147,13 @@ class StudentTrainer:
         return self.student.network if self.average is None else self.average.module
 
     def forward_and_loss(self, step: Step) -> tuple[Tensor, LossOutput]:
-        loss, teacher = self.student.loss, step.teacher
-        reseed(step.rng_seed, self.device)
+        loss, teacher, size = self.student.loss, step.teacher, len(step.batch.label)
+        reseed((step.rng_seed + (rank() << 48)) % 2**63, self.device)  # processes drop units out of different samples
         with profiled("student"), self._autocast():
             logits, features = self.forward(step.batch.inputs)
+        logits, features = gathered(logits, size), {name: gathered(one, size) for name, one in features.items()}
+        if world_size() > 1:
+            reseed(step.rng_seed, self.device)  # and the loss of the whole batch draws the same in each
         self.outputs = logits.shape[1]
         if not loss.uses_teacher_at(step.progress):
             teacher = None  # queried for another student
@@ -172,6 +189,7 @@ class StudentTrainer:
         return output
 
     def _optimizer_step(self) -> None:
+        average_gradients(self.student.loss.parameters())
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
         self.optimizer.step()

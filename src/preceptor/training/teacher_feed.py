@@ -9,7 +9,7 @@ from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.teachers.cache import LogitCache
-from preceptor.training.batches import Batch, EpochPlan, TrainingData, take_rows, to_device
+from preceptor.training.batches import Batch, EpochPlan, TrainingData, own_part, take_rows, to_device
 
 SAMPLES_LOOKED_UP = 4096
 """Samples looked up in a cache at a time: batch by batch costs some six times as much."""
@@ -31,10 +31,10 @@ class TeacherFeed:
         self._looked_up: tuple[int, int, Tensor, Tensor] | None = None
 
     def begin_epoch(self, plan: EpochPlan) -> None:
-        self._plan, self._looked_up = plan, None
+        self._plan, self._looked_up = own_part(plan), None
 
     def output(self, batch: Batch, number: int) -> TeacherOutput | None:
-        """The teacher's output for a batch of the epoch; rows that no loss uses hold zeros."""
+        """The teacher's output for this process's rows of a batch; those that no loss uses hold zeros."""
         if self._teacher is None:
             return None
         if isinstance(self._teacher, LogitCache):
@@ -42,17 +42,17 @@ class TeacherFeed:
             if cached is not None:
                 return TeacherOutput(cached)
         if batch.queried is None:
-            return self._teacher.outputs(batch.inputs, batch.index_cpu, batch.view)
+            return self._teacher.outputs(batch.inputs, batch.own_index, batch.view)
         return self._for_some_rows(self._teacher, batch, *batch.queried)
 
     def _for_some_rows(self, teacher: Teacher, batch: Batch, rows: Tensor, rows_cpu: Tensor) -> TeacherOutput:
         if not len(rows) and teacher.classes is not None and not self._with_features:
-            return TeacherOutput(torch.zeros(len(batch.label), teacher.classes, device=rows.device))
+            return TeacherOutput(torch.zeros(len(batch.own_index), teacher.classes, device=rows.device))
         # A batch of which no row is used still needs outputs of the right shape: one query tells it.
         some = rows if len(rows) else torch.zeros(1, dtype=torch.int64, device=rows.device)
         some_cpu = rows_cpu if len(rows) else torch.zeros(1, dtype=torch.int64)
-        output = teacher.outputs(take_rows(batch.inputs, some), batch.index_cpu[some_cpu], batch.view[some_cpu])
-        size = len(batch.label)
+        output = teacher.outputs(take_rows(batch.inputs, some), batch.own_index[some_cpu], batch.view[some_cpu])
+        size = len(batch.own_index)
         features: Mapping[str, Tensor] = {name: _scattered(one, some, size) for name, one in output.features.items()}
         return TeacherOutput(_scattered(output.logits, some, size), features)
 

@@ -8,10 +8,17 @@ import torch
 
 from preceptor.errors import first_line, out_of_memory
 from preceptor.models.features import FeatureModel, feature_layers
-from preceptor.teachers.base import Teacher, looks_up
-from preceptor.training.batches import TrainingData, steps_in_epoch
+from preceptor.teachers.base import Teacher, TeacherOutput, looks_up
+from preceptor.training.batch_norm import synchronized_batch_norms
+from preceptor.training.batches import Batch, TrainingData, steps_in_epoch
 from preceptor.training.callbacks import Callback, IncompatibleCheckpoint, TrainState
-from preceptor.training.checks import check_mixing, check_same_batches, check_students, check_teacher_given
+from preceptor.training.checks import (
+    check_mixing,
+    check_same_batches,
+    check_several_processes,
+    check_students,
+    check_teacher_given,
+)
 from preceptor.training.compile import (
     FORWARD_AND_BACKWARD,
     Compile,
@@ -21,6 +28,7 @@ from preceptor.training.compile import (
     forward_flops,
 )
 from preceptor.training.config import TrainingConfig
+from preceptor.training.distributed import gathered, world_size
 from preceptor.training.guard import NonFiniteGuard
 from preceptor.training.metrics import EpochRecord
 from preceptor.training.mixing import check_mixable, mix
@@ -37,7 +45,9 @@ class Trainer:
     """Trains one or several students on the same batches, in the same views, with the same teacher outputs.
 
     So recipes are compared pairwise; what one student learns or draws does not touch another. The students end as they
-    are after the last epoch (their moving average with ``config.ema``): none is picked.
+    are after the last epoch (their moving average with ``config.ema``): none is picked. Within
+    :func:`~preceptor.training.distributed.process_group` each process takes its rows of every batch, and all end with
+    the same students; the batch size is that of all together.
 
     Args:
         students: networks with their losses, trained in place on the data's device; unique names.
@@ -58,7 +68,7 @@ class Trainer:
         InputError: a loss without its teacher or with a selection that is not fitted, a student's own training of other
             epochs, batch size or mixing, a term in whose time span no step begins, a feature loss whose layers or
             shapes do not fit, a teacher without the features that are compared, mixing with inputs, a loss or a teacher
-            that do not allow it.
+            that do not allow it, fewer samples a batch than processes.
         MachineError: CUDA graphs on another device.
     """
 
@@ -83,6 +93,7 @@ class Trainer:
         if config.mixes:
             check_mixable(config, data.probe(2))
         check_compile(compile, self.device)
+        check_several_processes(compile, config.batch_size)
         self.callbacks = list(callbacks)
         if not any(isinstance(callback, NonFiniteGuard) for callback in self.callbacks):
             self.callbacks.insert(0, NonFiniteGuard())
@@ -120,31 +131,35 @@ class Trainer:
         if state is not None:
             self._load(state)
         try:
-            self._call("on_train_start")
-            for epoch in range(self._position[0], self.config.epochs):
-                first = self._position[1]
-                started = time.perf_counter()
-                for student in self.students:
-                    student.begin_epoch(new=first == 0)
-                self._call("on_epoch_start", epoch, first)
-                with self._own_generators():
-                    for step in self.steps_from(epoch, first):
-                        for student in self.students:
-                            student.train_step(step)
-                        # A state taken from here on goes on with the next step.
-                        self._position = (epoch, step.number + 1)
-                        self._call("on_step_end", step)
-                        if self.logs_after(step):
-                            self._call("on_log", {s.name: s.metrics.mean_losses() for s in self.students})
-                records = self._end_epoch(epoch, first, time.perf_counter() - started)
-                self._position = (epoch + 1, 0)
-                self._call("on_epoch_end", records)
+            with synchronized_batch_norms([student.student.network for student in self.students]):
+                self._train()
         finally:
             self._call("on_train_end")
             for student in self.students:
                 student.model.remove_hooks()
         for student in self.students:
             student.keep_average()
+
+    def _train(self) -> None:
+        self._call("on_train_start")
+        for epoch in range(self._position[0], self.config.epochs):
+            first = self._position[1]
+            started = time.perf_counter()
+            for student in self.students:
+                student.begin_epoch(new=first == 0)
+            self._call("on_epoch_start", epoch, first)
+            with self._own_generators():
+                for step in self.steps_from(epoch, first):
+                    for student in self.students:
+                        student.train_step(step)
+                    # A state taken from here on goes on with the next step.
+                    self._position = (epoch, step.number + 1)
+                    self._call("on_step_end", step)
+                    if self.logs_after(step):
+                        self._call("on_log", {s.name: s.metrics.mean_losses() for s in self.students})
+            records = self._end_epoch(epoch, first, time.perf_counter() - started)
+            self._position = (epoch + 1, 0)
+            self._call("on_epoch_end", records)
 
     def steps_from(self, epoch: int, first: int) -> Iterator[Step]:
         """The steps of an epoch from a number on; the same whenever they are made."""
@@ -157,8 +172,17 @@ class Trainer:
             progress = (epoch + number / self.steps) / self.config.epochs
             uses_teacher = any(student.student.loss.uses_teacher_at(progress) for student in self.students)
             with profiled("teacher"):
-                teacher = self.feed.output(batch, number) if uses_teacher else None
+                teacher = self._teacher_output(batch, number) if uses_teacher else None
             yield Step(epoch, number, self.steps, progress, rng_seed(self.seed, epoch, number), batch, teacher)
+
+    def _teacher_output(self, batch: Batch, number: int) -> TeacherOutput | None:
+        """Of the whole batch, though each process queries its teacher on its own rows alone."""
+        own, size = self.feed.output(batch, number), len(batch.label)
+        if own is None:
+            return None
+        return TeacherOutput(
+            gathered(own.logits, size), {name: gathered(one, size) for name, one in own.features.items()}
+        )
 
     def state(self) -> TrainState:
         """The state between two steps; finite, as the guard sees to it."""
@@ -227,7 +251,7 @@ class Trainer:
 
     def _compile(self, compile: Compile) -> None:  # noqa: A002
         batch_size = self.config.batch_size
-        if compile == "never" or len(self.data.index) < batch_size:
+        if compile == "never" or len(self.data.index) < batch_size or world_size() > 1:
             return
         probe, steps = self.data.probe(batch_size), self.config.epochs * self.steps
         for student in self.students:

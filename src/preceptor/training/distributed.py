@@ -1,0 +1,184 @@
+"""Training in several processes, started by torchrun: each takes its rows of every batch, and all take the same step.
+
+The outputs of student and teacher for these rows are gathered before the loss, so that every process computes the loss
+of the whole batch. So what a loss does with a batch (counts, selections, statistics over samples, a state by sample) is
+the same in one process and in many, for components of others too, and metrics need no reduction. It costs the transfer
+of the outputs, and a loss computed once a process: little, beside networks, for logits; more for the features of a
+feature loss. Gradients of the network are averaged by torch's DistributedDataParallel.
+"""
+
+import gc
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from preceptor.errors import MachineError, first_line
+
+Outcome = TypeVar("Outcome")
+
+STEPS_BETWEEN_AGREEMENTS = 8
+"""Steps after which processes agree on whether to stop or to write a checkpoint; each waits for the slowest."""
+
+_LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun sets in the environment."""
+
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "Broken pipe", "Timed out")
+
+_alone = False
+
+
+def world_size() -> int:
+    """Number of processes that train together; 1 outside :func:`process_group`."""
+    return dist.get_world_size() if dist.is_initialized() and not _alone else 1
+
+
+def rank() -> int:
+    """The number of this process among them, from 0; the first writes everything."""
+    return dist.get_rank() if dist.is_initialized() and not _alone else 0
+
+
+def launched() -> tuple[int, int]:
+    """Number of this process and of all, as torchrun started them; (0, 1) without it."""
+    if not all(name in os.environ for name in _LAUNCHED):
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+def restarted() -> bool:
+    """Whether torchrun has started the group anew (``--max-restarts``), after one of its processes ended."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Within it the processes that torchrun started train together; does nothing without torchrun.
+
+    The device of this process is its CPU, or the GPU of its number on the host. A group that exists is used, and left
+    as it is.
+
+    Raises:
+        MachineError: the host has fewer GPUs than processes, the others cannot be reached, or one of them has ended.
+    """
+    number, size = launched()
+    if size == 1 or dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        local = int(os.environ["LOCAL_RANK"])
+        if local >= torch.cuda.device_count():
+            raise MachineError(
+                f"process {number} of {size} is number {local + 1} on {socket.gethostname()}, which has "
+                f"{torch.cuda.device_count()} GPUs: start as many as there are (torchrun --nproc-per-node), or "
+                "give --device cpu"
+            )
+        torch.cuda.set_device(local)
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not any(text in str(error) for text in _LOST):
+            raise
+        raise MachineError(
+            f"process {number} of {size}, on {socket.gethostname()}: another process of the group has ended, or cannot "
+            f"be reached ({first_line(error)}): see its own message; torchrun --max-restarts goes on by itself, or "
+            "preceptor resume from the last checkpoint"
+        ) from error
+    # Only a group whose processes all come here is taken down in order: without the others a barrier would wait for
+    # ever. Wrapped networks must be gone before, or taking it down aborts.
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it this process computes by itself, as if there were no others."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
+
+def own_rows(size: int) -> slice:
+    """The rows of a batch of ``size`` that this process takes: every n-th of n processes, from its number on."""
+    return slice(rank(), size, world_size())
+
+
+def gathered(own: Tensor, size: int) -> Tensor:
+    """The rows of all processes in the order of the batch; ``own`` itself in one process.
+
+    Its gradient is that of a loss which every process computes of all rows: each has the whole gradient at its own
+    rows, and needs nothing of the others'. It is multiplied by the number of processes, since
+    :func:`data_parallel` divides by it.
+
+    Args:
+        own: this process's rows, as :func:`own_rows` says.
+        size: of the whole batch; at least one row a process.
+    """
+    if world_size() == 1:
+        return own
+    rows: Tensor = _Gathered.apply(own, size)  # type: ignore[no-untyped-call]
+    return rows
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, own: Tensor, size: int) -> Tensor:
+        processes = world_size()
+        most = -(-size // processes)
+        padded = own.new_zeros(most, *own.shape[1:])
+        padded[: len(own)] = own
+        rows = own.new_empty(processes * most, *own.shape[1:])
+        dist.all_gather_into_tensor(rows, padded)
+        context.size = size
+        in_order: Tensor = rows.unflatten(0, (processes, most)).transpose(0, 1).flatten(0, 1)
+        return in_order[:size].contiguous()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        own: Tensor = gradients[0][own_rows(context.size)]
+        return own * world_size(), None
+
+
+def data_parallel(model: nn.Module) -> nn.Module:
+    """The model with its gradients averaged over the processes after every backward pass; itself in one process."""
+    if world_size() == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
+        return model
+    # A loss of features alone leaves the head without a gradient, and a term may begin late.
+    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Average what every process has computed of the whole batch, so that rounding cannot lead them apart."""
+    if world_size() > 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= world_size()
+
+
+def agreed(flags: Sequence[bool]) -> list[bool]:
+    """Each flag, true where it is in any process."""
+    if world_size() == 1:
+        return list(flags)
+    votes = torch.tensor(flags, dtype=torch.int32)
+    dist.all_reduce(votes, dist.ReduceOp.MAX)
+    return [bool(vote) for vote in votes]
+
+
+def from_first(work: Callable[[], Outcome]) -> Outcome:
+    """What the first process makes; the others wait for it."""
+    if world_size() == 1:
+        return work()
+    outcome: list[Any] = [work() if rank() == 0 else None]
+    dist.broadcast_object_list(outcome)
+    made: Outcome = outcome[0]
+    return made
