@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from preceptor.training.distributed import world_size
+from preceptor.training.distributed import of_every_process, world_size
 
 
 @contextmanager
@@ -79,9 +79,7 @@ class _NormalizedOverAll(torch.autograd.Function):
         own_count = values.numel() // values.shape[1]
         own_variance, own_mean = torch.var_mean(values, others, correction=0)
         own = torch.stack([own_mean, own_variance, torch.full_like(own_mean, own_count)])
-        of_all = own.new_empty(world_size(), *own.shape)
-        dist.all_gather_into_tensor(of_all, own)
-        means, variances, counts = of_all.unbind(1)
+        means, variances, counts = of_every_process(own).unbind(1)
         count = counts.sum(0)
         mean = (counts * means).sum(0) / count
         variance = (counts * (variances + (means - mean).square())).sum(0) / count

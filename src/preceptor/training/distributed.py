@@ -10,6 +10,7 @@ feature loss. Gradients of the network are averaged by torch's DistributedDataPa
 import gc
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -80,7 +81,10 @@ def process_group(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(local)
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-        yield
+        with warnings.catch_warnings():
+            # Of 1x1 convolutions in channels-last layout, whose strides mean nothing.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            yield
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and not any(text in str(error) for text in _LOST):
             raise
@@ -105,6 +109,13 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _alone = before
+
+
+def of_every_process(own: Tensor) -> Tensor:
+    """Tensors of one shape, stacked [processes, ...]; without gradient."""
+    parts = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(parts, own)
+    return torch.stack(parts)
 
 
 def own_rows(size: int) -> slice:
@@ -136,10 +147,8 @@ class _Gathered(torch.autograd.Function):
         most = -(-size // processes)
         padded = own.new_zeros(most, *own.shape[1:])
         padded[: len(own)] = own
-        rows = own.new_empty(processes * most, *own.shape[1:])
-        dist.all_gather_into_tensor(rows, padded)
         context.size = size
-        in_order: Tensor = rows.unflatten(0, (processes, most)).transpose(0, 1).flatten(0, 1)
+        in_order: Tensor = of_every_process(padded).transpose(0, 1).flatten(0, 1)
         return in_order[:size].contiguous()
 
     @staticmethod
@@ -148,12 +157,24 @@ class _Gathered(torch.autograd.Function):
         return own * world_size(), None
 
 
-def data_parallel(model: nn.Module) -> nn.Module:
-    """The model with its gradients averaged over the processes after every backward pass; itself in one process."""
-    if world_size() == 1 or not any(parameter.requires_grad for parameter in model.parameters()):
+def data_parallel(model: nn.Module, inputs: Any, *, steady: bool) -> nn.Module:
+    """The model with its gradients averaged over the processes after every backward pass.
+
+    Args:
+        model: inputs to logits and features.
+        inputs: a few, to find parameters that no output follows from.
+        steady: whether the loss uses the logits in every step. A feature loss alone leaves the head without a gradient.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
         return model
-    # A loss of features alone leaves the head without a gradient, and a term may begin late.
-    return nn.parallel.DistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=True)
+    training = model.training
+    with torch.enable_grad():
+        logits, _ = model.eval()(inputs)  # running statistics must not see the probe
+        gradients = torch.autograd.grad(logits.sum(), trained, allow_unused=True)
+    model.train(training)
+    unused = not steady or any(gradient is None for gradient in gradients)
+    return nn.parallel.DistributedDataParallel(model, find_unused_parameters=unused)
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:

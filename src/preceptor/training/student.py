@@ -19,7 +19,7 @@ from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
 from preceptor.training.callbacks import StudentFailed
 from preceptor.training.config import TrainingConfig, learning_rate_of, scale_learning_rate
-from preceptor.training.distributed import average_gradients, data_parallel, gathered, rank, world_size
+from preceptor.training.distributed import average_gradients, gathered, rank, world_size
 from preceptor.training.freezing import freeze, keep_frozen
 from preceptor.training.metrics import EpochMetrics, EpochRecord
 from preceptor.training.profiler import profiled
@@ -118,7 +118,7 @@ class StudentTrainer:
     ) -> None:
         self.student, self.config, self.precision, self.device = student, config, precision, device
         student.loss.expect_samples(samples)
-        self.forward: Forward = data_parallel(model)
+        self.forward: Forward = model
         self.model = model
         self.frozen = freeze(student.network, config.freeze)
         self.optimizer = config.build_optimizer([student.network, student.loss])

@@ -28,7 +28,7 @@ from preceptor.training.compile import (
     forward_flops,
 )
 from preceptor.training.config import TrainingConfig
-from preceptor.training.distributed import gathered, world_size
+from preceptor.training.distributed import data_parallel, gathered, world_size
 from preceptor.training.guard import NonFiniteGuard
 from preceptor.training.metrics import EpochRecord
 from preceptor.training.mixing import check_mixable, mix
@@ -113,7 +113,10 @@ class Trainer:
             )
             for student, model in zip(students, models, strict=True)
         ]
-        self._compile(compile)
+        if world_size() > 1:
+            self._distribute()
+        else:
+            self._compile(compile)
         self._position = (0, 0)
 
     def fit(self, state: TrainState | None = None) -> None:
@@ -249,9 +252,18 @@ class Trainer:
                 student.to(self.device).train()
         return models, teacher
 
+    def _distribute(self) -> None:
+        probe = self.data.probe(2)
+        with self._own_generators():
+            for student in self.students:
+                terms = student.student.loss.terms.values()
+                of_outputs = [term for term in terms if term.kind != "feature_loss"]
+                steady = len(of_outputs) == len(terms) or any((term.since, term.until) == (0, 1) for term in of_outputs)
+                student.forward = data_parallel(student.model, probe, steady=steady)
+
     def _compile(self, compile: Compile) -> None:  # noqa: A002
         batch_size = self.config.batch_size
-        if compile == "never" or len(self.data.index) < batch_size or world_size() > 1:
+        if compile == "never" or len(self.data.index) < batch_size:
             return
         probe, steps = self.data.probe(batch_size), self.config.epochs * self.steps
         for student in self.students:
