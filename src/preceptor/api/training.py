@@ -30,6 +30,7 @@ from preceptor.run.set_up import set_up, training_data
 from preceptor.teachers import TeacherCheck
 from preceptor.training import Callback, TrainingConfig
 from preceptor.training.device import choose_device, deterministic
+from preceptor.training.distributed import from_first, process_group, rank
 
 Pixels = Normalization | Literal["measured", "unknown"] | None
 """Normalization of uint8 images: mean and deviation, "measured" on the training images, or None where the networks do
@@ -207,12 +208,13 @@ def _run(
     config = resolve({"data": samples.spec, "student": name}, _placed(settings), "the settings")
     if own.dataset is None and any(isinstance(one, nn.Module) for one in (own.student, *own.teachers)):
         own = replace(own, dataset=normalized(training_data(config), normalization))
-    folder = Path(tempfile.mkdtemp(prefix="preceptor-") if out is None else out)
-    state = run_state(folder)
-    if state in ("stopped", "complete") and resolve(read_run(folder)[0]) != config:
-        raise InputError(f"{folder}: holds a run of other settings: give those, or another folder")
     with ExitStack() as stack:
-        if progress:
+        stack.enter_context(process_group(choose_device(config.device)))
+        folder = from_first(lambda: Path(tempfile.mkdtemp(prefix="preceptor-") if out is None else out))
+        state = from_first(lambda: run_state(folder))
+        if state in ("stopped", "complete") and resolve(read_run(folder)[0]) != config:
+            raise InputError(f"{folder}: holds a run of other settings: give those, or another folder")
+        if progress and rank() == 0:
             callbacks = [stack.enter_context(ProgressBar(name)), *callbacks]
         try:
             if state == "complete":

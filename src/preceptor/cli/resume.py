@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preceptor.cli.options import (
     add_checkpoint_option,
@@ -12,6 +13,9 @@ from preceptor.cli.options import (
     flag_settings,
 )
 from preceptor.errors import InputError
+
+if TYPE_CHECKING:
+    from preceptor.run import RunConfig
 
 EXAMPLES = """examples:
   preceptor resume runs/student
@@ -40,33 +44,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Continue and show."""
-    from preceptor.cli.training import show_result, showing_findings
+    from preceptor.cli.training import leave_output_to_first, show_result, showing_findings
     from preceptor.integrations import tracking
     from preceptor.run import resume, stopped_run
-    from preceptor.run.members import names_network
     from preceptor.run.progress import ProgressBar
+    from preceptor.training.device import choose_device
+    from preceptor.training.distributed import process_group
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()
     moved = flag_settings(arguments)
     config, _ = stopped_run(arguments.folder, moved)
+    _check_places(config, arguments.folder)
+    with process_group(choose_device(config.device)):
+        leave_output_to_first(arguments)
+        with (
+            tracking(arguments.track, arguments.folder) as trackers,
+            showing_findings(arguments) as findings,
+            ProgressBar(config.student, quiet=arguments.quiet or arguments.json) as bar,
+        ):
+            result = resume(
+                arguments.folder,
+                [bar, *trackers],
+                checkpoint_seconds=arguments.checkpoint_every,
+                moved=moved,
+                on_finding=findings.add,
+                force=arguments.force,
+            )
+    show_result(result, config, arguments, findings.findings)
+
+
+def _check_places(config: "RunConfig", folder: Path) -> None:
+    """Ask for what has moved."""
+    from preceptor.run.members import names_network
+
     kind, _, place = config.data.partition(":")
     needed = [(f"--data {kind}:", Path(place).expanduser())] if place else []
     for option, path in [*needed, *(("--teacher ", teacher) for teacher in config.teachers)]:
         if not path.exists() and not names_network(path):
-            raise InputError(f"{path}: no longer there: preceptor resume {arguments.folder} {option}NEW_PLACE")
-    silent = arguments.quiet or arguments.json
-    with (
-        tracking(arguments.track, arguments.folder) as trackers,
-        showing_findings(arguments) as findings,
-        ProgressBar(config.student, quiet=silent) as bar,
-    ):
-        result = resume(
-            arguments.folder,
-            [bar, *trackers],
-            checkpoint_seconds=arguments.checkpoint_every,
-            moved=moved,
-            on_finding=findings.add,
-            force=arguments.force,
-        )
-    show_result(result, config, arguments, findings.findings)
+            raise InputError(f"{path}: no longer there: preceptor resume {folder} {option}NEW_PLACE")

@@ -33,31 +33,45 @@ FEW_SAMPLES = 20
 def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -> None:
     """Train as the command asks, and show the result."""
     from preceptor.integrations import tracking
-    from preceptor.run import run
+    from preceptor.run import resume, run
     from preceptor.run.progress import ProgressBar
+    from preceptor.run.resume import run_state
+    from preceptor.training.device import choose_device
+    from preceptor.training.distributed import from_first, process_group, restarted
     from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
 
     tune_malloc()
     config = resolve_settings(arguments, defaults)
-    silent = arguments.quiet or arguments.json
-    with (
-        tracking(arguments.track, arguments.out) as trackers,
-        showing_findings(arguments) as findings,
-        ProgressBar(config.student, quiet=silent) as bar,
-    ):
-        result = run(
-            config,
-            arguments.out,
-            [bar, *trackers],
-            profile=arguments.profile,
-            checkpoint_seconds=arguments.checkpoint_every,
-            on_finding=findings.add,
-            force=arguments.force,
-        )
+    with process_group(choose_device(config.device)):
+        leave_output_to_first(arguments)
+        goes_on = restarted() and from_first(lambda: run_state(arguments.out)) == "stopped"
+        silent = arguments.quiet or arguments.json
+        with (
+            tracking(arguments.track, arguments.out) as trackers,
+            showing_findings(arguments) as findings,
+            ProgressBar(config.student, quiet=silent) as bar,
+        ):
+            options: dict[str, Any] = {
+                "checkpoint_seconds": arguments.checkpoint_every,
+                "on_finding": findings.add,
+                "force": arguments.force,
+            }
+            if goes_on:
+                result = resume(arguments.out, [bar, *trackers], **options)
+            else:
+                result = run(config, arguments.out, [bar, *trackers], profile=arguments.profile, **options)
     show_result(result, config, arguments, findings.findings)
     if arguments.profile and not silent:
         print((arguments.out / TABLE_FILE).read_text(encoding="utf-8"))
+
+
+def leave_output_to_first(arguments: argparse.Namespace) -> None:
+    """Of several processes that train together, only the first tracks and shows anything but errors."""
+    from preceptor.training.distributed import rank
+
+    if rank() > 0:
+        arguments.track, arguments.quiet, arguments.json = [], True, False
 
 
 class ShownFindings:

@@ -1,4 +1,7 @@
-"""A run is a folder: ``run.yaml``, ``metrics.jsonl``, ``student.safetensors``, ``student.json``."""
+"""A run is a folder: ``run.yaml``, ``metrics.jsonl``, ``student.safetensors``, ``student.json``.
+
+Of several processes that train together the first alone writes.
+"""
 
 import hashlib
 import json
@@ -20,6 +23,7 @@ from preceptor.files import check_writable, remains, write_whole
 from preceptor.models.store import WEIGHTS_FILE
 from preceptor.run.lock import LOCK_FILE
 from preceptor.training.callbacks import Callback
+from preceptor.training.distributed import rank
 
 RUN_FILE = "run.yaml"
 METRICS_FILE = "metrics.jsonl"
@@ -49,6 +53,8 @@ class RunFolder:
     def __init__(self, path: Path, *, resumed: bool = False) -> None:
         self.path = path
         self.callbacks: Sequence[Callback] = ()
+        if rank() > 0:
+            return
         if not resumed:
             check_free(path)
         check_writable(path)
@@ -58,17 +64,20 @@ class RunFolder:
         """Write ``run.yaml``: the resolved settings, and a record of versions, machine and fingerprints."""
         content = {"config": config, "record": dict(record)}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        write_whole({self.path / RUN_FILE: text.encode()})
+        if rank() == 0:
+            write_whole({self.path / RUN_FILE: text.encode()})
 
     def write_skipped(self, skipped: Sequence[str]) -> None:
         """Write ``skipped_images.txt``, unless no image was skipped."""
-        if skipped:
+        if skipped and rank() == 0:
             text = "".join(f"{' '.join(line.split())}\n" for line in skipped)
             write_whole({self.path / SKIPPED_FILE: text.encode(errors="backslashreplace")})
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``, and tell the callbacks."""
         path = self.path / METRICS_FILE
+        if rank() > 0:
+            return
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, allow_nan=False) + "\n")

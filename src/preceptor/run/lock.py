@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from preceptor.errors import InputError, MachineError
+from preceptor.training.distributed import rank
 
 LOCK_FILE = ".lock"
 
@@ -17,10 +18,15 @@ LOCK_FILE = ".lock"
 def held(folder: Path) -> Iterator[None]:
     """Hold a run's folder, made if need be. The system releases it when the process ends, however it ends.
 
+    Of several processes that train together the first holds it for all.
+
     Raises:
         InputError: another process holds it; it is named. Or the lock is a link.
         MachineError: the folder cannot be written.
     """
+    if rank() > 0:
+        yield
+        return
     path = folder / LOCK_FILE
     lock = FileLock(path, blocking=False)
     try:

@@ -20,6 +20,7 @@ from preceptor.training import (
     Trainer,
 )
 from preceptor.training.checkpoint import STUDENT
+from preceptor.training.distributed import rank
 
 
 class MetricsFiles(Callback):
@@ -30,6 +31,8 @@ class MetricsFiles(Callback):
 
     def on_epoch_end(self, trainer: Trainer, records: list[EpochRecord]) -> None:
         """Write the records of the epoch, each with the accuracy on the held-out images."""
+        if rank() > 0:
+            return
         for run, record, student in zip(self._runs, records, trainer.students, strict=True):
             trained, context = student.trained_network, run.context
             assert isinstance(trained, ImageModel), "as _build_trainer made it"

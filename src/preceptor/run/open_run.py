@@ -26,6 +26,7 @@ from preceptor.training import (
     resolve_precision,
 )
 from preceptor.training.checkpoint import STUDENT
+from preceptor.training.distributed import rank
 
 SCORES_FILE = "scores.safetensors"
 """The scores of a recipe that selects beforehand, in the run's folder."""
@@ -73,7 +74,7 @@ def begin(
     record = _record(config, context, teacher, scores, diagnosis, digests)
     folder.write_config(settings, {**record, "forced": forced})
     folder.write_skipped(context.dataset.skipped)
-    if scores is not None:
+    if scores is not None and rank() == 0:
         save_scores(out / SCORES_FILE, scores)
     return OpenRun(config, context, folder, scores, name)
 
@@ -81,6 +82,9 @@ def begin(
 @contextmanager
 def held_for_a_run(out: Path) -> Iterator[None]:
     """Lock a run's folder; if the run fails before its first epoch or checkpoint, remove what was written."""
+    if rank() > 0:
+        yield
+        return
     made = not out.exists()
     try:
         with held(out):

@@ -27,6 +27,7 @@ from preceptor.run.train import RunResult, complete, look
 from preceptor.training import Callback, IncompatibleCheckpoint
 from preceptor.training.checkpoint import SECONDS_BETWEEN, STUDENT, LatestCheckpoint, load_newest
 from preceptor.training.device import choose_device, deterministic
+from preceptor.training.distributed import rank
 
 RunState = Literal["absent", "stopped", "failed", "complete"]
 
@@ -142,13 +143,14 @@ def reopen(folder: Path, config: RunConfig, context: RunContext, name: str = STU
 def go_back(runs: Sequence[OpenRun], device: torch.device) -> LatestCheckpoint:
     """The newest state that all runs have; what their folders hold of later steps is removed."""
     folders = {run.name: run.folder.path / CHECKPOINT_FOLDER for run in runs}
-    for folder in folders.values():
-        clear_remains(folder)
+    if rank() == 0:
+        for folder in folders.values():
+            clear_remains(folder)
     latest = load_newest(folders, device)
     if latest.damaged:
         instead = "the run begins again" if latest.state is None else "the one before is used"
         warnings.warn(f"damaged, {instead}: {', '.join(latest.damaged)}", stacklevel=4)
-    for run in runs:
+    for run in runs if rank() == 0 else ():
         _forget_after(run.folder.path, *((0, 0) if latest.state is None else (latest.state.epoch, latest.state.step)))
     return latest
 

@@ -42,6 +42,7 @@ from preceptor.training.checkpoint import SECONDS_BETWEEN, STUDENT, CheckpointCa
 from preceptor.training.checks import check_students
 from preceptor.training.compile import check_compile
 from preceptor.training.device import choose_device, deterministic
+from preceptor.training.distributed import from_first, rank
 from preceptor.training.failure import save_failure
 from preceptor.training.profiler import Profiler
 
@@ -84,6 +85,8 @@ def run(
 ) -> RunResult:
     """Train a student as configured and write its folder.
 
+    Within :func:`~preceptor.training.distributed.process_group` all processes train it together.
+
     Everything that can be checked is checked before the folder is made. The student is the one after the last epoch,
     saved before anything is measured. The test set is used once, at the end.
 
@@ -108,8 +111,9 @@ def run(
         Interrupted: by Ctrl-C or SIGTERM, with a checkpoint.
     """
     device = choose_device(config.device)
-    check_unheld(out)
-    check_free(out)
+    if rank() == 0:
+        check_unheld(out)
+        check_free(out)
     if config.cache is not None and config.cache.resolve() == out.resolve():
         raise InputError(f"{out}: is given for the run and for its cache: give them a folder each")
     with deterministic(), _new_cache_removed(config.cache), closing(set_up(config, device, own)) as context:
@@ -120,7 +124,7 @@ def run(
         diagnosis = look(context, on_finding, force)
         with held_for_a_run(out):
             begun = replace(begin(config, context, teacher, scores, out, diagnosis, forced=force), with_test=with_test)
-            extra = [*callbacks, Profiler(out)] if profile else callbacks
+            extra = [*callbacks, Profiler(out)] if profile and rank() == 0 else callbacks
             (result,) = complete([begun], teacher, extra, checkpoint_seconds)
             return result
 
@@ -176,7 +180,7 @@ def complete(
     except StudentFailed as error:
         folders[error.student].append({"event": "failed", "message": str(error)})
         raise
-    return [_finish(run, teacher) for run in runs]
+    return from_first(lambda: [_finish(run, teacher) for run in runs])
 
 
 def _finish(run: OpenRun, teacher: LoadedTeacher | None) -> RunResult:
@@ -227,4 +231,5 @@ def _write_failure(folders: Mapping[str, RunFolder], report: FailureReport) -> N
     folder = folders[report.context.student]
     event = "failed" if report.context.action == "raise" else "nonfinite"
     folder.append({"event": event, "message": report.line(), **report.record()})
-    save_failure(folder.path / FAILURE_FOLDER, report)
+    if rank() == 0:
+        save_failure(folder.path / FAILURE_FOLDER, report)

@@ -18,6 +18,7 @@ import torch
 from preceptor.errors import InputError, Interrupted, first_line, out_of_memory
 from preceptor.files import write_whole
 from preceptor.training.callbacks import Callback, TrainState
+from preceptor.training.distributed import STEPS_BETWEEN_AGREEMENTS, agreed, rank, world_size
 
 if TYPE_CHECKING:
     from preceptor.training.metrics import EpochRecord
@@ -80,17 +81,19 @@ class CheckpointCallback(Callback):
 
     def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
         """Write a checkpoint if one is due; after an epoch's last step that waits for the epoch's records."""
-        if step.number + 1 < step.steps:
+        between = STEPS_BETWEEN_AGREEMENTS if world_size() > 1 else 1
+        if step.number + 1 < step.steps and (step.number + 1) % between == 0:
             self._write_if_due(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", records: "list[EpochRecord]") -> None:
         self._write_if_due(trainer)
 
     def _write_if_due(self, trainer: "Trainer") -> None:
-        stopping = self.stopping.is_set()
-        if stopping or time.monotonic() - self._last >= self.seconds:
+        # All processes must stop after the same step, whichever of them a signal has reached.
+        stopping, due = agreed([self.stopping.is_set(), time.monotonic() - self._last >= self.seconds])
+        if stopping or due:
             state = trainer.state()
-            for name, folder in self.folders.items():
+            for name, folder in self.folders.items() if rank() == 0 else ():
                 save(folder, replace(state, students={STUDENT: state.students[name]}))
             self._last = time.monotonic()
         if stopping:
