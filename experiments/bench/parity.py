@@ -89,7 +89,7 @@ def trained(recipe: str, norm: Norm, precision: str, **training: Any) -> tuple[T
         loss.selection.set_scores(torch.arange(SAMPLES), torch.arange(SAMPLES).float(), SAMPLES)
     network = Network("resnet8", CLASSES + loss.abstains, norm, dtype, seed=1)
     teacher = NetworkTeacher(Network("resnet14", CLASSES, norm, dtype, seed=2), None) if loss.uses_teacher else None
-    config = TrainingConfig(epochs=EPOCHS, batch_size=BATCH_SIZE, learning_rate=0.01, **training)
+    config = TrainingConfig(**{"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": 0.01, **training})
     data, records = TrainingData(images, labels, augmentation=CropFlip(2, flip=True)), EpochRecords()
     trainer = Trainer([Student(recipe, network, loss)], teacher, data, config, [records], seed=3, precision="fp32")
     loss.to(dtype)  # adapters too, which the trainer has built

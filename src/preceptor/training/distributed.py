@@ -29,6 +29,8 @@ STEPS_BETWEEN_AGREEMENTS = 8
 _LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun sets in the environment."""
 
+_RESTARTS = "TORCHELASTIC_RESTART_COUNT"
+
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "Broken pipe", "Timed out")
 
 _alone = False
@@ -53,7 +55,7 @@ def launched() -> tuple[int, int]:
 
 def restarted() -> bool:
     """Whether torchrun has started the group anew (``--max-restarts``), after one of its processes ended."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return int(os.environ.get(_RESTARTS, "0")) > 0
 
 
 @contextmanager
@@ -80,7 +82,11 @@ def process_group(device: torch.device) -> Iterator[None]:
             )
         torch.cuda.set_device(local)
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        # A group that starts anew must not meet the addresses that its last life has left in torchrun's store.
+        store, *_ = next(dist.rendezvous("env://"))
+        store = dist.PrefixStore(os.environ.get(_RESTARTS, "0"), store)
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=number, world_size=size)
         with warnings.catch_warnings():
             # Of 1x1 convolutions in channels-last layout, whose strides mean nothing.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")

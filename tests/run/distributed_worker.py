@@ -1,0 +1,43 @@
+"""A distillation by several processes, of which one may kill itself: ``torchrun ... OUT TEACHER [KILLED [EPOCH]]``."""
+
+import os
+import signal
+import sys
+
+import torch
+
+import preceptor
+from preceptor.training import Callback, Step, Trainer
+from preceptor.training.distributed import rank, restarted
+
+
+class Killer(Callback):
+    """Kills process ``number``, in its first life, in the midst of an epoch."""
+
+    def __init__(self, number: int, epoch: int) -> None:
+        self.number, self.epoch = number, epoch
+
+    def on_step_end(self, trainer: Trainer, step: Step) -> None:
+        if (rank(), step.epoch, step.number, restarted()) == (self.number, self.epoch, 2, False):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out, teacher, *killed = sys.argv[1:]
+    callbacks = [Killer(*map(int, killed))] if killed else []
+    result = preceptor.distill(
+        teacher,
+        "convnet4",
+        "digits",
+        "kd",
+        out=out,
+        epochs=3,
+        batch_size=128,
+        precision="fp32",
+        device="cpu",
+        callbacks=callbacks,
+        checkpoint_seconds=0,
+        progress=False,
+    )
+    sys.stdout.write(f"measured {result.test.accuracy}\n")  # in one piece: processes share their output

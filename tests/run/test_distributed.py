@@ -1,0 +1,123 @@
+"""A run of several processes: one folder, the numbers of one process, and no end that loses it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import preceptor
+from preceptor.run.resume import run_entries, run_state
+
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run"]
+TIMES = ("seconds", "student_seconds", "images_per_second", "folder")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("distributed") / "teacher"
+    return preceptor.train("convnet8", "digits", out=folder, epochs=2, device="cpu", progress=False).folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, teacher) -> Path:
+    """A run of two processes."""
+    folder = tmp_path_factory.mktemp("distributed") / "run"
+    done = started(2, folder, teacher)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith("measured")]
+    assert len(told) == 2
+    assert len(set(told)) == 1  # every process returns what the first has measured
+    return folder
+
+
+def started(count: int, folder: Path, teacher: Path, *killed: int, restarts: int = 0):
+    worker = ["-m", "tests.run.distributed_worker", str(folder), str(teacher), *map(str, killed)]
+    command = [*LAUNCHER, f"--nproc-per-node={count}", f"--max-restarts={restarts}", *worker]
+    return subprocess.run(command, check=False, text=True, capture_output=True, timeout=300)
+
+
+def entries(folder: Path) -> list[dict]:
+    """The lines of the metrics, without what differs by the clock."""
+    return [{key: value for key, value in entry.items() if key not in TIMES} for entry in run_entries(folder)]
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    before, after = (load_file(folder / "student.safetensors") for folder in (one, other))
+    return all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def weights_apart(one: Path, other: Path) -> float:
+    before, after = (load_file(folder / "student.safetensors") for folder in (one, other))
+    return max(float((tensor - after[name]).abs().max()) for name, tensor in before.items())
+
+
+def test_two_processes_end_in_the_table_of_one(tmp_path, teacher, undisturbed):
+    arguments = ["--teacher", teacher, "--recipe", "kd", "--student", "convnet4", "--device", "cpu", "--epochs", "3"]
+    arguments += ["--batch-size", "128", "precision=fp32", "--json"]
+    command = ["-m", "preceptor", "distill", *map(str, arguments), "--out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    alone = subprocess.run(
+        [sys.executable, *command, str(tmp_path / "one")], check=True, text=True, capture_output=True, env=environment
+    )
+    together = subprocess.run(
+        [*LAUNCHER, "--nproc-per-node=2", *command, str(tmp_path / "two")], check=True, text=True, capture_output=True
+    )
+    one, two = json.loads(alone.stdout), json.loads(together.stdout)  # the first process alone shows anything
+    assert two["test"]["accuracy"] == one["test"]["accuracy"]
+    assert two["test"]["nll"] == pytest.approx(one["test"]["nll"], rel=1e-3)
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == sorted(
+        path.name for path in (tmp_path / "one").iterdir()
+    )
+    for before, after in zip(entries(tmp_path / "one")[:-1], entries(tmp_path / "two")[:-1], strict=True):
+        assert after["total"] == pytest.approx(before["total"], rel=1e-3)
+        assert after["queried"] == before["queried"]
+    assert same_weights(tmp_path / "two", undisturbed)  # of Python and of the command line
+
+
+def test_a_killed_process_is_named_and_ends_the_group(tmp_path, teacher):
+    done = started(2, tmp_path / "run", teacher, 1, 1)
+    assert done.returncode != 0
+    assert "Signal 9 (SIGKILL)" in done.stderr
+    assert "rank      : 1" in done.stderr
+    assert run_state(tmp_path / "run") == "stopped"
+
+
+def test_torchrun_goes_on_from_the_last_checkpoint_to_the_same_end(tmp_path, teacher, undisturbed):
+    done = started(2, tmp_path / "run", teacher, 1, 1, restarts=1)
+    assert done.returncode == 0, done.stderr
+    assert same_weights(tmp_path / "run", undisturbed)
+    assert entries(tmp_path / "run") == entries(undisturbed)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_another_number_of_processes_goes_on(tmp_path, teacher, undisturbed, count):
+    started(2, tmp_path / "run", teacher, 0, 1)
+    assert run_state(tmp_path / "run") == "stopped"
+    done = started(count, tmp_path / "run", teacher)
+    assert done.returncode == 0, done.stderr
+    assert weights_apart(tmp_path / "run", undisturbed) < 1e-3
+    for before, after in zip(entries(undisturbed)[:-1], entries(tmp_path / "run")[:-1], strict=True):
+        assert after["total"] == pytest.approx(before["total"], rel=1e-3)
+
+
+def test_a_signal_stops_all_after_the_same_step(tmp_path, teacher):
+    out = tmp_path / "run"
+    arguments = ["--teacher", str(teacher), "--recipe", "kd", "--student", "convnet4", "--epochs", "3000"]
+    command = [*LAUNCHER, "--nproc-per-node=2", "-m", "preceptor", "distill", *arguments, "--device", "cpu"]
+    process = subprocess.Popen([*command, "--quiet", "--out", str(out)], stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 300
+    while not (out / "metrics.jsonl").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate()
+    assert process.returncode != 0
+    assert error.count("stopped, with a checkpoint in") == 2, error
+    assert list((out / "checkpoint").glob("*.pt"))
+    assert run_state(out) == "stopped"
