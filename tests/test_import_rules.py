@@ -26,7 +26,7 @@ COMPONENTS = {
 LAYERS: list[set[str]] = [
     {"errors"},
     {"files"},
-    {"chunking", "config", "context", "settings", "threads"},
+    {"chunking", "config", "context", "launched", "settings", "threads"},
     {"registry"},
     {"fitting"},
     COMPONENTS,

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from preceptor.launched import launched
 from preceptor.training import distributed
 from preceptor.training.batch_norm import synchronized_batch_norms
 
@@ -68,9 +69,10 @@ def work(out: Path) -> None:
         parameter.grad = torch.full((2,), float(number))
         distributed.average_gradients([parameter, nn.Parameter(torch.zeros(1))])
         seen["average"] = parameter.grad.tolist()
+        seen["slow"] = [distributed.slow_process(30.0 if number == 1 else 10 + number), distributed.slow_process(0.5)]
         norms = [normalized(distributed.own_rows(SIZE), **options) for options in ({}, {"momentum": None}, AFFINE)]
         torch.save(norms, out / f"norms-{count}-{number}.pt")
-    seen["after"] = [distributed.rank(), distributed.world_size(), distributed.launched()]
+    seen["after"] = [distributed.rank(), distributed.world_size(), launched()]
     (out / f"seen-{count}-{number}.json").write_text(json.dumps(seen))
 
 

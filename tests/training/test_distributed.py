@@ -1,6 +1,7 @@
 """Several processes train what one would: the same losses and, but for rounding, the same weights."""
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -66,6 +67,22 @@ def test_what_processes_tell_each_other(seen):
         assert one["from_first"] == "of 0"
         assert one["average"] == [(len(seen) - 1) / 2] * 2
         assert one["after"] == [0, 1, [number, len(seen)]]
+
+
+def test_a_slow_process_is_named_by_the_first(seen):
+    slow, alike = seen[0]["slow"]
+    assert slow.startswith(
+        f"process 1 of {len(seen)}, on {socket.gethostname()[:64]}, holds the others up: it worked 30 s"
+    )
+    assert alike is None
+    assert [one["slow"] for one in seen[1:]] == [[None, None]] * (len(seen) - 1)
+
+
+def test_a_slow_process_is_named_while_all_train():
+    done = start(2, "tests.training.slow_worker")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("process 1 of 2") == 1
+    assert "holds the others up" in done.stderr
 
 
 def test_alone_a_process_is_one_of_one(seen):
@@ -199,7 +216,7 @@ def _raise_within_group(error: Exception) -> None:
 def test_another_error_of_a_process_is_its_own(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.setenv(name, "2")
-    monkeypatch.setattr(dist, "rendezvous", lambda address: iter([(dist.HashStore(), 2, 2)]))
+    monkeypatch.setattr(module, "rendezvous", lambda address: iter([(dist.HashStore(), 2, 2)]))
     monkeypatch.setattr(dist, "init_process_group", lambda backend, **options: None)
     with pytest.raises(RuntimeError, match="mine"):
         _raise_within_group(RuntimeError("mine"))

@@ -17,7 +17,9 @@ from typing import Any, NoReturn, TextIO
 from preceptor import __version__
 from preceptor.cli.options import add_code_option, allow_code_of
 from preceptor.cli.printing import note
+from preceptor.cli.processes import run_in_processes, starts_processes
 from preceptor.errors import InputError, MachineError, PreceptorError, nearest, out_of_memory, unknown_name
+from preceptor.launched import launched
 
 VERBS = {
     "demo": "see it work now, on this machine, offline",
@@ -106,6 +108,8 @@ def _exit_code(tokens: Sequence[str]) -> int:
             parser.print_help()
             return 0
         arguments = _parse(parser, verb_parser, tokens)
+        if starts_processes(arguments):
+            return run_in_processes(arguments.processes, tokens)
         allow_code_of(arguments)
         import_module(f"preceptor.cli.{arguments.verb}").run(arguments)
     except PreceptorError as error:
@@ -238,5 +242,6 @@ def _show_warning(
 
 
 def _fail(error: PreceptorError) -> int:
-    note(str(error))
+    number, count = launched()
+    note(f"process {number} of {count}: {error}" if number else str(error))
     return error.exit_code

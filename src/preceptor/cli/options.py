@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.cli.processes import OPTIONS
 from preceptor.errors import InputError
 from preceptor.settings import Setting, read_settings
 
@@ -93,6 +94,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, writes: bool = True) -> 
     add_settings(parser.add_argument_group("training"), (*SPLIT, *TRAINING, *SPEED))
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings, or a run's run.yaml")
     if writes:
+        add_processes_option(parser)
         add_checkpoint_option(parser)
         add_force_option(parser)
         add_track_option(parser)
@@ -117,6 +119,18 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
         default=60.0,
         metavar="SECONDS",
         help="time between checkpoints, from which preceptor resume continues (default 60)",
+    )
+
+
+def add_processes_option(parser: argparse.ArgumentParser) -> None:
+    """In how many processes of this machine to train."""
+    parser.add_argument(
+        *OPTIONS,
+        type=int,
+        dest="processes",
+        default=1,
+        metavar="N",
+        help="train in N processes, one a GPU, or on the CPU with --device cpu; the batch size is that of all together",
     )
 
 

@@ -8,6 +8,7 @@ from preceptor.cli.options import (
     add_checkpoint_option,
     add_force_option,
     add_output_options,
+    add_processes_option,
     add_settings,
     add_track_option,
     flag_settings,
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
     group = parser.add_argument_group("where things are now")
     add_settings(group, PLACES, defaults=dict.fromkeys(PLACES, "the run's"))
+    add_processes_option(parser)
     add_checkpoint_option(parser)
     add_force_option(parser)
     add_track_option(parser)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from preceptor.cli.options import command_settings
 from preceptor.cli.printing import note, show
 from preceptor.errors import InputError
+from preceptor.launched import restarts
 
 if TYPE_CHECKING:
     from preceptor.metrics import Metrics
@@ -37,7 +38,7 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     from preceptor.run.progress import ProgressBar
     from preceptor.run.resume import run_state
     from preceptor.training.device import choose_device
-    from preceptor.training.distributed import from_first, process_group, restarted
+    from preceptor.training.distributed import from_first, process_group
     from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
 
@@ -45,7 +46,7 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     config = resolve_settings(arguments, defaults)
     with process_group(choose_device(config.device)):
         leave_output_to_first(arguments)
-        goes_on = restarted() and from_first(lambda: run_state(arguments.out)) == "stopped"
+        goes_on = restarts() > 0 and from_first(lambda: run_state(arguments.out)) == "stopped"
         silent = arguments.quiet or arguments.json
         with (
             tracking(arguments.track, arguments.out) as trackers,

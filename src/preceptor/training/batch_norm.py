@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from preceptor.training.distributed import of_every_process, world_size
+from preceptor.training.distributed import of_every_process, waiting, world_size
 
 
 @contextmanager
@@ -100,7 +100,8 @@ class _NormalizedOverAll(torch.autograd.Function):
         of_bias = gradient.sum(context.others)
         of_weight = (gradient * normalized).sum(context.others)
         sums = torch.stack([of_bias, of_weight])
-        dist.all_reduce(sums)
+        with waiting():
+            dist.all_reduce(sums)
         mean, along = (sums / count).view(2, *context.shape)
         factor = scale if weight is None else scale * weight.double()
         of_inputs = factor.view(context.shape) * (gradient - mean - normalized * along)

@@ -10,6 +10,7 @@ feature loss. Gradients of the network are averaged by torch's DistributedDataPa
 import gc
 import os
 import socket
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,22 +19,27 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from preceptor.errors import MachineError, first_line
+from preceptor.launched import launched, restarts
 
 Outcome = TypeVar("Outcome")
+
+SLOW = 1.5
+"""Times as long as the median of the others, and a second more an epoch: such a process is named."""
+
+_NAME = 64
+"""Letters of a host's name that are told."""
 
 STEPS_BETWEEN_AGREEMENTS = 8
 """Steps after which processes agree on whether to stop or to write a checkpoint; each waits for the slowest."""
 
-_LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun sets in the environment."""
-
-_RESTARTS = "TORCHELASTIC_RESTART_COUNT"
-
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "Broken pipe", "Timed out")
 
 _alone = False
+_waited = 0.0
 
 
 def world_size() -> int:
@@ -44,18 +50,6 @@ def world_size() -> int:
 def rank() -> int:
     """The number of this process among them, from 0; the first writes everything."""
     return dist.get_rank() if dist.is_initialized() and not _alone else 0
-
-
-def launched() -> tuple[int, int]:
-    """Number of this process and of all, as torchrun started them; (0, 1) without it."""
-    if not all(name in os.environ for name in _LAUNCHED):
-        return 0, 1
-    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-
-
-def restarted() -> bool:
-    """Whether torchrun has started the group anew (``--max-restarts``), after one of its processes ended."""
-    return int(os.environ.get(_RESTARTS, "0")) > 0
 
 
 @contextmanager
@@ -83,8 +77,8 @@ def process_group(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(local)
     try:
         # A group that starts anew must not meet the addresses that its last life has left in torchrun's store.
-        store, *_ = next(dist.rendezvous("env://"))
-        store = dist.PrefixStore(os.environ.get(_RESTARTS, "0"), store)
+        store, *_ = next(rendezvous("env://"))
+        store = PrefixStore(str(restarts()), store)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=number, world_size=size)
         with warnings.catch_warnings():
@@ -120,8 +114,45 @@ def alone() -> Iterator[None]:
 def of_every_process(own: Tensor) -> Tensor:
     """Tensors of one shape, stacked [processes, ...]; without gradient."""
     parts = [torch.empty_like(own) for _ in range(world_size())]
-    dist.all_gather(parts, own)
+    with waiting():
+        dist.all_gather(parts, own)
     return torch.stack(parts)
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Count the time within it as spent in waiting for other processes, or for the device."""
+    global _waited
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        _waited += time.perf_counter() - started
+
+
+def seconds_waited() -> float:
+    """Time spent in waiting, since the process began."""
+    return _waited
+
+
+def slow_process(seconds: float) -> str | None:
+    """Which process holds the others up, told to the first process; None where none does.
+
+    Args:
+        seconds: that this process has worked, without waiting.
+    """
+    place = torch.tensor([*socket.gethostname().encode()[:_NAME].ljust(_NAME)], dtype=torch.uint8)
+    worked = of_every_process(torch.tensor([seconds], dtype=torch.float64)).flatten()
+    places = of_every_process(place)
+    slowest = int(worked.argmax())
+    others = float(torch.cat([worked[:slowest], worked[slowest + 1 :]]).median())
+    if rank() > 0 or worked[slowest] < max(SLOW * others, others + 1):
+        return None
+    host = bytes(places[slowest].tolist()).decode(errors="replace").strip()
+    return (
+        f"process {slowest} of {len(worked)}, on {host}, holds the others up: it worked {float(worked[slowest]):.0f} s "
+        f"in this epoch, half of the others {others:.0f} s or less: is its data slower to read, or its machine busy?"
+    )
 
 
 def own_rows(size: int) -> slice:
@@ -197,7 +228,8 @@ def agreed(flags: Sequence[bool]) -> list[bool]:
     if world_size() == 1:
         return list(flags)
     votes = torch.tensor(flags, dtype=torch.int32)
-    dist.all_reduce(votes, dist.ReduceOp.MAX)
+    with waiting():
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
     return [bool(vote) for vote in votes]
 
 

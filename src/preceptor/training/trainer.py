@@ -1,6 +1,7 @@
 """The trainer: several students in one pass over the data, with one teacher query a batch."""
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -28,7 +29,7 @@ from preceptor.training.compile import (
     forward_flops,
 )
 from preceptor.training.config import TrainingConfig
-from preceptor.training.distributed import data_parallel, gathered, world_size
+from preceptor.training.distributed import data_parallel, gathered, seconds_waited, slow_process, waiting, world_size
 from preceptor.training.guard import NonFiniteGuard
 from preceptor.training.metrics import EpochRecord
 from preceptor.training.mixing import check_mixable, mix
@@ -147,7 +148,7 @@ class Trainer:
         self._call("on_train_start")
         for epoch in range(self._position[0], self.config.epochs):
             first = self._position[1]
-            started = time.perf_counter()
+            started, waited = time.perf_counter(), seconds_waited()
             for student in self.students:
                 student.begin_epoch(new=first == 0)
             self._call("on_epoch_start", epoch, first)
@@ -159,10 +160,19 @@ class Trainer:
                     self._position = (epoch, step.number + 1)
                     self._call("on_step_end", step)
                     if self.logs_after(step):
-                        self._call("on_log", {s.name: s.metrics.mean_losses() for s in self.students})
+                        with waiting():
+                            losses = {student.name: student.metrics.mean_losses() for student in self.students}
+                        self._call("on_log", losses)
+            if world_size() > 1:
+                self._name_slow_process(time.perf_counter() - started - (seconds_waited() - waited))
             records = self._end_epoch(epoch, first, time.perf_counter() - started)
             self._position = (epoch + 1, 0)
             self._call("on_epoch_end", records)
+
+    def _name_slow_process(self, worked: float) -> None:
+        told = slow_process(worked)
+        if told is not None:
+            warnings.warn(told, stacklevel=2)
 
     def steps_from(self, epoch: int, first: int) -> Iterator[Step]:
         """The steps of an epoch from a number on; the same whenever they are made."""
