@@ -13,6 +13,11 @@ def launched() -> tuple[int, int]:
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
+def processes_here() -> int:
+    """How many of the processes that torchrun started share this host, its memory and its cores; 1 without it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched()[1] > 1 else 1
+
+
 def restarts() -> int:
     """How often torchrun has started the group anew (``--max-restarts``), after one of its processes ended."""
     return int(os.environ.get(RESTARTS, "0"))

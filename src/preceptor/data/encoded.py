@@ -24,6 +24,7 @@ from preceptor.data.composition import steps_of
 from preceptor.data.images import Frame, ImageSpec, read_header, read_pixels
 from preceptor.data.lazy import LazyInputs, Request
 from preceptor.errors import InputError
+from preceptor.launched import processes_here
 
 BATCHES_AHEAD = 2
 """Batches that are being decoded while the networks work on the one before."""
@@ -256,9 +257,9 @@ def _frames(index: Tensor, view: Tensor | None, augmentation: Augmentation | Non
 
 @lru_cache(maxsize=1)
 def _threads(process: int) -> ThreadPoolExecutor:
-    """The threads of this process, one a core that it may use: threads do not survive a fork.
+    """The threads of this process, one a core of its share: threads do not survive a fork.
 
     Pillow lets other threads run while it decodes and scales.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(cores, thread_name_prefix="decode")
+    return ThreadPoolExecutor(max(1, cores // processes_here()), thread_name_prefix="decode")

@@ -16,6 +16,7 @@ from preceptor.data.lazy import Inputs
 from preceptor.data.listing import SPLITS, TRAIN, Listing
 from preceptor.errors import InputError
 from preceptor.files import name_as_text
+from preceptor.launched import processes_here
 
 MOST_IN_MEMORY = 4.0
 """Default of the most GiB of decoded images that are held in memory."""
@@ -42,8 +43,9 @@ def read_images(
         skip_bad_images: leave out images that cannot be used, and list them in ``LoadedData.skipped``, rather than
             raise. Which ones follows from the files alone. Of an image in two classes every copy is left out; of one in
             the training set and another, the training copy.
-        most_in_memory: GiB of decoded images that may be held in memory. Of more, images that cannot be decoded are
-            only looked for beforehand with ``skip_bad_images``; else the first that is met raises.
+        most_in_memory: GiB of decoded images that may be held in memory, by all processes of a host together. Of more,
+            images that cannot be decoded are only looked for beforehand with ``skip_bad_images``; else the first that
+            is met raises.
 
     Raises:
         InputError: images that cannot be decoded, have too many pixels, are animations, or are also in another class or
@@ -104,7 +106,7 @@ def _look(listing: Listing, bad: BadImages, framing: Framing, most_in_memory: fl
         width, height = first[1].size if framing.size is None else (framing.size, framing.size)
         bytes_held = len(rows) * channels * height * width
         spec = ImageSpec(channels, height, width, framing.crop, framing.interpolation, framing.exif)
-        return _Common(spec, differ, bytes_held <= most_in_memory * 2**30)
+        return _Common(spec, differ, bytes_held <= most_in_memory * 2**30 / processes_here())
 
     for position, one in zip(rows, side_by_side(header, rows), strict=True):
         if isinstance(one, InputError):
