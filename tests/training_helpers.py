@@ -122,10 +122,12 @@ def trainer_of(
     seed: int = 0,
     precision: Any = "auto",
     compile: Any = "auto",  # noqa: A002
+    shard: bool = False,
 ) -> Trainer:
     """A trainer of students whose networks take normalized digits."""
     wrapped = [Student(one.name, ImageModel(one.network, digits().normalization), one.loss) for one in students]
-    return Trainer(wrapped, teacher, data, training, callbacks, seed=seed, precision=precision, compile=compile)
+    options: dict[str, Any] = {"precision": precision, "compile": compile, "shard": shard}
+    return Trainer(wrapped, teacher, data, training, callbacks, seed=seed, **options)
 
 
 def train(

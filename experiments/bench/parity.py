@@ -71,13 +71,16 @@ def _replace_batch_norms(module: nn.Module) -> None:
             _replace_batch_norms(child)
 
 
-def trained(recipe: str, norm: Norm, precision: str, **training: Any) -> tuple[Tensors, Tensors]:
+def trained(
+    recipe: str, norm: Norm, precision: str, *, shard: bool = False, **training: Any
+) -> tuple[Tensors, Tensors]:
     """Weights and buffers of the student, and losses and the loss's state, after a short training in this group.
 
     Args:
         recipe: of the loss.
         norm: of the student.
         precision: of the student and the loss.
+        shard: whether the student is divided among the processes.
         training: settings other than these.
     """
     dtype = getattr(torch, precision)
@@ -91,7 +94,9 @@ def trained(recipe: str, norm: Norm, precision: str, **training: Any) -> tuple[T
     teacher = NetworkTeacher(Network("resnet14", CLASSES, norm, dtype, seed=2), None) if loss.uses_teacher else None
     config = TrainingConfig(**{"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": 0.01, **training})
     data, records = TrainingData(images, labels, augmentation=CropFlip(2, flip=True)), EpochRecords()
-    trainer = Trainer([Student(recipe, network, loss)], teacher, data, config, [records], seed=3, precision="fp32")
+    trainer = Trainer(
+        [Student(recipe, network, loss)], teacher, data, config, [records], seed=3, precision="fp32", shard=shard
+    )
     loss.to(dtype)  # adapters too, which the trainer has built
     trainer.fit()
     losses = {"losses": torch.tensor([record.total for (record,) in records.epochs])}

@@ -1,4 +1,4 @@
-"""A distillation by several processes, of which one may kill itself: ``torchrun ... OUT TEACHER [KILLED [EPOCH]]``."""
+"""A distillation by several processes, one of which may kill itself: ``torchrun ... OUT TEACHER SHARD [KILLED EPOCH]``."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ class Killer(Callback):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    out, teacher, *killed = sys.argv[1:]
+    out, teacher, shard, *killed = sys.argv[1:]
     callbacks = [Killer(*map(int, killed))] if killed else []
     result = preceptor.distill(
         teacher,
@@ -39,6 +39,7 @@ if __name__ == "__main__":
         device="cpu",
         callbacks=callbacks,
         checkpoint_seconds=0,
+        shard=shard == "shard",
         progress=False,
     )
     sys.stdout.write(f"measured {result.test.accuracy}\n")  # in one piece: processes share their output

@@ -37,8 +37,8 @@ def undisturbed(tmp_path_factory, teacher) -> Path:
     return folder
 
 
-def started(count: int, folder: Path, teacher: Path, *killed: int, restarts: int = 0):
-    worker = ["-m", "tests.run.distributed_worker", str(folder), str(teacher), *map(str, killed)]
+def started(count: int, folder: Path, teacher: Path, *killed: int, restarts: int = 0, shard: str = "whole"):
+    worker = ["-m", "tests.run.distributed_worker", str(folder), str(teacher), shard, *map(str, killed)]
     command = [*LAUNCHER, f"--nproc-per-node={count}", f"--max-restarts={restarts}", *worker]
     return subprocess.run(command, check=False, text=True, capture_output=True, timeout=300)
 
@@ -105,6 +105,15 @@ def test_another_number_of_processes_goes_on(tmp_path, teacher, undisturbed, cou
     assert weights_apart(tmp_path / "run", undisturbed) < 1e-3
     for before, after in zip(entries(undisturbed)[:-1], entries(tmp_path / "run")[:-1], strict=True):
         assert after["total"] == pytest.approx(before["total"], rel=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_divided_student_goes_on_divided_and_whole(tmp_path, teacher, undisturbed, count):
+    started(2, tmp_path / "run", teacher, 1, 1, shard="shard")
+    assert run_state(tmp_path / "run") == "stopped"
+    done = started(count, tmp_path / "run", teacher, shard="shard")
+    assert done.returncode == 0, done.stderr
+    assert weights_apart(tmp_path / "run", undisturbed) < 1e-3
 
 
 def test_a_signal_stops_all_after_the_same_step(tmp_path, teacher):

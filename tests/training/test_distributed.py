@@ -12,12 +12,13 @@ import torch.distributed as dist
 from experiments.bench.parity import furthest, in_processes, trained
 from preceptor.data import CropFlip
 from preceptor.errors import InputError, MachineError
+from preceptor.teachers import NetworkTeacher
 from preceptor.training import TrainingConfig, TrainingData, steps_in_epoch
 from preceptor.training import distributed as module
 from preceptor.training.batches import own_part
 from preceptor.training.mixing import partners
 from tests.training import distributed_worker
-from tests.training_helpers import data_of, make_student, trainer_of
+from tests.training_helpers import data_of, digits, make_student, network, trainer_of
 
 ALIKE = 1e-11
 """In float64. One sample too many or too few in a count would show in the second digit."""
@@ -116,6 +117,14 @@ def _settings(case: tuple[str, ...]) -> dict[str, float]:
     return {name: float(value) for name, value in (setting.split("=") for setting in case[3:])}
 
 
+def test_divided_students_learn_what_whole_ones_do(tmp_path):
+    cases = [("dist", "batch", "float64"), ("at", "group", "float64"), ("ctkd", "batch", "float64", "accumulate=2")]
+    together = in_processes(2, [(*case, "shard=1") for case in cases], tmp_path)
+    for case, several in zip(cases, together, strict=True):
+        for before, after in zip(trained(*case[:3], **_settings(case)), several, strict=True):
+            assert furthest(before, after) < ALIKE, case
+
+
 @pytest.mark.parametrize(("count", "every"), [(2, 1), (4, 5)])
 def test_weights_losses_and_state_are_those_of_one_process(tmp_path, alone, count, every):
     cases = CASES[::every]
@@ -187,6 +196,20 @@ def test_fewer_samples_a_batch_than_processes_are_refused(process_of):
     process_of(0, 3)
     with pytest.raises(InputError, match="batch_size = 2, for 3 processes"):
         trainer_of([make_student()], data_of(), TrainingConfig(epochs=1, batch_size=2))
+
+
+def _teacher() -> NetworkTeacher:
+    return NetworkTeacher(network(1), digits().normalization)
+
+
+def test_what_needs_a_student_whole(process_of):
+    process_of(0, 2)
+    with pytest.raises(InputError, match="ema keeps a second copy"):
+        trainer_of([make_student()], data_of(), TrainingConfig(epochs=1, ema=0.9), shard=True)
+    with pytest.raises(InputError, match="clip_norm with a loss that has parameters"):
+        trainer_of(
+            [make_student("ctkd")], data_of(), TrainingConfig(epochs=1, clip_norm=1.0), teacher=_teacher(), shard=True
+        )
 
 
 def test_students_of_several_processes_are_not_compiled(process_of):

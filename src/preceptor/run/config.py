@@ -192,6 +192,11 @@ class RunConfig(BaseModel):
         "or names joined by +: crop-flip or resized-crop, flip, randaugment (or randaugment:MAGNITUDE), color-jitter, "
         "erasing",
     )
+    shard: bool = Field(
+        default=False,
+        description="of several processes each holds a part of the student's weights, gradients and optimizer state "
+        "(torch's fully_shard)",
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of weights, order and views")
     split_seed: int = Field(
         default=0,

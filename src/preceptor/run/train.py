@@ -224,6 +224,7 @@ def _build_trainer(runs: Sequence[OpenRun], teacher: LoadedTeacher | None, callb
         seed=config.seed,
         precision=config.precision,
         compile=config.compile,
+        shard=config.shard,
     )
 
 

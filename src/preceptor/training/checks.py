@@ -112,3 +112,17 @@ def check_several_processes(compile: "Compile", batch_size: int) -> None:  # noq
         )
     if processes > 1 and compile in ("always", "graph"):
         raise InputError(f"compile = {compile}: several processes train uncompiled students: use auto or never")
+
+
+def check_shard(students: "Sequence[Student]", config: "TrainingConfig") -> None:
+    """Refuse what needs students whole, where they are divided among processes.
+
+    Raises:
+        InputError: a moving average, or a norm over divided gradients and a loss's own.
+    """
+    for student in students:
+        own = student.training_config or config
+        if own.ema is not None:
+            raise InputError("shard: ema keeps a second copy of the weights, which are divided: leave one of them out")
+        if own.clip_norm is not None and any(True for _ in student.loss.parameters()):
+            raise InputError("shard: clip_norm with a loss that has parameters of its own: leave one of them out")

@@ -34,7 +34,7 @@ Value = Literal["nan", "inf"]
 
 Place = Literal[
     "weights", "teacher", "student", "temperature", "correction", "selection", "term", "total", "gradient", "update",
-    "unknown",
+    "divided", "unknown",
 ]  # fmt: skip
 """The places in a step where something can become non-finite, in the order in which they are examined."""
 
@@ -62,6 +62,10 @@ _MESSAGES: dict[Place, tuple[str, str]] = {
     "update": (
         "losses and gradients are finite, the weights after the step are not, in {at}",
         "lower the learning rate (now {rate})",
+    ),
+    "divided": (
+        "a loss, a gradient or a weight is not finite; where is not looked for in a student that is divided (shard)",
+        "train it whole to see; lower the learning rate (now {rate})",
     ),
     "unknown": ("every part of the step is finite when computed uncompiled", "set compile=never"),
 }

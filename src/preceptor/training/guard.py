@@ -16,7 +16,7 @@ import torch
 from preceptor.training.callbacks import Callback
 from preceptor.training.config import learning_rate_of
 from preceptor.training.distributed import alone
-from preceptor.training.failure import FailureContext, FailureReport, NotFinite, OnNonfinite, copied
+from preceptor.training.failure import FailureContext, FailureReport, FaultLocation, NotFinite, OnNonfinite, copied
 from preceptor.training.locate import locate_non_finite
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class NonFiniteGuard(Callback):
         student.load_state_dict(copied(before, student.device))
         step = step.of_all_rows()
         with alone():  # what is at fault may be in one process's rows, and only it would look further
-            report = FailureReport(context, locate_non_finite(step, student), step, before)
+            fault = FaultLocation("divided") if student.result is not None else locate_non_finite(step, student)
+            report = FailureReport(context, fault, step, before)
         if self.on_failure is not None:
             self.on_failure(report)
         if action == "raise":

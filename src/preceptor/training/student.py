@@ -23,6 +23,7 @@ from preceptor.training.distributed import average_gradients, gathered, rank, wo
 from preceptor.training.freezing import freeze, keep_frozen
 from preceptor.training.metrics import EpochMetrics, EpochRecord
 from preceptor.training.profiler import profiled
+from preceptor.training.sharding import all_finite, load_network, load_optimizer, whole
 
 MOST_RESERVED = 0.99
 """A student whose mean reservation over an epoch is above this has collapsed: it abstains on everything."""
@@ -96,6 +97,8 @@ class StudentTrainer:
         model: its network, returning features too.
         steps: batches an epoch.
         samples: size of the training set.
+        result: the network that takes over what is learned, where the student's own is divided among processes; None
+            is the student's own.
         precision: "bf16" runs the network under autocast; losses and weights are float32 either way.
 
     Attributes:
@@ -115,8 +118,10 @@ class StudentTrainer:
         samples: int,
         precision: Literal["fp32", "bf16"],
         device: torch.device,
+        result: nn.Module | None = None,
     ) -> None:
         self.student, self.config, self.precision, self.device = student, config, precision, device
+        self.result = result
         student.loss.expect_samples(samples)
         self.forward: Forward = model
         self.model = model
@@ -144,6 +149,8 @@ class StudentTrainer:
     @property
     def trained_network(self) -> nn.Module:
         """The network to evaluate and keep: the moving average where there is one."""
+        if self.result is not None:
+            return self.result
         return self.student.network if self.average is None else self.average.module
 
     def forward_and_loss(self, step: Step) -> tuple[Tensor, LossOutput]:
@@ -197,6 +204,11 @@ class StudentTrainer:
             self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.student.network)
+
+    def update_result(self) -> None:
+        """Let the result take over the weights of a divided network; all processes must."""
+        if self.result is not None:
+            self.result.load_state_dict(whole(self.student.network.state_dict()))
 
     def keep_average(self) -> None:
         """Make the moving average, where there is one, the student's weights."""
@@ -263,6 +275,8 @@ class StudentTrainer:
         values = [*self.metrics.losses.values(), *self._trained_tensors().values()]
         if self.config.accumulate > 1:  # else the group's last step would be blamed, and a checkpoint hold them
             values += [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        if self.result is not None:
+            return all_finite(values)
         return torch.nn.utils.get_total_norm(values, torch.inf).isfinite()
 
     def non_finite(self) -> list[str]:
@@ -293,12 +307,13 @@ class StudentTrainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of training follows from, beside data and settings."""
-        return {
+        state = {
             **{name: part.state_dict() for name, part in self._parts.items()},
             # In the middle of an accumulation the gradients so far belong to the state.
             "gradients": [parameter.grad for parameter in self._parameters] if self.config.accumulate > 1 else None,
             "lr_reductions": self.lr_reductions,
         }
+        return state if self.result is None else whole(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over such a state of a student of the same kind.
@@ -306,8 +321,9 @@ class StudentTrainer:
         Raises:
             RuntimeError, ValueError, LookupError, TypeError: it is of another kind.
         """
+        load = {} if self.result is None else {"network": load_network, "optimizer": load_optimizer}
         for name, part in self._parts.items():
-            part.load_state_dict(state[name])
+            load.get(name, type(part).load_state_dict)(part, state[name])
         if state["gradients"] is not None:
             for parameter, gradient in zip(self._parameters, state["gradients"], strict=True):
                 parameter.grad = gradient

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import torch
+from torch import nn
 
 from preceptor.errors import first_line, out_of_memory
 from preceptor.models.features import FeatureModel, feature_layers
@@ -17,6 +18,7 @@ from preceptor.training.checks import (
     check_mixing,
     check_same_batches,
     check_several_processes,
+    check_shard,
     check_students,
     check_teacher_given,
 )
@@ -35,6 +37,7 @@ from preceptor.training.metrics import EpochRecord
 from preceptor.training.mixing import check_mixable, mix
 from preceptor.training.precision import Precision, resolve_precision
 from preceptor.training.profiler import profiled
+from preceptor.training.sharding import divided
 from preceptor.training.student import Step, Student, StudentTrainer, rng_seed
 from preceptor.training.teacher_feed import TeacherFeed, check_gives_features, teacher_with_features
 
@@ -60,6 +63,8 @@ class Trainer:
         precision: of the students: "auto" (default) is bf16 autocast where the device has units for it, else fp32;
             losses are computed in fp32 either way.
         compile: of the students, see ``training.Compile``.
+        shard: divide weights, gradients and optimizer state of each student among the processes, for students that
+            are too large for one; one process alone holds all. Default False: every process does.
 
     Attributes:
         students: a :class:`StudentTrainer` each.
@@ -84,6 +89,7 @@ class Trainer:
         seed: int = 0,
         precision: Precision = "auto",
         compile: Compile = "auto",  # noqa: A002
+        shard: bool = False,
     ) -> None:
         self.data, self.config, self.seed, self.device = data, config, seed, data.device
         self.steps = steps_in_epoch(len(data.index), config.batch_size)
@@ -95,11 +101,20 @@ class Trainer:
             check_mixable(config, data.probe(2))
         check_compile(compile, self.device)
         check_several_processes(compile, config.batch_size)
+        shard = shard and world_size() > 1
+        if shard:
+            check_shard(students, config)
         self.callbacks = list(callbacks)
         if not any(isinstance(callback, NonFiniteGuard) for callback in self.callbacks):
             self.callbacks.insert(0, NonFiniteGuard())
         for student in students:
             student.to(self.device)
+        results: list[nn.Module | None] = [None] * len(students)
+        if shard:
+            results = [student.network for student in students]
+            students = [
+                Student(one.name, divided(one.network, self.device), one.loss, one.training_config) for one in students
+            ]
         models, self.teacher = self._set_up_features(students, teacher)
         self.feed = TeacherFeed(self.teacher, [student.loss for student in students], data)
         self.students = [
@@ -111,12 +126,13 @@ class Trainer:
                 samples=len(data),
                 precision=resolve_precision(precision, self.device, student.network),
                 device=self.device,
+                result=result,
             )
-            for student, model in zip(students, models, strict=True)
+            for student, model, result in zip(students, models, results, strict=True)
         ]
-        if world_size() > 1:
+        if world_size() > 1 and not shard:
             self._distribute()
-        else:
+        elif world_size() == 1:
             self._compile(compile)
         self._position = (0, 0)
 
@@ -219,6 +235,8 @@ class Trainer:
     def _end_epoch(self, epoch: int, first: int, seconds: float) -> list[EpochRecord]:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the clock is right
+        for student in self.students:
+            student.update_result()
         samples = len(self.data.index) - self.config.batch_size * first
         return [student.end_epoch(epoch + 1, samples / seconds, seconds) for student in self.students]
 
