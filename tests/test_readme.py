@@ -76,6 +76,7 @@ def test_commands_are_understood(monkeypatch, arguments):
     assert verb in VERBS
     understood = []
     monkeypatch.setattr(import_module(f"preceptor.cli.{verb}"), "run", understood.append)
+    monkeypatch.setattr("preceptor.cli.main.starts_processes", lambda arguments: False)
     assert main(arguments) == 0
     assert understood[0].verb == verb
 
@@ -94,6 +95,7 @@ def test_settings_in_commands_are_settings(monkeypatch, arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("preceptor.run.run", stop)
+    monkeypatch.setattr("preceptor.cli.main.starts_processes", lambda arguments: False)
     assert main([*arguments, "--quiet"]) == 130
     assert isinstance(configured[0], RunConfig)
 

@@ -1,4 +1,4 @@
-"""A distillation by several processes, one of which may kill itself: ``torchrun ... OUT TEACHER SHARD [KILLED EPOCH]``."""
+"""Distillation by processes, one of which may kill itself: ``torchrun ... OUT TEACHER SHARD [KILLED EPOCH]``."""
 
 import os
 import signal

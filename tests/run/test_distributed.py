@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,32 @@ def test_a_divided_student_goes_on_divided_and_whole(tmp_path, teacher, undistur
     done = started(count, tmp_path / "run", teacher, shard="shard")
     assert done.returncode == 0, done.stderr
     assert weights_apart(tmp_path / "run", undisturbed) < 1e-3
+
+
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that torchrun has started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(number) for number in children.read_text().split()] if children.exists() else []
+
+
+@pytest.mark.nightly
+def test_thirty_kills_at_random(tmp_path, teacher, undisturbed):
+    draw, kills, runs = random.Random(0), 0, 0
+    while kills < 30:
+        folder, runs = tmp_path / f"{runs}", runs + 1
+        while run_state(folder) != "complete":
+            command = [*LAUNCHER, "--nproc-per-node=2", "-m", "tests.run.distributed_worker"]
+            process = subprocess.Popen(
+                [*command, str(folder), str(teacher), "whole"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(draw.uniform(3, 9))
+            if alive := workers(process):
+                os.kill(draw.choice(alive), signal.SIGKILL)
+                kills += 1
+            process.wait(300)
+        assert same_weights(folder, undisturbed)
+        assert entries(folder) == entries(undisturbed)
 
 
 def test_a_signal_stops_all_after_the_same_step(tmp_path, teacher):
