@@ -33,13 +33,25 @@ def killed(counter: Counter) -> int:
     return 0
 
 
+def killed_once(marker: Path, counter: Counter) -> str:
+    if not marker.exists():
+        marker.touch()
+        killed(counter)
+    return "done"
+
+
 def told_to_end(counter: Counter) -> int:
     raise Interrupted("stopped, with a checkpoint")
 
 
 def asleep(started: Path, counter: Counter) -> int:
+    """For two minutes, unless it is interrupted; then there is another file."""
     started.write_text(str(os.getpid()))
-    time.sleep(120)
+    try:
+        for _ in range(600):
+            time.sleep(0.2)
+    finally:
+        started.with_suffix(".ended").touch()
     return 0
 
 

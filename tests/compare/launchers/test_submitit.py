@@ -23,7 +23,7 @@ from preceptor.run import resolve
 from tests.compare.launchers import calls, fake_slurm
 from tests.training_helpers import SMALL_RUN
 
-RUN = {**SMALL_RUN, "student": "convnet4", "precision": "fp32", "training.epochs": 6}
+RUN = {**SMALL_RUN, "student": "convnet4", "precision": "fp32", "training": {"epochs": 6, "batch_size": 32}}
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,12 @@ def test_a_search_by_jobs_makes_as_many_trials_as_asked_for(tmp_path, slurm):
     space = parse_space(["training.learning_rate=0.01..0.3:log"])
     seen = Seen()
     result = tune(
-        resolve({**RUN, "recipe": "none"}), space, tmp_path / "out", options, launcher=launcher, progress=seen
+        resolve({**RUN, "training": {"epochs": 3, "batch_size": 32}}),
+        space,
+        tmp_path / "out",
+        options,
+        launcher=launcher,
+        progress=seen,
     )
     assert [trial.state for trial in result.trials] == ["complete"] * 3
     assert result.final is not None
