@@ -82,7 +82,7 @@ def train_pass(cells: Pass, out: Path, checkpoint_seconds: float, counter: Count
 
 def epochs_done(cells: Pass, out: Path) -> int:
     """Epochs of a pass that are in its run folders."""
-    return max(sum(entry["event"] == "epoch" for entry in run_entries(out / cell.place)) for cell in cells)
+    return max(len([1 for entry in run_entries(out / cell.place) if entry["event"] == "epoch"]) for cell in cells)
 
 
 def ask_students(cells: Sequence[Cell], out: Path) -> None:

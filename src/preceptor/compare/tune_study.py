@@ -96,7 +96,7 @@ def _backend(path: Path) -> Any:
     # The system releases it when its holder is killed; for Optuna's own lock the others would wait half a minute.
     lock: Any = FileLock(path.with_name(".journal.lock"))
 
-    class Journal(JournalFileBackend):  # type: ignore[misc]
+    class Journal(JournalFileBackend):
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
             with lock:
                 _cut_torn_line(path)

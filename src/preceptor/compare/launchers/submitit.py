@@ -141,14 +141,16 @@ class _Job(RemoteCall[Outcome]):
 def _submit(executor: "Executor", calls: Sequence[tuple[int, Call[Outcome]]]) -> "list[Job[Outcome]]":
     """To Slurm they are an array of jobs."""
     try:
-        return executor.submit_array([_Job(call) for _, call in calls])
+        jobs: list[Job[Outcome]] = executor.submit_array([_Job(call) for _, call in calls])
     except (RuntimeError, OSError) as error:
         raise MachineError(f"sbatch took no job: {first_line(error)}: change the Slurm settings (--slurm)") from error
+    return jobs
 
 
 def _outcome(job: "Job[Outcome]") -> Outcome | MachineError:
     try:
-        return job.result()
+        result: Outcome = job.result()
+        return result
     except Exception:  # submitit's errors hold the whole log
         logs = [path for path in (job.paths.stderr, job.paths.stdout) if path.is_file() and path.stat().st_size]
         lines = logs[0].read_text(errors="replace").strip().splitlines() if logs else []
