@@ -142,12 +142,12 @@ def launcher_of(arguments: argparse.Namespace) -> "Launcher":
     """
     from preceptor.compare.launchers import make_launcher
 
-    given = {name: texts for name in ("slurm", "ray") if (texts := getattr(arguments, name))}
-    name = arguments.launcher or next(iter(given), "processes")
-    for other in given:
+    asked = {name: texts for name in ("slurm", "ray") if (texts := getattr(arguments, name))}
+    name = arguments.launcher or next(iter(asked), "processes")
+    for other in asked:
         if other != name:
             raise InputError(f"--{other} with --launcher {name}: leave one of the two out")
-    settings = dict(_job_setting(name, text) for text in given.get(name, ()))
+    settings = dict(_job_setting(name, text) for text in asked.get(name, ()))
     return make_launcher(name, arguments.out, settings)
 
 

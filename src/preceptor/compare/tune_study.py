@@ -108,7 +108,8 @@ def _backend(path: Path) -> Any:
 def _cut_torn_line(path: Path) -> None:
     """Cut off the last line where a kill left it without its end: with the next one it would make no JSON."""
     with path.open("rb+") as file:
-        if file.seek(0, SEEK_END) and file.seek(-1, SEEK_END) >= 0 and file.read(1) != b"\n":
+        file.seek(max(0, file.seek(0, SEEK_END) - 1))
+        if file.read() != b"\n":
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
 
