@@ -22,7 +22,7 @@ from preceptor.compare import tune_trials
 from preceptor.compare.comparison_result import load_comparison
 from preceptor.compare.space import configured, parse_space
 from preceptor.compare.tune import tune
-from preceptor.compare.tune_result import load_tuning
+from preceptor.compare.tune_result import TuneResult, load_tuning
 from preceptor.compare.tune_study import drawn, importance, next_trial, open_study, quiet_optuna
 from preceptor.compare.tune_trials import TuneOptions
 from preceptor.data import load_dataset
@@ -326,6 +326,22 @@ def test_the_same_command_joins_and_goes_on_alone_when_the_first_is_killed(tmp_p
     assert first.wait() == -signal.SIGKILL
     assert [trial.state for trial in result.trials] == ["complete"] * 3
     assert sorted(states(out)) in (["COMPLETE"] * 3 + ["FAIL"], ["COMPLETE"] * 3)  # or it had just ended its trial
+
+
+def test_of_two_commands_at_a_time_both_end_in_the_same_result(tmp_path):
+    out, space = tmp_path / "out", ["training.learning_rate=0.01..0.3:log"]
+    settings = {"training": {"epochs": 4, "batch_size": 16}}
+    script = (
+        "from pathlib import Path; from tests.compare.test_tune import tuned; "
+        f"print(tuned(Path({str(out)!r}), {space!r}, {settings!r}, trials=4, final_seeds=1).model_dump_json())"
+    )
+    root = Path(__file__).parents[2]
+    other = subprocess.Popen([sys.executable, "-c", script], cwd=root, stdout=subprocess.PIPE, text=True)
+    result = tuned(out, space, settings, trials=4, final_seeds=1)
+    printed, _ = other.communicate(timeout=300)
+    assert other.returncode == 0
+    assert TuneResult.model_validate_json(printed) == result
+    assert states(out) == ["COMPLETE"] * 4
 
 
 def test_workers_that_all_end_without_a_trial_are_told_of(tmp_path):

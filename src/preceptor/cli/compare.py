@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   preceptor compare --teacher runs/a --teacher runs/b --recipes none,kd,ka-dtd --vary training.learning_rate=0.05,0.1 \\
       --baseline none --out compared
   preceptor compare --config comparison.yaml --out compared
+  preceptor compare --teacher runs/teacher --seeds 10 --out compared --slurm partition=gpu --slurm gpus_per_node=1
 
 Each --teacher is a teacher of its own. A file of --config holds a run's settings and, where they are not given as
 options, recipes (a list, or a mapping of names to settings such as {recipe: kd, training.learning_rate: 0.1}), teachers

@@ -38,21 +38,21 @@ def test_it_says_how_to_go_on(tmp_path, launcher):
     out = tmp_path / "out"
     first = start(out, launcher)
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 240
         while len(run_entries(out / "runs/none/seed-0")) < 3 and time.monotonic() < until:
             assert first.poll() is None, first.stderr.read()
             time.sleep(0.02)
         os.killpg(first.pid, signal.SIGINT)  # a terminal tells the whole group
-        _, errors = first.communicate(timeout=60)
+        _, errors = first.communicate(timeout=180)
         assert first.returncode == 4
         assert f"stopped, with checkpoints: give the same command again to go on ({out})" in errors
         assert "Traceback" not in errors or launcher == "local"  # submitit's own processes write theirs
-        assert wait_until_gone(first.pid, 20) == []
+        assert wait_until_gone(first.pid, 60) == []
     finally:
         if running(first.pid):
             os.killpg(first.pid, signal.SIGKILL)
     again = start(out, launcher)
-    shown, errors = again.communicate(timeout=300)
+    shown, errors = again.communicate(timeout=600)
     assert again.returncode == 0, errors
     assert "2 of 2: none/seed-" in errors
     assert "compare.json" in shown
