@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test tables figures audit clean
+.PHONY: demo test nightly tables figures audit clean
 
 demo: $(VENV)/.ready-report  ## a teacher from elsewhere and its students, on digits; ends with a table and a page
 	$(BIN)/preceptor demo --out demo
@@ -13,6 +13,9 @@ test: $(VENV)/.ready-dev  ## style, types and the whole test suite
 	$(BIN)/ruff format --check src tests tools experiments examples
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+nightly: $(VENV)-nightly/.ready  ## tests of what is too large to install for every run: sweeps on Ray
+	$(VENV)-nightly/bin/pytest -m nightly
 
 tables: $(VENV)/.ready-report  ## write the tables of results/ into the README and docs/
 	$(BIN)/python tools/fill_tables.py README.md $(wildcard docs/*.md docs/*/*.md)
@@ -37,5 +40,10 @@ $(VENV)-audit/.ready:
 	$(VENV)-audit/bin/python -m pip install --quiet 'pip-audit>=2.9' 'pip-licenses>=5'
 	@touch $@
 
+$(VENV)-nightly/.ready: pyproject.toml constraints.txt
+	test -x $(VENV)-nightly/bin/python || $(PYTHON) -m venv $(VENV)-nightly
+	$(VENV)-nightly/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,ray]'
+	@touch $@
+
 clean:  ## take away the environment and what the tools left
-	rm -rf $(VENV) $(VENV)-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-nightly .pytest_cache .mypy_cache .ruff_cache .hypothesis

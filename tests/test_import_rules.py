@@ -57,7 +57,8 @@ FORBIDDEN = {
 }
 HUB = {"timm", "transformers", "datasets"}
 TRACKERS = {"tensorboard", "mlflow", "wandb"}
-EXTRAS = {"torchvision", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"} | HUB | TRACKERS
+CLUSTERS = {"submitit", "ray"}
+EXTRAS = {"torchvision", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"} | HUB | TRACKERS | CLUSTERS
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 

@@ -72,6 +72,9 @@ def test_a_file_says_what_to_compare(tmp_path, teacher, capsys):
         (["--seed", "3"], "unknown option --seed: did you mean --seeds?"),
         (["--recipes", "none", "--baseline", "kd"], "unknown baseline 'kd'"),
         (["--recipes", "none,kd", "--teacher", "runs/nowhere"], "runs/nowhere"),
+        (["--recipes", "none", "--launcher", "slrm"], "unknown launcher 'slrm': did you mean 'slurm'?"),
+        (["--recipes", "none", "--slurm", "gpu"], "--slurm gpu: expected KEY=VALUE, such as partition=gpu"),
+        (["--recipes", "none", "--launcher", "ray", "--slurm", "time=5"], "--slurm with --launcher ray: leave one of"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, options, message):

@@ -55,7 +55,7 @@ def test_it_ends_with_the_table_and_what_it_shows(demo):
 
 def test_again_into_the_same_folder_it_trains_nothing(demo, preceptor, monkeypatch):
     """A demo is to be looked at again."""
-    monkeypatch.setattr("preceptor.compare.run_comparison.train_passes", None)
+    monkeypatch.setattr("preceptor.compare.run_comparison.collect", None)
     monkeypatch.setattr(settings, "run", None)
     folder, _ = demo
     before = load_comparison(folder / "compared/compare.json")

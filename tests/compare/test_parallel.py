@@ -3,17 +3,24 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from preceptor.compare import parallel
-from preceptor.compare.parallel import default_jobs, run_seeds
+from preceptor.compare.parallel import default_jobs, processes, run_seeds
 from preceptor.errors import InputError, MachineError
-from tests.compare.tiny import NO_TRAINER, bad_seed, doubled, seed_that_checkpoints_first, step_of
+from tests.compare.tiny import (
+    NO_TRAINER,
+    bad_seed,
+    doubled,
+    killed_if_first,
+    seed_that_checkpoints_first,
+    step_of,
+    told_to_end,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,13 +65,25 @@ def test_seeds_that_end_at_their_next_step_do_not_keep_it_waiting():
     assert time.monotonic() - started < 50
 
 
-def test_a_process_that_is_killed_is_told_of():
-    done, lost = Future(), Future()
-    done.set_result(1)
-    lost.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
-    with pytest.raises(MachineError, match="the process of a seed ended before it was done") as caught:
-        parallel._outcomes([done, lost], lambda: None, lambda outcome: None)
-    assert "\n" not in str(caught.value)
+def test_a_process_that_is_killed_takes_its_own_call_with_it_and_no_other():
+    calls = [partial(killed_if_first, number) for number in range(4)]
+    outcomes = dict(processes(calls, 2, print))
+    assert [outcomes[number] for number in (1, 2, 3)] == [1, 2, 3]
+    assert isinstance(outcomes[0], MachineError)
+    assert str(outcomes[0]).startswith("a process ended before it was done")
+    assert "\n" not in str(outcomes[0])
+
+
+def test_seeds_whose_process_is_killed_are_told_of():
+    with pytest.raises(MachineError, match="a process ended before it was done"):
+        run_seeds(killed_if_first, [0, 1], print, jobs=2)
+
+
+def test_a_process_that_is_told_to_end_is_as_one_that_ended():
+    outcomes = dict(processes([partial(told_to_end, number) for number in range(2)], 2, print))
+    assert outcomes[1] == 1
+    assert isinstance(outcomes[0], MachineError)
+    assert "a process was told to end: stopped, with a checkpoint" in str(outcomes[0])
 
 
 def test_a_counter_reports_now_and_then(monkeypatch):

@@ -87,7 +87,7 @@ def test_each_is_the_run_that_distill_would_write(compared, teacher, tmp_path):
 
 def test_given_again_it_trains_nothing(compared, teacher, monkeypatch):
     out, result = compared
-    monkeypatch.setattr("preceptor.compare.run_comparison.train_passes", None)
+    monkeypatch.setattr("preceptor.compare.run_comparison.collect", None)
     (out / "runs/kd/seed-0/answers.safetensors").write_bytes(b"damaged")
     again = run_comparison(plan(teacher), out)
     assert [arm.model_copy(update={"cost": None}) for arm in again.arms] == [

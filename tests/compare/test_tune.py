@@ -2,11 +2,13 @@
 
 import builtins
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from preceptor.compare import tune_trials
 from preceptor.compare.comparison_result import load_comparison
 from preceptor.compare.space import configured, parse_space
 from preceptor.compare.tune import tune
-from preceptor.compare.tune_result import load_tuning
+from preceptor.compare.tune_result import TuneResult, load_tuning
 from preceptor.compare.tune_study import drawn, importance, next_trial, open_study, quiet_optuna
 from preceptor.compare.tune_trials import TuneOptions
 from preceptor.data import load_dataset
@@ -127,7 +129,7 @@ def test_given_again_it_trains_nothing_and_with_more_trials_those(whole, tmp_pat
     out = Path(shutil.copytree(before, tmp_path / "out"))
     with monkeypatch.context() as patched:
         patched.setattr(tune_trials, "run", None)
-        patched.setattr("preceptor.compare.run_comparison.train_passes", None)
+        patched.setattr("preceptor.compare.run_comparison.collect", None)
         again = tuned(out, texts, settings, trials=5, final_seeds=2)
         assert again.trials == result.trials
         assert again.final == result.final
@@ -276,6 +278,103 @@ def test_killed_and_stopped_it_makes_as_many_trials_as_asked_for(tmp_path, monke
         assert (one.settings, one.held_out, one.is_default) == (other.settings, other.held_out, other.is_default)
 
 
+def begun(out: Path, number: int) -> bool:
+    """Whether a trial has measured two epochs."""
+    return len(run_entries(out / "trials" / f"{number:03}")) >= 2
+
+
+def when(condition, then) -> threading.Thread:
+    """A thread that does something as soon as a condition holds."""
+
+    def wait() -> None:
+        until = time.monotonic() + 120
+        while not condition() and time.monotonic() < until:
+            time.sleep(0.01)
+        then()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_a_worker_that_is_killed_leaves_its_trial_to_the_others(tmp_path):
+    out = tmp_path / "out"
+
+    def kill_one() -> None:
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    killer = when(lambda: begun(out, 0) and begun(out, 1), kill_one)
+    result = tuned(out, LONG_SPACE, LONG, trials=4, jobs=2)
+    killer.join()
+    assert sorted(states(out)) in (["COMPLETE"] * 4 + ["FAIL"], ["COMPLETE"] * 4)  # or it was between two trials
+    assert [trial.state for trial in result.trials] == ["complete"] * 4
+    assert {trial.is_default for trial in result.trials} == {True, False}  # be it theirs that was lost
+    assert not list(out.glob(".trial-*"))
+
+
+def test_the_same_command_joins_and_goes_on_alone_when_the_first_is_killed(tmp_path):
+    out = tmp_path / "out"
+    script = SCRIPT.format(out=str(out), texts=LONG_SPACE)
+    first = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+    until = time.monotonic() + 120
+    while not begun(out, 0) and time.monotonic() < until:
+        assert first.poll() is None
+        time.sleep(0.01)
+    killer = when(lambda: begun(out, 1), first.kill)
+    result = tuned(out, LONG_SPACE, LONG, trials=3)
+    killer.join()
+    assert first.wait() == -signal.SIGKILL
+    assert [trial.state for trial in result.trials] == ["complete"] * 3
+    assert sorted(states(out)) in (["COMPLETE"] * 3 + ["FAIL"], ["COMPLETE"] * 3)  # or it had just ended its trial
+
+
+def test_of_two_commands_at_a_time_both_end_in_the_same_result(tmp_path):
+    out, space = tmp_path / "out", ["training.learning_rate=0.01..0.3:log"]
+    settings = {"training": {"epochs": 4, "batch_size": 16}}
+    script = (
+        "from pathlib import Path; from tests.compare.test_tune import tuned; "
+        f"print(tuned(Path({str(out)!r}), {space!r}, {settings!r}, trials=4, final_seeds=1).model_dump_json())"
+    )
+    root = Path(__file__).parents[2]
+    other = subprocess.Popen([sys.executable, "-c", script], cwd=root, stdout=subprocess.PIPE, text=True)
+    result = tuned(out, space, settings, trials=4, final_seeds=1)
+    printed, _ = other.communicate(timeout=300)
+    assert other.returncode == 0
+    assert TuneResult.model_validate_json(printed) == result
+    assert states(out) == ["COMPLETE"] * 4
+
+
+def test_workers_that_all_end_without_a_trial_are_told_of(tmp_path):
+    def broken(calls, jobs, report):
+        yield from ((number, MachineError("job 7 failed")) for number, _ in enumerate(calls))
+
+    with pytest.raises(MachineError, match="job 7 failed"):
+        tune(config(), parse_space(RATES), tmp_path / "out", TuneOptions(trials=2, jobs=2, force=True), launcher=broken)
+
+
+def test_a_line_that_a_kill_left_torn_does_no_harm_to_those_who_go_on(tmp_path):
+    with quiet_optuna():
+        study = open_study(tmp_path)
+        study.set_user_attr("before", 1)
+        with (tmp_path / "journal.jsonl").open("a") as file:
+            file.write('{"op_code":8,"torn')
+        study.set_user_attr("after", 2)
+        assert open_study(tmp_path).user_attrs == study.user_attrs == {"before": 1, "after": 2}
+
+
+def test_a_lock_whose_holder_was_killed_is_free(tmp_path):
+    script = "import os, signal, sys; from filelock import FileLock; held = [FileLock(path) for path in sys.argv[1:]]; "
+    script += "[lock.acquire() for lock in held]; os.kill(os.getpid(), signal.SIGKILL)"
+    locks = [str(tmp_path / name) for name in (".journal.lock", ".next.lock", ".trial-000.lock")]
+    with quiet_optuna():
+        study = open_study(tmp_path)
+        study.ask()
+        subprocess.run([sys.executable, "-c", script, *locks], check=False)
+        with next_trial(study, tmp_path, 1, 0, "random") as trial:
+            assert trial is not None
+    assert states(tmp_path) == ["FAIL", "RUNNING"]
+
+
 def test_what_was_planned_is_not_lost_in_a_stop(tmp_path, monkeypatch):
     grid = {"texts": ["training.learning_rate=0.02,0.03"], "sampler": "grid", "trials": None}
     stop_in_first(tmp_path / "out", monkeypatch, **grid)
@@ -364,10 +463,10 @@ def test_the_setting_that_matters_is_the_important_one(tmp_path):
     with quiet_optuna():
         study = open_study(tmp_path)
         for number in range(20):
-            trial = next_trial(study, tmp_path, 20, 0, "random", shared=False)
-            point = drawn(trial, space)
-            assert importance(study) is None or number >= 4
-            study.tell(trial, point["training.learning_rate"])
+            with next_trial(study, tmp_path, 20, 0, "random") as trial:
+                point = drawn(trial, space)
+                assert importance(study) is None or number >= 4
+                study.tell(trial, point["training.learning_rate"])
         shares = importance(study)
     assert list(shares) == ["training.learning_rate", "training.weight_decay"]
     assert shares["training.learning_rate"] > 0.8

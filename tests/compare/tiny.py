@@ -1,5 +1,6 @@
 """Studies of two seeds that take a second, and seeds that fail; importable by worker processes."""
 
+import os
 import signal
 import time
 from types import SimpleNamespace
@@ -72,6 +73,20 @@ def bad_seed(seed: int, counter: Counter) -> int:
         raise InputError("seed 1 has no data")
     time.sleep(60)
     return seed
+
+
+def killed_if_first(number: int, counter: Counter) -> int:
+    """The first is killed, as by a system that has no memory left."""
+    if number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def told_to_end(number: int, counter: Counter) -> int:
+    """The first gets SIGTERM, and ends as a training does."""
+    if number == 0:
+        raise Interrupted("stopped, with a checkpoint")
+    return number
 
 
 def seed_that_checkpoints_first(seed: int, counter: Counter) -> int:

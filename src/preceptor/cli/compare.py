@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   preceptor compare --teacher runs/a --teacher runs/b --recipes none,kd,ka-dtd --vary training.learning_rate=0.05,0.1 \\
       --baseline none --out compared
   preceptor compare --config comparison.yaml --out compared
+  preceptor compare --teacher runs/teacher --seeds 10 --out compared --slurm partition=gpu --slurm gpus_per_node=1
 
 Each --teacher is a teacher of its own. A file of --config holds a run's settings and, where they are not given as
 options, recipes (a list, or a mapping of names to settings such as {recipe: kd, training.learning_rate: 0.1}), teachers
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_checkpoint_option,
         add_data_options,
         add_force_option,
+        add_launcher_options,
         add_output_options,
         add_overrides,
         add_settings,
@@ -68,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training = [key for key in TRAINING if key not in ("seed", "keep_checkpoints")]
     add_settings(parser.add_argument_group("training"), (*SPLIT, *training, *SPEED, "audit"))
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings and of what to compare")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: by the number of cores)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="passes at a time (default: by the number of cores; Slurm: all)"
+    )
+    add_launcher_options(parser, "passes")
     add_checkpoint_option(parser)
     add_force_option(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for runs, tables and page")
@@ -78,19 +83,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare and show."""
+    from preceptor.cli.options import launcher_of
     from preceptor.cli.printing import note, show
     from preceptor.cli.training import showing_findings
     from preceptor.compare.run_comparison import run_comparison
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()
-    plan = _plan(arguments)
+    plan, launcher = _plan(arguments), launcher_of(arguments)
     silent = arguments.quiet or arguments.json
     with showing_findings(arguments) as findings, ComparisonBar(arguments.out, quiet=silent) as bar:
         result = run_comparison(
             plan,
             arguments.out,
             jobs=arguments.jobs,
+            launcher=launcher,
             checkpoint_seconds=arguments.checkpoint_every,
             on_finding=findings.add,
             force=arguments.force,

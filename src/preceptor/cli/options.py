@@ -1,7 +1,9 @@
 """Options that verbs share. Those of a run's settings are made from the settings' own declarations."""
 
 import argparse
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from preceptor.errors import InputError
 from preceptor.settings import Setting, read_settings
 
 if TYPE_CHECKING:
+    from preceptor.compare.launchers import Launcher
     from preceptor.run.evaluation import EvaluationData
 
 DATA = ("data", "data_root", "download", "image_size", "skip_bad_images")
@@ -132,6 +135,45 @@ def add_processes_option(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train in N processes, one a GPU, or on the CPU with --device cpu; the batch size is that of all together",
     )
+
+
+def add_launcher_options(parser: argparse.ArgumentParser, calls: str) -> None:
+    """Where calls run: in processes of this machine, as jobs of Slurm, or on Ray."""
+    group = parser.add_argument_group(f"where {calls} run")
+    group.add_argument(
+        "--launcher", metavar="NAME", help="processes (default), slurm, ray, or local: jobs without Slurm"
+    )
+    group.add_argument("--slurm", action="append", metavar="KEY=VALUE", help="of sbatch for each job: partition=gpu")
+    group.add_argument("--ray", action="append", metavar="KEY=VALUE", help="of Ray for each task: num_gpus=1")
+
+
+def launcher_of(arguments: argparse.Namespace) -> "Launcher":
+    """The launcher of :func:`add_launcher_options`; ``--slurm`` or ``--ray`` alone name theirs.
+
+    Raises:
+        InputError: an unknown launcher or setting, or settings of another launcher.
+        MachineError: a package or Slurm is missing.
+    """
+    from preceptor.compare.launchers import make_launcher
+
+    asked = {name: texts for name in ("slurm", "ray") if (texts := getattr(arguments, name))}
+    name = arguments.launcher or next(iter(asked), "processes")
+    for other in asked:
+        if other != name:
+            raise InputError(f"--{other} with --launcher {name}: leave one of the two out")
+    settings = dict(_job_setting(name, text) for text in asked.get(name, ()))
+    return make_launcher(name, arguments.out, settings)
+
+
+def _job_setting(launcher: str, text: str) -> tuple[str, Any]:
+    """Numbers, lists, true and false are JSON; all else is text, as times of sbatch, which YAML reads as base 60."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.isidentifier():
+        example = {"slurm": "partition=gpu", "ray": "num_gpus=1"}[launcher]
+        raise InputError(f"--{launcher} {text}: expected KEY=VALUE, such as {example}")
+    with suppress(ValueError):
+        return key, json.loads(value)
+    return key, value
 
 
 def add_force_option(parser: argparse.ArgumentParser) -> None:

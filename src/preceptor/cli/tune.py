@@ -31,7 +31,8 @@ A..B, A..B:log or a list).
 The held-out accuracy of the best trial flatters itself, since the trial was chosen by it. So students with new seeds
 are trained with the best settings and with the defaults, and compared on the test set, which no trial looks at.
 
-Given again after a stop, or with more trials, the command goes on.
+Given again after a stop, or with more trials, the command goes on. Given again while it runs, from another terminal or
+machine, it makes trials of the same search too.
 """
 
 DEFAULTS = {"student": "convnet8", "recipe": "safe"}
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_checkpoint_option,
         add_data_options,
         add_force_option,
+        add_launcher_options,
         add_output_options,
         add_overrides,
         add_settings,
@@ -73,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser.add_argument_group("training"), (*SPLIT, *training, *SPEED))
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings and of the space")
     parser.add_argument("--jobs", type=int, metavar="N", help="trials at a time, of one thread each (default 1)")
+    add_launcher_options(parser, "trials")
     add_checkpoint_option(parser)
     add_force_option(parser)
     parser.add_argument(
@@ -84,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Tune and show."""
+    from preceptor.cli.options import launcher_of
     from preceptor.cli.printing import show
     from preceptor.cli.training import showing_findings
     from preceptor.compare.tune import BEST_FILE, tune
@@ -93,6 +97,7 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.training.memory import tune_malloc
 
     tune_malloc()
+    launcher = launcher_of(arguments)
     config, space = _plan(arguments)
     options = TuneOptions(
         arguments.trials,
@@ -105,7 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     silent = arguments.quiet or arguments.json
     with showing_findings(arguments) as findings, _TuneBar(arguments.out / FINAL, quiet=silent) as bar:
-        result = tune(config, space, arguments.out, options, on_finding=findings.add, progress=bar)
+        result = tune(config, space, arguments.out, options, launcher=launcher, on_finding=findings.add, progress=bar)
     files = [arguments.out / name for name in (BEST_FILE, RESULT_FILE)]
     show(arguments, lambda: result.model_dump(mode="json"), lambda: _lines(result, files))
 

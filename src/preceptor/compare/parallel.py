@@ -1,4 +1,4 @@
-"""Seeds side by side in processes of one thread each, which on few cores beats one run with all threads."""
+"""Calls side by side in processes of one thread each, which on few cores beats one run with all threads."""
 
 import multiprocessing
 import os
@@ -6,17 +6,17 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from ctypes import c_bool
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
 
-from preceptor.errors import MachineError
+from preceptor.errors import Interrupted, MachineError
 from preceptor.threads import one_thread
 from preceptor.training import Callback, Step, Trainer
 from preceptor.training.memory import tune_malloc
@@ -49,6 +49,12 @@ class Counter(Callback):
         self._images, self._last = 0, time.monotonic()
 
 
+Call = Callable[[Counter], Outcome]
+"""Something to run, with the counter as its training's callback: a function and arguments that can be pickled."""
+
+Results = Generator[tuple[int, Outcome | Exception], None, None]
+"""As each call ends its number and its outcome, or the error that it ended with."""
+
 SeedRun = Callable[[int, Counter], Outcome]
 """Runs one seed, with the counter as its callback."""
 
@@ -75,49 +81,83 @@ def run_seeds(
         MachineError: a seed's process died. An exception of a seed is raised at once; no process outlives it, nor an
             interrupt.
     """
+    outcomes: dict[int, Outcome] = {}
+    with closing(processes([partial(run, seed) for seed in seeds], jobs, report)) as results:
+        for number, outcome in results:
+            if isinstance(outcome, Exception):
+                raise outcome
+            outcomes[number] = outcome
+            on_done(outcome)
+    return [outcomes[number] for number in range(len(seeds))]
+
+
+def processes(calls: Sequence[Call[Outcome]], jobs: int | None, report: Report) -> Results[Outcome]:
+    """Run calls in processes of this machine, each with one CPU thread: the launcher where no other is asked for.
+
+    A process that dies, or is killed, takes its call with it and no other.
+
+    Args:
+        calls: picklable when ``jobs`` is above 1.
+        jobs: calls at a time; 1 stays in this process, and raises what a call raises; None is :func:`default_jobs`.
+        report: called in this process.
+    """
     if jobs is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        jobs = default_jobs(len(seeds), cores or 1)
-    if min(jobs, len(seeds)) == 1:
-        outcomes = []
+        jobs = default_jobs(len(calls), cores or 1)
+    if min(jobs, len(calls)) == 1:
         with one_thread():
-            for seed in seeds:
-                outcomes.append(_counted(run, seed, report))
-                on_done(outcomes[-1])
-        return outcomes
+            for number, call in enumerate(calls):
+                yield number, _counted(call, report)
+        return
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     ending: Any = context.Value(c_bool, False, lock=False)
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker, initargs=(messages, ending)) as pool:
-        before = set(multiprocessing.active_children())
-        with _interrupts_blocked():
-            futures = [pool.submit(_in_worker, run, seed) for seed in seeds]
-        try:
-            return _outcomes(futures, partial(_forward, messages, report), on_done)
-        except BaseException:
-            ending.value = True
-            for worker in set(multiprocessing.active_children()) - before:
-                worker.terminate()
-            raise
 
+    def new_pool() -> ProcessPoolExecutor:  # of one process: a pool ends all of its own where one is killed
+        return ProcessPoolExecutor(1, mp_context=context, initializer=_begin_worker, initargs=(messages, ending))
 
-def _outcomes(
-    futures: "Sequence[Future[Outcome]]", meanwhile: Callable[[], None], on_done: Callable[[Outcome], None]
-) -> list[Outcome]:
-    """The outcomes of all seeds, or the first exception that one raises."""
-    waiting = list(futures)
+    before = set(multiprocessing.active_children())
+    waiting = list(enumerate(calls))
+    idle = [new_pool() for _ in range(min(jobs, len(calls)))]
+    running: dict[Future[Outcome], tuple[int, ProcessPoolExecutor]] = {}
     try:
-        while waiting:
-            meanwhile()
-            for future in [one for one in waiting if one.done()]:
-                on_done(future.result())
-                waiting.remove(future)
-    except BrokenProcessPool as error:
-        raise MachineError(
-            "the process of a seed ended before it was done, perhaps for lack of memory; "
-            "close other programs, or run fewer seeds at a time (jobs=1)"
-        ) from error
-    return [future.result() for future in futures]
+        while waiting or running:
+            while waiting and idle:
+                number, call = waiting.pop(0)
+                pool = idle.pop()
+                with _interrupts_blocked():
+                    running[pool.submit(_in_worker, call)] = number, pool
+            _forward(messages, report)
+            for future in [one for one in running if one.done()]:
+                number, pool = running.pop(future)
+                outcome = _outcome(future)
+                if isinstance(outcome, MachineError):
+                    pool.shutdown(wait=False)
+                    pool = new_pool()
+                idle.append(pool)
+                yield number, outcome
+    except BaseException:
+        ending.value = True
+        for worker in set(multiprocessing.active_children()) - before:
+            worker.terminate()
+        raise
+    finally:
+        for pool in [*idle, *(pool for _, pool in running.values())]:
+            pool.shutdown()
+
+
+def _outcome(future: "Future[Outcome]") -> Outcome | Exception:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return MachineError(
+            "a process ended before it was done, perhaps for lack of memory; close other programs, or run fewer at a "
+            "time (jobs=1)"
+        )
+    except Interrupted as error:  # it alone was told to end: this process would be in the midst of its own interrupt
+        return MachineError(f"a process was told to end: {error}")
+    except Exception as error:
+        return error
 
 
 @contextmanager
@@ -140,9 +180,9 @@ def default_jobs(seeds: int, cores: int) -> int:
     return seeds if seeds <= 2 * cores else cores
 
 
-def _counted(run: SeedRun[Outcome], seed: int, report: Report) -> Outcome:
+def _counted(call: Call[Outcome], report: Report) -> Outcome:
     counter = Counter(report)
-    outcome = run(seed, counter)
+    outcome = call(counter)
     counter.flush()
     return outcome
 
@@ -159,6 +199,7 @@ _ending: Any = None
 def _begin_worker(messages: "multiprocessing.Queue[int]", ending: Any) -> None:
     global _messages, _ending
     _messages, _ending = messages, ending
+    messages.cancel_join_thread()  # a worker that was killed may hold the queue's lock: nobody waits for it at the end
     torch.set_num_threads(1)
     tune_malloc()
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -167,17 +208,16 @@ def _begin_worker(messages: "multiprocessing.Queue[int]", ending: Any) -> None:
 def _end_with_parent() -> None:
     """End this worker once its parent was killed."""
     parent = multiprocessing.parent_process()
-    assert parent is not None, "the worker was started by run_seeds"
+    assert parent is not None, "the worker was started by processes"
     parent.join()
     os._exit(1)
 
 
-def _in_worker(run: SeedRun[Outcome], seed: int) -> Outcome:
-    assert _messages is not None, "the worker was started by run_seeds"
+def _in_worker(call: Call[Outcome]) -> Outcome:
+    assert _messages is not None, "the worker was started by processes"
     try:
-        return _counted(run, seed, _messages.put)
+        return _counted(call, _messages.put)
     finally:
-        # A training that is told to end writes its checkpoint first. Then this worker must not wait for another seed:
-        # a worker that was ended in its midst may hold the lock of that queue forever.
+        # A training that is told to end writes its checkpoint first. Then this worker must not wait for another call.
         if _ending.value:
             os._exit(1)

@@ -1,17 +1,16 @@
 """The runs of a comparison: taught together in passes, several passes side by side, and gone on with after a stop."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from preceptor.compare.answers import MeasuredImages, measured_images, read_answers, write_answers
 from preceptor.compare.comparison import Cell
-from preceptor.compare.parallel import Counter, Report, run_seeds
+from preceptor.compare.parallel import Counter
 from preceptor.models import seeded_model
-from preceptor.run.resume import run_state
+from preceptor.run.resume import run_entries, run_state
 from preceptor.run.set_up import training_data
 from preceptor.run.together import pass_of, run_together, teacher_of
 from preceptor.training import StudentFailed
@@ -70,25 +69,20 @@ def _memory(device: torch.device) -> int:
     return 2**32  # Windows does not tell without a further package
 
 
-@dataclass(frozen=True)
-class _PassRun:
-    """Trains the students of a pass, or goes on with them, and asks each for its answers."""
+def train_pass(cells: Pass, out: Path, checkpoint_seconds: float, counter: Counter) -> None:
+    """Train the students of a pass, or go on with them, and ask each for its answers."""
+    folders = {out / cell.place: cell.config for cell in cells}
+    while left := {one: config for one, config in folders.items() if run_state(one) in ("absent", "stopped")}:
+        try:
+            run_together(left, [counter], checkpoint_seconds=checkpoint_seconds, force=True)
+        except StudentFailed:  # its folder says so, and the others go on without it
+            continue
+    ask_students(cells, out)
 
-    passes: Sequence[Pass]
-    out: Path
-    checkpoint_seconds: float
 
-    def __call__(self, seed: int, counter: Counter) -> Pass:
-        """``seed`` is the number of the pass."""
-        cells = self.passes[seed]
-        folders = {self.out / cell.place: cell.config for cell in cells}
-        while left := {one: config for one, config in folders.items() if run_state(one) in ("absent", "stopped")}:
-            try:
-                run_together(left, [counter], checkpoint_seconds=self.checkpoint_seconds, force=True)
-            except StudentFailed:  # its folder says so, and the others go on without it
-                continue
-        ask_students(cells, self.out)
-        return cells
+def epochs_done(cells: Pass, out: Path) -> int:
+    """Epochs of a pass that are in its run folders."""
+    return max(len([1 for entry in run_entries(out / cell.place) if entry["event"] == "epoch"]) for cell in cells)
 
 
 def ask_students(cells: Sequence[Cell], out: Path) -> None:
@@ -101,22 +95,3 @@ def ask_students(cells: Sequence[Cell], out: Path) -> None:
             measured = measured or measured_images(config, training_data(config))
             if read_answers(folder, len(measured.images)) is None:
                 write_answers(folder, measured, choose_device(config.device))
-
-
-def train_passes(
-    passes: Sequence[Pass],
-    out: Path,
-    *,
-    jobs: int | None,
-    checkpoint_seconds: float,
-    report: Report,
-    on_done: Callable[[Pass], None],
-) -> None:
-    """Train all passes, several at a time, each with one thread.
-
-    Raises:
-        MachineError: the process of a pass died.
-        Interrupted: it was told to stop; every run has a checkpoint.
-    """
-    if passes:
-        run_seeds(_PassRun(passes, out, checkpoint_seconds), range(len(passes)), report, jobs, on_done)

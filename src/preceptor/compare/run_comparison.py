@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,9 @@ from preceptor.compare.assemble import assemble
 from preceptor.compare.comparison import Cell, Comparison, cells
 from preceptor.compare.comparison_csv import save_students
 from preceptor.compare.comparison_result import ComparisonResult, save_comparison
-from preceptor.compare.passes import Pass, divide, largest_pass, train_passes
+from preceptor.compare.launchers import Launcher, collect, watching
+from preceptor.compare.parallel import processes
+from preceptor.compare.passes import Pass, divide, epochs_done, largest_pass, train_pass
 from preceptor.errors import InputError, Interrupted
 from preceptor.files import check_writable, write_whole
 from preceptor.run.doctor import Finding, ProblemsFound, quick_look
@@ -45,6 +48,7 @@ def run_comparison(
     out: Path,
     *,
     jobs: int | None = None,
+    launcher: Launcher = processes,
     checkpoint_seconds: float = SECONDS_BETWEEN,
     on_finding: Callable[[Finding], None] = lambda finding: None,
     force: bool = False,
@@ -60,7 +64,8 @@ def run_comparison(
         plan: see :func:`~preceptor.compare.comparison.comparison`.
         out: folder, empty or absent, or of a comparison: complete runs of the same settings are kept, stopped ones go
             on, missing ones are trained.
-        jobs: passes at a time; None is 1 on a GPU, else by the number of cores.
+        jobs: passes at a time; None: as the launcher sees fit; of processes 1 on a GPU, else by the number of cores.
+        launcher: where passes are trained; see :mod:`preceptor.compare.launchers`. Default: processes of this machine.
         checkpoint_seconds: between two checkpoints of each run. Default 60.
         on_finding: called, before the first step, with what the doctor's quick check finds, each once.
         force: train in spite of a problem that it finds. Default False.
@@ -69,7 +74,8 @@ def run_comparison(
     Raises:
         ProblemsFound: an InputError too: the quick check found problems, and ``force`` is false.
         InputError: a plan that does not fit the data, or a folder of something else.
-        MachineError: no such device, the folder cannot be written, or the process of a pass died.
+        MachineError: no such device, the folder cannot be written, or the process or job of a pass ended before it was
+            done; the other passes are trained first.
         Interrupted: by Ctrl-C or SIGTERM, with checkpoints.
     """
     planned = list(cells(plan))
@@ -80,7 +86,7 @@ def run_comparison(
         check_writable(out)
         write_whole({out / PLAN_FILE: yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False).encode()})
         if left:
-            _train(left, out, contexts, jobs, checkpoint_seconds, progress, len(planned))
+            _train(left, out, contexts, jobs, launcher, checkpoint_seconds, progress, len(planned))
         by_teacher = {cell.teacher: context for cell, context in contexts if cell.teacher is not None}
         result = assemble(plan, planned, out, by_teacher)
     save_comparison(result, out)
@@ -145,28 +151,30 @@ def _train(
     out: Path,
     contexts: Sequence[tuple[Cell, RunContext]],
     jobs: int | None,
+    launcher: Launcher,
     checkpoint_seconds: float,
     progress: ComparisonProgress | None,
     students: int,
 ) -> None:
     _, context = contexts[0]
     device, dataset = context.train.images.device, context.dataset
-    if jobs is None and device.type == "cuda":
+    if jobs is None and launcher is processes and device.type == "cuda":
         jobs = 1
-    at_once = jobs or 2
-    largest = largest_pass(left, dataset.channels, dataset.classes, at_once, device)
+    largest = largest_pass(left, dataset.channels, dataset.classes, jobs or 2, device)
     passes = divide(left, largest)
+    images = len(context.index)
+    report = (
+        (lambda images: None)
+        if progress is None
+        else watching(progress.advance, lambda: images * sum(epochs_done(one, out) for one in passes))
+    )
     if progress is not None:
-        images = len(context.index)
         progress.start("comparison", sum(group[0].config.training.epochs * images for group in passes))
+    calls = [partial(train_pass, one, out, checkpoint_seconds) for one in passes]
     try:
-        train_passes(
-            passes,
-            out,
-            jobs=jobs,
-            checkpoint_seconds=checkpoint_seconds,
-            report=(lambda images: None) if progress is None else progress.advance,
-            on_done=(lambda done: None) if progress is None else (lambda done: progress.finished(done, students)),
+        collect(
+            launcher(calls, jobs, report),
+            lambda number, _: None if progress is None else progress.finished(passes[number], students),
         )
-    except Interrupted as error:
+    except (Interrupted, KeyboardInterrupt) as error:
         raise Interrupted(f"stopped, with checkpoints: give the same command again to go on ({out})") from error

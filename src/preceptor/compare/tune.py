@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from preceptor.compare.launchers import Launcher
+from preceptor.compare.parallel import processes
 from preceptor.compare.space import Space, as_text, checked_space, configured, corners, grid
 from preceptor.compare.tune_final import compare_with_defaults
 from preceptor.compare.tune_result import FinalResult, TrialResult, TuneResult, save_tuning
@@ -45,6 +47,7 @@ def tune(
     out: Path,
     options: TuneOptions = TuneOptions(),  # noqa: B008
     *,
+    launcher: Launcher = processes,
     on_finding: Callable[[Finding], None] = lambda finding: None,
     progress: TuneProgress | None = None,
 ) -> TuneResult:
@@ -58,8 +61,10 @@ def tune(
         config: the settings of all trials.
         space: by dotted key the values to choose from; see :func:`~preceptor.compare.space.parse_space`.
         out: folder, empty or absent, or of the same search, which goes on: trials in whose midst it was stopped are
-            made again. More trials than before are added to those there are.
+            made again. More trials than before are added to those there are. Where the search is running, in another
+            process or on another machine that sees the folder, its trials are shared.
         options: how to search.
+        launcher: where trials are made; see :mod:`preceptor.compare.launchers`. Default: processes of this machine.
         on_finding: called, before the first trial, with what the doctor's quick check finds.
         progress: notified of progress.
 
@@ -67,7 +72,8 @@ def tune(
         ProblemsFound: an InputError too: the quick check found problems, and ``force`` is false.
         InputError: a space that does not fit the configuration, nothing held out, no test set for the final seeds, a
             folder of another search, or no trial that is complete.
-        MachineError: Optuna is missing, the folder cannot be written, or the process of a trial died.
+        MachineError: Optuna is missing, the folder cannot be written, or processes or jobs of trials ended before they
+            were done, with no trial to show for it; what one of several leaves undone, the others do.
         Interrupted: by Ctrl-C or SIGTERM.
     """
     check_installed()
@@ -80,16 +86,25 @@ def tune(
     images, held_out = _look(config, space, options, on_finding)
     check_writable(out)
     search = Search(config, space, out, trials, options, images)
-    with quiet_optuna(), held(out):
-        study = search.begin()
+    with quiet_optuna():
         try:
-            run_trials(search, study, progress)
-        except Interrupted as error:
+            study = search.begin()
+            run_trials(search, study, launcher, progress)
+        except (Interrupted, KeyboardInterrupt) as error:
             raise Interrupted(f"stopped: give the same command again to go on ({out})") from error
+        return _finish(search, study, launcher, progress, held_out)
+
+
+def _finish(
+    search: Search, study: "Study", launcher: Launcher, progress: TuneProgress | None, held_out: int
+) -> TuneResult:
+    """Compare the best settings with the defaults, and write all down; one process after the other."""
+    out, options = search.out, search.options
+    with held(out, wait=True):
         best, tuned = _choose(search, study)
         settings = yaml.safe_dump(tuned.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
         write_whole({out / BEST_FILE: settings.encode()})
-        final = compare_with_defaults(search, tuned, progress) if options.final_seeds else None
+        final = compare_with_defaults(search, tuned, launcher, progress) if options.final_seeds else None
         result = _result(search, study, best, final, held_out)
         save_tuning(result, out)
     return result
@@ -132,7 +147,7 @@ def _check_folder(out: Path) -> None:
             raise InputError(f"{path}: a link, and a search makes none: remove it")
     if (out / JOURNAL_FILE).is_file() or not out.exists():
         return
-    if not out.is_dir() or set(out.iterdir()) - set(remains(out)):
+    if not out.is_dir() or {path for path in out.iterdir() if path.suffix != ".lock"} - set(remains(out)):
         raise InputError(f"{out}: not empty, and no search: choose another --out")
 
 

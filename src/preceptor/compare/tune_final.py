@@ -5,6 +5,7 @@ from typing import Any
 
 from preceptor.compare.comparison import RUNS, Comparison, comparison
 from preceptor.compare.comparison_result import ComparisonResult
+from preceptor.compare.launchers import Launcher
 from preceptor.compare.run_comparison import PLAN_FILE, run_comparison
 from preceptor.compare.tune_result import FinalResult
 from preceptor.compare.tune_trials import Search, TuneProgress
@@ -18,7 +19,9 @@ TUNED, DEFAULT = "tuned", "default"
 """The recipes of the final comparison."""
 
 
-def compare_with_defaults(search: Search, tuned: RunConfig, progress: TuneProgress | None) -> FinalResult:
+def compare_with_defaults(
+    search: Search, tuned: RunConfig, launcher: Launcher, progress: TuneProgress | None
+) -> FinalResult:
     """The final comparison; runs of settings that are no longer the best make room for others."""
     plan, folder = _final_plan(search, tuned), search.out / FINAL
     if (folder / PLAN_FILE).is_file():
@@ -27,7 +30,13 @@ def compare_with_defaults(search: Search, tuned: RunConfig, progress: TuneProgre
             shutil.rmtree(folder / RUNS / TUNED, ignore_errors=True)
     options = search.options
     result = run_comparison(
-        plan, folder, jobs=options.jobs, checkpoint_seconds=options.checkpoint_seconds, force=True, progress=progress
+        plan,
+        folder,
+        jobs=options.jobs,
+        launcher=launcher,
+        checkpoint_seconds=options.checkpoint_seconds,
+        force=True,
+        progress=progress,
     )
     return _final_result(result, plan)
 

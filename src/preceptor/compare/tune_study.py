@@ -3,11 +3,12 @@
 import random
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from os import SEEK_END
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from preceptor.compare.space import Range, Space, Value, grid
 from preceptor.compare.tune_result import TrialResult
@@ -71,13 +72,10 @@ def open_study(folder: Path, plan: Mapping[str, Any] | None = None) -> "Study":
         InputError: a study of another plan, of which each part that differs is named, or a journal that is damaged.
     """
     import optuna
-    from optuna.storages.journal import JournalFileBackend
 
     path = folder / JOURNAL_FILE
-    # Optuna's own lock would keep the others waiting for half a minute after its holder was killed.
-    lock: Any = FileLock(folder / ".journal.lock")
     try:
-        backend = JournalFileBackend(str(path), lock_obj=lock)
+        backend = _backend(path)
         storage = optuna.storages.JournalStorage(backend)
         study = optuna.create_study(study_name="tune", storage=storage, direction="maximize", load_if_exists=True)
         before = study.user_attrs.get("plan")
@@ -91,13 +89,34 @@ def open_study(folder: Path, plan: Mapping[str, Any] | None = None) -> "Study":
     return study
 
 
-def cut_torn_line(folder: Path) -> None:
-    """Cut off the last line of the journal where a kill left it without its end: no later one could be read."""
-    path = folder / JOURNAL_FILE
-    if path.is_file():
-        with path.open("rb+") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+def _backend(path: Path) -> Any:
+    """Optuna's journal, in which a process that is killed while it writes does no harm to the others."""
+    from optuna.storages.journal import JournalFileBackend
+
+    # The system releases it when its holder is killed; for Optuna's own lock the others would wait half a minute.
+    lock: Any = FileLock(path.with_name(".journal.lock"))
+
+    class Journal(JournalFileBackend):
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            with lock:
+                _cut_torn_line(path)
+                super().append_logs(logs)
+
+    return Journal(str(path), lock_obj=lock)
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off the last line where a kill left it without its end: with the next one it would make no JSON."""
+    with path.open("rb+") as file:
+        file.seek(max(0, file.seek(0, SEEK_END) - 1))
+        if file.read() != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def between_trials(folder: Path) -> FileLock:
+    """A lock of the search: within it nobody else begins a trial, or takes one up."""
+    return FileLock(folder / ".next.lock")
 
 
 def enqueue_planned(study: "Study", defaults: Mapping[str, Value] | None, space: Space, sampler: str) -> None:
@@ -111,49 +130,73 @@ def enqueue_planned(study: "Study", defaults: Mapping[str, Value] | None, space:
             study.enqueue_trial(point, {_PLANNED: name})
 
 
-def take_up(study: "Study") -> None:
-    """Mark trials as failed in whose midst the process ended, and enqueue their settings again.
+def take_up(study: "Study", folder: Path) -> int:
+    """Enqueue again the trials whose processes have ended in their midst, and mark them as failed.
 
-    It is enqueued first: a process that ends between the two would lose it.
+    It is enqueued first: a process that ends between the two would lose it. Held by :func:`between_trials`.
+
+    Returns:
+        How many trials do run, in this process or another.
     """
     from optuna.trial import TrialState
 
-    trials = study.get_trials(deepcopy=False)
-    enqueued = {trial.user_attrs.get(_AGAIN) for trial in trials}
-    for trial in trials:
-        if trial.state != TrialState.RUNNING:
-            continue
-        if trial.number not in enqueued:
-            kept = {name: value for name, value in trial.user_attrs.items() if name == _PLANNED}
-            point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            study.enqueue_trial(point, {**kept, _AGAIN: trial.number})
-        study.tell(trial.number, state=TrialState.FAIL)
+    def trials() -> "list[FrozenTrial]":
+        return study.get_trials(deepcopy=False)
+
+    enqueued = {trial.user_attrs.get(_AGAIN) for trial in trials()}
+    running = 0
+    for trial in [one for one in trials() if one.state == TrialState.RUNNING]:
+        try:
+            with _trial_lock(folder, trial.number):
+                if trials()[trial.number].state == TrialState.RUNNING:  # it has not ended only just now
+                    if trial.number not in enqueued:
+                        kept = {name: value for name, value in trial.user_attrs.items() if name == _PLANNED}
+                        point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+                        study.enqueue_trial(point, {**kept, _AGAIN: trial.number})
+                    study.tell(trial.number, state=TrialState.FAIL)
+                _trial_lock_file(folder, trial.number).unlink()
+        except Timeout:  # its process lives
+            running += 1
+    return running
+
+
+def _trial_lock_file(folder: Path, number: int) -> Path:
+    return folder / f".trial-{number:03}.lock"
+
+
+def _trial_lock(folder: Path, number: int) -> FileLock:
+    """Held by the process that makes a trial; the system releases it when the process ends, however it ends."""
+    return FileLock(_trial_lock_file(folder, number), blocking=False)
 
 
 def trials_left(study: "Study", trials: int) -> int:
     """How many of so many trials are neither finished nor running."""
-    from optuna.trial import TrialState
-
-    begun = [one for one in study.get_trials(deepcopy=False) if one.state != TrialState.WAITING and not _is_lost(one)]
-    return max(0, trials - len(begun))
+    return max(0, trials - len(begun(study)))
 
 
-def next_trial(study: "Study", folder: Path, trials: int, seed: int, sampler: str, shared: bool) -> "Trial | None":
-    """The next trial; None when as many as asked for are finished or running.
+@contextmanager
+def next_trial(study: "Study", folder: Path, trials: int, seed: int, sampler: str) -> "Iterator[Trial | None]":
+    """The next trial, this process's own within it; None when as many as asked for are finished or running.
 
     Args:
+        study: shared with other processes, of this machine or others.
         folder: of the study.
         trials: asked for.
         seed: of the sampler; with the number of trials begun it gives a seed of its own to each, so that a sampler
             that starts anew after a stop draws nothing twice.
-        shared: whether other processes take trials too.
+        sampler: its name.
     """
-    with FileLock(folder / ".next.lock") if shared else nullcontext():
-        if trials_left(study, trials) == 0:
-            return None
-        begun = len(study.get_trials(deepcopy=False))
-        study.sampler = _sampler(sampler, random.Random(f"{seed} {begun}").getrandbits(32))
-        return study.ask()
+    with ExitStack() as stack:
+        with between_trials(folder):
+            take_up(study, folder)
+            trial = None
+            if trials_left(study, trials):
+                number = len(study.get_trials(deepcopy=False))
+                study.sampler = _sampler(sampler, random.Random(f"{seed} {number}").getrandbits(32))
+                trial = study.ask()
+                stack.enter_context(_trial_lock(folder, trial.number))
+                stack.callback(_trial_lock_file(folder, trial.number).unlink)  # while it is held
+        yield trial
 
 
 def _sampler(name: str, seed: int) -> "BaseSampler":
@@ -242,6 +285,19 @@ def importance(study: "Study") -> dict[str, float] | None:
         return None
     total = sum(shares.values())
     return {key: float(share) for key, share in shares.items()} if abs(total - 1) < 1e-6 else None
+
+
+def epochs_done(study: "Study") -> int:
+    """Epochs that all trials have told of."""
+    return sum(trial.last_step or 0 for trial in study.get_trials(deepcopy=False))
+
+
+def begun(study: "Study") -> set[int]:
+    """Numbers of the trials that run, or came to their own end."""
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    return {trial.number for trial in trials if trial.state != TrialState.WAITING and not _is_lost(trial)}
 
 
 def _is_lost(trial: "FrozenTrial") -> bool:

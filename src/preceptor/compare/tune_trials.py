@@ -1,11 +1,13 @@
 """The trials of a tuning: each a run, reported epoch by epoch, in one process or shared by several."""
 
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from preceptor.compare.parallel import Counter, Report, run_seeds
+from preceptor.compare.launchers import Launcher, collect, watching
+from preceptor.compare.parallel import Counter, Report
 from preceptor.compare.run_comparison import ComparisonProgress
 from preceptor.compare.space import Dimension, as_text, configured, corners, defaults_in
 from preceptor.compare.tune_result import TrialResult
@@ -13,9 +15,11 @@ from preceptor.compare.tune_study import (
     TRIALS,
     Pruner,
     Sampler,
-    cut_torn_line,
+    begun,
+    between_trials,
     drawn,
     enqueue_planned,
+    epochs_done,
     fail,
     finished_trials,
     make_pruner,
@@ -26,7 +30,7 @@ from preceptor.compare.tune_study import (
     take_up,
     trials_left,
 )
-from preceptor.errors import InputError
+from preceptor.errors import InputError, MachineError
 from preceptor.run.config import RunConfig
 from preceptor.run.resume import run_entries
 from preceptor.run.set_up import settings_digest
@@ -36,6 +40,9 @@ from preceptor.training.checkpoint import SECONDS_BETWEEN
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+
+
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
@@ -95,29 +102,33 @@ class Search:
         """Open the journal, or begin it; what is left of stopped trials is removed, and they are enqueued again."""
         settings = settings_digest(self.config.model_dump(mode="json", exclude_none=True))
         kind = "grid" if self.options.sampler == "grid" else "not a grid"
-        cut_torn_line(self.out)
-        plan = {"configuration": settings, "space": as_text(self.space), "sampler": kind}
-        study = open_study(self.out, plan)
-        take_up(study)
-        kept = {trial.folder for trial in finished_trials(study, self.out)}
-        for folder in (self.out / TRIALS).glob("*"):
-            if str(folder.relative_to(self.out)) not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
-        if trials_left(study, self.trials):
-            enqueue_planned(study, defaults_in(self.config, self.space), self.space, self.options.sampler)
+        with between_trials(self.out):
+            study = open_study(self.out, {"configuration": settings, "space": as_text(self.space), "sampler": kind})
+            take_up(study, self.out)
+            kept = {str(place_of(number)) for number in begun(study)}
+            for folder in (self.out / TRIALS).glob("*"):
+                if str(folder.relative_to(self.out)) not in kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+            if trials_left(study, self.trials):
+                enqueue_planned(study, defaults_in(self.config, self.space), self.space, self.options.sampler)
         return study
 
-    def __call__(self, worker: int, counter: Counter) -> None:
-        """Make trials until all are made."""
+    def left(self, study: "Study") -> tuple[int, int]:
+        """How many trials nobody has begun, and how many run, in any process."""
+        with between_trials(self.out):
+            running = take_up(study, self.out)
+            return trials_left(study, self.trials), running
+
+    def make_trials(self, counter: Counter) -> None:
+        """Make trials until none is left."""
         with quiet_optuna():
             study = open_study(self.out)
             study.pruner = make_pruner(self.options.pruner, self.epochs)
-            shared = (self.options.jobs or 1) > 1
             while True:
-                trial = next_trial(study, self.out, self.trials, self.config.seed, self.options.sampler, shared)
-                if trial is None:
-                    return
-                self._make(study, trial, counter)
+                with next_trial(study, self.out, self.trials, self.config.seed, self.options.sampler) as trial:
+                    if trial is None:
+                        return
+                    self._make(study, trial, counter)
                 counter.flush()
 
     def _make(self, study: "Study", trial: "Trial", counter: Counter) -> None:
@@ -165,14 +176,27 @@ class _Pruning(Callback):
                 raise _Pruned
 
 
-def run_trials(search: Search, study: "Study", progress: TuneProgress | None) -> None:
-    """Make the trials that are left."""
-    left = trials_left(study, search.trials)
-    if left:
-        jobs = min(search.options.jobs or 1, left)
-        report = _reporting(search, study, progress, left)
-        run_seeds(search, range(jobs), report, jobs)
+def run_trials(search: Search, study: "Study", launcher: Launcher, progress: TuneProgress | None) -> None:
+    """Make the trials that are left, beside other processes that do, and wait for theirs.
+
+    Raises:
+        MachineError: a worker ended before it was done, and no trial has ended since it was launched.
+    """
+    left, running = search.left(study)
+    report = _reporting(search, study, progress, left)
+    while left or running:
+        if left:
+            jobs = min(search.options.jobs or 1, left)
+            before = len(finished_trials(study, search.out))
+            try:
+                collect(launcher([search.make_trials] * jobs, jobs, report))
+            except MachineError:  # the others have made its trials again, or will
+                if len(finished_trials(study, search.out)) == before:
+                    raise
+        else:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
         report(0)
+        left, running = search.left(study)
 
 
 def _reporting(search: Search, study: "Study", progress: TuneProgress | None, left: int) -> Report:
@@ -181,9 +205,10 @@ def _reporting(search: Search, study: "Study", progress: TuneProgress | None, le
         return lambda images: None
     progress.start("trials", left * search.epochs * search.images)
     seen = {trial.number for trial in finished_trials(study, search.out)}
+    advance = watching(progress.advance, lambda: search.images * epochs_done(study))
 
     def report(images: int) -> None:
-        progress.advance(images)
+        advance(images)
         trials = finished_trials(study, search.out)
         best = max((trial.held_out or 0.0 for trial in trials if trial.state == "complete"), default=None)
         for trial in trials:

@@ -15,20 +15,24 @@ LOCK_FILE = ".lock"
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold a run's folder, made if need be. The system releases it when the process ends, however it ends.
 
     Of several processes that train together the first holds it for all.
 
+    Args:
+        folder: of the run.
+        wait: for another process that holds it, for as long as it does. Default False.
+
     Raises:
-        InputError: another process holds it; it is named. Or the lock is a link.
+        InputError: another process holds it, and is not waited for; it is named. Or the lock is a link.
         MachineError: the folder cannot be written.
     """
     if rank() > 0:
         yield
         return
     path = folder / LOCK_FILE
-    lock = FileLock(path, blocking=False)
+    lock = FileLock(path, blocking=wait)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
