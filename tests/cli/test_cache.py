@@ -1,7 +1,9 @@
 """``preceptor cache`` from the command line."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,35 @@ def test_it_fills_and_shows_the_state(filled: tuple[Path, Outcome], preceptor: C
     assert (again["queries"], again["filled"], again["entries"]) == (0, 270, ENTRIES)
     more = only_json(preceptor("cache", folder, "--fill", "--teacher", teacher, "--precision", "fp32", "--json"))
     assert (more["queries"], more["filled"]) == (ENTRIES - 270, ENTRIES)
+
+
+def test_two_processes_of_torchrun_fill_what_one_fills(
+    filled: tuple[Path, Outcome], teacher: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "together"
+    verb = ["-m", "preceptor", "cache", str(folder), "--fill", "--teacher", str(teacher), *FEW, "--quiet"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, *verb], capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    for name in ("entries.bin", "checksums.bin"):
+        assert (folder / name).read_bytes() == (filled[0] / name).read_bytes()
+    assert sorted(path.name for path in folder.glob(".part-*")) == [".part-0-of-2.lock", ".part-1-of-2.lock"]
+
+
+def test_a_part_is_told_by_the_command_line_or_by_torchrun(
+    preceptor: Command, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill = ("cache", tmp_path / "cache", "--fill", "--teacher", teacher, *FEW)
+    first = only_json(preceptor(*fill, "--part", "0/3", "--json"))
+    assert first["part"] == "0/3"
+    assert 0 < first["queries"] < 270
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    second = preceptor(*fill)
+    assert second.out.startswith("part 1/2: teacher: network")
+    monkeypatch.setenv("RANK", "0")
+    last = only_json(preceptor(*fill, "--json"))
+    assert (last["part"], last["filled"]) == ("0/2", 270)
 
 
 def test_info_needs_nothing_but_the_cache(filled: tuple[Path, Outcome], preceptor: Command) -> None:
@@ -166,6 +197,8 @@ def test_several_teachers_and_their_flags_reach_the_run(preceptor: Command, teac
         ((), "one of the arguments --plan --fill --info --verify is required"),
         (("--plan", "--fill"), "not allowed with argument --plan"),
         (("--info", "--repair"), "--repair: goes with --verify"),
+        (("--info", "--part", "0/2"), "--part: goes with --fill"),
+        (("--fill", "--part", "2/2", "--teacher", "gone"), "part '2/2': expected I/N with I from 0 to N - 1, such as"),
         (("--info",), "cache.json: no such file: give the folder of a cache"),
         (("--verify",), "cache.json: no such file: give the folder of a cache"),
         (("--fill",), "no teacher to fill the cache from: give --teacher RUN_FOLDER"),

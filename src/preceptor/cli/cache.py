@@ -1,6 +1,7 @@
 """``preceptor cache``: cache teacher outputs on disk."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,15 @@ from preceptor.errors import InputError
 
 if TYPE_CHECKING:
     from preceptor.run import RunConfig
+    from preceptor.teachers.cache import Part
 
 EXAMPLES = """examples:
   preceptor cache caches/digits --plan
   preceptor cache caches/digits --fill --teacher runs/teacher
   preceptor cache caches/cifar100 --plan --data cifar100 --top-k 20 --epochs 240
   preceptor cache caches/cifar100 --fill --data cifar100 --teacher runs/resnet32x4 --device cuda --top-k 20
+  torchrun --nproc-per-node 4 -m preceptor cache caches/digits --fill --teacher runs/teacher
+  preceptor cache caches/digits --fill --teacher runs/teacher --part 0/2   # and 1/2 elsewhere
   preceptor cache caches/digits --info
   preceptor cache caches/digits --verify --repair
   preceptor distill --teacher runs/teacher --cache caches/digits --recipe kd --out runs/student
@@ -51,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repair", action="store_true", help="with --verify: empty damaged entries, to be filled again"
     )
+    parser.add_argument(
+        "--part",
+        metavar="I/N",
+        help="with --fill: the share of one of N processes that fill together, I from 0 (default: torchrun's)",
+    )
     parser.add_argument("--top-k", type=int, dest="cache_top_k", help="keep the largest logits alone (default all)")
     parser.add_argument(
         "--epochs",
@@ -74,6 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.repair and not arguments.verify:
         raise InputError("--repair: goes with --verify")
+    if arguments.part and not arguments.fill:
+        raise InputError("--part: goes with --fill")
     act = next(act for name, act in _ACTS.items() if getattr(arguments, name))
     content, lines = act(arguments)
     show(arguments, lambda: {"cache": str(arguments.cache), **content}, lambda: lines)
@@ -114,20 +125,38 @@ def _fill(arguments: argparse.Namespace) -> Result:
     from preceptor.run.fill_cache import fill_cache
     from preceptor.run.progress import ImageBar
 
-    config, folder = _config(arguments), arguments.cache
-    part = any(getattr(arguments, name) is not None for name in SPLIT)
+    config, folder, part = _config(arguments), arguments.cache, _part(arguments)
+    trained_on_only = any(getattr(arguments, name) is not None for name in SPLIT)
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         try:
-            progress = bar.counter(str(folder))
-            queries, teacher = fill_cache(config, trained_on_only=part, progress=progress)
+            progress = bar.counter(str(folder) if part is None else f"{folder}, part {part}")
+            queries, teacher = fill_cache(config, trained_on_only=trained_on_only, part=part, progress=progress)
         except KeyboardInterrupt:
             if not arguments.quiet:
                 print(f"{folder}: what is filled is kept; the same command goes on from there", file=sys.stderr)
             raise
     state, lines = _info(arguments)
-    content = {"queries": queries, "teacher": teacher.kind, "optimizations": teacher.optimizations, **state}
+    content = {
+        "part": part and str(part),
+        "queries": queries,
+        "teacher": teacher.kind,
+        "optimizations": teacher.optimizations,
+        **state,
+    }
     how = f" ({'; '.join(teacher.optimizations)})" if teacher.optimizations else ""
-    return content, [f"teacher: {teacher.kind}{how}, queried about {queries:,} images", *lines]
+    share = "" if part is None else f"part {part}: "
+    return content, [f"{share}teacher: {teacher.kind}{how}, queried about {queries:,} images", *lines]
+
+
+def _part(arguments: argparse.Namespace) -> "Part | None":
+    """The part that the command line names, or else that of a process that torchrun started."""
+    from preceptor.teachers.cache import Part
+
+    if arguments.part is not None:
+        return Part.parse(arguments.part)
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return Part.parse(f"{os.environ['RANK']}/{os.environ['WORLD_SIZE']}")
+    return None
 
 
 def _info(arguments: argparse.Namespace) -> Result:

@@ -1,15 +1,18 @@
 """Caches made ahead of training: how large one will be, and filling it."""
 
+import os
 from collections.abc import Callable
 from contextlib import closing
 from shutil import disk_usage
+
+import torch
 
 from preceptor.errors import InputError
 from preceptor.run.cache_plan import should_compile
 from preceptor.run.config import RunConfig
 from preceptor.run.set_up import augmentation, split, training_data
 from preceptor.run.teachers import LoadedTeacher, compile_teacher, dataset_parts, fitting_cache, load_teacher
-from preceptor.teachers.cache import Layout, count_missing, fill, open_readonly
+from preceptor.teachers.cache import Layout, Part, count_missing, fill, open_readonly
 from preceptor.training.device import choose_device, deterministic
 
 BATCH_SIZE = 256
@@ -39,6 +42,7 @@ def fill_cache(
     config: RunConfig,
     *,
     trained_on_only: bool = False,
+    part: Part | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[int, LoadedTeacher]:
     """Fill the cache of a configuration. It may be stopped at any time, and goes on where it was when called again.
@@ -46,6 +50,7 @@ def fill_cache(
     Args:
         config: names data, teacher and cache.
         trained_on_only: leave out the training images that a run of this configuration holds out or does not use.
+        part: fill the chunks of this part only, as other processes fill theirs.
         progress: called at the start and after each batch with the entries done and those that were missing.
 
     Returns:
@@ -53,21 +58,23 @@ def fill_cache(
 
     Raises:
         InputError: no teacher, or anything wrong with it, the data or the cache.
-        MachineError: no such device, or the disk has no room.
+        MachineError: no such device, the disk has no room, or another process is filling this part.
     """
     assert config.cache is not None, "it is a cache in a folder that is filled"
     if not config.teachers:
         raise InputError("no teacher to fill the cache from: give --teacher RUN_FOLDER, or an .onnx file")
     device, dataset = choose_device(config.device), training_data(config)
+    if device.type == "cuda" and part is not None and "LOCAL_RANK" in os.environ:  # by torchrun: each its own
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     views = augmentation(config, dataset)
     samples = split(config, dataset)[0] if trained_on_only else None
     with deterministic(), closing(load_teacher(config, dataset, views, device, batch_size=BATCH_SIZE)) as teacher:
         cache = teacher.cache
         assert cache is not None, "the configuration names one"
-        missing = count_missing(cache, samples)
+        missing = count_missing(cache, samples, part)
         if progress is not None:
             progress(0, missing)  # a first batch that is compiled takes a minute
         if should_compile(config, teacher, dataset, missing, BATCH_SIZE, device):
             teacher = compile_teacher(teacher, config, dataset, BATCH_SIZE)
-        queries = fill(cache, dataset.train.images.to(device), views, samples=samples, progress=progress)
+        queries = fill(cache, dataset.train.images.to(device), views, samples=samples, part=part, progress=progress)
         return queries, teacher

@@ -2,6 +2,7 @@
 
 from preceptor.teachers.cache.cache import LogitCache, LookupResult, open_cache, open_readonly
 from preceptor.teachers.cache.metadata import CacheKey, CacheMetadata, Layout
+from preceptor.teachers.cache.store import Part
 from preceptor.teachers.cache.upkeep import bytes_used, count_missing, fill, verify
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Layout",
     "LogitCache",
     "LookupResult",
+    "Part",
     "bytes_used",
     "count_missing",
     "fill",

@@ -24,7 +24,15 @@ from preceptor.teachers.cache.metadata import (
     check_layout,
     read_metadata,
 )
-from preceptor.teachers.cache.store import CHECKSUMS_FILE, ENTRIES_FILE, LOCK_FILE, EntryStore, create_files, locked
+from preceptor.teachers.cache.store import (
+    CHECKSUMS_FILE,
+    ENTRIES_FILE,
+    LOCK_FILE,
+    PART_LOCKS,
+    EntryStore,
+    create_files,
+    locked,
+)
 
 Index = Int[Tensor, " n"]
 
@@ -226,7 +234,7 @@ def _create(folder: Path, metadata: CacheMetadata) -> None:
     except OSError as error:
         raise MachineError(f"{folder}: cannot be made: {error.strerror}: choose another folder") from error
     # Another process may be making the cache: its files, unfinished ones by their dot, are no others.
-    own = (LOCK_FILE, ENTRIES_FILE, CHECKSUMS_FILE, f".{METADATA_FILE}")
+    own = (LOCK_FILE, PART_LOCKS, ENTRIES_FILE, CHECKSUMS_FILE, f".{METADATA_FILE}")
     others = sorted(path.name for path in folder.iterdir() if not path.name.startswith(own))
     if others and not (folder / METADATA_FILE).exists():  # looked for last
         raise InputError(f"{folder}: holds {others[0]!r} but no cache: choose a folder that is new or empty")

@@ -1,12 +1,13 @@
 """The entries of a cache in two mapped files: the records, and a checksum for each, zero while it is empty."""
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -19,6 +20,8 @@ from preceptor.teachers.cache.metadata import Layout
 ENTRIES_FILE = "entries.bin"
 CHECKSUMS_FILE = "checksums.bin"
 LOCK_FILE = ".lock"
+PART_LOCKS = ".part-"
+"""First characters of the lock files of parts."""
 
 CHUNK = 2**14
 """Entries looked at together where all of a cache is gone through, so that memory stays bounded."""
@@ -27,16 +30,44 @@ LOCK_SECONDS = 60.0
 """How long a writer waits. Nobody holds the lock for longer than it takes to write one batch."""
 
 SPARE_BYTES = 2**24
-"""Left free on the disk: a write into a mapped file that finds no room would end the process."""
+"""Left free on the disk for everything else."""
 
 Entries = Int64[ndarray, " n"]
 Records = Shaped[ndarray, " n"]
 
 
+class Part(NamedTuple):
+    """A share of the filling of a cache: chunk ``number`` and every ``count``-th after it.
+
+    Attributes:
+        number: of the part, from 0.
+        count: how many parts there are.
+    """
+
+    number: int
+    count: int
+
+    @staticmethod
+    def parse(text: str) -> "Part":
+        """The part written ``I/N``.
+
+        Raises:
+            InputError: it is not written so, or I is not below N.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+            raise InputError(f"part {text!r}: expected I/N with I from 0 to N - 1, such as 0/4")
+        return Part(int(number), int(count))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
 class EntryStore:
     """Records by entry number, safe against other processes of the same machine.
 
-    Writers take turns under a file lock and never change a filled entry. A record is written before its checksum: a
+    An entry has bytes of its own in both files and is never changed once it is filled. Writers take turns under a file
+    lock, or each owns a part of the entries (:meth:`owning`) and takes none. A record is written before its checksum: a
     process killed in between leaves the entry empty. What a power failure tears, the checksum finds. Readers take no
     lock.
 
@@ -54,8 +85,8 @@ class EntryStore:
         words = layout.record.itemsize // 4
         self._keys = np.frombuffer(hashlib.shake_256(seed).digest(8 * (words + 2)), "<u8").astype(np.uint64)
         self._mapped: list[np.memmap[Any, Any]] = []
-        self._writable = False
-        self._map("r")
+        self._owns_part = self._written = False
+        self._map()
 
     @property
     def count(self) -> int:
@@ -67,9 +98,9 @@ class EntryStore:
         filled: Bool[ndarray, " n"] = self._checksums[entries] != 0
         return filled
 
-    def chunk(self, start: int, *, filled: bool) -> Entries:
-        """The filled or the empty entries of the chunk that begins at ``start``, ascending."""
-        return np.flatnonzero((self._checksums[start : start + CHUNK] != 0) == filled) + start
+    def chunk(self, start: int, size: int | None = None, *, filled: bool) -> Entries:
+        """The filled or the empty entries among ``size`` (default ``CHUNK``) from ``start`` on, ascending."""
+        return np.flatnonzero((self._checksums[start : start + (size or CHUNK)] != 0) == filled) + start
 
     def read(self, entries: Entries) -> tuple[Bool[ndarray, " n"], Records]:
         """Which entries are filled, and the records of all; those of empty entries mean nothing.
@@ -102,9 +133,9 @@ class EntryStore:
             self.check_room(len(entries))
             is_empty = self._checksums[entries] == 0
             entries, records = entries[is_empty], records[first][is_empty]
-            self._records[entries] = records
+            self._write(ENTRIES_FILE, entries, records)
             # Last, for this marks them as filled.
-            self._checksums[entries] = self._checksum(entries, records)
+            self._write(CHECKSUMS_FILE, entries, self._checksum(entries, records))
 
     def check_room(self, entries: int) -> None:
         """Make sure that the disk has room for so many more entries.
@@ -126,7 +157,8 @@ class EntryStore:
             MachineError: the folder cannot be written, or its lock cannot be had.
         """
         with self._writing():
-            self._checksums[self.damaged(entries)] = 0
+            damaged = self.damaged(entries)
+            self._write(CHECKSUMS_FILE, damaged, np.zeros(len(damaged), "<u4"))
 
     def damage(self, entries: Entries) -> InputError:
         """The error for entries whose records do not match their checksums."""
@@ -143,36 +175,84 @@ class EntryStore:
         Raises:
             MachineError: the disk refuses.
         """
-        if self._writable:
+        if self._written:
             try:
-                for mapped in self._mapped:
-                    mapped.flush()
+                for name in (ENTRIES_FILE, CHECKSUMS_FILE):
+                    with (self.folder / name).open("r+b") as file:
+                        os.fsync(file.fileno())
             except OSError as error:
                 raise _unwritable(self.folder, error) from error
+            self._written = False
 
     def close(self) -> None:
         """Flush, and let go of the files; the store cannot be used after that, only closed once more."""
         if self._mapped:
             self.flush()
-            self._mapped, self._writable = [], False
+            self._mapped = []
             del self._records, self._checksums
 
-    def _map(self, mode: Any) -> None:
-        self._mapped = [
-            _mapped(self.folder / name, dtype, self.layout.entries, mode) for name, dtype in _files(self.layout)
-        ]
+    @contextmanager
+    def owning(self, part: Part) -> Iterator[None]:
+        """Own a part: this store then writes its entries without the cache's lock, as others write theirs.
+
+        Meanwhile nobody else may write: no owner of the same part, nor of parts of another number, nor a writer under
+        the cache's lock. So no two processes ever write the same bytes.
+
+        Raises:
+            MachineError: another process does one of these, or the folder cannot be written.
+        """
+        lock = _part_lock(self.folder, part)
+        with locked(self.folder):  # nobody is writing now, and nobody begins
+            others = [one for one in owned_parts(self.folder) if one == part or one.count != part.count]
+            if others:
+                raise MachineError(
+                    f"{self.folder}: another process is filling part {others[0]} of this cache: let it end, or end it, "
+                    f"then fill part {part} again"
+                )
+            lock.acquire()
+        self._owns_part = True
+        try:
+            yield
+        finally:
+            self._owns_part = False
+            lock.release()
+
+    def _map(self) -> None:
+        self._mapped = [_mapped(self.folder / name, dtype, self.layout.entries) for name, dtype in _files(self.layout)]
         # Plain views: indexing np.memmap itself pays for a subclass at every call.
         self._records: Records = np.asarray(self._mapped[0])
         self._checksums: UInt32[ndarray, " entries"] = np.asarray(self._mapped[1])
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the folder's lock, with the files mapped for writing."""
-        with locked(self.folder):
-            if not self._writable:
-                self._map("r+")
-                self._writable = True
+        """Hold the folder's lock, unless a part is owned."""
+        if self._owns_part:
             yield
+            return
+        with locked(self.folder):
+            owned = owned_parts(self.folder)
+            if owned:
+                raise MachineError(
+                    f"{self.folder}: another process is filling part {owned[0]} of this cache, and until it ends nobody "
+                    "else adds to it: wait for it, then go on (preceptor resume, or the same command)"
+                )
+            yield
+
+    def _write(self, name: str, entries: Entries, rows: Shaped[ndarray, " n"]) -> None:
+        """Write the rows of ascending entries, neighbors in one piece.
+
+        Not through a mapping: that writes whole pages, and on a file system that several machines share a page may hold
+        another's entries too; and where it finds no room, it ends the process.
+        """
+        self._written = True
+        try:
+            with (self.folder / name).open("r+b") as file:
+                for run in np.split(np.arange(len(entries)), np.flatnonzero(np.diff(entries) != 1) + 1):
+                    if len(run):
+                        file.seek(int(entries[run[0]]) * rows.itemsize)
+                        file.write(rows[run[0] : run[-1] + 1].tobytes())
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
 
     def _compare(self, entries: Entries) -> tuple[Bool[ndarray, " n"], Bool[ndarray, " n"], Records]:
         """Which entries are filled, which of these are damaged, and the records."""
@@ -213,6 +293,27 @@ def locked(folder: Path) -> Iterator[None]:
         raise _unwritable(folder, error) from error
 
 
+def owned_parts(folder: Path) -> list[Part]:
+    """The parts that processes are filling now. To be called under the cache's lock."""
+    names = [
+        path.stem.removeprefix(PART_LOCKS).partition("-of-") for path in sorted(folder.glob(f"{PART_LOCKS}*.lock"))
+    ]
+    parts = [Part(int(number), int(count)) for number, _, count in names if number.isdecimal() and count.isdecimal()]
+    return [part for part in parts if not _is_free(_part_lock(folder, part))]
+
+
+def _part_lock(folder: Path, part: Part) -> FileLock:
+    return FileLock(folder / f"{PART_LOCKS}{part.number}-of-{part.count}.lock", timeout=0)
+
+
+def _is_free(lock: FileLock) -> bool:
+    try:
+        with lock:
+            return True
+    except Timeout:
+        return False
+
+
 def _unwritable(folder: Path, error: Exception) -> MachineError:
     reason = getattr(error, "strerror", None) or str(error)
     return MachineError(f"{folder}: cannot be written: {reason}: make it writable, or give a cache in another folder")
@@ -239,7 +340,7 @@ def _files(layout: Layout) -> list[tuple[str, np.dtype[Any]]]:
     return [(ENTRIES_FILE, layout.record), (CHECKSUMS_FILE, np.dtype("<u4"))]
 
 
-def _mapped(path: Path, dtype: np.dtype[Any], entries: int, mode: Any) -> "np.memmap[Any, Any]":
+def _mapped(path: Path, dtype: np.dtype[Any], entries: int) -> "np.memmap[Any, Any]":
     expected = entries * dtype.itemsize
     if path.is_symlink():  # in a cache from somebody else it may lead anywhere
         raise InputError(f"{path}: is a link; expected a file of {expected} bytes: remove the cache and fill it again")
@@ -247,6 +348,6 @@ def _mapped(path: Path, dtype: np.dtype[Any], entries: int, mode: Any) -> "np.me
     if size != expected:
         raise InputError(f"{path}: damaged: {size} bytes, expected {expected}: remove the cache and fill it again")
     try:
-        return np.memmap(path, dtype, mode=mode, shape=(entries,))
+        return np.memmap(path, dtype, mode="r", shape=(entries,))
     except OSError as error:
-        raise MachineError(f"{path}: cannot be opened: {error.strerror}: make it readable and writable") from error
+        raise MachineError(f"{path}: cannot be opened: {error.strerror}: make it readable") from error
