@@ -60,7 +60,7 @@ def test_processes_fill_the_bytes_that_one_fills_and_each_entry_once(tmp_path, a
     assert files(tmp_path / "cache") == alone
     queried = [report.read_text().splitlines() for report in reports]
     assert all(queried)
-    assert len(set(sum(queried, []))) == sum(map(len, queried)) == LARGE.entries
+    assert len({entry for each in queried for entry in each}) == sum(map(len, queried)) == LARGE.entries
 
 
 @pytest.mark.parametrize(("count", "later"), [(2, 4), (4, 2), (4, 3), (2, 1)])
@@ -115,7 +115,7 @@ def test_parts_are_of_whole_samples_share_nothing_and_leave_out_nothing(tmp_path
     cache = cache_in(tmp_path / "cache", layout=Layout(samples=50, views=views, classes=5))
     order = upkeep.np.random.default_rng(0)
     parts = [list(upkeep._empty(cache, None, Part(number, count), order)) for number in range(count)]
-    chunks = sum(parts, [])
+    chunks = [chunk for part in parts for chunk in part]
     assert sorted(entry for chunk in chunks for entry in chunk.tolist()) == list(range(50 * views))
     assert all(chunk[0] % views == 0 and (chunk[-1] + 1) % views == 0 for chunk in chunks)
     assert max(map(len, chunks)) <= max(views, upkeep.PART_CHUNK)
@@ -158,7 +158,8 @@ def test_neither_the_same_part_nor_parts_of_another_number_at_the_same_time(tmp_
 def test_nobody_without_a_part_writes_meanwhile(tmp_path):
     owner, other = cache_in(tmp_path / "cache", Linear(), LARGE), cache_in(tmp_path / "cache", Linear(), LARGE)
     one = torch.tensor([3]), torch.tensor([4])
-    with owner.store.owning(Part(0, 2)), pytest.raises(MachineError, match="filling part 0/2 .* wait for it, then go"):
+    message = r"filling part 0/2 .* wait for it, then go on"
+    with owner.store.owning(Part(0, 2)), pytest.raises(MachineError, match=message):
         other.outputs(pictures(1), *one)
     assert other.count == 0
     other.outputs(pictures(1), *one)

@@ -5,6 +5,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any, NamedTuple
@@ -37,15 +39,15 @@ Records = Shaped[ndarray, " n"]
 
 
 class Part(NamedTuple):
-    """A share of the filling of a cache: chunk ``number`` and every ``count``-th after it.
+    """A share of the filling of a cache: chunk ``number`` and every ``total``-th after it.
 
     Attributes:
         number: of the part, from 0.
-        count: how many parts there are.
+        total: how many parts there are.
     """
 
     number: int
-    count: int
+    total: int
 
     @staticmethod
     def parse(text: str) -> "Part":
@@ -54,13 +56,13 @@ class Part(NamedTuple):
         Raises:
             InputError: it is not written so, or I is not below N.
         """
-        number, _, count = text.partition("/")
-        if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        number, _, total = text.partition("/")
+        if not (number.isdecimal() and total.isdecimal() and int(number) < int(total)):
             raise InputError(f"part {text!r}: expected I/N with I from 0 to N - 1, such as 0/4")
-        return Part(int(number), int(count))
+        return Part(int(number), int(total))
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
+        return f"{self.number}/{self.total}"
 
 
 class EntryStore:
@@ -203,7 +205,7 @@ class EntryStore:
         """
         lock = _part_lock(self.folder, part)
         with locked(self.folder):  # nobody is writing now, and nobody begins
-            others = [one for one in owned_parts(self.folder) if one == part or one.count != part.count]
+            others = [one for one in owned_parts(self.folder) if one == part or one.total != part.total]
             if others:
                 raise MachineError(
                     f"{self.folder}: another process is filling part {others[0]} of this cache: let it end, or end it, "
@@ -233,8 +235,8 @@ class EntryStore:
             owned = owned_parts(self.folder)
             if owned:
                 raise MachineError(
-                    f"{self.folder}: another process is filling part {owned[0]} of this cache, and until it ends nobody "
-                    "else adds to it: wait for it, then go on (preceptor resume, or the same command)"
+                    f"{self.folder}: another process is filling part {owned[0]} of this cache, and until it ends "
+                    "nobody else adds to it: wait for it, then go on (preceptor resume, or the same command)"
                 )
             yield
 
@@ -245,12 +247,13 @@ class EntryStore:
         another's entries too; and where it finds no room, it ends the process.
         """
         self._written = True
+        starts = np.flatnonzero(np.diff(entries, prepend=-2) != 1)
+        content, size = rows.tobytes(), rows.itemsize
         try:
-            with (self.folder / name).open("r+b") as file:
-                for run in np.split(np.arange(len(entries)), np.flatnonzero(np.diff(entries) != 1) + 1):
-                    if len(run):
-                        file.seek(int(entries[run[0]]) * rows.itemsize)
-                        file.write(rows[run[0] : run[-1] + 1].tobytes())
+            with (self.folder / name).open("r+b", buffering=0) as file:
+                for start, end in pairwise([*starts.tolist(), len(entries)]):
+                    file.seek(int(entries[start]) * size)
+                    _write_all(file, memoryview(content)[start * size : end * size])
         except OSError as error:
             raise _unwritable(self.folder, error) from error
 
@@ -298,12 +301,12 @@ def owned_parts(folder: Path) -> list[Part]:
     names = [
         path.stem.removeprefix(PART_LOCKS).partition("-of-") for path in sorted(folder.glob(f"{PART_LOCKS}*.lock"))
     ]
-    parts = [Part(int(number), int(count)) for number, _, count in names if number.isdecimal() and count.isdecimal()]
+    parts = [Part(int(number), int(total)) for number, _, total in names if number.isdecimal() and total.isdecimal()]
     return [part for part in parts if not _is_free(_part_lock(folder, part))]
 
 
 def _part_lock(folder: Path, part: Part) -> FileLock:
-    return FileLock(folder / f"{PART_LOCKS}{part.number}-of-{part.count}.lock", timeout=0)
+    return FileLock(folder / f"{PART_LOCKS}{part.number}-of-{part.total}.lock", timeout=0)
 
 
 def _is_free(lock: FileLock) -> bool:
@@ -312,6 +315,12 @@ def _is_free(lock: FileLock) -> bool:
             return True
     except Timeout:
         return False
+
+
+def _write_all(file: FileIO, content: memoryview) -> None:
+    """A disk that is nearly full takes less than it is given, and only the next write fails."""
+    while content:
+        content = content[file.write(content) :]
 
 
 def _unwritable(folder: Path, error: Exception) -> MachineError:

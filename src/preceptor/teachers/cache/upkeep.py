@@ -106,8 +106,8 @@ def _empty(
         wanted[samples.cpu().numpy()] = True
     size, first, step = CHUNK, 0, CHUNK
     if part is not None:
-        size = _part_chunk(cache, part.count)
-        first, step = size * part.number, size * part.count
+        size = _part_chunk(cache, part.total)
+        first, step = size * part.number, size * part.total
     for start in order.permutation(np.arange(first, cache.layout.entries, step)).tolist():
         entries = cache.store.chunk(start, size, filled=False)
         yield entries[wanted[entries // cache.layout.views]]
