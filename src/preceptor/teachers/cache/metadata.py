@@ -78,7 +78,8 @@ class Layout(BaseModel):
     def record(self) -> np.dtype[Any]:
         """What an entry holds on the disk, little-endian; a whole number of 32-bit words, for the checksum.
 
-        Fields: ``top`` and ``values`` (see ``Codec``), with ``top_k`` also ``ids`` and ``rest``.
+        Fields: ``top`` and ``values`` (see ``Codec``), with ``top_k`` also ``ids`` and ``rest``. An id takes one byte
+        up to 256 classes, two up to 65,536 and four beyond.
         """
         kept = self.classes if self.top_k is None else self.top_k
         fields = {"top": np.dtype("<f4"), "values": np.dtype(("<f2", (kept,)))}
