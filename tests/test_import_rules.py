@@ -57,7 +57,7 @@ FORBIDDEN = {
 }
 HUB = {"timm", "transformers", "datasets"}
 TRACKERS = {"tensorboard", "mlflow", "wandb"}
-EXTRAS = {"torchvision", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"} | HUB | TRACKERS
+EXTRAS = {"torchvision", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna", "fsspec"} | HUB | TRACKERS
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from preceptor.teachers.cache import open_readonly
-from preceptor.teachers.cache.store import ENTRIES_FILE
+from preceptor.teachers.cache.reader import ENTRIES_FILE
 from tests.cli.conftest import SMALL, Command, Outcome
 from tests.test_import_rules import loaded_after
 from tests.training_helpers import digits
@@ -99,6 +99,30 @@ def test_a_part_is_told_by_the_command_line_or_by_torchrun(
     monkeypatch.setenv("RANK", "0")
     last = only_json(preceptor(*fill, "--json"))
     assert (last["part"], last["filled"]) == ("0/2", 270)
+
+
+def test_it_is_copied_to_a_url_and_looked_at_and_read_there(
+    filled: tuple[Path, Outcome], preceptor: Command, teacher: Path, tmp_path: Path
+) -> None:
+    folder, url = filled[0], f"memory://{tmp_path.name}/digits"
+    done = preceptor("cache", folder, "--copy", url)
+    assert (done.code, done.out) == (
+        0,
+        f"{url}: a copy of {folder}; 270 of 12,132 records, all match their checksums\n",
+    )
+    here, there = (only_json(preceptor("cache", place, "--info", "--json")) for place in (folder, url))
+    assert (there["filled"], there["key"]) == (270, here["key"])
+    assert preceptor("cache", url, "--verify").out == f"{url}: 270 records match their checksums\n"
+    back = only_json(preceptor("cache", url, "--copy", tmp_path / "back", "--json"))
+    assert (back["copy"], back["filled"]) == (str(tmp_path / "back"), 270)
+    filling = preceptor("cache", url, "--fill", "--teacher", teacher, *FEW)
+    assert filling.code == 2
+    assert (
+        f"is at a URL: fill a cache in a local folder, and copy it by preceptor cache DIR --copy {url}" in filling.err
+    )
+    again = preceptor("cache", folder, "--copy", url)
+    assert (again.code, again.err.count("\n")) == (2, 1)
+    assert "holds a cache; nothing is ever overwritten: choose another URL" in again.err
 
 
 def test_info_needs_nothing_but_the_cache(filled: tuple[Path, Outcome], preceptor: Command) -> None:
@@ -194,7 +218,9 @@ def test_several_teachers_and_their_flags_reach_the_run(preceptor: Command, teac
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "one of the arguments --plan --fill --info --verify is required"),
+        ((), "one of the arguments --plan --fill --info --verify --copy is required"),
+        (("--copy", "elsewhere"), "elsewhere: expected one folder and one URL, such as s3://bucket/folder"),
+        (("--copy", "memory://x"), "cache.json: no such file: give the folder of a cache"),
         (("--plan", "--fill"), "not allowed with argument --plan"),
         (("--info", "--repair"), "--repair: goes with --verify"),
         (("--info", "--part", "0/2"), "--part: goes with --fill"),

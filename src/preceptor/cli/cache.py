@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preceptor.cli.options import (
@@ -31,6 +30,7 @@ EXAMPLES = """examples:
   preceptor cache caches/digits --fill --teacher runs/teacher --part 0/2   # and 1/2 elsewhere
   preceptor cache caches/digits --info
   preceptor cache caches/digits --verify --repair
+  preceptor cache caches/digits --copy s3://bucket/digits   # then distill --cache s3://bucket/digits
   preceptor distill --teacher runs/teacher --cache caches/digits --recipe kd --out runs/student
 
 A cache need not be filled ahead: preceptor distill --cache DIR fills it as it trains.
@@ -46,12 +46,15 @@ Result = tuple[dict[str, Any], list[str]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.epilog = EXAMPLES
-    parser.add_argument("cache", type=Path, metavar="DIR", help="folder of the cache")
+    parser.add_argument("cache", metavar="DIR", help="folder of the cache, or the URL of one to look at or to copy")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--plan", action="store_true", help="show its size and the queries it saves; writes nothing")
     what.add_argument("--fill", action="store_true", help="query the teacher for what is missing; can be resumed")
     what.add_argument("--info", action="store_true", help="show what it holds and how full it is; needs no teacher")
     what.add_argument("--verify", action="store_true", help="compare every record with its checksum; needs no teacher")
+    what.add_argument(
+        "--copy", metavar="URL", help="copy it to a URL such as s3://bucket/folder, or from one to a folder, and verify"
+    )
     parser.add_argument(
         "--repair", action="store_true", help="with --verify: empty damaged entries, to be filled again"
     )
@@ -162,9 +165,9 @@ def _part(arguments: argparse.Namespace) -> "Part | None":
 def _info(arguments: argparse.Namespace) -> Result:
     from rich.filesize import decimal
 
-    from preceptor.teachers.cache import bytes_used, open_readonly
+    from preceptor.teachers.cache import bytes_used, cache_place, open_readonly
 
-    cache = open_readonly(arguments.cache)
+    cache = open_readonly(cache_place(arguments.cache))
     key, layout, filled, used = cache.metadata.key, cache.layout, cache.count, bytes_used(cache)
     content = {
         "layout": layout.model_dump(),
@@ -189,9 +192,9 @@ def _info(arguments: argparse.Namespace) -> Result:
 
 def _verify(arguments: argparse.Namespace) -> Result:
     from preceptor.run.progress import ImageBar
-    from preceptor.teachers.cache import open_readonly, verify
+    from preceptor.teachers.cache import cache_place, open_readonly, verify
 
-    folder = arguments.cache
+    folder = cache_place(arguments.cache)
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar, open_readonly(folder) as cache:
         damaged = verify(cache, repair=arguments.repair, progress=bar.counter(str(folder)))
         filled = cache.count
@@ -201,7 +204,21 @@ def _verify(arguments: argparse.Namespace) -> Result:
     return {"filled": filled, "damaged": damaged}, lines
 
 
-_ACTS = {"plan": _plan, "fill": _fill, "info": _info, "verify": _verify}
+def _copy(arguments: argparse.Namespace) -> Result:
+    from preceptor.run.progress import ImageBar
+    from preceptor.teachers.cache import cache_place, copy
+
+    source, target = cache_place(arguments.cache), cache_place(arguments.copy)
+    with (
+        ImageBar(quiet=arguments.quiet or arguments.json) as bar,
+        copy(source, target, progress=bar.counter(str(target))) as copied,
+    ):
+        filled, entries = copied.count, copied.layout.entries
+    lines = [f"{target}: a copy of {source}; {filled:,} of {entries:,} records, all match their checksums"]
+    return {"copy": str(target), "filled": filled, "entries": entries}, lines
+
+
+_ACTS = {"plan": _plan, "fill": _fill, "info": _info, "verify": _verify, "copy": _copy}
 
 
 def _config(arguments: argparse.Namespace) -> "RunConfig":

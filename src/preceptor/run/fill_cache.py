@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from shutil import disk_usage
 
 import torch
@@ -28,8 +29,7 @@ def plan_cache(config: RunConfig) -> tuple[Layout, int, int]:
     Raises:
         InputError: the data cannot be read, or the existing cache is of other data or another shape.
     """
-    folder = config.cache
-    assert folder is not None, "a plan is of a cache in a folder"
+    folder = _local(config)
     dataset = training_data(config)
     views = augmentation(config, dataset)
     existing, layout = fitting_cache(config, dataset, views, dataset_parts(dataset, views))
@@ -60,7 +60,7 @@ def fill_cache(
         InputError: no teacher, or anything wrong with it, the data or the cache.
         MachineError: no such device, the disk has no room, or another process is filling this part.
     """
-    assert config.cache is not None, "it is a cache in a folder that is filled"
+    _local(config)
     if not config.teachers:
         raise InputError("no teacher to fill the cache from: give --teacher RUN_FOLDER, or an .onnx file")
     device, dataset = choose_device(config.device), training_data(config)
@@ -78,3 +78,14 @@ def fill_cache(
             teacher = compile_teacher(teacher, config, dataset, BATCH_SIZE)
         queries = fill(cache, dataset.train.images.to(device), views, samples=samples, part=part, progress=progress)
         return queries, teacher
+
+
+def _local(config: RunConfig) -> Path:
+    """The folder of a cache that is planned or filled."""
+    assert config.cache is not None, "the configuration names one"
+    if isinstance(config.cache, Path):
+        return config.cache
+    raise InputError(
+        f"cache {config.cache}: is at a URL: fill a cache in a local folder, and copy it by preceptor cache DIR --copy "
+        f"{config.cache}"
+    )

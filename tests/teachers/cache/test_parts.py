@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from preceptor.data import CropFlip
 from preceptor.errors import InputError, MachineError
-from preceptor.teachers.cache import Layout, Part, count_missing, fill, open_readonly, store, upkeep, verify
+from preceptor.teachers.cache import Layout, Part, count_missing, fill, locks, open_readonly, upkeep, verify
 from tests.teachers.cache.processes import in_another_process
 from tests.teachers.cache.samples import Linear, cache_in, every_entry, pictures
 
@@ -134,9 +134,9 @@ def test_only_some_samples_of_a_part(tmp_path):
 
 def test_writers_of_parts_wait_for_no_lock(tmp_path, monkeypatch):
     """Somebody who holds the cache's lock from then on does not stop them."""
-    monkeypatch.setattr(store, "LOCK_SECONDS", 0.02)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.02)
     cache = cache_in(tmp_path / "cache", Linear(), LARGE)
-    with cache.store.owning(Part(0, 1)), FileLock(tmp_path / "cache" / store.LOCK_FILE):
+    with cache.store.owning(Part(0, 1)), FileLock(tmp_path / "cache" / locks.LOCK_FILE):
         cache.query_and_store(pictures(8), torch.arange(8), torch.zeros(8, dtype=torch.int64))
     assert cache.count == 8
 

@@ -1,71 +1,28 @@
-"""The entries of a cache in two mapped files: the records, and a checksum for each, zero while it is empty."""
+"""The entries of a cache in two local files, mapped for reading."""
 
-import hashlib
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 from shutil import disk_usage
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-from filelock import FileLock, Timeout
-from jaxtyping import Bool, Int64, Shaped, UInt32
+from jaxtyping import Shaped
 from numpy import ndarray
 
 from preceptor.errors import InputError, MachineError
+from preceptor.teachers.cache.locks import Part, locked, owned_parts, part_lock, unwritable
 from preceptor.teachers.cache.metadata import Layout
-
-ENTRIES_FILE = "entries.bin"
-CHECKSUMS_FILE = "checksums.bin"
-LOCK_FILE = ".lock"
-PART_LOCKS = ".part-"
-"""First characters of the lock files of parts."""
-
-CHUNK = 2**14
-"""Entries looked at together where all of a cache is gone through, so that memory stays bounded."""
-
-LOCK_SECONDS = 60.0
-"""How long a writer waits. Nobody holds the lock for longer than it takes to write one batch."""
+from preceptor.teachers.cache.reader import CHECKSUMS_FILE, ENTRIES_FILE, Entries, EntryReader, Records
 
 SPARE_BYTES = 2**24
 """Left free on the disk for everything else."""
 
-Entries = Int64[ndarray, " n"]
-Records = Shaped[ndarray, " n"]
 
-
-class Part(NamedTuple):
-    """A share of the filling of a cache: chunk ``number`` and every ``total``-th after it.
-
-    Attributes:
-        number: of the part, from 0.
-        total: how many parts there are.
-    """
-
-    number: int
-    total: int
-
-    @staticmethod
-    def parse(text: str) -> "Part":
-        """The part written ``I/N``.
-
-        Raises:
-            InputError: it is not written so, or I is not below N.
-        """
-        number, _, total = text.partition("/")
-        if not (number.isdecimal() and total.isdecimal() and int(number) < int(total)):
-            raise InputError(f"part {text!r}: expected I/N with I from 0 to N - 1, such as 0/4")
-        return Part(int(number), int(total))
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.total}"
-
-
-class EntryStore:
+class EntryStore(EntryReader):
     """Records by entry number, safe against other processes of the same machine.
 
     An entry has bytes of its own in both files and is never changed once it is filled. Writers take turns under a file
@@ -82,47 +39,16 @@ class EntryStore:
         InputError: a file is missing, a link, or of another size than the layout says.
     """
 
+    remedy: ClassVar[str] = "run preceptor cache --verify --repair, which empties such entries, or remove the cache"
+
     def __init__(self, folder: Path, layout: Layout, seed: bytes) -> None:
-        self.folder, self.layout = folder, layout
-        words = layout.record.itemsize // 4
-        self._keys = np.frombuffer(hashlib.shake_256(seed).digest(8 * (words + 2)), "<u8").astype(np.uint64)
-        self._mapped: list[np.memmap[Any, Any]] = []
+        self.folder = folder
         self._owns_part = self._written = False
-        self._map()
-
-    @property
-    def count(self) -> int:
-        """Number of filled entries."""
-        return int(np.count_nonzero(self._checksums))
-
-    def is_filled(self, entries: Entries) -> Bool[ndarray, " n"]:
-        """Which entries are filled; their records are not read."""
-        filled: Bool[ndarray, " n"] = self._checksums[entries] != 0
-        return filled
-
-    def chunk(self, start: int, size: int | None = None, *, filled: bool) -> Entries:
-        """The filled or the empty entries among ``size`` (default ``CHUNK``) from ``start`` on, ascending."""
-        return np.flatnonzero((self._checksums[start : start + (size or CHUNK)] != 0) == filled) + start
-
-    def read(self, entries: Entries) -> tuple[Bool[ndarray, " n"], Records]:
-        """Which entries are filled, and the records of all; those of empty entries mean nothing.
-
-        Raises:
-            InputError: a record does not match its checksum; sample and view are named.
-        """
-        known, wrong, records = self._compare(entries)
-        if wrong.any():
-            # Another core may show a checksum before the record it follows: look again before calling it damage.
-            time.sleep(0.01)
-            known, wrong, records = self._compare(entries)
-        if wrong.any():
-            raise self.damage(entries[wrong])
-        return known, records
-
-    def damaged(self, entries: Entries) -> Entries:
-        """Those of the entries whose records do not match their checksums."""
-        damaged: Entries = entries[self._compare(entries)[1]]
-        return damaged
+        # Plain views: indexing np.memmap itself pays for a subclass at every call.
+        records, checksums = (
+            np.asarray(_mapped(folder / name, dtype, layout.entries)) for name, dtype in _files(layout)
+        )
+        super().__init__(str(folder), layout, seed, records, checksums)
 
     def add(self, entries: Entries, records: Records) -> None:
         """Fill entries; one that is filled already, by whichever process, stays as it is.
@@ -162,15 +88,6 @@ class EntryStore:
             damaged = self.damaged(entries)
             self._write(CHECKSUMS_FILE, damaged, np.zeros(len(damaged), "<u4"))
 
-    def damage(self, entries: Entries) -> InputError:
-        """The error for entries whose records do not match their checksums."""
-        sample, view = divmod(int(entries[0]), self.layout.views)
-        more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
-        return InputError(
-            f"{self.folder / ENTRIES_FILE}: damaged: the record of sample {sample}, view {view}{more} does not match "
-            "its checksum: run preceptor cache --verify --repair, which empties such entries, or remove the cache"
-        )
-
     def flush(self) -> None:
         """Bring what was written to the disk; what is written survives the end of this process in any case.
 
@@ -183,15 +100,13 @@ class EntryStore:
                     with (self.folder / name).open("r+b") as file:
                         os.fsync(file.fileno())
             except OSError as error:
-                raise _unwritable(self.folder, error) from error
+                raise unwritable(self.folder, error) from error
             self._written = False
 
     def close(self) -> None:
-        """Flush, and let go of the files; the store cannot be used after that, only closed once more."""
-        if self._mapped:
-            self.flush()
-            self._mapped = []
-            del self._records, self._checksums
+        """Flush, and let go of the files."""
+        self.flush()
+        super().close()
 
     @contextmanager
     def owning(self, part: Part) -> Iterator[None]:
@@ -203,7 +118,7 @@ class EntryStore:
         Raises:
             MachineError: another process does one of these, or the folder cannot be written.
         """
-        lock = _part_lock(self.folder, part)
+        lock = part_lock(self.folder, part)
         with locked(self.folder):  # nobody is writing now, and nobody begins
             others = [one for one in owned_parts(self.folder) if one == part or one.total != part.total]
             if others:
@@ -218,12 +133,6 @@ class EntryStore:
         finally:
             self._owns_part = False
             lock.release()
-
-    def _map(self) -> None:
-        self._mapped = [_mapped(self.folder / name, dtype, self.layout.entries) for name, dtype in _files(self.layout)]
-        # Plain views: indexing np.memmap itself pays for a subclass at every call.
-        self._records: Records = np.asarray(self._mapped[0])
-        self._checksums: UInt32[ndarray, " entries"] = np.asarray(self._mapped[1])
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -255,77 +164,13 @@ class EntryStore:
                     file.seek(int(entries[start]) * size)
                     _write_all(file, memoryview(content)[start * size : end * size])
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
-
-    def _compare(self, entries: Entries) -> tuple[Bool[ndarray, " n"], Bool[ndarray, " n"], Records]:
-        """Which entries are filled, which of these are damaged, and the records."""
-        checksums = self._checksums[entries]  # before the records, which are written first
-        records = self._records[entries]
-        known = checksums != 0
-        return known, known & (self._checksum(entries, records) != checksums), records
-
-    def _checksum(self, entries: Entries, records: Records) -> UInt32[ndarray, " n"]:
-        """Multilinear hashing of an entry's number n and the 32-bit words w of its record; never 0, which is "empty".
-
-        ``(a_0 + a_1 n + sum_i a_(i+2) w_i mod 2^64) >> 32``, which two different records share with a probability of
-        2^-32 (Lemire & Kaser 2014, "Strongly universal string hashing is fast", section 3). One matrix product, where
-        ``zlib.crc32`` in a loop takes four times as long. The number n makes a record in another's place stand out.
-        """
-        words = records.view("<u4").reshape(len(records), len(self._keys) - 2)
-        total = words.astype(np.uint64) @ self._keys[2:] + self._keys[1] * entries.astype(np.uint64) + self._keys[0]
-        checksums: UInt32[ndarray, " n"] = np.maximum(total >> np.uint64(32), 1).astype(np.uint32)
-        return checksums
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a cache's lock; the system lets go of it when the process ends, however it ends.
-
-    Raises:
-        MachineError: the folder cannot be written, or another process does not let go.
-    """
-    try:
-        # A lock made anew also keeps out other threads, and forked processes.
-        with FileLock(folder / LOCK_FILE, timeout=LOCK_SECONDS):
-            yield
-    except Timeout as error:
-        raise MachineError(
-            f"{folder}: another process has held the cache's lock for {LOCK_SECONDS:.0f} s: end it, try again"
-        ) from error
-    except (OSError, NotImplementedError) as error:  # the latter where a file system knows no locks
-        raise _unwritable(folder, error) from error
-
-
-def owned_parts(folder: Path) -> list[Part]:
-    """The parts that processes are filling now. To be called under the cache's lock."""
-    names = [
-        path.stem.removeprefix(PART_LOCKS).partition("-of-") for path in sorted(folder.glob(f"{PART_LOCKS}*.lock"))
-    ]
-    parts = [Part(int(number), int(total)) for number, _, total in names if number.isdecimal() and total.isdecimal()]
-    return [part for part in parts if not _is_free(_part_lock(folder, part))]
-
-
-def _part_lock(folder: Path, part: Part) -> FileLock:
-    return FileLock(folder / f"{PART_LOCKS}{part.number}-of-{part.total}.lock", timeout=0)
-
-
-def _is_free(lock: FileLock) -> bool:
-    try:
-        with lock:
-            return True
-    except Timeout:
-        return False
+            raise unwritable(self.folder, error) from error
 
 
 def _write_all(file: FileIO, content: memoryview) -> None:
     """A disk that is nearly full takes less than it is given, and only the next write fails."""
     while content:
         content = content[file.write(content) :]
-
-
-def _unwritable(folder: Path, error: Exception) -> MachineError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return MachineError(f"{folder}: cannot be written: {reason}: make it writable, or give a cache in another folder")
 
 
 def create_files(folder: Path, layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +13,11 @@ from torch import Tensor
 from preceptor.data import Augmentation
 from preceptor.data.lazy import Inputs, views_of
 from preceptor.errors import InputError
-from preceptor.teachers.cache.cache import LogitCache
-from preceptor.teachers.cache.store import CHECKSUMS_FILE, CHUNK, ENTRIES_FILE, Part
+from preceptor.teachers.cache.cache import LogitCache, make_folder, open_readonly
+from preceptor.teachers.cache.locks import Part
+from preceptor.teachers.cache.metadata import METADATA_FILE
+from preceptor.teachers.cache.reader import CHECKSUMS_FILE, CHUNK, ENTRIES_FILE
+from preceptor.teachers.cache.remote import RemoteFolder
 
 Entries = Int64[ndarray, " n"]
 PART_CHUNK = 2**12
@@ -61,9 +65,9 @@ def fill(
             f"cache {cache.folder}: holds {cache.layout.samples} samples of {cache.layout.views} views; got "
             f"{len(images)} of {augmentation.count}: give all training images and the augmentation it was made for"
         )
-    with nullcontext() if part is None else cache.store.owning(part):
+    with nullcontext() if part is None else cache.writable.owning(part):
         total = count_missing(cache, samples, part)
-        cache.store.check_room(total)
+        cache.writable.check_room(total)
         done = filled = 0
         for batch in _batches(cache, samples, part):
             empty = batch[~cache.store.is_filled(batch)]  # another process may have been here
@@ -74,7 +78,7 @@ def fill(
             done += len(batch)
             if progress is not None:
                 progress(min(done, total), total)
-        cache.store.flush()
+        cache.writable.flush()
     return filled
 
 
@@ -143,12 +147,59 @@ def verify(cache: LogitCache, *, repair: bool = False, progress: Progress | None
     if len(damaged) and not repair:
         raise cache.store.damage(damaged)
     if len(damaged):
-        cache.store.clear(damaged)
+        cache.writable.clear(damaged)
     return len(damaged)
 
 
+def copy(source: Path | str, target: Path | str, progress: Progress | None = None) -> LogitCache:
+    """Copy a cache from a folder to a URL or back, and compare every record of the copy with its checksum.
+
+    Stopped, it can be called again. Of a cache that is being filled, what is filled at the start is copied.
+
+    Args:
+        source: of the cache.
+        target: without a cache; of the two one is a folder and one a URL.
+        progress: called as by :func:`verify`.
+
+    Returns:
+        the copy.
+
+    Raises:
+        InputError: two folders or two URLs, no cache to copy, or a target that holds one; a damaged record.
+        MachineError: one of the two cannot be read or written.
+    """
+    if isinstance(source, str) == isinstance(target, str):
+        raise InputError(f"{target}: expected one folder and one URL, such as s3://bucket/folder, to copy between")
+    with open_readonly(source) as cache:
+        filled = cache.count
+    # What the checksums mark as filled is written before them. Without its metadata the copy is no cache yet.
+    names = (CHECKSUMS_FILE, ENTRIES_FILE, METADATA_FILE)
+    if isinstance(target, Path):
+        make_folder(target)
+        if (target / METADATA_FILE).exists():
+            raise InputError(f"{target}: holds a cache; nothing is ever overwritten: choose another folder")
+        for name in names:
+            RemoteFolder(str(source)).get(target / name)
+    else:
+        remote = RemoteFolder(target)
+        if remote.holds(METADATA_FILE):
+            raise InputError(f"{target}: holds a cache; nothing is ever overwritten: choose another URL")
+        for name in names:
+            remote.put(Path(source) / name)
+    copied = open_readonly(target)
+    verify(copied, progress=progress)
+    if copied.count < filled:
+        raise InputError(f"{target}: holds {copied.count:,} of {filled:,} entries: remove it and copy again")
+    return copied
+
+
 def bytes_used(cache: LogitCache) -> int:
-    """What a cache's files take on the disk now; entries that were never filled take next to nothing."""
+    """What a cache's files take on the disk now; entries that were never filled take next to nothing.
+
+    At a URL they take as much as filled ones.
+    """
+    if isinstance(cache.folder, str):
+        return cache.layout.bytes
     files = [(cache.folder / name).stat() for name in (ENTRIES_FILE, CHECKSUMS_FILE)]
     # Blocks of 512 bytes; the length where the system does not count blocks.
     return sum(512 * file.st_blocks if hasattr(file, "st_blocks") else file.st_size for file in files)
