@@ -58,6 +58,37 @@ def test_a_plan_for_scripts(preceptor: Command, tmp_path: Path) -> None:
     assert fewer["entries"] == IMAGES
 
 
+def test_a_plan_from_numbers_alone(preceptor: Command, tmp_path: Path) -> None:
+    numbers = ("--images", 1_281_167, "--classes", 1000, "--top-k", 20)
+    done = preceptor("cache", tmp_path / "cache", "--plan", *numbers)
+    assert (done.code, done.err) == (0, "")
+    assert "1,281,167 images in 1 view, the 20 largest of 1,000 logits" in done.out
+    assert "117.9 MB, 92 bytes for each of 1,281,167 entries" in done.out
+    assert "1,281,167 images through the teacher" in done.out
+    assert "time          unknown: give --images-per-second, or a --teacher" in done.out
+    rate = ("--images-per-second", 2500, "--views", 10)
+    done = preceptor("cache", tmp_path / "cache", "--plan", *numbers, *rate)
+    assert "  time          85 minutes at 2,500 images/s (given)\n" in done.out
+    plan = only_json(preceptor("cache", tmp_path / "cache", "--plan", *numbers, *rate, "--processes", 8, "--json"))
+    assert (plan["queries_ahead"], plan["bytes"]) == (12_811_670, 12_811_670 * 92)
+    assert (plan["seconds"], plan["processes"], plan["rate"]) == (12_811_670 / 20_000, 8, "given")
+    together = preceptor("cache", tmp_path / "cache", "--plan", *numbers, *rate, "--processes", 8)
+    assert "11 minutes at 2,500 images/s in each of 8 processes (given)" in together.out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("numbers", [(), ("--images", 10_000, "--classes", 1000, "--top-k", 20)])
+def test_a_plan_with_a_teacher_measures_it(
+    preceptor: Command, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: tuple[object, ...]
+) -> None:
+    monkeypatch.setattr("preceptor.run.fill_cache.MEASURED_BATCHES", 3)
+    plan = only_json(preceptor("cache", tmp_path / "cache", "--plan", "--teacher", teacher, *numbers, "--json"))
+    assert plan["rate"] in {f"measured here on {n} images of digits, not compiled" for n in (256, 512, 768)}
+    assert plan["seconds"] == pytest.approx(plan["queries_ahead"] / plan["images_per_second"])
+    assert plan["images_per_second"] > 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_fills_and_shows_the_state(filled: tuple[Path, Outcome], preceptor: Command, teacher: Path) -> None:
     folder, done = filled
     assert re.match(r"teacher: network \(.* batch norms folded, fp32\), queried about 270 images\n", done.out)
@@ -229,6 +260,12 @@ def test_several_teachers_and_their_flags_reach_the_run(preceptor: Command, teac
         (("--verify",), "cache.json: no such file: give the folder of a cache"),
         (("--fill",), "no teacher to fill the cache from: give --teacher RUN_FOLDER"),
         (("--fill", "--teacher", "gone"), "gone: no such folder"),
+        (("--plan", "--images", "9"), "--images and --classes: give both"),
+        (("--plan", "--views", "9"), "--images and --classes: give both"),
+        (("--plan", "--images", "0", "--classes", "9"), "--images 0: goes with --plan, and is a number above 0"),
+        (("--info", "--images-per-second", "9"), "--images-per-second 9.0: goes with --plan"),
+        (("--plan", "--images", "9", "--classes", "3", "--top-k", "3"), "top_k = 3 of 3 classes: give fewer"),
+        (("--plan", "--images", "9", "--classes", "3", "--views", "-1"), "the plan: views is -1"),
         (("--plan", "--top-k", "10"), "top_k = 10 of 10 classes: give fewer"),
         (("--plan", "--top-k", "0"), "cache_top_k"),
         (("--plan", "--data", "digts"), "unknown data set 'digts': did you mean 'digits'"),

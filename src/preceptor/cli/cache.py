@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   preceptor cache caches/digits --plan
   preceptor cache caches/digits --fill --teacher runs/teacher
   preceptor cache caches/cifar100 --plan --data cifar100 --top-k 20 --epochs 240
+  preceptor cache caches/imagenet --plan --images 1281167 --classes 1000 --top-k 20 --images-per-second 2500
   preceptor cache caches/cifar100 --fill --data cifar100 --teacher runs/resnet32x4 --device cuda --top-k 20
   torchrun --nproc-per-node 4 -m preceptor cache caches/digits --fill --teacher runs/teacher
   preceptor cache caches/digits --fill --teacher runs/teacher --part 0/2   # and 1/2 elsewhere
@@ -70,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="training.epochs",
         help="with --plan: of a run that fills it as it trains (default 20)",
     )
+    numbers = parser.add_argument_group("planning from numbers alone, without the data")
+    numbers.add_argument("--images", type=int, metavar="N", help="with --plan: number of training images")
+    numbers.add_argument("--classes", type=int, metavar="N", help="number of classes")
+    numbers.add_argument("--views", type=int, metavar="N", help="of each image (default 1)")
+    numbers.add_argument(
+        "--images-per-second", type=float, metavar="X", help="rate of a teacher (default: --teacher is measured)"
+    )
+    numbers.add_argument("--processes", type=int, metavar="N", help="that fill together, each at this rate (default 1)")
     add_teacher_options(parser, cache=False)
     add_data_options(parser)
     group = parser.add_argument_group("filling; with any of these three, only what such a run trains on")
@@ -88,6 +97,13 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("--repair: goes with --verify")
     if arguments.part and not arguments.fill:
         raise InputError("--part: goes with --fill")
+    for name in ("images", "images_per_second", "processes"):
+        value = getattr(arguments, name)
+        if value is not None and not (arguments.plan and 0 < value < float("inf")):
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} {value}: goes with --plan, and is a number above 0")
+    if (arguments.images is None) != (arguments.classes is None) or (arguments.images is None and arguments.views):
+        raise InputError("--images and --classes: give both, with --views if there are several, or the data instead")
     act = next(act for name, act in _ACTS.items() if getattr(arguments, name))
     content, lines = act(arguments)
     show(arguments, lambda: {"cache": str(arguments.cache), **content}, lambda: lines)
@@ -96,10 +112,24 @@ def run(arguments: argparse.Namespace) -> None:
 def _plan(arguments: argparse.Namespace) -> Result:
     from rich.filesize import decimal
 
-    from preceptor.run.fill_cache import plan_cache
+    from preceptor.config import validated
+    from preceptor.run.fill_cache import free_bytes, measure_rate, plan_cache
+    from preceptor.teachers.cache import Layout
 
     config = _config(arguments)
-    (layout, filled, free_bytes), epochs = plan_cache(config), config.training.epochs
+    epochs, processes = config.training.epochs, arguments.processes or 1
+    if arguments.images is None:
+        layout, filled, free = plan_cache(config)
+    else:
+        shape = {"samples": arguments.images, "classes": arguments.classes, "views": arguments.views or 1}
+        layout = validated(Layout, {**shape, "top_k": config.cache_top_k}, "the plan")
+        filled, free = 0, free_bytes(config)
+    rate, how = arguments.images_per_second, "given"
+    if rate is None and config.teachers:
+        measured = measure_rate(config)
+        rate = measured.images_per_second
+        how = f"measured here on {measured.images:,} images of {measured.data}, not compiled"
+    seconds = None if rate is None else (layout.queries() - filled) / (rate * processes)
     content = {
         **layout.model_dump(),
         "entries": layout.entries,
@@ -110,18 +140,32 @@ def _plan(arguments: argparse.Namespace) -> Result:
         "queries_over_epochs": layout.queries(epochs),
         "queries_without_cache": epochs * layout.samples,
         "filled": filled,
-        "free_bytes": free_bytes,
+        "free_bytes": free,
+        "images_per_second": rate,
+        "rate": None if rate is None else how,
+        "processes": processes,
+        "seconds": seconds,
     }
     done = f", of which {filled:,} are done" if filled else ""
     return content, [
         f"{config.cache}: {layout}",
         f"  when full     {decimal(layout.bytes)}, {layout.entry_bytes} bytes for each of {layout.entries:,} entries; "
-        f"{decimal(free_bytes)} are free on that disk",
+        f"{decimal(free)} are free on that disk",
         f"  filled ahead  {layout.queries():,} images through the teacher{done}",
+        *_time(rate, how, processes, seconds),
         f"  as it trains  {layout.queries(epochs):,} images in a run of {epochs} epochs, in place of "
         f"{epochs * layout.samples:,}; none in later runs with the same seed",
         "nothing was written",
     ]
+
+
+def _time(rate: float | None, how: str, processes: int, seconds: float | None) -> list[str]:
+    from preceptor.compare.format import duration
+
+    if rate is None or seconds is None:
+        return ["  time          unknown: give --images-per-second, or a --teacher to measure"]
+    each = "" if processes == 1 else f" in each of {processes} processes"
+    return [f"  time          {duration(seconds)} at {rate:,.0f} images/s{each} ({how})"]
 
 
 def _fill(arguments: argparse.Namespace) -> Result:

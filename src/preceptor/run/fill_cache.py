@@ -1,13 +1,17 @@
-"""Caches made ahead of training: how large one will be, and filling it."""
+"""Caches made ahead of training: how large one will be, how long it takes to fill, and filling it."""
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from shutil import disk_usage
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 
+from preceptor.data.lazy import views_of
 from preceptor.errors import InputError
 from preceptor.run.cache_plan import should_compile
 from preceptor.run.config import RunConfig
@@ -19,6 +23,23 @@ from preceptor.training.device import choose_device, deterministic
 BATCH_SIZE = 256
 """Images that the teacher is queried about at a time."""
 
+MEASURED_SECONDS, MEASURED_BATCHES = 3.0, 40
+"""A teacher's rate is measured for so long, or on so many batches."""
+
+
+class Rate(NamedTuple):
+    """A measured rate.
+
+    Attributes:
+        images_per_second: that the teacher answered, its answers stored.
+        images: that it was measured on.
+        data: the data set they are of.
+    """
+
+    images_per_second: float
+    images: int
+    data: str
+
 
 def plan_cache(config: RunConfig) -> tuple[Layout, int, int]:
     """What the cache of a configuration will take; nothing is written and no teacher is loaded.
@@ -29,13 +50,46 @@ def plan_cache(config: RunConfig) -> tuple[Layout, int, int]:
     Raises:
         InputError: the data cannot be read, or the existing cache is of other data or another shape.
     """
-    folder = _local(config)
-    dataset = training_data(config)
+    folder, dataset = _local(config), training_data(config)
     views = augmentation(config, dataset)
     existing, layout = fitting_cache(config, dataset, views, dataset_parts(dataset, views))
     filled = 0 if existing is None else open_readonly(folder).count
-    nearest = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
-    return layout, filled, disk_usage(nearest).free
+    return layout, filled, free_bytes(config)
+
+
+def free_bytes(config: RunConfig) -> int:
+    """Bytes free on the disk of a configuration's cache, which need not exist."""
+    folder = _local(config)
+    return disk_usage(next(path for path in (folder, *folder.resolve().parents) if path.is_dir())).free
+
+
+def measure_rate(config: RunConfig) -> Rate:
+    """How fast the configuration's teacher fills a cache on this machine, by some batches of its data set.
+
+    It is not compiled, which a long filling is where that pays.
+
+    Raises:
+        InputError: no teacher, or anything wrong with it or the data.
+        MachineError: no such device.
+    """
+    device, dataset = choose_device(config.device), training_data(config)
+    views = augmentation(config, dataset)
+    with TemporaryDirectory(prefix="preceptor-rate-") as folder:
+        kept = config.cache_top_k if (config.cache_top_k or 0) < dataset.classes else None
+        changed = config.model_copy(update={"cache": Path(folder) / "cache", "cache_top_k": kept})
+        with deterministic(), closing(load_teacher(changed, dataset, views, device, batch_size=BATCH_SIZE)) as teacher:
+            cache, images = teacher.cache, dataset.train.images.to(device)
+            assert cache is not None, "the configuration names one"
+            draw = torch.Generator().manual_seed(0)
+            started, batches = 0.0, -1
+            while batches < 1 or (time.perf_counter() - started < MEASURED_SECONDS and batches < MEASURED_BATCHES):
+                entries = torch.randint(cache.layout.entries, (BATCH_SIZE,), generator=draw)
+                index, view = entries // views.count, entries % views.count
+                cache.query_and_store(views_of(images, index, view, views), index, view)
+                batches += 1
+                if batches == 0:  # the first one warms up
+                    started = time.perf_counter()
+            return Rate(batches * BATCH_SIZE / (time.perf_counter() - started), batches * BATCH_SIZE, dataset.name)
 
 
 def fill_cache(

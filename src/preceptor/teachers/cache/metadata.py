@@ -118,7 +118,7 @@ class Layout(BaseModel):
 
     def __str__(self) -> str:
         kept = f"all {self.classes:,}" if self.top_k is None else f"the {self.top_k} largest of {self.classes:,}"
-        return f"{self.samples:,} images in {self.views:,} views, {kept} logits"
+        return f"{self.samples:,} images in {self.views:,} view{'s' if self.views > 1 else ''}, {kept} logits"
 
 
 class CacheKey(BaseModel):
