@@ -21,8 +21,8 @@ LONGEST = 2**7
 KEPT = 2**12
 """Blocks that stay in memory, 256 MiB: a cache that is no larger is read once."""
 
-AT_A_TIME = 2**11
-"""Blocks looked at together, 128 MiB."""
+AT_A_TIME = 2**9
+"""Blocks looked at together, 32 MiB."""
 
 
 class RemoteRecords:
