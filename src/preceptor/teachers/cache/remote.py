@@ -44,11 +44,8 @@ class RemoteFolder:
         try:
             self._files, self._root = url_to_fs(url)
         except ImportError as error:
-            module = (
-                known_implementations.get(url.partition("://")[0].rpartition("::")[2], {})
-                .get("class", "")
-                .partition(".")[0]
-            )
+            protocol = url.partition("://")[0].rpartition("::")[2]  # of a chain, that of the store
+            module = known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
             remedy = f": pip install {module}" if module not in ("", "fsspec") else ""
             raise MachineError(f"{url}: a package is missing ({first_line(error)}){remedy}") from error
         except ValueError as error:
@@ -103,6 +100,8 @@ class RemoteFolder:
             try:
                 return work()
             except (FileNotFoundError, NotADirectoryError) as error:
+                if verb == "written":
+                    raise InputError(f"{self.url}: cannot be written: {first_line(error)}: make it first") from error
                 raise InputError(
                     f"{self.url}/{name}: no such file ({first_line(error)}): give the URL of a folder that "
                     "preceptor cache DIR --copy URL made"
