@@ -28,10 +28,11 @@ EXAMPLES = """examples:
   preceptor cache caches/imagenet --plan --images 1281167 --classes 1000 --top-k 20 --images-per-second 2500
   preceptor cache caches/cifar100 --fill --data cifar100 --teacher runs/resnet32x4 --device cuda --top-k 20
   torchrun --nproc-per-node 4 -m preceptor cache caches/digits --fill --teacher runs/teacher
-  preceptor cache caches/digits --fill --teacher runs/teacher --part 0/2   # and 1/2 elsewhere
+  preceptor cache caches/digits --fill --teacher runs/teacher --part 0/2
   preceptor cache caches/digits --info
   preceptor cache caches/digits --verify --repair
-  preceptor cache caches/digits --copy s3://bucket/digits   # then distill --cache s3://bucket/digits
+  preceptor cache caches/digits --copy s3://bucket/digits
+  preceptor distill --cache s3://bucket/digits --recipe kd --out runs/student
   preceptor distill --teacher runs/teacher --cache caches/digits --recipe kd --out runs/student
 
 A cache need not be filled ahead: preceptor distill --cache DIR fills it as it trains.
