@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test nightly tables figures audit clean
+.PHONY: demo test nightly s3 tables figures audit clean
 
 demo: $(VENV)/.ready-report  ## a teacher from elsewhere and its students, on digits; ends with a table and a page
 	$(BIN)/preceptor demo --out demo
@@ -16,6 +16,8 @@ test: $(VENV)/.ready-dev  ## style, types and the whole test suite
 
 nightly: $(VENV)-nightly/.ready  ## tests of what is too large to install for every run: sweeps on Ray
 	$(VENV)-nightly/bin/pytest -m nightly
+
+s3: $(VENV)-s3/.ready  ## an environment in which "make test" also tests a local S3 server
 
 tables: $(VENV)/.ready-report  ## write the tables of results/ into the README and docs/
 	$(BIN)/python tools/fill_tables.py README.md $(wildcard docs/*.md docs/*/*.md)
@@ -45,5 +47,9 @@ $(VENV)-nightly/.ready: pyproject.toml constraints.txt
 	$(VENV)-nightly/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[test,ray]'
 	@touch $@
 
+$(VENV)-s3/.ready: $(VENV)/.ready-dev constraints-s3.txt tools/s3_environment.sh
+	tools/s3_environment.sh $(BIN)/python
+	@touch $@
+
 clean:  ## take away the environment and what the tools left
-	rm -rf $(VENV) $(VENV)-audit $(VENV)-nightly .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-nightly $(VENV)-s3 .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -58,7 +58,7 @@ FORBIDDEN = {
 HUB = {"timm", "transformers", "datasets"}
 TRACKERS = {"tensorboard", "mlflow", "wandb"}
 CLUSTERS = {"submitit", "ray"}
-EXTRAS = {"torchvision", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna"} | HUB | TRACKERS | CLUSTERS
+EXTRAS = {"torchvision", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna", "fsspec"} | HUB | TRACKERS | CLUSTERS
 HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
 
 

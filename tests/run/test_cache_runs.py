@@ -18,8 +18,8 @@ from preceptor.run import RunResult, read_config, resolve, run
 from preceptor.run.cache_plan import planned_queries
 from preceptor.run.fill_cache import fill_cache
 from preceptor.teachers import NetworkTeacher
-from preceptor.teachers.cache import LogitCache, open_cache, open_readonly
-from preceptor.teachers.cache.store import CHECKSUMS_FILE
+from preceptor.teachers.cache import LogitCache, copy, open_cache, open_readonly
+from preceptor.teachers.cache.reader import CHECKSUMS_FILE
 from preceptor.training import TrainingConfig
 from tests.run.kinds import onnx_file, rows_file
 from tests.training_helpers import SMALL_RUN, digits
@@ -311,3 +311,34 @@ def test_a_teacher_that_cannot_teach_leaves_no_cache_behind(teacher: Path, tmp_p
     with pytest.raises(InputError, match="not finite for 2 of 2 training images"):
         distill(tmp_path / "out", teacher=broken, cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_at_a_url_gives_the_same_bits_with_and_without_its_teacher(
+    cached: tuple[RunResult, Path], teacher: Path, tmp_path: Path
+) -> None:
+    first, cache = cached
+    url = f"memory://{tmp_path.name}/cache"
+    copy(cache, url)
+    for name, teachers in (("alone", {}), ("with", {"teacher": teacher})):
+        result = distill(tmp_path / name, cache=url, **teachers)
+        assert result.cached == 0
+        assert student(result.folder) == student(first.folder)
+        assert record(result.folder)["teacher"]["cache"]["path"] == url
+        assert read_config(result.folder / "run.yaml")["cache"] == url
+
+
+def test_a_cache_at_a_url_that_lacks_something_is_refused_before_the_first_step(
+    cached: tuple[RunResult, Path], teacher: Path, tmp_path: Path
+) -> None:
+    url = f"memory://{tmp_path.name}/cache"
+    copy(cached[1], url)
+    for teachers in ({}, {"teacher": teacher}):
+        with pytest.raises(
+            InputError, match=r"lacks \d+ of the .*: fill or repair the cache in a local folder, and copy"
+        ):
+            distill(tmp_path / "out", cache=url, seed=7, **teachers)
+    with pytest.raises(InputError, match=r"gone/cache.json: no such file"):
+        distill(tmp_path / "out", cache="memory://gone")
+    with pytest.raises(InputError, match="made with other augmentation"):
+        distill(tmp_path / "out", cache=url, augment=False)
+    assert not (tmp_path / "out").exists()

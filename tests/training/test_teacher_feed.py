@@ -6,6 +6,7 @@ from torch import Tensor
 from preceptor import InputError
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
+from preceptor.teachers.cache import LogitCache
 from preceptor.training import TrainingConfig, teacher_feed
 from tests.training.test_fitted import selective_student
 from tests.training_helpers import cache_of, digits, few, make_student, network, same_bits, train, weights
@@ -46,6 +47,15 @@ def test_how_far_ahead_it_is_looked_up_changes_nothing(tmp_path, monkeypatch, ah
     train([filling], training=TRAINING, teacher=cache_of(tmp_path / "another", RecordingTeacher()))
     assert same_bits(weights(usual.network), weights(filled.network))
     assert same_bits(weights(usual.network), weights(filling.network))
+
+
+def test_logits_of_many_classes_are_looked_up_for_fewer_samples(tmp_path, monkeypatch):
+    train([make_student("kd")], training=TRAINING, teacher=cache_of(tmp_path / "cache", RecordingTeacher()))
+    sizes, lookup = [], LogitCache.lookup
+    monkeypatch.setattr(LogitCache, "lookup", lambda self, *rows: sizes.append(len(rows[0])) or lookup(self, *rows))
+    monkeypatch.setattr(teacher_feed, "LOGITS_LOOKED_UP", 20 * 10)
+    train([make_student("kd")], training=TRAINING, teacher=cache_of(tmp_path / "cache", None))
+    assert set(sizes) == {32, 8}  # of 40 samples in batches of 16
 
 
 def test_a_student_learns_as_from_the_network_within_rounding(tmp_path):

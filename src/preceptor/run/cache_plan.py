@@ -49,8 +49,9 @@ def resolve_teacher(config: RunConfig, context: RunContext, compiled: bool | Non
     if loaded.cache is not None:
         queries = planned_queries(context.loss, context.index, context.augmentation, training, config.seed)
         coverage = cache_coverage(loaded.cache, queries)
-        if not loaded.members:
+        if loaded.cache.teacher is None:
             check_coverage(loaded.cache, coverage)
+            compiled = False
     if compiled is None:
         device = context.train.images.device
         images = _images_to_compute(config, context, coverage)
@@ -122,8 +123,7 @@ def check_coverage(cache: LogitCache, coverage: Coverage) -> None:
         sample, view = coverage.first_missing
         raise InputError(
             f"cache {cache.folder}: lacks {coverage.missing:,} of the {coverage.entries:,} views that this run shows "
-            f"its student, the first sample {sample}, view {view}: give --teacher with it, or fill it ahead by "
-            "preceptor cache --fill"
+            f"its student, the first sample {sample}, view {view}: {cache.remedy}"
         )
 
 

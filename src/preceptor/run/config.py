@@ -13,6 +13,7 @@ from preceptor.errors import InputError, nearest, unknown_name
 from preceptor.recipes import Recipe, read_recipe
 from preceptor.registry import find_component, options
 from preceptor.settings import NESTED_FLAGS, read_settings
+from preceptor.teachers.cache.remote import cache_place
 from preceptor.teachers.ensemble import Mean
 from preceptor.teachers.rows import OutputKind
 from preceptor.training import PRESETS, Compile, OnNonfinite, Precision, TrainingConfig
@@ -45,6 +46,13 @@ def _one_or_several(value: object) -> object:
 
 
 Teachers = Annotated[Path | tuple[Path, ...] | None, BeforeValidator(_one_or_several)]
+
+
+def _cache_place(value: object) -> object:
+    return cache_place(value) if isinstance(value, str) else value
+
+
+CachePlace = Annotated[Path | str | None, BeforeValidator(_cache_place)]
 
 
 def _augmentation(value: object) -> object:
@@ -168,8 +176,9 @@ class RunConfig(BaseModel):
     ensemble_weights: tuple[float, ...] | None = Field(
         default=None, description="weights of the ensemble's teachers; unset: equal"
     )
-    cache: Path | None = Field(
-        default=None, description="folder that caches the teacher's outputs; made where it is missing"
+    cache: CachePlace = Field(
+        default=None,
+        description="folder that caches the teacher's outputs, made where it is missing; or the URL of a filled cache",
     )
     cache_top_k: int | None = Field(
         default=None, ge=1, description="number of largest logits that a new cache keeps; unset: all"

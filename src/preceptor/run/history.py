@@ -135,7 +135,7 @@ class DatasetCache:
 
 def teachers_behind(run: SavedRun) -> Iterator[SavedRun | Path]:
     """Every teacher of a run, and theirs in turn; a path where no run is known."""
-    cached = [run.config.cache] if run.config.cache is not None and not run.config.teachers else []
+    cached = [Path(run.config.cache)] if run.config.cache is not None and not run.config.teachers else []
     for path in (*run.config.teachers, *cached):
         teacher = saved_run(path)
         yield teacher or path

@@ -168,7 +168,7 @@ def check_teacher(
     Raises:
         InputError: as by ``teachers.check.predict_training_images``.
     """
-    if loaded.cache is not None and not loaded.members:
+    if loaded.cache is not None and loaded.cache.teacher is None:
         index = index[loaded.cache.is_filled(index, torch.full_like(index, augmentation.identity))]
         if len(index) == 0:
             return None
@@ -305,7 +305,7 @@ def fitting_cache(
     """
     folder = config.cache
     assert folder is not None, "the configuration names one"
-    existing = read_metadata(folder) if (folder / METADATA_FILE).exists() else None
+    existing = read_metadata(folder) if isinstance(folder, str) or (folder / METADATA_FILE).exists() else None
     if existing is not None:
         check_key(folder, existing.key, parts)
     top_k = existing.layout.top_k if existing is not None and config.cache_top_k is None else config.cache_top_k

@@ -114,7 +114,7 @@ def run(
     if rank() == 0:
         check_unheld(out)
         check_free(out)
-    if config.cache is not None and config.cache.resolve() == out.resolve():
+    if isinstance(config.cache, Path) and config.cache.resolve() == out.resolve():
         raise InputError(f"{out}: is given for the run and for its cache: give them a folder each")
     with deterministic(), _new_cache_removed(config.cache), closing(set_up(config, device, own)) as context:
         scores = resolve_selection(config, context)
@@ -140,13 +140,13 @@ def look(context: RunContext, on_finding: Callable[[Finding], None], force: bool
 
 
 @contextmanager
-def _new_cache_removed(folder: Path | None) -> Iterator[None]:
+def _new_cache_removed(folder: Path | str | None) -> Iterator[None]:
     """A refused run leaves no cache behind: the teacher that it is of is likely to be mended."""
-    made = folder is not None and not folder.exists()
+    made = isinstance(folder, Path) and not folder.exists()
     try:
         yield
     except ProblemsFound:
-        if folder is not None and made:
+        if isinstance(folder, Path) and made:
             shutil.rmtree(folder, ignore_errors=True)
         raise
 

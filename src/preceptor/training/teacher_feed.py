@@ -14,6 +14,9 @@ from preceptor.training.batches import Batch, EpochPlan, TrainingData, own_part,
 SAMPLES_LOOKED_UP = 4096
 """Samples looked up in a cache at a time: batch by batch costs some six times as much."""
 
+LOGITS_LOOKED_UP = 2**24
+"""Fewer samples where their logits would be more than this, 64 MiB: with 21,841 classes some 770."""
+
 
 class TeacherFeed:
     """The teacher (None when no loss uses one), and the samples it is queried on for the losses of all students.
@@ -71,7 +74,8 @@ class TeacherFeed:
         """Begin, end, logits and known mask of the coming batches, sent to the device in one piece."""
         begin = plan.bounds[number][0]
         ends = [end for _, end in plan.bounds[number:]]
-        end = next((end for end in ends if end - begin >= SAMPLES_LOOKED_UP), ends[-1])
+        samples = min(SAMPLES_LOOKED_UP, LOGITS_LOOKED_UP // cache.classes)
+        end = next((end for end in ends if end - begin >= samples), ends[-1])
         result = cache.lookup(plan.index[begin:end], plan.view[begin:end])
         return begin, end, to_device(result.logits, self._data.device), result.known
 

@@ -162,7 +162,7 @@ def test_without_a_teacher_a_missing_entry_is_an_error_that_names_it(tmp_path):
     cache.outputs(shown(index[:1], view[:1]), index[:1], view[:1])
     cache.teacher = None
     with pytest.raises(
-        InputError, match=r"nothing cached for sample 4, view 7 and 1 more of this batch: fill it ahead"
+        InputError, match=r"nothing cached for sample 4, view 7 and 1 more of this batch: give --teacher"
     ):
         cache.outputs(shown(index, view), index, view)
     with pytest.raises(InputError, match="no teacher to query: give --teacher"):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from preceptor.context import predicted_class
 from preceptor.teachers.cache import Layout
-from preceptor.teachers.cache.codec import LOWEST, Codec
+from preceptor.teachers.cache.codec import LOWEST, Codec, _largest
 from tests.teachers.cache.samples import agree, generator
 
 
@@ -120,3 +120,47 @@ def test_logits_of_another_type_are_taken_in_float32(kind):
 def test_no_row_at_all():
     assert there_and_back(torch.zeros(0, 7)).shape == (0, 7)
     assert there_and_back(torch.zeros(0, 7), 2).shape == (0, 7)
+
+
+def kept_and_shared(logits: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """NumPy, float64: which classes are kept, and the probabilities that should come back."""
+    kept = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    p = shifted / shifted.sum(axis=1, keepdims=True)
+    is_kept = np.zeros(p.shape, bool)
+    np.put_along_axis(is_kept, kept, True, axis=1)
+    remaining = np.where(is_kept, 0, p).sum(axis=1, keepdims=True)
+    return kept, np.where(is_kept, p, remaining / (p.shape[1] - k))
+
+
+@pytest.mark.parametrize(
+    ("classes", "k", "entry_bytes"),
+    [(1000, 20, 92), (1000, 100, 412), (21_841, 20, 92), (21_841, 500, 2012), (65_536, 20, 92), (65_537, 20, 132)],
+)
+@pytest.mark.parametrize("sharpness", [0.0, 1.0, 5.0])
+def test_probabilities_of_imagenets_many_classes_come_back_as_numpy_says(classes, k, entry_bytes, sharpness):
+    layout = Layout(samples=1, views=1, classes=classes, top_k=k)
+    assert layout.entry_bytes == entry_bytes
+    codec, logits = Codec(layout), torch.randn(3, classes, generator=generator(classes)) * sharpness
+    logits[0, classes - 1] = logits.max() + 2  # an index that a smaller type would not hold
+    records = codec.encode(logits)
+    kept, expected = kept_and_shared(logits.numpy(), k)
+    np.testing.assert_array_equal(records["ids"], kept)
+    z = logits.double().numpy()
+    others = np.exp(z - z.max(axis=1, keepdims=True))
+    np.put_along_axis(others, kept, 0, axis=1)
+    mass = np.log(others.sum(axis=1))  # relative to the largest logit, as everything in a record
+    np.testing.assert_allclose(records["rest"] + np.log(classes - k), mass, atol=2e-6, rtol=1e-6)
+    back = codec.logits(records).double().softmax(dim=1).numpy()
+    below = np.abs(np.take_along_axis(z, kept, axis=1) - z.max(axis=1, keepdims=True))
+    rounding = 2.0**-10 * below.max() + 2e-6  # of log-probabilities: that of a logit, and of the sum over them
+    np.testing.assert_allclose(np.log(back), np.log(expected), atol=rounding)
+    np.testing.assert_allclose(back.sum(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_the_largest_are_those_of_a_stable_sort(k):
+    below = -torch.randint(0, 4, (200, 9), generator=generator(5)).float()
+    below[::2, 4] = -0.0
+    below[1::5, 2] = -torch.inf
+    assert torch.equal(_largest(below, k), below.sort(dim=1, descending=True, stable=True).indices[:, :k])

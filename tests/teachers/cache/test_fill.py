@@ -5,7 +5,7 @@ import torch
 
 from preceptor.data import CropFlip
 from preceptor.errors import InputError
-from preceptor.teachers.cache import Layout, bytes_used, count_missing, fill, open_readonly, store, upkeep, verify
+from preceptor.teachers.cache import Layout, bytes_used, count_missing, fill, open_readonly, reader, upkeep, verify
 from tests.teachers.cache.samples import (
     FEW,
     VIEWS,
@@ -28,7 +28,7 @@ def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def set_chunk(monkeypatch: pytest.MonkeyPatch, entries: int) -> None:
-    for module in (store, upkeep):
+    for module in (reader, upkeep):
         monkeypatch.setattr(module, "CHUNK", entries)
 
 

@@ -14,8 +14,10 @@ from filelock import FileLock
 
 from preceptor.data import CropFlip
 from preceptor.errors import InputError, MachineError
-from preceptor.teachers.cache import Layout, LogitCache, bytes_used, fill, open_readonly, store, verify
-from preceptor.teachers.cache.store import CHECKSUMS_FILE, ENTRIES_FILE, LOCK_FILE, EntryStore
+from preceptor.teachers.cache import Layout, LogitCache, bytes_used, fill, locks, open_readonly, reader, store, verify
+from preceptor.teachers.cache.locks import LOCK_FILE
+from preceptor.teachers.cache.reader import CHECKSUMS_FILE, ENTRIES_FILE, EntryReader
+from preceptor.teachers.cache.store import EntryStore
 from tests.teachers.cache.processes import fill_it, in_another_process
 from tests.teachers.cache.samples import (
     FEW,
@@ -137,14 +139,14 @@ def test_what_one_process_writes_another_sees_at_once(tmp_path):
 def test_a_record_met_while_it_is_written_is_read_again(tmp_path, monkeypatch):
     cache = cache_in(tmp_path / "cache", Linear())
     fill(cache, pictures(), VIEWS)
-    compare, calls = EntryStore._compare, []
+    compare, calls = EntryReader._compare, []
 
     def torn_at_first(self, entries):
         known, wrong, records = compare(self, entries)
         calls.append(len(entries))
         return known, wrong | (len(calls) == 1), records
 
-    monkeypatch.setattr(EntryStore, "_compare", torn_at_first)
+    monkeypatch.setattr(EntryReader, "_compare", torn_at_first)
     assert agree(cache.lookup(*every_entry()).logits, logits_of(Linear(), *every_entry()))
     assert len(calls) == 2
 
@@ -166,7 +168,7 @@ def flip(path: Path, place: int, bit: int = 4) -> None:
 
 
 def test_every_flipped_bit_of_an_entry_is_noticed_when_read_and_when_verified(folder, monkeypatch):
-    monkeypatch.setattr(store.time, "sleep", lambda _: None)
+    monkeypatch.setattr(reader.time, "sleep", lambda _: None)
     cache, entry, one = open_readonly(folder), 5 * 9 + 4, (torch.tensor([5]), torch.tensor([4]))
     places = [(CHECKSUMS_FILE, 4 * entry + byte) for byte in range(4)]
     places += [(ENTRIES_FILE, RECORD * entry + byte) for byte in range(RECORD)]
@@ -251,7 +253,7 @@ def test_nothing_is_written_through_a_link(tmp_path, name):
 
 
 def test_who_does_not_let_go_of_the_lock_is_an_error_after_a_while(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "LOCK_SECONDS", 0.02)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.02)
     cache = cache_in(tmp_path / "cache", Linear())
     with (
         FileLock(tmp_path / "cache" / LOCK_FILE),

@@ -1,8 +1,10 @@
 """The cache of teacher outputs of every sample in every view, queried once and kept on the disk."""
 
 from preceptor.teachers.cache.cache import LogitCache, LookupResult, open_cache, open_readonly
+from preceptor.teachers.cache.locks import Part
 from preceptor.teachers.cache.metadata import CacheKey, CacheMetadata, Layout
-from preceptor.teachers.cache.upkeep import bytes_used, count_missing, fill, verify
+from preceptor.teachers.cache.remote import cache_place
+from preceptor.teachers.cache.upkeep import bytes_used, copy, count_missing, fill, verify
 
 __all__ = [
     "CacheKey",
@@ -10,7 +12,10 @@ __all__ = [
     "Layout",
     "LogitCache",
     "LookupResult",
+    "Part",
     "bytes_used",
+    "cache_place",
+    "copy",
     "count_missing",
     "fill",
     "open_cache",

@@ -14,7 +14,9 @@ from torch import Tensor
 from preceptor.errors import InputError, MachineError
 from preceptor.files import write_whole
 from preceptor.teachers.base import Teacher, TeacherOutput
+from preceptor.teachers.cache.blocks import remote_entries
 from preceptor.teachers.cache.codec import Codec
+from preceptor.teachers.cache.locks import LOCK_FILE, PART_LOCKS, locked
 from preceptor.teachers.cache.metadata import (
     METADATA_FILE,
     CacheKey,
@@ -24,9 +26,13 @@ from preceptor.teachers.cache.metadata import (
     check_layout,
     read_metadata,
 )
-from preceptor.teachers.cache.store import CHECKSUMS_FILE, ENTRIES_FILE, LOCK_FILE, EntryStore, create_files, locked
+from preceptor.teachers.cache.reader import CHECKSUMS_FILE, ENTRIES_FILE, EntryReader
+from preceptor.teachers.cache.store import EntryStore, create_files
 
 Index = Int[Tensor, " n"]
+
+_AHEAD = "give --teacher with it, or fill it ahead by preceptor cache --fill"
+_ELSEWHERE = "fill or repair the cache in a local folder, and copy it by preceptor cache DIR --copy URL"
 
 
 class LookupResult(NamedTuple):
@@ -50,7 +56,7 @@ class LogitCache:
     half-filled cache ends in the same bits too. Any number of processes of one machine may use and fill one cache.
 
     Args:
-        folder: of the cache.
+        folder: of the cache, or its URL, at which it is read only.
         metadata: content of its ``cache.json``.
         teacher: queried for what is missing; None makes a missing entry an error.
         batch_size: of the queries, best that of the training. Default 64.
@@ -62,12 +68,28 @@ class LogitCache:
     looks_outputs_up: ClassVar[bool] = True
 
     def __init__(
-        self, folder: Path, metadata: CacheMetadata, teacher: Teacher | None = None, batch_size: int = 64
+        self, folder: Path | str, metadata: CacheMetadata, teacher: Teacher | None = None, batch_size: int = 64
     ) -> None:
         self.folder, self.metadata, self.teacher, self.batch_size = folder, metadata, teacher, batch_size
         self.layout = metadata.layout
         self.codec = Codec(self.layout)
-        self.store = EntryStore(folder, self.layout, metadata.checksum_seed)
+        seed = metadata.checksum_seed
+        self.store: EntryReader = (
+            remote_entries(folder, self.layout, seed)
+            if isinstance(folder, str)
+            else EntryStore(folder, self.layout, seed)
+        )
+
+    @property
+    def writable(self) -> EntryStore:
+        """Its entries, to be added to.
+
+        Raises:
+            InputError: it is read at a URL.
+        """
+        if isinstance(self.store, EntryStore):
+            return self.store
+        raise InputError(f"cache {self.folder}: is at a URL and is only read there: {_ELSEWHERE}")
 
     @property
     def classes(self) -> int:
@@ -115,7 +137,7 @@ class LogitCache:
             others = f" and {more} more of this batch" if more else ""
             raise InputError(
                 f"cache {self.folder}: nothing cached for sample {int(index[first])}, view {int(view[first])}{others}: "
-                "fill it ahead by preceptor cache --fill, or give --teacher with it"
+                f"{self.remedy}"
             )
         device = next(iter(inputs.values())).device if isinstance(inputs, Mapping) else inputs.device
         if device.type != "cuda":
@@ -140,7 +162,12 @@ class LogitCache:
             padded = torch.cat([rows, rows[:1].expand(self.batch_size - len(rows))]) if len(rows) else rows
             logits = self.teacher.outputs(_rows(inputs, padded), index[padded], view[padded]).logits[: len(rows)]
             self._check(logits, index[rows], view[rows])
-            self.store.add(entries[rows.numpy()], self.codec.encode(logits))
+            self.writable.add(entries[rows.numpy()], self.codec.encode(logits))
+
+    @property
+    def remedy(self) -> str:
+        """What to do where an entry is missing."""
+        return _AHEAD if isinstance(self.store, EntryStore) else _ELSEWHERE
 
     def close(self) -> None:
         """Flush, and let go of the files."""
@@ -182,12 +209,16 @@ class LogitCache:
 
 
 def open_cache(
-    folder: Path, key: CacheKey, layout: Layout | None = None, teacher: Teacher | None = None, batch_size: int = 64
+    folder: Path | str,
+    key: CacheKey,
+    layout: Layout | None = None,
+    teacher: Teacher | None = None,
+    batch_size: int = 64,
 ) -> LogitCache:
     """The cache in a folder, made if there is none.
 
     Args:
-        folder: absent, empty, or of a cache.
+        folder: absent, empty, or of a cache; or the URL of a filled cache, whose teacher is never queried.
         key: of what the cache is to be used for.
         layout: of the cache to be made, which an existing one must have too. None takes the existing one's.
         teacher: queried for what the cache does not hold yet.
@@ -201,17 +232,17 @@ def open_cache(
     """
     if layout is not None and layout.classes != len(key.class_names):
         raise InputError(f"cache {folder}: {layout.classes} classes but {len(key.class_names)} class names")
-    if layout is not None and not (folder / METADATA_FILE).exists():
+    if layout is not None and isinstance(folder, Path) and not (folder / METADATA_FILE).exists():
         _create(folder, CacheMetadata(layout=layout, key=key))
     metadata = read_metadata(folder)
     check_key(folder, metadata.key, dict(key))
     if layout is not None:
         check_layout(folder, metadata.layout, layout)
-    return LogitCache(folder, metadata, teacher, batch_size)
+    return LogitCache(folder, metadata, teacher if isinstance(folder, Path) else None, batch_size)
 
 
-def open_readonly(folder: Path) -> LogitCache:
-    """The cache in a folder, whatever its key, to inspect and to verify; not to train with.
+def open_readonly(folder: Path | str) -> LogitCache:
+    """The cache in a folder or at a URL, whatever its key, to inspect and to verify; not to train with.
 
     Raises:
         InputError: there is none, or it is damaged.
@@ -221,19 +252,29 @@ def open_readonly(folder: Path) -> LogitCache:
 
 def _create(folder: Path, metadata: CacheMetadata) -> None:
     """Make the files of an empty cache, unless another process is first; ``cache.json`` last."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"{folder}: cannot be made: {error.strerror}: choose another folder") from error
-    # Another process may be making the cache: its files, unfinished ones by their dot, are no others.
-    own = (LOCK_FILE, ENTRIES_FILE, CHECKSUMS_FILE, f".{METADATA_FILE}")
-    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith(own))
-    if others and not (folder / METADATA_FILE).exists():  # looked for last
-        raise InputError(f"{folder}: holds {others[0]!r} but no cache: choose a folder that is new or empty")
+    make_folder(folder)
     with locked(folder):
         if not (folder / METADATA_FILE).exists():
             create_files(folder, metadata.layout)
             write_whole({folder / METADATA_FILE: (metadata.model_dump_json(indent=2) + "\n").encode()})
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for a cache, unless it is there; another process may be making a cache in it.
+
+    Raises:
+        InputError: it holds something else.
+        MachineError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be made: {error.strerror}: choose another folder") from error
+    # Unfinished files begin with a dot.
+    own = (LOCK_FILE, PART_LOCKS, ENTRIES_FILE, CHECKSUMS_FILE, f".{METADATA_FILE}")
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith(own))
+    if others and not (folder / METADATA_FILE).exists():  # looked for last
+        raise InputError(f"{folder}: holds {others[0]!r} but no cache: choose a folder that is new or empty")
 
 
 def _rows(inputs: Any, rows: Index) -> Any:

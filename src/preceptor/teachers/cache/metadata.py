@@ -16,6 +16,7 @@ from preceptor.data import Augmentation, Normalization
 from preceptor.data.composition import augmentation_settings
 from preceptor.errors import InputError
 from preceptor.files import read_json
+from preceptor.teachers.cache.remote import RemoteFolder
 
 METADATA_FILE = "cache.json"
 
@@ -78,7 +79,8 @@ class Layout(BaseModel):
     def record(self) -> np.dtype[Any]:
         """What an entry holds on the disk, little-endian; a whole number of 32-bit words, for the checksum.
 
-        Fields: ``top`` and ``values`` (see ``Codec``), with ``top_k`` also ``ids`` and ``rest``.
+        Fields: ``top`` and ``values`` (see ``Codec``), with ``top_k`` also ``ids`` and ``rest``. An id takes one byte
+        up to 256 classes, two up to 65,536 and four beyond.
         """
         kept = self.classes if self.top_k is None else self.top_k
         fields = {"top": np.dtype("<f4"), "values": np.dtype(("<f2", (kept,)))}
@@ -116,7 +118,7 @@ class Layout(BaseModel):
 
     def __str__(self) -> str:
         kept = f"all {self.classes:,}" if self.top_k is None else f"the {self.top_k} largest of {self.classes:,}"
-        return f"{self.samples:,} images in {self.views:,} views, {kept} logits"
+        return f"{self.samples:,} images in {self.views:,} view{'s' if self.views > 1 else ''}, {kept} logits"
 
 
 class CacheKey(BaseModel):
@@ -187,24 +189,28 @@ class CacheMetadata(BaseModel):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 
-def read_metadata(folder: Path) -> CacheMetadata:
-    """The metadata of the cache in a folder.
+def read_metadata(folder: Path | str) -> CacheMetadata:
+    """The metadata of the cache in a folder, or at a URL.
 
     Raises:
         InputError: there is none, it is damaged, or it is of another format.
+        MachineError: the URL cannot be reached.
     """
-    path = folder / METADATA_FILE
-    if not path.is_file():
+    path = f"{folder}/{METADATA_FILE}"
+    if isinstance(folder, str):
+        content = RemoteFolder(folder).read_json(METADATA_FILE, _REMEDY)
+    elif not (folder / METADATA_FILE).is_file():
         raise InputError(f"{path}: no such file: give the folder of a cache, or fill one first")
-    content = read_json(path, remedy=_REMEDY)
+    else:
+        content = read_json(folder / METADATA_FILE, remedy=_REMEDY)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object, not {type(content).__name__}: {_REMEDY}")
     if content.get("format") != 2:
         raise InputError(f"{path}: format {content.get('format')!r}, this version reads format 2: {_REMEDY}")
-    return validated(CacheMetadata, content, str(path))
+    return validated(CacheMetadata, content, path)
 
 
-def check_key(folder: Path, cached: CacheKey, wanted: Mapping[str, Any]) -> None:
+def check_key(folder: Path | str, cached: CacheKey, wanted: Mapping[str, Any]) -> None:
     """Refuse a cache of something else than it is to be used for.
 
     Args:
@@ -228,7 +234,7 @@ def check_key(folder: Path, cached: CacheKey, wanted: Mapping[str, Any]) -> None
         )
 
 
-def check_layout(folder: Path, cached: Layout, wanted: Layout) -> None:
+def check_layout(folder: Path | str, cached: Layout, wanted: Layout) -> None:
     """Refuse a cache of another shape.
 
     Raises:
