@@ -29,6 +29,8 @@ from preceptor.training import Student, TrainingConfig
 from preceptor.training.device import choose_device, deterministic
 
 PAIR = PAIRS["resnet56:resnet20"]
+WIDTH = 64
+"""Of the teacher's last maps, to which simkd's student is projected."""
 BATCH_SIZE, BATCHES = 64, 4
 ROUNDS = 5
 ALONE, YARDSTICK = "none", "kd"
@@ -54,8 +56,9 @@ def _any_selection_data(samples: int = 200) -> SelectionData:
 
 def student(recipe_name: str, number: int, images: int) -> Student:
     """A student of a recipe; a selection that is fitted beforehand takes the images in their order."""
+    architecture = f"simkd{WIDTH}-{PAIR.student}" if recipe_name == "simkd" else PAIR.student
     one = new_student(
-        recipe_name, PAIR.student, channels=PAIR.channels, classes=PAIR.classes, seed=number, name=str(number)
+        recipe_name, architecture, channels=PAIR.channels, classes=PAIR.classes, seed=number, name=str(number)
     )
     if isinstance(one.loss.selection, RankedSelection):
         one.loss.selection.set_scores(torch.arange(images), -torch.arange(images).float(), images)

@@ -163,6 +163,8 @@ class FeatureLoss(Protocol):
     - ``batch_statistic``: as for a :class:`Loss`; the weights come last.
     - ``wants_context``: it receives the :class:`~preceptor.context.BatchContext` after the teacher's features.
     - ``uses_label``: it depends on the label in that context, which excludes mixup and cutmix.
+    - ``pooled_maps``: where no layers are given it gets the one whose map each network pools before its head.
+    - ``equal_channels``: it compares features of equal channels alone.
     """
 
     @property
@@ -193,7 +195,16 @@ class ComponentInfo:
         return (self.cls.__doc__ or "").strip().splitlines()[0]
 
 
-Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic", "uses_label", "self_target"]
+Attribute = Literal[
+    "wants_reservation",
+    "wants_index",
+    "wants_context",
+    "batch_statistic",
+    "uses_label",
+    "self_target",
+    "pooled_maps",
+    "equal_channels",
+]
 
 
 def declares(component: object, attribute: Attribute) -> bool:

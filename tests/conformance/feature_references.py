@@ -219,6 +219,11 @@ def vid(student: Features, teacher: Features) -> Array:
     return total
 
 
+def simkd(student: Features, teacher: Features) -> Array:
+    (own,), (other,) = student, teacher
+    return np.array([((own[i] - other[i]) ** 2).mean() for i in range(len(own))])
+
+
 FEATURE_LOSSES: dict[str, Callable[..., Any]] = {
     "attention": attention,
     "contrastive": contrastive,
@@ -228,5 +233,6 @@ FEATURE_LOSSES: dict[str, Callable[..., Any]] = {
     "relational": relational,
     "review": review,
     "similarity": similarity,
+    "simkd": simkd,
     "vid": vid,
 }

@@ -113,14 +113,15 @@ def _snapshot(learning_rate: float, features: Tensor, logits: Tensor) -> Teacher
 FEATURE_LAYERS = ("first", "second", "third")
 
 
-def feature_maps(batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def feature_maps(batch: Batch, *, equal_channels: bool = False) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Features of student and teacher on a batch: logits as channels, spread over 4 x 4 pixels in a pattern a layer.
 
-    The teacher's have twice the channels, so that a loss which needs equal shapes has to adapt them.
+    The teacher's have twice the channels, so that a loss which needs equal shapes has to adapt them; one that states
+    ``equal_channels`` gets as many of both.
     """
     own = batch.student[:, : batch.teacher.shape[1]]  # features know nothing of a reservation
     student = {layer: _map(own, number) for number, layer in enumerate(FEATURE_LAYERS)}
-    doubled = torch.cat([batch.teacher, -batch.teacher], dim=1)
+    doubled = batch.teacher if equal_channels else torch.cat([batch.teacher, -batch.teacher], dim=1)
     return student, {layer: _map(doubled, number + 1) for number, layer in enumerate(FEATURE_LAYERS)}
 
 

@@ -92,3 +92,10 @@ def feature_layers(network: nn.Module) -> tuple[str, ...]:
     """The layers that a network lists for feature losses in its attribute ``feature_layers``; empty without one."""
     inner = network.network if isinstance(network, ImageModel) else network
     return tuple(getattr(inner, "feature_layers", ()))
+
+
+def pooled_layers(network: nn.Module) -> tuple[str, ...]:
+    """The layer whose map a network pools before its head: its attribute ``pooled_layer``, else the last it lists."""
+    inner = network.network if isinstance(network, ImageModel) else network
+    stated = getattr(inner, "pooled_layer", None)
+    return feature_layers(network)[-1:] if stated is None else (stated,)

@@ -111,12 +111,16 @@ class StagedResNet(nn.Module):
         self.head = nn.Linear(widths[-1], classes)
         initialize(self)
 
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head, as many per image as the last stage has channels."""
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
         maps: Tensor = self.stem(images)
         for name in self.feature_layers:
             maps = getattr(self, name)(maps)
-        return maps.mean(dim=(2, 3))
+        return maps
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head, as many per image as the last stage has channels."""
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The logits."""

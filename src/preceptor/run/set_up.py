@@ -36,7 +36,7 @@ from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
 from preceptor.run.framing import run_framing
 from preceptor.run.own_parts import NO_PARTS, OwnParts, check_from_python, own_members
-from preceptor.run.students import NewStudent, new_student, own_student
+from preceptor.run.students import NewStudent, new_student, own_student, take_teachers_head
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.run.verdicts import read_verdicts
 from preceptor.teachers import TeacherCheck
@@ -129,6 +129,8 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device, own: Own
         teacher = load_teacher(taught[0], dataset, views, device, members=members)
         check_mixing(shared.training, losses, stored=looks_up(teacher.teacher))
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
+    for student, loss in zip(parts, losses, strict=True):
+        take_teachers_head(student, teacher.network if teacher is not None and loss.uses_teacher else None)
     for config, loss in zip(configs, losses, strict=True):
         if config.audit is not None:
             verdicts = read_verdicts(

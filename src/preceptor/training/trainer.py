@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 import torch
 
 from preceptor.errors import first_line, out_of_memory
-from preceptor.models.features import FeatureModel, feature_layers
+from preceptor.models.features import FeatureModel, feature_layers, pooled_layers
+from preceptor.registry import declares
 from preceptor.teachers.base import Teacher, looks_up
 from preceptor.training.batches import TrainingData, steps_in_epoch
 from preceptor.training.callbacks import Callback, IncompatibleCheckpoint, TrainState
@@ -204,10 +205,12 @@ class Trainer:
     ) -> tuple[list[FeatureModel], Teacher | None]:
         """Resolve the layers of feature losses, hook the networks, and build the adapters from a probe batch."""
         check_gives_features(teacher, [student.loss for student in students])
-        listed = getattr(teacher, "feature_layers", ())
         for student in students:
             for loss in student.loss.feature_losses.values():
-                loss.resolve_layers(feature_layers(student.network), listed)
+                if declares(loss, "pooled_maps"):
+                    loss.resolve_layers(pooled_layers(student.network), getattr(teacher, "pooled_layers", ()))
+                else:
+                    loss.resolve_layers(feature_layers(student.network), getattr(teacher, "feature_layers", ()))
         teacher = teacher_with_features(teacher, [student.loss for student in students])
         models = [FeatureModel(student.network, student.loss.student_layers) for student in students]
         if not any(model.layers for model in models):
