@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preceptor.context import UNLABELED, VERDICTS, BatchOutputs, Classes, PerSample, at_least_float32
 from preceptor.errors import InputError, unknown_name
-from preceptor.registry import FeatureLoss, LabelLoss, Loss, check_slot, declares
+from preceptor.registry import FeatureLoss, GradientSource, LabelLoss, Loss, check_slot, declares
 
 Reduction = Literal["batch", "where"]
 """Mean over the whole batch, or over the samples in ``where`` (0 when there are none)."""
@@ -119,6 +119,14 @@ class LossTerm(nn.Module):
     def uses_teacher(self) -> bool:
         """Whether it cannot be computed without teacher outputs."""
         return self.kind != "label_loss" or any(TEACHER_GROUPS.intersection(part) for part in self.groups)
+
+    @property
+    def gradient_source(self) -> GradientSource:
+        """What its gradient is of."""
+        if self.kind == "label_loss":
+            return "task"
+        stated: GradientSource = getattr(self.loss, "gradient_source", "distillation")
+        return stated
 
     @property
     def uses_selection(self) -> bool:

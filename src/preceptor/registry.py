@@ -37,6 +37,10 @@ Scope = Literal["wrong", "all"]
 TargetSpace = Literal["log_probs", "logits"]
 """What a loss compares with: log-probabilities at the temperature, or (pseudo-)logits."""
 
+GradientSource = Literal["task", "distillation", "target", "non_target"]
+"""What a loss's gradient is of, to optimizers that keep several apart: the labels; the teacher, or of it the label's
+class or the other classes alone."""
+
 
 @runtime_checkable
 class Fittable(Protocol):
@@ -131,6 +135,8 @@ class Loss(Protocol):
       returns a scalar. A sample of weight zero is as if it were absent.
     - ``self_target``: it compares with a target made of the student's own logits, detached, so that its gradient is
       not the derivative of its value.
+
+    ``gradient_source`` tells what its gradient is of; "distillation" by default.
     """
 
     target_space: ClassVar[TargetSpace]

@@ -411,6 +411,24 @@ def dkd(
     return np.array(losses)
 
 
+def tckd(student: Array, target: Array, temperature: float, label: Labels) -> Array:
+    return dkd(student, target, temperature, label, 1.0, 0.0)
+
+
+def nckd(
+    student: Array, target: Array, temperature: float, label: Labels, share: float = 1.0, faithful: bool = False
+) -> Array:
+    losses = []
+    for z, log_p, y in zip(student, target, label, strict=True):
+        count = min(max(2, int(np.ceil(share * (len(z) - 1)))), len(z) - 1)
+        order = [int(c) for c in np.argsort(-log_p, kind="stable")]
+        order = order if faithful and share < 1 else [c for c in order if c != y]
+        kept = [c for c in order[:count] if c != y]
+        p, q = softmax(log_p[kept]), softmax(z[kept] / temperature)
+        losses.append(temperature**2 * sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
 def rc(student: Array, target: Array, temperature: float, label: Labels) -> Array:
     losses = []
     for z, y in zip(student, label, strict=True):
@@ -513,6 +531,8 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("selection", "wsld"): wsld,
     ("loss", "cmkd"): cmkd,
     ("loss", "dkd"): dkd,
+    ("loss", "tckd"): tckd,
+    ("loss", "nckd"): nckd,
     ("loss", "intra_class"): intra_class,
     ("loss", "kl"): kl,
     ("loss", "mlkd"): mlkd,

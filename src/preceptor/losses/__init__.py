@@ -8,6 +8,9 @@ from preceptor.losses.correlation import difficulty as difficulty
 from preceptor.losses.correlation import pearson as pearson
 from preceptor.losses.correlation import pearson_loss as pearson_loss
 from preceptor.losses.correlation import spearman_loss as spearman_loss
+from preceptor.losses.deepkd import NCKD as NCKD
+from preceptor.losses.deepkd import TCKD as TCKD
+from preceptor.losses.deepkd import leading_non_targets as leading_non_targets
 from preceptor.losses.dkd import DKD as DKD
 from preceptor.losses.dkd import non_target_divergence as non_target_divergence
 from preceptor.losses.dkd import target_class_divergence as target_class_divergence

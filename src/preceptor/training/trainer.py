@@ -83,7 +83,8 @@ class Trainer:
         check_mixing(config, [student.loss for student in students], stored=looks_up(teacher))
         if config.mixes:
             check_mixable(config, data.probe(2))
-        check_compile(compile, self.device)
+        for student in students:
+            check_compile(compile, self.device, student.training_config or config)
         self.callbacks = list(callbacks)
         if not any(isinstance(callback, NonFiniteGuard) for callback in self.callbacks):
             self.callbacks.insert(0, NonFiniteGuard())
@@ -234,6 +235,8 @@ class Trainer:
             return
         probe, steps = self.data.probe(batch_size), self.config.epochs * self.steps
         for student in self.students:
+            if student.config.separates_gradients:
+                continue
             if compile == "auto":
                 flops = FORWARD_AND_BACKWARD * forward_flops(student.student.network, probe) * steps
                 if not compiling_pays("student", flops=flops, steps=steps, device=self.device):
