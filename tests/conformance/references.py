@@ -511,6 +511,33 @@ def slam(
     return np.array(losses)
 
 
+def ltkd(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    weight: Array,
+    selection_data: SimpleNamespace,
+    between: float = 1.0,
+    within: float = 1.0,
+    groups: int = 3,
+) -> float:
+    classes = student.shape[1]
+    counts = [int((selection_data.label == c).sum()) for c in range(classes)]
+    parts = np.array_split(sorted(range(classes), key=lambda c: (-counts[c], c)), groups)
+    p, q = np.exp(target), np.array([softmax(z / temperature) for z in student])
+    masses = np.array([[row[part].sum() for part in parts] for row in p])
+    balanced = masses / (weight @ masses / weight.sum())
+    total = 0.0
+    for i, w in enumerate(weight):
+        share = balanced[i] / balanced[i].sum()
+        total += w * between * sum(s * np.log(s / q[i][part].sum()) for s, part in zip(share, parts, strict=True))
+        for part in parts:
+            own, other = p[i][part] / p[i][part].sum(), q[i][part] / q[i][part].sum()
+            total += w * within * sum(own * np.log(own / other)) / groups
+    return float(temperature**2 * total / weight.sum())
+
+
 REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("correction", "arbitrate"): arbitrate,
     ("correction", "label_revision"): label_revision,
@@ -531,6 +558,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("selection", "wsld"): wsld,
     ("loss", "cmkd"): cmkd,
     ("loss", "dkd"): dkd,
+    ("loss", "ltkd"): ltkd,
     ("loss", "tckd"): tckd,
     ("loss", "nckd"): nckd,
     ("loss", "intra_class"): intra_class,

@@ -47,6 +47,8 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("loss", "nckd", {"share": 0.05}),
     ("loss", "nckd", {"share": 0.6}),
     ("loss", "nckd", {"share": 0.6, "faithful": True}),
+    ("loss", "ltkd", {"between": 0.0, "groups": 5}),
+    ("loss", "ltkd", {"within": 0.0, "groups": 2}),
     ("loss", "mlkd", {"faithful": True, "more_temperatures": [1.0]}),
     ("loss", "ldrld", {"depth": 2, "ranked_by": "teacher"}),
     ("loss", "ldrld", {"depth": 3, "beta": 0.0}),

@@ -20,6 +20,10 @@ from preceptor.losses.kl import KL as KL
 from preceptor.losses.kl import kl_divergence as kl_divergence
 from preceptor.losses.ldrld import LDRLD as LDRLD
 from preceptor.losses.ldrld import pairs_divergence as pairs_divergence
+from preceptor.losses.ltkd import LTKD as LTKD
+from preceptor.losses.ltkd import balanced_log_masses as balanced_log_masses
+from preceptor.losses.ltkd import group_log_masses as group_log_masses
+from preceptor.losses.ltkd import groups_by_frequency as groups_by_frequency
 from preceptor.losses.mlkd import MLKD as MLKD
 from preceptor.losses.mlkd import class_relations_loss as class_relations_loss
 from preceptor.losses.mlkd import low_half as low_half
