@@ -63,6 +63,7 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("loss", "kl", {"temperature_squared": False}),
     ("loss", "soft_gambler", {"payoff": 1.0001}),
     ("loss", "soft_gambler", {"payoff": 4.9}),
+    ("feature_loss", "review", {"faithful": True}),
     ("label_loss", "gambler", {"payoff": 1.0001}),
     ("label_loss", "gambler", {"payoff": 4.9}),
     ("label_loss", "virtual_teacher", {"correct_prob": 0.5, "temperature": 1.0}),

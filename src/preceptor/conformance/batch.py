@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from preceptor.context import UNLABELED, BatchContext, ModelOutputs, SelectionData, TeacherSnapshot, predicted_class
+from preceptor.feature_losses.layers import PRE
 
 CLASSES = 5
 EXTREME = 1e4
@@ -122,7 +123,8 @@ def feature_maps(batch: Batch, *, equal_channels: bool = False) -> tuple[dict[st
     own = batch.student[:, : batch.teacher.shape[1]]  # features know nothing of a reservation
     student = {layer: _map(own, number) for number, layer in enumerate(FEATURE_LAYERS)}
     doubled = batch.teacher if equal_channels else torch.cat([batch.teacher, -batch.teacher], dim=1)
-    return student, {layer: _map(doubled, number + 1) for number, layer in enumerate(FEATURE_LAYERS)}
+    teacher = {layer: _map(doubled, number + 1) for number, layer in enumerate(FEATURE_LAYERS)}
+    return student, {**teacher, **{layer + PRE: features for layer, features in teacher.items()}}
 
 
 def _map(logits: Tensor, number: int) -> Tensor:

@@ -60,6 +60,7 @@ class WideResNet(nn.Module):
 
     feature_layers = ("stage1", "stage2", "stage3")
     pooled_layer = "relu"
+    before_activation: ClassVar[dict[str, str]] = {"stage1": "stage2.0.bn1", "stage2": "stage3.0.bn1", "stage3": "norm"}
     third_party_names: ClassVar[dict[str, str]] = {
         r"conv1\.(.*)": r"stem.\1",
         r"block(\d)\.layer\.(\d+)\.convShortcut\.(.*)": r"stage\1.\2.shortcut.\3",
