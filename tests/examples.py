@@ -87,7 +87,9 @@ def learned(
     loss: DistillationLoss, student: Tensor, teacher: Tensor | None, label: Tensor
 ) -> tuple[LossOutput, Tensor]:
     student = student.detach().clone().requires_grad_()
-    terms = loss(student, teacher, label, index=torch.arange(len(label)), progress=0.5, **features(loss, len(label)))
+    terms = loss(
+        student, teacher, label, index=torch.arange(len(label)), progress=0.5, **features(loss, len(label), student)
+    )
     terms.total.backward()
     assert student.grad is not None
     return terms, student.grad

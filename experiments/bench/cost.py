@@ -22,7 +22,7 @@ from experiments.speed.result import Spread
 from experiments.training import new_student
 from experiments.training import train as train_students
 from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
-from preceptor.data import ImageSet
+from preceptor.data import ImageSet, TwoViews
 from preceptor.recipes import recipe_names
 from preceptor.selections import RankedSelection
 from preceptor.training import Student, TrainingConfig
@@ -78,7 +78,8 @@ def measure(recipe_name: str, source: str, count: int, rounds: int, device: torc
         """Of the training alone: components are fitted once, before it."""
         taught = [student(name, number, len(train)) for number in range(students)]
         teacher = teachers.of(VARIANTS[way]) if any(each.loss.uses_teacher for each in taught) else None
-        arguments = taught, train, data.index[: case.images], AUGMENTATION, PAIR.normalization, config
+        views = TwoViews(AUGMENTATION, AUGMENTATION) if name == "crld" else AUGMENTATION
+        arguments = taught, train, data.index[: case.images], views, PAIR.normalization, config
         return seconds_for(lambda: train_students(*arguments, teacher=teacher, compile="never"), device) / students
 
     with tempfile.TemporaryDirectory(prefix="preceptor-bench-") as folder, deterministic():

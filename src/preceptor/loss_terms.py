@@ -157,11 +157,20 @@ class LossTerm(nn.Module):
             InputError: it needs the samples' positions, and ``index`` is None.
         """
         label = torch.where(label == UNLABELED, 0, label)  # a class that every loss can look up; its weight is zero
+        return label, *self.index_argument(index)
+
+    def index_argument(self, index: Tensor | None) -> tuple[Tensor, ...]:
+        """The samples' positions where the loss asks for them, else nothing.
+
+        Raises:
+            InputError: it does, and ``index`` is None.
+        """
         if not self.wants_index:
-            return (label,)
+            return ()
         if index is None:
-            raise InputError(f"{type(self.loss).__name__} keeps a value for every sample: give index=")
-        return label, index
+            use = "compares two views of a sample" if self.kind == "loss" else "keeps a value for every sample"
+            raise InputError(f"{type(self.loss).__name__} {use}: give index=")
+        return (index,)
 
     def features(
         self, name: str, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]

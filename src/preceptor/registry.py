@@ -133,6 +133,9 @@ class Loss(Protocol):
     - ``uses_label``: the loss depends on ``label``, which excludes mixup and cutmix.
     - ``batch_statistic``: a statistic of the whole batch; takes the samples' weights [batch] as a fifth argument and
       returns a scalar. A sample of weight zero is as if it were absent.
+    - ``wants_index``: it receives the samples' positions in the training set [batch] as a last argument.
+    - ``two_views``: it compares two views of a sample, rows of the same position, the weak one first; a training shows
+      them only with such an augmentation (``data.TwoViews``).
     - ``self_target``: it compares with a target made of the student's own logits, detached, so that its gradient is
       not the derivative of its value.
 
@@ -210,6 +213,7 @@ Attribute = Literal[
     "self_target",
     "pooled_maps",
     "equal_channels",
+    "two_views",
 ]
 
 

@@ -411,6 +411,26 @@ def dkd(
     return np.array(losses)
 
 
+def crld(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    index: Labels,
+    within: float = 2.0,
+    across: float = 0.5,
+    sure: float = 0.9,
+    least: float = 0.2,
+) -> Array:
+    """Of single views, each of which is its own other one."""
+    losses = []
+    for z, t in zip(student, target, strict=True):
+        p, q, confidence = softmax(t / temperature), softmax(z / temperature), max(softmax(t))
+        weight = within * (confidence >= sure) + across * (confidence >= least)
+        losses.append(temperature**2 * weight * sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
 def tckd(student: Array, target: Array, temperature: float, label: Labels) -> Array:
     return dkd(student, target, temperature, label, 1.0, 0.0)
 
@@ -557,6 +577,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("selection", "trust_weight"): trust_weight,
     ("selection", "wsld"): wsld,
     ("loss", "cmkd"): cmkd,
+    ("loss", "crld"): crld,
     ("loss", "dkd"): dkd,
     ("loss", "ltkd"): ltkd,
     ("loss", "tckd"): tckd,

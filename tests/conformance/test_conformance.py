@@ -49,6 +49,8 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("loss", "nckd", {"share": 0.6, "faithful": True}),
     ("loss", "ltkd", {"between": 0.0, "groups": 5}),
     ("loss", "ltkd", {"within": 0.0, "groups": 2}),
+    ("loss", "crld", {"within": 0.0, "least": 0.0}),
+    ("loss", "crld", {"across": 0.0, "sure": 0.5}),
     ("loss", "mlkd", {"faithful": True, "more_temperatures": [1.0]}),
     ("loss", "ldrld", {"depth": 2, "ranked_by": "teacher"}),
     ("loss", "ldrld", {"depth": 3, "beta": 0.0}),

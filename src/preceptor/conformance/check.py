@@ -96,7 +96,8 @@ class ComponentCase:
                 # The target stays at one temperature while the student's varies: both are inputs of their own.
                 logits = component.target_space == "logits"
                 target = batch.teacher if logits else (batch.teacher / TEMPERATURE).log_softmax(dim=1)
-                return batch.student, target, temperature, context.pseudo_label, *weight
+                index = (batch.index,) if declares(component, "wants_index") else ()
+                return batch.student, target, temperature, context.pseudo_label, *index, *weight
             case "label_loss":
                 index = (batch.index,) if declares(component, "wants_index") else ()
                 return batch.student, context.pseudo_label, *index

@@ -8,6 +8,8 @@ from preceptor.losses.correlation import difficulty as difficulty
 from preceptor.losses.correlation import pearson as pearson
 from preceptor.losses.correlation import pearson_loss as pearson_loss
 from preceptor.losses.correlation import spearman_loss as spearman_loss
+from preceptor.losses.crld import CRLD as CRLD
+from preceptor.losses.crld import other_views as other_views
 from preceptor.losses.deepkd import NCKD as NCKD
 from preceptor.losses.deepkd import TCKD as TCKD
 from preceptor.losses.deepkd import leading_non_targets as leading_non_targets

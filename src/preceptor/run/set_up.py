@@ -43,7 +43,7 @@ from preceptor.teachers import TeacherCheck
 from preceptor.teachers.base import looks_up
 from preceptor.teachers.check import TeacherPredictions
 from preceptor.training import steps_in_epoch
-from preceptor.training.checks import check_mixing
+from preceptor.training.checks import check_mixing, check_two_views
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device, own: Own
     images = dataset.train_and_validation()
     train = images.to(device)
     views, teacher, predictions = augmentation(shared, dataset), None, None
+    check_two_views(shared.training, losses, views)
     taught = [config for config, loss in zip(configs, losses, strict=True) if loss.uses_teacher]
     if taught:
         members = own_members(own, dataset, shared.teacher_output, device)

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from preceptor.data import Augmentation, TwoViews
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
-from preceptor.registry import registered_name
+from preceptor.registry import declares, registered_name
 from preceptor.teachers.base import Teacher
 
 if TYPE_CHECKING:
@@ -82,6 +83,27 @@ def check_mixing(
             "images mixed of two, paired anew in every step: give a teacher that is queried live, without a cache, or "
             "leave both out"
         )
+
+
+def check_two_views(config: "TrainingConfig", losses: Sequence[DistillationLoss], augmentation: Augmentation) -> None:
+    """Refuse a loss that compares two views of a sample where one is shown; and two with mixed inputs, or with a
+    component that keeps one value a sample."""
+    two = isinstance(augmentation, TwoViews)
+    for loss in losses:
+        for name, term in loss.terms.items():
+            if declares(term.loss, "two_views") and not two:
+                raise InputError(
+                    f"term {name!r} compares two views of each image, and one is shown: give a weak and a strong "
+                    "augmentation, such as --augment crop-flip,crop-flip+randaugment:10"
+                )
+        keeps = [one for one in loss.components if hasattr(one, "expect_samples")]
+        if two and keeps:
+            raise InputError(
+                f"{registered_name(keeps[0])} keeps a value for every sample, and each is shown in two views at once: "
+                "give one augmentation"
+            )
+    if two and config.mixes:
+        raise InputError("mixup and cutmix mix two images, and two views are of one: leave either out")
 
 
 def check_teacher_given(students: "Sequence[Student]", teacher: Teacher | None) -> None:

@@ -6,13 +6,20 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from preceptor.data import TwoViews
 from preceptor.errors import first_line, out_of_memory
 from preceptor.models.features import FeatureModel, feature_layers, pooled_layers
 from preceptor.registry import declares
 from preceptor.teachers.base import Teacher, looks_up
 from preceptor.training.batches import TrainingData, steps_in_epoch
 from preceptor.training.callbacks import Callback, IncompatibleCheckpoint, TrainState
-from preceptor.training.checks import check_mixing, check_same_batches, check_students, check_teacher_given
+from preceptor.training.checks import (
+    check_mixing,
+    check_same_batches,
+    check_students,
+    check_teacher_given,
+    check_two_views,
+)
 from preceptor.training.compile import (
     FORWARD_AND_BACKWARD,
     Compile,
@@ -81,6 +88,7 @@ class Trainer:
         check_same_batches(students, config)
         check_teacher_given(students, teacher)
         check_mixing(config, [student.loss for student in students], stored=looks_up(teacher))
+        check_two_views(config, [student.loss for student in students], data.augmentation)
         if config.mixes:
             check_mixable(config, data.probe(2))
         for student in students:
@@ -242,7 +250,8 @@ class Trainer:
                 if not compiling_pays("student", flops=flops, steps=steps, device=self.device):
                     continue
             mode = "reduce-overhead" if compile == "graph" else None
-            student.forward = CompiledForBatches(student.model, batch_size, mode)
+            rows = batch_size * 2 if isinstance(self.data.augmentation, TwoViews) else batch_size
+            student.forward = CompiledForBatches(student.model, rows, mode)
 
     def _own_generators(self) -> AbstractContextManager[object]:
         """Within it torch's global generators may be drawn from without anybody else noticing."""
