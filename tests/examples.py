@@ -68,12 +68,14 @@ def ready(name: str, size: int = 4, classes: int = 4, **overrides: Any) -> Disti
     return loss
 
 
-def features(loss: DistillationLoss, samples: int) -> dict[str, dict[str, Tensor]]:
-    """What a loss with feature losses is called with; nothing for others."""
+def features(loss: DistillationLoss, samples: int, student: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
+    """What a loss with feature losses is called with, all ones, those of the student times its first logit where it is
+    given; nothing for others."""
     if not loss.feature_losses:
         return {}
     maps = {name: torch.ones(samples, 2, 3, 3) for name in (*loss.student_layers, *loss.teacher_layers)}
-    return {"student_features": maps, "teacher_features": maps}
+    own = maps if student is None else {name: one * student[:, :1, None, None] for name, one in maps.items()}
+    return {"student_features": own, "teacher_features": maps}
 
 
 def suited(loss: DistillationLoss, student: Tensor) -> Tensor:
@@ -85,7 +87,9 @@ def learned(
     loss: DistillationLoss, student: Tensor, teacher: Tensor | None, label: Tensor
 ) -> tuple[LossOutput, Tensor]:
     student = student.detach().clone().requires_grad_()
-    terms = loss(student, teacher, label, index=torch.arange(len(label)), progress=0.5, **features(loss, len(label)))
+    terms = loss(
+        student, teacher, label, index=torch.arange(len(label)), progress=0.5, **features(loss, len(label), student)
+    )
     terms.total.backward()
     assert student.grad is not None
     return terms, student.grad

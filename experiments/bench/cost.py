@@ -22,13 +22,15 @@ from experiments.speed.result import Spread
 from experiments.training import new_student
 from experiments.training import train as train_students
 from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
-from preceptor.data import ImageSet
+from preceptor.data import ImageSet, TwoViews
 from preceptor.recipes import recipe_names
 from preceptor.selections import RankedSelection
 from preceptor.training import Student, TrainingConfig
 from preceptor.training.device import choose_device, deterministic
 
 PAIR = PAIRS["resnet56:resnet20"]
+WIDTH = 64
+"""Of the teacher's last maps, to which simkd's student is projected."""
 BATCH_SIZE, BATCHES = 64, 4
 ROUNDS = 5
 ALONE, YARDSTICK = "none", "kd"
@@ -54,8 +56,9 @@ def _any_selection_data(samples: int = 200) -> SelectionData:
 
 def student(recipe_name: str, number: int, images: int) -> Student:
     """A student of a recipe; a selection that is fitted beforehand takes the images in their order."""
+    architecture = f"simkd{WIDTH}-{PAIR.student}" if recipe_name == "simkd" else PAIR.student
     one = new_student(
-        recipe_name, PAIR.student, channels=PAIR.channels, classes=PAIR.classes, seed=number, name=str(number)
+        recipe_name, architecture, channels=PAIR.channels, classes=PAIR.classes, seed=number, name=str(number)
     )
     if isinstance(one.loss.selection, RankedSelection):
         one.loss.selection.set_scores(torch.arange(images), -torch.arange(images).float(), images)
@@ -75,7 +78,8 @@ def measure(recipe_name: str, source: str, count: int, rounds: int, device: torc
         """Of the training alone: components are fitted once, before it."""
         taught = [student(name, number, len(train)) for number in range(students)]
         teacher = teachers.of(VARIANTS[way]) if any(each.loss.uses_teacher for each in taught) else None
-        arguments = taught, train, data.index[: case.images], AUGMENTATION, PAIR.normalization, config
+        views = TwoViews(AUGMENTATION, AUGMENTATION) if name == "crld" else AUGMENTATION
+        arguments = taught, train, data.index[: case.images], views, PAIR.normalization, config
         return seconds_for(lambda: train_students(*arguments, teacher=teacher, compile="never"), device) / students
 
     with tempfile.TemporaryDirectory(prefix="preceptor-bench-") as folder, deterministic():

@@ -190,7 +190,7 @@ class DistillationLoss(LossComponents):
                 # Log-probabilities and logits differ by a constant a row; this form keeps the teacher's own.
                 logits = rescaled(self.temperature, context.teacher_logits, context.teacher_logits)
                 target = logits + column(temperature) * (target - audit.teacher_log_probs)
-            return [(outputs, (target, temperature, pseudo_label), weight)]
+            return [(outputs, (target, temperature, pseudo_label, *term.index_argument(context.index)), weight)]
 
         rescale = partial(rescaled, self.temperature, teacher_logits=context.teacher_logits)
         return self._output(student, call, groups, context.progress, audit.detached(), rescale)

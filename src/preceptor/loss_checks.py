@@ -83,7 +83,7 @@ def _label_use(term: LossTerm) -> str | None:
     if term.wants_reservation:
         return "teaches to abstain, by a bet on the label"
     if term.wants_index:
-        return "keeps a target for every sample"
+        return "compares two views of a sample" if term.kind == "loss" else "keeps a target for every sample"
     if declares(term.loss, "uses_label"):
         return "depends on the label"
     if term.kind == "label_loss" and term.batch_statistic:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preceptor.context import UNLABELED, VERDICTS, BatchOutputs, Classes, PerSample, at_least_float32
 from preceptor.errors import InputError, unknown_name
-from preceptor.registry import FeatureLoss, LabelLoss, Loss, check_slot, declares
+from preceptor.registry import FeatureLoss, GradientSource, LabelLoss, Loss, check_slot, declares
 
 Reduction = Literal["batch", "where"]
 """Mean over the whole batch, or over the samples in ``where`` (0 when there are none)."""
@@ -121,6 +121,14 @@ class LossTerm(nn.Module):
         return self.kind != "label_loss" or any(TEACHER_GROUPS.intersection(part) for part in self.groups)
 
     @property
+    def gradient_source(self) -> GradientSource:
+        """What its gradient is of."""
+        if self.kind == "label_loss":
+            return "task"
+        stated: GradientSource = getattr(self.loss, "gradient_source", "distillation")
+        return stated
+
+    @property
     def uses_selection(self) -> bool:
         """Whether ``where`` asks which samples are selected."""
         return any({"selected", "unselected"}.intersection(part) for part in self.groups)
@@ -149,11 +157,20 @@ class LossTerm(nn.Module):
             InputError: it needs the samples' positions, and ``index`` is None.
         """
         label = torch.where(label == UNLABELED, 0, label)  # a class that every loss can look up; its weight is zero
+        return label, *self.index_argument(index)
+
+    def index_argument(self, index: Tensor | None) -> tuple[Tensor, ...]:
+        """The samples' positions where the loss asks for them, else nothing.
+
+        Raises:
+            InputError: it does, and ``index`` is None.
+        """
         if not self.wants_index:
-            return (label,)
+            return ()
         if index is None:
-            raise InputError(f"{type(self.loss).__name__} keeps a value for every sample: give index=")
-        return label, index
+            use = "compares two views of a sample" if self.kind == "loss" else "keeps a value for every sample"
+            raise InputError(f"{type(self.loss).__name__} {use}: give index=")
+        return (index,)
 
     def features(
         self, name: str, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]

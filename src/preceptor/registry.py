@@ -37,6 +37,10 @@ Scope = Literal["wrong", "all"]
 TargetSpace = Literal["log_probs", "logits"]
 """What a loss compares with: log-probabilities at the temperature, or (pseudo-)logits."""
 
+GradientSource = Literal["task", "distillation", "target", "non_target"]
+"""What a loss's gradient is of, to optimizers that keep several apart: the labels; the teacher, or of it the label's
+class or the other classes alone."""
+
 
 @runtime_checkable
 class Fittable(Protocol):
@@ -129,8 +133,13 @@ class Loss(Protocol):
     - ``uses_label``: the loss depends on ``label``, which excludes mixup and cutmix.
     - ``batch_statistic``: a statistic of the whole batch; takes the samples' weights [batch] as a fifth argument and
       returns a scalar. A sample of weight zero is as if it were absent.
+    - ``wants_index``: it receives the samples' positions in the training set [batch] as a last argument.
+    - ``two_views``: it compares two views of a sample, rows of the same position, the weak one first; a training shows
+      them only with such an augmentation (``data.TwoViews``).
     - ``self_target``: it compares with a target made of the student's own logits, detached, so that its gradient is
       not the derivative of its value.
+
+    ``gradient_source`` tells what its gradient is of; "distillation" by default.
     """
 
     target_space: ClassVar[TargetSpace]
@@ -163,6 +172,8 @@ class FeatureLoss(Protocol):
     - ``batch_statistic``: as for a :class:`Loss`; the weights come last.
     - ``wants_context``: it receives the :class:`~preceptor.context.BatchContext` after the teacher's features.
     - ``uses_label``: it depends on the label in that context, which excludes mixup and cutmix.
+    - ``pooled_maps``: where no layers are given it gets the one whose map each network pools before its head.
+    - ``equal_channels``: it compares features of equal channels alone.
     """
 
     @property
@@ -193,7 +204,17 @@ class ComponentInfo:
         return (self.cls.__doc__ or "").strip().splitlines()[0]
 
 
-Attribute = Literal["wants_reservation", "wants_index", "wants_context", "batch_statistic", "uses_label", "self_target"]
+Attribute = Literal[
+    "wants_reservation",
+    "wants_index",
+    "wants_context",
+    "batch_statistic",
+    "uses_label",
+    "self_target",
+    "pooled_maps",
+    "equal_channels",
+    "two_views",
+]
 
 
 def declares(component: object, attribute: Attribute) -> bool:

@@ -178,9 +178,11 @@ def batch_normalized(maps: Array) -> Array:
     return (maps - mean) / np.sqrt(variance + 1e-5)
 
 
-def review(student: Features, teacher: Features) -> Array:
+def review(student: Features, teacher: Features, faithful: bool = False) -> Array:
     """Maps of 4x4, which are compared whole, as 2x2 and as 1x1; the pooled ones are of 1x1. Fusions as drawn."""
     own, other = ([maps[-1].mean(axis=(2, 3), keepdims=True), *reversed(maps)] for maps in (student, teacher))
+    if faithful:
+        other[0] = np.maximum(teacher[-1], 0).mean(axis=(2, 3), keepdims=True)
     middle, total, deeper = own[0].shape[1], np.zeros(len(own[0])), None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -219,6 +221,11 @@ def vid(student: Features, teacher: Features) -> Array:
     return total
 
 
+def simkd(student: Features, teacher: Features) -> Array:
+    (own,), (other,) = student, teacher
+    return np.array([((own[i] - other[i]) ** 2).mean() for i in range(len(own))])
+
+
 FEATURE_LOSSES: dict[str, Callable[..., Any]] = {
     "attention": attention,
     "contrastive": contrastive,
@@ -228,5 +235,6 @@ FEATURE_LOSSES: dict[str, Callable[..., Any]] = {
     "relational": relational,
     "review": review,
     "similarity": similarity,
+    "simkd": simkd,
     "vid": vid,
 }

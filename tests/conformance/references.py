@@ -411,6 +411,44 @@ def dkd(
     return np.array(losses)
 
 
+def crld(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    index: Labels,
+    within: float = 2.0,
+    across: float = 0.5,
+    sure: float = 0.9,
+    least: float = 0.2,
+) -> Array:
+    """Of single views, each of which is its own other one."""
+    losses = []
+    for z, t in zip(student, target, strict=True):
+        p, q, confidence = softmax(t / temperature), softmax(z / temperature), max(softmax(t))
+        weight = within * (confidence >= sure) + across * (confidence >= least)
+        losses.append(temperature**2 * weight * sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
+def tckd(student: Array, target: Array, temperature: float, label: Labels) -> Array:
+    return dkd(student, target, temperature, label, 1.0, 0.0)
+
+
+def nckd(
+    student: Array, target: Array, temperature: float, label: Labels, share: float = 1.0, faithful: bool = False
+) -> Array:
+    losses = []
+    for z, log_p, y in zip(student, target, label, strict=True):
+        count = min(max(2, int(np.ceil(share * (len(z) - 1)))), len(z) - 1)
+        order = [int(c) for c in np.argsort(-log_p, kind="stable")]
+        order = order if faithful and share < 1 else [c for c in order if c != y]
+        kept = [c for c in order[:count] if c != y]
+        p, q = softmax(log_p[kept]), softmax(z[kept] / temperature)
+        losses.append(temperature**2 * sum(p * np.log(p / q)))
+    return np.array(losses)
+
+
 def rc(student: Array, target: Array, temperature: float, label: Labels) -> Array:
     losses = []
     for z, y in zip(student, label, strict=True):
@@ -493,6 +531,33 @@ def slam(
     return np.array(losses)
 
 
+def ltkd(
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    weight: Array,
+    selection_data: SimpleNamespace,
+    between: float = 1.0,
+    within: float = 1.0,
+    groups: int = 3,
+) -> float:
+    classes = student.shape[1]
+    counts = [int((selection_data.label == c).sum()) for c in range(classes)]
+    parts = np.array_split(sorted(range(classes), key=lambda c: (-counts[c], c)), groups)
+    p, q = np.exp(target), np.array([softmax(z / temperature) for z in student])
+    masses = np.array([[row[part].sum() for part in parts] for row in p])
+    balanced = masses / (weight @ masses / weight.sum())
+    total = 0.0
+    for i, w in enumerate(weight):
+        share = balanced[i] / balanced[i].sum()
+        total += w * between * sum(s * np.log(s / q[i][part].sum()) for s, part in zip(share, parts, strict=True))
+        for part in parts:
+            own, other = p[i][part] / p[i][part].sum(), q[i][part] / q[i][part].sum()
+            total += w * within * sum(own * np.log(own / other)) / groups
+    return float(temperature**2 * total / weight.sum())
+
+
 REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("correction", "arbitrate"): arbitrate,
     ("correction", "label_revision"): label_revision,
@@ -512,7 +577,11 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("selection", "trust_weight"): trust_weight,
     ("selection", "wsld"): wsld,
     ("loss", "cmkd"): cmkd,
+    ("loss", "crld"): crld,
     ("loss", "dkd"): dkd,
+    ("loss", "ltkd"): ltkd,
+    ("loss", "tckd"): tckd,
+    ("loss", "nckd"): nckd,
     ("loss", "intra_class"): intra_class,
     ("loss", "kl"): kl,
     ("loss", "mlkd"): mlkd,

@@ -24,7 +24,7 @@ modules = [f"preceptor.{{name}}" for name in {CHECKED_MODULES!r}]
 hook = install_import_hook(modules, "beartype.beartype")
 import torch
 from preceptor import DistillationLoss, recipe, recipe_names
-from preceptor.registry import components
+from preceptor.registry import components, declares
 from preceptor.conformance.batch import FEATURE_LAYERS, feature_maps, plain_batch, plain_selection_data
 from preceptor.conformance.batch import with_reservation
 from preceptor.conformance.check import ComponentCase, forward_backward
@@ -42,7 +42,8 @@ for batch in (plain_batch(), plain_batch(dtype=torch.float64), with_reservation(
         for feature_loss in loss.feature_losses.values():
             feature_loss.resolve_layers(FEATURE_LAYERS, FEATURE_LAYERS)
         if loss.feature_losses:
-            loss.build_adapters(*feature_maps(batch))
+            equal = any(declares(one, "equal_channels") for one in loss.feature_losses.values())
+            loss.build_adapters(*feature_maps(batch, equal_channels=equal))
             loss.to(batch.teacher.dtype)
         output, _ = forward_backward(loss, with_reservation(batch) if loss.abstains else batch)
         print(name, output.audit is None or output.audit.change.shape)

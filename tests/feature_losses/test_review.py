@@ -73,6 +73,26 @@ def test_constant_and_large_maps_are_finite(value: float) -> None:
     assert bool(student[0].grad.isfinite().all())
 
 
+def test_where_it_is_faithful_the_teachers_maps_are_those_before_the_activation() -> None:
+    """The value against NumPy: the fused maps as the loss makes them, the teacher's pooled map after its ReLU."""
+    review = Review(faithful=True)
+    review.resolve_layers(["s1", "s2"], ["t1", "t2"])
+    assert review.layers == {"s1": "t1:pre", "s2": "t2:pre"}
+    review.resolve_layers([], ["t1:pre", "t2:pre"])
+    assert review.layers == {"s1": "t1:pre", "s2": "t2:pre"}
+    student, teacher = ([maps(3, 2, 4, 4, seed=seed), maps(3, 2, 2, 2, seed=seed + 1)] for seed in (0, 7))
+    review.build_adapters([one.shape for one in student], [one.shape for one in teacher])
+    own, deeper, expected = [student[-1].mean(dim=(2, 3), keepdim=True), *reversed(student)], None, np.zeros(3)
+    pooled = np.maximum(teacher[-1].numpy(), 0).mean(axis=(2, 3), keepdims=True)
+    for fusion, one, other in zip(review.fusions, own, [pooled, *(t.numpy() for t in reversed(teacher))], strict=True):
+        mapped, deeper = fusion(one, deeper, torch.Size(other.shape[2:]))
+        expected += hierarchical_error(mapped, torch.from_numpy(other)).detach().numpy()
+    np.testing.assert_allclose(review(student, teacher).detach(), expected, rtol=1e-5)
+    plain = Review({"s1": "t1", "s2": "t2"})
+    plain.fusions = review.fusions
+    assert not torch.allclose(plain(student, teacher), review(student, teacher))
+
+
 def test_what_it_cannot_do_is_said() -> None:
     with pytest.raises(InputError, match=r"review: layer '0' gives \(3, 2\), the teacher's \(3, 2\); expected maps"):
         built([maps(3, 2)], [maps(3, 2)])

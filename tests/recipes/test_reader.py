@@ -35,7 +35,8 @@ def test_every_recipe_is_described_and_trains(name: str) -> None:
     loss = ready(name)
     student = suited(loss, torch.zeros(3, 4)).requires_grad_()
     teacher = torch.tensor([[4.0, 1, 0, 0], [3.0, 1, 0, 0], [0.0, 2, 0, 0]])
-    terms = loss(student, teacher, torch.tensor([0, 2, -1]), index=torch.arange(3), progress=0.5, **features(loss, 3))
+    maps = features(loss, 3, student)
+    terms = loss(student, teacher, torch.tensor([0, 2, -1]), index=torch.arange(3), progress=0.5, **maps)
     terms.total.backward()
     assert set(terms.losses) == set(content.terms)
     assert terms.total > 0

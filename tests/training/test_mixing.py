@@ -158,10 +158,13 @@ def test_it_ends_in_the_same_bits_wherever_it_stopped(torchvision_ops, steps, tr
 ALLOWED = {
     *("none", "kd", "dist", "cmkd", "cmkd-static", "dtd-cwsm", "dtd-flsw", "at", "fitnet", "slam"),
     *("kd-lsk", "normkd", "ttm", "wttm", "ctkd", "ctkd-lsk", "mlkd", "ldrld", "tf-kd"),
-    *("sp", "rkd", "pkt", "review", "vid", "itrd", "cmkd-lsk"),
+    *("sp", "rkd", "pkt", "review", "vid", "itrd", "cmkd-lsk", "ltkd", "simkd"),
     *("confusion", "prior"),  # their recalibration looks at the teacher's logits alone
 }
-REASONS = "compares the teacher's class|weighs samples|depends on the label|limited to samples by|teaches to abstain"
+REASONS = (
+    "compares the teacher's class|weighs samples|depends on the label|limited to samples by|teaches to abstain|"
+    "compares two views"
+)
 
 
 @pytest.mark.parametrize("name", recipe_names())

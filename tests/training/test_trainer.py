@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor import CrossEntropy, DistillationLoss, LossTerm, recipe, recipe_names
+from preceptor.data import TwoViews
 from preceptor.errors import InputError
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import TeacherOutput
@@ -296,7 +297,9 @@ def no_host_sync(monkeypatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_host_sync")
 def test_no_step_of_any_recipe_waits_for_the_device():
-    train([make_student(name) for name in recipe_names()], images=32)
+    train([make_student(name) for name in recipe_names() if name != "crld"], images=32)
+    views = TwoViews(digits().augmentation, digits().augmentation)
+    train([make_student("crld")], images=32, augmentation=views)
 
 
 @pytest.mark.usefixtures("no_host_sync")

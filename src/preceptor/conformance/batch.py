@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from preceptor.context import UNLABELED, BatchContext, ModelOutputs, SelectionData, TeacherSnapshot, predicted_class
+from preceptor.feature_losses.layers import PRE
 
 CLASSES = 5
 EXTREME = 1e4
@@ -113,15 +114,17 @@ def _snapshot(learning_rate: float, features: Tensor, logits: Tensor) -> Teacher
 FEATURE_LAYERS = ("first", "second", "third")
 
 
-def feature_maps(batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def feature_maps(batch: Batch, *, equal_channels: bool = False) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Features of student and teacher on a batch: logits as channels, spread over 4 x 4 pixels in a pattern a layer.
 
-    The teacher's have twice the channels, so that a loss which needs equal shapes has to adapt them.
+    The teacher's have twice the channels, so that a loss which needs equal shapes has to adapt them; one that states
+    ``equal_channels`` gets as many of both.
     """
     own = batch.student[:, : batch.teacher.shape[1]]  # features know nothing of a reservation
     student = {layer: _map(own, number) for number, layer in enumerate(FEATURE_LAYERS)}
-    doubled = torch.cat([batch.teacher, -batch.teacher], dim=1)
-    return student, {layer: _map(doubled, number + 1) for number, layer in enumerate(FEATURE_LAYERS)}
+    doubled = batch.teacher if equal_channels else torch.cat([batch.teacher, -batch.teacher], dim=1)
+    teacher = {layer: _map(doubled, number + 1) for number, layer in enumerate(FEATURE_LAYERS)}
+    return student, {**teacher, **{layer + PRE: features for layer, features in teacher.items()}}
 
 
 def _map(logits: Tensor, number: int) -> Tensor:

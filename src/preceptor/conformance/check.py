@@ -59,7 +59,7 @@ class ComponentCase:
             torch.manual_seed(0)
             component = self.info.cls(**self.options)
             if self.info.kind == "feature_loss":
-                student, teacher = feature_maps(plain_batch())
+                student, teacher = self.feature_maps(plain_batch())
                 component.resolve_layers(FEATURE_LAYERS, FEATURE_LAYERS)
                 component.build_adapters(
                     [student[layer].shape for layer in component.layers],
@@ -96,12 +96,13 @@ class ComponentCase:
                 # The target stays at one temperature while the student's varies: both are inputs of their own.
                 logits = component.target_space == "logits"
                 target = batch.teacher if logits else (batch.teacher / TEMPERATURE).log_softmax(dim=1)
-                return batch.student, target, temperature, context.pseudo_label, *weight
+                index = (batch.index,) if declares(component, "wants_index") else ()
+                return batch.student, target, temperature, context.pseudo_label, *index, *weight
             case "label_loss":
                 index = (batch.index,) if declares(component, "wants_index") else ()
                 return batch.student, context.pseudo_label, *index
             case "feature_loss":
-                student, teacher = feature_maps(batch)
+                student, teacher = self.feature_maps(batch)
                 return (
                     tuple(student[layer] for layer in component.layers),
                     tuple(teacher[layer] for layer in component.layers.values()),
@@ -110,6 +111,9 @@ class ComponentCase:
                 )
             case _:
                 return (context,)
+
+    def feature_maps(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return feature_maps(batch, equal_channels=declares(self.info.cls, "equal_channels"))
 
     def call(self, component: Any, batch: Batch, temperature: float | Tensor = TEMPERATURE) -> Any:
         return component(*self.arguments(component, batch, temperature))
@@ -206,7 +210,8 @@ def forward_backward(loss: DistillationLoss, batch: Batch) -> tuple[LossOutput, 
     student = batch.student.detach().requires_grad_()
     keywords = batch.keywords
     if loss.feature_losses:
-        features = feature_maps(replace(batch, student=student))
+        equal = any(declares(one, "equal_channels") for one in loss.feature_losses.values())
+        features = feature_maps(replace(batch, student=student), equal_channels=equal)
         keywords = {**keywords, "student_features": features[0], "teacher_features": features[1]}
     output = loss(student, batch.teacher, batch.label, **keywords)
     output.total.backward()

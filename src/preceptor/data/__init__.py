@@ -1,7 +1,7 @@
 """Data sets, their splits, label noise, corrupted images and augmentation."""
 
 from preceptor.data.augmentation import Augmentation, CropFlip, NoAugmentation, ResizedCrops, epoch_order
-from preceptor.data.composition import Composition, named_augmentation
+from preceptor.data.composition import Composition, TwoViews, named_augmentation
 from preceptor.data.corruption import confusable_pairs, swap_pairs, uniform_noise
 from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.data.image_corruption import CORRUPTIONS, corrupt_images
@@ -20,6 +20,7 @@ __all__ = [
     "Normalization",
     "NumberedTransform",
     "ResizedCrops",
+    "TwoViews",
     "check_dataset",
     "confusable_pairs",
     "corrupt_images",

@@ -5,12 +5,15 @@ from functools import lru_cache
 
 import torch
 from jaxtyping import Int, UInt8
-from torch import Tensor
+from torch import LongTensor, Tensor
 
 from preceptor.data.augmentation import Augmentation, CropFlip, DrawnViews, ResizedCrops
 from preceptor.data.randomness import RandomStream, random_words
 from preceptor.data.transforms import MAKERS, NumberedTransform, parse
 from preceptor.errors import InputError, unknown_name
+
+_STRONG = 2**32
+"""Added to the epoch of strong views, so that they are drawn apart from the weak ones."""
 
 GEOMETRY = ("crop-flip", "resized-crop", "flip")
 """Names of what chooses a part of the image or mirrors it; done first, without torchvision."""
@@ -58,6 +61,53 @@ class Composition(DrawnViews):
         return images
 
 
+@dataclass(frozen=True)
+class TwoViews:
+    """Two augmentations, of which each shows every sample once a batch: a weak view, and a strong one.
+
+    The weak one's views come first by number, then those of the strong one. A batch of so many samples has twice as
+    many rows: the samples in their weak views, then the same samples in their strong ones.
+
+    Args:
+        weak: whose views a single query (the teacher's check, selection data) shows too.
+        strong: whose views are drawn independently of the weak ones.
+    """
+
+    weak: Augmentation
+    strong: Augmentation
+
+    @property
+    def count(self) -> int:
+        return self.weak.count + self.strong.count
+
+    @property
+    def identity(self) -> int:
+        return self.weak.identity
+
+    @property
+    def settings(self) -> dict[str, bool | int | float | str]:
+        """What a cache's key tells it from others by."""
+        parts = {"weak": self.weak, "strong": self.strong}
+        named = {part: augmentation_settings(augmentation) for part, augmentation in parts.items()}
+        return {f"{part}.{name}": value for part, values in named.items() for name, value in values.items()}
+
+    def draw(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
+        """The weak view of each sample in an epoch."""
+        return self.weak.draw(seed, epoch, index)
+
+    def draw_strong(self, seed: int, epoch: int, index: Int[Tensor, " batch"]) -> LongTensor:
+        """The strong view of each sample in an epoch: the draw of an epoch that no training reaches."""
+        return self.strong.draw(seed, epoch + _STRONG, index) + self.weak.count  # type: ignore[return-value]
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], views: Int[Tensor, " batch"]
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        is_weak = views < self.weak.count
+        weak = self.weak.apply(images, torch.where(is_weak, views, self.weak.identity))
+        strong = self.strong.apply(images, torch.where(is_weak, self.strong.identity, views - self.weak.count))
+        return torch.where(is_weak[:, None, None, None], weak, strong)
+
+
 def steps_of(
     augmentation: Augmentation, views: Int[Tensor, " batch"]
 ) -> list[tuple[Augmentation, Int[Tensor, " batch"]]]:
@@ -94,12 +144,16 @@ def named_augmentation(text: str) -> Augmentation:
 
     ``crop-flip`` is a crop with padding 4 and a flip, ``resized-crop`` a :class:`ResizedCrops` (flipped with ``flip``),
     ``flip`` a flip of half of the views; ``randaugment``, ``color-jitter`` and ``erasing`` are those of
-    :class:`NumberedTransform`. They are applied in this order, however they are written.
+    :class:`NumberedTransform`. They are applied in this order, however they are written. Two of them with a comma
+    between are :class:`TwoViews`, the weak and the strong one.
 
     Raises:
-        InputError: an unknown or repeated name, a magnitude that does not fit, or two crops.
+        InputError: an unknown or repeated name, a magnitude that does not fit, two crops, or more than two
+            augmentations.
         MachineError: torchvision is needed and not installed.
     """
+    if "," in text:
+        return TwoViews(*(named_augmentation(part) for part in _pair(text)))
     geometry, transforms = _split(text)
     parts: list[Augmentation] = []
     if "crop-flip" in geometry:
@@ -119,9 +173,17 @@ def check_names(text: str) -> None:
     Raises:
         InputError: as there.
     """
-    _, transforms = _split(text)
-    if transforms:
-        parse(transforms)
+    for part in _pair(text) if "," in text else [text]:
+        _, transforms = _split(part)
+        if transforms:
+            parse(transforms)
+
+
+def _pair(text: str) -> list[str]:
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise InputError(f"augmentation {text!r}: expected one, or a weak and a strong one with a comma between them")
+    return parts
 
 
 def _split(text: str) -> tuple[list[str], str]:

@@ -8,6 +8,7 @@ from preceptor.feature_losses.pkt import ProbabilisticTransfer
 from preceptor.feature_losses.relational import Relational
 from preceptor.feature_losses.review import Review
 from preceptor.feature_losses.similarity import Similarity
+from preceptor.feature_losses.simkd import SimKD
 from preceptor.feature_losses.vid import VariationalInformation
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ProbabilisticTransfer",
     "Relational",
     "Review",
+    "SimKD",
     "Similarity",
     "VariationalInformation",
 ]

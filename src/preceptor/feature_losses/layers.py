@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from preceptor.errors import InputError
 from preceptor.registry import registered_name
 
+PRE = ":pre"
+"""What follows a layer's path where its map before the activation is meant; see ``models.features.FeatureModel``."""
+
 
 class LayerPairs(nn.Module):
     """Base class of feature losses: which layer of the student is compared with which layer of the teacher.

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from preceptor.context import PerSample
 from preceptor.errors import InputError
-from preceptor.feature_losses.layers import LayerPairs
+from preceptor.feature_losses.layers import PRE, LayerPairs
 from preceptor.registry import register
 
 WIDEST = 512
@@ -71,20 +71,33 @@ class Review(LayerPairs):
 
     The stages are the layers and, deepest of all, the last layer's map pooled to 1x1. The sum over stages of
     ``hierarchical_error(fusion(F_s), F_t)``; the fusions train with the student and do not ship with it. The
-    publication's code compares with the teacher's maps before their last ReLU. Layers of this package's networks are
-    maps after it, which is what is compared here unless ``layers`` names others; its results may differ for it.
+    publication's code compares with the teacher's maps before their last ReLU, which is done where ``faithful``; by
+    default the maps are those after it, which all networks have as layers.
 
     Args:
         layers: module path in the student -> module path in the teacher, from the first stage to the last; None pairs
             the stages from the last.
+        faithful: take the teacher's maps before the last ReLU of each layer (``PATH:pre``, see
+            :class:`preceptor.models.features.FeatureModel`), but for the pooled one. Default False.
 
     Raises:
         InputError: on the first batch, features that are no maps [batch, channels, height, width].
     """
 
-    def __init__(self, layers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, layers: Mapping[str, str] | None = None, faithful: bool = False) -> None:
         super().__init__(layers)
+        self.faithful = faithful
         self.fusions = nn.ModuleList()
+
+    def resolve_layers(self, student: Sequence[str], teacher: Sequence[str]) -> None:
+        """Choose the layers, where none were given; the teacher's before their activation where ``faithful``.
+
+        Raises:
+            InputError: a network lists none.
+        """
+        super().resolve_layers(student, teacher)
+        if self.faithful:
+            self.layers = {own: other.removesuffix(PRE) + PRE for own, other in self.layers.items()}
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
         self.check_maps(student, teacher)
@@ -105,13 +118,14 @@ class Review(LayerPairs):
             raise InputError("review: its fusions are not built: call build_adapters with the features of a batch")
         dtype = next(self.fusions.parameters()).dtype  # a float64 network has float32 fusions
         errors, deeper = [], None
-        stages = zip(_from_the_deepest(student), _from_the_deepest(teacher), strict=True)
+        pooled = functional.relu(teacher[-1]) if self.faithful else teacher[-1]
+        stages = zip(_from_the_deepest(student, student[-1]), _from_the_deepest(teacher, pooled), strict=True)
         for fusion, (own, other) in zip(self.fusions, stages, strict=True):
             mapped, deeper = fusion(own.to(dtype), deeper, other.shape[2:])
             errors.append(hierarchical_error(mapped, other))
         return torch.stack(errors).sum(dim=0)
 
 
-def _from_the_deepest(maps: Sequence[Tensor]) -> Iterator[Tensor]:
-    yield maps[-1].mean(dim=(2, 3), keepdim=True)
+def _from_the_deepest(maps: Sequence[Tensor], last: Tensor) -> Iterator[Tensor]:
+    yield last.mean(dim=(2, 3), keepdim=True)
     yield from reversed(maps)

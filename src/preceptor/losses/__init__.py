@@ -8,6 +8,11 @@ from preceptor.losses.correlation import difficulty as difficulty
 from preceptor.losses.correlation import pearson as pearson
 from preceptor.losses.correlation import pearson_loss as pearson_loss
 from preceptor.losses.correlation import spearman_loss as spearman_loss
+from preceptor.losses.crld import CRLD as CRLD
+from preceptor.losses.crld import other_views as other_views
+from preceptor.losses.deepkd import NCKD as NCKD
+from preceptor.losses.deepkd import TCKD as TCKD
+from preceptor.losses.deepkd import leading_non_targets as leading_non_targets
 from preceptor.losses.dkd import DKD as DKD
 from preceptor.losses.dkd import non_target_divergence as non_target_divergence
 from preceptor.losses.dkd import target_class_divergence as target_class_divergence
@@ -17,6 +22,10 @@ from preceptor.losses.kl import KL as KL
 from preceptor.losses.kl import kl_divergence as kl_divergence
 from preceptor.losses.ldrld import LDRLD as LDRLD
 from preceptor.losses.ldrld import pairs_divergence as pairs_divergence
+from preceptor.losses.ltkd import LTKD as LTKD
+from preceptor.losses.ltkd import balanced_log_masses as balanced_log_masses
+from preceptor.losses.ltkd import group_log_masses as group_log_masses
+from preceptor.losses.ltkd import groups_by_frequency as groups_by_frequency
 from preceptor.losses.mlkd import MLKD as MLKD
 from preceptor.losses.mlkd import class_relations_loss as class_relations_loss
 from preceptor.losses.mlkd import low_half as low_half

@@ -40,8 +40,9 @@ class _AtSeveralTemperatures:
 class SLD(_AtSeveralTemperatures):
     """Divergence from the teacher's logits at several temperatures, summed, each times T squared.
 
-    The teacher's swap is the correction ``probability_shift``: see the recipe. The temperature of the distillation loss
-    has no effect on it.
+    The teacher's swap is the correction ``probability_shift``: see the recipe. The publication sums the loss over a
+    weak and a strong view of each image: with :class:`~preceptor.data.TwoViews` it is the mean over both. The
+    temperature of the distillation loss has no effect on it.
 
     Args:
         temperatures: above 0. Default 1 to 6 (public code).

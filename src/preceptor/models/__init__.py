@@ -11,6 +11,7 @@ from preceptor.models.resnet import CifarResNet, ImagenetResNet
 from preceptor.models.resnet_a import CifarResNetA
 from preceptor.models.shufflenet_v1 import ShuffleNetV1
 from preceptor.models.shufflenet_v2 import ShuffleNetV2
+from preceptor.models.simkd import SimKDStudent
 from preceptor.models.store import ModelCard, load_student, save_card, save_student
 from preceptor.models.vgg import Vgg
 from preceptor.models.wide_resnet import WideResNet
@@ -28,6 +29,7 @@ __all__ = [
     "SetDecision",
     "ShuffleNetV1",
     "ShuffleNetV2",
+    "SimKDStudent",
     "Vgg",
     "WideResNet",
     "allow_code",

@@ -41,10 +41,14 @@ class ConvNet(nn.Module):
         self.head = nn.Linear(4 * width, classes)
         initialize(self)
 
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
+        maps: Tensor = self.layers(images)
+        return maps
+
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
         """The pooled activations before the head: 4 x width per image."""
-        maps: Tensor = self.layers(images)
-        return maps.mean(dim=(2, 3))
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The logits."""

@@ -9,6 +9,7 @@ from torch.utils.hooks import RemovableHandle
 
 from preceptor.data.dataset import Normalizer
 from preceptor.errors import InputError, unknown_name
+from preceptor.feature_losses.layers import PRE
 from preceptor.models.layout import to_memory_format
 
 
@@ -39,10 +40,12 @@ class FeatureModel(nn.Module):
 
     Args:
         network: returns logits, or an object with an attribute ``logits``; shared, not copied.
-        layers: module paths, as in ``named_modules()``; within the network of an :class:`ImageModel`.
+        layers: module paths, as in ``named_modules()``; within the network of an :class:`ImageModel`. ``PATH:pre`` is
+            what the last ReLU in the module is applied to, or the layer that the network's attribute
+            ``before_activation`` names for it.
 
     Raises:
-        InputError: there is no such module; the nearest path is offered.
+        InputError: there is no such module (the nearest path is offered), or no ReLU in it.
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[str] = ()) -> None:
@@ -51,11 +54,16 @@ class FeatureModel(nn.Module):
         self._captured: dict[str, Tensor] = {}
         self._hooks: list[RemovableHandle] = []
         inner = network.network if isinstance(network, ImageModel) else network
-        modules = dict(inner.named_modules())
+        modules, before = dict(inner.named_modules()), getattr(inner, "before_activation", {})
         for layer in layers:
-            if layer not in modules:
+            path, pre = layer.removesuffix(PRE), layer.endswith(PRE)
+            stated = before.get(path) if pre else None
+            if path not in modules:
                 raise unknown_name(f"layer of {type(inner).__name__}", layer, [name for name in modules if name])
-            self._hooks.append(modules[layer].register_forward_hook(self._capture(layer)))
+            if pre and stated is None:
+                self._capture_before_activation(layer, modules[path])
+            else:
+                self._hooks.append(modules[stated or path].register_forward_hook(self._capture(layer)))
 
     def remove_hooks(self) -> None:
         """Leave the network as it came; calls return no features any more."""
@@ -71,6 +79,26 @@ class FeatureModel(nn.Module):
             self._captured[layer] = output
 
         return hook
+
+    def _capture_before_activation(self, layer: str, module: nn.Module) -> None:
+        activations = [one for one in module.modules() if isinstance(one, nn.ReLU)]
+        if not activations:
+            raise InputError(
+                f"layer {layer!r}: no ReLU module in {type(module).__name__}: name a layer in front of the activation, "
+                "without :pre, or choose another network"
+            )
+
+        def before(activation: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            self._captured[layer] = arguments[0].clone()  # it may be applied in place
+
+        def after(module: nn.Module, arguments: object, output: Tensor) -> None:
+            if output.shape != self._captured[layer].shape:
+                raise InputError(
+                    f"layer {layer!r}: its last ReLU gives {tuple(self._captured[layer].shape)} and the layer "
+                    f"{tuple(output.shape)}, so that it is not its last step: choose another layer"
+                )
+
+        self._hooks += [activations[-1].register_forward_pre_hook(before), module.register_forward_hook(after)]
 
     def forward(self, inputs: Any) -> tuple[Float[Tensor, "batch outputs"], dict[str, Tensor]]:
         """Logits, and features by module path."""
@@ -92,3 +120,10 @@ def feature_layers(network: nn.Module) -> tuple[str, ...]:
     """The layers that a network lists for feature losses in its attribute ``feature_layers``; empty without one."""
     inner = network.network if isinstance(network, ImageModel) else network
     return tuple(getattr(inner, "feature_layers", ()))
+
+
+def pooled_layers(network: nn.Module) -> tuple[str, ...]:
+    """The layer whose map a network pools before its head: its attribute ``pooled_layer``, else the last it lists."""
+    inner = network.network if isinstance(network, ImageModel) else network
+    stated = getattr(inner, "pooled_layer", None)
+    return feature_layers(network)[-1:] if stated is None else (stated,)

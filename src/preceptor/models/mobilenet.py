@@ -66,6 +66,7 @@ class MobileNetV2Half(nn.Module):
     """
 
     feature_layers = ("stage2", "stage3", "stage5", "stage7")
+    pooled_layer = "last"
     third_party_names: ClassVar[dict[str, str]] = {
         r"conv1\.(.*)": r"stem.\1",
         **{rf"blocks\.{n}\.(\d+)\.conv\.(.*)": rf"stage{n + 1}.\1.layers.\2" for n in range(len(_STAGES))},
@@ -88,13 +89,17 @@ class MobileNetV2Half(nn.Module):
         nn.init.normal_(self.head.weight, std=_HEAD_DEVIATION)
         nn.init.zeros_(self.head.bias)
 
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 1,280 per image."""
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
         maps: Tensor = self.stem(images)
         for number in range(1, len(_STAGES) + 1):
             maps = getattr(self, f"stage{number}")(maps)
-        pooled: Tensor = self.last(maps).mean(dim=(2, 3))
+        pooled: Tensor = self.last(maps)
         return pooled
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head: 1,280 per image."""
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The logits."""

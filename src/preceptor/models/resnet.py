@@ -31,6 +31,7 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.shortcut = _shortcut(inputs, outputs, stride)
+        self.relu = nn.ReLU(inplace=True)  # a module, so that its input can be captured
 
     def forward(
         self, maps: Float[Tensor, "batch inputs height width"]
@@ -38,7 +39,8 @@ class BasicBlock(nn.Module):
         """``relu(residual + shortcut)``; height and width are divided by the stride, rounded up."""
         residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
         residual = self.bn2(self.conv2(residual))
-        return F.relu(residual + self.shortcut(maps), inplace=True)
+        activated: Tensor = self.relu(residual + self.shortcut(maps))
+        return activated
 
 
 class Bottleneck(nn.Module):
@@ -58,6 +60,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(narrow, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.shortcut = _shortcut(inputs, outputs, stride)
+        self.relu = nn.ReLU(inplace=True)  # a module, so that its input can be captured
 
     def forward(
         self, maps: Float[Tensor, "batch inputs height width"]
@@ -66,7 +69,8 @@ class Bottleneck(nn.Module):
         residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
         residual = F.relu(self.bn2(self.conv2(residual)), inplace=True)
         residual = self.bn3(self.conv3(residual))
-        return F.relu(residual + self.shortcut(maps), inplace=True)
+        activated: Tensor = self.relu(residual + self.shortcut(maps))
+        return activated
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
@@ -111,12 +115,16 @@ class StagedResNet(nn.Module):
         self.head = nn.Linear(widths[-1], classes)
         initialize(self)
 
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head, as many per image as the last stage has channels."""
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
         maps: Tensor = self.stem(images)
         for name in self.feature_layers:
             maps = getattr(self, name)(maps)
-        return maps.mean(dim=(2, 3))
+        return maps
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head, as many per image as the last stage has channels."""
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The logits."""

@@ -86,12 +86,16 @@ class ShuffleNetV1(nn.Module):
             inputs = outputs
         self.head = nn.Linear(inputs, classes)
 
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 960 per image."""
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
         maps: Tensor = self.stem(images)
         for name in self.feature_layers:
             maps = getattr(self, name)(maps)
-        return maps.mean(dim=(2, 3))
+        return maps
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head: 960 per image."""
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The logits."""

@@ -85,6 +85,7 @@ class ShuffleNetV2(nn.Module):
     """
 
     feature_layers = ("stage1", "stage2", "stage3")
+    pooled_layer = "last"
     third_party_names: ClassVar[dict[str, str]] = {
         r"conv1\.(.*)": r"stem.0.\1",
         r"bn1\.(.*)": r"stem.1.\1",
@@ -105,13 +106,17 @@ class ShuffleNetV2(nn.Module):
         self.last = convolution(inputs, _LAST, kernel=1)
         self.head = nn.Linear(_LAST, classes)
 
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 1,024 per image."""
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
         maps: Tensor = self.stem(images)
         for name in self.feature_layers:
             maps = getattr(self, name)(maps)
-        pooled: Tensor = self.last(maps).mean(dim=(2, 3))
+        pooled: Tensor = self.last(maps)
         return pooled
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head: 1,024 per image."""
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The logits."""

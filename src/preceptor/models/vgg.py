@@ -67,14 +67,18 @@ class Vgg(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.normal_(self.head.weight, std=_HEAD_DEVIATION)
 
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 512 per image."""
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
         halved = self.feature_layers[1 : 5 if images.shape[2] >= _LARGE else 4]
         maps = images
         for name in self.feature_layers:
             maps = F.max_pool2d(maps, 2) if name in halved else maps
             maps = getattr(self, name)(maps)
-        return maps.mean(dim=(2, 3))
+        return maps
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head: 512 per image."""
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The logits."""

@@ -59,6 +59,8 @@ class WideResNet(nn.Module):
     """
 
     feature_layers = ("stage1", "stage2", "stage3")
+    pooled_layer = "relu"
+    before_activation: ClassVar[dict[str, str]] = {"stage1": "stage2.0.bn1", "stage2": "stage3.0.bn1", "stage3": "norm"}
     third_party_names: ClassVar[dict[str, str]] = {
         r"conv1\.(.*)": r"stem.\1",
         r"block(\d)\.layer\.(\d+)\.convShortcut\.(.*)": r"stage\1.\2.shortcut.\3",
@@ -83,15 +85,21 @@ class WideResNet(nn.Module):
             self.add_module(name, nn.Sequential(first, *others))
             inputs = outputs
         self.norm = nn.BatchNorm2d(inputs)
+        self.relu = nn.ReLU()
         self.head = nn.Linear(inputs, classes)
         initialize(self)
 
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 64 x width per image."""
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
         maps: Tensor = self.stem(images)
         for name in self.feature_layers:
             maps = getattr(self, name)(maps)
-        return F.relu(self.norm(maps)).mean(dim=(2, 3))
+        pooled: Tensor = self.relu(self.norm(maps))
+        return pooled
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head: 64 x width per image."""
+        return self.maps(images).mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """The logits."""

@@ -9,8 +9,9 @@ from preceptor.config import read_yaml
 from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
-from preceptor.models.features import FeatureModel, ImageModel, feature_layers
+from preceptor.models.features import FeatureModel, ImageModel, feature_layers, pooled_layers
 from preceptor.recipes import build_recipe_parts
+from preceptor.registry import declares
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import RUN_FILE
 from preceptor.run.open_run import FAILURE_FOLDER
@@ -81,7 +82,8 @@ def _student(config: RunConfig, report: FailureReport, device: torch.device) -> 
     student = Student(failed.student, ImageModel(network, failed.normalization), loss).to(device)
     features = {} if teacher is None else teacher.features
     for feature_loss in loss.feature_losses.values():
-        feature_loss.resolve_layers(feature_layers(network), tuple(features))
+        of_student = pooled_layers if declares(feature_loss, "pooled_maps") else feature_layers
+        feature_loss.resolve_layers(of_student(network), tuple(features))
     model = FeatureModel(student.network, loss.student_layers)
     if model.layers:
         with torch.no_grad():

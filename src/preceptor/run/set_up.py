@@ -36,14 +36,14 @@ from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
 from preceptor.run.framing import run_framing
 from preceptor.run.own_parts import NO_PARTS, OwnParts, check_from_python, own_members
-from preceptor.run.students import NewStudent, new_student, own_student
+from preceptor.run.students import NewStudent, new_student, own_student, take_teachers_head
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.run.verdicts import read_verdicts
 from preceptor.teachers import TeacherCheck
 from preceptor.teachers.base import looks_up
 from preceptor.teachers.check import TeacherPredictions
 from preceptor.training import steps_in_epoch
-from preceptor.training.checks import check_mixing
+from preceptor.training.checks import check_mixing, check_two_views
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,15 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device, own: Own
     images = dataset.train_and_validation()
     train = images.to(device)
     views, teacher, predictions = augmentation(shared, dataset), None, None
+    check_two_views(shared.training, losses, views)
     taught = [config for config, loss in zip(configs, losses, strict=True) if loss.uses_teacher]
     if taught:
         members = own_members(own, dataset, shared.teacher_output, device)
         teacher = load_teacher(taught[0], dataset, views, device, members=members)
         check_mixing(shared.training, losses, stored=looks_up(teacher.teacher))
         predictions = check_teacher(teacher, train, index, dataset.classes, views)
+    for student, loss in zip(parts, losses, strict=True):
+        take_teachers_head(student, teacher.network if teacher is not None and loss.uses_teacher else None)
     for config, loss in zip(configs, losses, strict=True):
         if config.audit is not None:
             verdicts = read_verdicts(

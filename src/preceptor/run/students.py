@@ -13,11 +13,13 @@ from preceptor.errors import InputError, NetworkFitted, first_line
 from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard, seeded_model
 from preceptor.models.network_input import NetworkInput, network_input
+from preceptor.models.simkd import SimKDStudent
 from preceptor.models.sized import SizedNormalization
 from preceptor.models.store import CARD_FILE, WEIGHTS_FILE, read_card
 from preceptor.models.weights import load_weights
 from preceptor.run.cards import note_size, size_in_words, student_card
 from preceptor.run.config import RunConfig
+from preceptor.teachers import NetworkTeacher
 from preceptor.training.freezing import classifier_head, frozen_modules
 
 HEAD_DEVIATION = 0.01
@@ -113,6 +115,28 @@ def _start(config: RunConfig, network: nn.Module, *, keeps_head: bool) -> str | 
     if any(module is head and report.lacks(f"{name}.weight") for name, module in network.named_modules()):
         _renew(head, config.seed)
     return f"{file}: {report.line()}"
+
+
+def take_teachers_head(student: NewStudent, teacher: NetworkTeacher | None) -> None:
+    """Copy the teacher's classifier into a student by name that ends in it (``models.simkd``), its classes in the order
+    of the data; other students stay as they are.
+
+    Raises:
+        InputError: there is no such teacher, or its classifier does not fit.
+    """
+    if student.card is None or not isinstance(student.network, SimKDStudent):
+        return
+    who = f"student {student.card.architecture}"
+    if teacher is None:
+        raise InputError(f"{who}: ends in its teacher's classifier: give --teacher, one network")
+    head = classifier_head(teacher.network)
+    if not isinstance(head, nn.Linear):
+        raise InputError(
+            f"{who}: ends in its teacher's classifier, which is a {type(head).__name__}; expected a linear layer: "
+            "choose another teacher"
+        )
+    bias = None if head.bias is None else teacher.class_logits(head.bias.unsqueeze(0)).squeeze(0)
+    student.network.take_head(teacher.class_logits(head.weight.T).T, bias)
 
 
 def _renew(head: nn.Module, seed: int) -> None:

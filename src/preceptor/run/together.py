@@ -93,7 +93,7 @@ def run_together(
             stack.enter_context(closing(context))
         opened, teacher = [], None
         for (folder, config), context in zip(configs.items(), contexts, strict=True):
-            check_compile(config.compile, device)
+            check_compile(config.compile, device, config.training)
             run, teaches = _open(folder, config, context, stack, force)
             opened.append(run)
             teacher = teacher or teaches

@@ -120,7 +120,7 @@ def run(
         scores = resolve_selection(config, context)
         teacher = resolve_teacher(config, context)
         check_students([Student(STUDENT, context.network, context.loss)], training_steps(config, context))
-        check_compile(config.compile, device)
+        check_compile(config.compile, device, config.training)
         diagnosis = look(context, on_finding, force)
         with held_for_a_run(out):
             begun = replace(begin(config, context, teacher, scores, out, diagnosis, forced=force), with_test=with_test)

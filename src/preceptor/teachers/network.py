@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from preceptor.data.dataset import Normalizer
-from preceptor.models.features import FeatureModel, call_model, feature_layers
+from preceptor.models.features import FeatureModel, call_model, feature_layers, pooled_layers
 from preceptor.models.layout import channels_last_pays, to_memory_format
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.optimize import OptimizationReport, optimize_for_inference
@@ -33,6 +33,7 @@ class NetworkTeacher:
     Attributes:
         classes: number of logits that it gives; None is all of the network's outputs.
         feature_layers: the layers that the network lists for feature losses.
+        pooled_layers: the one whose map it pools before its head.
         report: what :meth:`optimize_for_inference` did; None before.
     """
 
@@ -49,7 +50,7 @@ class NetworkTeacher:
         self.device = torch.device(device)
         self.classes = classes if columns is None else len(columns)
         self._columns = None if columns is None else torch.tensor(columns, device=self.device)
-        self.feature_layers = feature_layers(network)
+        self.feature_layers, self.pooled_layers = feature_layers(network), pooled_layers(network)
         self.report: OptimizationReport | None = None
         self._original = self.network
         self._batch_size: int | None = None

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from preceptor.context import MixedLabels
-from preceptor.data import Augmentation, ImageSet, NoAugmentation, epoch_order
+from preceptor.data import Augmentation, ImageSet, NoAugmentation, TwoViews, epoch_order
 from preceptor.data.lazy import LazyInputs
 from preceptor.errors import InputError
 from preceptor.training.distributed import own_rows, world_size
@@ -72,14 +72,25 @@ def plan_epoch(
 ) -> EpochPlan:
     """The plan of an epoch, counted from 0, of the samples at ``index``, positions in the training set on the CPU.
 
-    Order and views follow from (seed, epoch) and each sample's position alone. The last batch holds the rest; a single
-    sample left over joins the batch before it, since batch normalization cannot work on one, and so do fewer samples
-    than there are processes.
+    Order and views follow from (seed, epoch) and each sample's position alone. With :class:`~preceptor.data.TwoViews` a
+    batch has two rows a sample. The last batch holds the rest; a single sample left over joins the batch before it,
+    since batch normalization cannot work on one, and so do fewer samples than there are processes.
     """
     order = index[epoch_order(seed, epoch, len(index))]
     starts = [batch_size * step for step in range(steps_in_epoch(len(order), batch_size))]
     bounds = zip(starts, [*starts[1:], len(order)], strict=True)
-    return EpochPlan(order, augmentation.draw(seed, epoch, order), tuple(bounds))
+    plan = EpochPlan(order, augmentation.draw(seed, epoch, order), tuple(bounds))
+    if not isinstance(augmentation, TwoViews):
+        return plan
+    return _in_two_views(plan, augmentation.draw_strong(seed, epoch, order))
+
+
+def _in_two_views(plan: EpochPlan, strong: Int[Tensor, " n"]) -> EpochPlan:
+    """The same batches with twice as many rows: the samples in their own views, then in these."""
+    parts = [slice(*bounds) for bounds in plan.bounds]
+    index = torch.cat([torch.cat([plan.index[part]] * 2) for part in parts])
+    view = torch.cat([torch.cat([plan.view[part], strong[part]]) for part in parts])
+    return EpochPlan(index, view, tuple((2 * start, 2 * end) for start, end in plan.bounds))
 
 
 def steps_in_epoch(samples: int, batch_size: int) -> int:

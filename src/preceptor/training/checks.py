@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from preceptor.data import Augmentation, TwoViews
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
-from preceptor.registry import registered_name
+from preceptor.registry import declares, registered_name
 from preceptor.teachers.base import Teacher
 from preceptor.training.distributed import world_size
 
@@ -86,6 +87,27 @@ def check_mixing(
         )
 
 
+def check_two_views(config: "TrainingConfig", losses: Sequence[DistillationLoss], augmentation: Augmentation) -> None:
+    """Refuse a loss that compares two views of a sample where one is shown; and two with mixed inputs, or with a
+    component that keeps one value a sample."""
+    two = isinstance(augmentation, TwoViews)
+    for loss in losses:
+        for name, term in loss.terms.items():
+            if declares(term.loss, "two_views") and not two:
+                raise InputError(
+                    f"term {name!r} compares two views of each image, and one is shown: give a weak and a strong "
+                    "augmentation, such as --augment crop-flip,crop-flip+randaugment:10"
+                )
+        keeps = [one for one in loss.components if hasattr(one, "expect_samples")]
+        if two and keeps:
+            raise InputError(
+                f"{registered_name(keeps[0])} keeps a value for every sample, and each is shown in two views at once: "
+                "give one augmentation"
+            )
+    if two and config.mixes:
+        raise InputError("mixup and cutmix mix two images, and two views are of one: leave either out")
+
+
 def check_teacher_given(students: "Sequence[Student]", teacher: Teacher | None) -> None:
     """Refuse a loss without its teacher, and something that is no teacher."""
     if teacher is None:
@@ -98,18 +120,28 @@ def check_teacher_given(students: "Sequence[Student]", teacher: Teacher | None) 
         )
 
 
-def check_several_processes(compile: "Compile", batch_size: int) -> None:  # noqa: A002
+def check_several_processes(
+    compile: "Compile",  # noqa: A002
+    students: "Sequence[Student]",
+    config: "TrainingConfig",
+) -> None:
     """Refuse what several processes cannot do.
 
     Raises:
-        InputError: fewer samples a batch than processes, or compiled students.
+        InputError: fewer samples a batch than processes, compiled students, or an optimizer of several gradients.
     """
     processes = world_size()
-    if batch_size < processes:
+    if config.batch_size < processes:
         raise InputError(
-            f"batch_size = {batch_size}, for {processes} processes: it is that of all together: give each at least one "
-            "sample"
+            f"batch_size = {config.batch_size}, for {processes} processes: it is that of all together: give each at "
+            "least one sample"
         )
+    for student in students:
+        own = student.training_config or config
+        if processes > 1 and own.separates_gradients:
+            raise InputError(
+                f"optimizer = {own.optimizer}: takes several gradients, and processes average one: use sgd"
+            )
     if processes > 1 and compile in ("always", "graph"):
         raise InputError(f"compile = {compile}: several processes train uncompiled students: use auto or never")
 

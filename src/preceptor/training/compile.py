@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from preceptor.errors import MachineError, first_line
+from preceptor.errors import InputError, MachineError, first_line
 from preceptor.models.compiling import compiled
 from preceptor.models.features import call_model
 from preceptor.training.batches import take_rows
+from preceptor.training.config import TrainingConfig
 
 Compile = Literal["auto", "never", "always", "graph"]
 """Whether to compile networks: "auto" where the run is long enough to pay for it; "graph" records CUDA graphs
@@ -66,12 +67,19 @@ def forward_flops(network: nn.Module, inputs: Any) -> int:
     return int(counter.get_total_flops()) * samples // few
 
 
-def check_compile(compile: Compile, device: torch.device) -> None:  # noqa: A002
-    """Refuse CUDA graphs on another device.
+def check_compile(compile: Compile, device: torch.device, config: TrainingConfig) -> None:  # noqa: A002
+    """Refuse CUDA graphs on another device, and compiling where each step takes several backward passes.
 
     Raises:
         MachineError: ``compile`` is "graph" and the device is not CUDA.
+        InputError: "graph" or "always" with an optimizer that takes several gradients: compiled code frees what it has
+            computed after the first.
     """
+    if compile in ("always", "graph") and config.separates_gradients:
+        raise InputError(
+            f"compile = {compile}: optimizer {config.optimizer} takes several backward passes a step, which compiled "
+            "networks do not allow: use auto or never"
+        )
     if compile == "graph" and device.type != "cuda":
         raise MachineError(f"compile = graph: {device.type} has no graphs: use auto, never or always")
 

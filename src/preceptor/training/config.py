@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import (
 
 from preceptor.errors import InputError, first_line, unknown_name
 from preceptor.training.layer_rates import layer_rates
+from preceptor.training.optimizers import DOT, DeepKD, SeparateMomentum
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -40,8 +41,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     for name, cls in vars(torch.optim).items()
     # LBFGS evaluates a closure several times a step, SparseAdam takes sparse gradients only.
     if isinstance(cls, type) and issubclass(cls, Optimizer) and name not in ("Optimizer", "LBFGS", "SparseAdam")
-}
-"""``torch.optim`` classes by lower-case name."""
+} | {cls.name: cls for cls in (DOT, DeepKD)}
+"""``torch.optim`` classes by lower-case name, and those of ``training.optimizers``."""
 
 SMALLEST_WARMUP = 1e-3
 """The rate that warm-up starts from, as a share of the full rate."""
@@ -55,9 +56,13 @@ class TrainingConfig(BaseModel):
 
     epochs: int = Field(default=20, ge=1, description="passes over the training samples")
     batch_size: int = Field(default=64, ge=2, description="samples per step")
-    optimizer: str = Field(default="sgd", description="a torch.optim class by name: sgd, adamw, adam, rmsprop, ...")
+    optimizer: str = Field(
+        default="sgd",
+        description="a torch.optim class by name: sgd, adamw, adam, rmsprop, ...; or dot or deepkd, which keep a "
+        "momentum for the label losses and others for distillation",
+    )
     learning_rate: float = Field(default=0.05, gt=0, allow_inf_nan=False, description="rate at the start")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd, without Nesterov; other optimizers ignore it")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (without Nesterov), dot and deepkd")
     weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False, description="decay of the parameters")
     decay_norms_and_biases: bool = Field(
         default=True, description="apply weight decay to biases and normalization layers too, as the CIFAR-100 protocol"
@@ -124,7 +129,18 @@ class TrainingConfig(BaseModel):
         for option in self.optimizer_options:
             if option not in known:
                 raise ValueError(str(unknown_name(f"option of optimizer {self.optimizer}", option, known)))
+        if self.separates_gradients and (self.accumulate > 1 or self.clip_norm is not None):
+            stated = "accumulate" if self.accumulate > 1 else "clip_norm"
+            raise ValueError(
+                f"optimizer {self.optimizer}: keeps several gradients a step, and {stated} is of one: leave it out, or "
+                "choose another optimizer"
+            )
         return self
+
+    @property
+    def separates_gradients(self) -> bool:
+        """Whether the optimizer takes a gradient for each kind of loss."""
+        return issubclass(OPTIMIZERS[self.optimizer.lower()], SeparateMomentum)
 
     @property
     def mixes(self) -> bool:
@@ -139,14 +155,14 @@ class TrainingConfig(BaseModel):
                 (``training.layer_rates``); then others, which have the full rate.
 
         Raises:
-            InputError: an optimizer option that torch refuses.
+            InputError: an optimizer option that it refuses.
         """
         cls = OPTIMIZERS[self.optimizer.lower()]
         accepted = inspect.signature(cls).parameters
         options: dict[str, Any] = {"lr": self.learning_rate}
         if "weight_decay" in accepted:
             options["weight_decay"] = self.weight_decay
-        if cls is torch.optim.SGD:
+        if issubclass(cls, torch.optim.SGD | SeparateMomentum):
             options["momentum"] = self.momentum
         if "foreach" in accepted:
             options["foreach"] = True  # fewer, larger kernels

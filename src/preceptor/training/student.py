@@ -15,6 +15,7 @@ from preceptor.data.randomness import reseed
 from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.models.features import FeatureModel
+from preceptor.registry import GradientSource
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
 from preceptor.training.callbacks import StudentFailed
@@ -22,6 +23,7 @@ from preceptor.training.config import TrainingConfig, learning_rate_of, scale_le
 from preceptor.training.distributed import average_gradients, gathered, rank, world_size
 from preceptor.training.freezing import freeze, keep_frozen
 from preceptor.training.metrics import EpochMetrics, EpochRecord
+from preceptor.training.optimizers import SeparateMomentum
 from preceptor.training.profiler import profiled
 from preceptor.training.sharding import all_finite, load_network, load_optimizer, whole
 
@@ -127,6 +129,8 @@ class StudentTrainer:
         self.model = model
         self.frozen = freeze(student.network, config.freeze)
         self.optimizer = config.build_optimizer([student.network, student.loss])
+        if isinstance(self.optimizer, SeparateMomentum):
+            self.optimizer.check_sources({name: term.gradient_source for name, term in student.loss.terms.items()})
         self.schedule = config.build_schedule(self.optimizer, -(-steps // config.accumulate))
         self.metrics = EpochMetrics(student.loss.abstains)
         self.lr_reductions = 0
@@ -184,9 +188,12 @@ class StudentTrainer:
         first = step.number - step.number % self.config.accumulate
         group = min(self.config.accumulate, step.steps - first)  # the last group of an epoch may be smaller
         with profiled("backward"):
-            if step.number == first:
-                self.optimizer.zero_grad(set_to_none=True)
-            (output.total if group == 1 else output.total / group).backward()
+            if isinstance(self.optimizer, SeparateMomentum):
+                self.optimizer.collect(self._by_source(output))
+            else:
+                if step.number == first:
+                    self.optimizer.zero_grad(set_to_none=True)
+                (output.total if group == 1 else output.total / group).backward()
         if step.number == first + group - 1:
             with profiled("optimizer"):
                 self._optimizer_step()
@@ -194,6 +201,13 @@ class StudentTrainer:
         self.metrics.add(output, logits, step.batch.leading_label, trains_reservation=trains_reservation)
         self.metrics.seconds += time.perf_counter() - started
         return output
+
+    def _by_source(self, output: LossOutput) -> dict[GradientSource, list[Tensor]]:
+        """The losses by what their gradient is of."""
+        losses: dict[GradientSource, list[Tensor]] = {}
+        for name, term in self.student.loss.terms.items():
+            losses.setdefault(term.gradient_source, []).append(output.losses[name])
+        return losses
 
     def _optimizer_step(self) -> None:
         average_gradients(self.student.loss.parameters())

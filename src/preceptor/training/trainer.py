@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
+from preceptor.data import TwoViews
 from preceptor.errors import first_line, out_of_memory
-from preceptor.models.features import FeatureModel, feature_layers
+from preceptor.models.features import FeatureModel, feature_layers, pooled_layers
+from preceptor.registry import declares
 from preceptor.teachers.base import Teacher, TeacherOutput, looks_up
 from preceptor.training.batch_norm import synchronized_batch_norms
 from preceptor.training.batches import Batch, TrainingData, steps_in_epoch
@@ -21,6 +23,7 @@ from preceptor.training.checks import (
     check_shard,
     check_students,
     check_teacher_given,
+    check_two_views,
 )
 from preceptor.training.compile import (
     FORWARD_AND_BACKWARD,
@@ -97,10 +100,12 @@ class Trainer:
         check_same_batches(students, config)
         check_teacher_given(students, teacher)
         check_mixing(config, [student.loss for student in students], stored=looks_up(teacher))
+        check_two_views(config, [student.loss for student in students], data.augmentation)
         if config.mixes:
             check_mixable(config, data.probe(2))
-        check_compile(compile, self.device)
-        check_several_processes(compile, config.batch_size)
+        for student in students:
+            check_compile(compile, self.device, student.training_config or config)
+        check_several_processes(compile, students, config)
         shard = shard and world_size() > 1
         if shard:
             check_shard(students, config)
@@ -259,10 +264,12 @@ class Trainer:
     ) -> tuple[list[FeatureModel], Teacher | None]:
         """Resolve the layers of feature losses, hook the networks, and build the adapters from a probe batch."""
         check_gives_features(teacher, [student.loss for student in students])
-        listed = getattr(teacher, "feature_layers", ())
         for student in students:
             for loss in student.loss.feature_losses.values():
-                loss.resolve_layers(feature_layers(student.network), listed)
+                if declares(loss, "pooled_maps"):
+                    loss.resolve_layers(pooled_layers(student.network), getattr(teacher, "pooled_layers", ()))
+                else:
+                    loss.resolve_layers(feature_layers(student.network), getattr(teacher, "feature_layers", ()))
         teacher = teacher_with_features(teacher, [student.loss for student in students])
         models = [FeatureModel(student.network, student.loss.student_layers) for student in students]
         if not any(model.layers for model in models):
@@ -295,12 +302,15 @@ class Trainer:
             return
         probe, steps = self.data.probe(batch_size), self.config.epochs * self.steps
         for student in self.students:
+            if student.config.separates_gradients:
+                continue
             if compile == "auto":
                 flops = FORWARD_AND_BACKWARD * forward_flops(student.student.network, probe) * steps
                 if not compiling_pays("student", flops=flops, steps=steps, device=self.device):
                     continue
             mode = "reduce-overhead" if compile == "graph" else None
-            student.forward = CompiledForBatches(student.model, batch_size, mode)
+            rows = batch_size * 2 if isinstance(self.data.augmentation, TwoViews) else batch_size
+            student.forward = CompiledForBatches(student.model, rows, mode)
 
     def _own_generators(self) -> AbstractContextManager[object]:
         """Within it torch's global generators may be drawn from without anybody else noticing."""

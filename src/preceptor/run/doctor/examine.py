@@ -123,7 +123,7 @@ def _slow_findings(config: RunConfig, context: RunContext, progress: Progress) -
         progress("selection")
         resolve_selection(config, context)  # first: a student whose selection is not fitted is refused
         check_students([Student("student", context.network, context.loss)], training_steps(config, context))
-        check_compile(config.compile, context.train.images.device)
+        check_compile(config.compile, context.train.images.device, config.training)
         teacher = resolve_teacher(config, context, compiled=False)
     except InputError as error:
         yield _set_up_problem(error)
