@@ -254,3 +254,10 @@ def test_a_group_that_exists_is_used_and_left(monkeypatch, process_of):
     with module.process_group(torch.device("cpu")):
         assert module.rank() == 1
     assert module.world_size() == 2
+
+
+@pytest.mark.parametrize("optimizer", ["dot", "deepkd"])
+def test_optimizers_of_several_gradients_train_in_one_process(process_of, optimizer):
+    process_of(0, 2)
+    with pytest.raises(InputError, match=f"optimizer = {optimizer}: takes several gradients"):
+        trainer_of([make_student()], data_of(), TrainingConfig(epochs=1, optimizer=optimizer))

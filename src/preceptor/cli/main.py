@@ -109,7 +109,7 @@ def _exit_code(tokens: Sequence[str]) -> int:
             return 0
         arguments = _parse(parser, verb_parser, tokens)
         if starts_processes(arguments):
-            return run_in_processes(arguments.processes, tokens)
+            return run_in_processes(arguments.gpus, tokens)
         allow_code_of(arguments)
         import_module(f"preceptor.cli.{arguments.verb}").run(arguments)
     except PreceptorError as error:

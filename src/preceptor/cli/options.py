@@ -130,7 +130,7 @@ def add_processes_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *OPTIONS,
         type=int,
-        dest="processes",
+        dest="gpus",
         default=1,
         metavar="N",
         help="train in N processes, one a GPU, or on the CPU with --device cpu; the batch size is that of all together",

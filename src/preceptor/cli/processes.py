@@ -12,7 +12,7 @@ from preceptor.launched import launched
 
 OPTIONS = ("--gpus", "--processes")
 COMMAND = ("-m", "preceptor")
-TOGETHER = ("train", "distill", "resume")
+TOGETHER = ("train", "distill", "resume", "cache")
 """Verbs that several processes do together."""
 
 
@@ -22,7 +22,7 @@ def starts_processes(arguments: argparse.Namespace) -> bool:
     Raises:
         InputError: torchrun has started several for a verb of one process, or fewer than one are asked for.
     """
-    asked, (_, running) = getattr(arguments, "processes", 1), launched()
+    asked, (_, running) = getattr(arguments, "gpus", 1), launched()
     if running > 1 and arguments.verb not in TOGETHER:
         raise InputError(f"{arguments.verb}: is for one process; torchrun is for {', '.join(TOGETHER)}")
     if asked < 1:

@@ -65,7 +65,7 @@ _MESSAGES: dict[Place, tuple[str, str]] = {
     ),
     "divided": (
         "a loss, a gradient or a weight is not finite; where is not looked for in a student that is divided (shard)",
-        "train it whole to see; lower the learning rate (now {rate})",
+        "train it whole to see",
     ),
     "unknown": ("every part of the step is finite when computed uncompiled", "set compile=never"),
 }
