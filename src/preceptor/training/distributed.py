@@ -36,7 +36,7 @@ _NAME = 64
 STEPS_BETWEEN_AGREEMENTS = 8
 """Steps after which processes agree on whether to stop or to write a checkpoint; each waits for the slowest."""
 
-_LOST = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "Broken pipe", "Timed out")
+_LOST = ("connection closed by peer", "connection reset by peer", "connection refused", "broken pipe", "timed out")
 
 _alone = False
 _waited = 0.0
@@ -86,7 +86,7 @@ def process_group(device: torch.device) -> Iterator[None]:
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             yield
     except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and not any(text in str(error) for text in _LOST):
+        if not isinstance(error, dist.DistError) and not any(text in str(error).lower() for text in _LOST):
             raise
         raise MachineError(
             f"process {number} of {size}, on {socket.gethostname()}: another process of the group has ended, or cannot "
