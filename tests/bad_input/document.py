@@ -26,7 +26,7 @@ left behind. "…" stands for text that depends on a library or the machine. Eac
 | 0 | done |
 | 2 | bad input: a file, a setting, an argument |
 | 3 | a problem of the machine: memory, permissions, a missing package or device |
-| 4 | training stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1: `preceptor resume`, or the same command again |
+| 4 | training stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, with checkpoints: `preceptor resume` or the same command |
 | 5 | the requested guarantee is not possible (`preceptor calibrate`) |
 | 129, 130, 138, 143 | another verb ended by SIGHUP, Ctrl-C, SIGUSR1, SIGTERM; partial files are removed |
 | 141 | the reader of the output (`head`, say) closed it |

@@ -13,15 +13,15 @@ from preceptor.run.resume import run_entries
 from tests.compare.test_parallel import running, wait_until_gone
 
 COMMAND = ["compare", "--recipes", "none", "--seeds", "2", "--student", "convnet4", "--train-images", "100", "--force"]
-COMMAND += ["--epochs", "12", "--batch-size", "16", "--device", "cpu", "--checkpoint-every", "0", "precision=fp32"]
+COMMAND += ["--epochs", "12", "--batch-size", "16", "--device", "cpu", "precision=fp32"]
 
 
-def start(out: Path, launcher: str) -> "subprocess.Popen[str]":
+def start(out: Path, launcher: str, seconds: int) -> "subprocess.Popen[str]":
     begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored in a background
     return subprocess.Popen(
         [
             *(sys.executable, "-c", begin + "from preceptor.cli.main import main; raise SystemExit(main())"),
-            *(*COMMAND, "--launcher", launcher, "--jobs", "2", "--out", str(out)),
+            *(*COMMAND, "--launcher", launcher, "--jobs", "2", "--checkpoint-every", str(seconds), "--out", str(out)),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -36,7 +36,7 @@ def test_it_says_how_to_go_on(tmp_path, launcher):
     if launcher == "local":
         pytest.importorskip("submitit", reason="needs submitit (extra slurm)")
     out = tmp_path / "out"
-    first = start(out, launcher)
+    first = start(out, launcher, 0)
     try:
         until = time.monotonic() + 240
         while len(run_entries(out / "runs/none/seed-0")) < 3 and time.monotonic() < until:
@@ -51,7 +51,7 @@ def test_it_says_how_to_go_on(tmp_path, launcher):
     finally:
         if running(first.pid):
             os.killpg(first.pid, signal.SIGKILL)
-    again = start(out, launcher)
+    again = start(out, launcher, 60)
     shown, errors = again.communicate(timeout=600)
     assert again.returncode == 0, errors
     assert "2 of 2: none/seed-" in errors
