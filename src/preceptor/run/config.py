@@ -190,7 +190,7 @@ class RunConfig(BaseModel):
         default=True,
         description="train on random views of the images: true is the data set's rule, false shows them as they are; "
         "or names joined by +: crop-flip or resized-crop, flip, randaugment (or randaugment:MAGNITUDE), color-jitter, "
-        "erasing",
+        "erasing; two of these with a comma between show each image in a weak and a strong view",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of weights, order and views")
     split_seed: int = Field(
