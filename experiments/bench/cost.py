@@ -31,6 +31,7 @@ from preceptor.training.device import choose_device, deterministic
 PAIR = PAIRS["resnet56:resnet20"]
 WIDTH = 64
 """Of the teacher's last maps, to which simkd's student is projected."""
+TWO_VIEWS = ("crld", "mlkd-views")
 BATCH_SIZE, BATCHES = 64, 4
 ROUNDS = 5
 ALONE, YARDSTICK = "none", "kd"
@@ -78,7 +79,7 @@ def measure(recipe_name: str, source: str, count: int, rounds: int, device: torc
         """Of the training alone: components are fitted once, before it."""
         taught = [student(name, number, len(train)) for number in range(students)]
         teacher = teachers.of(VARIANTS[way]) if any(each.loss.uses_teacher for each in taught) else None
-        views = TwoViews(AUGMENTATION, AUGMENTATION) if name == "crld" else AUGMENTATION
+        views = TwoViews(AUGMENTATION, AUGMENTATION) if name in TWO_VIEWS else AUGMENTATION
         arguments = taught, train, data.index[: case.images], views, PAIR.normalization, config
         return seconds_for(lambda: train_students(*arguments, teacher=teacher, compile="never"), device) / students
 

@@ -354,6 +354,13 @@ def mlkd(
     return np.array(total)
 
 
+def mlkd_views(
+    student: Array, target: Array, temperature: float, label: Labels, index: Labels, weight: Array, **options: Any
+) -> Array:
+    """Without a strong view."""
+    return mlkd(student, target, temperature, label, weight, **options)
+
+
 def nkd(student: Array, target: Array, temperature: float, label: Labels, gamma: float = 1.5) -> Array:
     losses = []
     for z, t, y in zip(student, target, label, strict=True):
@@ -578,6 +585,7 @@ REFERENCES: dict[tuple[str, str], Callable[..., Array]] = {
     ("selection", "wsld"): wsld,
     ("loss", "cmkd"): cmkd,
     ("loss", "crld"): crld,
+    ("loss", "mlkd_views"): mlkd_views,
     ("loss", "dkd"): dkd,
     ("loss", "ltkd"): ltkd,
     ("loss", "tckd"): tckd,

@@ -52,6 +52,7 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("loss", "crld", {"within": 0.0, "least": 0.0}),
     ("loss", "crld", {"across": 0.0, "sure": 0.5}),
     ("loss", "mlkd", {"faithful": True, "more_temperatures": [1.0]}),
+    ("loss", "mlkd_views", {"faithful": True, "more_temperatures": [1.0]}),
     ("loss", "ldrld", {"depth": 2, "ranked_by": "teacher"}),
     ("loss", "ldrld", {"depth": 3, "beta": 0.0}),
     ("loss", "sld", {"temperatures": [0.5]}),

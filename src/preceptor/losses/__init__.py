@@ -30,6 +30,7 @@ from preceptor.losses.mlkd import MLKD as MLKD
 from preceptor.losses.mlkd import class_relations_loss as class_relations_loss
 from preceptor.losses.mlkd import low_half as low_half
 from preceptor.losses.mlkd import sample_relations_loss as sample_relations_loss
+from preceptor.losses.mlkd_views import MLKDViews as MLKDViews
 from preceptor.losses.nkd import NKD as NKD
 from preceptor.losses.nkd import non_target_cross_entropy as non_target_cross_entropy
 from preceptor.losses.nkd import target_cross_entropy as target_cross_entropy

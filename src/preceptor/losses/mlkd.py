@@ -58,7 +58,7 @@ class MLKD:
     For each temperature ``T^2 KL``, the Gram matrix of the classes over the batch, and that of the samples, summed. The
     first and last are limited to the samples of which the teacher is less sure than the median of the batch, the second
     to the classes of less mass than the median, by the rows of the matrices: the intention of the public code, as this
-    project reads it. The paper's second view of each image, with strong augmentation, is not there, nor are its terms.
+    project reads it. The paper's second view of each image, with strong augmentation, is that of loss ``mlkd_views``.
     It is a statistic of the batch, published for 64 samples; the second term grows with their number squared. A
     sample's weight is that of its row; any above zero counts in the medians.
 

@@ -199,7 +199,7 @@ class RunConfig(BaseModel):
         default=True,
         description="train on random views of the images: true is the data set's rule, false shows them as they are; "
         "or names joined by +: crop-flip or resized-crop, flip, randaugment (or randaugment:MAGNITUDE), color-jitter, "
-        "erasing",
+        "erasing; two of these with a comma between show each image in a weak and a strong view",
     )
     shard: bool = Field(
         default=False,
