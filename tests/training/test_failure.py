@@ -14,7 +14,7 @@ from preceptor.errors import InputError, MachineError
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training import FailureReport
 from preceptor.training.failure import load_failure, save_failure
-from preceptor.training.student import rng_seed
+from preceptor.training.step import rng_seed
 from tests.training.spoilt import NanTeacher
 from tests.training.test_guard import failure_of, sample_of
 from tests.training_helpers import digits, make_student, same_bits

@@ -4,6 +4,7 @@ Only the raw 64-bit words of NumPy's Philox generator are used. NumPy guarantees
 versions (NEP 19), which it doesn't guarantee for ``Generator.permutation`` and its like.
 """
 
+from contextlib import AbstractContextManager
 from enum import IntEnum
 
 import numpy as np
@@ -59,3 +60,8 @@ def reseed(seed: int, device: torch.device) -> None:
     if device.type == "cuda":
         number = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.default_generators[number].manual_seed(seed)
+
+
+def own_generators(device: torch.device) -> AbstractContextManager[object]:
+    """Within it torch's global generators may be drawn from without anybody else noticing."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])

@@ -19,6 +19,6 @@ from preceptor.training.guard import NonFiniteGuard as NonFiniteGuard
 from preceptor.training.metrics import EpochRecord as EpochRecord
 from preceptor.training.precision import Precision as Precision
 from preceptor.training.precision import resolve_precision as resolve_precision
-from preceptor.training.student import Step as Step
+from preceptor.training.step import Step as Step
 from preceptor.training.student import Student as Student
 from preceptor.training.trainer import Trainer as Trainer

@@ -9,7 +9,7 @@ from preceptor.errors import InputError
 
 if TYPE_CHECKING:
     from preceptor.training.metrics import EpochRecord
-    from preceptor.training.student import Step
+    from preceptor.training.step import Step
     from preceptor.training.trainer import Trainer
 
 

@@ -22,7 +22,7 @@ from preceptor.training.distributed import STEPS_BETWEEN_AGREEMENTS, agreed, ran
 
 if TYPE_CHECKING:
     from preceptor.training.metrics import EpochRecord
-    from preceptor.training.student import Step
+    from preceptor.training.step import Step
     from preceptor.training.trainer import Trainer
 
 KEPT = 2

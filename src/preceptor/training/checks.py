@@ -8,13 +8,45 @@ from preceptor.data import Augmentation, TwoViews
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
 from preceptor.registry import declares, registered_name
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, looks_up
+from preceptor.training.batches import TrainingData, steps_in_epoch
+from preceptor.training.compile import Compile, check_compile
+from preceptor.training.config import TrainingConfig
 from preceptor.training.distributed import world_size
+from preceptor.training.mixing import check_mixable
 
 if TYPE_CHECKING:
-    from preceptor.training.compile import Compile
-    from preceptor.training.config import TrainingConfig
     from preceptor.training.student import Student
+
+
+def check_training(
+    students: "Sequence[Student]",
+    teacher: Teacher | None,
+    data: TrainingData,
+    config: TrainingConfig,
+    compile: Compile,  # noqa: A002
+    *,
+    shard: bool,
+) -> None:
+    """Refuse whatever a trainer would meet in the midst of its training.
+
+    Raises:
+        InputError: students, teacher, data and settings that do not fit each other.
+        MachineError: CUDA graphs on another device.
+    """
+    losses = [student.loss for student in students]
+    check_students(students, config.epochs * steps_in_epoch(len(data.index), config.batch_size))
+    check_same_batches(students, config)
+    check_teacher_given(students, teacher)
+    check_mixing(config, losses, stored=looks_up(teacher))
+    check_two_views(config, losses, data.augmentation)
+    if config.mixes:
+        check_mixable(config, data.probe(2))
+    for student in students:
+        check_compile(compile, data.device, student.training_config or config)
+    check_several_processes(compile, students, config)
+    if shard:
+        check_shard(students, config)
 
 
 def check_students(students: "Sequence[Student]", steps: int) -> None:
@@ -44,7 +76,7 @@ def check_students(students: "Sequence[Student]", steps: int) -> None:
                 )
 
 
-def check_same_batches(students: "Sequence[Student]", config: "TrainingConfig") -> None:
+def check_same_batches(students: "Sequence[Student]", config: TrainingConfig) -> None:
     """Refuse a student whose own training divides the data otherwise."""
     for student in students:
         own = student.training_config or config
@@ -61,7 +93,7 @@ def check_same_batches(students: "Sequence[Student]", config: "TrainingConfig") 
 
 
 def check_mixing(
-    config: "TrainingConfig", losses: Sequence[DistillationLoss], *, stored: bool = False, audited: bool = False
+    config: TrainingConfig, losses: Sequence[DistillationLoss], *, stored: bool = False, audited: bool = False
 ) -> None:
     """Refuse mixup and cutmix with a loss that decides by the label, and with anything that is known of single images.
 
@@ -87,7 +119,7 @@ def check_mixing(
         )
 
 
-def check_two_views(config: "TrainingConfig", losses: Sequence[DistillationLoss], augmentation: Augmentation) -> None:
+def check_two_views(config: TrainingConfig, losses: Sequence[DistillationLoss], augmentation: Augmentation) -> None:
     """Refuse a loss that compares two views of a sample where one is shown; and two with mixed inputs, or with a
     component that keeps one value a sample."""
     two = isinstance(augmentation, TwoViews)
@@ -121,9 +153,9 @@ def check_teacher_given(students: "Sequence[Student]", teacher: Teacher | None) 
 
 
 def check_several_processes(
-    compile: "Compile",  # noqa: A002
+    compile: Compile,  # noqa: A002
     students: "Sequence[Student]",
-    config: "TrainingConfig",
+    config: TrainingConfig,
 ) -> None:
     """Refuse what several processes cannot do.
 
@@ -146,7 +178,7 @@ def check_several_processes(
         raise InputError(f"compile = {compile}: several processes train uncompiled students: use auto or never")
 
 
-def check_shard(students: "Sequence[Student]", config: "TrainingConfig") -> None:
+def check_shard(students: "Sequence[Student]", config: TrainingConfig) -> None:
     """Refuse what needs students whole, where they are divided among processes.
 
     Raises:

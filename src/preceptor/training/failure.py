@@ -22,7 +22,8 @@ from preceptor.models.sized import SizedNormalization
 from preceptor.teachers.base import TeacherOutput
 from preceptor.training.batches import Batch
 from preceptor.training.callbacks import StudentFailed
-from preceptor.training.student import Step, StudentTrainer
+from preceptor.training.step import Step
+from preceptor.training.student import StudentTrainer
 
 if TYPE_CHECKING:
     from preceptor.training.trainer import Trainer

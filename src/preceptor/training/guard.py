@@ -20,7 +20,8 @@ from preceptor.training.failure import FailureContext, FailureReport, FaultLocat
 from preceptor.training.locate import locate_non_finite
 
 if TYPE_CHECKING:
-    from preceptor.training.student import Step, StudentTrainer
+    from preceptor.training.step import Step
+    from preceptor.training.student import StudentTrainer
     from preceptor.training.trainer import Trainer
 
 STEPS_BETWEEN_COPIES = 32

@@ -16,7 +16,8 @@ from preceptor.training.config import learning_rate_of
 from preceptor.training.failure import FaultLocation, Place, Sample, Value
 
 if TYPE_CHECKING:
-    from preceptor.training.student import Step, StudentTrainer
+    from preceptor.training.step import Step
+    from preceptor.training.student import StudentTrainer
 
 
 def locate_non_finite(step: "Step", student: "StudentTrainer") -> FaultLocation:

@@ -15,7 +15,7 @@ from preceptor.files import write_whole
 from preceptor.training.callbacks import Callback
 
 if TYPE_CHECKING:
-    from preceptor.training.student import Step
+    from preceptor.training.step import Step
     from preceptor.training.trainer import Trainer
 
 TRACE_FILE = "profile-trace.json.gz"

@@ -1,9 +1,8 @@
-"""A student in training: its network and loss, its optimizer, schedule and metrics, and the one training step."""
+"""A student in training: its network and loss, its optimizer, schedule and metrics, and how it takes a step."""
 
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -16,8 +15,6 @@ from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.models.features import FeatureModel
 from preceptor.registry import GradientSource
-from preceptor.teachers.base import TeacherOutput
-from preceptor.training.batches import Batch
 from preceptor.training.callbacks import StudentFailed
 from preceptor.training.config import TrainingConfig, learning_rate_of, scale_learning_rate
 from preceptor.training.distributed import average_gradients, gathered, rank, world_size
@@ -26,6 +23,7 @@ from preceptor.training.metrics import EpochMetrics, EpochRecord
 from preceptor.training.optimizers import SeparateMomentum
 from preceptor.training.profiler import profiled
 from preceptor.training.sharding import all_finite, load_network, load_optimizer, whole
+from preceptor.training.step import Step
 
 MOST_RESERVED = 0.99
 """A student whose mean reservation over an epoch is above this has collapsed: it abstains on everything."""
@@ -50,45 +48,6 @@ class Student(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.network, self.loss, self.training_config = name, network, loss, training
-
-
-@dataclass(frozen=True)
-class Step:
-    """What every student receives in one step. All of it follows from (seed, epoch, number) and the data.
-
-    Attributes:
-        epoch, number: counted from 0, the number in the epoch.
-        steps: in the epoch.
-        progress: share of training done when it begins.
-        rng_seed: of the generators that a student draws from (dropout).
-        teacher: its output; None when no active term uses the teacher.
-    """
-
-    epoch: int
-    number: int
-    steps: int
-    progress: float
-    rng_seed: int
-    batch: Batch
-    teacher: TeacherOutput | None
-
-    def of_all_rows(self) -> "Step":
-        """The same with the inputs of every process, in each of them."""
-        batch, size = self.batch, len(self.batch.label)
-        if world_size() == 1:
-            return self
-        inputs = (
-            {name: gathered(one, size) for name, one in batch.inputs.items()}
-            if isinstance(batch.inputs, Mapping)
-            else gathered(batch.inputs, size)
-        )
-        index, view = gathered(batch.own_index, size), gathered(batch.view, size)
-        return replace(self, batch=replace(batch, inputs=inputs, own_index=index, view=view, queried=None))
-
-
-def rng_seed(seed: int, epoch: int, number: int) -> int:
-    """The seed of what the students draw in a step."""
-    return ((seed * 1_000_003 + epoch) * 1_000_003 + number) % 2**63
 
 
 class StudentTrainer:

@@ -3,46 +3,37 @@
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 
 from preceptor.data import TwoViews
+from preceptor.data.randomness import own_generators
 from preceptor.errors import first_line, out_of_memory
-from preceptor.models.features import FeatureModel, feature_layers, pooled_layers
-from preceptor.registry import declares
-from preceptor.teachers.base import Teacher, TeacherOutput, looks_up
+from preceptor.teachers.base import Teacher, TeacherOutput
 from preceptor.training.batch_norm import synchronized_batch_norms
 from preceptor.training.batches import Batch, TrainingData, steps_in_epoch
 from preceptor.training.callbacks import Callback, IncompatibleCheckpoint, TrainState
-from preceptor.training.checks import (
-    check_mixing,
-    check_same_batches,
-    check_several_processes,
-    check_shard,
-    check_students,
-    check_teacher_given,
-    check_two_views,
-)
+from preceptor.training.checks import check_training
 from preceptor.training.compile import (
     FORWARD_AND_BACKWARD,
     Compile,
     CompiledForBatches,
-    check_compile,
     compiling_pays,
     forward_flops,
 )
 from preceptor.training.config import TrainingConfig
 from preceptor.training.distributed import data_parallel, gathered, seconds_waited, slow_process, waiting, world_size
+from preceptor.training.feature_setup import set_up_features
 from preceptor.training.guard import NonFiniteGuard
 from preceptor.training.metrics import EpochRecord
-from preceptor.training.mixing import check_mixable, mix
+from preceptor.training.mixing import mix
 from preceptor.training.precision import Precision, resolve_precision
 from preceptor.training.profiler import profiled
 from preceptor.training.sharding import divided
-from preceptor.training.student import Step, Student, StudentTrainer, rng_seed
-from preceptor.training.teacher_feed import TeacherFeed, check_gives_features, teacher_with_features
+from preceptor.training.step import Step, rng_seed
+from preceptor.training.student import Student, StudentTrainer
+from preceptor.training.teacher_feed import TeacherFeed
 
 LOGS_PER_EPOCH = 8
 """How often an epoch losses are read and logged; each reading waits for the device."""
@@ -96,19 +87,8 @@ class Trainer:
     ) -> None:
         self.data, self.config, self.seed, self.device = data, config, seed, data.device
         self.steps = steps_in_epoch(len(data.index), config.batch_size)
-        check_students(students, config.epochs * self.steps)
-        check_same_batches(students, config)
-        check_teacher_given(students, teacher)
-        check_mixing(config, [student.loss for student in students], stored=looks_up(teacher))
-        check_two_views(config, [student.loss for student in students], data.augmentation)
-        if config.mixes:
-            check_mixable(config, data.probe(2))
-        for student in students:
-            check_compile(compile, self.device, student.training_config or config)
-        check_several_processes(compile, students, config)
         shard = shard and world_size() > 1
-        if shard:
-            check_shard(students, config)
+        check_training(students, teacher, data, config, compile, shard=shard)
         self.callbacks = list(callbacks)
         if not any(isinstance(callback, NonFiniteGuard) for callback in self.callbacks):
             self.callbacks.insert(0, NonFiniteGuard())
@@ -120,7 +100,7 @@ class Trainer:
             students = [
                 Student(one.name, divided(one.network, self.device), one.loss, one.training_config) for one in students
             ]
-        models, self.teacher = self._set_up_features(students, teacher)
+        models, self.teacher = set_up_features(students, teacher, data, seed)
         self.feed = TeacherFeed(self.teacher, [student.loss for student in students], data)
         self.students = [
             StudentTrainer(
@@ -173,7 +153,7 @@ class Trainer:
             for student in self.students:
                 student.begin_epoch(new=first == 0)
             self._call("on_epoch_start", epoch, first)
-            with self._own_generators():
+            with own_generators(self.device):
                 for step in self.steps_from(epoch, first):
                     for student in self.students:
                         student.train_step(step)
@@ -259,37 +239,9 @@ class Trainer:
             raise IncompatibleCheckpoint(f"does not fit student and recipe ({first_line(error)})") from error
         self._position = (state.epoch, state.step)
 
-    def _set_up_features(
-        self, students: Sequence[Student], teacher: Teacher | None
-    ) -> tuple[list[FeatureModel], Teacher | None]:
-        """Resolve the layers of feature losses, hook the networks, and build the adapters from a probe batch."""
-        check_gives_features(teacher, [student.loss for student in students])
-        for student in students:
-            for loss in student.loss.feature_losses.values():
-                if declares(loss, "pooled_maps"):
-                    loss.resolve_layers(pooled_layers(student.network), getattr(teacher, "pooled_layers", ()))
-                else:
-                    loss.resolve_layers(feature_layers(student.network), getattr(teacher, "feature_layers", ()))
-        teacher = teacher_with_features(teacher, [student.loss for student in students])
-        models = [FeatureModel(student.network, student.loss.student_layers) for student in students]
-        if not any(model.layers for model in models):
-            return models, teacher
-        assert teacher is not None, "a feature loss uses the teacher"
-        probe = self.data.probe(2)
-        index = self.data.index[:2]
-        view = torch.full_like(index, self.data.augmentation.identity)
-        with torch.no_grad(), self._own_generators():
-            features = teacher.outputs(probe, index, view).features
-            for student, model in zip(students, models, strict=True):
-                student.network.eval()  # running statistics must not see the probe
-                torch.manual_seed(self.seed)  # adapters start alike in a run and its resume
-                student.loss.build_adapters(model(probe)[1], features)
-                student.to(self.device).train()
-        return models, teacher
-
     def _distribute(self) -> None:
         probe = self.data.probe(2)
-        with self._own_generators():
+        with own_generators(self.device):
             for student in self.students:
                 terms = student.student.loss.terms.values()
                 of_outputs = [term for term in terms if term.kind != "feature_loss"]
@@ -311,7 +263,3 @@ class Trainer:
             mode = "reduce-overhead" if compile == "graph" else None
             rows = batch_size * 2 if isinstance(self.data.augmentation, TwoViews) else batch_size
             student.forward = CompiledForBatches(student.model, rows, mode)
-
-    def _own_generators(self) -> AbstractContextManager[object]:
-        """Within it torch's global generators may be drawn from without anybody else noticing."""
-        return torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
