@@ -31,8 +31,8 @@ class SimKDStudent(nn.Module):
     so that it has more weights than the network that it was made from: count them when you compare.
 
     Args:
-        body: has a method ``maps``, as the networks of this package, of which it takes no ``head`` any more; or returns
-            maps [batch, channels, height, width] itself.
+        body: has a method ``maps``, as the networks of this package, whose own ``head`` is taken off; or returns maps
+            [batch, channels, height, width] itself. Trained in place.
         head: the teacher's last layer, copied; it is not trained.
         channels: of the body's maps. Default the inputs of its ``head``.
         side: to which larger maps are pooled before the projector, the side of the teacher's maps as in the
