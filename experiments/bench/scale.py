@@ -31,6 +31,7 @@ from preceptor.models.features import ImageModel
 from preceptor.run import versions
 from preceptor.teachers import NetworkTeacher
 from preceptor.training import Callback, Step, Student, Trainer, TrainingConfig, TrainingData
+from preceptor.training.batch_norm import synchronized_batch_norms
 from preceptor.training.compile import forward_flops
 from preceptor.training.distributed import of_every_process, process_group, rank, world_size
 
@@ -95,9 +96,14 @@ def work_of(case: Case) -> Work:
     student = network(case.student, case.classes)
     inputs = torch.zeros(2, 3, SIDE, SIDE)
     teacher = 0 if case.teacher is None else forward_flops(network(case.teacher, case.classes), inputs) / 2
-    norms = sum(isinstance(module, nn.BatchNorm2d) for module in student.modules())
+    norms = [module for module in student.modules() if isinstance(module, nn.BatchNorm2d)]
+    sizes: list[int] = []
+    for norm in norms:
+        norm.register_forward_hook(lambda _, __, output: sizes.append(output[0].numel()))
+    student(inputs)
     parameters = sum(parameter.numel() for parameter in student.parameters())
-    return Work(case.batch, case.classes, forward_flops(student, inputs) / 2, teacher, parameters, norms)
+    flops = forward_flops(student, inputs) / 2
+    return Work(case.batch, case.classes, flops, teacher, parameters, len(norms), sum(sizes))
 
 
 def rates_of(case: Case, work: Work) -> Rates:
@@ -121,8 +127,9 @@ def rates_of(case: Case, work: Work) -> Rates:
     losing = seconds_of(lambda: loss(logits, teacher_logits, label).total.backward())
     data = TrainingData(images(case.batch), label, augmentation=CropFlip(4, flip=True))
     reading = seconds_of(lambda: list(data.batches(data.plan(case.batch, 0, 0))))
-    latency, bandwidth = 1.0, 1.0
+    latency, bandwidth, synchronize, normalize = 1.0, 1.0, 1.0, 1.0
     if world_size() > 1:
+        synchronize, normalize = synchronizing(own)
         small, large = torch.zeros(256), torch.zeros(LARGE)
         latency = seconds_of(lambda: [of_every_process(small) for _ in range(20)]) / 20
         bandwidth = 4.0 * LARGE / (seconds_of(lambda: dist.all_reduce(large)) - latency)  # 2 (P - 1) / P of it is sent
@@ -133,8 +140,27 @@ def rates_of(case: Case, work: Work) -> Rates:
         loss=case.batch * case.classes / losing,
         read=own / reading,
         latency=latency,
+        synchronize=synchronize,
+        normalize=normalize,
         bandwidth=bandwidth,
     )
+
+
+def synchronizing(rows: int) -> tuple[float, float]:
+    """Seconds that synchronizing adds to a small batch norm, and numbers a second of what it adds to a large one."""
+    layers, channels = 10, 16
+    added = []
+    for side in (1, SIDE):
+        norms = nn.Sequential(*(nn.BatchNorm2d(channels) for _ in range(layers)))
+        maps = torch.randn(rows, channels, side, side).to(memory_format=torch.channels_last).requires_grad_()
+
+        def learn(norms: nn.Module = norms, maps: Tensor = maps) -> None:
+            norms(maps).sum().backward()
+
+        plain = seconds_of(learn)
+        with synchronized_batch_norms([norms]):
+            added.append((seconds_of(learn) - plain) / layers)
+    return added[0], rows * channels * (SIDE**2 - 1) / (added[1] - added[0])
 
 
 def _loss(case: Case) -> DistillationLoss:
@@ -225,12 +251,20 @@ ROWS_A_GPU, CORES_A_GPU = 128, 12
 KIB_AN_IMAGE = 110
 RESNET18, RESNET34 = 3.6e9, 7.3e9
 """Operations of a forward pass on an image of 224 pixels."""
-PARAMETERS, NORMS = 11_700_000, 20
+PARAMETERS, NORMS, NORMALIZED = 11_700_000, 20, 2_500_000
 """Of the student, ResNet-18; the teacher is ResNet-34."""
 READ_A_CORE = 200.0
 """Photographs that Pillow decodes a second; results/bench/photographs.json has 285 of 61 KiB."""
 GPU = Rates(
-    student=7e13, teacher=1.4e14, update=1e10, loss=2e9, read=CORES_A_GPU * READ_A_CORE, latency=5e-5, bandwidth=1e10
+    student=7e13,
+    teacher=1.4e14,
+    update=1e10,
+    loss=2e9,
+    read=CORES_A_GPU * READ_A_CORE,
+    latency=5e-5,
+    synchronize=1e-4,
+    normalize=2e11,
+    bandwidth=1e10,
 )
 """Assumed, none was measured: a tenth to a fifth of what large GPUs compute in bf16, links of 10 GB/s."""
 
@@ -240,7 +274,7 @@ def predicted() -> list[dict[str, Any]]:
     rows = []
     for plan in PLANS:
         teacher = 0 if plan.cached else RESNET34
-        work = Work(ROWS_A_GPU * plan.gpus, plan.classes, RESNET18, teacher, PARAMETERS, NORMS)
+        work = Work(ROWS_A_GPU * plan.gpus, plan.classes, RESNET18, teacher, PARAMETERS, NORMS, NORMALIZED)
         parts = step_seconds(work, GPU, plan.gpus)
         rate = work.batch / parts["total"]
         largest = max(("reading", "teacher", "student", "loss", "communication"), key=lambda name: parts[name])

@@ -28,6 +28,7 @@ class Work:
         student_flops, teacher_flops: of a forward pass on one sample; 0 for no teacher, or one behind a cache.
         parameters: of the student.
         batch_norms: layers of them.
+        normalized: numbers that go through them, of one sample.
     """
 
     batch: int
@@ -36,6 +37,7 @@ class Work:
     teacher_flops: float
     parameters: int
     batch_norms: int
+    normalized: int
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Rates:
         loss: logits a second, forward and backward.
         read: samples a second, decoded and augmented.
         latency: seconds of one exchange between processes, however small.
+        synchronize: seconds that synchronizing a batch norm of few numbers adds to it, forward and backward.
+        normalize: numbers a second of what that adds for many.
         bandwidth: bytes a second of one process's link.
     """
 
@@ -57,6 +61,8 @@ class Rates:
     loss: float
     read: float
     latency: float
+    synchronize: float
+    normalize: float
     bandwidth: float
 
 
@@ -78,12 +84,13 @@ def step_seconds(work: Work, rates: Rates, processes: int) -> dict[str, float]:
 
 
 def communication_seconds(work: Work, rates: Rates, processes: int) -> float:
-    """Gathered logits of student and teacher, two exchanges a batch norm, the buffers, and the gradients' averages."""
+    """Gathered logits of student and teacher, synchronized batch norms, the buffers, and the gradients' averages."""
     if processes == 1:
         return 0.0
     share = (processes - 1) / processes
     gathers = 2 if work.teacher_flops else 1
     gradients = BYTES * work.parameters
-    exchanges = gathers + 2 * work.batch_norms + 1 + -(-gradients // BUCKET)
+    exchanges = gathers + 1 + -(-gradients // BUCKET)
     sent = gathers * BYTES * work.batch * work.classes * share + 2 * gradients * share
-    return exchanges * rates.latency + sent / rates.bandwidth
+    norms = work.batch_norms * rates.synchronize + work.batch / processes * work.normalized / rates.normalize
+    return norms + exchanges * rates.latency + sent / rates.bandwidth

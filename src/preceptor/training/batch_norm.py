@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional
 
 from preceptor.training.distributed import of_every_process, waiting, world_size
 
@@ -69,45 +70,52 @@ _CLASSES: dict[type[nn.Module], type[nn.Module]] = {
 
 
 class _NormalizedOverAll(torch.autograd.Function):
-    """``weight * (x - mean) / sqrt(variance + eps) + bias`` with mean and variance over the rows of all processes."""
+    """``weight * (x - mean) / sqrt(variance + eps) + bias`` with mean and variance over the rows of all processes.
+
+    Torch's own kernels do the passes over the inputs, for the rows of this process; only numbers by channel go between
+    processes, once in each direction.
+    """
 
     @staticmethod
     def forward(context: Any, inputs: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
-        others = [dimension for dimension in range(inputs.dim()) if dimension != 1]
-        shape = [1, -1, *[1] * (inputs.dim() - 2)]
-        values = inputs.double()  # so that the number of processes is hardly seen in the result
-        own_count = values.numel() // values.shape[1]
-        own_variance, own_mean = torch.var_mean(values, others, correction=0)
-        own = torch.stack([own_mean, own_variance, torch.full_like(own_mean, own_count)])
-        means, variances, counts = of_every_process(own).unbind(1)
+        one = torch.ones(inputs.shape[1], dtype=torch.promote_types(inputs.dtype, torch.float32))
+        zero = torch.zeros_like(one)  # with both, statistics of bf16 inputs are fp32
+        _, own_mean, own_scale = torch.native_batch_norm(inputs, one, zero, None, None, True, 0.0, eps)
+        own_count = torch.full_like(own_mean, inputs.numel() // inputs.shape[1])
+        own = torch.stack([own_mean, own_scale, own_count]).double()
+        means, scales, counts = of_every_process(own).unbind(1)
         count = counts.sum(0)
         mean = (counts * means).sum(0) / count
-        variance = (counts * (variances + (means - mean).square())).sum(0) / count
-        scale = (variance + eps).rsqrt()
-        normalized = (values - mean.view(shape)) * scale.view(shape)
-        outputs = normalized if weight is None else normalized * weight.double().view(shape)
-        outputs = outputs if bias is None else outputs + bias.double().view(shape)
-        context.save_for_backward(normalized.to(inputs.dtype), weight, scale, count)
-        context.others, context.shape, context.has_bias = others, shape, bias is not None
-        results = outputs.to(inputs.dtype), mean, variance, count
-        context.mark_non_differentiable(*results[1:])
-        return results
+        variance = (counts * (scales**-2 - eps + (means - mean).square())).sum(0) / count
+        statistics = mean.to(one.dtype), variance.to(one.dtype)
+        factor, shift = one if weight is None else weight, zero if bias is None else bias
+        outputs = functional.batch_norm(inputs, *statistics, factor, shift, training=False, eps=eps)
+        context.save_for_backward(inputs, factor, *statistics, count)
+        context.eps, context.given = eps, (weight is not None, bias is not None)
+        context.mark_non_differentiable(mean, variance, count)
+        return outputs, mean, variance, count
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Any:
-        kept, weight, scale, count = context.saved_tensors
-        normalized, gradient = kept.double(), gradients[0].double()
-        of_bias = gradient.sum(context.others)
-        of_weight = (gradient * normalized).sum(context.others)
-        sums = torch.stack([of_bias, of_weight])
+        kept, weight, mean, variance, count = context.saved_tensors
+        inputs, gradient = (
+            kept.to(mean.dtype),
+            gradients[0].to(mean.dtype),
+        )  # in bf16 the difference below would be lost
+        # Mean and variance are of all rows, so to this kernel they are constants; what follows adds their share.
+        of_inputs, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, inputs, weight, mean, variance, None, None, False, context.eps, [True, True, True]
+        )
+        sums = torch.stack([of_bias, of_weight]).double()
         with waiting():
             dist.all_reduce(sums)
-        mean, along = (sums / count).view(2, *context.shape)
-        factor = scale if weight is None else scale * weight.double()
-        of_inputs = factor.view(context.shape) * (gradient - mean - normalized * along)
-        return (
-            of_inputs.to(kept.dtype),
-            None if weight is None else of_weight.to(weight.dtype),
-            of_bias.to(gradients[0].dtype if weight is None else weight.dtype) if context.has_bias else None,
-            None,
-        )
+        average, along = sums / count
+        scale = (variance.double() + context.eps).rsqrt()
+        factor = scale * weight.double()
+        slope = factor * along * scale
+        offset = factor * average - slope * mean.double()
+        affine = slope.to(mean.dtype), offset.to(mean.dtype)
+        zero, one = torch.zeros_like(mean), torch.ones_like(mean)
+        of_inputs -= functional.batch_norm(inputs, zero, one, *affine, training=False, eps=0.0)
+        has_weight, has_bias = context.given
+        return of_inputs.to(kept.dtype), of_weight if has_weight else None, of_bias if has_bias else None, None

@@ -6,8 +6,20 @@ import pytest
 
 from experiments.bench.scale_model import Rates, Work, communication_seconds, step_seconds
 
-WORK = Work(batch=128, classes=100, student_flops=1e8, teacher_flops=4e8, parameters=1_000_000, batch_norms=10)
-RATES = Rates(student=1e10, teacher=2e10, update=1e8, loss=1e8, read=1e9, latency=1e-3, bandwidth=1e9)
+WORK = Work(
+    batch=128, classes=100, student_flops=1e8, teacher_flops=4e8, parameters=1_000_000, batch_norms=10, normalized=1000
+)
+RATES = Rates(
+    student=1e10,
+    teacher=2e10,
+    update=1e8,
+    loss=1e8,
+    read=1e9,
+    latency=1e-3,
+    synchronize=2e-3,
+    normalize=1e6,
+    bandwidth=1e9,
+)
 
 
 def test_one_process_by_hand():
@@ -25,8 +37,9 @@ def test_four_processes_share_rows_and_not_the_loss():
     assert four["teacher"] == pytest.approx(one["teacher"] / 4)
     assert four["student"] - update == pytest.approx((one["student"] - update) / 4)
     assert four["loss"] == one["loss"]
-    gathered, gradients, exchanges = 2 * 4 * 12_800 * 3 / 4, 2 * 4e6 * 3 / 4, 2 + 20 + 1 + 1
-    assert four["communication"] == pytest.approx(exchanges * 1e-3 + (gathered + gradients) / 1e9)
+    gathered, gradients, exchanges = 2 * 4 * 12_800 * 3 / 4, 2 * 4e6 * 3 / 4, 2 + 1 + 1
+    norms = 10 * 2e-3 + 32 * 1000 / 1e6
+    assert four["communication"] == pytest.approx(norms + exchanges * 1e-3 + (gathered + gradients) / 1e9)
 
 
 def test_a_cached_teacher_takes_nothing_and_is_not_gathered():
