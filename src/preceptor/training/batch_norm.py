@@ -91,7 +91,7 @@ class _NormalizedOverAll(torch.autograd.Function):
         factor, shift = one if weight is None else weight, zero if bias is None else bias
         outputs = functional.batch_norm(inputs, *statistics, factor, shift, training=False, eps=eps)
         context.save_for_backward(inputs, factor, *statistics, count)
-        context.eps, context.given = eps, (weight is not None, bias is not None)
+        context.eps, context.affine = eps, (weight is not None, bias is not None)
         context.mark_non_differentiable(mean, variance, count)
         return outputs, mean, variance, count
 
@@ -117,5 +117,5 @@ class _NormalizedOverAll(torch.autograd.Function):
         affine = slope.to(mean.dtype), offset.to(mean.dtype)
         zero, one = torch.zeros_like(mean), torch.ones_like(mean)
         of_inputs -= functional.batch_norm(inputs, zero, one, *affine, training=False, eps=0.0)
-        has_weight, has_bias = context.given
+        has_weight, has_bias = context.affine
         return of_inputs.to(kept.dtype), of_weight if has_weight else None, of_bias if has_bias else None, None
