@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,13 +21,14 @@ def batch_norms() -> dict[type[nn.Module], tuple[int, ...]]:
     return {nn.BatchNorm1d: (SIZE, 3), nn.BatchNorm2d: (SIZE, 3, 4, 5), nn.BatchNorm3d: (SIZE, 3, 2, 2, 2)}
 
 
-def normalized(rows: slice, **options) -> list[list[torch.Tensor]]:
-    """Outputs, gradients and running statistics of batch norms on these rows of a batch."""
+def normalized(rows: slice, half: bool = False, **options) -> list[list[torch.Tensor]]:
+    """Outputs, gradients and running statistics of batch norms on these rows of a batch, in float64 or in bf16."""
+    inputs_in, layer_in = (torch.bfloat16, torch.float32) if half else (torch.float64, torch.float64)
     results = []
     for kind, shape in batch_norms().items():
         generator = torch.Generator().manual_seed(1)
-        inputs, weight = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
-        layer = kind(3, dtype=torch.float64, **options)
+        inputs, weight = (torch.randn(shape, generator=generator, dtype=torch.float64).to(inputs_in) for _ in range(2))
+        layer = kind(3, dtype=layer_in, **options)
         with torch.no_grad():
             for parameter in layer.parameters():
                 parameter.add_(torch.arange(3) / 10)
@@ -70,13 +72,13 @@ def work(out: Path) -> None:
         distributed.average_gradients([parameter, nn.Parameter(torch.zeros(1))])
         seen["average"] = parameter.grad.tolist()
         seen["slow"] = [distributed.slow_process(30.0 if number == 1 else 10 + number), distributed.slow_process(0.5)]
-        norms = [normalized(distributed.own_rows(SIZE), **options) for options in ({}, {"momentum": None}, AFFINE)]
+        norms = [normalized(distributed.own_rows(SIZE), **options) for options in OPTIONS]
         torch.save(norms, out / f"norms-{count}-{number}.pt")
     seen["after"] = [distributed.rank(), distributed.world_size(), launched()]
     (out / f"seen-{count}-{number}.json").write_text(json.dumps(seen))
 
 
-AFFINE = {"affine": False}
+OPTIONS: tuple[dict[str, Any], ...] = ({}, {"momentum": None}, {"affine": False}, {"half": True})
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

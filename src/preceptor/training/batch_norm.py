@@ -98,10 +98,8 @@ class _NormalizedOverAll(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Any:
         kept, weight, mean, variance, count = context.saved_tensors
-        inputs, gradient = (
-            kept.to(mean.dtype),
-            gradients[0].to(mean.dtype),
-        )  # in bf16 the difference below would be lost
+        # In bf16 the difference below would be lost.
+        inputs, gradient = kept.to(mean.dtype), gradients[0].to(mean.dtype)
         # Mean and variance are of all rows, so to this kernel they are constants; what follows adds their share.
         of_inputs, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, inputs, weight, mean, variance, None, None, False, context.eps, [True, True, True]
