@@ -25,6 +25,7 @@ from experiments.speed.machine import Machine, peak_bytes, seconds_for, this_mac
 from experiments.speed.result import Spread
 from preceptor.conformance.batch import Batch
 from preceptor.conformance.check import TEMPERATURE, ComponentCase
+from preceptor.context import ModelOutputs, SelectionData, TeacherSnapshot
 from preceptor.registry import components, find_component
 from preceptor.training.device import choose_device
 
@@ -88,12 +89,21 @@ def loss_called(name: str, batch: Batch, compiled: bool = False) -> Loss:
         target = (batch.teacher / TEMPERATURE).log_softmax(dim=1)
         return Loss(partial(_swap, maybe_compiled(plain_kl), target), batch.student)
     case = ComponentCase(find_component("loss", name))
-    component, batch = case.build(), case.adapted(batch)
+    component, batch = case.build_unfitted(), case.adapted(batch)
+    if case.needs_fit:
+        component.fit(_selection_data(batch))
     if isinstance(component, nn.Module):
         component.to(batch.student.device)
     student, *others = case.arguments(component, batch)
     function = maybe_compiled(component if isinstance(component, nn.Module) else component.__call__)
     return Loss(lambda logits: function(logits, *others), student)
+
+
+def _selection_data(batch: Batch) -> SelectionData:
+    """What a component is fitted to where these rows are trained on and held out: its speed does not follow from it."""
+    label, outputs = batch.label.cpu(), ModelOutputs(batch.teacher.cpu())
+    teacher = TeacherSnapshot(1.0, outputs, outputs)
+    return SelectionData(torch.arange(len(label)), label, label, (teacher,), has_bias=False, size=len(label))
 
 
 def _swap(function: Callable[[Tensor, Tensor], Tensor], second: Tensor, first: Tensor) -> Tensor:
