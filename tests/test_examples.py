@@ -44,7 +44,7 @@ def test_photographs(tmp_path: Path) -> None:
     tutorial = runpy.run_path(str(EXAMPLES / "photographs" / "distill.py"))["tutorial"]
     runs = {"precision": "fp32", "device": "cpu", "progress": False, "compile": "never"}
     accuracies = tutorial(tmp_path / "photos", None, tmp_path / "runs", epochs=(1, 1, 1), size=32, **runs)
-    assert len(accuracies) == 5
+    assert len(accuracies) == 6
     assert all(0 <= accuracy <= 1 for accuracy in accuracies.values())
     blocks, card = load_student(tmp_path / "runs" / "blocks-taught")
     teacher, of_teacher = load_student(tmp_path / "runs" / "teacher")

@@ -31,7 +31,7 @@ def start(out: Path, launcher: str, seconds: int) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see processes")
-@pytest.mark.parametrize("launcher", ["processes", "local"])
+@pytest.mark.parametrize("launcher", ["processes", pytest.param("local", marks=pytest.mark.nightly)])
 def test_it_says_how_to_go_on(tmp_path, launcher):
     if launcher == "local":
         pytest.importorskip("submitit", reason="needs submitit (extra slurm)")

@@ -41,7 +41,7 @@ def slurm(tmp_path, monkeypatch) -> Path:
     return tmp_path / "slurm"
 
 
-@pytest.fixture(params=["local", "slurm"])
+@pytest.fixture(params=[pytest.param("local", marks=pytest.mark.nightly), "slurm"])
 def launcher(request, tmp_path):
     if request.param == "slurm":
         request.getfixturevalue("slurm")
