@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from preceptor.errors import MachineError, first_line
@@ -78,7 +77,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     try:
         # A group that starts anew must not meet the addresses that its last life has left in torchrun's store.
         store, *_ = next(rendezvous("env://"))
-        store = PrefixStore(str(restarts()), store)
+        store = dist.PrefixStore(str(restarts()), store)  # type: ignore[attr-defined] # public, but not re-exported
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=number, world_size=size)
         with warnings.catch_warnings():
