@@ -7,7 +7,6 @@ stopped.
 """
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def markdown(content: dict[str, Any]) -> str:
             f"Mean and deviation over {content['seeds']} seeds on {content['samples']:,} test images, after the last "
             "epoch; paired differences, the four of a column with intervals that hold together in 95 % of such "
             f"columns. Made by `python -m experiments.bench.joined_systems` ({content['versions']['machine']}, torch "
-            f"{content['versions']['torch']}) in {result['minutes']:.0f} minutes.",
+            f"{content['versions']['torch']}).",
         ]
     return "\n\n".join(parts)
 
@@ -92,15 +91,13 @@ def main() -> None:
     labels = test.labels
     content: dict[str, Any] = {"seeds": protocol.seeds, "samples": len(labels), "pairs": {}, "versions": versions()}
     for pair in protocol.chosen(arguments.pairs):
-        started = time.perf_counter()
         run_protocol(PROTOCOL, protocol, arguments.out, pairs=[pair.name], settings=settings, jobs=arguments.jobs)
-        minutes = (time.perf_counter() - started) / 60
-        content["pairs"][f"{pair.teacher} to {pair.student}"] = _pair(arguments.out / pair.name, labels, minutes)
+        content["pairs"][f"{pair.teacher} to {pair.student}"] = _pair(arguments.out / pair.name, labels)
         write_json(content, RESULTS / "joined_systems.json")
     print(markdown(content))
 
 
-def _pair(folder: Path, labels: Tensor, minutes: float) -> dict[str, Any]:
+def _pair(folder: Path, labels: Tensor) -> dict[str, Any]:
     """What the students of a pair's comparison are right on, joined recipes against the method that they join."""
     result = load_comparison(folder / RESULT_FILE)
     by_name = {arm.recipe: arm for arm in result.arms}
@@ -113,7 +110,7 @@ def _pair(folder: Path, labels: Tensor, minutes: float) -> dict[str, Any]:
         right = {name: _right(folder, by_name[name], labels) for name in (method, *joined)}
         for name, one in corrected_differences(right, method).items():
             arms[name] |= {"difference": one.mean, "interval": [one.low, one.high]}
-    return {"teacher": result.teachers[0].accuracy, "arms": arms, "minutes": minutes}
+    return {"teacher": result.teachers[0].accuracy, "arms": arms}
 
 
 def _right(folder: Path, arm: ArmResult, labels: Tensor) -> Tensor:
