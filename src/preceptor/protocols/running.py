@@ -16,7 +16,6 @@ from preceptor.result_files import write_result
 from preceptor.run import resolve, run, versions
 from preceptor.run.folder import read_run
 from preceptor.run.resume import resume, run_state
-from preceptor.run.set_up import settings_digest
 from preceptor.training import Callback
 
 RESULT_FILE = "reproduced.json"
@@ -155,7 +154,7 @@ def _teacher(
     state = run_state(folder)
     if state != "absent":
         before, _ = read_run(folder)
-        if settings_digest(before) != settings_digest(config.model_dump(mode="json", exclude_none=True)):
+        if resolve(before) != config:
             raise InputError(f"{folder}: holds a teacher of other settings: choose another --out, or remove it")
     if state != "complete":
         with bar(pair.teacher) as callback:
