@@ -20,8 +20,9 @@ from preceptor.training.mixing import partners
 from tests.training import distributed_worker
 from tests.training_helpers import data_of, digits, make_student, network, trainer_of
 
-ALIKE = 1e-11
-"""In float64. One sample too many or too few in a count would show in the second digit."""
+ALIKE = {"at": 1e-5, "crd-kd": 1e-5}
+"""In float64, else 1e-11; a teacher's features are fp32, and may round otherwise. One sample too many or too few in a
+count would show in the second digit."""
 
 CASES = [
     *((recipe, norm, "float64") for recipe in ("kd", "lr-ds", "cmkd", "dist", "at") for norm in ("batch", "group")),
@@ -123,7 +124,7 @@ def test_divided_students_learn_what_whole_ones_do(tmp_path):
     together = in_processes(2, [(*case, "shard=1") for case in cases], tmp_path)
     for case, several in zip(cases, together, strict=True):
         for before, after in zip(trained(*case[:3], **_settings(case)), several, strict=True):
-            assert furthest(before, after) < ALIKE, case
+            assert furthest(before, after) < ALIKE.get(case[0], 1e-11), case
 
 
 @pytest.mark.parametrize(("count", "every"), [(2, 1), (4, 5)])
@@ -133,7 +134,7 @@ def test_weights_losses_and_state_are_those_of_one_process(tmp_path, alone, coun
     for case, one, several in zip(cases, alone[::every], together, strict=True):
         for before, after in zip(one, several, strict=True):
             assert before.keys() == after.keys()
-            assert furthest(before, after) < ALIKE, case
+            assert furthest(before, after) < ALIKE.get(case[0], 1e-11), case
 
 
 @pytest.fixture
