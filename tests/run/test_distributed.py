@@ -103,7 +103,8 @@ def test_a_killed_process_is_named_and_another_number_goes_on(tmp_path, teacher,
         assert after["total"] == pytest.approx(before["total"], rel=1e-3)
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("count", [1, 2])
 def test_a_divided_student_goes_on_divided_and_whole(tmp_path, teacher, undisturbed, count):
     started(2, tmp_path / "run", teacher, 1, 1, shard="shard")
     assert run_state(tmp_path / "run") == "stopped"

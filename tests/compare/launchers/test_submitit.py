@@ -51,6 +51,7 @@ def launcher(request, tmp_path):
 def ignored(images: int) -> None: ...
 
 
+@pytest.mark.nightly
 def test_every_call_is_a_job_and_nothing_is_left(launcher, tmp_path):
     marker = tmp_path / "preempted"
     asked = [partial(calls.doubled, 21), calls.where, partial(calls.preempted_once, marker)]
@@ -92,6 +93,7 @@ def test_what_runs_is_canceled_when_nobody_waits_any_more(launcher, tmp_path):
     assert not Path(f"/proc/{started.read_text()}").exists()
 
 
+@pytest.mark.nightly
 def test_jobs_at_a_time(slurm, tmp_path):
     launcher = Submitit("slurm", tmp_path / "jobs", {"partition": "gpu", "gpus_per_node": 1, "time": 60})
     assert sorted(launcher([partial(calls.doubled, n) for n in range(3)], 2, ignored)) == [(0, 0), (1, 2), (2, 4)]
@@ -152,6 +154,7 @@ def test_a_comparison_by_jobs_is_that_of_this_process_and_complete_passes_are_no
     ]
 
 
+@pytest.mark.nightly
 def test_a_search_by_jobs_makes_as_many_trials_as_asked_for(tmp_path, slurm):
     pytest.importorskip("optuna", reason="needs optuna (extra tune)")
     options = TuneOptions(trials=3, jobs=2, final_seeds=1, force=True)
