@@ -7,6 +7,7 @@ selection is in influence.json.
 """
 
 import argparse
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -37,11 +38,14 @@ ROUNDS = 5
 ALONE, YARDSTICK = "none", "kd"
 RESULT = RESULTS / "cost.json"
 
-EXTRA = {
-    "kd, from a cache": ("kd", "cache", 1),
-    "kd, 8 students at once": ("kd", "live", 8),
+OPTIMIZER = TrainingConfig().optimizer
+CASES = {name: (name, "live", 1, OPTIMIZER) for name in (ALONE, YARDSTICK, *recipe_names())} | {
+    "kd, with optimizer dot": ("kd", "live", 1, "dot"),
+    "deepkd, with its optimizer": ("deepkd", "live", 1, "deepkd"),
+    "kd, from a cache": ("kd", "cache", 1, OPTIMIZER),
+    "kd, 8 students at once": ("kd", "live", 8, OPTIMIZER),
 }
-"""Beside every recipe with one student under a live teacher: recipe, source of the teacher's outputs, students."""
+"""Recipe, source of the teacher's outputs, students and optimizer of each row."""
 
 
 def _any_selection_data(samples: int = 200) -> SelectionData:
@@ -68,28 +72,30 @@ def student(recipe_name: str, number: int, images: int) -> Student:
     return one
 
 
-def measure(recipe_name: str, source: str, count: int, rounds: int, device: torch.device) -> dict[str, Any]:
+def measure(
+    recipe_name: str, source: str, count: int, optimizer: str, rounds: int, device: torch.device
+) -> dict[str, Any]:
     """Peak of a short training; then its time over that of recipe kd, per student. In a process of its own."""
     before = peak_bytes(device)
     case = Case(replace(PAIR, size=BATCH_SIZE * (BATCHES + 1)), BATCH_SIZE, BATCHES)
     data = random_data(case)
     train = ImageSet(data.train.images.to(device), data.train.labels.to(device))
 
-    def seconds(name: str, way: str, students: int) -> float:
+    def seconds(name: str, way: str, students: int, optimizer: str) -> float:
         """Of the training alone: components are fitted once, before it."""
         taught = [student(name, number, len(train)) for number in range(students)]
         teacher = teachers.of(VARIANTS[way]) if any(each.loss.uses_teacher for each in taught) else None
         views = TwoViews(AUGMENTATION, AUGMENTATION) if name in TWO_VIEWS else AUGMENTATION
+        config = TrainingConfig(epochs=1, batch_size=BATCH_SIZE, optimizer=optimizer)
         arguments = taught, train, data.index[: case.images], views, PAIR.normalization, config
         return seconds_for(lambda: train_students(*arguments, teacher=teacher, compile="never"), device) / students
 
     with tempfile.TemporaryDirectory(prefix="preceptor-bench-") as folder, deterministic():
         teachers = Teachers(Bench(case, data, train, device, "never"), Path(folder))
-        config = TrainingConfig(epochs=1, batch_size=BATCH_SIZE)
-        seconds(recipe_name, source, count)
+        seconds(recipe_name, source, count, optimizer)
         more = (peak_bytes(device) - before) / MIB
-        seconds(YARDSTICK, "live", 1)
-        turns = [(seconds(recipe_name, source, count), seconds(YARDSTICK, "live", 1)) for _ in range(rounds)]
+        seconds(*CASES[YARDSTICK])
+        turns = [(seconds(recipe_name, source, count, optimizer), seconds(*CASES[YARDSTICK])) for _ in range(rounds)]
         teachers.close()
     ratios = [own / other for own, other in turns]
     return {"students": count, "more_mib": more, "times_kd": Spread.of(ratios).model_dump()}
@@ -116,23 +122,30 @@ def _times(spread: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--recipe", action="append", choices=recipe_names(), help="may be repeated; default all")
+    parser.add_argument(
+        "--row",
+        action="append",
+        choices=CASES,
+        metavar="ROW",
+        help="may be repeated, and other rows of --out stay (default: all rows anew)",
+    )
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"turns a case (default {ROUNDS})")
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error(f"--rounds {arguments.rounds}: at least 1")
     device = choose_device(arguments.device)
-    cases = {name: (name, "live", 1) for name in arguments.recipe or recipe_names()}
-    cases |= {} if arguments.recipe else EXTRA
-    cases = {name: (name, "live", 1) for name in (ALONE, YARDSTICK)} | cases
+    names = [ALONE, YARDSTICK, *arguments.row] if arguments.row else list(CASES)
+    measured = {name: in_its_own_process(measure, *CASES[name], arguments.rounds, device) for name in names}
+    if arguments.row and arguments.out.exists():
+        measured = json.loads(arguments.out.read_text())["cases"] | measured
     result = {
         "kind": "cost",
         "setting": f"{PAIR.teacher} teaches {PAIR.student}, batch {BATCH_SIZE}, {BATCHES} steps, default precision, "
         "nothing compiled; networks and images included, the code that is imported not",
         "rounds": arguments.rounds,
         "machine": this_machine(device).model_dump(mode="json"),
-        "cases": {name: in_its_own_process(measure, *case, arguments.rounds, device) for name, case in cases.items()},
+        "cases": {name: measured[name] for name in CASES if name in measured},
     }
     write_json(result, arguments.out)
     print(markdown(result))

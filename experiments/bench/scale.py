@@ -78,7 +78,7 @@ def images(count: int) -> Tensor:
     return torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8)
 
 
-def seconds_of(work: Callable[[], object], times: int = 5) -> float:
+def seconds_of(work: Callable[[], object], times: int = 15) -> float:
     """The median of some calls after a first, while every process does the same."""
     taken = []
     for number in range(times + 1):
