@@ -12,7 +12,7 @@ test: $(VENV)/.ready-dev  ## style, types and the whole test suite
 	$(BIN)/ruff check src tests tools experiments examples
 	$(BIN)/ruff format --check src tests tools experiments examples
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 nightly: $(VENV)-nightly/.ready  ## tests of what is too large to install for every run: sweeps on Ray
 	$(VENV)-nightly/bin/pytest -m nightly

@@ -109,7 +109,7 @@ class Killer:
         self.draw = random.Random(seed)
         self.counts: Counter[str] = Counter()
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["preceptor.run", "sklearn.datasets"])
+        self._context.set_forkserver_preload(["preceptor.run", "sklearn.datasets", "torch._dynamo"])
 
     def finish(self, target: Callable[..., None], *arguments: object) -> float:
         """Run it to its end; the seconds it took."""

@@ -134,6 +134,11 @@ def column(temperature: float | Tensor) -> float | Tensor:
     return temperature
 
 
+def shares(weight: PerSample) -> PerSample:
+    """The weights divided by their sum: with weights of 0 and 1 a mean over the rows of weight 1; 0 for no weight."""
+    return weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+
 def at_least_float32(values: Tensor) -> Tensor:
     """Half precision as float32; float64 as it is."""
     return values if values.dtype == torch.float64 else values.float()

@@ -22,10 +22,10 @@ SHORT = ["--epochs", "1", "--batch-size", "8", "--validation", "0.01", "--device
 def test_fashion_mnist(preceptor, tmp_path):
     data = ["--data", "fashion-mnist", "--train-images", "400"]
     teacher, student = tmp_path / "teacher", tmp_path / "student"
-    trained = preceptor("train", *data, "--model", "convnet16", *SHORT, "--out", teacher)
+    trained = preceptor("train", *data, "--model", "convnet8", *SHORT, "--out", teacher)
     assert trained.code == 0, trained.err
     distilled = preceptor(
-        "distill", *data, "--teacher", teacher, "--student", "resnet8", "--recipe", "ka-ps", *SHORT, "--out", student
+        "distill", *data, "--teacher", teacher, "--student", "convnet4", "--recipe", "ka-ps", *SHORT, "--out", student
     )
     assert distilled.code == 0, distilled.err
     result = json.loads(distilled.out)

@@ -161,6 +161,7 @@ def test_a_new_best_replaces_the_runs_of_the_old_one(tmp_path):
     assert epochs == third.best_trial.settings["training.epochs"]
 
 
+@pytest.mark.nightly
 def test_trials_side_by_side_are_as_many_as_asked_for(tmp_path):
     result = tuned(tmp_path / "out", sampler="random", trials=5, jobs=2)
     assert [trial.number for trial in result.trials] == [0, 1, 2, 3, 4]
@@ -312,6 +313,7 @@ def test_a_worker_that_is_killed_leaves_its_trial_to_the_others(tmp_path):
     assert not list(out.glob(".trial-*"))
 
 
+@pytest.mark.nightly
 def test_the_same_command_joins_and_goes_on_alone_when_the_first_is_killed(tmp_path):
     out = tmp_path / "out"
     script = SCRIPT.format(out=str(out), texts=LONG_SPACE)
@@ -328,6 +330,7 @@ def test_the_same_command_joins_and_goes_on_alone_when_the_first_is_killed(tmp_p
     assert sorted(states(out)) in (["COMPLETE"] * 3 + ["FAIL"], ["COMPLETE"] * 3)  # or it had just ended its trial
 
 
+@pytest.mark.nightly
 def test_of_two_commands_at_a_time_both_end_in_the_same_result(tmp_path):
     out, space = tmp_path / "out", ["training.learning_rate=0.01..0.3:log"]
     settings = {"training": {"epochs": 4, "batch_size": 16}}

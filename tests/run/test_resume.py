@@ -287,11 +287,14 @@ def test_a_run_that_another_process_ended_meanwhile_is_complete(stopped, monkeyp
         resume(stopped)
 
 
+BY_NIGHT = ("SIGHUP", "SIGUSR1")
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "preceptor", *arguments]
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", *(pytest.param(one, marks=pytest.mark.nightly) for one in BY_NIGHT)])
 def test_a_signal_leaves_a_checkpoint_and_an_exit_code_of_its_own(tmp_path, name):
     out = str(tmp_path / "run")
     process = subprocess.Popen(

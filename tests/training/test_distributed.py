@@ -80,6 +80,7 @@ def test_a_slow_process_is_named_by_the_first(seen):
     assert [one["slow"] for one in seen[1:]] == [[None, None]] * (len(seen) - 1)
 
 
+@pytest.mark.nightly
 def test_a_slow_process_is_named_while_all_train():
     done = start(2, "tests.training.slow_worker")
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,6 @@
 """Optimizers, schedules, accumulation, clipping and averaging: what they compute, and that a resume changes no bit."""
 
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from preceptor import CrossEntropy, DistillationLoss
 from preceptor.training import Student, TrainingConfig
+from preceptor.training.checkpoint import CheckpointCallback, load_newest
 from preceptor.training.config import OPTIMIZERS, scale_learning_rate
 from tests.training.spoilt import linear
 from tests.training_helpers import StateAfter, batches, data_of, digits, network, same_bits, train, weights
@@ -148,39 +148,22 @@ def test_a_scaled_rate_stays_scaled(config: TrainingConfig) -> None:
     assert rates_scaled_by(0.1)[2:] == pytest.approx([rate * 0.1 for rate in rates_scaled_by(1.0)[2:]])
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-from preceptor.training.checkpoint import CheckpointCallback, load_newest
-from tests.training_helpers import network, train, weights
-from tests.training.test_optimizers import EVERYTHING, labels_alone
-folder, out = Path(sys.argv[1]), Path(sys.argv[2])
-module = network()
-state = load_newest({"student": folder}, torch.device("cpu")).state
-print("from", None if state is None else (state.epoch, state.step), flush=True)
-longer = EVERYTHING.model_copy(update={"epochs": 30})
-train([labels_alone(module)], 40, longer, teacher=None, precision="fp32", state=state,
-      callbacks=[CheckpointCallback({"student": folder}, seconds=0)])
-torch.save(weights(module), out)
-"""
+def longer(folder: Path) -> nn.Module:
+    """Trained with everything, and a checkpoint after each step, from which it goes on."""
+    module = network()
+    state = load_newest({"student": folder}, torch.device("cpu")).state
+    config = EVERYTHING.model_copy(update={"epochs": 30})
+    callback = CheckpointCallback({"student": folder}, seconds=0)
+    train([labels_alone(module)], 40, config, teacher=None, precision="fp32", state=state, callbacks=[callback])
+    return module
 
 
 def test_a_killed_run_of_adamw_ema_and_accumulation_ends_in_the_same_bits(tmp_path: Path) -> None:
-    def start(folder: str, out: str) -> subprocess.Popen:
-        arguments = [sys.executable, "-c", SCRIPT, str(tmp_path / folder), str(tmp_path / out)]
-        root = Path(__file__).parents[2]
-        return subprocess.Popen(arguments, cwd=root, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-    killed = start("killed", "killed.pt")
-    while len(list((tmp_path / "killed").glob("*.pt"))) < 2 and killed.poll() is None:
+    folder, root = tmp_path / "killed", Path(__file__).parents[2]
+    script = f"from tests.training.test_optimizers import Path, longer; longer(Path({str(folder)!r}))"
+    killed = subprocess.Popen([sys.executable, "-c", script], cwd=root)
+    while len(list(folder.glob("*.pt"))) < 2 and killed.poll() is None:
         time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert not (tmp_path / "killed.pt").exists()
-    again = start("killed", "killed.pt")
-    assert b"from (" in again.communicate()[0]
-    whole = start("whole", "whole.pt")
-    assert b"from None" in whole.communicate()[0]
-    ends = [torch.load(tmp_path / name, weights_only=True) for name in ("killed.pt", "whole.pt")]
-    assert same_bits(*ends)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL  # in its midst
+    assert same_bits(weights(longer(folder)), weights(longer(tmp_path / "whole")))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from preceptor.context import PerSample
+from preceptor.context import PerSample, shares
 
 NO_DIRECTION = 1e-12
 """A vector shorter than this has no direction (the ``eps`` of ``torch.nn.functional.normalize``)."""
@@ -14,11 +14,6 @@ def kept_rows(features: Float[Tensor, "batch ..."], weight: PerSample) -> Float[
     """The features as rows; zeros where the weight is zero, so that whatever they hold reaches nothing."""
     rows = features.flatten(1)
     return torch.where((weight > 0).unsqueeze(1), rows, 0)
-
-
-def shares(weight: PerSample) -> PerSample:
-    """The weights divided by their sum: with weights of 0 and 1 a mean over the rows of weight 1; 0 for no weight."""
-    return weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 def pair_shares(weight: PerSample) -> Float[Tensor, "batch batch"]:

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from preceptor.context import BatchContext, Classes, PerSample
+from preceptor.context import BatchContext, Classes, PerSample, shares
 from preceptor.errors import InputError
-from preceptor.feature_losses.batch import directions, kept_rows, shares
+from preceptor.feature_losses.batch import directions, kept_rows
 from preceptor.feature_losses.layers import LastLayer, pooled, pooled_width
 from preceptor.registry import register
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from preceptor.context import PerSample
+from preceptor.context import PerSample, shares
 from preceptor.errors import InputError
-from preceptor.feature_losses.batch import directions, kept_rows, pair_shares, shares
+from preceptor.feature_losses.batch import directions, kept_rows, pair_shares
 from preceptor.feature_losses.layers import LastLayer, pooled, pooled_width
 from preceptor.registry import register
 

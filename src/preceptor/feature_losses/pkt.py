@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from preceptor.context import PerSample
-from preceptor.feature_losses.batch import directions, kept_rows, pair_shares, shares
+from preceptor.context import PerSample, shares
+from preceptor.feature_losses.batch import directions, kept_rows, pair_shares
 from preceptor.feature_losses.layers import LastLayer, pooled
 from preceptor.registry import register
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from preceptor.context import PerSample
+from preceptor.context import PerSample, shares
 from preceptor.errors import InputError
-from preceptor.feature_losses.batch import inverse_root, kept_rows, pair_shares, shares
+from preceptor.feature_losses.batch import inverse_root, kept_rows, pair_shares
 from preceptor.feature_losses.layers import LastLayer, pooled
 from preceptor.registry import register
 

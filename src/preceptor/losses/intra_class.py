@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares
 from preceptor.losses.correlation import MIN_NORM
 from preceptor.registry import TargetSpace, register
 
@@ -21,14 +21,13 @@ def weighted_pearson(
     ``eps`` is a floor under the norm of each centered column, as in :func:`~preceptor.losses.pearson`: it bounds the
     gradient where a class has the same probability in every row.
     """
-    total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-    share = (weight / total).unsqueeze(1)
+    share = shares(weight).unsqueeze(1)
     first, second = (torch.where(share > 0, rows, 0) for rows in (first, second))
     first = first - (share * first).sum(dim=0)
     second = second - (share * second).sum(dim=0)
     products = (share * first * second).sum(dim=0)
     # Shares sum to 1, so these are norms over sqrt(total); clamped before the root, which has no gradient at 0.
-    floor = eps**2 / total
+    floor = eps**2 / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
     norms = [(share * rows.square()).sum(dim=0).clamp(min=floor).sqrt() for rows in (first, second)]
     return products / (norms[0] * norms[1])
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.context import UNLABELED, BatchClasses, Classes, PerSample, SelectionData, Temperatures, column
+from preceptor.context import UNLABELED, BatchClasses, Classes, PerSample, SelectionData, Temperatures, column, shares
 from preceptor.errors import InputError, require_not_negative
 from preceptor.fitting import FittedComponent
 from preceptor.losses.divergences import divergence_among
@@ -35,9 +35,8 @@ def group_log_masses(
 
 def balanced_log_masses(log_masses: Float[Tensor, "batch groups"], weight: PerSample) -> Float[Tensor, "batch groups"]:
     """``p_G / mean_i p_G`` over the weighted batch, renormalized: the groups have about equal mass in the mean."""
-    shares = weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-    shares = shares.clamp(min=torch.finfo(weight.dtype).tiny).log().unsqueeze(1)
-    mean = torch.where(weight.unsqueeze(1) > 0, log_masses + shares, -torch.inf).logsumexp(dim=0).clamp(min=LEAST)
+    log_shares = shares(weight).clamp(min=torch.finfo(weight.dtype).tiny).log().unsqueeze(1)
+    mean = torch.where(weight.unsqueeze(1) > 0, log_masses + log_shares, -torch.inf).logsumexp(dim=0).clamp(min=LEAST)
     return (log_masses - mean).log_softmax(dim=1)
 
 
@@ -109,6 +108,4 @@ class LTKD(FittedComponent):
         kept = [(self.group == number).expand_as(target) for number in range(self.groups)]
         within = torch.stack([divergence_among(student, target, classes) for classes in kept]).mean(dim=0)
         losses = (self.between * between + self.within * within) * temperature**2
-        return (torch.where(weight > 0, losses, 0) * weight).sum() / weight.sum().clamp(
-            min=torch.finfo(weight.dtype).tiny
-        )
+        return (torch.where(weight > 0, losses, 0) * shares(weight)).sum()

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares
 from preceptor.errors import require_positive
 from preceptor.losses.kl import kl_divergence
 from preceptor.registry import TargetSpace, register
@@ -37,12 +37,8 @@ def sample_relations_loss(
 ) -> Scalar:
     """``sum_ij f_i w_i w_j (p_i . p_j - p'_i . p'_j)^2 / sum_i w_i`` over the batch; 0 without weight."""
     difference = student_probs @ student_probs.T - target_probs @ target_probs.T
-    pairs = (factor * weight).unsqueeze(1) * weight * difference.square()
-    return pairs.sum() / _total(weight)
-
-
-def _total(weight: PerSample) -> Scalar:
-    return weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    pairs = (factor * shares(weight)).unsqueeze(1) * weight * difference.square()
+    return pairs.sum()
 
 
 @register(
@@ -104,7 +100,7 @@ class MLKD:
         classes = low_half(mass, torch.ones_like(mass, dtype=torch.bool)).to(weight.dtype)
         if not self.faithful:
             return samples, classes
-        return ((weight * samples).sum() / _total(weight)).expand_as(samples), classes.mean().expand_as(classes)
+        return (shares(weight) * samples).sum().expand_as(samples), classes.mean().expand_as(classes)
 
 
 def _at_temperature(
@@ -119,6 +115,6 @@ def _at_temperature(
     target = (teacher_logits / column(temperature)).log_softmax(dim=1)
     probs = (student_logits / column(temperature)).softmax(dim=1), target.exp()
     divergence = kl_divergence(student_logits, target, temperature) * temperature**2
-    instances = (of_sample * weight * divergence).sum() / _total(weight)
+    instances = (of_sample * shares(weight) * divergence).sum()
     classes = class_relations_loss(*probs, weight, of_class)
     return instances + classes + sample_relations_loss(*probs, weight, of_sample)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares
 from preceptor.losses.crld import other_views
 from preceptor.losses.kl import kl_divergence
 from preceptor.losses.mlkd import MLKD
@@ -59,12 +59,11 @@ class MLKDViews:
         is_strong = other_views(index) < torch.arange(len(index), device=index.device)
         mlkd = MLKD(self.more_temperatures, self.faithful)
         of_weak = mlkd(student_logits, target, temperature, label, torch.where(is_strong, 0, weight))
-        strong = torch.where(is_strong, weight, 0)
+        strong = shares(torch.where(is_strong, weight, 0))
         present = (strong > 0).unsqueeze(1)
         student, teacher = (torch.where(present, logits, 0) for logits in (student_logits, target))
         divergences = [
             kl_divergence(student, (teacher / column(one)).log_softmax(dim=1), one) * one**2
             for one in (temperature, *self.more_temperatures)
         ]
-        total = strong.sum().clamp(min=torch.finfo(strong.dtype).tiny)
-        return of_weak + (strong * torch.stack(divergences).sum(dim=0)).sum() / total
+        return of_weak + (strong * torch.stack(divergences).sum(dim=0)).sum()

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
-from preceptor.models.layers import convolution, initialize
+from preceptor.models.layers import PooledNetwork, convolution, initialize
 
 
 @model_family("convnet{width}", examples=("convnet4", "convnet8", "convnet16"))
-class ConvNet(nn.Module):
+class ConvNet(PooledNetwork):
     """Three 3x3 convolutions with batch norm, halving the image after the first two, then a linear head.
 
     The convolutions have width, 2 x width and 4 x width channels; global average pooling makes the network fit
@@ -25,7 +25,6 @@ class ConvNet(nn.Module):
     """
 
     feature_layers = ("layers.0", "layers.2", "layers.4")
-    """What feature losses compare unless told otherwise."""
 
     def __init__(self, width: int, channels: int = 1, classes: int = 10) -> None:
         super().__init__()
@@ -45,12 +44,3 @@ class ConvNet(nn.Module):
         """What :meth:`features` pools."""
         maps: Tensor = self.layers(images)
         return maps
-
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 4 x width per image."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """The logits."""
-        logits: Tensor = self.head(self.features(images))
-        return logits

@@ -1,6 +1,33 @@
-"""What the project's own networks share: their usual kind of layer, and their initial weights."""
+"""What the project's own networks share: pooling and head, their usual kind of layer, and their initial weights."""
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class PooledNetwork(nn.Module):
+    """A ``stem`` and stages one after the other, global average pooling and a linear ``head``.
+
+    The modules are a subclass's own, and so is :meth:`maps` where it has others than these.
+    """
+
+    feature_layers: tuple[str, ...]
+    """The stages: what feature losses compare unless told otherwise."""
+
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
+        """What :meth:`features` pools."""
+        maps: Tensor = self.stem(images)
+        for name in self.feature_layers:
+            maps = getattr(self, name)(maps)
+        return maps
+
+    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
+        """The pooled activations before the head, as many per image as the maps have channels."""
+        return self.maps(images).mean(dim=(2, 3))
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """The logits."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

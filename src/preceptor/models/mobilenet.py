@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from preceptor.models.family import model_family
-from preceptor.models.layers import convolution, initialize
+from preceptor.models.layers import PooledNetwork, convolution, initialize
 
 _STEM = 16
 _STAGES = (
@@ -48,7 +48,7 @@ class InvertedResidual(nn.Module):
 
 
 @model_family("mobilenetv2_half", "MobileNetV2", examples=("mobilenetv2_half", "MobileNetV2"))
-class MobileNetV2Half(nn.Module):
+class MobileNetV2Half(PooledNetwork):
     """MobileNetV2 of Sandler et al., 2018 (arXiv:1801.04381), table 2, at half width and adapted to small images.
 
     This is the student that the distillation literature calls MobileNetV2 since Tian et al., 2020 (CRD,
@@ -96,12 +96,3 @@ class MobileNetV2Half(nn.Module):
             maps = getattr(self, f"stage{number}")(maps)
         pooled: Tensor = self.last(maps)
         return pooled
-
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 1,280 per image."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """The logits."""
-        logits: Tensor = self.head(self.features(images))
-        return logits

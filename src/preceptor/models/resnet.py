@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
-from preceptor.models.layers import convolution, initialize
+from preceptor.models.layers import PooledNetwork, convolution, initialize
 
 EXPANSION = 4
 """Channels out of a bottleneck per channel of its 3x3 convolution (He et al., 2016, table 1)."""
@@ -84,11 +84,9 @@ def stage(block: Block, inputs: int, outputs: int, stride: int, blocks: int) -> 
     return nn.Sequential(block(inputs, outputs, stride), *(block(outputs, outputs, 1) for _ in range(blocks - 1)))
 
 
-class StagedResNet(nn.Module):
+class StagedResNet(PooledNetwork):
     """A stem, stages that halve the image from the second on, global average pooling and a linear head."""
 
-    feature_layers: tuple[str, ...]
-    """The stages: what feature losses compare unless told otherwise."""
     third_party_names: ClassVar[dict[str, str]] = {
         r"conv1\.(.*)": r"stem.0.\1",
         r"bn1\.(.*)": r"stem.1.\1",
@@ -114,22 +112,6 @@ class StagedResNet(nn.Module):
             self.add_module(name, stage(block, inputs, outputs, stride=stride, blocks=count))
         self.head = nn.Linear(widths[-1], classes)
         initialize(self)
-
-    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
-        """What :meth:`features` pools."""
-        maps: Tensor = self.stem(images)
-        for name in self.feature_layers:
-            maps = getattr(self, name)(maps)
-        return maps
-
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head, as many per image as the last stage has channels."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """The logits."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
 
 
 @model_family(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from preceptor.models.family import model_family
-from preceptor.models.layers import convolution
+from preceptor.models.layers import PooledNetwork, convolution
 
 _STEM = 24
 _GROUPS = 3
@@ -56,7 +56,7 @@ class ShuffleUnit(nn.Module):
 
 
 @model_family("shufflenetv1", "ShuffleV1", examples=("shufflenetv1", "ShuffleV1"))
-class ShuffleNetV1(nn.Module):
+class ShuffleNetV1(PooledNetwork):
     """ShuffleNet of Zhang et al., 2018 (arXiv:1707.01083), table 1, with 3 groups, adapted to small images.
 
     The form of the distillation literature since Tian et al., 2020 (CRD, arXiv:1910.10699): a 1x1 stem of 24 channels
@@ -85,19 +85,3 @@ class ShuffleNetV1(nn.Module):
             self.add_module(name, nn.Sequential(ShuffleUnit(inputs, outputs, 2), *others))
             inputs = outputs
         self.head = nn.Linear(inputs, classes)
-
-    def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
-        """What :meth:`features` pools."""
-        maps: Tensor = self.stem(images)
-        for name in self.feature_layers:
-            maps = getattr(self, name)(maps)
-        return maps
-
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 960 per image."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """The logits."""
-        logits: Tensor = self.head(self.features(images))
-        return logits

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from preceptor.models.family import model_family
-from preceptor.models.layers import convolution
+from preceptor.models.layers import PooledNetwork, convolution
 from preceptor.models.shufflenet_v1 import shuffle_channels
 
 _STEM = 24
@@ -71,7 +71,7 @@ class DownUnit(nn.Module):
 
 
 @model_family("shufflenetv2", "ShuffleV2", examples=("shufflenetv2", "ShuffleV2"))
-class ShuffleNetV2(nn.Module):
+class ShuffleNetV2(PooledNetwork):
     """ShuffleNet V2 of Ma et al., 2018 (arXiv:1807.11164), table 5, at width 1, adapted to small images.
 
     The form of the distillation literature since Tian et al., 2020 (CRD, arXiv:1910.10699): a 1x1 stem of 24 channels
@@ -108,17 +108,5 @@ class ShuffleNetV2(nn.Module):
 
     def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
         """What :meth:`features` pools."""
-        maps: Tensor = self.stem(images)
-        for name in self.feature_layers:
-            maps = getattr(self, name)(maps)
-        pooled: Tensor = self.last(maps)
+        pooled: Tensor = self.last(super().maps(images))
         return pooled
-
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 1,024 per image."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """The logits."""
-        logits: Tensor = self.head(self.features(images))
-        return logits

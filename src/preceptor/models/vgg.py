@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
-from preceptor.models.layers import initialize
+from preceptor.models.layers import PooledNetwork, initialize
 
 _CONVOLUTIONS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """How many in each stage: columns A, B, D and E of the paper's table 1; depth 8 is of the distillation literature."""
@@ -27,7 +27,7 @@ def _stage(inputs: int, outputs: int, convolutions: int) -> nn.Sequential:
 
 
 @model_family("vgg{depth}", examples=("vgg8", "vgg11", "vgg13", "vgg16", "vgg19"))
-class Vgg(nn.Module):
+class Vgg(PooledNetwork):
     """VGG of Simonyan and Zisserman, 2015 (arXiv:1409.1556), table 1, with batch norm and one linear layer as head.
 
     Five stages of 3x3 convolutions with biases, each followed by batch norm and ReLU. A max pool halves the maps
@@ -75,12 +75,3 @@ class Vgg(nn.Module):
             maps = F.max_pool2d(maps, 2) if name in halved else maps
             maps = getattr(self, name)(maps)
         return maps
-
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 512 per image."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """The logits."""
-        logits: Tensor = self.head(self.features(images))
-        return logits

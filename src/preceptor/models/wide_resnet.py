@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from preceptor.errors import InputError
 from preceptor.models.family import model_family
-from preceptor.models.layers import initialize
+from preceptor.models.layers import PooledNetwork, initialize
 
 _STEM = 16
 
@@ -41,7 +41,7 @@ class PreactivationBlock(nn.Module):
     "wrn-{depth}-{width}",
     examples=("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2"),
 )
-class WideResNet(nn.Module):
+class WideResNet(PooledNetwork):
     """The wide residual network of Zagoruyko and Komodakis, 2016 (arXiv:1605.07146), table 1, without dropout.
 
     A 3x3 stem of 16 channels, three stages of n pre-activation blocks with strides 1, 2, 2 and 16, 32 and 64 channels
@@ -91,17 +91,5 @@ class WideResNet(nn.Module):
 
     def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
         """What :meth:`features` pools."""
-        maps: Tensor = self.stem(images)
-        for name in self.feature_layers:
-            maps = getattr(self, name)(maps)
-        pooled: Tensor = self.relu(self.norm(maps))
+        pooled: Tensor = self.relu(self.norm(super().maps(images)))
         return pooled
-
-    def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions"]:
-        """The pooled activations before the head: 64 x width per image."""
-        return self.maps(images).mean(dim=(2, 3))
-
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """The logits."""
-        logits: Tensor = self.head(self.features(images))
-        return logits

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from preceptor.context import PerSample
+from preceptor.context import PerSample, shares
 from preceptor.errors import InputError
 
 Normalize = Literal["none", "sum"]
@@ -42,7 +42,7 @@ def dynamic_temperature(
     if queried is not None:
         weight = torch.where(queried, weight, 0)
     if normalize == "sum":
-        weight = weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+        weight = shares(weight)
     mean = weight.mean() if queried is None else weight.sum() / queried.sum().clamp(min=1)
     unclamped = temperature + (mean - weight) * beta
     just_above = minimum * (1 + 2 * torch.finfo(weight.dtype).eps)  # 2 eps: survives the rounding to the weight's type

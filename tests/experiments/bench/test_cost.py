@@ -36,6 +36,6 @@ def test_costs_are_shown_against_kd():
 def test_a_recipe_is_measured(monkeypatch):
     monkeypatch.setattr(cost, "PAIR", replace(cost.PAIR, teacher="resnet8", student="resnet8"))
     monkeypatch.setattr(cost, "BATCH_SIZE", 8)
-    measured = cost.measure("ka-at", "live", 1, 2, CPU)
+    measured = cost.measure("ka-at", "live", 1, "sgd", 2, CPU)
     assert measured["students"] == 1
     assert 0 < measured["times_kd"]["low"] <= measured["times_kd"]["median"] <= measured["times_kd"]["high"]
