@@ -12,6 +12,8 @@ class PooledNetwork(nn.Module):
 
     feature_layers: tuple[str, ...]
     """The stages: what feature losses compare unless told otherwise."""
+    stem: nn.Module
+    head: nn.Linear
 
     def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
         """What :meth:`features` pools."""
