@@ -80,7 +80,7 @@ def test_a_changed_number_is_noticed(fill_tables):
 @pytest.mark.parametrize(
     ("file", "command"),
     [
-        ("results/abstention.json", "preceptor reproduce abstention --out results"),
+        ("results/abstention.json", "python -m experiments.studies abstention --out results"),
         ("results/bench/speed.json", "preceptor bench --all --rounds 9 --out results/bench/speed.json"),
         ("results/bench/losses.json", "python -m experiments.bench.losses"),
         ("results/bench/unreliable-supervision.json", "python -m experiments.unreliable --out FOLDER"),

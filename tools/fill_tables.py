@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
 
 from experiments.speed.table import speed_markdown  # noqa: E402
-from preceptor.compare import load_result  # noqa: E402
-from preceptor.compare.table import markdown  # noqa: E402
+from experiments.studies.engine import load_result  # noqa: E402
+from experiments.studies.engine.table import markdown  # noqa: E402
 
 MARKED = re.compile(r"<!-- table: (?P<file>\S+) -->\n.*?<!-- end of table -->", re.DOTALL)
 """The file is named from the repository's root, wherever the document lies; ``FILE#PART`` is a part of its tables."""
@@ -50,7 +50,7 @@ def missing(file: str) -> str:
     """The text in place of a table whose result file is missing."""
     path = Path(file)
     if str(path.parent) != BENCH:
-        return f"*No results yet: `preceptor reproduce {path.stem} --out {path.parent}` makes them.*"
+        return f"*No results yet: `python -m experiments.studies {path.stem} --out {path.parent}` makes them.*"
     command = f"python -m experiments.bench.{path.stem}"
     if path.stem == "unreliable-supervision":
         command = "python -m experiments.unreliable --out FOLDER"

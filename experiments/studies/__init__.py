@@ -1,4 +1,4 @@
-"""The studies that ``preceptor reproduce`` runs, one file each."""
+"""Studies of faulty teachers, one file each, and the engine that runs them: ``python -m experiments.studies``."""
 
 from experiments.studies.abstention import ABSTENTION
 from experiments.studies.correlation import CORRELATION

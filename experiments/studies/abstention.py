@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from experiments.studies.engine import Arm, Study
+from experiments.studies.engine.columns import COVERAGES
 from experiments.studies.fashion import COMMON, LIMITS, faulty, setting
-from preceptor.compare import Arm, Study
-from preceptor.compare.columns import COVERAGES
 
 TRAINING_IMAGES = 2000
 

@@ -1,7 +1,7 @@
 """CMKD and its parts, under a strong teacher."""
 
+from experiments.studies.engine import Arm, Study, TeacherKind, arms_of
 from experiments.studies.fashion import COMMON, LIMITS, setting
-from preceptor.compare import Arm, Study, TeacherKind, arms_of
 
 TRAINING_IMAGES = 2000
 

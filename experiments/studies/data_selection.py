@@ -1,7 +1,7 @@
 """Data Selection against random selection of the same size, in both directions of the score."""
 
+from experiments.studies.engine import Arm, Study, arms_of
 from experiments.studies.fashion import COMMON, LIMITS, faulty, setting
-from preceptor.compare import Arm, Study, arms_of
 
 TRAINING_IMAGES = 4000
 

@@ -1,7 +1,7 @@
 """Dynamic temperatures against the fixed temperature they average to."""
 
+from experiments.studies.engine import Arm, Study, arms_of
 from experiments.studies.fashion import COMMON, LIMITS, faulty, setting
-from preceptor.compare import Arm, Study, arms_of
 
 TRAINING_IMAGES = 2000
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from preceptor.compare import TeacherKind
+from experiments.studies.engine import TeacherKind
 from preceptor.training import TrainingConfig
 
 COMMON: dict[str, Any] = {

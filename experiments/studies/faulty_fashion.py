@@ -1,7 +1,7 @@
 """A faulty ResNet on Fashion-MNIST: the corrections on photographs and with common networks."""
 
+from experiments.studies.engine import Study, arms_of
 from experiments.studies.fashion import faulty
-from preceptor.compare import Study, arms_of
 from preceptor.training import TrainingConfig
 
 FAULTY_FASHION = Study(

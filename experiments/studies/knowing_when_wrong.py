@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from experiments.studies.engine import Arm, Study
 from experiments.studies.fashion import CLEAN, COMMON, LIMITS, faulty, setting
-from preceptor.compare import Arm, Study
 
 TRAINING_IMAGES = 4000
 

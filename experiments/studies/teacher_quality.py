@@ -1,7 +1,7 @@
 """Corrections against the quality of the teacher."""
 
+from experiments.studies.engine import Study, TeacherKind, arms_of
 from experiments.studies.fashion import CLEAN, COMMON, LIMITS, faulty, setting
-from preceptor.compare import Study, TeacherKind, arms_of
 
 TRAINING_IMAGES = 4000
 

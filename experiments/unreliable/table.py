@@ -5,9 +5,9 @@ from statistics import fmean
 from typing import Any
 
 from experiments.bench.common import table
+from experiments.studies.engine.result import Recovery
 from experiments.unreliable.result import KD, LABELS, BenchmarkResult, RecipeResult, SettingResult
 from preceptor.compare.differences import Difference
-from preceptor.compare.result import Recovery
 
 CHECKING = ("safe", "safe-audited", "drop-wrong", "label-revision-kl", "ka-ps", "ka-dtd", "corrected-cmkd")
 """Recipes that treat a sample differently where the teacher contradicts its label."""

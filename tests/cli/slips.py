@@ -163,9 +163,9 @@ NAMES = [
     Slip("a folder as data", lambda b: b.train("--data", b.folder), ("unknown data set", "did you mean folder:/")),
     Slip("data set", lambda b: b.train("--data", "digts"), ("unknown data set 'digts'", "did you mean 'digits'")),
     Slip(
-        "study",
-        lambda b: ["reproduce", "corelation", "--out", b.out],
-        ("unknown protocol or study 'corelation'", "did you mean 'correlation'"),
+        "protocol",
+        lambda b: ["reproduce", "cifar10", "--out", b.out],
+        ("unknown protocol 'cifar10'", "did you mean 'cifar100'"),
     ),
     Slip(
         "precision",

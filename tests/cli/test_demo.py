@@ -1,4 +1,4 @@
-"""The demo, shrunk to seconds: what it prints and what it leaves; and the studies that ``reproduce`` lists."""
+"""The demo, shrunk to seconds: what it prints and what it leaves."""
 
 import io
 import json
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from experiments.studies import STUDIES
 from preceptor.cli.main import main
 from preceptor.compare import demo as settings
 from preceptor.compare.comparison_result import load_comparison
@@ -75,12 +74,3 @@ def test_no_seed_is_refused(preceptor, tmp_path):
     done = preceptor("demo", "--seeds", "0", "--out", tmp_path / "out")
     assert (done.code, (tmp_path / "out").exists()) == (2, False)
     assert "--seeds is 0; expected 1 or more" in done.err
-
-
-def test_reproduce_lists_the_studies(preceptor):
-    titles = {name: study.title for name, study in STUDIES.items()}
-    assert titles.items() <= json.loads(preceptor("reproduce", "--json").out).items()
-    shown = preceptor("reproduce").out
-    for name, title in titles.items():
-        assert f"{name} " in shown
-        assert title in words(shown)

@@ -24,7 +24,7 @@ def test_protocols_are_listed_and_slips_named(tmp_path: Path, preceptor) -> None
     assert "cifar100" in preceptor("reproduce").out
     slip = preceptor("reproduce", "cifar10", "--out", tmp_path)
     assert slip.code == 2
-    assert "unknown protocol or study 'cifar10'" in slip.err
+    assert "unknown protocol 'cifar10'" in slip.err
     assert "did you mean 'cifar100'?" in slip.err
     (tmp_path / "small.yaml").write_text(SMALL)
     slip = preceptor("reproduce", tmp_path / "small.yaml", "--pairs", "convnet8-convnet5", "--out", tmp_path / "out")

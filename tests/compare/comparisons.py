@@ -14,7 +14,7 @@ from preceptor.compare.comparison_result import (
     TeacherFacts,
 )
 from preceptor.compare.differences import Difference
-from preceptor.compare.result import Measure
+from preceptor.compare.measure import Measure
 
 ACCURACY = {"none": (0.79, 0.80, 0.78), "kd": (0.89, 0.88, 0.90), "ka-ps": (0.91, 0.92, 0.93), "cmkd": (0.885,) * 3}
 GAINS = {"none": (-0.10, -0.13, -0.07), "ka-ps": (0.03, 0.01, 0.05), "cmkd": (-0.005, -0.03, 0.02)}

@@ -12,7 +12,7 @@ import torch
 from preceptor.compare import parallel
 from preceptor.compare.parallel import default_jobs, processes, run_seeds
 from preceptor.errors import InputError, MachineError
-from tests.compare.tiny import (
+from tests.compare.seeds import (
     NO_TRAINER,
     bad_seed,
     doubled,

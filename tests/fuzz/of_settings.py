@@ -54,8 +54,8 @@ _ROOT = Path(__file__).parents[2]
 
 @target(lambda: [(_ROOT / "results" / "correlation.json").read_bytes(), json.dumps({"study": "correlation"}).encode()])
 def study_result(folder: Path, content: bytes) -> None:
-    from preceptor.compare import load_result
-    from preceptor.compare.table import markdown
+    from experiments.studies.engine import load_result
+    from experiments.studies.engine.table import markdown
 
     (folder / "result.json").write_bytes(content)
     markdown(load_result(folder / "result.json"))

@@ -39,7 +39,7 @@ VERBS = {
     "predict": "label images, abstaining where the student is unsure",
     "export": "write a student as files to deploy, checked against it",
     "methods": "list every component, recipe, model and setting",
-    "reproduce": "run an experiment again and write its result file",
+    "reproduce": "run a published protocol: teachers, students, a table",
     "bench": "measure how fast training is on this machine",
 }
 """Every verb is a module of this package with ``add_arguments(parser)`` and ``run(arguments)``."""

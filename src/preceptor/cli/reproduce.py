@@ -1,15 +1,14 @@
-"""``preceptor reproduce``: run a published protocol, or a study of the checkout again."""
+"""``preceptor reproduce``: run a published protocol again."""
 
 import argparse
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from preceptor.cli.experiments import load_experiments
 from preceptor.cli.options import add_output_options
 from preceptor.cli.printing import show
-from preceptor.errors import InputError, unknown_name
+from preceptor.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,29 +18,26 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   preceptor reproduce
   preceptor reproduce cifar100 --pairs resnet32x4-resnet8x4 --recipes kd,dkd,safe --data-root ~/data --out cifar100
-  preceptor reproduce correlation --out results
 
 A protocol (cifar100, imagenet, ...) is pairs of networks with the published schedule: teachers that are not there yet
-are trained, then the recipes of every pair are compared, after the last epoch. Given again after a stop, it goes on. A
-study is one of the source checkout.
+are trained, then the recipes of every pair are compared, after the last epoch. Given again after a stop, it goes on.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.description = "Runs a published protocol, or a study of the source checkout."
+    parser.description = "Runs a published protocol."
     parser.epilog = EXAMPLES
-    parser.add_argument("name", nargs="?", help="a protocol's or a study's name; without one, they are listed")
+    parser.add_argument("name", nargs="?", help="a protocol's name or file; without one, they are listed")
     parser.add_argument(
         "--out", type=Path, default=Path("results"), help="folder of teachers, students and results (default results)"
     )
-    parser.add_argument("--seeds", type=int, help="how many seeds (default: the protocol's or study's own)")
+    parser.add_argument("--seeds", type=int, help="how many seeds (default: the protocol's own)")
     parser.add_argument("--data-root", type=Path, help="folder of named data sets (default $PRECEPTOR_DATA)")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    group = parser.add_argument_group("of a protocol")
-    group.add_argument("--pairs", metavar="TEACHER-STUDENT,...", help="pairs to run (default all)")
-    group.add_argument("--recipes", metavar="NAME,...", help="recipes (default the protocol's); none is always there")
-    group.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: by the number of cores)")
+    parser.add_argument("--pairs", metavar="TEACHER-STUDENT,...", help="pairs to run (default all)")
+    parser.add_argument("--recipes", metavar="NAME,...", help="recipes (default the protocol's); none is always there")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time (default: by the number of cores)")
     add_output_options(parser)
 
 
@@ -51,38 +47,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.seeds is not None and arguments.seeds < 1:
         raise InputError(f"--seeds is {arguments.seeds}; expected 1 or more, and 3 or more for intervals")
-    name = arguments.name
-    if name is not None and (name in protocol_names() or name.endswith((".yaml", ".yml"))):
-        _run_protocol(arguments)
-        return
-    protocols = {one: read_protocol(one).about for one in protocol_names()}
-    studies = _studies(required=name is not None)
-    if name is None:
-        titles = protocols | {one: study.title for one, study in studies.items()}
-        show(arguments, lambda: titles, lambda: (f"{one:<32}{title}" for one, title in titles.items()))
-    elif name in studies:
-        _run_study(studies[name], arguments)
+    if arguments.name is None:
+        protocols = {one: read_protocol(one).about for one in protocol_names()}
+        show(arguments, lambda: protocols, lambda: (f"{one:<32}{about}" for one, about in protocols.items()))
     else:
-        raise unknown_name("protocol or study", name, [*protocols, *studies])
-
-
-def _studies(required: bool) -> dict[str, Any]:
-    """Those of the checkout; none for an installed package, which is an error where one was named."""
-    try:
-        studies: dict[str, Any] = load_experiments("studies").STUDIES
-    except InputError:
-        if required:
-            raise
-        return {}
-    return studies
-
-
-def _run_study(study: Any, arguments: argparse.Namespace) -> None:
-    from preceptor.cli.study import run_and_show
-
-    study = study.model_copy(update={"data_root": arguments.data_root})
-    result_file, page = arguments.out / f"{study.name}.json", arguments.out / f"{study.name}.html"
-    run_and_show(study, arguments, result_file=result_file, page=page)
+        _run_protocol(arguments)
 
 
 def _run_protocol(arguments: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from preceptor.compare.comparison_result import (
     TeacherFacts,
 )
 from preceptor.compare.differences import Difference, corrected_differences
-from preceptor.compare.result import Measure
+from preceptor.compare.measure import Measure
 from preceptor.context import predicted_class
 from preceptor.data import Dataset
 from preceptor.metrics import calibration_error

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from preceptor.compare.differences import Difference
-from preceptor.compare.result import Measure
+from preceptor.compare.measure import Measure
 from preceptor.result_files import read_result, write_result
 
 RESULT_FILE = "compare.json"

@@ -5,7 +5,6 @@ from preceptor.reports.comparison_page import comparison_page, write_comparison_
 from preceptor.reports.evaluation_page import evaluation_page, write_evaluation_page
 from preceptor.reports.page import check_page_path, require_report_extra
 from preceptor.reports.prediction_table import check_table_path, write_prediction_table
-from preceptor.reports.study_page import study_page, write_study_page
 
 __all__ = [
     "audit_page",
@@ -14,10 +13,8 @@ __all__ = [
     "comparison_page",
     "evaluation_page",
     "require_report_extra",
-    "study_page",
     "write_audit_page",
     "write_comparison_page",
     "write_evaluation_page",
     "write_prediction_table",
-    "write_study_page",
 ]

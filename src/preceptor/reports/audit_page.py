@@ -13,7 +13,7 @@ from preceptor.metrics.report import PartReport
 from preceptor.reports.audit_charts import MOST_PAIRS, SHOWN, Pair, live_pairs, pairs_of
 from preceptor.reports.audit_gallery import cards, left_out
 from preceptor.reports.chart import label
-from preceptor.reports.charts import MOST_CLASSES, class_errors
+from preceptor.reports.class_errors import MOST_CLASSES, class_errors
 from preceptor.reports.live_charts import LEAST_IN_BIN, live_errors, live_reliability
 from preceptor.reports.page import render, write_page
 from preceptor.reports.vega import with_scripts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from preceptor.compare.comparison_result import ArmResult, ComparisonResult
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import points
-from preceptor.compare.result import Measure
+from preceptor.compare.measure import Measure
 from preceptor.reports.chart import label
 from preceptor.reports.comparison_charts import MEETINGS
 from preceptor.reports.comparison_classes import class_gains

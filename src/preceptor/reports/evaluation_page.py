@@ -13,7 +13,7 @@ from preceptor.metrics import FullReport
 from preceptor.metrics.report import PartReport, SelectiveReport
 from preceptor.metrics.scores import answered_class
 from preceptor.reports.chart import label
-from preceptor.reports.charts import MOST_CLASSES, class_errors
+from preceptor.reports.class_errors import MOST_CLASSES, class_errors
 from preceptor.reports.evaluation_charts import confusions_of, live_confusions, live_learning, live_risk
 from preceptor.reports.images import page_image, shown_pixels
 from preceptor.reports.live_charts import LEAST_IN_BIN, live_errors, live_reliability

@@ -12,7 +12,7 @@ from preceptor.metrics import Reliability
 from preceptor.metrics.bootstrap import share_interval
 from preceptor.metrics.calibration import merged
 from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, tidy_shares
-from preceptor.reports.charts import MOST_CLASSES, ClassError, error_chart, error_share
+from preceptor.reports.class_errors import MOST_CLASSES, ClassError, error_chart, error_share
 from preceptor.reports.vega import PHONE, LiveChart, Spec, ink, spec
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from preceptor.compare.columns import COLUMNS
+from experiments.studies.engine.columns import COLUMNS
 from preceptor.data import Dataset
 from preceptor.errors import InputError, unknown_name
 from preceptor.loss import DistillationLoss
@@ -86,10 +86,9 @@ class Study(_Settings):
         baseline: the arm that differences are taken to.
         noun: what the arms are that are neither baseline nor control: "correction".
         recovery: the kind of teacher that the recovery ratio compares with; None for no such ratio.
-        columns: of the table, in order; see :mod:`preceptor.compare.columns`.
+        columns: of the table, in order; see :mod:`experiments.studies.engine.columns`.
         seeds: each draws labels, split, subset, weights, order and views anew.
         precision: "fp32" or "bf16".
-        examples: how many images to show.
     """
 
     name: str
@@ -116,7 +115,6 @@ class Study(_Settings):
     columns: tuple[str, ...] = ("accuracy", "difference", "affected")
     seeds: tuple[int, ...] = Field(min_length=1)
     precision: Precision = "fp32"
-    examples: int = Field(default=12, ge=0)
 
     def baseline_of(self, arm: Arm) -> str | None:
         """The arm that this one's differences are taken to; None for the baseline itself."""

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from preceptor.compare.columns import RESERVATION
+from experiments.studies.engine.columns import RESERVATION
+from experiments.studies.engine.result import ArmRow, Recovery, StudyResult, TeacherRow
+from experiments.studies.engine.seed import TeacherOutcome, run_seed
+from experiments.studies.engine.study import Arm, Study, TeacherKind
+from preceptor.compare.measure import Measure
 from preceptor.compare.parallel import run_seeds
-from preceptor.compare.result import ArmRow, ExampleImage, Measure, Recovery, StudyResult, TeacherRow
-from preceptor.compare.seed import TeacherOutcome, run_seed
-from preceptor.compare.study import Arm, Study, TeacherKind
 from preceptor.data import Dataset, confusable_pairs, load_dataset
 from preceptor.models import seeded_model
 from preceptor.run import versions
@@ -33,7 +34,7 @@ class StudyProgress(Protocol):
 
 def run_study(
     study: Study, *, progress: StudyProgress | None = None, device: str = "auto", jobs: int | None = None
-) -> tuple[StudyResult, list[ExampleImage]]:
+) -> StudyResult:
     """Run every arm with every kind of teacher under every seed.
 
     Under one seed all students start from the same weights and see the same batches and views, and those of one
@@ -45,10 +46,6 @@ def run_study(
         progress: notified of progress.
         device: "auto", "cpu" or "cuda".
         jobs: seeds at a time; None is 1 on a GPU, else see :func:`preceptor.compare.parallel.default_jobs`.
-
-    Returns:
-        the result, and the images on which, of the first seed's teachers, the least accurate was most confidently
-        wrong.
 
     Raises:
         InputError: settings that do not fit together or the data, or a data set that is missing.
@@ -64,9 +61,7 @@ def run_study(
     report = (lambda images: None) if progress is None else progress.advance
     outcomes = run_seeds(partial(run_seed, study, pairs, device), study.seeds, report, jobs)
     chosen = {"pairs": [list(pair) for pair in pairs], "device": resolved.type}
-    result = _result(study, dataset, outcomes, chosen, time.perf_counter() - started)
-    worst = min(outcomes[0].values(), key=lambda teacher: teacher.accuracy_on_training_images)
-    return result, worst.examples
+    return _result(study, dataset, outcomes, chosen, time.perf_counter() - started)
 
 
 def _checked_data(study: Study) -> Dataset:

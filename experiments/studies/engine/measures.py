@@ -1,20 +1,18 @@
 """What is measured of a student and its teacher: on the test set, in training, and on the training images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from preceptor.compare.columns import COVERAGES, RESERVATION
-from preceptor.compare.result import ExampleImage
+from experiments.studies.engine.columns import COVERAGES, RESERVATION
 from preceptor.context import predicted_class
 from preceptor.loss import DistillationLoss
 from preceptor.loss_output import Audit
 from preceptor.metrics import calibration_error, evaluate, selective_metrics
 from preceptor.metrics.scores import reservation_confidence, softmax_response
-from preceptor.registry import declares, registered_name
 from preceptor.training import EpochRecord
 
 
@@ -68,44 +66,3 @@ def audit_of(
 def affected(audit: Audit | None) -> int:
     """On how many training images the teacher is corrected or has no weight; 0 without a teacher."""
     return 0 if audit is None else int((audit.corrected | (audit.weight == 0)).sum())
-
-
-def surest_mistakes(
-    losses: Iterable[DistillationLoss],
-    images: UInt8[Tensor, "n channels height width"],
-    teacher_logits: Float[Tensor, "n classes"],
-    label: Int[Tensor, " n"],
-    *,
-    most: int,
-    teacher: str,
-) -> list[ExampleImage]:
-    """The images on which the teacher is most confidently wrong, and what each correction makes of its output.
-
-    Args:
-        losses: whose corrections to show, each kind once, but those that look samples up; on the CPU.
-        images, teacher_logits, label: the images, and the logits and the right labels of these.
-        most: how many images at most.
-        teacher: the name of its kind.
-    """
-    log_probs = teacher_logits.log_softmax(dim=1)
-    prediction = predicted_class(teacher_logits)
-    wrong = prediction != label
-    confidence = log_probs.amax(dim=1).masked_fill(~wrong, -torch.inf)
-    chosen = confidence.argsort(descending=True, stable=True)[: min(most, int(wrong.sum()))]
-    corrections = {registered_name(one): one for loss in losses if (one := loss.correction) is not None}
-    corrected = {
-        name: correct(log_probs[chosen], label[chosen], prediction[chosen]).exp().tolist()
-        for name, correct in corrections.items()
-        if not declares(correct, "wants_context")
-    }
-    pixels = images[chosen.to(images.device)].cpu().permute(0, 2, 3, 1).squeeze(-1).numpy()
-    return [
-        ExampleImage(
-            pixels=pixels[row],
-            label=int(label[sample]),
-            teacher_probs=log_probs[sample].exp().tolist(),
-            corrected_probs={name: rows[row] for name, rows in corrected.items()},
-            teacher=teacher,
-        )
-        for row, sample in enumerate(chosen.tolist())
-    ]

@@ -7,47 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from preceptor.metrics import PairedDifference, mean_and_deviation, paired_difference
+from preceptor.compare.measure import Measure
 from preceptor.result_files import read_result, write_result
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class Measure(_Frozen):
-    """One measure over the seeds; see :data:`preceptor.compare.columns.MEASURES`.
-
-    Attributes:
-        values: one a seed.
-        deviation: sample standard deviation (n - 1) over seeds; None with one seed.
-        difference: paired over seeds, to the same measure of the arm's baseline under the same teacher; for a measure
-            by reservation, to softmax response on the same networks. None without a baseline.
-        second_difference: the same to the arm's second baseline.
-    """
-
-    values: list[float]
-    mean: float
-    deviation: float | None
-    difference: PairedDifference | None
-    second_difference: PairedDifference | None = None
-
-    @classmethod
-    def of(
-        cls,
-        values: Sequence[float],
-        baseline: Sequence[float] | None = None,
-        second_baseline: Sequence[float] | None = None,
-    ) -> "Measure":
-        """Summarize the values of the seeds; the baselines hold theirs in the same order."""
-        mean, deviation = mean_and_deviation(values)
-        return cls(
-            values=list(values),
-            mean=mean,
-            deviation=deviation,
-            difference=None if baseline is None else paired_difference(values, baseline),
-            second_difference=None if second_baseline is None else paired_difference(values, second_baseline),
-        )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Recovery(_Frozen):
@@ -180,24 +145,6 @@ class StudyResult(_Frozen):
         """The row of an arm, under the first kind of teacher or the one named."""
         kind = self.teachers[0].name if teacher is None else teacher
         return next(row for row in self.rows if (row.arm, row.teacher) == (arm, kind))
-
-
-class ExampleImage(_Frozen):
-    """An image on which a teacher was confidently wrong. It holds pixels of the data, so no result file holds it.
-
-    Attributes:
-        pixels: uint8 array [height, width] or [height, width, 3].
-        label: the right class.
-        teacher_probs: the teacher's probabilities at temperature 1.
-        corrected_probs: what each correction makes of them at temperature 1, by the correction's name.
-        teacher: the name of its kind.
-    """
-
-    pixels: Any
-    label: int
-    teacher_probs: list[float]
-    corrected_probs: dict[str, list[float]]
-    teacher: str = ""
 
 
 def save_result(result: StudyResult, path: Path) -> None:

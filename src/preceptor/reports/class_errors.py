@@ -1,4 +1,4 @@
-"""The charts of a study page."""
+"""How often each class is taken for another, and the chart of it."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,19 +7,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from preceptor.compare.format import percent
-from preceptor.compare.result import ArmRow, StudyResult, TeacherRow
 from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, percent_ticks, tidy_rows
-from preceptor.reports.summary import Kind, kind_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_CLASSES = 30
 """Classes a chart shows at most, the worst ones."""
-
-
-_MARKS = {Kind.BASELINE: ("D", "wrong"), Kind.CONTENDER: ("o", "truth")}
-_OTHER_MARK = ("s", "plain")
 
 
 @dataclass(frozen=True)
@@ -44,37 +38,6 @@ def class_errors(names: Iterable[str], shares: Iterable[Sequence[float | None]])
     return sorted(errors, key=lambda error: (math.isnan(error.mean), -error.mean))
 
 
-def accuracy_chart(result: StudyResult, teacher: TeacherRow, axis: tuple[float, float] | None = None) -> Chart:
-    """Accuracy by arm: the mean, one standard deviation to each side, and each seed as a dot.
-
-    The ends of the axis may be stated, so that the charts of several kinds of teacher can be compared.
-    """
-    shown = result.rows_of(teacher)
-    listing = ", ".join(f"{row.arm} {percent(row.accuracy.mean)}" for row in shown)
-    rows = [(row, kind_of(row, result)) for row in shown]
-
-    def plot(axes: "Axes", room: Room) -> None:
-        _accuracies(axes, rows, room)
-        if axis is not None:
-            axes.set_xlim(*axis)
-        tidy_rows(axes, [label(row.arm, room.letters) for row in shown])
-
-    place = [row.name for row in result.teachers].index(teacher.name)
-    return in_both_widths(f"Accuracy on the test set: {listing}.", f"accuracy-{place}", 40 + 32 * len(rows), plot)
-
-
-def common_axis(result: StudyResult) -> tuple[float, float]:
-    """Ends of an axis on which every accuracy of the study has room."""
-    reach = [
-        (min(*row.accuracy.values, row.accuracy.mean - spread), max(*row.accuracy.values, row.accuracy.mean + spread))
-        for row in result.rows
-        for spread in [row.accuracy.deviation or 0.0]
-    ]
-    low, high = min(low for low, _ in reach), max(high for _, high in reach)
-    margin = 0.04 * (high - low) or 0.01
-    return low - margin, high + margin
-
-
 def error_chart(errors: list[ClassError], name: str = "errors", whose: str = "teacher") -> Chart:
     """The error rate per class as bars, of the worst classes at most :data:`MOST_CLASSES`; the name once a page."""
     shown = errors[:MOST_CLASSES]
@@ -90,25 +53,6 @@ def error_chart(errors: list[ClassError], name: str = "errors", whose: str = "te
 def error_share(share: float) -> str:
     """A share wrong as per cent; "no image" for NaN."""
     return "no image" if math.isnan(share) else percent(share, 1)
-
-
-def _accuracies(axes: "Axes", rows: list[tuple[ArmRow, Kind]], room: Room) -> None:
-    for place, (row, kind) in enumerate(rows):
-        mark, role = _MARKS.get(kind, _OTHER_MARK)
-        ink, mean, deviation = color(role), row.accuracy.mean, row.accuracy.deviation
-        if kind is Kind.BASELINE:
-            axes.axvline(mean, color=ink, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-        if deviation is not None:
-            axes.errorbar(mean, place, xerr=deviation, color=ink, linewidth=2, capsize=5, capthick=2, zorder=2)
-        (spot,) = axes.plot(mean, place, mark, color=ink, markersize=10, markeredgecolor=color("paper"), zorder=3)
-        spot.set_gid(f"mean-{place}")
-        below = [place + 0.27] * len(row.accuracy.values)
-        (seeds,) = axes.plot(
-            row.accuracy.values, below, "o", color=ink, markersize=4.5, markeredgewidth=0, alpha=0.7, zorder=3
-        )
-        seeds.set_gid(f"seeds-{place}")
-    percent_ticks(axes.xaxis, room)
-    axes.margins(x=0.04)
 
 
 def _error_bars(axes: "Axes", errors: list[ClassError], room: Room) -> None:

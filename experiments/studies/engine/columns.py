@@ -1,4 +1,4 @@
-"""What is measured of every arm, and the headings and notes of the table's columns."""
+"""What is measured of every arm, and the headings of the table's columns."""
 
 COVERAGES = (95, 90, 85, 80, 70)
 """Shares of the test set, in per cent, at which a student that abstains on the rest is measured."""
@@ -40,28 +40,6 @@ MEASURES = {**_SHARES, **_BY_RESERVATION, **_OTHERS, "temperature": "mean temper
 - ``corrected``, ``clamped``: shares of the samples seen in training. ``temperature``: mean over them.
 - ``taught``: share of the training images that the selection distills.
 """
-
-NOTES = {
-    "affected": "“Samples affected” counts the images on which the recipe corrects the teacher or gives it no weight.",
-    "error_at": (
-        "The error at a coverage is that on the part of the test set of which a student is surest, by its largest "
-        "class probability, or by its reservation where that is named; AURC is its mean over all coverages. Lower is "
-        "better."
-    ),
-    "augrc": (
-        "AUGRC is the mean, over all coverages, of the share of the whole test set that is answered and wrong; lower "
-        "is better."
-    ),
-    "ece": "ECE is the expected calibration error of the largest class probability in 15 bins; lower is better.",
-    "taught": "Labels alone teach the training images that the teacher does not teach.",
-    "temperature": "Temperature is the mean over the samples seen in training.",
-    "clamped": "Clamped are the samples whose temperature was raised to the lowest that is allowed.",
-    "recovery": (
-        "The recovery ratio is the share of what the bad teacher costs the baseline that a recipe wins back: 0 is no "
-        "better than the baseline, 1 as good as the baseline with the clean teacher; of the means over seeds."
-    ),
-}
-"""Notes on the columns whose names begin so."""
 
 _POINTS = "points [95 % interval]"
 

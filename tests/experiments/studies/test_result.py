@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from preceptor.compare import ArmRow, StudyResult, TeacherRow, load_result, save_result
-from preceptor.compare.result import Measure, Recovery
+from experiments.studies.engine import ArmRow, StudyResult, TeacherRow, load_result, save_result
+from experiments.studies.engine.result import Measure, Recovery
 from preceptor.errors import InputError, MachineError
 
 

@@ -1,12 +1,12 @@
-"""A study's result as tables, one a kind of teacher: rows for the terminal, Markdown for the docs."""
+"""A study's result as tables, one a kind of teacher: in Markdown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
-from preceptor.compare.columns import COLUMNS, RESERVATION, SECOND
+from experiments.studies.engine.columns import COLUMNS, RESERVATION, SECOND
+from experiments.studies.engine.result import ArmRow, StudyResult, TeacherRow
 from preceptor.compare.format import MINUS, counted, duration, percent, points
-from preceptor.compare.result import ArmRow, Measure, StudyResult, TeacherRow
+from preceptor.compare.measure import Measure
 from preceptor.metrics import PairedDifference
 
 EMPTY = "–"
@@ -16,20 +16,6 @@ MOST_COLUMNS = 5
 """Columns side by side; a table with more is turned, so that each is a line."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One entry of a table: its column, its text, and the difference it shows, if any."""
-
-    column: str
-    text: str
-    difference: PairedDifference | None = None
-
-    @property
-    def is_difference(self) -> bool:
-        """Whether its column holds differences."""
-        return self.column.endswith(_DIFFERENCE)
-
-
 def headings(result: StudyResult) -> tuple[str, ...]:
     """The column headings, that of the arm's name first."""
     baselines = {row.baseline for row in result.rows if row.baseline is not None}
@@ -37,14 +23,9 @@ def headings(result: StudyResult) -> tuple[str, ...]:
     return "recipe", *(COLUMNS[column].format(to=to) for column in result.columns)
 
 
-def row_cells(row: ArmRow, result: StudyResult) -> tuple[Cell, ...]:
-    """One arm's cells after its name."""
-    return tuple(_cell(column, row, result) for column in result.columns)
-
-
 def cells(row: ArmRow, result: StudyResult) -> tuple[str, ...]:
     """One arm's name and the texts of its cells."""
-    return row.arm, *(cell.text for cell in row_cells(row, result))
+    return row.arm, *(_cell(column, row, result) for column in result.columns)
 
 
 def tables(teacher: TeacherRow, result: StudyResult) -> dict[str, list[tuple[str, ...]]]:
@@ -97,7 +78,7 @@ def _provenance(result: StudyResult) -> str:
     return (
         f"Mean and standard deviation over {counted(result.seeds, 'seed')}, paired; test set looked at once, after the "
         f"last epoch. The intervals cover training again, not another test set. {teacher}"
-        f"Made by `preceptor reproduce {result.study} --seeds {result.seeds}` in {duration(result.seconds)} "
+        f"Made by `python -m experiments.studies {result.study} --seeds {result.seeds}` in {duration(result.seconds)} "
         f"({result.versions['machine']}, torch {result.versions['torch']})."
     )
 
@@ -107,22 +88,22 @@ def _teacher_accuracy(teacher: TeacherRow, result: StudyResult) -> str:
     return f"{on_test} on the test set, {on_training} on the students' {result.training_images:,} images."
 
 
-def _cell(column: str, row: ArmRow, result: StudyResult) -> Cell:
+def _cell(column: str, row: ArmRow, result: StudyResult) -> str:
     if column == "affected":
-        return Cell(column, _affected(row))
+        return _affected(row)
     if column == "recovery":
-        return Cell(column, _recovery(row))
+        return _recovery(row)
     if not column.endswith(_DIFFERENCE):
-        return Cell(column, _spread(column, row.measures.get(column)))
+        return _spread(column, row.measures.get(column))
     name = column.removesuffix(_DIFFERENCE).removesuffix("_") or "accuracy"
     measure = row.measures.get(name.removesuffix(SECOND))
     if measure is None:
-        return Cell(column, EMPTY)
+        return EMPTY
     if name.endswith(SECOND):
-        return Cell(column, _difference(measure.second_difference, row.second_baseline), measure.second_difference)
+        return _difference(measure.second_difference, row.second_baseline)
     # A measure by reservation is compared with softmax response on the same networks: no arm to name.
     named = None if name.endswith(RESERVATION) or row.baseline == result.baseline else row.baseline
-    return Cell(column, _difference(measure.difference, named), measure.difference)
+    return _difference(measure.difference, named)
 
 
 def _spread(name: str, measure: Measure | None) -> str:

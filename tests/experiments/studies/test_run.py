@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from preceptor.compare import ExampleImage, Study, StudyResult, arms_of, run_study
-from preceptor.compare import run as run_module
-from preceptor.compare import seed as seed_module
+from experiments.studies.engine import Study, StudyResult, arms_of, run_study
+from experiments.studies.engine import run as run_module
+from experiments.studies.engine import seed as seed_module
 from preceptor.data import hold_out
 from preceptor.errors import InputError, MachineError
 from preceptor.teachers import NetworkTeacher
 from preceptor.training import Trainer, TrainingData
-from tests.compare.tiny import RECIPES, TINY
+from tests.experiments.studies.tiny import RECIPES, TINY
 from tests.training_helpers import digits, same_bits, weights
 
 
@@ -34,7 +34,6 @@ class Call:
 @dataclass
 class Observed:
     result: StudyResult
-    examples: list[ExampleImage]
     calls: list[Call]
     images: list[int]
 
@@ -68,8 +67,8 @@ def observed(progress) -> Observed:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seed_module, "Trainer", spy)
-        result, examples = run_study(TINY, progress=progress, jobs=1, device="cpu")
-    return Observed(result, examples, calls, progress.images)
+        result = run_study(TINY, progress=progress, jobs=1, device="cpu")
+    return Observed(result, calls, progress.images)
 
 
 @pytest.fixture(params=[0, 1])
@@ -189,32 +188,6 @@ def test_differences_are_paired_with_the_baseline(observed):
             assert (row.difference.low, row.difference.high) == pytest.approx((interval.low, interval.high))
 
 
-def test_examples_are_the_surest_mistakes_of_the_first_seed(observed):
-    call = observed.calls[1]
-    images, truth = digits().train.images[call.data.index], digits().train.labels[call.data.index]
-    probabilities = call.teacher(images).softmax(dim=1)
-    sureness = torch.where(probabilities.argmax(dim=1) != truth, probabilities.amax(dim=1), 0)
-    surest = sureness.argsort(descending=True)[:3]
-    assert len(observed.examples) == 3
-    for example, position in zip(observed.examples, surest.tolist(), strict=True):
-        assert example.label == truth[position]
-        np.testing.assert_array_equal(example.pixels, images[position, 0].numpy())
-        assert example.teacher_probs == pytest.approx(probabilities[position].tolist(), abs=1e-5)
-        assert example.teacher_probs[example.label] < max(example.teacher_probs)
-
-
-def test_examples_show_what_each_correction_makes_of_them(observed):
-    for example in observed.examples:
-        assert example.corrected_probs.keys() == {"probability_shift", "label_revision"}
-        for target in example.corrected_probs.values():
-            assert int(np.argmax(target)) == example.label
-            assert sum(target) == pytest.approx(1, abs=1e-5)
-        predicted = int(np.argmax(example.teacher_probs))
-        shifted = list(example.teacher_probs)
-        shifted[predicted], shifted[example.label] = shifted[example.label], shifted[predicted]
-        assert example.corrected_probs["probability_shift"] == pytest.approx(shifted, abs=1e-5)
-
-
 def test_progress_counts_every_image(observed, progress):
     assert progress.planned == ("tiny", 2 * (135 * 4 + 40))
     assert sum(observed.images) == progress.planned[1]
@@ -229,14 +202,9 @@ def test_the_result_can_be_made_again_from_its_configuration(observed):
 
 
 def test_two_at_a_time_come_to_the_same_numbers(observed):
-    result, examples = run_study(TINY, jobs=2, device="cpu")
+    result = run_study(TINY, jobs=2, device="cpu")
     same = {"seconds": 0.0}
     assert result.model_copy(update=same) == observed.result.model_copy(update=same)
-    assert [plain(example) for example in examples] == [plain(example) for example in observed.examples]
-
-
-def plain(example: ExampleImage) -> dict:
-    return {**example.model_dump(), "pixels": example.pixels.tolist()}
 
 
 def changed(**settings) -> Study:
@@ -306,9 +274,9 @@ def test_measures_that_one_seed_lacks_are_left_out():
 
 
 def test_fewer_images_than_classes_leave_classes_without_an_error_rate(tmp_path):
-    from preceptor.compare import load_result, save_result
+    from experiments.studies.engine import load_result, save_result
 
-    result, _ = run_study(changed(training_images=6, arms=arms_of("kd", "ka-ps"), seeds=(0,)), jobs=1)
+    result = run_study(changed(training_images=6, arms=arms_of("kd", "ka-ps"), seeds=(0,)), jobs=1)
     assert result.teachers[0].error_by_class[0].count(None) == 4
     save_result(result, tmp_path / "result.json")
     assert load_result(tmp_path / "result.json") == result

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from preceptor.compare import Arm, Study, StudyResult, TeacherKind, arms_of, run_study
-from preceptor.compare import seed as seed_module
-from preceptor.compare.result import ArmRow
+from experiments.studies.engine import Arm, Study, StudyResult, TeacherKind, arms_of, run_study
+from experiments.studies.engine import seed as seed_module
+from experiments.studies.engine.result import ArmRow
 from preceptor.data import swap_pairs
 from preceptor.errors import InputError
 from preceptor.metrics import paired_difference
 from preceptor.metrics.selective import Ranking, samples_kept
 from preceptor.training import Student, Trainer
-from tests.compare.tiny import SEVERAL, TINY
+from tests.experiments.studies.tiny import SEVERAL, TINY
 from tests.training_helpers import digits, same_bits, weights
 
 Call = dict[str, Any]
@@ -43,7 +43,7 @@ def observed_run(study: Study, progress: Images | None = None) -> tuple[StudyRes
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seed_module, "Trainer", spy)
-        result, _ = run_study(study, progress=progress, jobs=1, device="cpu")
+        result = run_study(study, progress=progress, jobs=1, device="cpu")
     return result, calls
 
 

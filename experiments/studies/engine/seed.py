@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from preceptor.compare.measures import affected, audit_of, in_training, on_test_set, surest_mistakes
-from preceptor.compare.result import ExampleImage
-from preceptor.compare.study import Arm, Study, TeacherKind
+from experiments.studies.engine.measures import affected, audit_of, in_training, on_test_set
+from experiments.studies.engine.study import Arm, Study, TeacherKind
 from preceptor.context import predicted_class
 from preceptor.data import CropFlip, ImageSet, hold_out, load_dataset, subset, swap_pairs
 from preceptor.errors import InputError
@@ -37,17 +36,13 @@ class StudentOutcome:
 
 @dataclass(frozen=True)
 class TeacherOutcome:
-    """One teacher's numbers, as in :class:`TeacherRow`, and its students' by arm.
-
-    The examples are the images on which it was most confidently wrong.
-    """
+    """One teacher's numbers, as in :class:`TeacherRow`, and its students' by arm."""
 
     images: int
     wrong_labels: int
     accuracy: float
     accuracy_on_training_images: float
     error_by_class: list[float | None]
-    examples: list[ExampleImage]
     students: dict[str, StudentOutcome]
 
 
@@ -110,14 +105,6 @@ class _Seed:
             accuracy=evaluate(self._logits(network, self.test.images[:]), self.test.labels).accuracy,
             accuracy_on_training_images=evaluate(logits, label).accuracy,
             error_by_class=[None if share != share else share for share in error.tolist()],  # NaN is no JSON
-            examples=surest_mistakes(
-                [student.loss for student in students],
-                images,
-                logits,
-                label,
-                most=self.study.examples,
-                teacher=kind.name,
-            ),
             students={arm.name: trained.get(arm.name) or without_teacher[arm.name] for arm in self.study.arms},
         )
 

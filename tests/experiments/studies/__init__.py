@@ -1,0 +1,1 @@
+"""Studies by the engine of their own, shrunk to seconds."""
