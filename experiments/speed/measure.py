@@ -44,7 +44,7 @@ class Loop(Protocol):
 class BenchProgress(Protocol):
     """An observer of the measurement's progress, for example a bar."""
 
-    def begin_case(self, name: str, images: int) -> None:
+    def start(self, name: str, images: int) -> None:
         """A case begins that will process ``images``."""
 
     def advance(self, images: int) -> None:
@@ -96,7 +96,7 @@ def measure(
     for case in cases:
         if progress is not None:
             count = sum(variant.reason_to_leave_out(device) is None for variant in variants)
-            progress.begin_case(str(case), case.images * count * (WARM_UP_ROUNDS + rounds))
+            progress.start(str(case), case.images * count * (WARM_UP_ROUNDS + rounds))
         results.append(_measure_case(case, variants, rounds, device, compile, progress))
     return SpeedResult(
         command=command,

@@ -25,7 +25,7 @@ _NOT_CONFIG = {"name", "title", "setting", "shows", "does_not_show", "data_root"
 class StudyProgress(Protocol):
     """An observer of a study's progress, for example a bar."""
 
-    def begin_study(self, name: str, images: int) -> None:
+    def start(self, name: str, images: int) -> None:
         """The study begins; ``images`` will be trained on, over all seeds."""
 
     def advance(self, images: int) -> None:
@@ -55,7 +55,7 @@ def run_study(
     pairs = study.pairs or tuple(confusable_pairs(dataset.train.images[:], dataset.train.labels, dataset.classes))
     resolved = choose_device(device)
     if progress is not None:
-        progress.begin_study(study.name, study.images_trained_on(dataset))
+        progress.start(study.name, study.images_trained_on(dataset))
     if jobs is None and resolved.type == "cuda":
         jobs = 1
     report = (lambda images: None) if progress is None else progress.advance

@@ -98,8 +98,6 @@ class ImageBar:
 
         return progress
 
-    begin_study = begin_case = start  # the names that studies and benches call it by
-
 
 class CheckLine:
     """The check that is being made, on one line with a clock; nothing where there is no terminal, or when quiet."""

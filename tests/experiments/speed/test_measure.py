@@ -37,7 +37,7 @@ class Watching:
         self.cases: list[tuple[str, int]] = []
         self.images = 0
 
-    def begin_case(self, name: str, images: int) -> None:
+    def start(self, name: str, images: int) -> None:
         self.cases.append((name, images))
 
     def advance(self, images: int) -> None:

@@ -43,7 +43,7 @@ class Counting:
         self.planned: tuple = ()
         self.images: list[int] = []
 
-    def begin_study(self, name: str, images: int) -> None:
+    def start(self, name: str, images: int) -> None:
         self.planned = (name, images)
 
     def advance(self, images: int) -> None:

@@ -25,7 +25,7 @@ class Images:
     def __init__(self) -> None:
         self.planned = self.seen = 0
 
-    def begin_study(self, name: str, images: int) -> None:
+    def start(self, name: str, images: int) -> None:
         self.planned = images
 
     def advance(self, images: int) -> None:
