@@ -7,6 +7,7 @@ stopped.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from preceptor.protocols import read_protocol
 from preceptor.protocols.running import LABELS_ALONE, run_protocol
 from preceptor.run import versions
 
+RESULT = RESULTS / "joined_systems.json"
 PROTOCOL = "cifar100-two-cores"
 METHODS = {"KD": "kd", "DKD": "dkd", "standardized KD": "kd-lsk", "AT": "at"}
 SYSTEMS = {
@@ -81,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", type=Path, required=True, help="folder of CIFAR-100")
     parser.add_argument("--out", type=Path, required=True, help="folder that everything is kept in")
-    parser.add_argument("--pairs", nargs="+", default=[], help="default all")
+    parser.add_argument("--pairs", nargs="+", default=[], help="others stay in the result file (default: all anew)")
     parser.add_argument("--jobs", type=int, default=None, help="students at a time")
     arguments = parser.parse_args()
     protocol = read_protocol(PROTOCOL)
@@ -90,10 +92,12 @@ def main() -> None:
     assert test is not None, "CIFAR-100 has one"
     labels = test.labels
     content: dict[str, Any] = {"seeds": protocol.seeds, "samples": len(labels), "pairs": {}, "versions": versions()}
+    if arguments.pairs and RESULT.exists():
+        content["pairs"] = json.loads(RESULT.read_text())["pairs"]
     for pair in protocol.chosen(arguments.pairs):
         run_protocol(PROTOCOL, protocol, arguments.out, pairs=[pair.name], settings=settings, jobs=arguments.jobs)
         content["pairs"][f"{pair.teacher} to {pair.student}"] = _pair(arguments.out / pair.name, labels)
-        write_json(content, RESULTS / "joined_systems.json")
+        write_json(content, RESULT)
     print(markdown(content))
 
 

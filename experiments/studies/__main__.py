@@ -17,9 +17,7 @@ from preceptor.run.progress import ImageBar
 def main() -> None:
     """Run one study, or list all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "name", nargs="?", choices=STUDIES, metavar="NAME", help="of a study; without, a list"
-    )
+    parser.add_argument("name", nargs="?", choices=STUDIES, metavar="NAME", help="of a study; without, a list")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the result file (default results)")
     parser.add_argument("--seeds", type=int, help="how many seeds (default: the study's own)")
     parser.add_argument("--data-root", type=Path, help="folder of named data sets (default $PRECEPTOR_DATA)")
