@@ -118,19 +118,23 @@ def predict_training_images(
         finite.add(logits.isfinite().all(dim=1))
         confidence.add(logits.softmax(dim=1).amax(dim=1))
         constant = constant and bool((logits == first).all())
-    bad = (~finite.rows).nonzero().flatten().cpu()
-    if len(bad):
-        shown = images[int(bad[0])]
-        if isinstance(shown, Tensor) and not bool(shown.isfinite().all()):
-            number = int(index[bad[0]])
-            raise InputError(f"training input {number} holds a number that is not finite: mend or remove it")
-        raise InputError(
-            f"the teacher's logits are not finite for {len(bad)} of {len(images)} training images, the first at "
-            f"index {int(index[bad[0]])}: check its weights and the range of its input"
-        )
+    _check_finite(finite.rows.cpu(), images, index)
     if constant and len(images) >= _ENOUGH_TO_DIFFER and len(labels.unique()) > 1:
         raise InputError(
             f"the teacher's logits are the same for all {len(images)} training images, to the last bit: it teaches "
             "nothing; check its weights, its file and the range of its input"
         )
     return TeacherPredictions(index, labels.cpu().long(), predicted.rows.cpu(), confidence.rows.cpu())
+
+
+def _check_finite(finite: Bool[Tensor, " n"], images: Inputs, index: Int[Tensor, " n"]) -> None:
+    bad = (~finite).nonzero().flatten()
+    if not len(bad):
+        return
+    shown, number = images[int(bad[0])], int(index[bad[0]])
+    if isinstance(shown, Tensor) and not bool(shown.isfinite().all()):
+        raise InputError(f"training input {number} holds a number that is not finite: mend or remove it")
+    raise InputError(
+        f"the teacher's logits are not finite for {len(bad)} of {len(images)} training images, the first at "
+        f"index {number}: check its weights and the range of its input"
+    )
