@@ -24,7 +24,7 @@ from preceptor.audit import audit, write_audit
 from preceptor.audit.verdicts import DEPTHS
 from preceptor.context import VERDICTS
 from preceptor.data import load_dataset
-from preceptor.reports import write_audit_page
+from preceptor.reports.audit_page import write_audit_page
 from preceptor.run import resolve, versions
 
 MAJORITY = 3

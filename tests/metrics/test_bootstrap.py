@@ -15,7 +15,17 @@ VALUES = torch.randn(150, dtype=torch.float64, generator=torch.Generator().manua
 
 
 def mean_of(values):
-    return lambda index: {"mean": values[index].nanmean(dim=0)}
+    return lambda index: {"mean": values[index].nanmean(dim=1)}
+
+
+def one_by_one(measure):
+    """Of many draws, from what measures one."""
+
+    def of_each(index):
+        measured = [measure(one) for one in index]
+        return {name: torch.tensor([float(one[name]) for one in measured], dtype=torch.float64) for name in measured[0]}
+
+    return of_each
 
 
 def test_every_draw_is_as_large_as_the_set_and_all_samples_are_as_likely():
@@ -23,12 +33,12 @@ def test_every_draw_is_as_large_as_the_set_and_all_samples_are_as_likely():
 
     def measure(index):
         drawn.append(index)
-        return {"total": torch.tensor(float(len(index)))}
+        return {"total": torch.full((len(index),), float(index.shape[1]))}
 
     found = bootstrap_intervals(measure, 40, resamples=3000)["total"]
     assert found.estimate() == Estimate(40, None, None)
-    assert torch.equal(drawn[0], torch.arange(40))
-    counts = torch.stack([index.bincount(minlength=40) for index in drawn[1:]])
+    assert torch.equal(drawn[0], torch.arange(40).unsqueeze(0))
+    counts = torch.stack([index.bincount(minlength=40) for index in torch.cat(drawn[1:])])
     assert counts.sum(dim=1).eq(40).all()
     assert counts.shape == (3000, 40)
     assert stats.chisquare(counts.sum(dim=0)).pvalue > 1e-4
@@ -62,7 +72,7 @@ def test_a_ranking_drawn_without_a_sort_is_the_metric_of_the_samples_drawn(metri
     ranking = Ranking.of(confidence, wrong)
     quick = bootstrap_intervals(lambda index: {name: getattr(ranking.drawn(index), name)()}, 60, resamples=50)
     slow = bootstrap_intervals(
-        lambda index: {name: torch.tensor(metric(confidence[index], wrong[index]), dtype=torch.float64)},
+        one_by_one(lambda index: {name: metric(confidence[index], wrong[index])}),
         60,
         resamples=50,
     )
@@ -79,7 +89,8 @@ def test_a_paired_difference_is_narrower_than_what_it_is_made_of():
     better = VALUES + 0.01 * noise + 0.1
 
     def measure(index):
-        return {"difference": better[index].mean() - VALUES[index].mean(), "alone": VALUES[index].mean()}
+        alone = VALUES[index].mean(dim=1)
+        return {"difference": better[index].mean(dim=1) - alone, "alone": alone}
 
     found = bootstrap_intervals(measure, 150)
     paired, alone = found["difference"].estimate(), found["alone"].estimate()
@@ -109,10 +120,10 @@ def test_the_draws_of_a_calibration_error_lie_too_high_and_are_moved_onto_its_va
 
     def measure_of(logits, labels):
         confidence, right = logits.softmax(dim=1).amax(dim=1), logits.argmax(dim=1) == labels
-        return lambda index: {"ece": torch.tensor(calibration_error(confidence[index], right[index]))}
+        return one_by_one(lambda index: {"ece": calibration_error(confidence[index], right[index])})
 
     samples = [honest(200, 4, seed) for seed in range(100)]
-    expected = np.mean([float(measure_of(*each)(torch.arange(200))["ece"]) for each in samples])
+    expected = np.mean([float(measure_of(*each)(torch.arange(200).unsqueeze(0))["ece"]) for each in samples])
     covered = {True: 0, False: 0}
     for seed, each in enumerate(samples):
         for corrected in covered:
@@ -171,11 +182,12 @@ def test_numbers_out_of_range_are_refused(n, options, message):
 @pytest.mark.parametrize(
     ("measure", "message"),
     [
-        (lambda index: {"v": index[: 1 + int(index[0])].double()}, "metric 'v': .* of one shape for every draw"),
+        (lambda index: {"v": index[:, : len(index)].double()}, "metric 'v': .* of one shape a draw"),
+        (lambda index: {"v": index.double().mean()}, r"metric 'v': expected .* \[draws, ...\]"),
         (lambda index: {"v": 1.0}, "metric 'v': expected a tensor"),
         (lambda index: {"v": index.sum() * 1j}, "metric 'v': expected a tensor of real numbers"),
         (lambda index: torch.ones(3), "a dict of metrics"),
-        (lambda index: {f"v{int(index[0])}": torch.ones(())}, "the same names for every draw"),
+        (lambda index: {f"v{int(index.sum())}": torch.ones(len(index))}, "the same names for every draw"),
     ],
 )
 def test_metrics_that_are_not_alike_for_every_draw_are_refused(measure, message):

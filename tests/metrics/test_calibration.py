@@ -124,12 +124,21 @@ def test_the_class_wise_error_agrees_with_a_loop(classes):
     assert classwise_calibration_error(torch.tensor(shares), labels) == pytest.approx(np.mean(errors), abs=1e-12)
 
 
-def test_the_class_wise_error_of_a_draw_is_that_of_its_samples():
+@pytest.mark.parametrize("decimals", [None, 0])  # few levels of confidence, of which draws lack some
+def test_the_errors_of_draws_are_those_of_their_samples(decimals):
     logits, labels = answered(60, 4)
-    index = torch.randint(60, (60,), generator=torch.Generator().manual_seed(0))
+    logits = logits if decimals is None else logits.round(decimals=decimals)
     shares, right = logits.softmax(dim=1), logits.argmax(dim=1) == labels
-    drawn = Probabilities.of(logits, labels).errors(index, right)["classwise_ece"]
-    assert drawn == pytest.approx(classwise_calibration_error(shares[index], labels[index]), abs=1e-12)
+    index = torch.randint(60, (5, 60), generator=torch.Generator().manual_seed(0))
+    drawn = Probabilities.of(logits, labels).errors(index, right)
+    confidence = softmax_response(logits)
+    for row, one in enumerate(index):
+        own = confidence[one], right[one]
+        assert drawn["ece"][row] == pytest.approx(calibration_error(*own), abs=1e-12)
+        assert drawn["adaptive_ece"][row] == pytest.approx(calibration_error(*own, binning="equal_mass"), abs=1e-12)
+        assert drawn["classwise_ece"][row] == pytest.approx(
+            classwise_calibration_error(shares[one], labels[one]), abs=1e-12
+        )
 
 
 ONE = torch.tensor([0.5])

@@ -84,7 +84,7 @@ def test_no_promise_where_all_is_wrong():
 )
 def test_a_sample_is_answered_from_the_threshold_of_its_class_on(thresholds, samples):
     confidence, prediction = zip(*samples, strict=True)
-    found = at_thresholds(torch.tensor(confidence).double(), torch.tensor(prediction), thresholds)
+    found = at_thresholds(torch.tensor(confidence, dtype=torch.float64), torch.tensor(prediction), thresholds)
     assert found.tolist() == [thresholds[c] is not None and sure >= thresholds[c] for sure, c in samples]
 
 

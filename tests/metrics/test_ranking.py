@@ -22,11 +22,12 @@ METRICS = {
 
 @st.composite
 def drawn_samples(draw):
-    """Few levels of confidence, errors, and the indices of a draw."""
+    """Few levels of confidence, errors, and the indices of some draws."""
     n = draw(st.integers(20, 30))
     confidence = draw(st.lists(st.integers(0, draw(st.sampled_from([2, 8, 1000]))), min_size=n, max_size=n))
     wrong = draw(st.lists(st.booleans(), min_size=n, max_size=n))
-    index = draw(st.lists(st.integers(0, n - 1), min_size=n, max_size=n))
+    draws = st.lists(st.integers(0, n - 1), min_size=n, max_size=n)
+    index = draw(st.lists(draws, min_size=2, max_size=3))
     return torch.tensor(confidence).double(), torch.tensor(wrong), torch.tensor(index)
 
 
@@ -35,7 +36,7 @@ def drawn_samples(draw):
 def test_a_draw_is_the_ranking_of_its_samples(name, samples):
     confidence, wrong, index = samples
     drawn = METRICS[name](Ranking.of(confidence, wrong).drawn(index))
-    alone = METRICS[name](Ranking.of(confidence[index], wrong[index]))
+    alone = torch.stack([METRICS[name](Ranking.of(confidence[one], wrong[one])) for one in index])
     torch.testing.assert_close(drawn, alone, rtol=0, atol=1e-12, equal_nan=True)
 
 

@@ -12,10 +12,9 @@ import pytest
 
 from preceptor.audit import TeacherAudit, plain
 from preceptor.context import VERDICTS
-from preceptor.reports import audit_page, write_audit_page
 from preceptor.reports.audit_charts import pairs_of
 from preceptor.reports.audit_gallery import MOST_CARDS, cards, percent_range, sample
-from preceptor.reports.audit_page import headline
+from preceptor.reports.audit_page import audit_page, headline, write_audit_page
 from tests.reports.audits import made_audit, with_names
 from tests.reports.page import Page
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from preceptor.audit import TeacherAudit
-from preceptor.reports import write_audit_page
+from preceptor.reports.audit_page import write_audit_page
 from tests.reports.audits import made_audit, with_names
 from tests.reports.browser import COMMAND, Browser, barriers
 

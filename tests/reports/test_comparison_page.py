@@ -9,10 +9,10 @@ import pytest
 
 from preceptor.compare.comparison_result import ComparisonResult, FailedRun, load_comparison, save_comparison
 from preceptor.compare.findings import tables
-from preceptor.reports import comparison_page, write_comparison_page
 from preceptor.reports.comparison_classes import class_gains
 from preceptor.reports.comparison_curves import MOST_EPOCHS, thinned
 from preceptor.reports.comparison_looks import BASELINE, looks
+from preceptor.reports.comparison_page import comparison_page, write_comparison_page
 from preceptor.reports.comparison_settings import setting_rows
 from tests.compare.comparisons import ACCURACY, made_arm, made_comparison, made_teacher
 from tests.reports.page import Page

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from preceptor.compare.comparison_result import ComparisonResult
-from preceptor.reports import write_comparison_page
+from preceptor.reports.comparison_page import write_comparison_page
 from tests.compare.comparisons import made_arm, made_comparison, made_teacher
 from tests.reports.browser import COMMAND, Browser, barriers
 

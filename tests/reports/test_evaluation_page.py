@@ -13,10 +13,9 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score
 
 from preceptor.errors import InputError
-from preceptor.reports import evaluation_page, write_evaluation_page
 from preceptor.reports.class_errors import error_share
 from preceptor.reports.evaluation_charts import MOST_IN_MATRIX, confusions_of, live_learning
-from preceptor.reports.evaluation_page import SHOWN_IMAGES, unsure_first
+from preceptor.reports.evaluation_page import SHOWN_IMAGES, evaluation_page, unsure_first, write_evaluation_page
 from preceptor.run.evaluation import Evaluation
 from preceptor.run.history import EpochLine
 from tests.reports.evaluations import made_evaluation

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preceptor.reports import write_evaluation_page
+from preceptor.reports.evaluation_page import write_evaluation_page
 from tests.reports.browser import COMMAND, Browser, barriers
 from tests.reports.evaluations import made_evaluation
 

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from preceptor.errors import InputError
-from preceptor.reports import write_prediction_table
-from preceptor.reports.prediction_table import COLUMNS
+from preceptor.reports.prediction_table import COLUMNS, write_prediction_table
 from preceptor.run.evaluation import Evaluation
 from tests.reports.evaluations import made_evaluation
 

@@ -104,7 +104,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _write_page(audit: "TeacherAudit", path: Path) -> str | None:
     """Write the page; why not, where it cannot be made."""
     from preceptor.errors import MachineError
-    from preceptor.reports import require_report_extra, write_audit_page
+    from preceptor.reports.audit_page import write_audit_page
+    from preceptor.reports.page import require_report_extra
 
     try:
         require_report_extra()

@@ -115,7 +115,8 @@ def write_files(result: "ComparisonResult", out: Path, quiet: bool) -> list[Path
     from preceptor.compare.comparison_csv import CSV_FILE
     from preceptor.compare.comparison_result import PAGE_FILE, RESULT_FILE
     from preceptor.errors import MachineError
-    from preceptor.reports import require_report_extra, write_comparison_page
+    from preceptor.reports.comparison_page import write_comparison_page
+    from preceptor.reports.page import require_report_extra
 
     files = [out / RESULT_FILE, out / CSV_FILE]
     try:

@@ -96,7 +96,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _write(evaluation: "Evaluation", page: Path | None, predictions: Path, arguments: argparse.Namespace) -> None:
     """Write the predictions and the page, and add this to the trackers' runs."""
     from preceptor.integrations import tracking
-    from preceptor.reports import write_evaluation_page, write_prediction_table
+    from preceptor.reports.evaluation_page import write_evaluation_page
+    from preceptor.reports.prediction_table import write_prediction_table
 
     write_prediction_table(evaluation, predictions)
     if page is not None:
@@ -109,7 +110,8 @@ def _write(evaluation: "Evaluation", page: Path | None, predictions: Path, argum
 def _outputs(arguments: argparse.Namespace) -> tuple[Path | None, Path | None]:
     """Where the page and the predictions go, checked beforehand; None for what is not written."""
     from preceptor.errors import InputError, MachineError
-    from preceptor.reports import check_page_path, check_table_path, require_report_extra
+    from preceptor.reports.page import check_page_path, require_report_extra
+    from preceptor.reports.prediction_table import check_table_path
 
     if arguments.no_page or not arguments.run.is_dir():  # a run that is no folder is refused later
         return None, None

@@ -21,9 +21,12 @@ MOST_RESAMPLES = 100_000
 LEVEL = 0.95
 """Confidence of an interval, unless another is stated."""
 
-Measure = Callable[[Int[Tensor, " n"]], Mapping[str, Tensor]]
-"""Metrics by name from the indices of the samples they are computed on: each a number or a curve, NaN where it is not
-defined."""
+Measure = Callable[[Int[Tensor, "draws n"]], Mapping[str, Tensor]]
+"""Metrics by name from the indices of the samples that each draw is of: a number or a curve for each draw, NaN where it
+is not defined."""
+
+SAMPLES_AT_A_TIME = 2**16
+"""In the draws that are measured together: of few samples a draw alone would be many small steps."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,11 @@ def bootstrap_intervals(
     """The value of each metric on all samples, and its percentile bootstrap interval.
 
     n samples are drawn with replacement; the interval holds the middle of the metric over the draws that define it,
-    and its value. It is NaN where all draws agree. One draw is in memory at a time.
+    and its value. It is NaN where all draws agree. As many draws are in memory at a time as are of 65,536 samples
+    together, at least one.
 
     Args:
-        measure: the metrics, from sample indices.
+        measure: the metrics of each draw, [draws, ...], from sample indices [draws, n].
         n: number of samples.
         resamples: draws. Default 1000 (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, for intervals).
         confidence: share of the draws inside. Default 0.95.
@@ -117,27 +121,29 @@ def bootstrap_intervals(
     check_number("resamples", resamples, at_least=1, at_most=MOST_RESAMPLES, whole=True, example=1000)
     check_number("confidence", confidence, above=0, below=1, example=0.95)
     check_seed(seed)
-    values = measure(torch.arange(n))
-    _check_like(values, values)
+    whole = measure(torch.arange(n).unsqueeze(0))
+    _check_like(whole, whole, 1)
+    values = {name: value[0] for name, value in whole.items()}
     # Room for all is taken at once: small results kept one by one would pin the memory between them.
     drawn = {name: torch.empty(resamples, *value.shape, dtype=torch.float64) for name, value in values.items()}
     generator = torch.Generator().manual_seed(seed)
     with one_thread():  # a draw is many small steps: waking other threads for each costs ten times what they save
-        for row in range(resamples):
+        for rows in torch.arange(resamples).split(max(1, SAMPLES_AT_A_TIME // n)):
             # In rising order, so that the samples are read in order, which is several times as fast.
-            metrics = measure(torch.randint(n, (n,), generator=generator).sort().values)
-            _check_like(metrics, values)
+            metrics = measure(torch.randint(n, (len(rows), n), generator=generator).sort(dim=1).values)
+            _check_like(metrics, whole, len(rows))
             for name, value in metrics.items():
-                drawn[name][row] = value
+                drawn[name][rows] = value.double()
     return {name: _interval(value.double(), drawn[name], confidence, name in biased) for name, value in values.items()}
 
 
-def _check_like(metrics: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    if not isinstance(metrics, Mapping) or metrics.keys() != values.keys():
+def _check_like(metrics: Mapping[str, Tensor], like: Mapping[str, Tensor], draws: int) -> None:
+    if not isinstance(metrics, Mapping) or metrics.keys() != like.keys():
         raise InputError("a bootstrap needs a dict of metrics, with the same names for every draw")
     for name, value in metrics.items():
-        if not isinstance(value, Tensor) or value.is_complex() or value.shape != values[name].shape:
-            raise InputError(f"metric {name!r}: expected a tensor of real numbers, of one shape for every draw")
+        shape = (draws, *getattr(like[name], "shape", ())[1:])
+        if not isinstance(value, Tensor) or value.is_complex() or value.shape != shape:
+            raise InputError(f"metric {name!r}: expected a tensor of real numbers, [draws, ...], of one shape a draw")
 
 
 def _interval(value: Tensor, drawn: Tensor, confidence: float, biased: bool) -> Interval:

@@ -12,6 +12,7 @@ confidences are right.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -22,6 +23,7 @@ from preceptor.chunking import Table, row_chunks
 from preceptor.context import is_class
 from preceptor.errors import unknown_name
 from preceptor.metrics.accuracy import brier_score, negative_log_likelihood
+from preceptor.metrics.bins import bin_sums
 from preceptor.metrics.checks import check_confidence, check_inputs, check_number, refuse_first
 from preceptor.metrics.scores import softmax_response
 
@@ -124,7 +126,7 @@ def classwise_calibration_error(
     for some, own in row_chunks(probabilities, labels):
         _check(some.flatten(), is_class(some, own).flatten(), bins)
         total = total + _ClassBins.of(some, own, bins).sums()
-    return _class_error(total, len(labels))
+    return float(_class_error(total, len(labels)))
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,8 @@ class _ClassBins:
         bins: of each class.
     """
 
-    slot: Int[Tensor, "n classes"]
-    gap: Float[Tensor, "n classes"]
+    slot: Int[Tensor, "*draws n classes"]
+    gap: Float[Tensor, "*draws n classes"]
     bins: int
 
     @classmethod
@@ -147,19 +149,19 @@ class _ClassBins:
         slot = _bin_of(exact, bins) + bins * torch.arange(exact.shape[1], device=exact.device)
         return cls(slot, is_class(exact, labels).double() - exact, bins)
 
-    def sums(self) -> Float[Tensor, "classes bins"]:
+    def sums(self) -> Float[Tensor, "*draws classes bins"]:
         """The gaps added up in each class's bins."""
-        classes = self.gap.shape[1]
-        return self.slot.flatten().bincount(self.gap.flatten(), minlength=classes * self.bins).view(classes, self.bins)
+        classes = self.gap.shape[-1]
+        sums = bin_sums(self.slot.flatten(-2), classes * self.bins, self.gap.flatten(-2))
+        return sums.view(*sums.shape[:-1], classes, self.bins)
 
-    def error(self, index: Int[Tensor, " draws"]) -> float:
+    def error(self, index: Int[Tensor, "*draws n"]) -> Float[Tensor, "*draws"]:
         """The class-wise ECE of the samples of these indices."""
-        drawn = _ClassBins(self.slot.index_select(0, index), self.gap.index_select(0, index), self.bins)
-        return _class_error(drawn.sums(), len(index))
+        return _class_error(_ClassBins(self.slot[index], self.gap[index], self.bins).sums(), index.shape[-1])
 
 
-def _class_error(sums: Float[Tensor, "classes bins"], n: int) -> float:
-    return float(sums.abs().sum(dim=1).mean()) / n
+def _class_error(sums: Float[Tensor, "*draws classes bins"], n: int) -> Float[Tensor, "*draws"]:
+    return sums.abs().sum(dim=-1).mean(dim=-1) / n
 
 
 @dataclass(frozen=True)
@@ -201,18 +203,23 @@ class Probabilities:
                 slot.add(bins.slot)
                 gap.add(bins.gap)
         kept = _ClassBins(slot.rows, gap.rows, BINS) if few else None
-        return cls(confidence.rows, nll.rows, brier.rows, kept, _class_error(sums, n))
+        return cls(confidence.rows, nll.rows, brier.rows, kept, float(_class_error(sums, n)))
 
-    def errors(self, index: Int[Tensor, " n"], right: Bool[Tensor, " n"]) -> dict[str, Float[Tensor, ""]]:
+    @cached_property
+    def _tier(self) -> Int[Tensor, " n"]:
+        """The place of each sample's confidence among those that occur, in rising order."""
+        tier: Tensor = self.confidence.unique(return_inverse=True)[1]
+        return tier
+
+    def errors(self, index: Int[Tensor, "*draws n"], right: Bool[Tensor, " n"]) -> dict[str, Float[Tensor, "*draws"]]:
         """The calibration errors of the samples of these indices; the class-wise one of few classes."""
-        own, came_true = self.confidence.index_select(0, index), right.index_select(0, index)
-        errors = {
-            "ece": calibration_error(own, came_true),
-            "adaptive_ece": calibration_error(own, came_true, binning="equal_mass"),
-        }
+        gap, n = (right.double() - self.confidence.double())[index], index.shape[-1]
+        by_width = bin_sums(_bin_of(self.confidence, BINS)[index], BINS, gap)
+        by_mass = _equal_mass_sums(self._tier[index], int(self._tier.max()) + 1, gap.unsqueeze(-1), BINS).squeeze(-1)
+        errors = {"ece": by_width.abs().sum(dim=-1) / n, "adaptive_ece": by_mass.abs().sum(dim=-1) / n}
         if self.bins is not None:
             errors["classwise_ece"] = self.bins.error(index)
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in errors.items()}
+        return errors
 
 
 def _bin_sums(
@@ -221,19 +228,28 @@ def _bin_sums(
     """The columns added up over each bin."""
     if binning == "equal_width":
         place = _bin_of(confidence, bins)
-        return torch.stack([place.bincount(column, minlength=bins) for column in columns.T], dim=1)
+        return torch.stack([bin_sums(place, bins, column) for column in columns.unbind(dim=1)], dim=1)
     if binning != "equal_mass":
         raise unknown_name("binning", binning, ("equal_width", "equal_mass"))
-    ordered, position = confidence.sort()
-    ends = torch.unique_consecutive(ordered, return_counts=True)[1].cumsum(dim=0)
-    through = torch.cat([torch.ones_like(columns[:, :1]), columns], dim=1)[position].cumsum(dim=0)[ends - 1]
-    through = torch.cat([torch.zeros_like(through[:1]), through])
-    # What has been added up by each edge: linear within a tier of equal confidences, which the edge may part.
-    mass = len(confidence) * torch.arange(bins + 1, dtype=torch.float64, device=confidence.device) / bins
-    high = torch.searchsorted(through[:, 0].contiguous(), mass).clamp(min=1, max=len(through) - 1)
-    above, below = through[high], through[high - 1]
-    part = (mass - below[:, 0]) / (above[:, 0] - below[:, 0])
-    return (below + part[:, None] * (above - below))[:, 1:].diff(dim=0)
+    levels, tier = confidence.unique(return_inverse=True)
+    return _equal_mass_sums(tier, len(levels), columns, bins)
+
+
+def _equal_mass_sums(
+    tier: Int[Tensor, "*draws n"], tiers: int, columns: Float[Tensor, "*draws n columns"], bins: int
+) -> Float[Tensor, "*draws bins columns"]:
+    """The columns added up over bins of equal mass, from the samples' tiers of equal confidence, in rising order."""
+    counted = torch.cat([torch.ones_like(columns[..., :1]), columns], dim=-1)
+    through = torch.stack([bin_sums(tier, tiers, column) for column in counted.unbind(dim=-1)], dim=-1).cumsum(dim=-2)
+    through = torch.cat([torch.zeros_like(through[..., :1, :]), through], dim=-2)
+    # What has been added up by each edge: linear within a tier, which the edge may part.
+    mass = tier.shape[-1] * torch.arange(bins + 1, dtype=torch.float64, device=tier.device) / bins
+    mass = mass.expand(*tier.shape[:-1], -1).contiguous()
+    high = torch.searchsorted(through[..., 0].contiguous(), mass).clamp(min=1, max=tiers)
+    above, below = (through.take_along_dim(place.unsqueeze(-1), dim=-2) for place in (high, high - 1))
+    # At mass 0 the first tier of a draw may be empty: nothing of it is taken.
+    part = (mass.unsqueeze(-1) - below[..., :1]) / (above[..., :1] - below[..., :1]).clamp(min=1)
+    return (below + part * (above - below))[..., 1:].diff(dim=-2)
 
 
 def _bin_of(confidence: Float[Tensor, "*shape"], bins: int) -> Int[Tensor, "*shape"]:

@@ -148,9 +148,9 @@ class _Metrics:
             means["accuracy_difference"] = self.samples.right.double() - teacher_right.double()
         return means
 
-    def _measure(self, index: Int[Tensor, " n"]) -> dict[str, Tensor]:
+    def _measure(self, index: Int[Tensor, "draws n"]) -> dict[str, Float[Tensor, "draws ..."]]:
         """All metrics that get a bootstrap interval, of the samples of these indices."""
-        metrics = dict(zip(self.means, self._columns.index_select(0, index).nanmean(dim=0).unbind(), strict=True))
+        metrics = dict(zip(self.means, self._columns[index].nanmean(dim=1).unbind(dim=1), strict=True))
         for name, own in self.probabilities.items():
             metrics |= {f"{name}/{metric}": value for metric, value in own.errors(index, self.samples.right).items()}
         for name, whole in self.rankings.items():
@@ -162,9 +162,9 @@ class _Metrics:
                 "excess_aurc_asymptotic": ranking.excess_aurc("asymptotic"),
                 "augrc": ranking.augrc(),
                 "auroc": ranking.auroc(),
-                "error_at_coverage": errors[: len(self.kept)],
+                "error_at_coverage": errors[:, : len(self.kept)],
                 "coverage_at_risk": ranking.coverage_at_risk([percent / 100 for percent in RISKS]),
-                "curve": errors[len(self.kept) :],
+                "curve": errors[:, len(self.kept) :],
             }
             metrics |= {f"{name}/{metric}": value for metric, value in drawn.items()}
         return metrics

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from preceptor.errors import InputError
+from preceptor.metrics.bins import bin_sums
 from preceptor.metrics.checks import check_confidence, check_number
 
 COVERAGES = (100, 95, 90, 85, 80, 70)
@@ -35,7 +36,7 @@ Optimum = Literal["finite", "asymptotic"]
 class Ranking:
     """Samples in tiers of equal confidence, and every metric of that order, in float64.
 
-    It costs one sort; a draw of its samples costs none.
+    It costs one sort; draws of its samples cost none, and their metrics are those of each draw.
 
     Attributes:
         tier: of each sample, 0 for the surest.
@@ -43,8 +44,8 @@ class Ranking:
         tiers: how many there are; of a draw, some may be empty.
     """
 
-    tier: Int[Tensor, " n"]
-    wrong: Bool[Tensor, " n"]
+    tier: Int[Tensor, "*draws n"]
+    wrong: Bool[Tensor, "*draws n"]
     tiers: int
 
     @classmethod
@@ -59,24 +60,24 @@ class Ranking:
         levels, place = confidence.detach().unique(return_inverse=True)
         return cls(len(levels) - 1 - place, wrong, len(levels))
 
-    def drawn(self, index: Int[Tensor, " draws"]) -> "Ranking":
+    def drawn(self, index: Int[Tensor, "*draws n"]) -> "Ranking":
         """The ranking of the samples of these indices, as a bootstrap draws them."""
-        return Ranking(self.tier.index_select(0, index), self.wrong.index_select(0, index), self.tiers)
+        return Ranking(self.tier[index], self.wrong[index], self.tiers)
 
     @property
     def n(self) -> int:
         """Number of samples."""
-        return len(self.wrong)
+        return self.wrong.shape[-1]
 
     @cached_property
-    def size(self) -> Int[Tensor, " tiers"]:
+    def size(self) -> Int[Tensor, "*draws tiers"]:
         """Samples of each tier."""
-        return self.tier.bincount(minlength=self.tiers)
+        return bin_sums(self.tier, self.tiers)
 
     @cached_property
-    def errors(self) -> Int[Tensor, " tiers"]:
+    def errors(self) -> Int[Tensor, "*draws tiers"]:
         """Wrong predictions in each tier."""
-        return self.tier[self.wrong].bincount(minlength=self.tiers)
+        return bin_sums(self.tier, self.tiers, self.wrong.double()).long()
 
     @cached_property
     def ranks(self) -> Float[Tensor, " n"]:
@@ -84,17 +85,17 @@ class Ranking:
         return torch.arange(1, self.n + 1, dtype=torch.float64, device=self.wrong.device)
 
     @cached_property
-    def expected_errors(self) -> Float[Tensor, " n"]:
+    def expected_errors(self) -> Float[Tensor, "*draws n"]:
         """Expected errors among the k surest samples, for k = 1 to n, over all orders of the tied."""
-        place = torch.arange(self.tiers, device=self.wrong.device).repeat_interleave(self.size)
-        starts, before = self.size.cumsum(dim=0) - self.size, self.errors.cumsum(dim=0) - self.errors
+        place = torch.arange(self.size.numel(), device=self.wrong.device).repeat_interleave(self.size.flatten())
+        starts, before = self.size.cumsum(dim=-1) - self.size, self.errors.cumsum(dim=-1) - self.errors
         start, errors_before, errors, size = (
-            each.index_select(0, place) for each in (starts, before, self.errors, self.size)
+            each.flatten()[place].view_as(self.tier) for each in (starts, before, self.errors, self.size)
         )
         # Multiplied before it is divided: whole at the end of every tier.
         return errors_before + (self.ranks - start) * errors / size
 
-    def risk(self) -> Float[Tensor, " n"]:
+    def risk(self) -> Float[Tensor, "*draws n"]:
         """The risk-coverage curve: the share of errors among the k surest, at the coverages ``k / n``.
 
         The accuracy-rejection curve is ``1 - risk`` against ``1 - coverage``.
@@ -102,11 +103,11 @@ class Ranking:
         """
         return self.expected_errors / self.ranks
 
-    def aurc(self) -> Float[Tensor, ""]:
+    def aurc(self) -> Float[Tensor, "*draws"]:
         """Area under the risk-coverage curve; see `aurc`."""
-        return self.risk().mean()
+        return self.risk().mean(dim=-1)
 
-    def excess_aurc(self, form: Optimum = "finite") -> Float[Tensor, ""]:
+    def excess_aurc(self, form: Optimum = "finite") -> Float[Tensor, "*draws"]:
         """E-AURC: by how much that exceeds the area of a perfect ranking of as many errors, `optimal_aurc`.
 
         The finite form is 0 for a perfect ranking and never below; the asymptotic one compares with published numbers.
@@ -115,13 +116,15 @@ class Ranking:
         Raises:
             InputError: an unknown form.
         """
-        return self.aurc() - optimal_aurc(int(self.errors.sum()), self.n, form)
+        errors = self.wrong.sum(dim=-1)
+        best = [optimal_aurc(number, self.n, form) for number in errors.flatten().tolist()]
+        return self.aurc() - torch.tensor(best, dtype=torch.float64, device=errors.device).view_as(errors)
 
-    def augrc(self) -> Float[Tensor, ""]:
+    def augrc(self) -> Float[Tensor, "*draws"]:
         """Area under the generalized risk-coverage curve; see `augrc`."""
-        return self.expected_errors.mean() / self.n
+        return self.expected_errors.mean(dim=-1) / self.n
 
-    def auroc(self) -> Float[Tensor, ""]:
+    def auroc(self) -> Float[Tensor, "*draws"]:
         """AUROC of failure prediction: how often a right prediction is surer than a wrong one, ties counting one half.
 
         With w errors among n it is ``1 - (n^2 AUGRC - w (w + 1) / 2) / (w (n - w))`` (our rearrangement of the
@@ -130,24 +133,24 @@ class Ranking:
         Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", 2017,
         arXiv:1610.02136.
         """
-        total = self.errors.sum().double()
-        above_right = self.expected_errors.sum() - total * (total + 1) / 2
+        total = self.wrong.sum(dim=-1).double()
+        above_right = self.expected_errors.sum(dim=-1) - total * (total + 1) / 2
         return 1 - above_right / (total * (self.n - total))
 
-    def error_among(self, kept: Sequence[int] | Int[Tensor, " coverages"]) -> Float[Tensor, " coverages"]:
+    def error_among(self, kept: Sequence[int] | Int[Tensor, " coverages"]) -> Float[Tensor, "*draws coverages"]:
         """Share of errors among so many of the surest; the expected one where ties straddle the cut."""
         counts = torch.as_tensor(kept, device=self.wrong.device)
-        return self.expected_errors[counts - 1] / counts
+        return self.expected_errors[..., counts - 1] / counts
 
-    def coverage_at_risk(self, limits: Sequence[float]) -> Float[Tensor, " limits"]:
+    def coverage_at_risk(self, limits: Sequence[float]) -> Float[Tensor, "*draws limits"]:
         """The widest coverage that a threshold gives on these samples with a risk not above the limit; 0 if none does.
 
         The threshold is chosen by the very labels it is judged on, so that this flatters: `select_threshold` gives one
         that holds on new samples.
         """
-        covered, errors = self.size.cumsum(dim=0), self.errors.cumsum(dim=0)
+        covered, errors = self.size.cumsum(dim=-1), self.errors.cumsum(dim=-1)
         risk = errors / covered  # NaN above the first sample of a draw, which no limit admits
-        return torch.stack([covered.where(risk <= limit, 0).amax() for limit in limits]) / self.n
+        return torch.stack([covered.where(risk <= limit, 0).amax(dim=-1) for limit in limits], dim=-1) / self.n
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,7 @@ def augrc(confidence: Float[Tensor, " n"], wrong: Bool[Tensor, " n"]) -> float:
     return float(Ranking.of(confidence, wrong).augrc())
 
 
-@lru_cache(maxsize=64)  # all scores of one draw have the same errors
+@lru_cache(maxsize=1024)  # draws, and all scores of one, have about the same errors
 def optimal_aurc(errors: int, n: int, form: Optimum = "finite") -> float:
     """The AURC of a perfect ranking of n samples, in which every error comes last.
 

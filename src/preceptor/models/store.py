@@ -2,12 +2,13 @@
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from preceptor.config import validated
 from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, check_class_names
@@ -133,8 +134,15 @@ class ModelCard(BaseModel):
         """
         if ":" in self.architecture:
             return self.build().state_dict()
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), _NoDraws():
             return build_model(self.architecture, channels=self.channels, classes=self.outputs).state_dict()
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out initial weights, for whose drawing on no device torch would import its compiler: a second or two."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
 
 
 def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
