@@ -8,11 +8,39 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from preceptor.compare.measure import Measure
+from preceptor.metrics import PairedDifference, paired_difference
 from preceptor.result_files import read_result, write_result
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PairedMeasure(Measure):
+    """One measure of an arm and its differences; see :data:`experiments.studies.engine.columns.MEASURES`.
+
+    Attributes:
+        difference: paired over seeds, to the same measure of the arm's baseline under the same teacher; for a measure
+            by reservation, to softmax response on the same networks. None without a baseline.
+        second_difference: the same to the arm's second baseline.
+    """
+
+    difference: PairedDifference | None
+    second_difference: PairedDifference | None = None
+
+    @classmethod
+    def paired(
+        cls,
+        values: Sequence[float],
+        baseline: Sequence[float] | None = None,
+        second_baseline: Sequence[float] | None = None,
+    ) -> "PairedMeasure":
+        """Summarize the values of the seeds; the baselines hold theirs in the same order."""
+        return cls(
+            **dict(Measure.of(values)),
+            difference=None if baseline is None else paired_difference(values, baseline),
+            second_difference=None if second_baseline is None else paired_difference(values, second_baseline),
+        )
 
 
 class Recovery(_Frozen):
@@ -62,14 +90,14 @@ class ArmRow(_Frozen):
     recipe: str
     about: str
     baseline: str | None
-    measures: dict[str, Measure]
+    measures: dict[str, PairedMeasure]
     affected: list[int] | None
     second_baseline: str | None = None
     group: str = ""
     recovery: Recovery | None = None
 
     @property
-    def accuracy(self) -> Measure:
+    def accuracy(self) -> PairedMeasure:
         """On the test set after the last epoch, 0 to 1."""
         return self.measures["accuracy"]
 

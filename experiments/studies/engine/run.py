@@ -6,10 +6,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from experiments.studies.engine.columns import RESERVATION
-from experiments.studies.engine.result import ArmRow, Recovery, StudyResult, TeacherRow
+from experiments.studies.engine.result import ArmRow, PairedMeasure, Recovery, StudyResult, TeacherRow
 from experiments.studies.engine.seed import TeacherOutcome, run_seed
 from experiments.studies.engine.study import Arm, Study, TeacherKind
-from preceptor.compare.measure import Measure
 from preceptor.compare.parallel import run_seeds
 from preceptor.data import Dataset, confusable_pairs, load_dataset
 from preceptor.models import seeded_model
@@ -119,7 +118,7 @@ def _arm_row(study: Study, kind: TeacherKind, arm: Arm, outcomes: SeedOutcomes) 
     for name, values in own.items():
         # A measure by reservation is compared with softmax response on the same networks.
         other = own if name.endswith(RESERVATION) else first
-        measures[name] = Measure.of(values, other.get(name.removesuffix(RESERVATION)), second.get(name))
+        measures[name] = PairedMeasure.paired(values, other.get(name.removesuffix(RESERVATION)), second.get(name))
     affected = [outcome[kind.name].students[arm.name].affected for outcome in outcomes]
     return ArmRow(
         teacher=kind.name,

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from experiments.studies.engine.columns import COLUMNS, RESERVATION, SECOND
-from experiments.studies.engine.result import ArmRow, StudyResult, TeacherRow
+from experiments.studies.engine.result import ArmRow, PairedMeasure, StudyResult, TeacherRow
 from preceptor.compare.format import MINUS, counted, duration, percent, points
-from preceptor.compare.measure import Measure
 from preceptor.metrics import PairedDifference
 
 EMPTY = "–"
@@ -106,7 +105,7 @@ def _cell(column: str, row: ArmRow, result: StudyResult) -> str:
     return _difference(measure.difference, named)
 
 
-def _spread(name: str, measure: Measure | None) -> str:
+def _spread(name: str, measure: PairedMeasure | None) -> str:
     if measure is None:
         return EMPTY
     unit = 1 if name == "temperature" else 100

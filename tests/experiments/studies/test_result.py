@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from experiments.studies.engine import ArmRow, StudyResult, TeacherRow, load_result, save_result
-from experiments.studies.engine.result import Measure, Recovery
+from experiments.studies.engine.result import PairedMeasure, Recovery
 from preceptor.errors import InputError, MachineError
 
 
@@ -21,7 +21,7 @@ def arm_row(arm, accuracy, baseline=None, affected=None, **settings) -> ArmRow:
         "recipe": arm,
         "about": f"about {arm}",
         "baseline": None if baseline is None else "kd",
-        "measures": {"accuracy": Measure.of(accuracy, baseline)},
+        "measures": {"accuracy": PairedMeasure.paired(accuracy, baseline)},
         "affected": affected,
         **settings,
     }
@@ -60,7 +60,7 @@ accuracies = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min
 @given(pairs=accuracies)
 def test_a_row_says_what_scipy_says(pairs):
     values, baseline = (np.array(column) / 1000 for column in zip(*pairs, strict=True))
-    row = Measure.of(values, baseline)
+    row = PairedMeasure.paired(values, baseline)
     assert row.mean == pytest.approx(values.mean())
     assert row.deviation == pytest.approx(np.std(values, ddof=1), abs=1e-12)
     difference = values - baseline
@@ -72,13 +72,13 @@ def test_a_row_says_what_scipy_says(pairs):
 
 
 def test_one_seed_has_no_deviation_and_no_interval():
-    row = Measure.of([0.7], [0.5])
+    row = PairedMeasure.paired([0.7], [0.5])
     assert row.deviation is None
     assert (row.difference.mean, row.difference.low, row.difference.high) == (pytest.approx(0.2), None, None)
 
 
 def test_what_is_compared_with_nothing_has_no_difference():
-    assert Measure.of([0.7, 0.8]).difference is None
+    assert PairedMeasure.paired([0.7, 0.8]).difference is None
 
 
 def test_a_row_is_found_by_its_arm_and_its_teacher():

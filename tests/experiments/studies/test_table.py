@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.studies.engine.columns import COLUMNS
-from experiments.studies.engine.result import Measure, Recovery, StudyResult
+from experiments.studies.engine.result import PairedMeasure, Recovery, StudyResult
 from experiments.studies.engine.table import cells, headings, lines, markdown, mean_percent
 from tests.experiments.studies.test_result import RESULT, arm_row
 
@@ -51,10 +51,10 @@ def test_other_measures_by_hand():
         "ka-ps",
         [0.7, 0.65],
         measures={
-            "accuracy": Measure.of([0.7, 0.65]),
-            "error_at_90": Measure.of([0.1, 0.2]),
-            "aurc_reservation": Measure.of([0.05, 0.05], [0.02, 0.04]),
-            "temperature": Measure.of([3.0, 4.0]),
+            "accuracy": PairedMeasure.paired([0.7, 0.65]),
+            "error_at_90": PairedMeasure.paired([0.1, 0.2]),
+            "aurc_reservation": PairedMeasure.paired([0.05, 0.05], [0.02, 0.04]),
+            "temperature": PairedMeasure.paired([3.0, 4.0]),
         },
     )
     result = with_columns("error_at_90", "aurc", "aurc_reservation_difference", "temperature")
