@@ -158,7 +158,7 @@ def test_an_extra_at_module_level_is_noticed_and_a_lazy_one_is_not() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_nothing_imports_the_experiments_which_no_wheel_has(path: Path) -> None:
-    """Not even late: ``cli/experiments.py`` looks for them by name, in a checkout alone."""
+    """Not even late: ``cli/bench.py`` looks for them by name, in a checkout alone."""
     names = {name.split(".")[0] for node in ast.walk(ast.parse(path.read_text())) for name in imported(node)}
     assert "experiments" not in names
 
