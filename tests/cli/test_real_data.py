@@ -1,4 +1,4 @@
-"""From the official files of Fashion-MNIST and CIFAR-100 to a measured student: a few hundred images, one epoch."""
+"""From the official files of Fashion-MNIST and CIFAR-100 to a measured student: a few hundred images, few epochs."""
 
 import importlib.util
 import json
@@ -15,17 +15,17 @@ ROOT = Path(os.environ.get("PRECEPTOR_DATA", "/nowhere"))
 
 pytestmark = pytest.mark.real_data
 
-SHORT = ["--epochs", "1", "--batch-size", "8", "--validation", "0.01", "--device", "cpu", "--json"]
+SHORT = ["--batch-size", "8", "--validation", "0.01", "--device", "cpu", "--json"]
 
 
 @pytest.mark.skipif(not (ROOT / "FashionMNIST").is_dir(), reason="PRECEPTOR_DATA holds no Fashion-MNIST")
 def test_fashion_mnist(preceptor, tmp_path):
-    data = ["--data", "fashion-mnist", "--train-images", "400"]
+    data = ["--data", "fashion-mnist", "--train-images", "400", "--epochs", "3"]
     teacher, student = tmp_path / "teacher", tmp_path / "student"
     trained = preceptor("train", *data, "--model", "convnet8", *SHORT, "--out", teacher)
     assert trained.code == 0, trained.err
     distilled = preceptor(
-        "distill", *data, "--teacher", teacher, "--student", "convnet4", "--recipe", "ka-ps", *SHORT, "--out", student
+        "distill", *data, "--teacher", teacher, "--student", "convnet8", "--recipe", "ka-ps", *SHORT, "--out", student
     )
     assert distilled.code == 0, distilled.err
     result = json.loads(distilled.out)
@@ -70,7 +70,7 @@ def write_few(path: Path) -> None:
 @pytest.mark.skipif(not (ROOT / "cifar100").is_dir(), reason="PRECEPTOR_DATA holds no CIFAR-100")
 def test_cifar_100_as_arrays(preceptor, tmp_path):
     write_few(tmp_path / "cifar100.npz")
-    data = ["--data", f"arrays:{tmp_path / 'cifar100.npz'}"]
+    data = ["--data", f"arrays:{tmp_path / 'cifar100.npz'}", "--epochs", "1"]
     teacher, student = tmp_path / "teacher", tmp_path / "student"
     trained = preceptor("train", *data, "--model", "resnet8", *SHORT, "--out", teacher)
     assert trained.code == 0, trained.err

@@ -22,7 +22,7 @@ def one_line(text: str) -> str:
 
 def note(text: str) -> None:
     """A line on standard error, as warnings and errors are."""
-    print(f"preceptor: {one_line(text)}", file=sys.stderr)
+    sys.stderr.write(f"preceptor: {one_line(text)}\n")  # in one piece: processes of one command share it
 
 
 def show(
