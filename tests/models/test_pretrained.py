@@ -12,7 +12,7 @@ from torch import nn
 
 from preceptor.errors import InputError
 from preceptor.models import build_model
-from preceptor.models.network_input import network_input
+from preceptor.models.pretrained import network_input
 
 pytestmark = pytest.mark.usefixtures("torchvision_ops", "no_network")
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from preceptor.errors import InputError, Interrupted, NetworkFitted
 from preceptor.models import load_student, seeded_model
-from preceptor.models.network_input import network_input
+from preceptor.models.pretrained import network_input
 from preceptor.models.weights import load_weights
 from preceptor.run import resolve, resume, run
 from preceptor.run import train as single_module

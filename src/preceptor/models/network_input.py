@@ -30,27 +30,3 @@ def for_channels(mean: tuple[float, ...], std: tuple[float, ...], channels: int)
     if channels == len(mean):
         return Normalization(tuple(mean), tuple(std))
     return Normalization((sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels)
-
-
-def network_input(name: str, channels: int, *, download: bool = False) -> NetworkInput | None:
-    """What the pretrained network of a name takes; None where no library states it.
-
-    Args:
-        name: of the architecture, as ``build_model`` takes it.
-        channels: of the images at hand.
-        download: a Hugging Face model's settings where the cache lacks them. Default False.
-
-    Raises:
-        InputError: an unknown name.
-        MachineError: the library is missing or cannot be loaded.
-    """
-    library, _, model = name.partition(":")
-    if library in ("timm", "torchvision"):
-        from preceptor.models import bridge
-
-        return bridge.timm_input(model, channels) if library == "timm" else bridge.torchvision_input(model)
-    if library == "hf":
-        from preceptor.models.hugging_face import hf_input
-
-        return hf_input(model, channels, download)
-    return None

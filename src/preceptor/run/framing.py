@@ -2,7 +2,7 @@
 
 from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.load import holds_encoded_images
-from preceptor.models.network_input import network_input
+from preceptor.models.pretrained import network_input
 from preceptor.models.store import CARD_FILE, read_card
 from preceptor.run.config import RunConfig
 

@@ -14,7 +14,8 @@ from preceptor.errors import InputError, NetworkFitted, first_line
 from preceptor.models import load_student, seeded_model
 from preceptor.models.custom import LIBRARIES, code_module
 from preceptor.models.family import is_own_architecture
-from preceptor.models.network_input import NetworkInput, network_input
+from preceptor.models.network_input import NetworkInput
+from preceptor.models.pretrained import network_input
 from preceptor.models.sized import fitted_to
 from preceptor.models.weights import load_weights
 from preceptor.run.cards import check_channels, note_size, size_in_words

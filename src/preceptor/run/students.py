@@ -12,7 +12,8 @@ from preceptor.data.lazy import taken
 from preceptor.errors import InputError, NetworkFitted, first_line
 from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard, seeded_model
-from preceptor.models.network_input import NetworkInput, network_input
+from preceptor.models.network_input import NetworkInput
+from preceptor.models.pretrained import network_input
 from preceptor.models.simkd import SimKDStudent
 from preceptor.models.sized import SizedNormalization
 from preceptor.models.store import CARD_FILE, WEIGHTS_FILE, read_card
