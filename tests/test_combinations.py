@@ -11,14 +11,9 @@ import torch
 from torch import Tensor
 
 from preceptor import DistillationLoss, LossTerm
+from preceptor.component_types import ComponentType, Fittable, declares
 from preceptor.conformance.batch import TRAIN_SIZE, plain_batch, plain_selection_data, with_reservation
-from preceptor.registry import (
-    ComponentType,
-    Fittable,
-    build_component,
-    components,
-    declares,
-)
+from preceptor.registry import build_component, components
 
 BATCH = plain_batch(samples=12, dtype=torch.float64)
 ABSTAINING = with_reservation(BATCH)

@@ -27,6 +27,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"files"},
     {"chunking", "config", "context", "launched", "settings", "threads"},
+    {"component_types"},
     {"registry"},
     {"fitting"},
     COMPONENTS,
@@ -47,7 +48,7 @@ LAYERS: list[set[str]] = [
 ]
 """A folder or module imports from the layers above its own in this list, and from itself."""
 
-COMPONENTS_MAY_IMPORT = {"chunking", "errors", "context", "registry", "fitting"}
+COMPONENTS_MAY_IMPORT = {"chunking", "errors", "context", "component_types", "registry", "fitting"}
 FORBIDDEN = {
     "loss": {"conformance"},
     "loss_terms": {"recipes", "conformance"},

@@ -25,7 +25,7 @@ from preceptor import (
     SquaredErrorLogits,
     SquaredErrorProbs,
 )
-from preceptor.registry import Loss
+from preceptor.component_types import Loss
 from tests.conformance import references as plain
 from tests.examples import EVERYTHING, LABEL, STUDENT, TEACHER, learned
 from tests.strategies import LogitBatch, logit_batches

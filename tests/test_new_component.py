@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from preceptor import DistillationLoss, InputError, recipe, register
 from preceptor.cli.main import main
+from preceptor.component_types import TargetSpace
 from preceptor.conformance import conformance_cases
-from preceptor.registry import TargetSpace, components
+from preceptor.registry import components
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from preceptor import BatchContext, InputError, LabelRevision, LabelSmoothing, register, registry
+from preceptor.component_types import COMPONENT_TYPES, ComponentType
 from preceptor.errors import MachineError
-from preceptor.registry import COMPONENT_TYPES, ComponentType, build_component, components, find_component, options
+from preceptor.registry import build_component, components, find_component, options
 
 
 def test_the_components_of_this_version_are_there() -> None:

@@ -15,16 +15,8 @@ from preceptor import (
     ProbabilityShift,
     register,
 )
-from preceptor.registry import (
-    Correction,
-    LabelLoss,
-    Loss,
-    Selection,
-    Temperature,
-    check_slot,
-    registered,
-    registered_name,
-)
+from preceptor.component_types import Correction, LabelLoss, Loss, Selection, Temperature
+from preceptor.registry import check_slot, registered, registered_name
 
 pytestmark = pytest.mark.usefixtures("registry")
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from preceptor.component_types import Loss, rescaled
 from preceptor.context import (
     UNLABELED,
     VERDICTS,
@@ -29,7 +30,6 @@ from preceptor.loss_components import Features, LossComponents
 from preceptor.loss_output import Audit, LossOutput, audit_of
 from preceptor.loss_terms import LossTerm, Rescale
 from preceptor.recipes import recipe
-from preceptor.registry import Loss, rescaled
 
 _Call = tuple[Tensor | Sequence[Tensor], tuple[object, ...], Tensor]
 """What a term is called with: the student's side, what its loss takes after that, and the samples' weights."""

@@ -6,10 +6,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from preceptor.component_types import ComponentType, Correction, Loss, declares
 from preceptor.context import UNLABELED, VERDICTS, Verdict
 from preceptor.errors import InputError, unknown_name
 from preceptor.loss_terms import LossTerm
-from preceptor.registry import ComponentType, Correction, Loss, check_slot, declares, registered_name
+from preceptor.registry import check_slot, registered_name
 
 
 def check_components(**slots: object) -> None:

@@ -9,6 +9,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from preceptor.chunking import chunked
+from preceptor.component_types import (
+    Correction,
+    FeatureLoss,
+    Fittable,
+    FittedSelection,
+    LabelLoss,
+    Loss,
+    Recalibration,
+    Selection,
+    Temperature,
+    rescaled,
+)
 from preceptor.context import (
     VERDICTS,
     BatchContext,
@@ -20,19 +32,7 @@ from preceptor.errors import InputError
 from preceptor.loss_checks import check_components, check_mixing, check_names, check_time_spans, parse_verdicts
 from preceptor.loss_output import corrected_samples
 from preceptor.loss_terms import LossTerm
-from preceptor.registry import (
-    Correction,
-    FeatureLoss,
-    Fittable,
-    FittedSelection,
-    LabelLoss,
-    Loss,
-    Recalibration,
-    Selection,
-    Temperature,
-    registered_name,
-    rescaled,
-)
+from preceptor.registry import registered_name
 from preceptor.temperatures import Fixed
 
 Features = Mapping[str, Tensor]

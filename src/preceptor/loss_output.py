@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from preceptor.component_types import Correction, Selection, Temperature, declares, rescaled
 from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, Temperatures, Verdict, column
-from preceptor.registry import Correction, Selection, Temperature, declares, rescaled
 
 
 @dataclass(frozen=True)

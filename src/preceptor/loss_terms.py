@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from preceptor.component_types import FeatureLoss, GradientSource, LabelLoss, Loss, declares
 from preceptor.context import UNLABELED, VERDICTS, BatchOutputs, Classes, PerSample, at_least_float32
 from preceptor.errors import InputError, unknown_name
-from preceptor.registry import FeatureLoss, GradientSource, LabelLoss, Loss, check_slot, declares
+from preceptor.registry import check_slot
 
 Reduction = Literal["batch", "where"]
 """Mean over the whole batch, or over the samples in ``where`` (0 when there are none)."""
@@ -21,7 +22,7 @@ TEACHER_GROUPS = frozenset(GROUPS) - {"labeled", "unlabeled", "trusted_label"}
 
 
 Rescale = Callable[[Tensor], Tensor]
-"""Of the student's logits, before a loss compares them; see :class:`~preceptor.registry.Temperature`."""
+"""Of the student's logits, before a loss compares them; see :class:`~preceptor.component_types.Temperature`."""
 
 Where = tuple[tuple[str, ...], ...]
 """Alternatives of conjunctions of groups."""

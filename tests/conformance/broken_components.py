@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from preceptor import BatchContext
+from preceptor.component_types import ComponentType, Scope
 from preceptor.context import SelectionData, at_class, is_class
-from preceptor.registry import ComponentType, Scope
 from preceptor.selections import RankedSelection
 
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from preceptor.component_types import ComponentType, TargetSpace
 from preceptor.context import column
 from preceptor.feature_losses.layers import LayerPairs
-from preceptor.registry import ComponentType, TargetSpace
 
 
 class LossBase:

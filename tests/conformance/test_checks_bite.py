@@ -7,8 +7,9 @@ import pytest
 from torch import Tensor
 
 from preceptor import register
+from preceptor.component_types import COMPONENT_TYPES, ComponentType
 from preceptor.conformance import ConformanceError, check_component, checks_for
-from preceptor.registry import COMPONENT_TYPES, ComponentInfo, ComponentType
+from preceptor.registry import ComponentInfo
 from tests.conformance.broken_components import (
     BROKEN_COMPONENTS,
     CorrectionBase,

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from preceptor.component_types import ComponentType
 from preceptor.conformance import Check, ConformanceError, check_component, checks_for, conformance_cases
 from preceptor.errors import InputError
-from preceptor.registry import ComponentInfo, ComponentType, components, find_component
+from preceptor.registry import ComponentInfo, components, find_component
 from tests.conformance.references import REFERENCES
 
 CASES = conformance_cases()

@@ -24,7 +24,8 @@ modules = [f"preceptor.{{name}}" for name in {CHECKED_MODULES!r}]
 hook = install_import_hook(modules, "beartype.beartype")
 import torch
 from preceptor import DistillationLoss, recipe, recipe_names
-from preceptor.registry import components, declares
+from preceptor.component_types import declares
+from preceptor.registry import components
 from preceptor.conformance.batch import FEATURE_LAYERS, feature_maps, plain_batch, plain_selection_data
 from preceptor.conformance.batch import with_reservation
 from preceptor.conformance.check import ComponentCase, forward_backward

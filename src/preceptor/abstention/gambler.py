@@ -13,9 +13,10 @@ from typing import ClassVar
 import torch
 from torch.nn import functional as F
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, BatchOutputs, Classes, PerSample, Temperatures, at_class, column
 from preceptor.errors import InputError
-from preceptor.registry import TargetSpace, register, registered_name
+from preceptor.registry import register, registered_name
 
 
 def gambler_loss(logits: BatchOutputs, label: Classes, payoff: float) -> PerSample:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from preceptor.component_types import COMPONENT_TYPES
 from preceptor.config import parse_override
 from preceptor.errors import InputError
 from preceptor.recipes import build_recipe_parts
-from preceptor.registry import COMPONENT_TYPES, find_component, options
+from preceptor.registry import find_component, options
 from preceptor.run.config import RunConfig, resolve
 from preceptor.settings import read_settings
 

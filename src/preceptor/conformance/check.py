@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from preceptor.component_types import ComponentType, declares, rescaled
 from preceptor.conformance.batch import (
     FEATURE_LAYERS,
     TRAIN_SIZE,
@@ -24,7 +25,7 @@ from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.loss_terms import LossTerm
 from preceptor.losses import KL
-from preceptor.registry import ComponentInfo, ComponentType, declares, rescaled
+from preceptor.registry import ComponentInfo
 from preceptor.temperatures import Fixed
 
 TEMPERATURE = 2.0

@@ -7,6 +7,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from preceptor.component_types import TargetSpace, declares
 from preceptor.conformance.check import (
     TEMPERATURE,
     ComponentCase,
@@ -18,7 +19,6 @@ from preceptor.conformance.check import (
 )
 from preceptor.loss import DistillationLoss
 from preceptor.loss_terms import LossTerm
-from preceptor.registry import TargetSpace, declares
 from preceptor.temperatures import Fixed
 
 OVERFLOWING = 3e38

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from preceptor.component_types import COMPONENT_TYPES, declares
 from preceptor.conformance.batch import Batch, plain_batch, with_reservation
 from preceptor.conformance.check import ComponentCase, Constant, check, forward_backward, require, require_close
 from preceptor.context import UNLABELED, BatchContext
 from preceptor.loss_output import LossOutput
-from preceptor.registry import COMPONENT_TYPES, build_component, declares, options
+from preceptor.registry import build_component, options
 
 
 @check(*COMPONENT_TYPES)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from preceptor.component_types import ComponentType
 from preceptor.conformance import losses, shared, teacher_side  # noqa: F401  (add checks)
 from preceptor.conformance.batch import plain_selection_data
 from preceptor.conformance.check import Check, ComponentCase, ConformanceError, functions_for, require
 from preceptor.context import BatchContext, ModelOutputs, SelectionData, TeacherSnapshot
-from preceptor.registry import ComponentInfo, ComponentType, components, find_component
+from preceptor.registry import ComponentInfo, components, find_component
 
 Reference = Callable[..., Any]
 """An independent NumPy (float64) derivation of a component, with the component's own arguments as arrays.

@@ -6,10 +6,10 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from preceptor.component_types import COMPONENT_TYPES, Fittable, FittedSelection, Scope, rescaled
 from preceptor.conformance.batch import extreme_batch, plain_batch, plain_selection_data, with_reservation
 from preceptor.conformance.check import TEMPERATURE, ComponentCase, check, forward_backward, require, require_close
 from preceptor.errors import InputError
-from preceptor.registry import COMPONENT_TYPES, Fittable, FittedSelection, Scope, rescaled
 
 
 @check("recalibration")

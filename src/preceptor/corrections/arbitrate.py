@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from preceptor.component_types import Scope
 from preceptor.context import BatchClasses, BatchContext, Classes, PerSample, SelectionData, at_class, is_class
 from preceptor.errors import InputError
 from preceptor.fitting import SCALES, FitPart, FittedOnLabels, fit_scale
-from preceptor.registry import Scope, register
+from preceptor.registry import register
 
 
 def arbitrate(

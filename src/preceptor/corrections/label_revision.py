@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
+from preceptor.component_types import Scope
 from preceptor.context import BatchClasses, Classes, PerSample, at_class, is_class
 from preceptor.errors import InputError
-from preceptor.registry import Scope, register
+from preceptor.registry import register
 
 
 def revision_beta(log_probs: BatchClasses, label: Classes, teacher_class: Classes, eta: float) -> PerSample:

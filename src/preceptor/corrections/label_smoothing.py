@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
+from preceptor.component_types import Scope
 from preceptor.context import BatchClasses, Classes, is_class
 from preceptor.errors import InputError
-from preceptor.registry import Scope, register
+from preceptor.registry import register
 
 
 def label_probability(eps: float, classes: int) -> float:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from preceptor.component_types import Scope
 from preceptor.context import BatchClasses, Classes, swapped
-from preceptor.registry import Scope, register
+from preceptor.registry import register
 
 
 def probability_shift(values: BatchClasses, label: Classes, teacher_class: Classes) -> BatchClasses:

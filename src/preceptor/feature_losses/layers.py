@@ -17,7 +17,7 @@ class LayerPairs(nn.Module):
     """Base class of feature losses: which layer of the student is compared with which layer of the teacher.
 
     ``forward(student, teacher)`` gets the features of each pair of layers, [batch, ...] each, and returns the loss of
-    each sample. What else it may ask for is in :class:`preceptor.registry.FeatureLoss`.
+    each sample. What else it may ask for is in :class:`preceptor.component_types.FeatureLoss`.
 
     Args:
         layers: module path in the student -> module path in the teacher, for example ``{"layer3": "layer3"}``. None

@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, z_score
 from preceptor.errors import InputError
 from preceptor.losses.soft_rank import permutahedron_soft_rank, window_soft_rank
-from preceptor.registry import TargetSpace, register, registered_name
+from preceptor.registry import register, registered_name
 
 On = Literal["prob", "z", "plain_prob"]
 """Input of Pearson: ``prob``, the softmax of z-scores over T; ``z``, the z-scores (the same as the logits); or, as in

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
 from preceptor.errors import InputError, require_not_negative
 from preceptor.losses.kl import kl_divergence
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 
 def other_views(index: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from preceptor.component_types import GradientSource, TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, is_class
 from preceptor.errors import InputError
 from preceptor.losses.divergences import divergence_among
 from preceptor.losses.dkd import target_class_divergence
-from preceptor.registry import GradientSource, TargetSpace, register
+from preceptor.registry import register
 
 PAPER = "Huang et al., 2025, arXiv:2505.15133 (DeepKD); Zhao et al., 2022, arXiv:2203.08679 (DKD)"
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, is_class
 from preceptor.errors import require_not_negative
 from preceptor.losses.divergences import binary_divergence, divergence_among
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 
 def target_class_divergence(

@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares
 from preceptor.losses.correlation import MIN_NORM
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 
 def weighted_pearson(

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 
 def kl_divergence(

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column
 from preceptor.errors import InputError, require_not_negative
 from preceptor.losses.divergences import divergence_among
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 RankedBy = Literal["student", "teacher"]
 """Whose logits say which classes lead."""

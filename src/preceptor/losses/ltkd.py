@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import UNLABELED, BatchClasses, Classes, PerSample, SelectionData, Temperatures, column, shares
 from preceptor.errors import InputError, require_not_negative
 from preceptor.fitting import FittedComponent
 from preceptor.losses.divergences import divergence_among
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 LEAST = -1e30
 """In place of the logarithm of a mean that is 0."""

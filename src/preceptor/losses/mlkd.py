@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares
 from preceptor.errors import require_positive
 from preceptor.losses.kl import kl_divergence
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 Scalar = Float[Tensor, ""]
 

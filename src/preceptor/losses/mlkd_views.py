@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares
 from preceptor.losses.crld import other_views
 from preceptor.losses.kl import kl_divergence
 from preceptor.losses.mlkd import MLKD
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 
 @register(

@@ -5,10 +5,11 @@ from typing import ClassVar
 
 import torch
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, at_class, column, is_class
 from preceptor.errors import require_not_negative
 from preceptor.losses.divergences import log_probs_among
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 
 def target_cross_entropy(student_logits: BatchClasses, teacher_logits: BatchClasses, label: Classes) -> PerSample:

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import torch
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, is_class
 from preceptor.losses.kl import kl_divergence
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 
 def raised_label(logits: BatchClasses, label: Classes) -> BatchClasses:

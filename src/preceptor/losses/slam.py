@@ -5,9 +5,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, SelectionData, Temperatures, column
 from preceptor.fitting import FittedOnLabels, fit_scale
-from preceptor.registry import TargetSpace, register
+from preceptor.registry import register
 
 
 def mixed_log_probs(student_log_probs: BatchClasses, reliability: PerSample) -> BatchClasses:

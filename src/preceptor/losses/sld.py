@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import torch
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, predicted_class, swapped
 from preceptor.errors import InputError, require_positive
 from preceptor.losses.kl import kl_divergence
-from preceptor.registry import TargetSpace, register, registered_name
+from preceptor.registry import register, registered_name
 
 
 def multi_temperature_divergence(

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures
 from preceptor.errors import require_positive
 from preceptor.losses.kl import kl_divergence
-from preceptor.registry import TargetSpace, register, registered_name
+from preceptor.registry import register, registered_name
 
 
 def power_transform(log_probs: BatchClasses, gamma: float) -> tuple[BatchClasses, PerSample]:

@@ -7,11 +7,12 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from preceptor.component_types import ComponentType, Correction, Recalibration, Selection, Temperature
 from preceptor.config import read_yaml, validated, with_overrides
 from preceptor.errors import unknown_name
 from preceptor.loss_terms import LossTerm, Reduction
 from preceptor.recipes.composition import composed
-from preceptor.registry import ComponentType, Correction, Recalibration, Selection, Temperature, build_component
+from preceptor.registry import build_component
 
 
 class ComponentConfig(BaseModel):

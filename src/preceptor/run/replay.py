@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
+from preceptor.component_types import declares
 from preceptor.config import read_yaml
 from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
 from preceptor.models.features import FeatureModel, ImageModel, feature_layers, pooled_layers
 from preceptor.recipes import build_recipe_parts
-from preceptor.registry import declares
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import RUN_FILE
 from preceptor.run.open_run import FAILURE_FOLDER

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from preceptor.component_types import declares
 from preceptor.data import Augmentation, TwoViews
 from preceptor.errors import InputError
 from preceptor.loss import DistillationLoss
-from preceptor.registry import declares, registered_name
+from preceptor.registry import registered_name
 from preceptor.teachers.base import Teacher, looks_up
 from preceptor.training.batches import TrainingData, steps_in_epoch
 from preceptor.training.compile import Compile, check_compile

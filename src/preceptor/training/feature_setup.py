@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
+from preceptor.component_types import declares
 from preceptor.data.randomness import own_generators
 from preceptor.models.features import FeatureModel, feature_layers, pooled_layers
-from preceptor.registry import declares
 from preceptor.teachers.base import Teacher
 from preceptor.training.batches import TrainingData
 from preceptor.training.student import Student

@@ -10,11 +10,11 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from preceptor.component_types import GradientSource
 from preceptor.data.randomness import reseed
 from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.models.features import FeatureModel
-from preceptor.registry import GradientSource
 from preceptor.training.callbacks import StudentFailed
 from preceptor.training.config import TrainingConfig, learning_rate_of, scale_learning_rate
 from preceptor.training.distributed import average_gradients, gathered, rank, world_size

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from preceptor import KL, CrossEntropy, DistillationLoss, InputError, LossTerm
+from preceptor.component_types import GradientSource
 from preceptor.errors import Interrupted
-from preceptor.registry import GradientSource
 from preceptor.run import resolve, resume, run
 from preceptor.run import train as single_module
 from preceptor.training import Student, TrainingConfig

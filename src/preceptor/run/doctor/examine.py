@@ -6,10 +6,11 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
+from preceptor.component_types import declares
 from preceptor.context import UNLABELED
 from preceptor.data import Normalization, subset
 from preceptor.errors import InputError
-from preceptor.registry import declares, registered_name
+from preceptor.registry import registered_name
 from preceptor.run.cache_plan import resolve_teacher
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import teacher_checks

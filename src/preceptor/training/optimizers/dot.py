@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from preceptor.registry import GradientSource
+from preceptor.component_types import GradientSource
 from preceptor.training.optimizers.separate import SeparateMomentum
 
 

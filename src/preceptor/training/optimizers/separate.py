@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
+from preceptor.component_types import GradientSource
 from preceptor.errors import InputError
-from preceptor.registry import GradientSource
 
 
 class SeparateMomentum(Optimizer):
