@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from preceptor.audit.base_rate import BaseRate
 from preceptor.audit.effects import Effect, effects
 from preceptor.audit.gold import read_gold
 from preceptor.audit.opinion import PIXELS, SecondOpinion, second_opinion
-from preceptor.audit.verdicts import BaseRate, Verdicts, judge
+from preceptor.audit.verdicts import Verdicts, judge
 from preceptor.chunking import concat_rows
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Dataset
