@@ -134,12 +134,8 @@ def set_up_together(configs: Sequence[RunConfig], device: torch.device, own: Own
         take_teachers_head(student, teacher.network if teacher is not None and loss.uses_teacher else None)
     for config, loss in zip(configs, losses, strict=True):
         if config.audit is not None:
-            verdicts = read_verdicts(
-                config.audit,
-                data_fingerprint(dataset),
-                len(dataset.train),
-                None if teacher is None else teacher.fingerprint,
-            )
+            fingerprint = None if teacher is None else teacher.fingerprint
+            verdicts = read_verdicts(config.audit, data_fingerprint(dataset), len(dataset.train), fingerprint)
             loss.use_verdicts(verdicts.verdict.to(device), verdicts.label_wrong.to(device))
     return [
         RunContext(
