@@ -60,7 +60,7 @@ def markdown(content: dict[str, Any]) -> str:
             table(heading, accuracies),
             "AURC (mean; lower is better), by the largest probability",
             table(heading, rankings),
-            f"Mean and deviation over {content['seeds']} seeds on {content['samples']:,} test images, after the last "
+            f"Mean and deviation over {result['seeds']} seeds on {content['samples']:,} test images, after the last "
             "epoch; paired differences, the four of a column with intervals that hold together in 95 % of such "
             f"columns. Made by `python -m experiments.bench.joined_systems` ({content['versions']['machine']}, torch "
             f"{content['versions']['torch']}).",
@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True, help="folder of CIFAR-100")
     parser.add_argument("--out", type=Path, required=True, help="folder that everything is kept in")
     parser.add_argument("--pairs", nargs="+", default=[], help="others stay in the result file (default: all anew)")
+    parser.add_argument("--seeds", type=int, help="default the protocol's")
     parser.add_argument("--jobs", type=int, default=None, help="students at a time")
     arguments = parser.parse_args()
     protocol = read_protocol(PROTOCOL)
@@ -91,11 +92,12 @@ def main() -> None:
     test = load_dataset("cifar100", root=arguments.data_root).test
     assert test is not None, "CIFAR-100 has one"
     labels = test.labels
-    content: dict[str, Any] = {"seeds": protocol.seeds, "samples": len(labels), "pairs": {}, "versions": versions()}
+    content: dict[str, Any] = {"samples": len(labels), "pairs": {}, "versions": versions()}
     if arguments.pairs and RESULT.exists():
         content["pairs"] = json.loads(RESULT.read_text())["pairs"]
     for pair in protocol.chosen(arguments.pairs):
-        run_protocol(PROTOCOL, protocol, arguments.out, pairs=[pair.name], settings=settings, jobs=arguments.jobs)
+        chosen = {"pairs": [pair.name], "seeds": arguments.seeds, "jobs": arguments.jobs}
+        run_protocol(PROTOCOL, protocol, arguments.out, settings=settings, **chosen)
         content["pairs"][f"{pair.teacher} to {pair.student}"] = _pair(arguments.out / pair.name, labels)
         write_json(content, RESULT)
     print(markdown(content))
@@ -114,7 +116,7 @@ def _pair(folder: Path, labels: Tensor) -> dict[str, Any]:
         right = {name: _right(folder, by_name[name], labels) for name in (method, *joined)}
         for name, one in corrected_differences(right, method).items():
             arms[name] |= {"difference": one.mean, "interval": [one.low, one.high]}
-    return {"teacher": result.teachers[0].accuracy, "arms": arms}
+    return {"teacher": result.teachers[0].accuracy, "seeds": len(result.arms[0].accuracy.values), "arms": arms}
 
 
 def _right(folder: Path, arm: ArmResult, labels: Tensor) -> Tensor:
