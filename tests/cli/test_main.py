@@ -212,7 +212,7 @@ def test_ended_from_outside_it_leaves_nothing_half_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("encoding", "of"), [("gbk", "a run"), ("cp932", "nothing"), ("ascii", "a run")])
+@pytest.mark.parametrize(("encoding", "of"), [("gbk", "nothing"), ("cp932", "nothing"), ("ascii", "a run")])
 def test_letters_that_the_output_lacks_are_replaced(encoding, of, tmp_path, teacher):
     folder = teacher if of == "a run" else tmp_path / "größe\u00a0x"
     command = [sys.executable, "-m", "preceptor", "evaluate", str(folder), "--no-page"]
