@@ -26,6 +26,8 @@ def main() -> None:
     if arguments.name is None:
         print("\n".join(f"{name:<32}{study.title}" for name, study in STUDIES.items()))
         return
+    if arguments.seeds is not None and arguments.seeds < 1:
+        parser.error(f"--seeds {arguments.seeds}: at least 1, and 3 or more for intervals")
     check_writable(arguments.out)
     study = STUDIES[arguments.name].model_copy(update={"data_root": arguments.data_root})
     if arguments.seeds is not None:

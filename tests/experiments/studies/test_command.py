@@ -30,7 +30,13 @@ def test_one_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "| recipe |" in capsys.readouterr().out
 
 
-def test_an_unknown_one_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["corelation"], "invalid choice: 'corelation'"), (["correlation", "--seeds", "0"], "--seeds 0: at least 1")],
+)
+def test_slips_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     with pytest.raises(SystemExit):
-        run(monkeypatch, "corelation")
-    assert "invalid choice: 'corelation'" in capsys.readouterr().err
+        run(monkeypatch, *arguments)
+    assert message in capsys.readouterr().err
