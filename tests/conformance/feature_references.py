@@ -178,10 +178,10 @@ def batch_normalized(maps: Array) -> Array:
     return (maps - mean) / np.sqrt(variance + 1e-5)
 
 
-def review(student: Features, teacher: Features, faithful: bool = False) -> Array:
+def review(student: Features, teacher: Features, activated: bool = False) -> Array:
     """Maps of 4x4, which are compared whole, as 2x2 and as 1x1; the pooled ones are of 1x1. Fusions as drawn."""
     own, other = ([maps[-1].mean(axis=(2, 3), keepdims=True), *reversed(maps)] for maps in (student, teacher))
-    if faithful:
+    if not activated:
         other[0] = np.maximum(teacher[-1], 0).mean(axis=(2, 3), keepdims=True)
     middle, total, deeper = own[0].shape[1], np.zeros(len(own[0])), None
     with torch.random.fork_rng(devices=[]):

@@ -338,6 +338,7 @@ def mlkd(
     weight: Array,
     more_temperatures: tuple[float, ...] = (3.0, 5.0, 2.0, 6.0),
     faithful: bool = False,
+    standardized: bool = False,
 ) -> Array:
     """With every weight 1."""
     probs = np.array([softmax(t) for t in target])
@@ -347,7 +348,9 @@ def mlkd(
     total = 0.0
     for one in (float(temperature), *more_temperatures):
         p, q = (np.array([softmax(row / one) for row in logits]) for logits in (target, student))
-        instances = one**2 * (p * np.log(p / q)).sum(axis=1)
+        scaled = [np.array([softmax(z_score_row(row) / one) for row in z]) for z in (target, student)]
+        p_alone, q_alone = scaled if standardized else (p, q)
+        instances = one**2 * (p_alone * np.log(p_alone / q_alone)).sum(axis=1)
         pairs = ((p @ p.T - q @ q.T) ** 2).sum(axis=1)
         of_classes = ((p.T @ p - q.T @ q) ** 2).sum(axis=1)
         total += rows @ (instances + pairs) / len(target) + columns @ of_classes / len(classes)

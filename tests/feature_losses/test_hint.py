@@ -7,6 +7,8 @@ from torch import nn
 
 from preceptor import Hint, InputError
 from preceptor.feature_losses.hint import regressor
+from preceptor.models import build_model
+from preceptor.models.features import FeatureModel
 
 
 def built(layers: int, student: list[tuple[int, ...]], teacher: list[tuple[int, ...]]) -> Hint:
@@ -74,12 +76,24 @@ def test_shapes_that_no_regressor_maps_are_refused(student: tuple, teacher: tupl
         regressor(torch.Size(student), torch.Size(teacher))
 
 
-def test_the_middle_stages_are_compared() -> None:
+def test_the_second_stages_are_compared() -> None:
     hint = Hint()
     hint.resolve_layers(["s1", "s2", "s3"], ["t1", "t2", "t3", "t4", "t5"])
-    assert hint.layers == {"s2": "t3"}
+    assert hint.layers == {"s2": "t2"}
     with pytest.raises(InputError, match="hint: which layers are compared"):
         Hint().resolve_layers([], ["t1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "side"),
+    [("resnet8", 32, 16), ("vgg8", 256, 8), ("imagenet-resnet50", 512, 16), ("mobilenetv2_half", 16, 8)],
+)
+def test_the_stage_is_that_of_the_literature(name: str, channels: int, side: int) -> None:
+    """RepDistiller's hint layer 2, counted from a stem, which is VGG's first stage."""
+    network, hint = build_model(name, channels=3, classes=10).eval(), Hint()
+    hint.resolve_layers(network.feature_layers, ["teacher"])
+    _, features = FeatureModel(network, list(hint.layers))(torch.randn(1, 3, 32, 32))
+    assert [maps.shape[1:] for maps in features.values()] == [(channels, side, side)]
 
 
 def test_regressors_must_be_built() -> None:

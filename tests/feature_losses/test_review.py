@@ -73,9 +73,9 @@ def test_constant_and_large_maps_are_finite(value: float) -> None:
     assert bool(student[0].grad.isfinite().all())
 
 
-def test_where_it_is_faithful_the_teachers_maps_are_those_before_the_activation() -> None:
+def test_the_teachers_maps_are_those_before_the_activation() -> None:
     """The value against NumPy: the fused maps as the loss makes them, the teacher's pooled map after its ReLU."""
-    review = Review(faithful=True)
+    review = Review()
     review.resolve_layers(["s1", "s2"], ["t1", "t2"])
     assert review.layers == {"s1": "t1:pre", "s2": "t2:pre"}
     review.resolve_layers([], ["t1:pre", "t2:pre"])
@@ -88,7 +88,7 @@ def test_where_it_is_faithful_the_teachers_maps_are_those_before_the_activation(
         mapped, deeper = fusion(one, deeper, torch.Size(other.shape[2:]))
         expected += hierarchical_error(mapped, torch.from_numpy(other)).detach().numpy()
     np.testing.assert_allclose(review(student, teacher).detach(), expected, rtol=1e-5)
-    plain = Review({"s1": "t1", "s2": "t2"})
+    plain = Review({"s1": "t1", "s2": "t2"}, activated=True)
     plain.fusions = review.fusions
     assert not torch.allclose(plain(student, teacher), review(student, teacher))
 

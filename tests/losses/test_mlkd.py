@@ -14,7 +14,13 @@ LABEL = torch.zeros(7, dtype=torch.long)
 TEMPERATURES = (4.0, 3.0, 5.0, 2.0, 6.0)
 
 
-def expected(student: np.ndarray, teacher: np.ndarray, faithful: bool) -> float:
+def standardized_rows(rows: np.ndarray) -> np.ndarray:
+    deviation = rows.std(axis=1, ddof=1, keepdims=True)
+    scaled: np.ndarray = (rows - rows.mean(axis=1, keepdims=True)) / (deviation + 1e-7)
+    return scaled
+
+
+def expected(student: np.ndarray, teacher: np.ndarray, faithful: bool, standardized: bool = False) -> float:
     """Entry by entry, in loops."""
     batch, classes = student.shape
     at_one = np.array([softmax(t) for t in teacher])
@@ -22,11 +28,14 @@ def expected(student: np.ndarray, teacher: np.ndarray, faithful: bool) -> float:
     rows, columns = sure <= np.percentile(sure, 50), mass <= np.percentile(mass, 50)
     row_factor = np.full(batch, rows.mean()) if faithful else rows
     column_factor = np.full(classes, columns.mean()) if faithful else columns
+    scaled = [standardized_rows(one) if standardized else one for one in (teacher, student)]
     for temperature in TEMPERATURES:
+        of_samples = [np.array([softmax(row / temperature) for row in one]) for one in scaled]
         p = np.array([softmax(t / temperature) for t in teacher])
         q = np.array([softmax(z / temperature) for z in student])
         for i in range(batch):
-            total += row_factor[i] * temperature**2 * sum(p[i] * np.log(p[i] / q[i])) / batch
+            one, other = (probs[i] for probs in of_samples)
+            total += row_factor[i] * temperature**2 * sum(one * np.log(one / other)) / batch
             for j in range(batch):
                 total += row_factor[i] * (p[i] @ p[j] - q[i] @ q[j]) ** 2 / batch
         for c in range(classes):
@@ -35,20 +44,20 @@ def expected(student: np.ndarray, teacher: np.ndarray, faithful: bool) -> float:
     return total
 
 
-def loss_of(student: Tensor, teacher: Tensor = TEACHER, weight: Tensor | None = None, faithful: bool = False) -> Tensor:
+def loss_of(student: Tensor, teacher: Tensor = TEACHER, weight: Tensor | None = None, **options: bool) -> Tensor:
     weight = torch.ones(len(student), dtype=torch.float64) if weight is None else weight
-    return MLKD(faithful=faithful)(student, teacher, 4.0, LABEL[: len(student)], weight)
+    return MLKD(**options)(student, teacher, 4.0, LABEL[: len(student)], weight)
 
 
 @pytest.mark.parametrize("samples", [6, 7])
-@pytest.mark.parametrize("faithful", [False, True])
-def test_value_and_gradient_are_those_of_the_equations(faithful: bool, samples: int) -> None:
+@pytest.mark.parametrize("options", [{}, {"faithful": True}, {"standardized": True}], ids=str)
+def test_value_and_gradient_are_those_of_the_equations(options: dict[str, bool], samples: int) -> None:
     student, teacher = STUDENT[:samples].clone().requires_grad_(), TEACHER[:samples]
-    loss = loss_of(student, teacher, faithful=faithful)
+    loss, chosen = loss_of(student, teacher, **options), {"faithful": False, **options}
     at = student.detach().numpy().copy()
-    np.testing.assert_allclose(loss.item(), expected(at, teacher.numpy(), faithful), rtol=1e-10)
+    np.testing.assert_allclose(loss.item(), expected(at, teacher.numpy(), **chosen), rtol=1e-10)
     loss.backward()
-    by_differences = gradient_by_differences(lambda z: expected(z, teacher.numpy(), faithful), at)
+    by_differences = gradient_by_differences(lambda z: expected(z, teacher.numpy(), **chosen), at)
     assert student.grad is not None
     np.testing.assert_allclose(student.grad.numpy(), by_differences, atol=1e-5)
 

@@ -9,6 +9,7 @@ from preceptor.losses import MLKD, MLKDViews
 from tests.losses.numeric import gradient_by_differences, random_logits, softmax
 from tests.losses.test_mlkd import TEMPERATURES
 from tests.losses.test_mlkd import expected as of_one_view
+from tests.losses.test_mlkd import standardized_rows
 
 IMAGES = 5
 STUDENT, TEACHER = random_logits(2 * IMAGES, 4, seed=1)
@@ -17,23 +18,26 @@ LABEL = torch.zeros(2 * IMAGES, dtype=torch.long)
 ONES = torch.ones(2 * IMAGES, dtype=torch.float64)
 
 
-def expected(student: np.ndarray, faithful: bool) -> float:
+def expected(student: np.ndarray, faithful: bool = False, standardized: bool = False) -> float:
     teacher = TEACHER.numpy()
-    total = of_one_view(student[:IMAGES], teacher[:IMAGES], faithful)
-    for z, t in zip(student[IMAGES:], teacher[IMAGES:], strict=True):
+    total = of_one_view(student[:IMAGES], teacher[:IMAGES], faithful, standardized)
+    if standardized:
+        student, teacher = standardized_rows(student), standardized_rows(teacher)
+    for row in range(IMAGES, 2 * IMAGES):
         for temperature in TEMPERATURES:
-            p, q = softmax(t / temperature), softmax(z / temperature)
+            of = row - IMAGES if faithful and temperature in (2, 6) else row
+            p, q = softmax(teacher[of] / temperature), softmax(student[of] / temperature)
             total += temperature**2 * sum(p * np.log(p / q)) / IMAGES
     return float(total)
 
 
-@pytest.mark.parametrize("faithful", [False, True])
-def test_value_and_gradient_are_those_of_the_equations(faithful: bool) -> None:
+@pytest.mark.parametrize("options", [{}, {"faithful": True}, {"standardized": True}], ids=str)
+def test_value_and_gradient_are_those_of_the_equations(options: dict[str, bool]) -> None:
     student = STUDENT.clone().requires_grad_()
-    loss = MLKDViews(faithful=faithful)(student, TEACHER, 4.0, LABEL, INDEX, ONES)
-    np.testing.assert_allclose(loss.item(), expected(STUDENT.numpy(), faithful), rtol=1e-10)
+    loss = MLKDViews(**options)(student, TEACHER, 4.0, LABEL, INDEX, ONES)
+    np.testing.assert_allclose(loss.item(), expected(STUDENT.numpy(), **options), rtol=1e-10)
     loss.backward()
-    by_differences = gradient_by_differences(lambda z: expected(z, faithful), STUDENT.numpy())
+    by_differences = gradient_by_differences(lambda z: expected(z, **options), STUDENT.numpy())
     assert student.grad is not None
     np.testing.assert_allclose(student.grad.numpy(), by_differences, atol=1e-5)
 

@@ -93,13 +93,13 @@ def test_students_that_share_a_loss_with_features_are_refused() -> None:
         train([Student("a", network(0), shared), Student("b", network(1), shared)], teacher=wide_teacher())
 
 
-def test_review_that_is_faithful_compares_maps_before_the_activation() -> None:
-    feature_loss = {"terms.review.feature_loss": {"name": "review", "faithful": True}}
-    loss, records = DistillationLoss.from_recipe("review", feature_loss), Records()
+def test_review_compares_maps_before_the_activation() -> None:
+    loss, records = DistillationLoss.from_recipe("review"), Records()
     train([Student("review", network(), loss)], 40, BRIEF, teacher=wide_teacher(), callbacks=[records])
     assert set(loss.teacher_layers) == {"layers.0:pre", "layers.2:pre", "layers.4:pre"}
-    plain = Records()
-    train([student("review")], 40, BRIEF, teacher=wide_teacher(), callbacks=[plain])
+    activated, plain = {"terms.review.feature_loss": {"name": "review", "activated": True}}, Records()
+    loss = DistillationLoss.from_recipe("review", activated)
+    train([Student("review", network(), loss)], 40, BRIEF, teacher=wide_teacher(), callbacks=[plain])
     assert records.epochs[0][0].losses["review"] != plain.epochs[0][0].losses["review"]
 
 

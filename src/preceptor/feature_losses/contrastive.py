@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from preceptor.context import BatchContext, Classes, PerSample, shares
 from preceptor.errors import InputError
 from preceptor.feature_losses.batch import directions, kept_rows
-from preceptor.feature_losses.layers import LastLayer, pooled, pooled_width
+from preceptor.feature_losses.layers import PooledLayer, pooled, pooled_width
 from preceptor.registry import register
 
 UNSEEN = -1
@@ -69,7 +69,7 @@ def draw_of_other_classes(
 
 
 @register("feature_loss", "contrastive", paper="Tian et al., 2020, arXiv:1910.10699 (CRD)")
-class Contrastive(LastLayer):
+class Contrastive(PooledLayer):
     """Contrast with other classes: student and teacher embed an image alike, and unlike the images of other classes.
 
     The equations are in this module. Every sample of another class is a negative, by one product of the batch with the
@@ -87,7 +87,8 @@ class Contrastive(LastLayer):
         temperature: tau, above 0. Default 0.07 (RepDistiller; the paper states 0.1).
         momentum: of the memories' running mean, 0 to 1. Default 0.5 (the paper).
         negatives: how many are drawn for each sample, with replacement; None (default) takes all.
-        layers: module path in the student -> module path in the teacher, one pair; None is the last stage of each.
+        layers: module path in the student -> module path in the teacher, one pair; None is what each network pools
+            before its head.
 
     Raises:
         InputError: options out of range, several layers; in the call, no ``index`` or no ``expect_samples`` before.

@@ -51,7 +51,7 @@ class Hint(LayerPairs):
     publication trains the hint first and then distills; here both count at once, as in the re-implementations.
 
     Args:
-        layers: module path in the student -> module path in the teacher; None is the middle stage of each.
+        layers: module path in the student -> module path in the teacher; None is the second stage of each.
         linear: whether the regressor of a map is its convolution alone, for features that may be negative. Default
             False: with batch norm and ReLU (RepDistiller).
 
@@ -65,7 +65,8 @@ class Hint(LayerPairs):
         self.regressors = nn.ModuleList()
 
     def default_layers(self, student: Sequence[str], teacher: Sequence[str]) -> dict[str, str]:
-        return {student[len(student) // 2]: teacher[len(teacher) // 2]} if student and teacher else {}
+        own, other = student[:2], teacher[:2]  # the literature's hint layer, whatever follows
+        return {own[-1]: other[-1]} if own and other else {}
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
         self.regressors = nn.ModuleList(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from preceptor.context import PerSample, shares
 from preceptor.errors import InputError
 from preceptor.feature_losses.batch import directions, kept_rows, pair_shares
-from preceptor.feature_losses.layers import LastLayer, pooled, pooled_width
+from preceptor.feature_losses.layers import PooledLayer, pooled, pooled_width
 from preceptor.registry import register
 
 LEAST_SUM = 1e-6
@@ -61,7 +61,7 @@ def mutual_loss(
 
 
 @register("feature_loss", "itrd", paper="Miles et al., 2022, arXiv:2112.00459 (ITRD)")
-class InformationTheoretic(LastLayer):
+class InformationTheoretic(PooledLayer):
     """Correlation with the teacher's features, dimension by dimension, and similarities like the teacher's.
 
     ``correlation * log2 sum_d ((1 - c_d)^2)^alpha + mutual * sum_ij (G_s^2 - (G_s o G_t)^2)`` on pooled features,
@@ -73,7 +73,8 @@ class InformationTheoretic(LastLayer):
         correlation: weight of the first part. Default 2 (the publication's code).
         mutual: weight of the second. Default 1 (the same).
         alpha: order of the entropy, 1 or more. Default 1.01 (the same).
-        layers: module path in the student -> module path in the teacher; None is the last stage of each.
+        layers: module path in the student -> module path in the teacher; None is what each network pools
+            before its head.
 
     Raises:
         InputError: a weight below 0, both 0, or an order below 1.

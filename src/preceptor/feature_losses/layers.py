@@ -1,6 +1,7 @@
 """Layer pairs: what every feature loss has in common."""
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -68,6 +69,12 @@ class LastLayer(LayerPairs):
 
     def default_layers(self, student: Sequence[str], teacher: Sequence[str]) -> dict[str, str]:
         return {student[-1]: teacher[-1]} if student and teacher else {}
+
+
+class PooledLayer(LastLayer):
+    """Base class of feature losses that compare what each network pools before its head unless told otherwise."""
+
+    pooled_maps: ClassVar[bool] = True
 
 
 def pooled(features: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch dimensions"]:

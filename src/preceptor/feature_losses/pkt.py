@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preceptor.context import PerSample, shares
 from preceptor.feature_losses.batch import directions, kept_rows, pair_shares
-from preceptor.feature_losses.layers import LastLayer, pooled
+from preceptor.feature_losses.layers import PooledLayer, pooled
 from preceptor.registry import register
 
 EPS = 1e-7
@@ -42,14 +42,15 @@ def pkt_loss(
 
 
 @register("feature_loss", "pkt", paper="Passalis, Tefas, 2018, arXiv:1803.10837 (PKT)")
-class ProbabilisticTransfer(LastLayer):
+class ProbabilisticTransfer(PooledLayer):
     """Kullback-Leibler divergence between the teacher's and the student's distributions over neighbors in the batch.
 
     ``mean_ij P_t ln(P_t / P_s)`` of cosine kernels on pooled features, summed over the layers. The literature's weight
     on CIFAR-100 is 30000 (RepDistiller), which the recipe ``pkt`` uses. It is a statistic of the batch.
 
     Args:
-        layers: module path in the student -> module path in the teacher; None is the last stage of each.
+        layers: module path in the student -> module path in the teacher; None is what each network pools
+            before its head.
     """
 
     batch_statistic: ClassVar[bool] = True

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from preceptor.context import PerSample, shares
 from preceptor.errors import InputError
 from preceptor.feature_losses.batch import inverse_root, kept_rows, pair_shares
-from preceptor.feature_losses.layers import LastLayer, pooled
+from preceptor.feature_losses.layers import PooledLayer, pooled
 from preceptor.registry import register
 
 CHUNK = 256
@@ -72,7 +72,7 @@ def angle_loss(
 
 
 @register("feature_loss", "relational", paper="Park et al., 2019, arXiv:1904.05068 (Relational KD, RKD)")
-class Relational(LastLayer):
+class Relational(PooledLayer):
     """Distances between the samples of a batch, and angles of all triplets, follow the teacher's.
 
     ``distance * mean_ij huber(D_s - D_t) + angle * mean_ijk huber(cos_s - cos_t)`` on pooled features, summed over the
@@ -82,7 +82,8 @@ class Relational(LastLayer):
     Args:
         distance: weight of the distances. Default 25 (RepDistiller on CIFAR-100).
         angle: weight of the angles, whose cost grows with the cube of the batch; 0 leaves them out. Default 50.
-        layers: module path in the student -> module path in the teacher; None is the last stage of each.
+        layers: module path in the student -> module path in the teacher; None is what each network pools
+            before its head.
 
     Raises:
         InputError: a weight below 0, or both 0.

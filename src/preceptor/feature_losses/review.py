@@ -70,33 +70,34 @@ class Review(LayerPairs):
     """Fused maps of the student, from its deepest stage to its first, reproduce the teacher's maps.
 
     The stages are the layers and, deepest of all, the last layer's map pooled to 1x1. The sum over stages of
-    ``hierarchical_error(fusion(F_s), F_t)``; the fusions train with the student and do not ship with it. The
-    publication's code compares with the teacher's maps before their last ReLU, which is done where ``faithful``; by
-    default the maps are those after it, which all networks have as layers.
+    ``hierarchical_error(fusion(F_s), F_t)``; the fusions train with the student and do not ship with it. As in the
+    publication's code the teacher's maps are those before the last ReLU of each layer (``PATH:pre``, see
+    :class:`preceptor.models.features.FeatureModel`), but for the pooled one. That code pools what a network pools
+    before its head, which in MobileNetV2 and ShuffleNetV2 is one convolution further.
 
     Args:
         layers: module path in the student -> module path in the teacher, from the first stage to the last; None pairs
             the stages from the last.
-        faithful: take the teacher's maps before the last ReLU of each layer (``PATH:pre``, see
-            :class:`preceptor.models.features.FeatureModel`), but for the pooled one. Default False.
+        activated: take the teacher's maps as the layers give them: for a teacher whose layers do not end in a ReLU.
+            Default False.
 
     Raises:
         InputError: on the first batch, features that are no maps [batch, channels, height, width].
     """
 
-    def __init__(self, layers: Mapping[str, str] | None = None, faithful: bool = False) -> None:
+    def __init__(self, layers: Mapping[str, str] | None = None, activated: bool = False) -> None:
         super().__init__(layers)
-        self.faithful = faithful
+        self.activated = activated
         self.fusions = nn.ModuleList()
 
     def resolve_layers(self, student: Sequence[str], teacher: Sequence[str]) -> None:
-        """Choose the layers, where none were given; the teacher's before their activation where ``faithful``.
+        """Choose the layers, where none were given; the teacher's before their activation unless ``activated``.
 
         Raises:
             InputError: a network lists none.
         """
         super().resolve_layers(student, teacher)
-        if self.faithful:
+        if not self.activated:
             self.layers = {own: other.removesuffix(PRE) + PRE for own, other in self.layers.items()}
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
@@ -118,7 +119,7 @@ class Review(LayerPairs):
             raise InputError("review: its fusions are not built: call build_adapters with the features of a batch")
         dtype = next(self.fusions.parameters()).dtype  # a float64 network has float32 fusions
         errors, deeper = [], None
-        pooled = functional.relu(teacher[-1]) if self.faithful else teacher[-1]
+        pooled = teacher[-1] if self.activated else functional.relu(teacher[-1])
         stages = zip(_from_the_deepest(student, student[-1]), _from_the_deepest(teacher, pooled), strict=True)
         for fusion, (own, other) in zip(self.fusions, stages, strict=True):
             mapped, deeper = fusion(own.to(dtype), deeper, other.shape[2:])

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from preceptor.context import PerSample
 from preceptor.errors import InputError
-from preceptor.feature_losses.layers import LastLayer
+from preceptor.feature_losses.layers import PooledLayer
 from preceptor.registry import register
 
 
@@ -26,7 +26,7 @@ def maps_error(
 
 
 @register("feature_loss", "simkd", paper="Chen et al., 2022, arXiv:2203.14001 (SimKD)")
-class SimKD(LastLayer):
+class SimKD(PooledLayer):
     """Mean squared error between maps of equal channels, as they are, summed over the layers.
 
     ``sum_l mean_chw (F_s^l - F_t^l)^2``, no weights of its own. The publication's student, of which it is the only
@@ -43,7 +43,6 @@ class SimKD(LastLayer):
     """
 
     equal_channels: ClassVar[bool] = True
-    pooled_maps: ClassVar[bool] = True
 
     def build_adapters(self, student: Sequence[torch.Size], teacher: Sequence[torch.Size]) -> None:
         """Nothing to build: checks that the layers give maps of equal channels."""

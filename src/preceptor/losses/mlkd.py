@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from preceptor.component_types import TargetSpace
-from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares, z_score
 from preceptor.errors import require_positive
 from preceptor.losses.kl import kl_divergence
 from preceptor.registry import register
@@ -63,6 +63,8 @@ class MLKD:
         more_temperatures: beside that of the loss (4 in the paper), above 0. Default 3, 5, 2, 6 (public code).
         faithful: multiply each term by the kept share instead, which is what the public code does: there nothing is
             left out. Default False.
+        standardized: take the divergences from rows of logits of mean 0 and standard deviation 1, the Gram matrices
+            from them as they are (Sun et al., 2024, arXiv:2403.01427, MLKD+LS). Default False.
 
     Raises:
         InputError: a temperature that is not a finite number above 0.
@@ -70,6 +72,7 @@ class MLKD:
 
     more_temperatures: Sequence[float] = (3.0, 5.0, 2.0, 6.0)
     faithful: bool = False
+    standardized: bool = False
     target_space: ClassVar[TargetSpace] = "logits"
     zero_at_teacher: ClassVar[bool] = True
     batch_statistic: ClassVar[bool] = True
@@ -88,11 +91,24 @@ class MLKD:
     ) -> Scalar:
         present = (weight > 0).unsqueeze(1)
         student, teacher = (torch.where(present, logits, 0) for logits in (student_logits, target))
-        factors = self.factors(teacher.softmax(dim=1), weight)
-        levels = [
-            _at_temperature(student, teacher, one, weight, *factors) for one in (temperature, *self.more_temperatures)
-        ]
+        of_sample, of_class = self.factors(teacher.softmax(dim=1), weight)
+        levels = []
+        for one in (temperature, *self.more_temperatures):
+            divergence = self.divergence(student, teacher, one)
+            levels.append((of_sample * shares(weight) * divergence).sum())
+            probs = [(logits / column(one)).softmax(dim=1) for logits in (student, teacher)]
+            levels.append(class_relations_loss(probs[0], probs[1], weight, of_class))
+            levels.append(sample_relations_loss(probs[0], probs[1], weight, of_sample))
         return torch.stack(levels).sum()
+
+    def divergence(
+        self, student_logits: BatchClasses, teacher_logits: BatchClasses, temperature: Temperatures
+    ) -> PerSample:
+        """``T^2 KL`` of each sample, of standardized logits where that is asked for."""
+        if self.standardized:
+            student_logits, teacher_logits = z_score(student_logits), z_score(teacher_logits)
+        target = (teacher_logits / column(temperature)).log_softmax(dim=1)
+        return kl_divergence(student_logits, target, temperature) * temperature**2
 
     def factors(self, target_probs: BatchClasses, weight: PerSample) -> tuple[PerSample, Float[Tensor, " classes"]]:
         """Factors on samples and classes: 1 for those that are kept and 0 elsewhere, or everywhere the kept share."""
@@ -102,20 +118,3 @@ class MLKD:
         if not self.faithful:
             return samples, classes
         return (shares(weight) * samples).sum().expand_as(samples), classes.mean().expand_as(classes)
-
-
-def _at_temperature(
-    student_logits: BatchClasses,
-    teacher_logits: BatchClasses,
-    temperature: Temperatures,
-    weight: PerSample,
-    of_sample: PerSample,
-    of_class: Float[Tensor, " classes"],
-) -> Scalar:
-    """The three terms at one temperature, with factors on samples and classes."""
-    target = (teacher_logits / column(temperature)).log_softmax(dim=1)
-    probs = (student_logits / column(temperature)).softmax(dim=1), target.exp()
-    divergence = kl_divergence(student_logits, target, temperature) * temperature**2
-    instances = (of_sample * shares(weight) * divergence).sum()
-    classes = class_relations_loss(*probs, weight, of_class)
-    return instances + classes + sample_relations_loss(*probs, weight, of_sample)

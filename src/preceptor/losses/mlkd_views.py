@@ -9,11 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from preceptor.component_types import TargetSpace
-from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, column, shares
+from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, shares
 from preceptor.losses.crld import other_views
-from preceptor.losses.kl import kl_divergence
 from preceptor.losses.mlkd import MLKD
 from preceptor.registry import register
+
+_WEAK_IN_PUBLIC_CODE = (3, 4)
+"""At which of its temperatures 4, 3, 5, 2 and 6 the public code takes the weak view's logits for the strong one's."""
 
 
 @register(
@@ -30,8 +32,9 @@ class MLKDViews:
     it is ``mlkd``.
 
     Args:
-        more_temperatures, faithful: as for :class:`~preceptor.losses.MLKD`. That the public code takes the weak view's
-            logits for the strong one at two temperatures is not followed in either case.
+        more_temperatures, standardized: as for :class:`~preceptor.losses.MLKD`.
+        faithful: as there; and the last two of the strong view's divergences (temperatures 2 and 6) are of the weak
+            one, as in the public code. Default False.
 
     Raises:
         InputError: a temperature that is not a finite number above 0.
@@ -39,6 +42,7 @@ class MLKDViews:
 
     more_temperatures: Sequence[float] = (3.0, 5.0, 2.0, 6.0)
     faithful: bool = False
+    standardized: bool = False
     target_space: ClassVar[TargetSpace] = "logits"
     zero_at_teacher: ClassVar[bool] = True
     batch_statistic: ClassVar[bool] = True
@@ -58,13 +62,13 @@ class MLKDViews:
         weight: PerSample,
     ) -> Float[Tensor, ""]:
         is_strong = other_views(index) < torch.arange(len(index), device=index.device)
-        mlkd = MLKD(self.more_temperatures, self.faithful)
-        of_weak = mlkd(student_logits, target, temperature, label, torch.where(is_strong, 0, weight))
-        strong = shares(torch.where(is_strong, weight, 0))
-        present = (strong > 0).unsqueeze(1)
+        of_weak_view, of_strong_view = (torch.where(view, weight, 0) for view in (~is_strong, is_strong))
+        mlkd = MLKD(self.more_temperatures, self.faithful, self.standardized)
+        losses = [mlkd(student_logits, target, temperature, label, of_weak_view)]
+        present = (weight > 0).unsqueeze(1)
         student, teacher = (torch.where(present, logits, 0) for logits in (student_logits, target))
-        divergences = [
-            kl_divergence(student, (teacher / column(one)).log_softmax(dim=1), one) * one**2
-            for one in (temperature, *self.more_temperatures)
-        ]
-        return of_weak + (strong * torch.stack(divergences).sum(dim=0)).sum()
+        for number, one in enumerate((temperature, *self.more_temperatures)):
+            takes_weak = self.faithful and number in _WEAK_IN_PUBLIC_CODE
+            share = shares(of_weak_view if takes_weak else of_strong_view)
+            losses.append((share * mlkd.divergence(student, teacher, one)).sum())
+        return torch.stack(losses).sum()

@@ -85,7 +85,7 @@ class FeatureModel(nn.Module):
         if not activations:
             raise InputError(
                 f"layer {layer!r}: no ReLU module in {type(module).__name__}: name a layer in front of the activation, "
-                "without :pre, or choose another network"
+                "without :pre (feature loss review: option activated), or choose another network"
             )
 
         def before(activation: nn.Module, arguments: tuple[Tensor, ...]) -> None:
@@ -95,7 +95,8 @@ class FeatureModel(nn.Module):
             if output.shape != self._captured[layer].shape:
                 raise InputError(
                     f"layer {layer!r}: its last ReLU gives {tuple(self._captured[layer].shape)} and the layer "
-                    f"{tuple(output.shape)}, so that it is not its last step: choose another layer"
+                    f"{tuple(output.shape)}, so that it is not its last step: choose another layer (feature loss review: "
+                    "or option activated)"
                 )
 
         self._hooks += [activations[-1].register_forward_pre_hook(before), module.register_forward_hook(after)]

@@ -12,6 +12,7 @@ from preceptor.models.layers import PooledNetwork, initialize
 
 _CONVOLUTIONS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """How many in each stage: columns A, B, D and E of the paper's table 1; depth 8 is of the distillation literature."""
+_STAGES = ("stage1", "stage2", "stage3", "stage4", "stage5")
 _WIDTHS = (64, 128, 256, 512, 512)
 _HEAD_DEVIATION = 0.01
 _LARGE = 64
@@ -46,7 +47,8 @@ class Vgg(PooledNetwork):
         InputError: any other depth.
     """
 
-    feature_layers = ("stage1", "stage2", "stage3", "stage4", "stage5")
+    feature_layers = ("stage2", "stage3", "stage4", "stage5")
+    """Without the first stage, in the place of which others have a stem, as in that literature."""
     third_party_names: ClassVar[dict[str, str]] = {
         **{rf"block{stage}\.(.*)": rf"stage{stage + 1}.\1" for stage in range(5)},
         r"(?:classifier|fc|linear)\.(.*)": r"head.\1",
@@ -58,7 +60,7 @@ class Vgg(PooledNetwork):
             known = ", ".join(map(str, _CONVOLUTIONS))
             raise InputError(f"VGG depth is {depth}; expected one of {known}, for example vgg13")
         inputs = (channels, *_WIDTHS[:-1])
-        for name, *sizes in zip(self.feature_layers, inputs, _WIDTHS, _CONVOLUTIONS[depth], strict=True):
+        for name, *sizes in zip(_STAGES, inputs, _WIDTHS, _CONVOLUTIONS[depth], strict=True):
             self.add_module(name, _stage(*sizes))
         self.head = nn.Linear(_WIDTHS[-1], classes)
         initialize(self)
@@ -69,9 +71,9 @@ class Vgg(PooledNetwork):
 
     def maps(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dimensions h w"]:
         """What :meth:`features` pools."""
-        halved = self.feature_layers[1 : 5 if images.shape[2] >= _LARGE else 4]
+        halved = _STAGES[1 : 5 if images.shape[2] >= _LARGE else 4]
         maps = images
-        for name in self.feature_layers:
+        for name in _STAGES:
             maps = F.max_pool2d(maps, 2) if name in halved else maps
             maps = getattr(self, name)(maps)
         return maps

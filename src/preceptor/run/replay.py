@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 
-from preceptor.component_types import declares
 from preceptor.config import read_yaml
 from preceptor.errors import InputError, first_line, out_of_memory
 from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
-from preceptor.models.features import FeatureModel, ImageModel, feature_layers, pooled_layers
+from preceptor.models.features import FeatureModel, ImageModel
 from preceptor.recipes import build_recipe_parts
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import RUN_FILE
@@ -81,9 +80,8 @@ def _student(config: RunConfig, report: FailureReport, device: torch.device) -> 
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
     student = Student(failed.student, ImageModel(network, failed.normalization), loss).to(device)
     features = {} if teacher is None else teacher.features
-    for feature_loss in loss.feature_losses.values():
-        of_student = pooled_layers if declares(feature_loss, "pooled_maps") else feature_layers
-        feature_loss.resolve_layers(of_student(network), tuple(features))
+    for name, feature_loss in loss.feature_losses.items():
+        feature_loss.layers = dict(failed.layers[name])
     model = FeatureModel(student.network, loss.student_layers)
     if model.layers:
         with torch.no_grad():

@@ -142,6 +142,7 @@ class FailureContext:
         progress: share of training done when the step begins.
         samples: size of the training set.
         outputs: of the student.
+        layers: that its feature losses compare, by term.
         normalization: of the student's images; None for a network that takes its inputs as they are.
         action: what was done about it.
     """
@@ -155,6 +156,7 @@ class FailureContext:
     progress: float
     samples: int
     outputs: int
+    layers: Mapping[str, Mapping[str, str]]
     precision: Literal["fp32", "bf16"]
     normalization: SizedNormalization | Normalization | None
     action: OnNonfinite
@@ -173,6 +175,7 @@ class FailureContext:
             progress=step.progress,
             samples=len(trainer.data),
             outputs=student.outputs,
+            layers={name: loss.layers for name, loss in student.student.loss.feature_losses.items()},
             precision=student.precision,
             normalization=_normalization(network),
             action=action,
