@@ -32,7 +32,7 @@ from preceptor.training.device import choose_device, deterministic
 PAIR = PAIRS["resnet56:resnet20"]
 WIDTH = 64
 """Of the teacher's last maps, to which simkd's student is projected."""
-TWO_VIEWS = ("crld", "mlkd-views")
+TWO_VIEWS = ("crld", "mlkd-lsk", "mlkd-views", "sld-views")
 BATCH_SIZE, BATCHES = 64, 4
 ROUNDS = 5
 ALONE, YARDSTICK = "none", "kd"

@@ -129,6 +129,7 @@ class Loss(Protocol):
     - ``wants_index``: it receives the samples' positions in the training set [batch] as a last argument.
     - ``two_views``: it compares two views of a sample, rows of the same position, the weak one first; a training shows
       them only with such an augmentation (``data.TwoViews``).
+    - ``own_temperatures``: the temperature of the distillation loss has no effect on it.
     - ``self_target``: it compares with a target made of the student's own logits, detached, so that its gradient is
       not the derivative of its value.
 
@@ -192,6 +193,7 @@ Attribute = Literal[
     "pooled_maps",
     "equal_channels",
     "two_views",
+    "own_temperatures",
 ]
 
 

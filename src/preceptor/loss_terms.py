@@ -63,7 +63,8 @@ class LossTerm(nn.Module):
         reduction: "batch" divides the weighted sum by the batch size, "where" by the number of samples in ``where``
             (the "subset" reduction of Label Revision's public re-implementation). A batch statistic has its own.
         since, until: shares of training done, 0 to 1, between which the term is active; ``until`` is excluded unless 1.
-        warmup: share of training over which the weight rises linearly from zero, from ``since`` on.
+        warmup: share of training over which the weight rises linearly from zero, from ``since`` on, step by step; the
+            public code of DKD, RLD and ReviewKD raises it by epochs, from an epoch's share on.
 
     Attributes:
         kind: the component type of ``loss``.

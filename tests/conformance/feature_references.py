@@ -123,10 +123,10 @@ def contrastive(
     losses = np.zeros(len(label))
     for own, memory in zip(embedded, reversed(memories), strict=True):
         exponentials = np.exp(own @ memory.double().numpy().T / temperature)
-        score = exponentials / (exponentials.mean() * len(label))
+        score = exponentials / (exponentials.mean() * samples)
         for i, (y, at) in enumerate(zip(label, context.index, strict=True)):
             negatives = [other for other, c in zip(context.index, label, strict=True) if c != y]
-            noise = len(negatives) / len(label)
+            noise = len(negatives) / samples
             losses[i] -= np.log(score[i, at] / (score[i, at] + noise + 1e-7))
             losses[i] -= sum(np.log(noise / (score[i, j] + noise + 1e-7)) for j in negatives)
     return float(losses @ weight / weight.sum())

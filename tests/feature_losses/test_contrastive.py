@@ -10,7 +10,7 @@ from torch import Tensor
 
 from preceptor import InputError
 from preceptor.context import UNLABELED, BatchContext
-from preceptor.feature_losses.contrastive import UNSEEN, Contrastive, contrast, draw_of_other_classes
+from preceptor.feature_losses.contrastive import UNSEEN, Contrastive, contrast, drawn
 
 SAMPLES, BATCH, CLASSES = 12, 4, 3
 
@@ -47,24 +47,21 @@ def test_all_negatives_are_the_sampled_form_of_the_whole_other_class_set() -> No
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(2, SAMPLES, dtype=torch.float64, generator=generator) - 2
     classes, label = torch.arange(SAMPLES) % CLASSES, torch.tensor([0, 1])
-    positive, samples = scores[:, :2].diagonal(), torch.tensor(SAMPLES)
-    whole = contrast(positive, scores, classes != label.unsqueeze(1), samples)
+    positive = scores[:, :2].diagonal()
+    whole = contrast(positive, scores, classes != label.unsqueeze(1), SAMPLES)
     listed = torch.stack([scores[row, classes != label[row]] for row in range(2)])
-    sampled = contrast(positive, listed, torch.ones_like(listed, dtype=torch.bool), samples)
+    sampled = contrast(positive, listed, torch.ones_like(listed, dtype=torch.bool), SAMPLES)
     torch.testing.assert_close(whole, sampled)
     noise, s, own = 8 / 12, listed.exp().numpy(), positive.exp().numpy()
     expected = -np.log(own / (own + noise + 1e-7)) - np.log(noise / (s + noise + 1e-7)).sum(axis=1)
     np.testing.assert_allclose(sampled, expected, rtol=1e-9)
 
 
-def test_the_component_draws_that_set_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def everything(memory_class: Tensor, label: Tensor, negatives: int) -> Tensor:
-        return torch.stack([(memory_class != y).nonzero().squeeze(1) for y in label])
-
-    whole, sampled = built(), built(negatives=8)
+@pytest.mark.parametrize("negatives", [8, 100])
+def test_drawing_as_many_as_there_are_takes_all(negatives: int) -> None:
+    whole, sampled = built(), built(negatives=negatives)
     for loss in (whole, sampled):
         loss.memory_class = torch.arange(SAMPLES) % CLASSES  # all have been met
-    monkeypatch.setattr("preceptor.feature_losses.contrastive.draw_of_other_classes", everything)
     torch.testing.assert_close(step(whole, [0, 1, 2, 3]), step(sampled, [0, 1, 2, 3]))
 
 
@@ -83,25 +80,44 @@ def test_the_gradient_is_right_after_the_first_step() -> None:
     torch.autograd.gradcheck(value, (own, *loss.parameters()))
 
 
-def test_draws_are_of_other_classes_and_met_and_reach_all_of_them() -> None:
-    memory_class = torch.tensor([0, 1, UNSEEN, 2, 1, UNSEEN, 0, 2, 2])
-    label = torch.tensor([0, 1, 2])
+def test_draws_are_candidates_each_once_and_reach_all_of_them() -> None:
+    candidates = torch.tensor([[True, False, True, True, False], [False, True, False, False, False]])
     torch.manual_seed(0)
-    drawn = draw_of_other_classes(memory_class, label, 200)
-    for row, y in zip(drawn, label, strict=True):
-        others = {at for at, c in enumerate(memory_class.tolist()) if c not in (UNSEEN, int(y))}
-        assert set(row.tolist()) == others
+    draws = torch.stack([drawn(candidates, 2) for _ in range(200)])
+    assert (draws.sum(dim=2) == torch.tensor([2, 1])).all()
+    assert torch.equal(draws.any(dim=0), candidates)
 
 
 def test_the_constant_is_that_of_the_first_batch_and_stays() -> None:
+    """``m N``, N all samples: a positive's score is its similarity less that, whoever has been met."""
     loss = built()
     own = torch.nn.functional.normalize(loss.embeddings[0](features(0)[0].mean(dim=(2, 3))), dim=1)
     expected = (own @ loss.teacher_memory.T / 0.07).exp().mean().detach()
     step(loss, [0, 1, 2, 3])
     first = loss.mean_exponential.clone()
     torch.testing.assert_close(first[0], expected)
-    step(loss, [4, 5, 6, 7], seed=1)
-    assert torch.equal(loss.mean_exponential, first)
+    for number, index in enumerate(([4, 5, 6, 7], [8, 9, 10, 11], [0, 1, 2, 3])):
+        step(loss, index, seed=number)
+        assert torch.equal(loss.mean_exponential, first)
+
+
+def test_a_second_batch_has_the_loss_of_the_equation() -> None:
+    """In NumPy, one sum a sample: eight samples have been met of twelve, and N is twelve."""
+    loss = built()
+    step(loss, [0, 1, 2, 3])
+    memories = [loss.teacher_memory.numpy().copy(), loss.student_memory.numpy().copy()]
+    index, met, expected = [4, 5, 6, 7], list(range(8)), 0.0
+    for embed, rows, memory, m in zip(
+        loss.embeddings, (features(1), features(51, 7)), memories, loss.mean_exponential.tolist(), strict=True
+    ):
+        vectors = embed(rows[0].mean(dim=(2, 3))).detach().numpy()
+        for v, i in zip(vectors, index, strict=True):
+            s = np.exp(memory @ v / np.linalg.norm(v) / 0.07) / (m * SAMPLES)
+            others = [j for j in met if j % CLASSES != i % CLASSES]
+            noise = len(others) / SAMPLES
+            expected -= np.log(s[i] / (s[i] + noise + 1e-7)) / BATCH
+            expected -= sum(np.log(noise / (s[j] + noise + 1e-7)) for j in others) / BATCH
+    np.testing.assert_allclose(step(loss, index, seed=1).item(), expected, rtol=1e-4)
 
 
 def test_memories_hold_a_running_mean_of_length_one() -> None:

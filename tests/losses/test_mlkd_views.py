@@ -7,9 +7,8 @@ import torch
 from preceptor import InputError
 from preceptor.losses import MLKD, MLKDViews
 from tests.losses.numeric import gradient_by_differences, random_logits, softmax
-from tests.losses.test_mlkd import TEMPERATURES
+from tests.losses.test_mlkd import TEMPERATURES, standardized_rows
 from tests.losses.test_mlkd import expected as of_one_view
-from tests.losses.test_mlkd import standardized_rows
 
 IMAGES = 5
 STUDENT, TEACHER = random_logits(2 * IMAGES, 4, seed=1)

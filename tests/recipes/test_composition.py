@@ -56,6 +56,10 @@ def test_losses_without_a_temperature_keep_theirs() -> None:
     }
 
 
+def test_losses_at_temperatures_of_their_own_take_any() -> None:
+    assert read_recipe("sld+kd").temperature == read_recipe("kd").temperature
+
+
 def test_a_bare_name_and_a_mapping_are_the_same_choice() -> None:
     one, other = ({"correction": own, "terms": {"ce": {"label_loss": "cross_entropy"}}} for own in ("x", {"name": "x"}))
     assert composed({"one": one, "other": other})["correction"] == "x"

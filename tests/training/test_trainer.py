@@ -297,9 +297,9 @@ def no_host_sync(monkeypatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_host_sync")
 def test_no_step_of_any_recipe_waits_for_the_device():
-    train([make_student(name) for name in recipe_names() if name not in ("crld", "mlkd-views")], images=32)
+    train([make_student(name) for name in recipe_names() if name not in ("crld", "mlkd-views", "mlkd-lsk")], images=32)
     views = TwoViews(digits().augmentation, digits().augmentation)
-    train([make_student("crld"), make_student("mlkd-views")], images=32, augmentation=views)
+    train([make_student(name) for name in ("crld", "mlkd-views", "mlkd-lsk")], images=32, augmentation=views)
 
 
 @pytest.mark.usefixtures("no_host_sync")

@@ -82,7 +82,7 @@ def test_numbers_and_names() -> None:
             check_names(text)
 
 
-@pytest.mark.parametrize("recipe", ["crld", "mlkd-views", "kd", "sld"])
+@pytest.mark.parametrize("recipe", ["crld", "mlkd-views", "kd", "sld-views"])
 def test_a_training_resumes_in_the_same_bits(recipe: str) -> None:
     whole, late, kept = make_student(recipe), make_student(recipe, seed=3), StateAfter(3)
     options: dict[str, Any] = {"augmentation": VIEWS, "precision": "fp32"}

@@ -2,7 +2,7 @@
 
 Tian, Krishnan, Isola, "Contrastive Representation Distillation" (CRD), 2020, arXiv:1910.10699. Embeddings v of student
 and teacher have length 1. Two memories M hold a running mean of each network's embedding of every training sample. With
-the student's v, the teacher's memory, N samples in it, K of them negatives, and m the mean of ``exp(v M_j / tau)`` over
+the student's v, the teacher's memory of all N samples, K of them negatives, and m the mean of ``exp(v M_j / tau)`` over
 the first batch and the memory as it starts,
 
     s_j  = exp(v M_j / tau) / (m N)
@@ -35,7 +35,7 @@ def contrast(
     positive: PerSample,
     negatives: Float[Tensor, "batch negatives"],
     counts: Bool[Tensor, "batch negatives"],
-    samples: Int[Tensor, ""],
+    samples: int,
 ) -> PerSample:
     """The loss of one network against the other's memory.
 
@@ -45,27 +45,17 @@ def contrast(
         counts: which of them count; K is their number.
         samples: N.
     """
-    noise = counts.sum(dim=1).to(positive.dtype) / samples.clamp(min=1)
+    noise = counts.sum(dim=1).to(positive.dtype) / samples
     near = torch.logaddexp((noise + EPS).log(), positive) - positive
     far = torch.log1p((negatives.exp() + EPS) / noise.clamp(min=EPS).unsqueeze(1))
     return near + torch.where(counts, far, 0).sum(dim=1)
 
 
-def draw_of_other_classes(
-    memory_class: Int[Tensor, " samples"], label: Classes, negatives: int
-) -> Int[Tensor, "batch negatives"]:
-    """Positions in a memory, drawn with replacement from the samples of classes other than ``label``; none is unseen.
-
-    Where there is none they mean nothing.
-    """
-    ordered, order = memory_class.sort(stable=True)  # the unseen come first
-    first, end = torch.searchsorted(ordered, label), torch.searchsorted(ordered, label, right=True)
-    unseen, own = (memory_class == UNSEEN).sum(), end - first
-    others = (len(memory_class) - unseen - own).clamp(min=1)
-    drawn = torch.randint(2**62, (len(label), negatives), device=label.device) % others.unsqueeze(1)
-    place = unseen + drawn
-    place = place + torch.where(place >= first.unsqueeze(1), own.unsqueeze(1), 0)  # skip its own class
-    return order[place.clamp(max=len(order) - 1)]
+def drawn(candidates: Bool[Tensor, "batch samples"], number: int) -> Bool[Tensor, "batch samples"]:
+    """As many of each row's candidates, at random and each at most once; all of them where they are fewer."""
+    order = torch.rand(candidates.shape, device=candidates.device).masked_fill(~candidates, -1)
+    chosen = order.topk(min(number, order.shape[1]), dim=1).indices
+    return torch.zeros_like(candidates).scatter(1, chosen, True) & candidates
 
 
 @register("feature_loss", "contrastive", paper="Tian et al., 2020, arXiv:1910.10699 (CRD)")
@@ -76,17 +66,16 @@ class Contrastive(PooledLayer):
     memory; the paper draws K = 16384 of them. A class is that of the label; of unlabeled samples, the teacher's.
 
     The two memories start at random, the same in every run, and are updated at every call in training mode. They are
-    part of checkpoints: 51 MB for 50,000 samples. Two things are this project's: a sample is a negative only once it
-    has been met (the publication contrasts with the random start), and N counts those met. From the second epoch on
-    that is the same. It is a statistic of the batch, the mean over its samples; one of weight zero enters neither the
-    memories nor m. Give the number of samples by ``DistillationLoss.expect_samples`` (the training loop does), and
-    ``index`` at every call.
+    part of checkpoints: 51 MB for 50,000 samples. A sample is a negative only once it has been met, so that K grows
+    in the first epoch (this project's: the publication contrasts with the random start, too). It is a statistic of the
+    batch, the mean over its samples; one of weight zero enters neither the memories nor m. Give the number of samples
+    by ``DistillationLoss.expect_samples`` (the training loop does), and ``index`` at every call.
 
     Args:
         dimensions: of the embeddings, two learned linear maps of pooled features. Default 128 (the paper).
         temperature: tau, above 0. Default 0.07 (RepDistiller; the paper states 0.1).
         momentum: of the memories' running mean, 0 to 1. Default 0.5 (the paper).
-        negatives: how many are drawn for each sample, with replacement; None (default) takes all.
+        negatives: how many are drawn for each sample, each once, all where they are fewer; None (default) takes all.
         layers: module path in the student -> module path in the teacher, one pair; None is what each network pools
             before its head.
 
@@ -184,14 +173,12 @@ class Contrastive(PooledLayer):
         label: Classes,
         index: Int[Tensor, " batch"],
     ) -> PerSample:
-        samples = (memory_class != UNSEEN).sum()
+        samples = len(memory_class)
         log_scores = similarity - (mean * samples).clamp(min=EPS).log()
         positive = log_scores.gather(1, index.unsqueeze(1)).squeeze(1)
         is_other = (memory_class != UNSEEN) & (memory_class != label.unsqueeze(1))
-        if self.negatives is None:
-            return contrast(positive, log_scores, is_other, samples)
-        drawn = draw_of_other_classes(memory_class, label, self.negatives)
-        return contrast(positive, log_scores.gather(1, drawn), is_other.gather(1, drawn), samples)
+        negatives = is_other if self.negatives is None else drawn(is_other, self.negatives)
+        return contrast(positive, log_scores, negatives, samples)
 
     @torch.no_grad()
     def _remember(

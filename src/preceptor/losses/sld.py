@@ -28,6 +28,7 @@ def multi_temperature_divergence(
 class _AtSeveralTemperatures:
     temperatures: Sequence[float] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
     target_space: ClassVar[TargetSpace] = "logits"
+    own_temperatures: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.temperatures:

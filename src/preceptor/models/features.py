@@ -95,8 +95,8 @@ class FeatureModel(nn.Module):
             if output.shape != self._captured[layer].shape:
                 raise InputError(
                     f"layer {layer!r}: its last ReLU gives {tuple(self._captured[layer].shape)} and the layer "
-                    f"{tuple(output.shape)}, so that it is not its last step: choose another layer (feature loss review: "
-                    "or option activated)"
+                    f"{tuple(output.shape)}, so that it is not its last step: choose another layer (feature loss "
+                    "review: or option activated)"
                 )
 
         self._hooks += [activations[-1].register_forward_pre_hook(before), module.register_forward_hook(after)]

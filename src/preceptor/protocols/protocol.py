@@ -26,7 +26,7 @@ class Pair(_Frozen):
     Attributes:
         teacher, student: architectures.
         settings: of the student's runs, where they differ from the protocol's: a smaller learning rate.
-        recipes: the same for single recipes, by name: DKD's beta was chosen by pair.
+        recipes: the same for single recipes, by name: weights of their losses that were chosen by pair.
         published: accuracies in per cent that were reported: ``teacher``, ``student`` (labels alone), and by recipe.
     """
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from preceptor.component_types import declares
 from preceptor.errors import InputError
+from preceptor.registry import find_component
 
 SLOTS = ("recalibration", "correction", "correction_where", "temperature", "selection")
 NO_TEMPERATURE = {"name": "fixed", "temperature": 1.0}
@@ -27,7 +29,7 @@ def composed(named: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     for slot in SLOTS:
         filled = {name: content[slot] for name, content in named.items() if content.get(slot) is not None}
         if slot == "temperature":
-            bare = {name for name, content in named.items() if name not in filled and _has_loss(content)}
+            bare = {name for name, content in named.items() if name not in filled and _takes_temperature(content)}
             filled |= dict.fromkeys(bare, NO_TEMPERATURE)
         if filled:
             slots[slot] = _only(slot, filled)
@@ -43,8 +45,9 @@ def composed(named: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _has_loss(content: Mapping[str, Any]) -> bool:
-    return any("loss" in term for term in content.get("terms", {}).values())
+def _takes_temperature(content: Mapping[str, Any]) -> bool:
+    losses = [_spelled(term["loss"])["name"] for term in content.get("terms", {}).values() if "loss" in term]
+    return any(not declares(find_component("loss", name).cls, "own_temperatures") for name in losses)
 
 
 def _only(slot: str, filled: Mapping[str, Any]) -> Any:
