@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from preceptor.config import read_yaml
 from preceptor.errors import InputError, first_line, out_of_memory
+from preceptor.feature_losses.layers import LayerPairs
 from preceptor.loss import DistillationLoss
 from preceptor.models import seeded_model
 from preceptor.models.features import FeatureModel, ImageModel
@@ -81,7 +83,7 @@ def _student(config: RunConfig, report: FailureReport, device: torch.device) -> 
     student = Student(failed.student, ImageModel(network, failed.normalization), loss).to(device)
     features = {} if teacher is None else teacher.features
     for name, feature_loss in loss.feature_losses.items():
-        feature_loss.layers = dict(failed.layers[name])
+        cast(LayerPairs, feature_loss).layers = dict(failed.layers[name])
     model = FeatureModel(student.network, loss.student_layers)
     if model.layers:
         with torch.no_grad():
