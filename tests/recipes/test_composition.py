@@ -34,7 +34,7 @@ def test_the_losses_of_one_see_the_correction_of_the_other() -> None:
     [
         ("kd+at", r"recipe kd\+at: both fill terms.ce: kd \(label_loss: cross_entropy, weight: 0.1\) and at"),
         ("lr+kd", r"both fill temperature: lr \(name: fixed, temperature: 1.0\) and kd \(name: fixed, temperature: 4"),
-        ("ka-ps+ka-lsr", "both fill correction: ka-ps .* and ka-lsr .*: copy one into a YAML file and join them"),
+        ("ka-ps+ka-lsr", "both fill correction: ka-ps .* and ka-lsr .*, or copy one into a YAML file and join them"),
         ("kd+nothing", "unknown recipe 'nothing'"),
         ("kd+", "unknown recipe ''"),
     ],
@@ -74,6 +74,15 @@ def test_files_are_joined_too(tmp_path: Path) -> None:
     both = tmp_path / "a+b.yaml"
     both.write_text(own.read_text())
     assert read_recipe(both) == read_recipe(own), "a file of that name is read as it is"
+
+
+def test_overrides_settle_what_both_fill() -> None:
+    joined = read_recipe("kd+at", {"terms.ce.weight": 1.0, "terms.at.weight": 5.0})
+    assert {name: term.weight for name, term in joined.terms.items()} == {"ce": 1.0, "kl": 0.9, "at": 5.0}
+    hot = read_recipe("lr+kd", {"temperature.temperature": 2.0, "terms.ce.where": "right", "terms.ce.weight": 1.0})
+    assert hot.temperature == read_recipe("kd", {"temperature.temperature": 2.0}).temperature
+    with pytest.raises(InputError, match=r"both fill terms.ce: .*: set what differs"):
+        read_recipe("kd+at", {"terms.kl.weight": 1.0})
 
 
 def test_overrides_reach_the_composition() -> None:

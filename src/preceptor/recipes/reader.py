@@ -139,27 +139,35 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Args:
         name: one of :func:`recipe_names`, a path to a YAML file, or several of these joined by ``+``, see
             :func:`~preceptor.recipes.composition.composed`.
-        overrides: for example ``{"correction.eta": 0.5, "terms.kl.weight": 1.0}``.
+        overrides: for example ``{"correction.eta": 0.5, "terms.kl.weight": 1.0}``. Each of joined recipes takes those
+            of its slots and terms, so that they may settle what both fill.
 
     Raises:
         InputError: unknown recipe or key (the nearest is named), or a value that does not fit.
     """
     text = str(name)
-    content = with_overrides(_content(text), (overrides or {}).items())
+    content = with_overrides(_content(text, overrides or {}), (overrides or {}).items())
     return validated(Recipe, content, f"recipe {text}")
 
 
-def _content(text: str) -> dict[str, Any]:
-    """What a recipe's file says, or those of several that are joined."""
+def _content(text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe's file says, or those of several that are joined, each with the overrides of what it fills."""
     for name in recipe_names():
         if sorted(name.split("+")) == sorted(text.split("+")):  # a join that has a file, in whichever order
             return read_yaml(FOLDER / f"{name}.yaml")
     is_file = text.endswith((".yaml", ".yml"))
     if "+" in text and not (is_file and Path(text).exists()):
-        return composed({part: _content(part) for part in text.split("+")})
+        parts = {part: _content(part, overrides) for part in text.split("+")}
+        return composed({part: _with_own_overrides(content, overrides) for part, content in parts.items()})
     if is_file:
         return read_yaml(Path(text))
     raise unknown_name("recipe", text, recipe_names())
+
+
+def _with_own_overrides(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    filled = {slot for slot in content if slot != "terms"} | {f"terms.{term}" for term in content.get("terms", {})}
+    own = {key: value for key, value in overrides.items() if any(key.startswith(f"{one}.") for one in filled)}
+    return with_overrides(content, own.items())
 
 
 def build_recipe_parts(content: Recipe) -> RecipeParts:
