@@ -63,7 +63,9 @@ def relational(
     student: Features, teacher: Features, weight: Array, distance: float = 25.0, angle: float = 50.0
 ) -> float:
     def distances(rows: Array) -> Array:
-        own = np.array([[np.linalg.norm(a - b) for b in rows] for a in rows])
+        """Of different samples 1e-6 or more."""
+        own = np.array([[max(np.linalg.norm(a - b), 1e-6) for b in rows] for a in rows])
+        np.fill_diagonal(own, 0)
         return own / own[own > 0].mean()
 
     total = 0.0
@@ -110,20 +112,25 @@ def contrastive(
     weight: Array,
     temperature: float = 0.07,
     samples: int = 256,
+    held: Features | None = None,
 ) -> float:
-    """The first call, with the embeddings and memories that the component draws: all it has met is the batch."""
-    features = [pooled(student[0]), pooled(teacher[0])]
+    """The first call, with the embeddings and memories that the component draws: all it has met is the batch.
+
+    The mean that scores are divided by carries no gradient.
+    """
+    features = [pooled(one[0]) for one in (student, teacher, student if held is None else held)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        maps = [drawn_linear(one.shape[1], 128) for one in features]
+        maps = [drawn_linear(one.shape[1], 128) for one in features[:2]]
     generator = torch.Generator().manual_seed(0)
     memories = [(2 * torch.rand(samples, 128, generator=generator) - 1) * (3 / 128) ** 0.5 for _ in range(2)]
-    embedded = [unit(one @ matrix.T + bias) for one, (matrix, bias) in zip(features, maps, strict=True)]
+    pairs = zip(features, [*maps, maps[0]], strict=True)
+    own, other, constant = (unit(one @ matrix.T + bias) for one, (matrix, bias) in pairs)
     label = np.where(context.label >= 0, context.label, context.teacher_class)
     losses = np.zeros(len(label))
-    for own, memory in zip(embedded, reversed(memories), strict=True):
-        exponentials = np.exp(own @ memory.double().numpy().T / temperature)
-        score = exponentials / (exponentials.mean() * samples)
+    for embedded, of_mean, memory in ((own, constant, memories[1]), (other, other, memories[0])):
+        columns = memory.double().numpy().T / temperature
+        score = np.exp(embedded @ columns) / (np.exp(of_mean @ columns).mean() * samples)
         for i, (y, at) in enumerate(zip(label, context.index, strict=True)):
             negatives = [other for other, c in zip(context.index, label, strict=True) if c != y]
             noise = len(negatives) / samples
@@ -141,13 +148,15 @@ def itrd(
     mutual: float = 1.0,
     alpha: float = 1.01,
 ) -> float:
-    """With the embedding that the component draws, unless one is given."""
+    """With the embedding that the component draws, unless one is given; a constant dimension has a correlation of 0."""
     ((own,), (other,)) = ([pooled(one[weight > 0]) for one in side] for side in (student, teacher))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         matrix, bias = embedding or drawn_linear(own.shape[1], other.shape[1])
     mapped = own @ matrix.T + bias
-    c = [np.corrcoef(mapped[:, d], other[:, d])[0, 1] for d in range(other.shape[1])]
+    centered = [rows - rows.mean(axis=0) for rows in (mapped, other)]
+    spreads = [np.maximum(rows.std(axis=0), 1e-4) for rows in centered]
+    c = (centered[0] * centered[1]).mean(axis=0) / (spreads[0] * spreads[1])
     first = np.log2(sum(((one - 1) ** 2) ** alpha for one in c) + 1e-6)
     gram, gram_t = unit(own) @ unit(own).T, unit(other) @ unit(other).T
     gram, gram_t = gram / np.trace(gram), gram_t / np.trace(gram_t)

@@ -146,8 +146,9 @@ def ctkd(
 
 
 def normkd(context: SimpleNamespace, factor: float = 2.0) -> Array:
-    rows = context.teacher_logits
-    return np.array([factor * np.sqrt(sum((t - t.mean()) ** 2) / (len(t) - 1)) for t in rows])
+    """A row of equal logits counts as one of deviation 1."""
+    deviations = [np.sqrt(sum((t - t.mean()) ** 2) / (len(t) - 1)) for t in context.teacher_logits]
+    return np.array([factor * (deviation if deviation > 0 else 1.0) for deviation in deviations])
 
 
 def dynamic_temperatures(
@@ -302,11 +303,13 @@ def gambler(student: Array, label: Labels, payoff: float = 2.2) -> Array:
     return np.array(losses)
 
 
-def self_adaptive(student: Array, label: Labels, index: Labels, momentum: float = 0.9) -> Array:
-    """At the first visit of every sample."""
+def self_adaptive(
+    student: Array, label: Labels, index: Labels, momentum: float = 0.9, held: Array | None = None
+) -> Array:
+    """At the first visit of every sample; the belief carries no gradient."""
     losses = []
-    for z, y in zip(student, label, strict=True):
-        belief, p = momentum + (1 - momentum) * softmax(z[:-1])[y], softmax(z)
+    for z, own, y in zip(student, student if held is None else held, label, strict=True):
+        belief, p = momentum + (1 - momentum) * softmax(own[:-1])[y], softmax(z)
         losses.append(-belief * np.log(p[y]) - (1 - belief) * np.log(p[-1]))
     return np.array(losses)
 
@@ -448,22 +451,23 @@ def tckd(student: Array, target: Array, temperature: float, label: Labels) -> Ar
 def nckd(
     student: Array, target: Array, temperature: float, label: Labels, share: float = 1.0, faithful: bool = False
 ) -> Array:
+    """Classes as probable as the last one that is kept are kept, too."""
     losses = []
     for z, log_p, y in zip(student, target, label, strict=True):
         count = min(max(2, int(np.ceil(share * (len(z) - 1)))), len(z) - 1)
-        order = [int(c) for c in np.argsort(-log_p, kind="stable")]
-        order = order if faithful and share < 1 else [c for c in order if c != y]
-        kept = [c for c in order[:count] if c != y]
+        ranked = log_p if faithful and share < 1 else np.delete(log_p, y)
+        kept = [c for c in range(len(z)) if c != y and log_p[c] >= sorted(ranked)[-count]]
         p, q = softmax(log_p[kept]), softmax(z[kept] / temperature)
         losses.append(temperature**2 * sum(p * np.log(p / q)))
     return np.array(losses)
 
 
-def rc(student: Array, target: Array, temperature: float, label: Labels) -> Array:
+def rc(student: Array, target: Array, temperature: float, label: Labels, held: Array | None = None) -> Array:
+    """What it compares with carries no gradient."""
     losses = []
-    for z, y in zip(student, label, strict=True):
-        raised = z.copy()
-        raised[y] += max(z)
+    for z, own, y in zip(student, student if held is None else held, label, strict=True):
+        raised = own.copy()
+        raised[y] += max(own)
         p, q = softmax(raised / temperature), softmax(z / temperature)
         losses.append(temperature**2 * sum(p * np.log(p / q)))
     return np.array(losses)
@@ -484,9 +488,16 @@ def sld(
 
 
 def sld_student(
-    student: Array, target: Array, temperature: float, label: Labels, faithful: bool = False, **options: Any
+    student: Array,
+    target: Array,
+    temperature: float,
+    label: Labels,
+    faithful: bool = False,
+    held: Array | None = None,
+    **options: Any,
 ) -> Array:
-    own = student.copy()
+    """What it compares with carries no gradient, unless ``faithful``."""
+    own = (student if faithful or held is None else held).copy()
     for z, y in zip(own, label, strict=True):
         k = first_argmax(z)
         z[k], z[y] = z[y], z[k]

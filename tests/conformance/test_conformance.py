@@ -4,10 +4,14 @@ from functools import partial
 from typing import Any
 
 import pytest
+from torch import Tensor
 
+from preceptor import register
 from preceptor.component_types import ComponentType
 from preceptor.conformance import Check, ConformanceError, check_component, checks_for, conformance_cases
+from preceptor.conformance.suite import Reference
 from preceptor.errors import InputError
+from preceptor.losses import KL
 from preceptor.registry import ComponentInfo, components, find_component
 from tests.conformance.references import REFERENCES
 
@@ -77,6 +81,27 @@ EDGES: list[tuple[ComponentType, str, dict[str, Any]]] = [
     ("label_loss", "label_smoothing", {"eps": 1.0}),
 ]
 
+STANDARDIZED = "the z-scores of equal logits are zeros, those of logits that hardly differ are of size 1"
+KINKS: list[tuple[ComponentType, str, dict[str, Any], str, str]] = [
+    ("loss", "cmkd", {}, "constant student", STANDARDIZED),
+    ("loss", "pearson", {}, "constant student", STANDARDIZED),
+    ("loss", "spearman", {}, "constant student", STANDARDIZED),
+    ("loss", "ldrld", {}, "constant student", "which classes lead is a hard rank of the student's logits"),
+    ("loss", "sld_student", {"faithful": True}, "constant student", "which class is swapped is one, too"),
+    ("feature_loss", "relational", {}, "constant student", "angles between equal features: there are none"),
+]
+"""Where a component has no derivative, with what options, and why: values alone are compared with the reference."""
+
+
+def kinks(kind: ComponentType, name: str, options: dict[str, Any]) -> list[str]:
+    return [batch for *key, needed, batch, _ in KINKS if key == [kind, name] and needed.items() <= options.items()]
+
+
+def agreement(info: ComponentInfo, reference: Reference, **more: Any) -> Check:
+    check = checks_for(info, reference=reference, **more)[-1]
+    assert str(check) == "agrees_with_its_reference"
+    return check
+
 
 @pytest.mark.parametrize(
     ("info", "check"), [pytest.param(info, check, id=f"{info.kind}-{info.name}-{check}") for info, check in CASES]
@@ -91,7 +116,7 @@ def test_component_conforms_with_extreme_options(
     kind: ComponentType, name: str, options: dict[str, Any], compiled: bool
 ) -> None:
     info, reference = find_component(kind, name), partial(REFERENCES[kind, name], **options)
-    for check in checks_for(info, options=options, reference=reference):
+    for check in checks_for(info, options=options, reference=reference, kinks=kinks(kind, name, options)):
         if (str(check) == "compiles_without_graph_breaks") == compiled:
             check(info)
 
@@ -99,9 +124,15 @@ def test_component_conforms_with_extreme_options(
 @pytest.mark.parametrize("info", components(), ids=lambda info: f"{info.kind}-{info.name}")
 def test_component_agrees_with_an_independent_derivation(info: ComponentInfo) -> None:
     assert (info.kind, info.name) in REFERENCES, "derive it once more in tests/conformance/references.py"
-    agreement = checks_for(info, reference=REFERENCES[info.kind, info.name])[-1]
-    assert str(agreement) == "agrees_with_its_reference"
-    agreement(info)
+    key = info.kind, info.name
+    agreement(info, REFERENCES[key], kinks=kinks(*key, {}))(info)
+
+
+@pytest.mark.parametrize(("kind", "name", "options", "batch", "reason"), KINKS, ids=str)
+def test_a_kink_is_one(kind: ComponentType, name: str, options: dict[str, Any], batch: str, reason: str) -> None:
+    info, reference = find_component(kind, name), partial(REFERENCES[kind, name], **options)
+    with pytest.raises(ConformanceError, match=f"{batch}: its gradient and finite differences of the reference differ"):
+        agreement(info, reference, options=options)(info)
 
 
 def test_every_component_is_a_case() -> None:
@@ -110,9 +141,30 @@ def test_every_component_is_a_case() -> None:
 
 def test_a_wrong_reference_is_noticed() -> None:
     info = find_component("loss", "kl")
-    agreement = checks_for(info, reference=REFERENCES["loss", "squared_error_probs"])[-1]
     with pytest.raises(ConformanceError, match=r"loss component 'kl' fails 'agrees_with_its_reference'.*differ by"):
-        agreement(info)
+        agreement(info, REFERENCES["loss", "squared_error_probs"])(info)
+
+
+def test_a_wrong_gradient_is_noticed(registry: None) -> None:
+    @register("loss", "under_test", paper="this test")
+    class Doubled(KL):
+        """The value of KL, twice its gradient."""
+
+        def __call__(
+            self, student_logits: Tensor, target: Tensor, temperature: float | Tensor, label: Tensor
+        ) -> Tensor:
+            loss = super().__call__(student_logits, target, temperature, label)
+            return 2 * loss - loss.detach()
+
+    info = ComponentInfo("loss", "under_test", Doubled, "this test")
+    with pytest.raises(ConformanceError, match="batch 0: its gradient and finite differences of the reference differ"):
+        agreement(info, REFERENCES["loss", "kl"])(info)
+
+
+def test_an_unknown_kink_is_refused() -> None:
+    info = find_component("loss", "kl")
+    with pytest.raises(ConformanceError, match=r"kinks = \['constant labels'\]: expected some of .*constant student"):
+        agreement(info, REFERENCES["loss", "kl"], kinks=["constant labels"])(info)
 
 
 def test_unknown_component_names_the_nearest() -> None:

@@ -72,6 +72,22 @@ def extreme_batch() -> Batch:
     return Batch(rows[student_row], rows[teacher_row], label, torch.arange(len(cases)))
 
 
+def degenerate_batches(samples: int = 8, dtype: torch.dtype = torch.float32) -> dict[str, Batch]:
+    """Ordinary logits where the teacher is right on all samples or wrong on all, or all have one class; and rows of
+    equal logits, the same in all samples, of the student or of the teacher."""
+    plain = plain_batch(samples, dtype)
+    teacher_class = predicted_class(plain.teacher)
+    labeled = replace(plain, label=(teacher_class + torch.arange(samples) % 2) % CLASSES)
+    constant = torch.full_like(plain.teacher, 0.5)
+    return {
+        "teacher right on all": replace(plain, label=teacher_class),
+        "teacher wrong on all": replace(plain, label=(teacher_class + 1) % CLASSES),
+        "labels of one class": replace(plain, label=torch.zeros_like(plain.label)),
+        "constant student": replace(labeled, student=constant),
+        "constant teacher": replace(labeled, teacher=constant),
+    }
+
+
 def with_reservation(batch: Batch) -> Batch:
     """The same batch from a student with one more output, as large as its others, to abstain with."""
     if batch.student.shape[1] > batch.teacher.shape[1]:

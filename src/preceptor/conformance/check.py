@@ -13,6 +13,7 @@ from preceptor.conformance.batch import (
     FEATURE_LAYERS,
     TRAIN_SIZE,
     Batch,
+    degenerate_batches,
     extreme_batch,
     feature_maps,
     plain_batch,
@@ -124,6 +125,9 @@ class ComponentCase:
 
     def extreme_batch(self) -> Batch:
         return self.adapted(extreme_batch())
+
+    def degenerate_batches(self, samples: int = 8, dtype: torch.dtype = torch.float32) -> dict[str, Batch]:
+        return {name: self.adapted(batch) for name, batch in degenerate_batches(samples, dtype).items()}
 
     def adapted(self, batch: Batch) -> Batch:
         """The batch, with one more student output where the component wants a reservation."""

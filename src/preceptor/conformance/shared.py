@@ -35,11 +35,11 @@ def leaves_its_inputs_alone(case: ComponentCase) -> None:
     arguments = case.arguments(component, case.plain_batch())
     before = deepcopy(arguments)
     component(*arguments)
-    for tensor, original in zip(_tensors(arguments), _tensors(before), strict=True):
+    for tensor, original in zip(tensors_of(arguments), tensors_of(before), strict=True):
         require(torch.equal(tensor, original), "a tensor was changed in place: work on a copy, or with torch.where")
 
 
-def _tensors(arguments: tuple[Any, ...]) -> list[Tensor]:
+def tensors_of(arguments: tuple[Any, ...]) -> list[Tensor]:
     """The tensors among a component's arguments, those in a batch context included."""
     values: list[Any] = []
     for argument in arguments:

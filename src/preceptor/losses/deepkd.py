@@ -63,6 +63,7 @@ class NCKD:
 
     Args:
         share: of the classes but the label's, above 0, at most 1; at least two classes are kept. Default 1: all.
+            Of classes of equal probability all are kept or none.
         faithful: rank the label's class among the others before it is left out, as the public code does, which keeps
             one class fewer where it is among the first. Default False.
 
