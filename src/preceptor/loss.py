@@ -92,7 +92,7 @@ class DistillationLoss(LossComponents):
             index: positions in the training set, for components that look samples up.
             progress: share of training done, 0 to 1.
             student_features: activations by module path, for feature losses; :attr:`student_layers` names them.
-            teacher_features: the same of the teacher; detached here.
+            teacher_features: the same of the teacher, finite where :meth:`teacher_mask` is true; detached here.
             mixed: the second labels of mixed inputs: a label loss L is then ``share * L(label) + (1 - share) *
                 L(partner)``. The audit counts ``label`` alone. None where inputs are not mixed.
 
@@ -181,6 +181,8 @@ class DistillationLoss(LossComponents):
         def call(name: str, term: LossTerm) -> _Calls:
             if term.kind == "feature_loss":
                 own, other = term.features(name, student_features or {}, teacher_features or {})
+                if context.queried is not None:  # elsewhere they may be NaN, which adapters would get as a gradient
+                    other = [torch.where(_as_rows(context.queried, one), one, 0) for one in other]
                 return [(own, (other, context) if term.wants_context else (other,), weight)]
             outputs = term.outputs(student, context.teacher_logits.shape[1])
             if term.kind == "label_loss":
@@ -212,6 +214,11 @@ class DistillationLoss(LossComponents):
             for name, term in self.terms.items()
         }
         return LossOutput(losses, torch.stack(list(losses.values())).sum(), audit)
+
+
+def _as_rows(values: Tensor, features: Tensor) -> Tensor:
+    """One value a sample, shaped to stand beside its features."""
+    return values.view(-1, *[1] * (features.dim() - 1))
 
 
 def _label_calls(
