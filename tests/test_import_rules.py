@@ -25,7 +25,7 @@ COMPONENTS = {
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"files"},
+    {"extras", "files"},
     {"chunking", "config", "context", "launched", "settings", "threads"},
     {"component_types"},
     {"registry"},

@@ -118,7 +118,7 @@ def test_cuda_where_there_is_none(bench, preceptor, monkeypatch):
 def test_an_extra_that_is_not_installed(bench, preceptor, monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     outcome = preceptor(*bench.train("--model", "timm:resnet18"))
-    check(outcome, Slip("", bench.train, ("timm is not installed", "pip install 'preceptor[vision]'"), 3))
+    check(outcome, Slip("", bench.train, ("timm, which is not installed", "pip install 'preceptor[vision]'"), 3))
     assert not bench.out.exists()
 
 

@@ -1,6 +1,5 @@
 """Tuning end to end: the trials and their journal, stops, pruning, failures, and the comparison after them."""
 
-import builtins
 import json
 import multiprocessing
 import os
@@ -441,14 +440,7 @@ def test_what_cannot_be_searched_is_one_line(tmp_path, options, message):
 
 
 def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *arguments, **options):
-        if name.startswith("optuna"):
-            raise ImportError("No module named 'optuna'")
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MachineError, match=r"pip install 'preceptor\[tune\]'"):
         tuned(tmp_path / "out")
 

@@ -296,9 +296,9 @@ class Raising(MetaPathFinder):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (RuntimeError("operator torchvision::nms does not exist"), r"cannot load \(operator torchvision::nms"),
-        (ImportError("libcudart.so.12: cannot open"), r"cannot load \(libcudart"),
-        (ModuleNotFoundError("No module named 'PIL'", name="PIL"), r"cannot load \(No module named 'PIL'"),
+        (RuntimeError("operator torchvision::nms does not exist"), r"cannot be imported \(operator torchvision::nms"),
+        (ImportError("libcudart.so.12: cannot open"), r"cannot be imported \(libcudart"),
+        (ModuleNotFoundError("No module named 'PIL'", name="PIL"), r"cannot be imported \(No module named 'PIL'"),
         (
             ModuleNotFoundError("No module named 'torchvision'", name="torchvision"),
             r"not installed: pip install 'preceptor\[vision\]'",

@@ -1,5 +1,6 @@
 import io
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -136,12 +137,7 @@ def test_a_file_of_other_weights_is_an_error(monkeypatch):
 
 
 def test_without_the_packages_it_says_what_to_install(monkeypatch):
-    from preceptor.teachers import onnx_runtime
-
-    def missing(name):
-        raise ModuleNotFoundError(f"No module named {name!r}")
-
-    monkeypatch.setattr(onnx_runtime, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MachineError, match=r"needs onnx, .*pip install 'preceptor\[onnx\]'"):
         check_formats(["onnx"])
     check_formats(["pt2", "state-dict"])

@@ -88,20 +88,22 @@ def test_the_error_for_a_name_like_no_other_says_where_to_look():
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_a_missing_library_names_the_extra(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MachineError, match=rf"{library} is not installed: pip install 'preceptor\[vision\]'"):
+    with pytest.raises(
+        MachineError, match=rf"needs {library}, which is not installed: pip install 'preceptor\[vision\]'"
+    ):
         build_model(f"{library}:resnet18", channels=3, classes=7)
 
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_an_unloadable_library_names_the_matching_build(library, monkeypatch, tmp_path):
-    (tmp_path / f"{library}.py").write_text("raise RuntimeError('operator torchvision::nms does not\\nexist')")
+    (tmp_path / f"{library}.py").write_text("raise RuntimeError('operator torchvision::nms does not exist\\nmore')")
     monkeypatch.delitem(sys.modules, library, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MachineError) as caught:
         build_model(f"{library}:resnet18", channels=3, classes=7)
     message = str(caught.value)
     assert "\n" not in message
-    assert f"{library} is installed but cannot be loaded (operator torchvision::nms does not exist)" in message
+    assert f"{library}, which is installed but cannot be imported (operator torchvision::nms does not exist)" in message
     assert f"torchvision build that matches torch {torch.__version__}" in message
 
 

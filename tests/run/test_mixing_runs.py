@@ -1,6 +1,7 @@
 """Runs with mixup, cutmix and named augmentations: resumed in the same bits, and refused before anything is written."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,11 +100,7 @@ def test_an_unknown_augmentation_is_refused(value):
 
 def test_a_missing_torchvision_is_told_before_anything_is_written(tmp_path, monkeypatch):
     transforms._built.cache_clear()
-    monkeypatch.setattr("preceptor.data.transforms.import_module", missing)
+    monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
     with pytest.raises(MachineError, match=r"pip install 'preceptor\[vision\]'"):
         run(resolve({**SMALL_RUN, "augment": "erasing"}), tmp_path / "out")
     assert not list(Path(tmp_path).iterdir())
-
-
-def missing(name: str) -> None:
-    raise ImportError(f"No module named {name!r}")

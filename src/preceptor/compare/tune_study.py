@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 
 from preceptor.compare.space import Range, Space, Value, grid
 from preceptor.compare.tune_result import TrialResult
-from preceptor.errors import InputError, MachineError, first_line, unknown_name
+from preceptor.errors import InputError, first_line, unknown_name
+from preceptor.extras import import_extra
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -35,12 +36,7 @@ _DEFAULTS = "defaults"
 
 def check_installed() -> None:
     """`MachineError` without Optuna."""
-    try:
-        import optuna  # noqa: F401
-    except ImportError as error:
-        raise MachineError(
-            f"tuning needs optuna, which cannot be imported ({error}): pip install 'preceptor[tune]'"
-        ) from error
+    import_extra("optuna", "tune", "tuning")
 
 
 def check_names(sampler: str, pruner: str) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from preceptor.data.listing import SPLITS, TRAIN, Listing, number_labels, split_of, used_splits
 from preceptor.data.tables import COLUMNS, column_named, needed_column
-from preceptor.errors import InputError, MachineError, few, first_line
+from preceptor.errors import InputError, few, first_line
+from preceptor.extras import import_extra
 from preceptor.files import is_inside
 
 
@@ -123,13 +124,7 @@ def listing_of(by_split: Mapping[int, tuple[str, Any]], where: Path, *, anywhere
 
 
 def _library() -> Any:
-    try:
-        return import_module("datasets")
-    except ImportError as error:
-        raise MachineError(
-            f"a Hugging Face data set needs the library datasets, which cannot be imported ({error}): "
-            "pip install 'preceptor[huggingface]'"
-        ) from error
+    return import_extra("datasets", "huggingface", "a Hugging Face data set")
 
 
 def _loaded(name: str, download: bool) -> Any:

@@ -11,9 +11,7 @@ import math
 import sys
 import zlib
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from preceptor.data.dataset import ImageSet, LoadedData
 from preceptor.errors import InputError, MachineError, first_line
+from preceptor.extras import import_extra
 
 _CIFAR_SHAPE = (3, 32, 32)
 
@@ -120,7 +119,8 @@ def read_with_torchvision(class_name: str, root: Path, download: bool) -> Loaded
         MachineError: torchvision is missing or cannot load, or the download failed.
         InputError: the files are incomplete, or not the official ones.
     """
-    dataset_class = getattr(_torchvision_datasets(), class_name)
+    library = import_extra("torchvision.datasets", "vision", "this data set (except CIFAR's binary archive)")
+    dataset_class = getattr(library, class_name)
     sets = []
     for train in (True, False):
         part = {"split": "train" if train else "test"} if class_name == "SVHN" else {"train": train}
@@ -140,21 +140,6 @@ def read_with_torchvision(class_name: str, root: Path, download: bool) -> Loaded
             ) from error
         sets.append(_as_image_set(dataset))
     return LoadedData(sets[0], sets[1])
-
-
-def _torchvision_datasets() -> ModuleType:
-    try:
-        return import_module("torchvision.datasets")
-    except (ImportError, RuntimeError, OSError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name in ("torchvision", "torchvision.datasets"):
-            raise MachineError(
-                "this data set needs torchvision, which is not installed: pip install 'preceptor[vision]'; or give "
-                "CIFAR's binary archive, which is read without it"
-            ) from error
-        raise MachineError(
-            f"this data set needs torchvision, which is installed but cannot load ({first_line(error)}); "
-            f"install the torchvision build that matches torch {torch.__version__}"
-        ) from error
 
 
 def _as_image_set(dataset: Any) -> ImageSet:

@@ -1,11 +1,11 @@
 """What files of tables have in common: pyarrow where it is needed, and columns by their usual names."""
 
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-from preceptor.errors import InputError, MachineError, few
+from preceptor.errors import InputError, few
+from preceptor.extras import import_extra
 
 COLUMNS = {
     "path": ("path", "image", "file", "filename", "file_name", "filepath", "file_path", "image_path"),
@@ -36,18 +36,9 @@ def needed_column(columns: Sequence[str], kind: str, where: Path) -> str:
     return column
 
 
-def pyarrow(module: str) -> ModuleType:
-    """A module of pyarrow.
-
-    Raises:
-        MachineError: it cannot be imported.
-    """
-    try:
-        return import_module(f"pyarrow.{module}")
-    except ImportError as error:
-        raise MachineError(
-            f"a Parquet file needs pyarrow, which cannot be imported ({error}): pip install 'preceptor[parquet]'"
-        ) from error
+def pyarrow(module: str) -> Any:
+    """A module of pyarrow; errors as of ``import_extra``."""
+    return import_extra(f"pyarrow.{module}", "parquet", "a Parquet file")
 
 
 def not_parquet(path: Path, error: Exception) -> InputError:

@@ -6,7 +6,7 @@ torchvision is needed for the named transforms alone (extra ``vision``), and imp
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import import_module, metadata
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
@@ -16,11 +16,13 @@ from torch import Tensor
 
 from preceptor.data.augmentation import DrawnViews
 from preceptor.data.randomness import RandomStream, random_words, reseed
-from preceptor.errors import InputError, MachineError, first_line, unknown_name
+from preceptor.errors import InputError, unknown_name
+from preceptor.extras import import_extra, missing_extra
 
 Transform = Callable[[Tensor], Tensor]
 """One uint8 image [channels, height, width] to another of the same shape."""
 
+_USE = "randaugment, color-jitter or erasing"
 _JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
 
 MAKERS: Mapping[str, Callable[[ModuleType, int], Transform]] = {
@@ -146,10 +148,7 @@ def parse(text: str) -> list[tuple[str, int]]:
 
 @lru_cache(maxsize=8)
 def _built(text: str) -> Transform:
-    try:
-        v2 = import_module("torchvision.transforms.v2")
-    except (ImportError, RuntimeError) as error:  # an extension of another torch is a RuntimeError
-        raise _missing(first_line(error)) from error
+    v2 = import_extra("torchvision.transforms.v2", "vision", _USE)
     transforms = [MAKERS[name](v2, number) for name, number in parse(text)]
     composed: Transform = v2.Compose(transforms)
     return composed
@@ -160,14 +159,7 @@ def _version() -> str:
         # Without "+cpu" or "+cu126": the draws are the same.
         return metadata.version("torchvision").partition("+")[0]
     except metadata.PackageNotFoundError as error:
-        raise _missing("it is not installed") from error
-
-
-def _missing(reason: str) -> MachineError:
-    return MachineError(
-        f"randaugment, color-jitter and erasing need torchvision, which cannot be imported ({reason}): "
-        "pip install 'preceptor[vision]'"
-    )
+        raise missing_extra(error, "torchvision", "vision", _USE) from error
 
 
 def _name_of(transform: Any) -> str:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from pathlib import Path
 
-from preceptor.errors import InputError, MachineError, unknown_name
+from preceptor.errors import InputError, unknown_name
+from preceptor.extras import import_extra
 from preceptor.integrations.callback import TrackerCallback
 from preceptor.integrations.tracker import TRACKERS, TrackedRun, Tracker
 from preceptor.run.folder import TENSORBOARD_FOLDER, TRACKING_FOLDER
@@ -43,12 +43,7 @@ def check_trackers(places: Sequence[str]) -> None:
             raise unknown_name("tracker", name, TRACKERS)
         if names.count(name) > 1:
             raise InputError(f"--track {name} is set twice: give it once")
-        try:
-            import_module(name)
-        except ImportError as error:
-            raise MachineError(
-                f"--track {name} needs {name}, which cannot be imported ({error}): pip install 'preceptor[{name}]'"
-            ) from error
+        import_extra(name, name, f"--track {name}")
 
 
 def _tracker(spec: str, folder: Path) -> Tracker:

@@ -1,19 +1,18 @@
 """Classifiers from timm and torchvision (extra ``vision``), imported when one is built."""
 
 import importlib
-import importlib.util
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
 from preceptor.data import Normalization
-from preceptor.errors import InputError, MachineError, first_line, out_of_memory
+from preceptor.errors import InputError, first_line, out_of_memory
+from preceptor.extras import import_extra
 from preceptor.models.family import Weights, model_family
 from preceptor.models.network_input import NetworkInput, for_channels
 from preceptor.models.weights import load_weights
@@ -36,7 +35,7 @@ def timm_model(
             where random ones are asked for.
         MachineError: timm is not installed, or cannot be loaded.
     """
-    timm = _library("timm")
+    timm = import_extra("timm", "vision", "a model of timm")
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise _unknown("timm", name, timm.list_models())
@@ -60,7 +59,7 @@ def timm_model(
 
 def timm_input(name: str, channels: int) -> NetworkInput:
     """What the pretrained weights of a name take, by timm's own settings."""
-    timm = _library("timm")
+    timm = import_extra("timm", "vision", "a model of timm")
     if not timm.is_model(name):
         raise _unknown("timm", name, timm.list_models())
     settings = _timm_settings(name)
@@ -171,7 +170,7 @@ def _timm_settings(name: str) -> Any:
 
 
 def _torchvision_models(name: str) -> Any:
-    models = _library("torchvision").models
+    models = import_extra("torchvision", "vision", "a model of torchvision").models
     known = models.list_models(module=models)  # without 'module' it lists detection and segmentation as well
     if name not in known:
         raise _unknown("torchvision", name, known)
@@ -185,20 +184,6 @@ def _torchvision_weights(models: Any, name: str) -> Any:
 def _of_torch_hub(url: str) -> Path:
     """Where torch's hub puts a file."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-
-
-def _library(name: str) -> ModuleType:
-    """Import timm or torchvision. One that does not fit the installed torch fails with a RuntimeError."""
-    try:
-        return importlib.import_module(name)
-    except (ImportError, RuntimeError) as error:
-        if importlib.util.find_spec(name) is None:
-            raise MachineError(f"{name} is not installed: pip install 'preceptor[vision]'") from error
-        reason = " ".join(str(error).split())
-        raise MachineError(
-            f"{name} is installed but cannot be loaded ({reason}): "
-            f"install the torchvision build that matches torch {torch.__version__}"
-        ) from error
 
 
 def _unknown(library: str, name: str, known: Iterable[str]) -> InputError:

@@ -1,18 +1,16 @@
 """Image classifiers of Hugging Face (extra ``transformers``), from a local folder or the hub's cache."""
 
 import importlib
-import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
-from preceptor.errors import MachineError, first_line
+from preceptor.extras import import_extra
 from preceptor.files import read_json
 from preceptor.models.bridge import pretrained_files
 from preceptor.models.family import Weights, model_family
@@ -129,15 +127,7 @@ def _silence() -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def _transformers() -> ModuleType:
-    try:
-        module = importlib.import_module("transformers")
-        importlib.import_module("transformers.modeling_utils")  # what it needs is imported here
-    except (ImportError, RuntimeError) as error:
-        if importlib.util.find_spec("transformers") is None:
-            raise MachineError("transformers is not installed: pip install 'preceptor[transformers]'") from error
-        raise MachineError(
-            f"transformers is installed but cannot be loaded ({first_line(error)}): install the torchvision build that "
-            f"matches torch {torch.__version__}, or none"
-        ) from error
-    return module
+def _transformers() -> Any:
+    # What it needs is imported there.
+    import_extra("transformers.modeling_utils", "transformers", "a model of Hugging Face")
+    return importlib.import_module("transformers")

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preceptor.errors import InputError, MachineError
+from preceptor.errors import InputError
+from preceptor.extras import import_extra
 from preceptor.files import check_writable, write_whole
 
 if TYPE_CHECKING:
@@ -21,12 +21,7 @@ def require_report_extra() -> None:
         MachineError: jinja2 or matplotlib is not installed, or cannot be imported.
     """
     for package in ("jinja2", "matplotlib"):
-        try:
-            import_module(package)
-        except ImportError as error:
-            raise MachineError(
-                f"a page needs {package}, which cannot be imported ({error}): pip install 'preceptor[report]'"
-            ) from error
+        import_extra(package, "report", "a page")
 
 
 def render(template: str, content: Callable[[], Mapping[str, Any]]) -> str:

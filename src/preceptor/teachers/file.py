@@ -1,7 +1,6 @@
 """A file of logits or probabilities as teacher: ``.npy``, or Parquet by pyarrow (extra ``parquet``)."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +10,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from preceptor.data.arrays import not_readable
-from preceptor.errors import InputError, MachineError, few
+from preceptor.data.tables import not_parquet, pyarrow
+from preceptor.errors import InputError, few
 from preceptor.teachers.base import TeacherOutput
 from preceptor.teachers.rows import OutputKind, as_logits, check_output_kind, check_rows
 
@@ -96,12 +96,7 @@ def _read_npy(path: Path, images: int, classes: int) -> Rows:
 
 
 def _read_parquet(path: Path, images: int, class_names: Sequence[str]) -> tuple[Rows, Order]:
-    try:
-        library, types = import_module("pyarrow.parquet"), import_module("pyarrow.types")
-    except ImportError as error:
-        raise MachineError(
-            f"a Parquet file needs pyarrow, which cannot be imported ({error}): pip install 'preceptor[parquet]'"
-        ) from error
+    library, types = pyarrow("parquet"), pyarrow("types")
     try:
         with library.ParquetFile(path) as file:
             columns, has_index = _columns(path, file.schema_arrow.names, class_names)
@@ -114,7 +109,7 @@ def _read_parquet(path: Path, images: int, class_names: Sequence[str]) -> tuple[
     except (InputError, MemoryError):
         raise
     except Exception as error:  # pyarrow raises errors of many classes, and so do the libraries below it
-        raise InputError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from error
+        raise not_parquet(path, error) from error
     rows = np.empty((images, len(columns)), dtype=np.float32)
     for number, name in enumerate(columns):
         with np.errstate(over="ignore"):  # what is too large becomes infinite, which check_rows refuses

@@ -1,24 +1,14 @@
 """The packages of the extra ``onnx``, imported when they are needed, and ONNX Runtime sessions on the CPU."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from preceptor.errors import MachineError
+from preceptor.extras import import_extra
 
 
 def package(name: str) -> Any:
-    """Import onnx, onnxscript or onnxruntime, or one of their modules.
-
-    Raises:
-        MachineError: it is not installed, or cannot be imported.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MachineError(
-            f"an ONNX file needs {name}, which cannot be imported ({error}): pip install 'preceptor[onnx]'"
-        ) from error
+    """Import onnx, onnxscript or onnxruntime, or one of their modules; errors as of ``import_extra``."""
+    return import_extra(name, "onnx", "an ONNX file")
 
 
 def cpu_session(path: Path, threads: int) -> Any:

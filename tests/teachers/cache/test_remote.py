@@ -295,8 +295,7 @@ def test_no_such_protocol_and_a_missing_package(monkeypatch):
         open_readonly("gopher://x/y")
     for module in ("s3fs", "fsspec.core"):
         monkeypatch.setitem(sys.modules, module, None)
-        missing = (
-            r"a package is missing \(Install s3fs.*\): pip install s3fs" if module == "s3fs" else "fsspec is missing"
-        )
+        of_s3 = r"a package is missing \(Install s3fs.*\): pip install s3fs"
+        missing = of_s3 if module == "s3fs" else r"needs fsspec, .*: pip install 'preceptor\[remote\]'"
         with pytest.raises(MachineError, match=missing):
             open_readonly("s3://bucket/cache")

@@ -7,6 +7,7 @@ from typing import Any
 from preceptor.compare.launchers import RemoteCall
 from preceptor.compare.parallel import Call, Outcome, Report, Results
 from preceptor.errors import InputError, MachineError, first_line
+from preceptor.extras import import_extra
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -57,12 +58,7 @@ class Ray:
                 ray.shutdown()
 
     def _task(self) -> Any:
-        try:
-            import ray
-        except ImportError as error:
-            raise MachineError(
-                f"--launcher ray needs ray, which cannot be imported ({error}): pip install 'preceptor[ray]'"
-            ) from error
+        ray = import_extra("ray", "ray", "--launcher ray")
         try:
             return ray.remote(**{"num_cpus": 1, **self.settings})(_run)
         except (ValueError, TypeError) as error:

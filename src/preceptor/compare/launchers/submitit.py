@@ -16,6 +16,7 @@ import torch
 from preceptor.compare.launchers import RemoteCall
 from preceptor.compare.parallel import Call, Outcome, Report, Results
 from preceptor.errors import InputError, Interrupted, MachineError, first_line, unknown_name
+from preceptor.extras import import_extra
 
 if TYPE_CHECKING:
     from submitit import Executor, Job
@@ -53,12 +54,7 @@ class Submitit:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            import submitit  # noqa: F401
-        except ImportError as error:
-            raise MachineError(
-                f"jobs need submitit, which cannot be imported ({error}): pip install 'preceptor[slurm]'"
-            ) from error
+        import_extra("submitit", "slurm", "a job")
         if self.cluster == "slurm":
             self._slurm(self.folder)
 

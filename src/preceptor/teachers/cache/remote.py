@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from preceptor.errors import InputError, MachineError, first_line
+from preceptor.extras import import_extra
 from preceptor.files import MOST_JSON_BYTES
 
 TRIES = 4
@@ -36,14 +37,12 @@ class RemoteFolder:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        core = import_extra("fsspec.core", "remote", url)
         try:
-            from fsspec.core import url_to_fs
+            self._files, self._root = core.url_to_fs(url)
+        except ImportError as error:
             from fsspec.registry import known_implementations
-        except ImportError as error:
-            raise MachineError(f"{url}: fsspec is missing: pip install 'preceptor[remote]'") from error
-        try:
-            self._files, self._root = url_to_fs(url)
-        except ImportError as error:
+
             protocol = url.partition("://")[0].rpartition("::")[2]  # of a chain, that of the store
             module = known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
             remedy = f": pip install {module}" if module not in ("", "fsspec") else ""
