@@ -9,8 +9,7 @@ import torch
 from preceptor.audit import TeacherAudit
 from preceptor.context import VERDICTS, predicted_class
 from preceptor.reports.chart import Room, color, in_both_widths, label, tidy_rows
-from preceptor.reports.live_charts import names_axis, tooltip
-from preceptor.reports.vega import LiveChart, ink, spec
+from preceptor.reports.vega import LiveChart, ink, names_axis, spec, tooltip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +91,7 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
             "scale": {"domain": list(SHOWN), "range": [ink(role) for role in ROLES]},
         },
         "order": {"field": "order", "type": "quantitative"},
-        "tooltip": tooltip(*((name, "nominal", "") for name in ("label → teacher", "wrong", "images"))),
+        "tooltip": tooltip(*((name, "") for name in ("label → teacher", "wrong", "images"))),
     }
     mark = {"type": "bar", "height": {"band": 0.6}}
     drawn = spec(values, 24 * len(shown), alt, mark=mark, encoding=encoding)

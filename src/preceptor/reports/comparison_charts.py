@@ -1,6 +1,5 @@
 """The charts of a comparison's page with a row a recipe: accuracy with intervals, and copied mistakes."""
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -8,7 +7,7 @@ from preceptor.compare.comparison_result import ArmResult, Meeting
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import percent, points
 from preceptor.reports.chart import Room, color, in_both_widths, label, percent_ticks, tidy_rows
-from preceptor.reports.vega import PHONE, LiveChart, Spec, ink, spec
+from preceptor.reports.vega import LiveChart, Spec, ink, names_axis, spec, tooltip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -173,19 +172,3 @@ def _stacks(axes: "Axes", room: Room, arms: Sequence[tuple[str, dict[Meeting, fl
 def draw_baseline(axes: "Axes", place: float) -> None:
     """The baseline's line in a drawing."""
     axes.axvline(place, color=color("wrong"), linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-
-
-def tooltip(*fields: tuple[str, str]) -> list[Spec]:
-    """What a mark shows under the pointer: fields, with a number's format."""
-    return [
-        {"field": name, "type": "quantitative", "format": form} if form else {"field": name, "type": "nominal"}
-        for name, form in fields
-    ]
-
-
-def names_axis(names: Sequence[str], **rest: Any) -> Spec:
-    """A vertical axis of places, each with its title, which stands in an expression as the string it is."""
-    wide, narrow = ([label(name, letters) for name in names] for letters in (28, 17))
-    titles = f"(windowSize()[0] < {PHONE} ? {json.dumps(narrow)} : {json.dumps(wide)})"
-    axis = {"labelExpr": f"{titles}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
-    return {"field": "place", "type": "ordinal", "axis": axis | rest}

@@ -8,9 +8,9 @@ from preceptor.compare.comparison_result import ArmResult
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import points
 from preceptor.reports.chart import Room, color, in_both_widths, label, tidy_rows
-from preceptor.reports.comparison_charts import BASELINE_RULE, draw_baseline, names_axis, tooltip
+from preceptor.reports.comparison_charts import BASELINE_RULE, draw_baseline
 from preceptor.reports.comparison_looks import Look, by_recipe, named, series
-from preceptor.reports.vega import LiveChart, Spec, spec
+from preceptor.reports.vega import LiveChart, Spec, names_axis, spec, tooltip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

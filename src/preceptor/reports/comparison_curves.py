@@ -8,9 +8,8 @@ from preceptor.compare.comparison_result import COVERAGES, ArmResult, EpochPoint
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import percent
 from preceptor.reports.chart import Room, color, in_both_widths, tidy_shares
-from preceptor.reports.comparison_charts import tooltip
 from preceptor.reports.comparison_looks import UNNAMED, Look, by_recipe, named, series
-from preceptor.reports.vega import LiveChart, Spec, spec
+from preceptor.reports.vega import LiveChart, Spec, spec, tooltip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,8 +13,8 @@ from preceptor.compare.format import percent
 from preceptor.context import UNLABELED
 from preceptor.metrics.report import Curve
 from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, percent_ticks, tidy_rows, tidy_shares
-from preceptor.reports.live_charts import HEIGHT, names_axis, share_axis, tooltip
-from preceptor.reports.vega import PHONE, LiveChart, Spec, ink, spec
+from preceptor.reports.live_charts import HEIGHT, share_axis
+from preceptor.reports.vega import PHONE, LiveChart, Spec, ink, names_axis, spec, tooltip
 from preceptor.run.history import EpochLine
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def live_confusions(confusions: Confusions) -> LiveChart:
         "encoding": {
             "fill": {"field": "side", "type": "nominal", "scale": sides},
             "fillOpacity": {**shares, "scale": {**shares["scale"], "range": [0, 0.8]}},
-            "tooltip": tooltip(*((name, "nominal", "") for name in ("class", "taken for", "images", "of the class"))),
+            "tooltip": tooltip(*((name, "") for name in ("class", "taken for", "images", "of the class"))),
         },
     }
     layer = [cells]
@@ -125,7 +125,7 @@ def live_risk(curve: Curve, score: str, area: str) -> LiveChart:
         if not math.isnan(low + high)
     ]
     band = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
-    shown = tooltip(*((name, "quantitative", ".1%") for name in ("coverage", "risk", "low", "high")))
+    shown = tooltip(*((name, ".1%") for name in ("coverage", "risk", "low", "high")))
     layer = [
         {"mark": {"type": "area", "color": ink("truth"), "opacity": 0.15, "aria": False}, "encoding": band},
         {"mark": {"type": "line", "color": ink("truth"), "strokeWidth": 2, "aria": False}},
@@ -195,10 +195,8 @@ def _live_lines(
     encoding |= {
         "x": {"field": "epoch", "type": "quantitative", "title": "epoch", "axis": ticks, "scale": {"zero": False}},
         "y": {"field": "value", "type": "quantitative", "title": None, "axis": {"format": form}},
-        "tooltip": tooltip(("what", "nominal", ""), ("epoch", "quantitative", ",d"), ("value", "quantitative", ".3~g")),
+        "tooltip": tooltip(("what", ""), ("epoch", ",d"), ("value", ".1%" if form == "%" else ".3~g")),
     }
-    if form == "%":
-        encoding["tooltip"][-1]["format"] = ".1%"
     mark = {"type": "line", "strokeWidth": 2, "point": {"filled": True, "size": 30}}
     drawn = spec(values, 200, alt, mark=mark, encoding=encoding)
     return LiveChart(name, alt, _fixed_lines(name, alt, lines, values, form), drawn)

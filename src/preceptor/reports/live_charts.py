@@ -1,6 +1,5 @@
 """Charts that several pages show: errors by class, and reliability."""
 
-import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from preceptor.metrics.bootstrap import share_interval
 from preceptor.metrics.calibration import merged
 from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, tidy_shares
 from preceptor.reports.class_errors import MOST_CLASSES, ClassError, error_chart, error_share
-from preceptor.reports.vega import PHONE, LiveChart, Spec, ink, spec
+from preceptor.reports.vega import LiveChart, Spec, ink, names_axis, spec, tooltip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +45,7 @@ def live_errors(errors: list[ClassError], alt: str, whose: str) -> LiveChart:
     encoding = {
         "y": names_axis(titles, titles),
         "x": {"field": "error", "type": "quantitative", "title": None, "axis": {"format": "%"}},
-        "tooltip": tooltip(("class", "nominal", ""), ("error", "quantitative", ".1%")),
+        "tooltip": tooltip(("class", ""), ("error", ".1%")),
     }
     mark = {"type": "bar", "color": ink("wrong"), "height": {"band": 0.6}}
     drawn = spec(values, 24 * len(values), alt, mark=mark, encoding=encoding)
@@ -78,22 +77,10 @@ def live_reliability(diagrams: Sequence[Reliability], alt: str, up: str) -> Live
     return LiveChart("reliability", alt, _fixed_reliability(rows, alt, up), drawn)
 
 
-def names_axis(wide: list[str], narrow: list[str], field: str = "place", **rest: Any) -> Spec:
-    """An axis of places, each with its title, which stands in an expression as the string it is."""
-    titles = f"(windowSize()[0] < {PHONE} ? {json.dumps(narrow)} : {json.dumps(wide)})"
-    axis = {"labelExpr": f"{titles}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
-    return {"field": field, "type": "ordinal", "axis": axis | rest}
-
-
 def share_axis(field: str, title: str, **scale: Any) -> Spec:
     """An axis of shares in per cent."""
     axis = {"format": "%", "grid": True}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis}
-
-
-def tooltip(*fields: tuple[str, str, str]) -> list[Spec]:
-    """What a mark shows under the pointer: fields with type and format."""
-    return [{"field": name, "type": kind} | ({"format": form} if form else {}) for name, kind, form in fields]
 
 
 def _bins(diagram: Reliability) -> list[dict[str, float]]:
@@ -119,7 +106,7 @@ def _diagram_layers(place: int) -> list[Spec]:
         {
             **own,
             "mark": {"type": shape, "color": ink(role), "opacity": 1},
-            "encoding": {"size": size, "tooltip": tooltip(*((name, "quantitative", form) for name, form in shares))},
+            "encoding": {"size": size, "tooltip": tooltip(*shares)},
         },
     ]
 

@@ -4,6 +4,7 @@ A page shows a chart of :mod:`preceptor.reports.chart` first; where scripts run,
 place. Colors are the page's CSS variables, so that light and dark need no second drawing.
 """
 
+import json
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from preceptor.reports.chart import Chart
+from preceptor.reports.chart import Chart, label
 
 FOLDER = Path(__file__).parent
 VENDORED = ("vega", "vega-lite", "vega-embed")
@@ -70,6 +71,26 @@ def spec(values: Sequence[dict[str, Any]], height: int, alt: str, **rest: Any) -
 def ink(role: str) -> str:
     """One of the page's colors, see :data:`preceptor.reports.chart.ROLES`."""
     return f"var(--{role})"
+
+
+def names_axis(wide: Sequence[str], narrow: Sequence[str] | None = None, field: str = "place", **rest: Any) -> Spec:
+    """An axis of places, each with its title, which stands in an expression as the string it is.
+
+    ``narrow`` titles stand on a phone; without them ``wide`` ones are shortened for both.
+    """
+    if narrow is None:
+        wide, narrow = ([label(name, letters) for name in wide] for letters in (28, 17))
+    titles = f"(windowSize()[0] < {PHONE} ? {json.dumps(narrow)} : {json.dumps(wide)})"
+    axis = {"labelExpr": f"{titles}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
+    return {"field": field, "type": "ordinal", "axis": axis | rest}
+
+
+def tooltip(*fields: tuple[str, str]) -> list[Spec]:
+    """What a mark shows under the pointer: fields, with a number's format."""
+    return [
+        {"field": name, "type": "quantitative", "format": form} if form else {"field": name, "type": "nominal"}
+        for name, form in fields
+    ]
 
 
 LOOK: Spec = {
