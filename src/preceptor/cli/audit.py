@@ -72,9 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Audit, write and show."""
     from preceptor.audit import audit, plain, write_audit
     from preceptor.audit.examine import Stage
-    from preceptor.cli.printing import note, show
+    from preceptor.cli.printing import can_make_page, note, show
     from preceptor.cli.training import resolve_settings
     from preceptor.files import check_writable
+    from preceptor.reports.audit_page import write_audit_page
     from preceptor.run.progress import ImageBar
 
     config = resolve_settings(arguments, DEFAULTS)
@@ -90,29 +91,13 @@ def run(arguments: argparse.Namespace) -> None:
             progress=lambda stage, done, of: counters[stage](done, of),
         )
     files = write_audit(result, arguments.out)
-    no_page = _write_page(result, arguments.out / PAGE)
-    if no_page is None:
+    if can_make_page(silent):
+        write_audit_page(result, arguments.out / PAGE)
         files.append(arguments.out / PAGE)
     if not silent:
-        if no_page is not None:
-            note(f"no page: {no_page}")
         for warning in result.warnings:
             note(f"warning: {warning}")
     show(arguments, lambda: plain(result), lambda: _lines(result, files))
-
-
-def _write_page(audit: "TeacherAudit", path: Path) -> str | None:
-    """Write the page; why not, where it cannot be made."""
-    from preceptor.errors import MachineError
-    from preceptor.reports.audit_page import write_audit_page
-    from preceptor.reports.page import require_report_extra
-
-    try:
-        require_report_extra()
-    except MachineError as problem:
-        return str(problem)
-    write_audit_page(audit, path)
-    return None
 
 
 def _lines(audit: "TeacherAudit", files: list[Path]) -> Iterator["str | Table"]:

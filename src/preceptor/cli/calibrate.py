@@ -68,15 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     targets = _risk_target(arguments), _set_target(arguments)
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
-        before = 0
-
-        def progress(done: int, images: int) -> None:
-            nonlocal before
-            if before == 0:
-                bar.start("calibrating", images)
-            bar.advance(done - before)
-            before = done
-
+        progress = bar.counter("calibrating")
         result = calibrate(arguments.run, *targets, _source(arguments), device=arguments.device, progress=progress)
     lines = lines_about(arguments.run, result) if result.guaranteed else ()
     show(arguments, lambda: {"run": str(arguments.run), **_summary(result)}, lambda: lines)
@@ -137,16 +129,11 @@ def _set_target(arguments: argparse.Namespace) -> "SetTarget | None":
 
 
 def _source(arguments: argparse.Namespace) -> "CalibrationSource":
+    from preceptor.cli.options import chosen_data
     from preceptor.run.calibration_data import CalibrationSource
 
-    return CalibrationSource(
-        data=arguments.data,
-        part=arguments.split.replace("-", "_") if arguments.split else None,
-        data_root=Path(arguments.data_root) if arguments.data_root else None,
-        download=bool(arguments.download),
-        image_size=arguments.image_size,
-        skip_bad_images=bool(arguments.skip_bad_images),
-    )
+    part = arguments.split.replace("-", "_") if arguments.split else None
+    return CalibrationSource(part=part, **chosen_data(arguments))
 
 
 def _forget(arguments: argparse.Namespace) -> None:

@@ -111,19 +111,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def write_files(result: "ComparisonResult", out: Path, quiet: bool) -> list[Path]:
     """The files of a comparison's folder, its page among them; a line where that can't be made."""
-    from preceptor.cli.printing import note
+    from preceptor.cli.printing import can_make_page
     from preceptor.compare.comparison_csv import CSV_FILE
     from preceptor.compare.comparison_result import PAGE_FILE, RESULT_FILE
-    from preceptor.errors import MachineError
     from preceptor.reports.comparison_page import write_comparison_page
-    from preceptor.reports.page import require_report_extra
 
     files = [out / RESULT_FILE, out / CSV_FILE]
-    try:
-        require_report_extra()
-    except MachineError as problem:
-        if not quiet:
-            note(f"no page: {problem}")
+    if not can_make_page(quiet):
         return files
     write_comparison_page(result, out / PAGE_FILE)
     return [*files, out / PAGE_FILE]

@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from preceptor.cli.training import resolve_settings
     from preceptor.run.doctor import examine
-    from preceptor.run.progress import CheckLine
+    from preceptor.run.progress import StatusLine
 
     config = resolve_settings(arguments, DEFAULTS)
-    with CheckLine(quiet=arguments.quick or arguments.quiet or arguments.json) as progress:
+    with StatusLine("checking: ", quiet=arguments.quick or arguments.quiet or arguments.json) as progress:
         diagnosis = examine(config, arguments.quick, progress)
     show(arguments, diagnosis.plain, lambda: _lines(diagnosis))
     problems = diagnosis.of("problem")

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write, compare and show."""
     from preceptor.export import FILES, check_formats, check_places
     from preceptor.export.int8 import INT8_FILE
+    from preceptor.run.progress import StatusLine
 
     formats = list(dict.fromkeys(arguments.format or ["onnx"]))
     check_formats(formats)
@@ -93,22 +93,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("int8 is made from the ONNX file: give --format onnx with it")
     names = [name for chosen in formats for name in FILES[chosen]]
     check_places(arguments.out, [*names, *([INT8_FILE] if arguments.int8 else [])])
-    with _status(arguments.quiet or arguments.json) as tell:
+    with StatusLine(quiet=arguments.quiet or arguments.json) as tell:
+        tell("reading the student and its data")
         exported = _export(arguments, formats, tell)
     show(arguments, lambda: _plain(exported, arguments), lambda: _lines(exported, arguments.out))
-
-
-@contextmanager
-def _status(silent: bool) -> Iterator[Callable[[str], None]]:
-    """Shows on a terminal what is being done."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if silent or not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status("reading the student and its data") as status:
-        yield status.update
 
 
 def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callable[[str], None]) -> Exported:

@@ -256,12 +256,15 @@ def shown_student(arguments: argparse.Namespace) -> "EvaluationData":
     """The student ``run``, and the ``split`` of the data set that :func:`add_data_options` names."""
     from preceptor.run.evaluation import load_evaluation_data
 
-    return load_evaluation_data(
-        arguments.run,
-        data=arguments.data,
-        data_root=Path(arguments.data_root) if arguments.data_root else None,
-        download=bool(arguments.download),
-        image_size=arguments.image_size,
-        skip_bad_images=bool(arguments.skip_bad_images),
-        split=arguments.split,
-    )
+    return load_evaluation_data(arguments.run, split=arguments.split, **chosen_data(arguments))
+
+
+def chosen_data(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of :func:`add_data_options`, by the names of their settings."""
+    return {
+        "data": arguments.data,
+        "data_root": Path(arguments.data_root) if arguments.data_root else None,
+        "download": bool(arguments.download),
+        "image_size": arguments.image_size,
+        "skip_bad_images": bool(arguments.skip_bad_images),
+    }

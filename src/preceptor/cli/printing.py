@@ -25,6 +25,20 @@ def note(text: str) -> None:
     sys.stderr.write(f"preceptor: {one_line(text)}\n")  # in one piece: processes of one command share it
 
 
+def can_make_page(quiet: bool) -> bool:
+    """Whether a page can be made; if not, a line says why."""
+    from preceptor.errors import MachineError
+    from preceptor.reports.page import require_report_extra
+
+    try:
+        require_report_extra()
+    except MachineError as problem:
+        if not quiet:
+            note(f"no page: {problem}")
+        return False
+    return True
+
+
 def show(
     arguments: argparse.Namespace,
     content: Callable[[], Mapping[str, Any]],

@@ -99,11 +99,11 @@ class ImageBar:
         return progress
 
 
-class CheckLine:
-    """The check that is being made, on one line with a clock; nothing where there is no terminal, or when quiet."""
+class StatusLine:
+    """What is being done, on one line with a clock; nothing where there is no terminal, or when quiet."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        console = Console(stderr=True, soft_wrap=True)
+    def __init__(self, verb: str = "", quiet: bool = False) -> None:
+        self._verb, console = verb, Console(stderr=True, soft_wrap=True)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -122,10 +122,10 @@ class CheckLine:
     ) -> None:
         self._progress.stop()
 
-    def __call__(self, check: str) -> None:
+    def __call__(self, what: str) -> None:
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
-        self._progress.add_task(f"checking: {check}", total=None)
+        self._progress.add_task(self._verb + what, total=None)
 
 
 def plain_line(task: Task) -> str:
