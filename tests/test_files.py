@@ -1,12 +1,14 @@
+import csv
 import errno
 import os
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from preceptor import files
 from preceptor.errors import InputError, MachineError
-from preceptor.files import check_free, check_is_file, check_writable, read_json, whole_file, write_whole
+from preceptor.files import check_free, check_is_file, check_writable, csv_line, read_json, whole_file, write_whole
 
 
 def test_files_are_written_whole_and_nothing_is_left_beside(tmp_path):
@@ -175,3 +177,8 @@ def test_a_place_is_free_when_not_even_a_link_is_there(tmp_path):
             check_free(tmp_path / name, "--page")
     with pytest.raises(MachineError, match="choose another --page"):
         check_free(tmp_path / "file" / "page", "--page")
+
+
+def test_a_line_of_csv_is_one_record_whatever_its_cells_hold():
+    line = csv_line(["a\nb", "c\rd", "=x", None, 1])
+    assert list(csv.reader(StringIO(line, newline=""))) == [["a\nb", "c\rd", "'=x", "", "1"]]

@@ -107,10 +107,10 @@ def csv_line(cells: Iterable[str | float | None]) -> str:
     apostrophe.
     """
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(
+    csv.writer(line).writerow(
         f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in cells
     )
-    return line.getvalue()
+    return line.getvalue().removesuffix("\r\n")
 
 
 def is_inside(path: str, root: str) -> bool:
