@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from preceptor.errors import InputError, unknown_name
@@ -33,6 +33,12 @@ _EXPECTED = {
     "string_type": "text",
 }
 """What was expected, by pydantic's type of error, where its own message speaks of Python."""
+
+
+class FrozenModel(BaseModel):
+    """A model of the keys that it names alone, whose values stay as they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class _Loader(yaml.SafeLoader):

@@ -9,7 +9,7 @@ import torch
 from preceptor.errors import InputError, MachineError
 from preceptor.integrations import TRACKERS, tracking
 from preceptor.integrations.content import mosaic, numbers, result_tables
-from preceptor.integrations.tracker import TrackedRun, pixels_of
+from preceptor.integrations.tracker import TrackedRun
 from preceptor.run import resolve, run
 from preceptor.run import train as train_module
 from tests.integrations.conftest import SETTINGS
@@ -107,15 +107,3 @@ def test_a_mosaic_shows_images_in_rows_of_eight(channels, images):
         top, left = 5 * (i // 8), 7 * (i % 8)
         expected[top : top + 4, left : left + 6] = batch[i].permute(1, 2, 0).numpy()
     assert np.array_equal(grid, expected[:, :, 0] if channels == 1 else expected)
-
-
-def test_the_pixels_of_a_file(tmp_path):
-    from PIL import Image
-
-    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    Image.fromarray(gray).save(tmp_path / "gray.png")
-    color = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
-    Image.fromarray(color).convert("RGBA").save(tmp_path / "color.png")
-    assert np.array_equal(pixels_of(tmp_path / "gray.png"), gray)
-    assert np.array_equal(pixels_of(tmp_path / "color.png"), color)
-    assert pixels_of(gray) is gray

@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from preceptor.config import validated
+from preceptor.config import FrozenModel, validated
 from preceptor.errors import InputError, unknown_name
 from preceptor.loss import DistillationLoss
 from preceptor.recipes import build_recipe_parts
@@ -21,7 +21,7 @@ RUNS = "runs"
 """The folder of the runs, in that of the comparison."""
 
 
-class Comparison(BaseModel):
+class Comparison(FrozenModel):
     """What to compare.
 
     Attributes:
@@ -32,8 +32,6 @@ class Comparison(BaseModel):
         seeds: each draws weights, order and views anew.
         baseline: the recipe that the others are compared with.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     run: dict[str, Any] = Field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = Field(min_length=1)

@@ -5,10 +5,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from preceptor.compare.differences import Difference
 from preceptor.compare.measure import Measure
+from preceptor.config import FrozenModel
 from preceptor.result_files import read_result, write_result
 
 RESULT_FILE = "compare.json"
@@ -22,11 +23,7 @@ Meeting = Literal["both_right", "mended", "own_mistake", "copied", "other_mistak
 same class; both wrong with different ones."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TeacherFacts(_Frozen):
+class TeacherFacts(FrozenModel):
     """A teacher.
 
     Attributes:
@@ -48,7 +45,7 @@ class TeacherFacts(_Frozen):
     unasked: str | None = None
 
 
-class Band(_Frozen):
+class Band(FrozenModel):
     """A number over the seeds."""
 
     mean: float
@@ -61,7 +58,7 @@ class Band(_Frozen):
         return cls(mean=fmean(values), lowest=min(values), highest=max(values))
 
 
-class EpochPoint(_Frozen):
+class EpochPoint(FrozenModel):
     """An epoch: the total loss, and the accuracy on held-out images, if any."""
 
     epoch: int
@@ -69,7 +66,7 @@ class EpochPoint(_Frozen):
     held_out: Band | None
 
 
-class Cost(_Frozen):
+class Cost(FrozenModel):
     """What a student cost.
 
     Attributes:
@@ -86,14 +83,14 @@ class Cost(_Frozen):
     peak_memory: int
 
 
-class FailedRun(_Frozen):
+class FailedRun(FrozenModel):
     """A run that cannot be finished, and why."""
 
     seed: int
     message: str
 
 
-class ArmResult(_Frozen):
+class ArmResult(FrozenModel):
     """A recipe with one teacher and one choice of settings, over its seeds.
 
     Attributes:
@@ -134,7 +131,7 @@ class ArmResult(_Frozen):
     folders: list[str]
 
 
-class ComparisonResult(_Frozen):
+class ComparisonResult(FrozenModel):
     """The result file of a comparison.
 
     Attributes:

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping
 
 from jaxtyping import Bool
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from preceptor.config import FrozenModel
 from preceptor.errors import InputError
 
 
-class Difference(BaseModel):
+class Difference(FrozenModel):
     """How much higher a recipe's accuracy is than its baseline's.
 
     Attributes:
@@ -21,8 +21,6 @@ class Difference(BaseModel):
         of_seeds, of_samples: standard errors of the mean, of training once more and of testing on other samples; no
             value for seeds where there is one.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mean: float
     low: float

@@ -3,20 +3,17 @@
 from collections.abc import Sequence
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
-
+from preceptor.config import FrozenModel
 from preceptor.metrics import mean_and_deviation
 
 
-class Measure(BaseModel):
+class Measure(FrozenModel):
     """Its values and their mean.
 
     Attributes:
         values: one a seed.
         deviation: sample standard deviation (n - 1) over seeds; None with one seed.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     values: list[float]
     mean: float

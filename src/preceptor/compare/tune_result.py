@@ -4,20 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from preceptor.compare.differences import Difference
 from preceptor.compare.measure import Measure
+from preceptor.config import FrozenModel
 from preceptor.result_files import read_result, write_result
 
 RESULT_FILE = "tune.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TrialResult(_Frozen):
+class TrialResult(FrozenModel):
     """One trial.
 
     Attributes:
@@ -43,7 +38,7 @@ class TrialResult(_Frozen):
     folder: str | None
 
 
-class FinalResult(_Frozen):
+class FinalResult(FrozenModel):
     """The best settings and the defaults with new seeds.
 
     Attributes:
@@ -63,7 +58,7 @@ class FinalResult(_Frozen):
     folder: str
 
 
-class TuneResult(_Frozen):
+class TuneResult(FrozenModel):
     """The result file of tuning.
 
     Attributes:

@@ -19,8 +19,6 @@ from preceptor.files import check_is_file, is_inside
 
 Cells = list[str]
 
-_READ = ("path", "label", "split", "group")
-
 
 def list_file(file: Path) -> Listing:
     """The images of a ``.csv`` or ``.parquet`` file, in its order.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preceptor.files import csv_line
-from preceptor.integrations.tracker import Cell, Pixels, TrackedRun, pixels_of
+from preceptor.integrations.tracker import Cell, Pixels, TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,8 +71,8 @@ class MLflowTracker:
         text = "".join(f"{csv_line(line)}\n" for line in (columns, *rows))
         self._client.log_text(self._id, text, f"tables/{name}.csv")
 
-    def image(self, name: str, image: Path | Pixels) -> None:
-        self._client.log_image(self._id, pixels_of(image), f"images/{name}.png")
+    def image(self, name: str, image: Pixels) -> None:
+        self._client.log_image(self._id, image, f"images/{name}.png")
 
     def page(self, name: str, path: Path) -> None:
         self._client.log_artifact(self._id, str(path), "pages")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preceptor.errors import InputError
-from preceptor.integrations.tracker import Cell, Pixels, TrackedRun, pixels_of
+from preceptor.integrations.tracker import Cell, Pixels, TrackedRun
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -52,9 +52,8 @@ class TensorBoardTracker:
         lines = [columns, ["---"] * len(columns), *rows]
         self._writer.add_text(name, "\n".join("|" + "|".join(map(_in_markdown, line)) + "|" for line in lines))
 
-    def image(self, name: str, image: Path | Pixels) -> None:
-        pixels = pixels_of(image)
-        self._writer.add_image(name, pixels, dataformats="HWC" if pixels.ndim == 3 else "HW")
+    def image(self, name: str, image: Pixels) -> None:
+        self._writer.add_image(name, image, dataformats="HWC" if image.ndim == 3 else "HW")
 
     def page(self, name: str, path: Path) -> None:
         """TensorBoard shows no HTML: the place of the page is logged."""

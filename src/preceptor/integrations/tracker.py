@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from preceptor.errors import InputError
 from preceptor.files import read_json, write_whole
@@ -52,8 +51,8 @@ class Tracker(Protocol):
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Log a table; None is an empty cell."""
 
-    def image(self, name: str, image: Path | Pixels) -> None:
-        """Log an image: a file, or an array of gray or RGB pixels."""
+    def image(self, name: str, image: Pixels) -> None:
+        """Log an image of gray or RGB pixels."""
 
     def page(self, name: str, path: Path) -> None:
         """Log an HTML file."""
@@ -112,11 +111,3 @@ def _is_tracked_run(content: Any) -> bool:
         and isinstance(content["steps"], dict)
         and all(isinstance(step, int) for step in content["steps"].values())
     )
-
-
-def pixels_of(image: Path | Pixels) -> Pixels:
-    """The pixels of an image file, or those that are handed in."""
-    if not isinstance(image, Path):
-        return image
-    with Image.open(image) as opened:
-        return np.asarray(opened if opened.mode == "L" else opened.convert("RGB"))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preceptor.integrations.tracker import Cell, Pixels, TrackedRun, pixels_of
+from preceptor.integrations.tracker import Cell, Pixels, TrackedRun
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -60,10 +60,10 @@ class WandbTracker:
         table = wandb.Table(columns=list(columns), data=[list(row) for row in rows])
         self._run.log({name: table}, commit=False)
 
-    def image(self, name: str, image: Path | Pixels) -> None:
+    def image(self, name: str, image: Pixels) -> None:
         import wandb
 
-        self._run.log({name: wandb.Image(pixels_of(image))}, commit=False)
+        self._run.log({name: wandb.Image(image)}, commit=False)
 
     def page(self, name: str, path: Path) -> None:
         import wandb

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-from preceptor.config import check_keys, read_yaml, validated, with_overrides
+from preceptor.config import FrozenModel, check_keys, read_yaml, validated, with_overrides
 from preceptor.data import Normalization
 from preceptor.data.composition import check_names
 from preceptor.errors import InputError, nearest, unknown_name
@@ -19,10 +19,8 @@ from preceptor.teachers.rows import OutputKind
 from preceptor.training import PRESETS, Compile, OnNonfinite, Precision, TrainingConfig
 
 
-class NormalizationConfig(BaseModel):
+class NormalizationConfig(FrozenModel):
     """Normalization of the images of an ONNX teacher or of a network by name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mean: tuple[float, ...] = Field(
         description="mean of an ONNX or named teacher's images, of pixel values scaled to [0, 1]: one number, or one a "
@@ -72,14 +70,12 @@ def _augmentation(value: object) -> object:
 Augment = Annotated[bool | str, BeforeValidator(_augmentation)]
 
 
-class RunConfig(BaseModel):
+class RunConfig(FrozenModel):
     """The resolved settings of a run; written to ``run.yaml`` and readable from there.
 
     Each field's description is its only documentation: the command line's flags, ``--help`` and the settings' schema
     are made from it (``python tools/settings.py`` after a change).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: str = Field(
         default="digits",

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from preceptor.config import validated
+from preceptor.config import FrozenModel, validated
 from preceptor.errors import InputError
 from preceptor.files import check_is_file, write_whole
 
@@ -20,7 +20,7 @@ FORMAT = "preceptor-scores"
 _TYPES = {"index": torch.int64, "score": torch.float32, "selected": torch.bool}
 
 
-class ScoreOrigin(BaseModel):
+class ScoreOrigin(FrozenModel):
     """Where scores come from.
 
     Attributes:
@@ -35,8 +35,6 @@ class ScoreOrigin(BaseModel):
         seed: of random draws.
         preceptor: version that wrote it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     component: str
     options: dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
+from preceptor.config import FrozenModel
 from preceptor.errors import InputError, first_line, unknown_name
 from preceptor.training.layer_rates import layer_rates
 from preceptor.training.optimizers import DOT, DeepKD, SeparateMomentum
@@ -48,11 +49,9 @@ SMALLEST_WARMUP = 1e-3
 """The rate that warm-up starts from, as a share of the full rate."""
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(FrozenModel):
     """How a student is trained. The defaults are the standard protocol of the distillation literature on CIFAR-100
     (RepDistiller, mdistiller), but for length and schedule: short runs anneal along a cosine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(default=20, ge=1, description="passes over the training samples")
     batch_size: int = Field(default=64, ge=2, description="samples per step")
