@@ -252,20 +252,14 @@ ROWS = [
     Row(
         "more memory asked for than there is",
         lambda b: b.train(),
-        (
-            "out of memory (asked for … at once): try a smaller --batch-size, model or --image-size, or"
-            " fewer images (--train-images)"
-        ),
+        "out of memory (asked for … at once): try a smaller --batch-size, model or --image-size, fewer images",
         3,
         during=no_memory_left,
     ),
     Row(
         "more memory asked for in a step than there is",
         lambda b: b.train(),
-        (
-            "out of memory (asked for … at once): try a smaller --batch-size, model or --image-size, or"
-            " fewer images (--train-images)"
-        ),
+        "out of memory (asked for … at once): try a smaller --batch-size, model or --image-size, fewer images",
         3,
         during=no_memory_for_a_step,
     ),

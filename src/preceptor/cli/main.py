@@ -120,7 +120,7 @@ def _exit_code(tokens: Sequence[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        return _fail(_memory_problem(error, tokens))
+        return _fail(_memory_problem(error))
     except OSError as error:
         return _fail(MachineError(f"{error.filename or 'the system'}: {error.strerror or error}"))
     except _Terminated as error:
@@ -199,31 +199,16 @@ def _check_options(parser: _Parser, tokens: Sequence[str]) -> None:
         seen.add(option)
 
 
-_FEWER = "try a smaller --batch-size, model or --image-size, or fewer images (--train-images)"
-_LESS_MEMORY = {
-    "cache": "--top-k keeps less of each image; --device cpu has more memory than most GPUs",
-    "calibrate": "calibrate on fewer images, or with --device cpu",
-    "predict": "try a smaller --batch-size, or --device cpu",
-    "export": "ask for one --format at a time, without --int8",
-    "evaluate": "evaluate on fewer images, or smaller ones (--image-size for a folder), or with --device cpu",
-    "resume": "end other processes on this machine and resume again: the last checkpoint is kept",
-    "select": "score fewer images (--train-images), or smaller ones (--image-size for a folder)",
-    "compare": f"{_FEWER}, or fewer --jobs",
-    "tune": f"{_FEWER}, or fewer --jobs",
-    "train": _FEWER,
-    "distill": _FEWER,
-    "doctor": _FEWER,
-    "replay": "replay with --device cpu, which has more memory than most GPUs",
-}
-"""What takes less memory, by verb."""
+LESS_MEMORY = (
+    "try a smaller --batch-size, model or --image-size, fewer images or --jobs, or --device cpu, as far as the verb "
+    "takes it; or end other processes, and go on by preceptor resume where there is a checkpoint"
+)
 
 
-def _memory_problem(error: MemoryError | RuntimeError, tokens: Sequence[str]) -> MachineError:
+def _memory_problem(error: MemoryError | RuntimeError) -> MachineError:
     asked = re.search(r"(?:allocate|allocate:) ([0-9.]+ ?(?:bytes|[KMGT]i?B))", str(error))
     amount = f" (asked for {asked[1]} at once)" if asked else ""
-    verb = next((token for token in tokens if not token.startswith("-")), "")
-    advice = _LESS_MEMORY.get(verb, "end other processes on this machine, or use one with more memory")
-    return MachineError(f"out of memory{amount}: {advice}")
+    return MachineError(f"out of memory{amount}: {LESS_MEMORY}")
 
 
 def _show_warning(
