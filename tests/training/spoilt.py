@@ -30,17 +30,6 @@ class NanGradient(NanLoss):
         return cross_entropy(logits, label, reduction="none") + zero_or_one
 
 
-class Fragile:
-    """Cross-entropy that is nan for logits above a limit, so that a lower learning rate helps."""
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-
-    def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
-        too_large = logits.abs().amax(dim=1) > self.limit
-        return torch.where(too_large, torch.nan, cross_entropy(logits, label, reduction="none"))
-
-
 class Root(nn.Module):
     """Adds the root of zero: the gradient that comes back through it is nan."""
 

@@ -14,7 +14,7 @@ from preceptor.errors import InputError
 from preceptor.training import Batch, EpochRecord, FailureReport, NotFinite, Student, TrainingConfig, guard
 from preceptor.training.checkpoint import CheckpointCallback, load_newest
 from preceptor.training.student import StudentTrainer
-from tests.training.spoilt import Fragile, NanGradient, NanLoss, NanTeacher, linear, spoilt_student
+from tests.training.spoilt import NanGradient, NanLoss, NanTeacher, linear, spoilt_student
 from tests.training_helpers import (
     StateAfter,
     batches,
@@ -31,9 +31,6 @@ IMAGES = 80
 TRAINING = TrainingConfig(epochs=3, batch_size=8, schedule="steps", decay_at=(0.5,))
 ONE_EPOCH = TRAINING.model_copy(update={"epochs": 1, "schedule": "constant"})
 STEPS = 10
-LIMIT = 10.0
-FAST = TRAINING.model_copy(update={"learning_rate": 0.5})
-"""At this rate the logits of a ``Fragile`` student pass ``LIMIT`` in the first epoch, at a tenth once in the second."""
 
 
 def shown(epoch: int = 0, training: TrainingConfig = TRAINING) -> list[Batch]:
@@ -46,7 +43,7 @@ def sample_of(step: int, training: TrainingConfig = TRAINING) -> int:
 
 
 def train_quietly(students: list[Student], **options: Any) -> list[list[EpochRecord]]:
-    """Train without the warnings about steps left out and rates reduced."""
+    """Train without the warnings about steps left out."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return train(students, **{"images": IMAGES, "training": TRAINING, "precision": "fp32", **options})
@@ -144,11 +141,10 @@ def test_skipping_has_a_limit():
     assert record.skipped == 2
 
 
-@pytest.mark.parametrize("policy", ["skip", "reduce_lr"])
-def test_an_epoch_without_a_finite_step_is_no_epoch(policy):
+def test_an_epoch_without_a_finite_step_is_no_epoch():
     training = ONE_EPOCH.model_copy(update={"batch_size": 40})  # two steps
     every = NanLoss(*data_of(IMAGES).index.tolist())
-    message, _ = failure_of([spoilt_student(every, linear())], on_nonfinite=policy, training=training)
+    message, _ = failure_of([spoilt_student(every, linear())], on_nonfinite="skip", training=training)
     assert "step 2 of 2" in message
     assert "1 steps of this epoch were skipped already, which is the limit" in message
 
@@ -190,20 +186,17 @@ def test_other_students_are_not_touched():
         assert same_bits(weights(one.network), weights(alone.network))
 
 
-def student_under(policy: str) -> tuple[Student, TrainingConfig]:
-    """A student some of whose steps are not finite, in the middle of epochs, and its training."""
-    if policy == "skip":
-        return spoilt_student(NanLoss(sample_of(5)), linear()), TRAINING
-    return spoilt_student(Fragile(LIMIT), linear()), FAST
+def unlucky_student() -> Student:
+    """A student one of whose steps is not finite, in the middle of an epoch."""
+    return spoilt_student(NanLoss(sample_of(5)), linear())
 
 
 @pytest.mark.parametrize("between", [1, 3, 1000])
-@pytest.mark.parametrize("policy", ["skip", "reduce_lr"])
-def test_it_does_not_matter_when_copies_are_made(monkeypatch, between, policy):
+def test_it_does_not_matter_when_copies_are_made(monkeypatch, between):
     def end() -> dict[str, Tensor]:
-        one, training = student_under(policy)
-        records = train_quietly([one], on_nonfinite=policy, training=training)
-        assert records[-1][0].skipped + records[-1][0].lr_reductions > 0
+        one = unlucky_student()
+        records = train_quietly([one], on_nonfinite="skip")
+        assert records[-1][0].skipped > 0
         return weights(one.network)
 
     usual = end()
@@ -211,109 +204,27 @@ def test_it_does_not_matter_when_copies_are_made(monkeypatch, between, policy):
     assert same_bits(end(), usual)
 
 
-@pytest.mark.parametrize("policy", ["skip", "reduce_lr"])
-def test_copies_in_the_memory_of_the_cpu_do_as_well(monkeypatch, policy):
-    usual, other = student_under(policy), student_under(policy)
-    train_quietly([usual[0]], on_nonfinite=policy, training=usual[1])
+def test_copies_in_the_memory_of_the_cpu_do_as_well(monkeypatch):
+    usual, other = unlucky_student(), unlucky_student()
+    train_quietly([usual], on_nonfinite="skip")
     monkeypatch.setattr(guard, "ON_DEVICE", 0)
-    train_quietly([other[0]], on_nonfinite=policy, training=other[1])
-    assert same_bits(weights(usual[0].network), weights(other[0].network))
-
-
-def test_a_reduced_rate_begins_with_the_step_after_the_one_left_out():
-    """Against a plain loop without the steps that failed, at a tenth of the schedule after each of them."""
-    reports: list[FailureReport] = []
-    one = spoilt_student(Fragile(LIMIT), linear())
-    records = train_quietly([one], training=FAST, on_nonfinite="reduce_lr", on_failure=reports.append)
-    failed = [(report.context.epoch - 1, report.context.step - 1) for report in reports]
-    assert [report.context.action for report in reports] == ["reduce_lr"] * 2
-    assert [epoch for epoch, _ in failed] == [0, 1]
-    assert [(record.skipped, record.lr_reductions) for [record] in records] == [(1, 1), (1, 2), (0, 2)]
-    assert [record.learning_rate for [record] in records] == pytest.approx([0.05, 0.005, 0.0005])
-    reference = linear()
-    optimizer = FAST.build_optimizer([reference])
-    for epoch in range(FAST.epochs):
-        for number, batch in enumerate(shown(epoch)):
-            if (epoch, number) in failed:
-                continue
-            reductions = sum(one < (epoch, number) for one in failed)
-            optimizer.param_groups[0]["lr"] = 0.5 * 0.1**reductions * (0.1 if epoch == 2 else 1)
-            optimizer.zero_grad()
-            cross_entropy(reference(digits().normalization(batch.inputs)), batch.label).backward()
-            optimizer.step()
-    for own, other in zip(one.network.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
-
-
-class OverflowingUpdate(nn.Module):
-    """Cross-entropy, and a parameter near the lower end of float32 that a large gradient takes beyond it.
-
-    Its loss does not depend on the parameter's value, and only one sample has a gradient.
-    """
-
-    wants_index = True
-
-    def __init__(self, spoilt: int) -> None:
-        super().__init__()
-        self.spoilt, self.low = spoilt, nn.Parameter(torch.tensor(-3.395e38))
-
-    def forward(self, logits: Tensor, label: Tensor, index: Tensor) -> Tensor:
-        zero = (self.low - self.low.detach()) * 3e38
-        return cross_entropy(logits, label, reduction="none") + torch.where(index == self.spoilt, zero, 0)
-
-
-def test_a_step_whose_update_overflows_is_taken_again_at_the_reduced_rate():
-    reports: list[FailureReport] = []
-    training = TRAINING.model_copy(update={"momentum": 0.0, "weight_decay": 0.0})
-    one = spoilt_student(OverflowingUpdate(sample_of(4)), linear())
-    with pytest.warns(
-        UserWarning, match=r"step taken again, learning rate reduced to 0\.005: .* step 5 of 10: losses and"
-    ):
-        records = train(
-            [one],
-            images=IMAGES,
-            training=training,
-            on_nonfinite="reduce_lr",
-            on_failure=reports.append,
-            precision="fp32",
-        )
-    assert [(report.context.epoch, report.context.step, report.fault.place) for report in reports] == [(1, 5, "update")]
-    assert [(record.skipped, record.lr_reductions) for [record] in records] == [(0, 1)] * 3
-    assert all(bool(parameter.isfinite().all()) for parameter in one.parameters())
-
-
-def test_a_reduced_rate_is_warned_of():
-    one = spoilt_student(Fragile(LIMIT), linear())
-    message = r"step left out, learning rate reduced to 0\.05: student 'spoilt': epoch 1, step"
-    training = FAST.model_copy(update={"epochs": 1, "schedule": "constant"})
-    with pytest.warns(UserWarning, match=message):
-        train([one], images=IMAGES, training=training, on_nonfinite="reduce_lr", precision="fp32")
-
-
-def test_the_rate_is_reduced_three_times_at_most():
-    reports: list[FailureReport] = []
-    training = TRAINING.model_copy(update={"learning_rate": 1e18})
-    with pytest.raises(NotFinite, match="the learning rate was reduced 3 times already, which is the limit"):
-        train_quietly([make_student("none")], training=training, on_nonfinite="reduce_lr", on_failure=reports.append)
-    assert [report.context.action for report in reports] == ["reduce_lr", "reduce_lr", "reduce_lr", "raise"]
-    assert [report.fault.learning_rate for report in reports] == pytest.approx([1e18, 1e17, 1e16, 1e15])
+    train_quietly([other], on_nonfinite="skip")
+    assert same_bits(weights(usual.network), weights(other.network))
 
 
 @pytest.mark.parametrize("steps", [1, 5, 6, 7, 10, 11, 12, 15, 20, 23])
-@pytest.mark.parametrize("policy", ["skip", "reduce_lr"])
-def test_a_resume_ends_in_the_same_bits(policy, steps):
+def test_a_resume_ends_in_the_same_bits(steps):
     def students() -> list[Student]:
-        return [student_under(policy)[0], make_student("none")]
+        return [unlucky_student(), make_student("none")]
 
-    _, training = student_under(policy)
     whole, resumed, after = students(), students(), StateAfter(steps)
-    records = train_quietly(whole, training=training, on_nonfinite=policy, callbacks=[after])
-    rest = train_quietly(resumed, training=training, on_nonfinite=policy, state=after.state())
+    records = train_quietly(whole, on_nonfinite="skip", callbacks=[after])
+    rest = train_quietly(resumed, on_nonfinite="skip", state=after.state())
     for one, other in zip(whole, resumed, strict=True):
         assert same_bits(weights(one.network), weights(other.network))
 
     def numbers(epoch: list[EpochRecord]) -> list[tuple[Any, ...]]:
-        return [(record.losses, record.skipped, record.lr_reductions, record.learning_rate) for record in epoch]
+        return [(record.losses, record.skipped, record.learning_rate) for record in epoch]
 
     assert [numbers(epoch) for epoch in records[steps // STEPS :]] == [numbers(epoch) for epoch in rest]
 

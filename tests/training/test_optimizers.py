@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from preceptor import CrossEntropy, DistillationLoss
 from preceptor.training import Student, TrainingConfig
 from preceptor.training.checkpoint import CheckpointCallback, load_newest
-from preceptor.training.config import OPTIMIZERS, scale_learning_rate
+from preceptor.training.config import OPTIMIZERS
 from tests.training.spoilt import linear
 from tests.training_helpers import StateAfter, batches, data_of, digits, network, same_bits, train, weights
 
@@ -130,22 +130,6 @@ def test_schedules(schedule: str, expected: list[float]) -> None:
         optimizer.step()
         plan.step()
     assert rates == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("config", [TrainingConfig(epochs=6, warmup=0.5), TrainingConfig(epochs=6, schedule="linear")])
-def test_a_scaled_rate_stays_scaled(config: TrainingConfig) -> None:
-    def rates_scaled_by(factor: float) -> list[float]:
-        optimizer = config.build_optimizer([nn.Linear(1, 1)])
-        plan, rates = config.build_schedule(optimizer, 1), []
-        for epoch in range(6):
-            if epoch == 2:
-                scale_learning_rate(optimizer, plan, factor)
-            rates.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            plan.step()
-        return rates
-
-    assert rates_scaled_by(0.1)[2:] == pytest.approx([rate * 0.1 for rate in rates_scaled_by(1.0)[2:]])
 
 
 def longer(folder: Path) -> nn.Module:

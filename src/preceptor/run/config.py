@@ -220,7 +220,7 @@ class RunConfig(FrozenModel):
     on_nonfinite: OnNonfinite = Field(
         default="raise",
         description="at a non-finite loss, gradient or weight: raise ends the run; skip leaves the step out, up to 5 % "
-        "of an epoch's; reduce_lr goes on at a tenth of the learning rate, up to three times",
+        "of an epoch's",
     )
     keep_checkpoints: int = Field(
         default=0,

@@ -55,7 +55,7 @@ def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[Ru
         if entry.get("event") == "failed":
             raise InputError(
                 f"{folder}: the run ended where it would end again ({entry.get('message')}): start a new run, mended "
-                f"or, after a step that preceptor replay {folder} shows, with on_nonfinite=skip or =reduce_lr"
+                f"or, after a step that preceptor replay {folder} shows, with on_nonfinite=skip"
             )
     config = resolve(settings, moved)
     if _part(record, "fingerprints").get("settings") != settings_digest(settings):

@@ -222,16 +222,6 @@ def learning_rate_of(optimizer: Optimizer) -> float:
     return max(float(group["lr"]) for group in optimizer.param_groups)
 
 
-def scale_learning_rate(optimizer: Optimizer, schedule: LRScheduler, factor: float) -> None:
-    """Multiply the learning rate from here on; the schedule goes on from the scaled rate."""
-    for group in optimizer.param_groups:
-        group["lr"] *= factor
-        group["initial_lr"] *= factor
-    for one in [*getattr(schedule, "_schedulers", []), schedule]:
-        if hasattr(one, "base_lrs"):
-            one.base_lrs = [rate * factor for rate in one.base_lrs]
-
-
 PRESETS: Mapping[str, TrainingConfig] = {
     "short": TrainingConfig(),
     "standard": TrainingConfig(epochs=240, schedule="steps"),

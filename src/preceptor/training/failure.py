@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 STATE_FILE, FAILURE_FILE = "state.pt", "failure.json"
 
-OnNonfinite = Literal["raise", "skip", "reduce_lr"]
+OnNonfinite = Literal["raise", "skip"]
 Value = Literal["nan", "inf"]
 
 Place = Literal[

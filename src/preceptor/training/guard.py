@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from preceptor.training.callbacks import Callback
-from preceptor.training.config import learning_rate_of
 from preceptor.training.distributed import alone
 from preceptor.training.failure import FailureContext, FailureReport, FaultLocation, NotFinite, OnNonfinite, copied
 from preceptor.training.locate import locate_non_finite
@@ -33,21 +32,13 @@ ON_DEVICE = 2**28
 MOST_SKIPPED = 0.05
 """Share of an epoch's steps that may be skipped; at least one, unless the epoch has no other."""
 
-REDUCTION = 0.1
-"""Factor of a reduced learning rate."""
-
-MOST_REDUCTIONS = 3
-"""Reductions allowed in a training."""
-
 
 class NonFiniteGuard(Callback):
     """Deals with steps that are not finite, student by student; the other students are not touched.
 
     Args:
         policy: "raise" (default) ends the training. "skip" leaves the step out: weights, optimizer and running
-            statistics are as before it, and the epoch's record counts it; up to 5 % of an epoch's steps. "reduce_lr"
-            does too, and goes on at a tenth of the learning rate, which stays a tenth of the schedule's; where only the
-            update is not finite, it takes the step again at that rate; up to three times. Beyond that either raises.
+            statistics are as before it, and the epoch's record counts it; beyond 5 % of an epoch's steps it raises.
         on_failure: called with a report of every such step, before anything is done about it.
 
     Raises:
@@ -118,36 +109,19 @@ class NonFiniteGuard(Callback):
         if action == "raise":
             raise NotFinite(report.line() + limit, student.name)
         student.load_state_dict(copied(before, student.device))
-        rate = ""
-        if action == "reduce_lr":
-            student.reduce_learning_rate(REDUCTION)
-            rate = f", learning rate reduced to {learning_rate_of(student.optimizer):g}"
-        # Everything in a step but its update is the same again at any rate.
-        again = action == "reduce_lr" and report.fault.place == "update"
-        warnings.warn(f"step {'taken again' if again else 'left out'}{rate}: {report.line()}", stacklevel=2)
-        if again:
-            self._keep(student, step.number)
-            self._take(trainer, student, step)
-        else:
-            self._leave_out(student, step)
-        return False
-
-    def _leave_out(self, student: "StudentTrainer", step: "Step") -> None:
+        warnings.warn(f"step left out: {report.line()}", stacklevel=2)
         student.metrics.skipped += 1
         if step.number % student.config.accumulate == 0:
             student.optimizer.zero_grad()  # as the first of its group would have, which no other step does
         # A step left out must not be met again when a later one of this epoch fails.
         self._keep(student, step.number + 1)
+        return False
 
     def _limit_reached(self, before: Mapping[str, Any], steps: int) -> str:
         """Why the policy may do no more; empty while it may."""
-        most = steps - 1
-        if self.policy == "skip":
-            most = min(most, max(1, int(MOST_SKIPPED * steps)))
-        if self.policy != "raise" and before["metrics"]["skipped"] >= most:
+        most = min(steps - 1, max(1, int(MOST_SKIPPED * steps)))
+        if self.policy == "skip" and before["metrics"]["skipped"] >= most:
             return f"; {most} steps of this epoch were skipped already, which is the limit"
-        if self.policy == "reduce_lr" and before["lr_reductions"] >= MOST_REDUCTIONS:
-            return f"; the learning rate was reduced {MOST_REDUCTIONS} times already, which is the limit"
         return ""
 
     def _keep(self, student: "StudentTrainer", steps: int) -> None:

@@ -33,7 +33,6 @@ class EpochRecord:
         student_seconds: that its own steps took, without the teacher and the other students; on a GPU, which works
             behind, the time to give it that work.
         skipped: non-finite steps that were left out; they count in nothing above.
-        lr_reductions: how often the learning rate was reduced after a non-finite step, since training began.
     """
 
     student: str
@@ -51,7 +50,6 @@ class EpochRecord:
     queried: int = 0
     student_seconds: float = 0.0
     skipped: int = 0
-    lr_reductions: int = 0
 
 
 @dataclass

@@ -16,7 +16,7 @@ from preceptor.loss import DistillationLoss
 from preceptor.loss_output import LossOutput
 from preceptor.models.features import FeatureModel
 from preceptor.training.callbacks import StudentFailed
-from preceptor.training.config import TrainingConfig, learning_rate_of, scale_learning_rate
+from preceptor.training.config import TrainingConfig, learning_rate_of
 from preceptor.training.distributed import average_gradients, gathered, rank, world_size
 from preceptor.training.freezing import freeze, keep_frozen
 from preceptor.training.metrics import EpochMetrics, EpochRecord
@@ -66,7 +66,6 @@ class StudentTrainer:
         frozen: modules of the network that are not trained (``config.freeze``), and stay so.
         forward: how the network is run: ``model``, or ``model`` compiled, or distributed.
         average: moving average of the network; None without ``config.ema``.
-        lr_reductions: how often the learning rate was reduced after a non-finite step.
     """
 
     def __init__(
@@ -92,7 +91,6 @@ class StudentTrainer:
             self.optimizer.check_sources({name: term.gradient_source for name, term in student.loss.terms.items()})
         self.schedule = config.build_schedule(self.optimizer, -(-steps // config.accumulate))
         self.metrics = EpochMetrics(student.loss.abstains)
-        self.lr_reductions = 0
         self.outputs: int | None = None
         self.average: AveragedModel | None = None
         if config.ema is not None:
@@ -232,12 +230,7 @@ class StudentTrainer:
             queried=metrics.queried,
             student_seconds=metrics.seconds,
             skipped=metrics.skipped,
-            lr_reductions=self.lr_reductions,
         )
-
-    def reduce_learning_rate(self, factor: float) -> None:
-        scale_learning_rate(self.optimizer, self.schedule, factor)
-        self.lr_reductions += 1
 
     @torch.no_grad()
     def is_finite(self) -> Bool[Tensor, ""]:
@@ -284,7 +277,6 @@ class StudentTrainer:
             **{name: part.state_dict() for name, part in self._parts.items()},
             # In the middle of an accumulation the gradients so far belong to the state.
             "gradients": [parameter.grad for parameter in self._parameters] if self.config.accumulate > 1 else None,
-            "lr_reductions": self.lr_reductions,
         }
         return state if self.result is None else whole(state)
 
@@ -300,4 +292,3 @@ class StudentTrainer:
         if state["gradients"] is not None:
             for parameter, gradient in zip(self._parameters, state["gradients"], strict=True):
                 parameter.grad = gradient
-        self.lr_reductions = state["lr_reductions"]
