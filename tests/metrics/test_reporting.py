@@ -39,8 +39,7 @@ WRONG = LOGITS.argmax(dim=1) != LABELS
 
 @pytest.fixture(scope="module")
 def report():
-    groups = {"even": LABELS % 2 == 0, "first": torch.arange(N) < 50}
-    return full_report(PREDICTIONS, LABELS, held_out=HELD_OUT, groups=groups, resamples=60)
+    return full_report(PREDICTIONS, LABELS, held_out=HELD_OUT, resamples=60)
 
 
 def every_estimate(value):
@@ -172,22 +171,20 @@ def test_parts_are_what_their_samples_alone_would_give(report):
     plain = evaluate(LOGITS, LABELS)
     assert [part.accuracy.value for part in report.per_class] == pytest.approx(plain.per_class_accuracy)
     assert [part.name for part in report.per_class] == [str(number) for number in range(CLASSES)]
-    even = report.groups[0]
-    own = LABELS % 2 == 0
-    alone = evaluate(LOGITS[own], LABELS[own])
-    assert (even.name, even.n) == ("even", int(own.sum()))
-    assert even.accuracy.value == pytest.approx(alone.accuracy)
-    assert (even.nll, even.mean_confidence) == pytest.approx((alone.nll, alone.mean_confidence))
-    assert even.aurc == pytest.approx(alone.selective[0].aurc)
+    for number, part in enumerate(report.per_class):
+        own = number == LABELS
+        alone = evaluate(LOGITS[own], LABELS[own])
+        assert (part.nll, part.mean_confidence) == pytest.approx((alone.nll, alone.mean_confidence))
+        assert part.aurc == pytest.approx(alone.selective[0].aurc)
     assert sum(part.n for part in report.per_class) == N
 
 
 def test_parts_are_answered_at_one_threshold_for_all(report):
     response = softmax_response(LOGITS)
     answered_there = response >= response.sort(descending=True).values[round(0.9 * N) - 1]
-    first = report.groups[1]
-    assert first.coverage["90"] == pytest.approx(float(answered_there[:50].double().mean()))
-    assert first.error["90"] == pytest.approx(float(WRONG[:50][answered_there[:50]].double().mean()))
+    first, own = report.per_class[0], LABELS == 0
+    assert first.coverage["90"] == pytest.approx(float(answered_there[own].double().mean()))
+    assert first.error["90"] == pytest.approx(float(WRONG[own & answered_there].double().mean()))
     covered = sum(part.n * part.coverage["90"] for part in report.per_class)
     assert covered == pytest.approx(round(0.9 * N))
 
@@ -212,16 +209,13 @@ def test_the_lists_name_the_samples(report):
 def test_a_report_is_ready_for_json_and_the_same_again(report):
     plain = asdict(report)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    groups = {"even": LABELS % 2 == 0, "first": torch.arange(N) < 50}
-    assert full_report(PREDICTIONS, LABELS, held_out=HELD_OUT, groups=groups, resamples=60) == report
+    assert full_report(PREDICTIONS, LABELS, held_out=HELD_OUT, resamples=60) == report
 
 
 def test_the_unlabeled_change_nothing_but_where_samples_are_found():
     hidden = torch.arange(N) % 4 == 1
-    found = full_report(PREDICTIONS, LABELS.where(~hidden, -1), groups={"all": hidden | True}, resamples=5)
-    without = full_report(
-        PREDICTIONS.of(~hidden), LABELS[~hidden], groups={"all": (hidden | True)[~hidden]}, resamples=5
-    )
+    found = full_report(PREDICTIONS, LABELS.where(~hidden, -1), resamples=5)
+    without = full_report(PREDICTIONS.of(~hidden), LABELS[~hidden], resamples=5)
     assert (found.n, found.unlabeled) == (300, 100)
     positions = (~hidden).nonzero().squeeze(1)
     assert found.least_sure == positions[without.least_sure].tolist()
@@ -238,7 +232,7 @@ def test_a_small_set_with_an_absent_class_and_no_error():
     assert found.top5_accuracy is found.scaled is found.agreement is None
     assert found.selective[0].auroc == Estimate(None, None, None)
     assert (found.per_class[3].name, found.per_class[3].n, found.per_class[3].accuracy.value) == ("d", 0, None)
-    assert found.groups == found.confusions == found.confidently_wrong == []
+    assert found.confusions == found.confidently_wrong == []
     assert json.dumps(asdict(found), allow_nan=False)
 
 
@@ -263,8 +257,6 @@ def test_many_classes_have_a_class_wise_error_without_an_interval():
         ({"labels": LABELS[:-1]}, "399 labels for 400 rows"),
         ({"labels": LABELS + 1}, "is out of range; expected 0 to 6"),
         ({"class_names": ["a"]}, "1 class names; expected one for each of 7 classes"),
-        ({"groups": {"odd": LABELS}}, r"group 'odd' is \[400\] of torch.int64; expected a tensor of 400 booleans"),
-        ({"groups": {"odd": WRONG[:-1]}}, r"group 'odd' is \[399\]"),
         ({"main_score": "softmax"}, "unknown score 'softmax'"),
         ({"held_out": (Predictions(LOGITS[:, :5]), LABELS % 5)}, "held-out logits are of 5 classes; expected 7"),
         ({"held_out": (Predictions(LOGITS), LABELS - 2)}, "label -2 is out of range"),

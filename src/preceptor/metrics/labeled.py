@@ -1,10 +1,9 @@
 """The labeled samples of a report, checked at the door."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -23,38 +22,28 @@ class LabeledSamples:
         truth: their labels.
         labeled: which of all samples they are.
         names: of the classes.
-        groups: which of them belong to each.
     """
 
     known: Predictions
     truth: Int[Tensor, " n"]
     labeled: Bool[Tensor, " all"]
     names: Sequence[str]
-    groups: Mapping[str, Bool[Tensor, " n"]]
 
     @classmethod
     def of(
-        cls,
-        predictions: Predictions,
-        labels: Int[Tensor, " all"],
-        class_names: Sequence[str] | None,
-        groups: Mapping[str, Bool[Tensor, " all"]],
+        cls, predictions: Predictions, labels: Int[Tensor, " all"], class_names: Sequence[str] | None
     ) -> "LabeledSamples":
         """The labeled ones among all.
 
         Raises:
-            InputError: predictions, labels, names or groups that do not fit, a logit that is not finite or beyond 1e30,
-                or no labeled sample.
+            InputError: predictions, labels or names that do not fit, a logit that is not finite or beyond 1e30, or no
+                labeled sample.
         """
         known, truth, labeled = labeled_only(predictions, labels)
         names = [str(number) for number in range(known.classes)] if class_names is None else class_names
         if len(names) != known.classes:
             raise InputError(f"{len(names)} class names; expected one for each of {known.classes} classes")
-        for name, group in groups.items():
-            if not isinstance(group, Tensor) or group.shape != labeled.shape or group.dtype != torch.bool:
-                kind = f"{list(group.shape)} of {group.dtype}" if isinstance(group, Tensor) else type(group).__name__
-                raise InputError(f"group {name!r} is {kind}; expected a tensor of {len(labeled)} booleans")
-        return cls(known, truth, labeled, names, {name: group[labeled] for name, group in groups.items()})
+        return cls(known, truth, labeled, names)
 
     @property
     def n(self) -> int:

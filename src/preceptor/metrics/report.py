@@ -151,7 +151,7 @@ class FullReport:
         main_score: by which parts are ranked and the lists below made.
         selective: one for each score, the main one first.
         agreement: None without a teacher.
-        per_class, groups: by label; in the order of the argument.
+        per_class: by label.
         confusions: the most frequent errors.
         confidently_wrong: indices of the surest errors, the surest first.
         least_sure: indices of the samples to abstain on first, right or wrong.
@@ -172,7 +172,6 @@ class FullReport:
     selective: list[SelectiveReport]
     agreement: AgreementReport | None
     per_class: list[PartReport]
-    groups: list[PartReport]
     confusions: list[Confusion]
     confidently_wrong: list[int]
     least_sure: list[int]

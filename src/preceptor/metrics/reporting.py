@@ -55,7 +55,6 @@ def full_report(
     scores: Mapping[str, Mapping[str, float]] | None = None,
     held_out: HeldOut | None = None,
     class_names: Sequence[str] | None = None,
-    groups: Mapping[str, Bool[Tensor, " n"]] | None = None,
     resamples: int | None = None,
 ) -> FullReport:
     """Measure everything.
@@ -71,15 +70,14 @@ def full_report(
             p-norm that the held-out samples choose.
         held_out: samples of neither the training set nor this one, to fit the temperature and choose the p on.
         class_names: default the class numbers.
-        groups: which samples belong to each; they may overlap.
         resamples: draws behind each bootstrap interval. Default 1000; 100 of more than 100,000 samples. Time grows with
             them, the samples and the scores.
 
     Raises:
-        InputError: predictions, labels, names, groups or held-out samples that do not fit, a logit that is not finite
-            or beyond 1e30, of the teacher or a member as well, an unknown score, or no labeled sample.
+        InputError: predictions, labels, names or held-out samples that do not fit, a logit that is not finite or
+            beyond 1e30, of the teacher or a member as well, an unknown score, or no labeled sample.
     """
-    samples = LabeledSamples.of(predictions, labels, class_names, groups or {})
+    samples = LabeledSamples.of(predictions, labels, class_names)
     choices = None if held_out is None else _choices(held_out, predictions.classes)
     options = _chosen_scores(samples.known, main_score, scores, choices)
     fit = None if choices is None else fit_temperature(choices[0].class_logits, choices[1])
@@ -174,7 +172,6 @@ class _Metrics:
         surest = self.confidences[main_score].sort(descending=True, stable=True).indices
         index = samples.labeled.nonzero().squeeze(1)
         by_class = samples.truth.sort(stable=True).indices.split(samples.of_class.tolist())
-        groups = {name: group.nonzero().squeeze(1) for name, group in samples.groups.items()}
         return FullReport(
             n=samples.n,
             unlabeled=len(samples.labeled) - samples.n,
@@ -191,7 +188,6 @@ class _Metrics:
             selective=[self._selective(name) for name in self.options],
             agreement=self._agreement(),
             per_class=self._parts(zip(samples.names, by_class, strict=True), self.confidences[main_score]),
-            groups=self._parts(groups.items(), self.confidences[main_score]),
             confusions=_confusions(samples),
             confidently_wrong=index[surest[~samples.right[surest]][:LISTED]].tolist(),
             least_sure=index[surest.flip(0)[:LISTED]].tolist(),
