@@ -208,9 +208,9 @@ def test_interrupted_it_tells_that_nothing_is_lost(
         patched.setattr(ImageBar, "advance", interrupt)
         done = preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW)
     assert done.code == 130
-    assert f"{folder}: what is filled is kept; the same command goes on from there" in done.err
     kept = open_readonly(folder).count
     assert kept > 0
+    assert f"{folder}: stopped with {kept} entries filled; the same command goes on from there" in done.err
     again = only_json(preceptor("cache", folder, "--fill", "--teacher", teacher, *FEW, "--json"))
     assert again["queries"] == 270 - kept
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from preceptor.cli.options import (
@@ -181,7 +182,10 @@ def _fill(arguments: argparse.Namespace) -> Result:
             queries, teacher = fill_cache(config, trained_on_only=trained_on_only, part=part, progress=progress)
         except KeyboardInterrupt:
             if not arguments.quiet:
-                print(f"{folder}: what is filled is kept; the same command goes on from there", file=sys.stderr)
+                filled = ""
+                with suppress(InputError):  # it may not have been made yet
+                    filled = f" with {_info(arguments)[0]['filled']:,} entries filled"
+                print(f"{folder}: stopped{filled}; the same command goes on from there", file=sys.stderr)
             raise
     state, lines = _info(arguments)
     content = {
