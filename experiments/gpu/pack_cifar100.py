@@ -1,10 +1,10 @@
-"""CIFAR-100 as one small file, to carry to a machine without internet, and back to an ``.npz`` file there.
+"""CIFAR-100 as small files, to carry to a machine without internet, and back to an ``.npz`` file there.
 
-Lossless WebP halves the images. 20,000 training images and the 10,000 test images take 48 MiB, which one call may
-carry; all of them take 96 MiB. Packing reads ``$PRECEPTOR_DATA``; unpacking needs NumPy and Pillow alone::
+Lossless WebP halves the images: all of them take 96 MiB, in as many files of about one size as are named. Packing reads
+``$PRECEPTOR_DATA``; unpacking takes all of the files, and needs NumPy and Pillow alone::
 
-    python -m experiments.gpu.pack_cifar100 pack .data/cifar100.zip --train 20000
-    python -m experiments.gpu.pack_cifar100 unpack .data/cifar100.zip .data/cifar100.npz
+    python -m experiments.gpu.pack_cifar100 pack .data/part-0.zip .data/part-1.zip
+    python -m experiments.gpu.pack_cifar100 unpack .data/part-0.zip .data/part-1.zip .data/cifar100.npz
 """
 
 import argparse
@@ -12,6 +12,8 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,16 @@ STRIP = 500
 Arrays = dict[str, NDArray[Any]]
 
 
-def pack(arrays: Arrays, path: Path) -> None:
-    """Write ``train_images`` and ``test_images`` [n, 32, 32, 3] as WebP, and all other arrays as they are."""
+def pack(arrays: Arrays, paths: Sequence[Path]) -> None:
+    """Write ``train_images`` and ``test_images`` [n, 32, 32, 3] as WebP, dealt out to the files; the rest to each."""
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digests = {}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with ExitStack() as stack:
+        archives = []
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            archives.append(stack.enter_context(zipfile.ZipFile(path, "w", zipfile.ZIP_STORED)))
+        digests = {}
         for name, array in arrays.items():
             if not name.endswith("_images"):
                 continue
@@ -39,33 +44,37 @@ def pack(arrays: Arrays, path: Path) -> None:
                 content = io.BytesIO()
                 stacked = array[start : start + STRIP].reshape(-1, *array.shape[2:])
                 Image.fromarray(stacked).save(content, "webp", lossless=True, method=4, quality=75)
-                archive.writestr(f"{name}/{number:04d}.webp", content.getvalue())
+                archives[number % len(archives)].writestr(f"{name}/{number:04d}.webp", content.getvalue())
         others = io.BytesIO()
         np.savez(others, allow_pickle=False, **{name: array for name, array in arrays.items() if name not in digests})
-        archive.writestr("others.npz", others.getvalue())
-        archive.writestr("sha256.json", json.dumps(digests))
+        for archive in archives:
+            archive.writestr("others.npz", others.getvalue())
+            archive.writestr("sha256.json", json.dumps(digests))
 
 
-def unpack(path: Path) -> Arrays:
-    """The arrays of a packed file; every pixel is checked against its SHA-256."""
+def unpack(paths: Sequence[Path]) -> Arrays:
+    """The arrays of packed files; every pixel is checked against its SHA-256."""
     from PIL import Image
 
-    with zipfile.ZipFile(path) as archive:
-        with np.load(io.BytesIO(archive.read("others.npz")), allow_pickle=False) as others:
-            arrays: Arrays = {name: others[name] for name in others.files}
-        for name, digest in json.loads(archive.read("sha256.json")).items():
-            strips = []
-            for member in sorted(member for member in archive.namelist() if member.startswith(f"{name}/")):
-                with Image.open(io.BytesIO(archive.read(member))) as image:
-                    strips.append(np.asarray(image.convert("RGB")))
-            arrays[name] = np.concatenate(strips).reshape(-1, 32, 32, 3)
-            if hashlib.sha256(arrays[name].tobytes()).hexdigest() != digest:
-                raise SystemExit(f"{path}: {name} differ from those that were packed; copy the file again")
+    members: dict[str, bytes] = {}
+    for path in paths:
+        with zipfile.ZipFile(path) as archive:
+            members |= {name: archive.read(name) for name in archive.namelist()}
+    with np.load(io.BytesIO(members["others.npz"]), allow_pickle=False) as others:
+        arrays: Arrays = {name: others[name] for name in others.files}
+    for name, digest in json.loads(members["sha256.json"]).items():
+        strips = []
+        for member in sorted(member for member in members if member.startswith(f"{name}/")):
+            with Image.open(io.BytesIO(members[member])) as image:
+                strips.append(np.asarray(image.convert("RGB")))
+        arrays[name] = np.concatenate(strips).reshape(-1, 32, 32, 3)
+        if hashlib.sha256(arrays[name].tobytes()).hexdigest() != digest:
+            raise SystemExit(f"{name} differ from those that were packed: name every file, or copy them again")
     return arrays
 
 
-def cifar100(train: int) -> Arrays:
-    """The first training images, all test images, and the labels, as ``arrays:`` data sets have them."""
+def cifar100() -> Arrays:
+    """All images and labels, as ``arrays:`` data sets have them."""
     from preceptor.data import load_dataset
 
     data = load_dataset("cifar100")
@@ -73,9 +82,8 @@ def cifar100(train: int) -> Arrays:
         raise SystemExit("the data set has no test images; pack the whole of CIFAR-100")
     arrays: Arrays = {"class_names": np.array(data.class_names)}
     for name, images in (("train", data.train), ("test", data.test)):
-        count = train if name == "train" else len(images)
-        arrays[f"{name}_images"] = images.images[:count].permute(0, 2, 3, 1).contiguous().numpy()
-        arrays[f"{name}_labels"] = images.labels[:count].numpy().astype(np.uint8)
+        arrays[f"{name}_images"] = images.images[:].permute(0, 2, 3, 1).contiguous().numpy()
+        arrays[f"{name}_labels"] = images.labels.numpy().astype(np.uint8)
     return arrays
 
 
@@ -83,17 +91,15 @@ def main() -> None:
     """Pack or unpack."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    packing = verbs.add_parser("pack")
-    packing.add_argument("file", type=Path)
-    packing.add_argument("--train", type=int, default=20_000, help="training images (default 20000)")
+    verbs.add_parser("pack").add_argument("files", type=Path, nargs="+")
     unpacking = verbs.add_parser("unpack")
-    unpacking.add_argument("file", type=Path)
+    unpacking.add_argument("files", type=Path, nargs="+")
     unpacking.add_argument("npz", type=Path)
     arguments = parser.parse_args()
     if arguments.verb == "pack":
-        pack(cifar100(arguments.train), arguments.file)
+        pack(cifar100(), arguments.files)
     else:
-        np.savez(arguments.npz, allow_pickle=False, **unpack(arguments.file))
+        np.savez(arguments.npz, allow_pickle=False, **unpack(arguments.files))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The GPU list on a CPU: the loop over entries, the checks, and the file that carries CIFAR-100."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -105,29 +106,27 @@ def test_a_check_that_breaks_is_recorded_with_its_traceback():
     assert "AssertionError: the weights differ" in outcome["traceback"]
 
 
-def test_packed_images_come_out_as_they_were_and_damage_is_noticed(tmp_path):
+def test_packed_images_come_out_as_they_were_and_what_is_missing_or_damaged_is_noticed(tmp_path):
     generator = np.random.default_rng(0)
     arrays = {
-        "train_images": generator.integers(256, size=(501, 32, 32, 3), dtype=np.uint8),
-        "train_labels": np.arange(501, dtype=np.uint8),
+        "train_images": generator.integers(256, size=(1001, 32, 32, 3), dtype=np.uint8),
+        "train_labels": np.arange(1001, dtype=np.uint16),
         "test_images": generator.integers(256, size=(3, 32, 32, 3), dtype=np.uint8),
         "class_names": np.array(["a", "b"]),
     }
-    path = tmp_path / "new" / "packed.zip"
-    pack_cifar100.pack(arrays, path)
-    unpacked = pack_cifar100.unpack(path)
+    paths = [tmp_path / "new" / name for name in ("part-0.zip", "part-1.zip")]
+    pack_cifar100.pack(arrays, paths)
+    unpacked = pack_cifar100.unpack(paths[::-1])
     assert unpacked.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(unpacked[name], array)
-    other = {**arrays, "test_images": 255 - arrays["test_images"]}
-    pack_cifar100.pack(other, tmp_path / "other.zip")
-    import zipfile
-
-    with zipfile.ZipFile(path) as right, zipfile.ZipFile(tmp_path / "other.zip") as wrong:
-        members = {name: right.read(name) for name in right.namelist()}
-        members["test_images/0000.webp"] = wrong.read("test_images/0000.webp")
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    with pytest.raises(SystemExit, match="train_images differ"):
+        pack_cifar100.unpack(paths[:1])
+    other = tmp_path / "other.zip"
+    pack_cifar100.pack({"test_images": 255 - arrays["test_images"]}, [other])
+    with zipfile.ZipFile(other) as wrong:
+        strip = wrong.read("test_images/0000.webp")
+    with zipfile.ZipFile(paths[1], "a") as archive:
+        archive.writestr("test_images/0000.webp", strip)
     with pytest.raises(SystemExit, match="test_images differ"):
-        pack_cifar100.unpack(path)
+        pack_cifar100.unpack(paths)
