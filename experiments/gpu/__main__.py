@@ -15,22 +15,20 @@ def main() -> int:
         description="\n".join(f"{entry.name}: {entry.about}" for entry in ENTRIES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results, one JSON file an entry")
-    parser.add_argument("--work", type=Path, default=Path("runs/gpu"), help="folder of the runs (default runs/gpu)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/gpu"), help="folder of the results and the runs (default runs/gpu)"
+    )
     parser.add_argument(
         "--entries", nargs="+", choices=[entry.name for entry in ENTRIES], metavar="NAME", help="only these"
     )
-    parser.add_argument(
-        "--minutes", type=float, default=12, help="no entry starts that needs more than is left (default 12)"
-    )
-    parser.add_argument(
-        "--data", type=Path, default=Path(".data/cifar100.npz"), help="CIFAR-100 (default .data/cifar100.npz)"
-    )
+    parser.add_argument("--minutes", type=float, default=9, help="for all of them together (default 9)")
+    parser.add_argument("--teacher-epochs", type=int, default=24, help="of the teacher (default 24)")
+    parser.add_argument("--epochs", type=int, default=10, help="of the students (default 10)")
+    parser.add_argument("--data", type=Path, default=Path(".data"), help="folder of CIFAR-100 (default .data)")
     parser.add_argument("--device", default="cuda", help="cuda (default) or cpu, to try the list out")
     arguments = parser.parse_args()
     chosen = [entry for entry in ENTRIES if arguments.entries is None or entry.name in arguments.entries]
-    places = {"out": arguments.out, "work": arguments.work, "data": arguments.data, "device": arguments.device}
-    return run_entries(chosen, arguments.out, minutes=arguments.minutes, values={k: str(v) for k, v in places.items()})
+    return run_entries(chosen, arguments.out, minutes=arguments.minutes, values=vars(arguments))
 
 
 if __name__ == "__main__":

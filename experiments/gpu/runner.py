@@ -12,19 +12,19 @@ from typing import Any
 from experiments.gpu.entries import Entry
 
 ROOT = Path(__file__).parents[2]
-GRACE_SECONDS = 45
+GRACE_SECONDS = 30
 """After SIGTERM, for a training to write its checkpoint."""
 _TAIL = 6000
 
 
-def run_entries(entries: Sequence[Entry], out: Path, *, minutes: float, values: Mapping[str, str]) -> int:
-    """Run the entries whose result is missing, or that were stopped, while the minutes last.
+def run_entries(entries: Sequence[Entry], out: Path, *, minutes: float, values: Mapping[str, Any]) -> int:
+    """Run the entries that are not done, while the minutes last.
 
     Args:
         entries: in order.
         out: folder of the results.
-        minutes: no entry starts that needs more than is left of them.
-        values: of the placeholders in the commands.
+        minutes: for all of them together.
+        values: of what stands in braces in the commands.
 
     Returns:
         0 when every entry is done; else 1.
@@ -33,32 +33,24 @@ def run_entries(entries: Sequence[Entry], out: Path, *, minutes: float, values: 
     out.mkdir(parents=True, exist_ok=True)
     statuses = []
     for entry in entries:
-        path = out / f"{entry.name}.json"
-        before = json.loads(path.read_text(encoding="utf-8"))["status"] if path.exists() else None
-        left = end - time.monotonic()
-        if before in ("done", "failed"):
-            statuses.append(before)
-            print(f"{entry.name}: {before} before", flush=True)
-        elif 60 * entry.minutes > left:
-            statuses.append("left")
-            print(f"{entry.name}: left for the next call, needs {entry.minutes:g} minutes", flush=True)
-        else:
-            result = run_entry(entry, min(120 * entry.minutes, left), values)
-            _write(result, path)
-            statuses.append(result["status"])
-            print(f"{entry.name}: {result['status']} after {result['seconds']:.0f} s", flush=True)
+        before, left = _read(out, entry.name), end - time.monotonic()
+        status, starts = before["status"], left > (0 if entry.goes_on else 60 * entry.minutes)
+        if status != "done" and starts and (not entry.needs or _read(out, entry.needs)["status"] == "done"):
+            result = run_entry(entry, min(60 * entry.minutes, left), values)
+            result["seconds"] += before["seconds"] if status == "stopped" else 0
+            _write(result, out / f"{entry.name}.json")
+            status = result["status"]
+        statuses.append(status)
+        print(f"{entry.name}: {status}, {end - time.monotonic():.0f} s left", flush=True)
     return 0 if set(statuses) <= {"done"} else 1
 
 
-def run_entry(entry: Entry, seconds: float, values: Mapping[str, str]) -> dict[str, Any]:
+def run_entry(entry: Entry, seconds: float, values: Mapping[str, Any]) -> dict[str, Any]:
     """Run one entry for at most ``seconds``; whatever happens is in the result.
 
-    The status is "done", "failed", or "stopped" for a training that ran out of time and can be resumed.
+    The status is "done", "failed", or "stopped" for one that ran out of time and goes on when it is run again.
     """
     command = [sys.executable, *(part.format(**values) for part in entry.command)]
-    folder = Path(entry.run.format(**values))
-    if entry.run and (folder / "run.yaml").exists():
-        command = [sys.executable, "-m", "preceptor", "resume", str(folder), "--json"]
     paths = [str(ROOT / "src"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     started = time.monotonic()
     process = subprocess.Popen(
@@ -79,11 +71,10 @@ def run_entry(entry: Entry, seconds: float, values: Mapping[str, str]) -> dict[s
         except subprocess.TimeoutExpired:
             process.kill()
             output, errors = process.communicate()
-    can_resume = timed_out and bool(entry.run) and (folder / "run.yaml").exists()
     return {
         "entry": entry.name,
         "about": entry.about,
-        "status": "done" if process.returncode == 0 else "stopped" if can_resume else "failed",
+        "status": "done" if process.returncode == 0 else "stopped" if timed_out and entry.goes_on else "failed",
         "seconds": round(time.monotonic() - started, 1),
         "timed_out": timed_out,
         "exit_code": process.returncode,
@@ -99,6 +90,12 @@ def _parsed(output: str) -> Any:
         return json.loads(output.strip().rpartition("\n")[2])
     except ValueError:
         return output[-_TAIL:]
+
+
+def _read(out: Path, name: str) -> dict[str, Any]:
+    path = out / f"{name}.json"
+    content: dict[str, Any] = {"status": "left for the next call"}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else content
 
 
 def _write(result: Mapping[str, Any], path: Path) -> None:
