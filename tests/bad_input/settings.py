@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from preceptor.cli.main import LESS_MEMORY
 from tests.bad_input.workbench import (
     SMALL,
     Row,
@@ -252,14 +253,14 @@ ROWS = [
     Row(
         "more memory asked for than there is",
         lambda b: b.train(),
-        "out of memory (asked for … at once): try a smaller --batch-size, model or --image-size, fewer images",
+        f"out of memory (asked for … at once): {LESS_MEMORY}",
         3,
         during=no_memory_left,
     ),
     Row(
         "more memory asked for in a step than there is",
         lambda b: b.train(),
-        "out of memory (asked for … at once): try a smaller --batch-size, model or --image-size, fewer images",
+        f"out of memory (asked for … at once): {LESS_MEMORY}",
         3,
         during=no_memory_for_a_step,
     ),

@@ -193,13 +193,6 @@ def test_there_is_a_class():
 def test_a_report_is_of_answers():
     refused(r"predictions are of type Tensor; expected Predictions\(logits\)", full_report, LOGITS, LABELS)
     refused("predictions are of type Tensor", full_report, Predictions(LOGITS), LABELS, held_out=(LOGITS, LABELS))
-    refused(
-        "group 'a' is list; expected a tensor of 40 booleans",
-        full_report,
-        Predictions(LOGITS),
-        LABELS,
-        groups={"a": [True] * N},
-    )
 
 
 @pytest.mark.parametrize(
