@@ -199,10 +199,7 @@ def _check_options(parser: _Parser, tokens: Sequence[str]) -> None:
         seen.add(option)
 
 
-LESS_MEMORY = (
-    "try a smaller --batch-size, model or --image-size, fewer images or --jobs, or --device cpu, as far as the verb "
-    "takes it; or end other processes, and go on by preceptor resume where there is a checkpoint"
-)
+LESS_MEMORY = "try a smaller --batch-size, model or --image-size, fewer images or --jobs, or --device cpu"
 
 
 def _memory_problem(error: MemoryError | RuntimeError) -> MachineError:
