@@ -76,7 +76,7 @@ def test_files_are_joined_too(tmp_path: Path) -> None:
     assert read_recipe(both) == read_recipe(own), "a file of that name is read as it is"
 
 
-def test_overrides_settle_what_both_fill() -> None:
+def test_overrides_decide_what_both_fill() -> None:
     joined = read_recipe("kd+at", {"terms.ce.weight": 1.0, "terms.at.weight": 5.0})
     assert {name: term.weight for name, term in joined.terms.items()} == {"ce": 1.0, "kl": 0.9, "at": 5.0}
     hot = read_recipe("lr+kd", {"temperature.temperature": 2.0, "terms.ce.where": "right", "terms.ce.weight": 1.0})

@@ -5,9 +5,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from preceptor.config import read_yaml, validated
+from preceptor.config import FrozenModel, read_yaml, validated
 from preceptor.errors import InputError, unknown_name
 
 FOLDER = Path(str(files("preceptor.protocols")))
@@ -16,11 +16,7 @@ Settings = dict[str, Any]
 """Of a run, by dotted key."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Pair(_Frozen):
+class Pair(FrozenModel):
     """A teacher and a student.
 
     Attributes:
@@ -42,7 +38,7 @@ class Pair(_Frozen):
         return f"{self.teacher}-{self.student}".replace(":", "-")
 
 
-class Protocol(_Frozen):
+class Protocol(FrozenModel):
     """The content of a protocol file.
 
     Attributes:

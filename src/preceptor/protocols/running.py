@@ -5,11 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from preceptor.compare.comparison import comparison
 from preceptor.compare.comparison_result import ArmResult, ComparisonResult
 from preceptor.compare.run_comparison import ComparisonProgress, run_comparison
+from preceptor.config import FrozenModel
 from preceptor.errors import InputError
 from preceptor.protocols.protocol import Pair, Protocol
 from preceptor.result_files import write_result
@@ -22,11 +21,7 @@ RESULT_FILE = "reproduced.json"
 LABELS_ALONE = "none"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RecipeResult(_Frozen):
+class RecipeResult(FrozenModel):
     """A recipe beside what was published; accuracies after the last epoch, 0 to 1.
 
     Attributes:
@@ -43,7 +38,7 @@ class RecipeResult(_Frozen):
     published: float | None
 
 
-class PairResult(_Frozen):
+class PairResult(FrozenModel):
     """A pair: its teacher, one for all seeds, and the recipes."""
 
     teacher: str
@@ -53,7 +48,7 @@ class PairResult(_Frozen):
     recipes: list[RecipeResult]
 
 
-class ProtocolResult(_Frozen):
+class ProtocolResult(FrozenModel):
     """The result file; complete pairs alone are in it."""
 
     protocol: str

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from preceptor.component_types import ComponentType, Correction, Recalibration, Selection, Temperature
-from preceptor.config import read_yaml, validated, with_overrides
+from preceptor.config import FrozenModel, read_yaml, validated, with_overrides
 from preceptor.errors import unknown_name
 from preceptor.loss_terms import LossTerm, Reduction
 from preceptor.recipes.composition import composed
@@ -32,10 +32,8 @@ Choice = Annotated[
 ]
 
 
-class LossTermConfig(BaseModel):
+class LossTermConfig(FrozenModel):
     """One named term: its loss or label loss, its weight, its samples, and its share of training."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     loss: Choice | None = None
     label_loss: Choice | None = None
@@ -70,7 +68,7 @@ class LossTermConfig(BaseModel):
         )
 
 
-class TeacherRange(BaseModel):
+class TeacherRange(FrozenModel):
     """The teachers that a recipe is for, by what they say of the students' labeled images before training.
 
     Attributes:
@@ -79,14 +77,12 @@ class TeacherRange(BaseModel):
         underconfidence: and so far below it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     accuracy: float = Field(default=0.0, ge=0, le=1)
     overconfidence: float = Field(default=1.0, ge=0, le=1)
     underconfidence: float = Field(default=1.0, ge=0, le=1)
 
 
-class Recipe(BaseModel):
+class Recipe(FrozenModel):
     """The content of a recipe file.
 
     Attributes:
@@ -94,8 +90,6 @@ class Recipe(BaseModel):
         use, avoid: when to use it, and when not.
         suits: the teachers that it is for, as far as experiments tell; outside of it a run warns.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     about: str = ""
     paper: str = ""
@@ -140,7 +134,7 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
         name: one of :func:`recipe_names`, a path to a YAML file, or several of these joined by ``+``, see
             :func:`~preceptor.recipes.composition.composed`.
         overrides: for example ``{"correction.eta": 0.5, "terms.kl.weight": 1.0}``. Each of joined recipes takes those
-            of its slots and terms, so that they may settle what both fill.
+            of its slots and terms, and so they decide what several fill.
 
     Raises:
         InputError: unknown recipe or key (the nearest is named), or a value that does not fit.
