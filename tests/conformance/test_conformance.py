@@ -86,6 +86,7 @@ KINKS: list[tuple[ComponentType, str, dict[str, Any], str, str]] = [
     ("loss", "cmkd", {}, "constant student", STANDARDIZED),
     ("loss", "pearson", {}, "constant student", STANDARDIZED),
     ("loss", "spearman", {}, "constant student", STANDARDIZED),
+    ("loss", "mlkd_views", {"standardized": True}, "constant student", STANDARDIZED),
     ("loss", "ldrld", {}, "constant student", "which classes lead is a hard rank of the student's logits"),
     ("loss", "sld_student", {"faithful": True}, "constant student", "which class is swapped is one, too"),
     ("feature_loss", "relational", {}, "constant student", "angles between equal features: there are none"),
