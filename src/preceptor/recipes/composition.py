@@ -56,8 +56,8 @@ def _only(slot: str, filled: Mapping[str, Any]) -> Any:
     if any(_spelled(other) != _spelled(first) for other in others):
         told = " and ".join(f"{name} ({_shown(value)})" for name, value in filled.items())
         raise InputError(
-            f"recipe {'+'.join(filled)}: both fill {slot}: {told}: set what differs, such as recipe.terms.ce.weight=1, "
-            "or copy one into a YAML file and join them there"
+            f"recipe {'+'.join(filled)}: both fill {slot}: {told}: set what differs by recipe.{slot}.KEY=VALUE, or "
+            "copy one into a YAML file and join them there"
         )
     return first
 
