@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from preceptor import InputError
+from preceptor import DistillationLoss, InputError
 from preceptor.models import build_model
 from preceptor.models.store import WEIGHTS_FILE
 from preceptor.protocols import protocol_names, read_protocol, run_protocol
-from preceptor.recipes import read_recipe
+from preceptor.recipes import build_recipe_parts, read_recipe
 from preceptor.run import resolve
 
 SMALL = """
@@ -90,5 +90,8 @@ def test_a_protocol_names_what_there_is(name: str) -> None:
                 build_model(network, channels=3, classes=10)
         for recipe in ("none", *protocol.recipes):
             settings = {**pair.settings, **pair.recipes.get(recipe, {})}
-            resolve({**protocol.run, "student": pair.student, "recipe": recipe}, settings.items())
+            run = resolve({**protocol.run, "student": pair.student, "recipe": recipe}, settings.items())
+            loss = DistillationLoss(**build_recipe_parts(run.recipe))
+            if ":" in pair.student:  # a network of a library lists no layers of its own
+                assert all(one.layers for one in loss.feature_losses.values()), recipe
     assert protocol.caveats

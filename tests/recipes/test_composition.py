@@ -44,16 +44,32 @@ def test_what_does_not_fit_is_named(name: str, told: str) -> None:
         read_recipe(name)
 
 
-def test_losses_without_a_temperature_keep_theirs() -> None:
+def test_losses_without_a_temperature_keep_theirs(tmp_path: Path) -> None:
     """They are at temperature 1, which another recipe may not change unseen."""
-    plain = {"terms": {"kl": {"loss": "kl"}}}
-    hot = {"temperature": {"name": "fixed", "temperature": 4.0}, "terms": {"ce": {"label_loss": "cross_entropy"}}}
-    with pytest.raises(InputError, match=r"both fill temperature: hot .* and plain \(name: fixed, temperature: 1.0\)"):
-        composed({"plain": plain, "hot": hot})
-    assert composed({"plain": plain, "labels": {"terms": hot["terms"]}})["temperature"] == {
-        "name": "fixed",
-        "temperature": 1.0,
-    }
+    plain = tmp_path / "plain.yaml"
+    plain.write_text("terms: {k2: {loss: kl}}\n")
+    with pytest.raises(InputError, match=r"both fill temperature: kd .*plain.yaml \(name: fixed, temperature: 1"):
+        read_recipe(f"kd+{plain}")
+    one = {"name": "fixed", "temperature": 1.0}
+    assert read_recipe(f"{plain}+none").model_dump()["temperature"] == one
+    hot = read_recipe(f"kd+{plain}", {"temperature.temperature": 4.0})
+    assert hot.temperature == read_recipe("kd").temperature
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("terms: {x: {loss: {eta: 1}}}", "name is missing"),
+        ("terms: {x: }", "terms.x"),
+        ("terms:", "terms"),
+        ("correction: probability_shift", "terms is missing"),
+    ],
+)
+def test_each_is_read_as_it_would_be_alone(tmp_path: Path, content: str, told: str) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(content)
+    with pytest.raises(InputError, match=f"recipe .*own.yaml.*{told}|{told}.*own.yaml"):
+        read_recipe(f"kd+{own}")
 
 
 def test_losses_at_temperatures_of_their_own_take_any() -> None:
@@ -81,8 +97,12 @@ def test_overrides_decide_what_both_fill() -> None:
     assert {name: term.weight for name, term in joined.terms.items()} == {"ce": 1.0, "kl": 0.9, "at": 5.0}
     hot = read_recipe("lr+kd", {"temperature.temperature": 2.0, "terms.ce.where": "right", "terms.ce.weight": 1.0})
     assert hot.temperature == read_recipe("kd", {"temperature.temperature": 2.0}).temperature
-    with pytest.raises(InputError, match=r"both fill terms.ce: .*: set what differs"):
+    whole = {"temperature": "normkd", "terms.ce": {"label_loss": "cross_entropy"}}
+    assert read_recipe("kd+dkd-lsk", whole).model_dump()["temperature"] == {"name": "normkd"}
+    with pytest.raises(InputError, match=r"both fill terms.ce: .*: set what differs by recipe.terms.ce.KEY=VALUE"):
         read_recipe("kd+at", {"terms.kl.weight": 1.0})
+    with pytest.raises(InputError, match="'wieght': did you mean 'weight'"):
+        read_recipe("kd+dkd", {"terms.ce.wieght": 1.0})
 
 
 def test_overrides_reach_the_composition() -> None:

@@ -199,7 +199,7 @@ def _check_options(parser: _Parser, tokens: Sequence[str]) -> None:
         seen.add(option)
 
 
-LESS_MEMORY = "try a smaller --batch-size, model or --image-size, fewer images or --jobs, or --device cpu"
+LESS_MEMORY = "try fewer or smaller images, a smaller batch or model, fewer jobs, or another device"
 
 
 def _memory_problem(error: MemoryError | RuntimeError) -> MachineError:

@@ -73,7 +73,7 @@ class Review(LayerPairs):
     ``hierarchical_error(fusion(F_s), F_t)``; the fusions train with the student and do not ship with it. As in the
     publication's code the teacher's maps are those before the last ReLU of each layer (``PATH:pre``, see
     :class:`preceptor.models.features.FeatureModel`), but for the pooled one. That code pools what a network pools
-    before its head, which in MobileNetV2 and ShuffleNetV2 is one convolution further.
+    before its head, which in MobileNetV2, ShuffleNetV2 and wide students is a layer further.
 
     Args:
         layers: module path in the student -> module path in the teacher, from the first stage to the last; None pairs

@@ -16,8 +16,7 @@ def composed(named: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """One recipe of several.
 
     A slot is taken from the recipe that fills it, and terms are those of all. The losses of one recipe then see the
-    correction, the temperature and the selection of another: that is what a composition is for. A recipe whose losses
-    have no temperature of their own has them at temperature 1, and keeps to it.
+    correction, the temperature and the selection of another: that is what a composition is for.
 
     Args:
         named: content of recipe files, by recipe.
@@ -28,9 +27,6 @@ def composed(named: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     slots: dict[str, Any] = {}
     for slot in SLOTS:
         filled = {name: content[slot] for name, content in named.items() if content.get(slot) is not None}
-        if slot == "temperature":
-            bare = {name for name, content in named.items() if name not in filled and _takes_temperature(content)}
-            filled |= dict.fromkeys(bare, NO_TEMPERATURE)
         if filled:
             slots[slot] = _only(slot, filled)
     by_term: dict[str, dict[str, Any]] = {}
@@ -45,9 +41,11 @@ def composed(named: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _takes_temperature(content: Mapping[str, Any]) -> bool:
-    losses = [_spelled(term["loss"])["name"] for term in content.get("terms", {}).values() if "loss" in term]
-    return any(not declares(find_component("loss", name).cls, "own_temperatures") for name in losses)
+def with_temperature(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe with the temperature that its losses have in it: 1 where it names none, which it keeps to in a join."""
+    losses = [_spelled(term["loss"])["name"] for term in content["terms"].values() if term.get("loss")]
+    takes_it = any(not declares(find_component("loss", name).cls, "own_temperatures") for name in losses)
+    return {**content, "temperature": content.get("temperature") or NO_TEMPERATURE} if takes_it else dict(content)
 
 
 def _only(slot: str, filled: Mapping[str, Any]) -> Any:

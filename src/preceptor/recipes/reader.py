@@ -11,7 +11,7 @@ from preceptor.component_types import ComponentType, Correction, Recalibration, 
 from preceptor.config import FrozenModel, read_yaml, validated, with_overrides
 from preceptor.errors import unknown_name
 from preceptor.loss_terms import LossTerm, Reduction
-from preceptor.recipes.composition import composed
+from preceptor.recipes.composition import composed, with_temperature
 from preceptor.registry import build_component
 
 
@@ -145,23 +145,28 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 
 def _content(text: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What a recipe's file says, or those of several that are joined, each with the overrides of what it fills."""
+    """What a recipe's file says, or those of several that are joined."""
     for name in recipe_names():
         if sorted(name.split("+")) == sorted(text.split("+")):  # a join that has a file, in whichever order
             return read_yaml(FOLDER / f"{name}.yaml")
     is_file = text.endswith((".yaml", ".yml"))
     if "+" in text and not (is_file and Path(text).exists()):
-        parts = {part: _content(part, overrides) for part in text.split("+")}
-        return composed({part: _with_own_overrides(content, overrides) for part, content in parts.items()})
+        return composed({part: _part(part, overrides) for part in text.split("+")})
     if is_file:
         return read_yaml(Path(text))
     raise unknown_name("recipe", text, recipe_names())
 
 
-def _with_own_overrides(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    filled = {slot for slot in content if slot != "terms"} | {f"terms.{term}" for term in content.get("terms", {})}
-    own = {key: value for key, value in overrides.items() if any(key.startswith(f"{one}.") for one in filled)}
-    return with_overrides(content, own.items())
+def _part(name: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """One of several joined recipes, with the overrides of the slots and terms that it fills."""
+    content = _content(name, overrides)
+    validated(Recipe, content, f"recipe {name}")
+    content = with_temperature(content)
+    filled = {slot for slot in content if slot != "terms"} | {f"terms.{term}" for term in content["terms"]}
+    own = {key: value for key, value in overrides.items() if any(f"{key}.".startswith(f"{one}.") for one in filled)}
+    content = with_overrides(content, own.items())
+    validated(Recipe, content, f"recipe {name}")
+    return content
 
 
 def build_recipe_parts(content: Recipe) -> RecipeParts:

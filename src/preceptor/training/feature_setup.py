@@ -28,10 +28,11 @@ def set_up_features(
     check_gives_features(teacher, losses)
     for student in students:
         for loss in student.loss.feature_losses.values():
+            stages = getattr(teacher, "feature_layers", ())
             if declares(loss, "pooled_maps"):
-                loss.resolve_layers(pooled_layers(student.network), getattr(teacher, "pooled_layers", ()))
+                loss.resolve_layers(pooled_layers(student.network), getattr(teacher, "pooled_layers", stages[-1:]))
             else:
-                loss.resolve_layers(feature_layers(student.network), getattr(teacher, "feature_layers", ()))
+                loss.resolve_layers(feature_layers(student.network), stages)
     teacher = teacher_with_features(teacher, losses)
     models = [FeatureModel(student.network, student.loss.student_layers) for student in students]
     if not any(model.layers for model in models):
