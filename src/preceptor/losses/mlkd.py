@@ -25,6 +25,11 @@ def low_half(values: Float[Tensor, " n"], counted: Bool[Tensor, " n"]) -> Bool[T
     return values <= ordered[middle].mean()
 
 
+def present_rows(weight: PerSample, *logits: BatchClasses) -> list[BatchClasses]:
+    """The logits, zeros in rows of weight zero, whatever stands there."""
+    return [torch.where((weight > 0).unsqueeze(1), one, 0) for one in logits]
+
+
 def class_relations_loss(
     student_probs: BatchClasses, target_probs: BatchClasses, weight: PerSample, factor: Float[Tensor, " classes"]
 ) -> Scalar:
@@ -89,26 +94,40 @@ class MLKD:
         label: Classes,
         weight: PerSample,
     ) -> Scalar:
-        present = (weight > 0).unsqueeze(1)
-        student, teacher = (torch.where(present, logits, 0) for logits in (student_logits, target))
-        of_sample, of_class = self.factors(teacher.softmax(dim=1), weight)
-        levels = []
-        for one in (temperature, *self.more_temperatures):
-            divergence = self.divergence(student, teacher, one)
-            levels.append((of_sample * shares(weight) * divergence).sum())
-            probs = [(logits / column(one)).softmax(dim=1) for logits in (student, teacher)]
-            levels.append(class_relations_loss(probs[0], probs[1], weight, of_class))
-            levels.append(sample_relations_loss(probs[0], probs[1], weight, of_sample))
-        return torch.stack(levels).sum()
+        student, teacher = present_rows(weight, student_logits, target)
+        factors = self.factors(teacher.softmax(dim=1), weight)
+        divergences = self.divergences(student, teacher, temperature)
+        instances = (factors[0] * shares(weight) * divergences.sum(dim=0)).sum()
+        return instances + self.relations(student, teacher, temperature, weight, *factors)
 
-    def divergence(
+    def divergences(
         self, student_logits: BatchClasses, teacher_logits: BatchClasses, temperature: Temperatures
-    ) -> PerSample:
+    ) -> Float[Tensor, "temperatures batch"]:
         """``T^2 KL`` of each sample, of standardized logits where that is asked for."""
         if self.standardized:
             student_logits, teacher_logits = z_score(student_logits), z_score(teacher_logits)
-        target = (teacher_logits / column(temperature)).log_softmax(dim=1)
-        return kl_divergence(student_logits, target, temperature) * temperature**2
+        divergences = [
+            kl_divergence(student_logits, (teacher_logits / column(one)).log_softmax(dim=1), one) * one**2
+            for one in (temperature, *self.more_temperatures)
+        ]
+        return torch.stack(divergences)
+
+    def relations(
+        self,
+        student_logits: BatchClasses,
+        teacher_logits: BatchClasses,
+        temperature: Temperatures,
+        weight: PerSample,
+        of_sample: PerSample,
+        of_class: Float[Tensor, " classes"],
+    ) -> Scalar:
+        """Both terms on Gram matrices, summed over temperatures, with factors on samples and classes."""
+        terms = []
+        for one in (temperature, *self.more_temperatures):
+            student, teacher = ((logits / column(one)).softmax(dim=1) for logits in (student_logits, teacher_logits))
+            terms.append(class_relations_loss(student, teacher, weight, of_class))
+            terms.append(sample_relations_loss(student, teacher, weight, of_sample))
+        return torch.stack(terms).sum()
 
     def factors(self, target_probs: BatchClasses, weight: PerSample) -> tuple[PerSample, Float[Tensor, " classes"]]:
         """Factors on samples and classes: 1 for those that are kept and 0 elsewhere, or everywhere the kept share."""

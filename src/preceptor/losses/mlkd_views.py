@@ -11,7 +11,7 @@ from torch import Tensor
 from preceptor.component_types import TargetSpace
 from preceptor.context import BatchClasses, Classes, PerSample, Temperatures, shares
 from preceptor.losses.crld import other_views
-from preceptor.losses.mlkd import MLKD
+from preceptor.losses.mlkd import MLKD, present_rows
 from preceptor.registry import register
 
 _WEAK_IN_PUBLIC_CODE = (3, 4)
@@ -64,11 +64,12 @@ class MLKDViews:
         is_strong = other_views(index) < torch.arange(len(index), device=index.device)
         of_weak_view, of_strong_view = (torch.where(view, weight, 0) for view in (~is_strong, is_strong))
         mlkd = MLKD(self.more_temperatures, self.faithful, self.standardized)
-        losses = [mlkd(student_logits, target, temperature, label, of_weak_view)]
-        present = (weight > 0).unsqueeze(1)
-        student, teacher = (torch.where(present, logits, 0) for logits in (student_logits, target))
-        for number, one in enumerate((temperature, *self.more_temperatures)):
-            takes_weak = self.faithful and number in _WEAK_IN_PUBLIC_CODE
-            share = shares(of_weak_view if takes_weak else of_strong_view)
-            losses.append((share * mlkd.divergence(student, teacher, one)).sum())
-        return torch.stack(losses).sum()
+        student, teacher = present_rows(weight, student_logits, target)
+        factors = mlkd.factors(teacher.softmax(dim=1), of_weak_view)
+        weak, strong = shares(of_weak_view), shares(of_strong_view)
+        rows = [
+            factors[0] * weak + (weak if self.faithful and number in _WEAK_IN_PUBLIC_CODE else strong)
+            for number in range(1 + len(self.more_temperatures))
+        ]
+        instances = (torch.stack(rows) * mlkd.divergences(student, teacher, temperature)).sum()
+        return instances + mlkd.relations(student, teacher, temperature, of_weak_view, *factors)
