@@ -36,6 +36,7 @@ from preceptor.registry import registered_name
 from preceptor.temperatures import Fixed
 
 Features = Mapping[str, Tensor]
+Shapes = list[torch.Size]
 
 
 class LossComponents(nn.Module):
@@ -67,6 +68,7 @@ class LossComponents(nn.Module):
         named += (terms or {}).items()
         check_names([name for name, _ in named])
         check_time_spans([term for _, term in named])
+        self.adapted_shapes: dict[str, tuple[Shapes, Shapes]] = {}
         self._terms = nn.ModuleDict(dict(named))
         self._verdicts: Tensor | None
         self._label_wrong: Tensor | None
@@ -120,16 +122,16 @@ class LossComponents(nn.Module):
     def build_adapters(self, student: Features, teacher: Features) -> None:
         """Create the adapters of the feature losses, from features of a probe batch by module path, [batch, ...] each.
 
-        Call it before the optimizer is made.
+        Call it before the optimizer is made. ``adapted_shapes`` keeps, by term, the shapes of both networks' features.
 
         Raises:
             InputError: shapes that a feature loss cannot adapt.
         """
-        for loss in self.feature_losses.values():
-            loss.build_adapters(
-                [student[layer].shape for layer in loss.layers],
-                [teacher[layer].shape for layer in loss.layers.values()],
-            )
+        for name, loss in self.feature_losses.items():
+            student_shapes = [student[layer].shape for layer in loss.layers]
+            teacher_shapes = [teacher[layer].shape for layer in loss.layers.values()]
+            loss.build_adapters(student_shapes, teacher_shapes)
+            self.adapted_shapes[name] = student_shapes, teacher_shapes
 
     @property
     def _fitted_selection(self) -> FittedSelection | None:

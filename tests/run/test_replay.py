@@ -104,6 +104,16 @@ def test_with_a_teacher_as_well(nan_at, tmp_path, teacher):
     assert replayed.again.teacher_largest is not None
 
 
+def test_before_a_feature_loss_begins_and_the_teacher_is_asked(nan_at, tmp_path, teacher):
+    recipe = settings()["recipe"]
+    recipe = {**recipe, "terms": {**recipe["terms"], "hint": {"feature_loss": "hint", "since": 0.75}}}
+    with pytest.raises(NotFinite):
+        run(resolve({**settings(recipe=recipe), "teacher": str(teacher)}), tmp_path / "run")
+    replayed = replay(tmp_path / "run")
+    assert replayed.report.step.teacher is None
+    assert replayed.again == replayed.report.fault
+
+
 def test_a_run_that_skips_ends_and_says_so(nan_at, tmp_path):
     with pytest.warns(UserWarning, match="step left out"):
         run(resolve(settings(on_nonfinite="skip")), tmp_path / "run")

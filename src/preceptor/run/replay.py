@@ -71,7 +71,7 @@ def replay(folder: Path, device: str | None = None) -> Replayed:
 
 def _student(config: RunConfig, report: FailureReport, device: torch.device) -> StudentTrainer:
     """The student as it was before the step."""
-    failed, inputs, teacher = report.context, report.step.batch.inputs, report.step.teacher
+    failed, inputs = report.context, report.step.batch.inputs
     if failed.normalization is None:
         raise ValueError("its student takes no images")
     if not any(len(tensor) == failed.outputs for tensor in report.state["network"].values() if tensor.dim()):
@@ -81,17 +81,13 @@ def _student(config: RunConfig, report: FailureReport, device: torch.device) -> 
     )
     loss = DistillationLoss(**build_recipe_parts(config.recipe))
     student = Student(failed.student, ImageModel(network, failed.normalization), loss).to(device)
-    features = {} if teacher is None else teacher.features
     for name, feature_loss in loss.feature_losses.items():
         cast(LayerPairs, feature_loss).layers = dict(failed.layers[name])
-    model = FeatureModel(student.network, loss.student_layers)
-    if model.layers:
-        with torch.no_grad():
-            loss.build_adapters(model(inputs[:2])[1], features)
-        loss.to(device)
+        feature_loss.build_adapters(*([torch.Size(one) for one in shapes] for shapes in failed.adapted_shapes[name]))
+    loss.to(device)
     trainer = StudentTrainer(
         student,
-        model,
+        FeatureModel(student.network, loss.student_layers),
         config.training,
         steps=failed.steps,
         samples=failed.samples,

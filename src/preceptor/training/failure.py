@@ -143,6 +143,7 @@ class FailureContext:
         samples: size of the training set.
         outputs: of the student.
         layers: that its feature losses compare, by term.
+        adapted_shapes: of these layers' features, the student's and the teacher's, by term.
         normalization: of the student's images; None for a network that takes its inputs as they are.
         action: what was done about it.
     """
@@ -157,6 +158,7 @@ class FailureContext:
     samples: int
     outputs: int
     layers: Mapping[str, Mapping[str, str]]
+    adapted_shapes: Mapping[str, tuple[list[list[int]], list[list[int]]]]
     precision: Literal["fp32", "bf16"]
     normalization: SizedNormalization | Normalization | None
     action: OnNonfinite
@@ -176,6 +178,10 @@ class FailureContext:
             samples=len(trainer.data),
             outputs=student.outputs,
             layers={name: loss.layers for name, loss in student.student.loss.feature_losses.items()},
+            adapted_shapes={
+                name: ([list(one) for one in student_shapes], [list(one) for one in teacher_shapes])
+                for name, (student_shapes, teacher_shapes) in student.student.loss.adapted_shapes.items()
+            },
             precision=student.precision,
             normalization=_normalization(network),
             action=action,
