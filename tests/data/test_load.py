@@ -100,6 +100,12 @@ def test_a_bare_path_offers_what_was_meant(tmp_path: Path) -> None:
             load_dataset(str(path))
 
 
+@pytest.mark.parametrize("spec", ["folder:", "parquet:", "hf:"])
+def test_a_kind_alone_is_no_data_set(spec: str) -> None:
+    with pytest.raises(InputError, match=f"unknown data set '{spec}': did you mean '{spec}[A-Z]+'"):
+        load_dataset(spec, framing=Framing(8))
+
+
 @pytest.mark.parametrize(("spec", "size"), [("digits", 8), ("arrays:a.npz", 8), ("folder:a", 0)])
 def test_image_sizes_that_make_no_sense(spec: str, size: int) -> None:
     with pytest.raises(InputError, match=rf"image size {size} for '{spec}': goes with folder:DIR, .* and hf:NAME only"):

@@ -36,8 +36,8 @@ _ENDINGS = {".npz": "arrays", ".csv": "list", ".parquet": "parquet", ".tar": "wd
 
 def holds_encoded_images(spec: str) -> bool:
     """Whether a data set is of encoded images, such as photographs, which are brought to a size that is asked for."""
-    kind, _, rest = spec.partition(":")
-    return spec in NAMED_IMAGES or (bool(rest) and (kind in _LISTS or kind == "hf"))
+    kind, colon, _ = spec.partition(":")
+    return spec in NAMED_IMAGES or (bool(colon) and kind in (*_LISTS, "hf"))
 
 
 def load_dataset(
