@@ -60,7 +60,7 @@ HUB = {"timm", "transformers", "datasets"}
 TRACKERS = {"tensorboard", "mlflow", "wandb"}
 CLUSTERS = {"submitit", "ray"}
 EXTRAS = {"torchvision", "onnxruntime", "onnx", "pyarrow", "cleanlab", "optuna", "fsspec"} | HUB | TRACKERS | CLUSTERS
-HEAVY = EXTRAS | {"sklearn", "scipy", "matplotlib", "jinja2"}
+HEAVY = EXTRAS | {"sklearn", "scipy", "vl_convert", "jinja2"}
 
 
 def room_of(path: Path) -> str:

@@ -284,7 +284,7 @@ def test_bad_input_is_one_line(preceptor: Command, tmp_path: Path, arguments: tu
 
 def test_info_loads_neither_scipy_nor_scikit_learn(filled: tuple[Path, Outcome]) -> None:
     folder, _ = filled
-    heavy = {"scipy", "sklearn", "matplotlib", "PIL", "onnxruntime"}
+    heavy = {"scipy", "sklearn", "vl_convert", "PIL", "onnxruntime"}
     code = f"from preceptor.cli.main import main; main(['cache', {str(folder)!r}, '--info', '--quiet'])"
     assert loaded_after(code) & heavy == set()
 

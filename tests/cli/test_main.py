@@ -136,7 +136,7 @@ def python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
     """Of all verbs but bench, whose options the experiments define. Imports are counted, for clocks differ."""
-    heavy = "{'torch', 'numpy', 'filelock', 'scipy', 'sklearn', 'pydantic', 'yaml', 'rich', 'PIL', 'matplotlib'}"
+    heavy = "{'torch', 'numpy', 'filelock', 'scipy', 'sklearn', 'pydantic', 'yaml', 'rich', 'PIL', 'vl_convert'}"
     for arguments in (["--help"], *([verb, "--help"] for verb in VERBS if verb != "bench")):
         code = (
             "import sys\nfrom preceptor.cli.main import main\n"

@@ -153,7 +153,7 @@ def test_the_root_is_the_argument_then_the_environment_then_the_cache(
 def test_importing_the_room_loads_nothing_heavy() -> None:
     script = (
         "import sys, preceptor.data; "
-        "print([name for name in ('sklearn', 'scipy', 'PIL', 'torchvision', 'matplotlib') if name in sys.modules])"
+        "print([name for name in ('sklearn', 'scipy', 'PIL', 'torchvision', 'vl_convert') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -122,5 +122,5 @@ def test_importing_and_listing_models_loads_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'torch'" in result.stdout
-    for heavy in ("timm", "torchvision", "sklearn", "scipy", "matplotlib", "PIL"):
+    for heavy in ("timm", "torchvision", "sklearn", "scipy", "vl_convert", "PIL"):
         assert f"'{heavy}'" not in result.stdout

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from preceptor.reports.chart import label
 from preceptor.reports.evaluation_page import write_evaluation_page
 from tests.reports.browser import COMMAND, Browser, barriers
 from tests.reports.evaluations import made_evaluation
@@ -65,8 +66,26 @@ def test_the_rows_of_a_table_are_cards_on_a_phone(browser: Browser) -> None:
     assert browser.value("getComputedStyle(document.querySelector('.stacked td'), '::before').content") == '"images"'
 
 
+def test_names_are_shortened_when_the_window_becomes_narrow(browser: Browser) -> None:
+    labels = "[...document.querySelectorAll('.live svg text')].map((one) => one.textContent)"
+    for width, letters in ((390, 17), (1400, 28)):
+        browser.resize(width)
+        browser.wait_for(f"{labels}.includes('{label(NAMES[4], letters)}')")
+
+
 def test_without_scripts_everything_is_shown(browser: Browser) -> None:
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     browser.open(Path(browser.value("decodeURIComponent(location.pathname)")))
     assert browser.value(VISIBLE % ".fixed") == CHARTS
     assert browser.value(VISIBLE % ".live") == 0
+    for width, shown in ((390, "narrow"), (1400, "wide")):
+        browser.resize(width)
+        browser.wait_for(f"innerWidth === {width}")
+        assert browser.value(VISIBLE % ".chart") == browser.value(VISIBLE % f".chart.{shown}") == CHARTS
+        # Nothing is cut: all text is within its chart, but for what fonts differ.
+        beyond = (
+            f"[...document.querySelectorAll('.{shown} text')].filter((one) => {{"
+            "const text = one.getBoundingClientRect(), chart = one.closest('svg').getBoundingClientRect();"
+            "return text.left < chart.left - 2 || text.right > chart.right + 2; }).map((one) => one.textContent)"
+        )
+        assert browser.value(beyond) == []

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from preceptor.audit import TeacherAudit
 from preceptor.context import VERDICTS, predicted_class
-from preceptor.reports.chart import Room, color, in_both_widths, label, tidy_rows
+from preceptor.reports.chart import label
 from preceptor.reports.vega import LiveChart, ink, names_axis, spec, tooltip
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_PAIRS = 20
 """Pairs of classes in the chart, the most frequent."""
@@ -95,18 +91,7 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
     }
     mark = {"type": "bar", "height": {"band": 0.6}}
     drawn = spec(values, 24 * len(shown), alt, mark=mark, encoding=encoding)
-    fixed = in_both_widths(alt, "pairs", 40 + 28 * len(shown), lambda axes, room: _pair_bars(axes, room, shown, names))
-    return LiveChart("pairs", alt, fixed, drawn)
-
-
-def _pair_bars(axes: "Axes", room: Room, pairs: list[Pair], names: Sequence[str]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    for number, role in enumerate(ROLES):
-        left, sizes = [sum(pair.counts[:number]) for pair in pairs], [pair.counts[number] for pair in pairs]
-        axes.barh(range(len(pairs)), sizes, left=left, height=0.56, color=color(role), linewidth=0)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, integer=True))
-    tidy_rows(axes, [_marked(pair, names, room.letters // 2 - 2) for pair in pairs])
+    return LiveChart("pairs", alt, drawn)
 
 
 def _marked(pair: Pair, names: Sequence[str], longest: int) -> str:

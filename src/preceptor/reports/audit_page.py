@@ -116,7 +116,7 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
         ],
         "label_error": label_error_in_words(audit),
         "issues": content["issues"],
-        "error_chart": live_errors(errors, "How often the teacher contradicts the given label, by class", "teacher"),
+        "error_chart": live_errors(errors, "How often the teacher contradicts the given label, by class"),
         "most_classes": MOST_CLASSES,
         "classes": _class_rows(audit, pairs),
         "reliability": live_reliability(

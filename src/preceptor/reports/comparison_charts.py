@@ -1,16 +1,13 @@
 """The charts of a comparison's page with a row a recipe: accuracy with intervals, and copied mistakes."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from preceptor.compare.comparison_result import ArmResult, Meeting
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import percent, points
-from preceptor.reports.chart import Room, color, in_both_widths, label, percent_ticks, tidy_rows
+from preceptor.reports.chart import label
 from preceptor.reports.vega import LiveChart, Spec, ink, names_axis, spec, tooltip
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ROW = 34
 """Pixels of a row of the ranking."""
@@ -29,8 +26,6 @@ MEETINGS: dict[Meeting, tuple[str, str]] = dict(
     )
 )
 """How teacher and student meet, in words and by color."""
-
-MARKS = {"diamond": "D", "circle": "o", "square": "s"}
 
 BASELINE_RULE = {"type": "rule", "color": ink("wrong"), "strokeDash": [4, 3], "strokeWidth": 1.2, "aria": False}
 
@@ -63,8 +58,7 @@ def live_ranking(table: ArmTable, baseline: str, name: str) -> LiveChart:
         "encoding": {**row_of, "x": x, "tooltip": tooltip(("recipe", ""), ("seed", ""), ("accuracy", ".2%"))},
     }
     drawn = spec(rows, ROW * len(arms), alt, layer=[line, *_intervals(x, row_of), means, dots])
-    fixed = in_both_widths(alt, name, 40 + ROW * len(arms), lambda axes, room: _ranking(axes, room, arms, base))
-    return LiveChart(name, alt, fixed, drawn)
+    return LiveChart(name, alt, drawn)
 
 
 def _rank(place: int, arm: ArmResult, is_base: bool) -> dict[str, Any]:
@@ -76,7 +70,7 @@ def _rank(place: int, arm: ArmResult, is_base: bool) -> dict[str, Any]:
     elif gain is not None and gain.is_clear:
         role, shape = "truth", "circle"
     row = {"place": place, "recipe": label(arm.recipe, 60), "accuracy": mean}
-    row |= {"role": role, "color": ink(role), "shape": shape}
+    row |= {"color": ink(role), "shape": shape}
     if gain is None:
         return row | {"difference": "the baseline" if is_base else "not compared"}
     text = f"{points(gain.mean)} [{points(gain.low)}, {points(gain.high)}]"
@@ -111,24 +105,6 @@ def _intervals(x: Spec, row_of: Spec) -> list[Spec]:
     return [bar, *caps]
 
 
-def _ranking(axes: "Axes", room: Room, arms: Sequence[ArmResult], base: ArmResult | None) -> None:
-    if base is not None:
-        draw_baseline(axes, base.accuracy.mean)
-    rows = [_rank(place, arm, arm is base) for place, arm in enumerate(arms)]
-    for place, (row, arm) in enumerate(zip(rows, arms, strict=True)):
-        mean = arm.accuracy.mean
-        look: dict[str, Any] = {"color": color(row["role"]), "zorder": 3}
-        if "low" in row:
-            reach = [[mean - row["low"]], [row["high"] - mean]]
-            axes.errorbar(mean, place, xerr=reach, linewidth=2, capsize=5, capthick=2, **look)
-        axes.plot(mean, place, MARKS[row["shape"]], markersize=9, markeredgecolor=color("paper"), **look)
-        below = [place + 0.3] * len(arm.seeds)
-        axes.plot(arm.accuracy.values, below, "o", markersize=4.5, markeredgewidth=0, alpha=0.75, **look)
-    percent_ticks(axes.xaxis, room)
-    axes.set_xlim(*_reach(rows, arms))
-    tidy_rows(axes, [label(arm.recipe, room.letters) for arm in arms])
-
-
 def live_meetings(table: ArmTable, name: str) -> LiveChart | None:
     """How teacher and student meet, as stacked shares of the images; None without answers of the teacher."""
     arms = [(arm.recipe, arm.beside_teacher) for arm in table.arms if arm.beside_teacher is not None]
@@ -154,21 +130,4 @@ def live_meetings(table: ArmTable, name: str) -> LiveChart | None:
     }
     mark = {"type": "bar", "height": {"band": 0.6}, "clip": True}
     drawn = spec(values, 28 * len(arms), alt, mark=mark, encoding=encoding)
-    fixed = in_both_widths(alt, name, 40 + 30 * len(arms), lambda axes, room: _stacks(axes, room, arms))
-    return LiveChart(name, alt, fixed, drawn)
-
-
-def _stacks(axes: "Axes", room: Room, arms: Sequence[tuple[str, dict[Meeting, float]]]) -> None:
-    left = [0.0] * len(arms)
-    for kind, (_, role) in MEETINGS.items():
-        sizes = [shares[kind] for _, shares in arms]
-        axes.barh(range(len(arms)), sizes, left=left, height=0.56, color=color(role), linewidth=0)
-        left = [start + size for start, size in zip(left, sizes, strict=True)]
-    percent_ticks(axes.xaxis, room)
-    axes.set_xlim(0, 1)
-    tidy_rows(axes, [label(recipe, room.letters) for recipe, _ in arms])
-
-
-def draw_baseline(axes: "Axes", place: float) -> None:
-    """The baseline's line in a drawing."""
-    axes.axvline(place, color=color("wrong"), linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+    return LiveChart(name, alt, drawn)

@@ -2,18 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from preceptor.compare.comparison_result import ArmResult
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import points
-from preceptor.reports.chart import Room, color, in_both_widths, label, tidy_rows
-from preceptor.reports.comparison_charts import BASELINE_RULE, draw_baseline
+from preceptor.reports.chart import label
+from preceptor.reports.comparison_charts import BASELINE_RULE
 from preceptor.reports.comparison_looks import Look, by_recipe, named, series
 from preceptor.reports.vega import LiveChart, Spec, names_axis, spec, tooltip
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_CLASSES = 30
 """Classes in a chart, those that differ most."""
@@ -64,6 +60,7 @@ def live_classes(
     ]
     title = f"points above {label(baseline, 28)}"
     x: Spec = {"field": "difference", "type": "quantitative", "title": title, "axis": {"labelExpr": SIGNED}}
+    x["scale"] = {"padding": 12}
     zero = {"data": {"values": [{"difference": 0}]}, "mark": BASELINE_RULE, "encoding": {"x": x}}
     channels = by_recipe(shown)
     marks = {
@@ -73,29 +70,8 @@ def live_classes(
         | {"tooltip": tooltip(("class", ""), ("recipe", ""), ("difference", "+.1f"))},
     }
     drawn = spec(values, 24 * len(rows), alt, layer=[zero, marks])
-    looks = [look for _, look in shown]
-    fixed = in_both_widths(alt, name, 60 + 26 * len(rows), lambda axes, room: _dots(axes, room, rows, looks, title))
-    return LiveChart(name, alt, fixed, drawn)
+    return LiveChart(name, alt, drawn)
 
 
 def _known(row: ClassGain, called: Sequence[str]) -> list[tuple[str, float]]:
     return [(recipe, gain) for recipe, gain in zip(called, row.gains, strict=True) if gain is not None]
-
-
-def _dots(axes: "Axes", room: Room, rows: Sequence[ClassGain], looks: Sequence[Look], title: str) -> None:
-    draw_baseline(axes, 0)
-    for number, look in enumerate(looks):
-        gains = [(row.gains[number], place) for place, row in enumerate(rows)]
-        known = [(100 * gain, place) for gain, place in gains if gain is not None]
-        axes.plot(
-            [gain for gain, _ in known],
-            [place for _, place in known],
-            look.mark,
-            color=color(look.role),
-            markersize=7,
-            markeredgecolor=color("paper"),
-            zorder=3,
-        )
-    axes.set_xlabel(title, color=color("muted"), fontsize=12)
-    tidy_rows(axes, [label(row.name, room.letters) for row in rows])
-    axes.grid(axis="y", color=color("line"), linewidth=1)

@@ -2,20 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from preceptor.compare.comparison_result import COVERAGES, ArmResult, EpochPoint
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import percent
-from preceptor.reports.chart import Room, color, in_both_widths, tidy_shares
 from preceptor.reports.comparison_looks import UNNAMED, Look, by_recipe, named, series
 from preceptor.reports.vega import LiveChart, Spec, spec, tooltip
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-
-HEIGHT = 320
+HEIGHT = 280
+"""CSS pixels of a plot."""
 
 MOST_EPOCHS = 100
 """Epochs in a chart, evenly over all of them."""
@@ -111,24 +107,8 @@ def live_cost(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart:
         "tooltip": tooltip(("recipe", ""), *tips),
     }
     mark = {"type": "point", "filled": True, "size": 130, "opacity": 0.9}
-    drawn = spec(values, HEIGHT - 40, alt, mark=mark, encoding=encoding)
-
-    def plot(axes: "Axes", room: Room) -> None:
-        for row, (_, look) in zip(values, shown, strict=True):
-            axes.plot(
-                row["seconds"],
-                row["accuracy"],
-                look.mark,
-                color=color(look.role),
-                markersize=10,
-                markeredgecolor=color("paper"),
-            )
-        tidy_shares(axes, room, "seconds of its own steps", "accuracy")
-        plain_ticks(axes.xaxis, room)
-        axes.set_xlim(0, 1.08 * max(row["seconds"] for row in values) or 1)
-        axes.margins(y=0.1)
-
-    return LiveChart(name, alt, in_both_widths(alt, name, HEIGHT, plot), drawn)
+    drawn = spec(values, HEIGHT, alt, mark=mark, encoding=encoding)
+    return LiveChart(name, alt, drawn)
 
 
 def thinned(arm: ArmResult) -> list[EpochPoint]:
@@ -168,14 +148,8 @@ def _lines(
         | {"tooltip": tooltip(*tips)},
     }
     values = [{key: _short(value) for key, value in row.items()} for row in rows]
-    drawn = spec(values, HEIGHT - 40, alt, encoding={"x": x}, layer=[*([band] if bands else []), line])
-
-    def plot(axes: "Axes", room: Room) -> None:
-        for recipe, (_, look) in zip(series(shown), shown, strict=True):
-            _line(axes, [row for row in rows if row["recipe"] == recipe], plane.across, look, "o" if few else "")
-        _tidy(axes, room, plane)
-
-    return LiveChart(name, alt, in_both_widths(alt, name, HEIGHT, plot), drawn)
+    drawn = spec(values, HEIGHT, alt, encoding={"x": x}, layer=[*([band] if bands else []), line])
+    return LiveChart(name, alt, drawn)
 
 
 def _axes_of(plane: Plane) -> tuple[Spec, Spec]:
@@ -185,37 +159,6 @@ def _axes_of(plane: Plane) -> tuple[Spec, Spec]:
         return x | {"scale": {"domain": [0, 1]}}, y | {"scale": {"domainMin": 0}}
     x["axis"] |= {"tickMinStep": 1, "format": "d"}
     return x, y
-
-
-def _line(axes: "Axes", rows: Sequence[Row], across: str, look: Look, mark: str) -> None:
-    if not rows:
-        return
-    places, value = [row[across] for row in rows], [row["value"] for row in rows]
-    if "low" in rows[0]:
-        low, high = ([row[end] for row in rows] for end in ("low", "high"))
-        axes.fill_between(places, low, high, color=color(look.role), alpha=0.1, linewidth=0)
-    dashes = (0, tuple(look.dashes)) if look.dashes else "-"
-    axes.plot(places, value, color=color(look.role), linestyle=dashes, linewidth=2, marker=mark)
-
-
-def _tidy(axes: "Axes", room: Room, plane: Plane) -> None:
-    """The pages' look."""
-    tidy_shares(axes, room, plane.title, plane.up)
-    if plane.of_coverage:
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, None)
-    else:
-        plain_ticks(axes.xaxis, room, whole=True)
-    if not plane.shares:
-        plain_ticks(axes.yaxis, room)
-
-
-def plain_ticks(axis: "Axis", room: Room, *, whole: bool = False) -> None:
-    """Numbers as they are, at round ones."""
-    from matplotlib.ticker import MaxNLocator, ScalarFormatter
-
-    axis.set_major_locator(MaxNLocator(nbins=room.steps, steps=[1, 2, 5, 10], integer=whole))
-    axis.set_major_formatter(ScalarFormatter())
 
 
 def _quantity(field: str, title: str, *, shares: bool = False) -> Spec:

@@ -17,25 +17,24 @@ class Look:
     Attributes:
         role: of its color, one of the page's.
         dashes: of its line, and ``css`` is its name in the page's style.
-        mark, shape: of its points, in a drawing and in a specification.
+        shape: of its points.
     """
 
     role: str
     dashes: Sequence[int]
     css: str
-    mark: str
     shape: str
 
 
-BASELINE = Look("wrong", (), "", "D", "diamond")
+BASELINE = Look("wrong", (), "", "diamond")
 OTHERS = (
-    Look("truth", (), "", "o", "circle"),
-    Look("green", (7, 3), "dashed", "s", "square"),
-    Look("purple", (2, 2), "dotted", "^", "triangle-up"),
-    Look("ochre", (7, 3), "dashed", "v", "triangle-down"),
-    Look("plain", (2, 2), "dotted", "P", "cross"),
+    Look("truth", (), "", "circle"),
+    Look("green", (7, 3), "dashed", "square"),
+    Look("purple", (2, 2), "dotted", "triangle-up"),
+    Look("ochre", (7, 3), "dashed", "triangle-down"),
+    Look("plain", (2, 2), "dotted", "cross"),
 )
-UNNAMED = Look("plain", (), "", "o", "circle")
+UNNAMED = Look("plain", (), "", "circle")
 """Of recipes in charts where more are shown than can be told apart."""
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Int
@@ -12,13 +11,10 @@ from torch import Tensor
 from preceptor.compare.format import percent
 from preceptor.context import UNLABELED
 from preceptor.metrics.report import Curve
-from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, percent_ticks, tidy_rows, tidy_shares
+from preceptor.reports.chart import label
 from preceptor.reports.live_charts import HEIGHT, share_axis
-from preceptor.reports.vega import PHONE, LiveChart, Spec, ink, names_axis, spec, tooltip
+from preceptor.reports.vega import LiveChart, Spec, ink, names_axis, spec, tooltip
 from preceptor.run.history import EpochLine
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_IN_MATRIX = 20
 """Classes of a confusion matrix; of more, those with the most errors are shown."""
@@ -92,7 +88,7 @@ def live_confusions(confusions: Confusions) -> LiveChart:
     wide, narrow = ([label(name, letters) for name in confusions.names] for letters in _LETTERS)
     few, fit = len(wide) <= MOST_WITH_COUNTS, len(narrow) * max(map(len, narrow)) <= 30
     turned: Spec = {"labelAngle": 0 if fit else -60 if few else -90, "labelOverlap": False}
-    turned["labelFontSize"] = {"expr": f"windowSize()[0] < {PHONE} ? {12 if few else 9} : 13"}
+    turned["labelFontSize"] = {"expr": f"narrow ? {12 if few else 9} : 13"}
     columns = names_axis(wide, narrow, "taken", title="taken for", **turned)
     encoding = {"y": names_axis(wide, narrow, title="class"), "x": columns}
     shares: Spec = {"field": "share", "type": "quantitative", "scale": {"type": "sqrt", "domain": [0, 1]}}
@@ -107,13 +103,13 @@ def live_confusions(confusions: Confusions) -> LiveChart:
     }
     layer = [cells]
     if few:
-        size = {"expr": f"windowSize()[0] < {PHONE} ? 9 : 12"}
+        size = {"expr": "narrow ? 9 : 12"}
         text: Spec = {"type": "text", "color": ink("ink"), "fontSize": size, "aria": False}
         counts = {"text": {"field": "images", "type": "quantitative", "format": ",d"}}
         layer.append({"transform": [{"filter": "datum.images > 0"}], "mark": text, "encoding": counts})
     height = _ROW * len(confusions.names)
     drawn = spec(rows, height, alt, encoding=encoding, layer=layer)
-    return LiveChart("confusions", alt, _fixed_confusions(confusions, alt), drawn)
+    return LiveChart("confusions", alt, drawn)
 
 
 def live_risk(curve: Curve, score: str, area: str) -> LiveChart:
@@ -135,16 +131,7 @@ def live_risk(curve: Curve, score: str, area: str) -> LiveChart:
         "x": share_axis("coverage", "answered (coverage)", domain=[0, 1]),
         "y": share_axis("risk", "wrong among them (risk)", domainMin=0),
     }
-
-    def plot(axes: "Axes", room: Room) -> None:
-        axes.fill_between(curve.coverage, curve.low, curve.high, color=color("truth"), alpha=0.13, linewidth=0)
-        axes.plot(curve.coverage, curve.risk, color=color("truth"), linewidth=2)
-        tidy_shares(axes, room, "answered (coverage)", "wrong among them (risk)")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(bottom=0)
-
-    fixed = in_both_widths(alt, "risk-coverage", HEIGHT, plot)
-    return LiveChart("risk-coverage", alt, fixed, spec(values, HEIGHT - 60, alt, encoding=encoding, layer=layer))
+    return LiveChart("risk-coverage", alt, spec(values, HEIGHT, alt, encoding=encoding, layer=layer))
 
 
 def live_learning(epochs: Sequence[EpochLine]) -> list[tuple[LiveChart, list[Line]]]:
@@ -199,27 +186,7 @@ def _live_lines(
     }
     mark = {"type": "line", "strokeWidth": 2, "point": {"filled": True, "size": 30}}
     drawn = spec(values, 200, alt, mark=mark, encoding=encoding)
-    return LiveChart(name, alt, _fixed_lines(name, alt, lines, values, form), drawn)
-
-
-def _fixed_lines(name: str, alt: str, lines: Sequence[Line], values: Sequence[Mapping[str, Any]], form: str) -> Chart:
-    from matplotlib.ticker import MaxNLocator
-
-    def plot(axes: "Axes", room: Room) -> None:
-        for place, line in enumerate(lines):
-            own = [(one["epoch"], one["value"]) for one in values if one["line"] == place]
-            dashes = {"solid": "-", "dashed": "--", "dotted": ":"}[line.dashes]
-            axes.plot(*zip(*own, strict=True), marker=".", color=color(line.role), linestyle=dashes, linewidth=2)
-        tidy_shares(axes, room, "epoch", "")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=room.steps, integer=True))
-        axes.xaxis.set_major_formatter("{x:.0f}")
-        if form == "%":
-            percent_ticks(axes.yaxis, room)
-        else:
-            axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_ylim(bottom=0)
-
-    return in_both_widths(alt, name, 240, plot)
+    return LiveChart(name, alt, drawn)
 
 
 def _cells(confusions: Confusions) -> list[dict[str, float | int | str]]:
@@ -240,25 +207,3 @@ def _cells(confusions: Confusions) -> list[dict[str, float | int | str]]:
         )
         for column, count in enumerate(counts)
     ]
-
-
-def _fixed_confusions(confusions: Confusions, alt: str) -> Chart:
-    from matplotlib.patches import Rectangle
-
-    def plot(axes: "Axes", room: Room) -> None:
-        letters, places = _LETTERS[room.width < PHONE], range(len(confusions.names))
-        for cell in _cells(confusions):
-            row, column, count = (int(cell[name]) for name in ("place", "taken", "images"))
-            ink_of = color("truth" if row == column else "wrong")
-            corner, alpha = (column - 0.5, row - 0.5), 0.8 * math.sqrt(float(cell["share"]))
-            axes.add_patch(Rectangle(corner, 1, 1, facecolor=ink_of, alpha=alpha, linewidth=0))
-            if count and len(places) <= MOST_WITH_COUNTS:
-                size = 12 if room.width > PHONE else 9
-                axes.text(column, row, f"{count:,}", color=color("ink"), fontsize=size, ha="center", va="center")
-        tidy_rows(axes, [label(name, letters) for name in confusions.names])
-        axes.set_xlim(-0.5, len(places) - 0.5)
-        size = 12 if room.width > PHONE or len(places) <= MOST_WITH_COUNTS else 8
-        axes.set_xticks(places, [label(name, letters) for name in confusions.names], rotation=90, fontsize=size)
-        axes.grid(visible=False)
-
-    return in_both_widths(alt, "confusions", 60 + _ROW * len(confusions.names), plot)

@@ -102,7 +102,7 @@ def _errors(evaluation: Evaluation) -> dict[str, Any]:
     confusions = confusions_of(evaluation.data.images.labels, evaluation.predictions.prediction, names)
     rows = _class_rows(evaluation)
     return {
-        "error_chart": live_errors(class_errors(names, [shares]), "The student's error rate by class", "student"),
+        "error_chart": live_errors(class_errors(names, [shares]), "The student's error rate by class"),
         "most_classes": MOST_CLASSES,
         "class_headings": ["images", "right", *(["teacher right"] if evaluation.teacher else []), "mean confidence"],
         "classes": rows[:MOST_ROWS],

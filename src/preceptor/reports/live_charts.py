@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -10,46 +10,45 @@ from preceptor.compare.format import percent
 from preceptor.metrics import Reliability
 from preceptor.metrics.bootstrap import share_interval
 from preceptor.metrics.calibration import merged
-from preceptor.reports.chart import Chart, Room, color, in_both_widths, label, tidy_shares
-from preceptor.reports.class_errors import MOST_CLASSES, ClassError, error_chart, error_share
+from preceptor.reports.chart import label
+from preceptor.reports.class_errors import MOST_CLASSES, ClassError, error_share
 from preceptor.reports.vega import LiveChart, Spec, ink, names_axis, spec, tooltip
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-HEIGHT = 380
+HEIGHT = 320
+"""CSS pixels of a plot of shares."""
 LEAST_IN_BIN = 20
 """Images in a mark of a reliability chart: neighboring bins with fewer are drawn as one."""
 
-_DIAGRAMS = (("wrong", "o", "circle"), ("truth", "s", "square"))
+_DIAGRAMS = (("wrong", "circle"), ("truth", "square"))
 """Color and marks of the first diagram, and of one after scaling."""
 
 
-def live_errors(errors: list[ClassError], alt: str, whose: str) -> LiveChart:
-    """Error rates by class as bars, the worst first.
+def live_errors(errors: list[ClassError], alt: str) -> LiveChart:
+    """Error rates by class as bars with their numbers, the worst first.
 
     Args:
         errors: of all classes; at most :data:`MOST_CLASSES` are shown.
         alt: what they are; the numbers are added.
-        whose: "teacher" or "student".
     """
     shown = errors[:MOST_CLASSES]
     alt = f"{alt}: " + ", ".join(f"{label(error.name, 40)} {error_share(error.mean)}" for error in shown)
+    shares = [0.0 if math.isnan(error.mean) else error.mean for error in shown]
     # Two classes may be of one name when shortened: the axis is of their places.
-    titles = [label(error.name, 28) for error in shown]
     values = [
-        {"place": place, "class": titles[place], "error": error.mean}
-        for place, error in enumerate(shown)
-        if not math.isnan(error.mean)
+        {"place": place, "class": label(error.name, 40), "share": share, "error": error_share(error.mean)}
+        for place, (error, share) in enumerate(zip(shown, shares, strict=True))
     ]
-    encoding = {
-        "y": names_axis(titles, titles),
-        "x": {"field": "error", "type": "quantitative", "title": None, "axis": {"format": "%"}},
-        "tooltip": tooltip(("class", ""), ("error", ".1%")),
-    }
-    mark = {"type": "bar", "color": ink("wrong"), "height": {"band": 0.6}}
-    drawn = spec(values, 24 * len(values), alt, mark=mark, encoding=encoding)
-    return LiveChart("errors", alt, error_chart(errors, "errors", whose), drawn)
+    # Without any error the axis has a length all the same; the longest bar leaves room for its number.
+    scale = {"domain": [0, max([0.01, *shares])], "range": [0, {"expr": "width - 54"}]}
+    x: Spec = {"field": "share", "type": "quantitative", "axis": None, "scale": scale}
+    bar = {"type": "bar", "color": ink("wrong"), "height": {"band": 0.6}}
+    number = {"type": "text", "color": ink("ink"), "fontSize": 12, "align": "left", "dx": 6, "aria": False}
+    layer = [
+        {"mark": bar, "encoding": {"tooltip": tooltip(("class", ""), ("error", ""))}},
+        {"mark": number, "encoding": {"text": {"field": "error", "type": "nominal"}}},
+    ]
+    encoding = {"y": names_axis([error.name for error in shown]), "x": x}
+    return LiveChart("errors", alt, spec(values, 24 * len(shown), alt, encoding=encoding, layer=layer))
 
 
 def live_reliability(diagrams: Sequence[Reliability], alt: str, up: str) -> LiveChart:
@@ -73,8 +72,8 @@ def live_reliability(diagrams: Sequence[Reliability], alt: str, up: str) -> Live
         "x": share_axis("confidence", "claimed (mean confidence)", domain=[0, 1]),
         "y": share_axis("accuracy", up, domain=[0, 1]),
     }
-    drawn = spec(values, HEIGHT - 60, alt, encoding=encoding, layer=layer)
-    return LiveChart("reliability", alt, _fixed_reliability(rows, alt, up), drawn)
+    drawn = spec(values, HEIGHT, alt, encoding=encoding, layer=layer)
+    return LiveChart("reliability", alt, drawn)
 
 
 def share_axis(field: str, title: str, **scale: Any) -> Spec:
@@ -95,7 +94,7 @@ def _bins(diagram: Reliability) -> list[dict[str, float]]:
 
 
 def _diagram_layers(place: int) -> list[Spec]:
-    role, _, shape = _DIAGRAMS[place]
+    role, shape = _DIAGRAMS[place]
     own = {"transform": [{"filter": f"datum.diagram === {place}"}]}
     size = {"field": "images", "type": "quantitative", "scale": {"range": [30, 300], "domainMin": 0}}
     shares = (("confidence", ".1%"), ("accuracy", ".1%"), ("low", ".1%"), ("high", ".1%"), ("images", ",.0f"))
@@ -109,23 +108,3 @@ def _diagram_layers(place: int) -> list[Spec]:
             "encoding": {"size": size, "tooltip": tooltip(*shares)},
         },
     ]
-
-
-def _fixed_reliability(diagrams: list[list[dict[str, float]]], alt: str, up: str) -> Chart:
-    def plot(axes: "Axes", room: Room) -> None:
-        axes.plot([0, 1], [0, 1], color=color("muted"), linewidth=1.2, linestyle=(0, (4, 3)))
-        for rows, (role, mark, _) in zip(diagrams, _DIAGRAMS, strict=False):
-            claimed, came_true, low, high, images = (
-                [row[name] for row in rows] for name in ("confidence", "accuracy", "low", "high", "images")
-            )
-            sizes = [24 + 260 * size / sum(images) for size in images]
-            axes.vlines(claimed, low, high, color=color(role), linewidth=1, alpha=0.5)
-            axes.plot(claimed, came_true, color=color(role), linewidth=1.5)
-            axes.scatter(
-                claimed, came_true, s=sizes, color=color(role), marker=mark, edgecolors=color("paper"), zorder=3
-            )
-        tidy_shares(axes, room, "claimed (mean confidence)", up)
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-
-    return in_both_widths(alt, "reliability", HEIGHT, plot)

@@ -18,9 +18,9 @@ def require_report_extra() -> None:
     """Make sure that a page can be made; worth asking before a long study, not after it.
 
     Raises:
-        MachineError: jinja2 or matplotlib is not installed, or cannot be imported.
+        MachineError: jinja2 or vl-convert-python is not installed, or cannot be imported.
     """
-    for package in ("jinja2", "matplotlib"):
+    for package in ("jinja2", "vl_convert"):
         import_extra(package, "report", "a page")
 
 

@@ -1,7 +1,7 @@
-"""Charts that answer to the pointer: Vega-Lite specifications as plain dicts, and the scripts that draw them.
+"""Charts as Vega-Lite specifications, which are plain dicts, and the scripts that draw them in a page.
 
-A page shows a chart of :mod:`preceptor.reports.chart` first; where scripts run, the drawn specification takes its
-place. Colors are the page's CSS variables, so that light and dark need no second drawing.
+A page shows a drawing of each by :mod:`preceptor.reports.chart` first; where scripts run, one that answers to the
+pointer takes its place. Colors are the page's CSS variables, so that light and dark need no second drawing.
 """
 
 import json
@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from preceptor.reports.chart import Chart, label
+from preceptor.reports.chart import drawing, label
 
 FOLDER = Path(__file__).parent
 VENDORED = ("vega", "vega-lite", "vega-embed")
@@ -23,6 +23,9 @@ MOST_MARKS = 5_000
 
 PHONE = 641
 """CSS pixels of a window from which on the pages are wide."""
+
+ROLES = ("ink", "muted", "line", "paper", "truth", "wrong", "plain", "green", "purple", "ochre")
+"""The page's colors, as names of its CSS variables; the last three are for lines beside the others."""
 
 Spec = dict[str, Any]
 """A Vega-Lite specification."""
@@ -35,18 +38,26 @@ class LiveChart:
     Attributes:
         name: once a page, of letters and hyphens.
         alt: what it says, for those who cannot see it.
-        fixed: shown without scripts and on paper.
-        spec: drawn where scripts run, as :func:`spec` makes it.
+        spec: as :func:`spec` makes it.
     """
 
     name: str
     alt: str
-    fixed: Chart
     spec: Spec
+
+    @property
+    def wide(self) -> str:
+        """SVG for a wide page without scripts, and for paper."""
+        return drawing(self.spec, self.name, self.alt, narrow=False)
+
+    @property
+    def narrow(self) -> str:
+        """SVG for a phone without scripts."""
+        return drawing(self.spec, self.name, self.alt, narrow=True)
 
 
 def spec(values: Sequence[dict[str, Any]], height: int, alt: str, **rest: Any) -> Spec:
-    """A specification with the look of the pages, as wide as its place.
+    """A specification with the look of the pages, as wide as its place, which its expressions may ask for ``narrow``.
 
     Args:
         values: a row a mark, at most :data:`MOST_MARKS`.
@@ -59,6 +70,8 @@ def spec(values: Sequence[dict[str, Any]], height: int, alt: str, **rest: Any) -
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": alt,
         "width": "container",
+        # An expression is evaluated again when a signal in it changes, as the width does with the window.
+        "params": [{"name": "narrow", "expr": f"width && windowSize()[0] < {PHONE}"}],
         "height": height,
         "background": None,
         "autosize": {"type": "fit-x", "contains": "padding"},
@@ -69,7 +82,7 @@ def spec(values: Sequence[dict[str, Any]], height: int, alt: str, **rest: Any) -
 
 
 def ink(role: str) -> str:
-    """One of the page's colors, see :data:`preceptor.reports.chart.ROLES`."""
+    """One of the page's colors, see :data:`ROLES`."""
     return f"var(--{role})"
 
 
@@ -80,7 +93,7 @@ def names_axis(wide: Sequence[str], narrow: Sequence[str] | None = None, field: 
     """
     if narrow is None:
         wide, narrow = ([label(name, letters) for name in wide] for letters in (28, 17))
-    titles = f"(windowSize()[0] < {PHONE} ? {json.dumps(narrow)} : {json.dumps(wide)})"
+    titles = f"(narrow ? {json.dumps(narrow)} : {json.dumps(wide)})"
     axis = {"labelExpr": f"{titles}[datum.value]", "title": None, "labelColor": ink("ink"), "labelFontSize": 13}
     return {"field": field, "type": "ordinal", "axis": axis | rest}
 
@@ -110,7 +123,7 @@ LOOK: Spec = {
         "gridColor": ink("line"),
     },
     "axisQuantitative": {"grid": True, "tickCount": {"expr": "width < 300 ? 3 : 6"}},
-    "axisY": {"labelLimit": {"expr": f"windowSize()[0] < {PHONE} ? 140 : 240"}},
+    "axisY": {"labelLimit": {"expr": "narrow ? 140 : 240"}},
     "legend": {"disable": True},
 }
 
