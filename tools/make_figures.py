@@ -10,20 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-
-# Text stays text: it can be searched, read aloud and compared. Without a salt the ids would differ from run to run.
-matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "preceptor", "font.size": 10})
+from vl_convert import vegalite_to_svg
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
 
-from experiments.unreliable.chart import headline  # noqa: E402
+from experiments.unreliable.chart import LOOK, WIDTH, Spec, headline  # noqa: E402
 
-WIDTH = 4.9
-"""Inches. Narrow, so that the text is still legible when a phone scales the figure down to 360 pixels."""
 COLORS = {"none": "#8a8a8a", "kd": "#3d3d3d", "drop-wrong": "#c77700"}
 METHOD, SECOND = "#2b6cb0", "#c77700"
 TEACHERS = {
@@ -63,32 +56,59 @@ def bar(row: dict[str, Any], measure: str, color: str, name: str | None = None) 
     return Bar(name or row["arm"], 100 * value["mean"], 100 * value["deviation"], color)
 
 
-def draw(panels: dict[str, Sequence[Bar]], label: str, low: float, high: float, key: dict[str, str]) -> Figure:
-    """Horizontal bars, one panel below the other, on one axis from ``low`` to ``high`` percent."""
-    heights = [len(bars) for bars in panels.values()]
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.22 * sum(heights) + 0.36 * len(heights)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=[count + 0.6 for count in heights])
-    for axis, (title, bars) in zip(axes[:, 0], panels.items(), strict=True):
-        places = range(len(bars))
-        axis.barh(places, [one.mean for one in bars], color=[one.color for one in bars], height=0.7)
-        for place, one in zip(places, bars, strict=True):
-            axis.plot([one.mean - one.deviation, one.mean + one.deviation], [place, place], color="black", linewidth=1)
-            end = one.mean + one.deviation + (high - low) * 0.015
-            axis.text(end, place, f"{one.mean:.1f} ± {one.deviation:.1f}", va="center", fontsize=9)
-        axis.set_yticks(places, [one.name for one in bars])
-        axis.set_ylim(len(bars) - 0.4, -0.6)
-        axis.set_xlim(low, high)
-        axis.set_title(title, fontsize=10, loc="left", fontweight="bold")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(axis="y", length=0)
-    axes[-1, 0].set_xlabel(label)
-    if key:
-        marks = [Patch(color=color, label=name) for name, color in key.items()]
-        figure.legend(handles=marks, loc="outside upper left", ncols=len(key), frameon=False, fontsize=9)
-    return figure
+def draw(panels: dict[str, Sequence[Bar]], label: str, low: float, high: float, key: dict[str, str]) -> Spec:
+    """Horizontal bars, one panel below the other, on one axis from ``low`` to ``high`` percent.
+
+    Args:
+        panels: bars by title.
+        label: of the axis.
+        low, high: ends of the axis.
+        key: colors by what they stand for.
+    """
+    values = [
+        {"panel": title, "bar": f"{place}|{one.name}", "color": one.color, "mean": one.mean}
+        | {"from": one.mean - one.deviation, "to": one.mean + one.deviation}
+        | {"number": f"{one.mean:.1f} ± {one.deviation:.1f}"}
+        for title, bars in panels.items()
+        for place, one in enumerate(bars)
+    ]
+    x = {"type": "quantitative", "title": label, "scale": {"domain": [low, high]}, "axis": {"tickCount": 6}}
+    names = {
+        "labelExpr": "split(datum.value, '|')[1]",
+        "title": None,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+        "labelLimit": 0,
+    }
+    colors = list(key.values())
+    meanings = {color: meaning for meaning, color in key.items()}
+    legend = {"orient": "top", "title": None, "labelExpr": f"{json.dumps(meanings)}[datum.label]"}
+    color = {"scale": {"domain": colors, "range": colors}, "legend": legend} if key else {"scale": None}
+    layer = [
+        {
+            "mark": {"type": "bar", "clip": True, "height": {"band": 0.75}},
+            "encoding": {"x": x | {"field": "mean"}, "color": {"field": "color", "type": "nominal"} | color},
+        },
+        {"mark": "rule", "encoding": {"x": x | {"field": "from"}, "x2": {"field": "to"}}},
+        {
+            "mark": {"type": "text", "align": "left", "dx": 5},
+            "encoding": {"x": x | {"field": "to"}, "text": {"field": "number", "type": "nominal"}},
+        },
+    ]
+    y = {"field": "bar", "type": "ordinal", "sort": None, "axis": names}
+    return {
+        "data": {"values": values},
+        "facet": {"field": "panel", "type": "nominal", "sort": list(panels), "title": None},
+        "columns": 1,
+        "spacing": 8,
+        "spec": {"width": WIDTH, "height": {"step": 20}, "encoding": {"y": y}, "layer": layer},
+        "resolve": {"scale": {"y": "independent"}},
+        "config": LOOK,
+    }
 
 
-def by_teacher(recipes: Sequence[str]) -> Figure:
+def by_teacher(recipes: Sequence[str]) -> Spec:
     """Accuracy of some recipes under the teachers of the study ``teacher-quality``."""
     panels: dict[str, list[Bar]] = {}
     for row in result("teacher-quality")["rows"]:
@@ -99,24 +119,24 @@ def by_teacher(recipes: Sequence[str]) -> Figure:
     return draw(panels, "accuracy of the student, %", 0, 112, {})
 
 
-def label_revision() -> Figure:
+def label_revision() -> Spec:
     """Label Revision beside its controls."""
     return by_teacher(("none", "kd", "lr", "label-revision-kl", "drop-wrong"))
 
 
-def knowledge_adjustment() -> Figure:
+def knowledge_adjustment() -> Spec:
     """Knowledge Adjustment beside its controls."""
     return by_teacher(("none", "kd", "ka-ps", "ka-lsr", "drop-wrong"))
 
 
-def correlation() -> Figure:
+def correlation() -> Spec:
     """Losses on values and ranks; the axis is cut so that differences of a point can be seen."""
     rows = result("correlation")["rows"]
     bars = [bar(row, "accuracy", COLORS.get(row["arm"], METHOD)) for row in rows]
     return draw({"Teacher trained on right labels": bars}, "accuracy of the student, % (axis from 70)", 70, 85, {})
 
 
-def abstention() -> Figure:
+def abstention() -> Spec:
     """AURC of students with an extra output, ranked by their softmax and by that output."""
     panels: dict[str, list[Bar]] = {}
     for row in result("knowing-when-wrong")["rows"]:
@@ -127,12 +147,12 @@ def abstention() -> Figure:
     return draw(panels, "area under the risk-coverage curve, % (lower is better)", 0, 18, key)
 
 
-def unreliable_supervision() -> Figure:
+def unreliable_supervision() -> Spec:
     """What a teacher is worth to students, by its accuracy on their images."""
     return headline(result("bench/unreliable-supervision"))
 
 
-FIGURES: dict[str, Callable[[], Figure]] = {
+FIGURES: dict[str, Callable[[], Spec]] = {
     "label-revision": label_revision,
     "knowledge-adjustment": knowledge_adjustment,
     "cmkd": correlation,
@@ -146,10 +166,7 @@ def write(folder: Path) -> None:
     """Write every figure as an SVG into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in FIGURES.items():
-        path = folder / f"{name}.svg"
-        figure().savefig(path, metadata={"Date": None})
-        # matplotlib ends some lines in spaces, which editors strip.
-        path.write_text("".join(f"{line.rstrip()}\n" for line in path.read_text().splitlines()), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(vegalite_to_svg(figure()) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,30 +4,43 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from experiments.unreliable.result import BenchmarkResult, SettingResult
 from experiments.unreliable.table import gain
+from preceptor.reports.chart import FONT
+
+Spec = dict[str, Any]
+"""A Vega-Lite specification."""
 
 SHOWN = {
-    "kd": ("#3d3d3d", "o"),
-    "drop-wrong": ("#c77700", "s"),
-    "ka-ps": ("#2f855a", "^"),
-    "corrected-cmkd": ("#805ad5", "v"),
-    "safe": ("#2b6cb0", "D"),
-    "safe-audited": ("#c53030", "P"),
+    "kd": ("#3d3d3d", "circle"),
+    "drop-wrong": ("#c77700", "square"),
+    "ka-ps": ("#2f855a", "triangle-up"),
+    "corrected-cmkd": ("#805ad5", "triangle-down"),
+    "safe": ("#2b6cb0", "diamond"),
+    "safe-audited": ("#c53030", "cross"),
 }
 """Recipes with their color and marker: plain distillation, and the few that the tables are about."""
 
 LOWEST = -18
 """Gains below it are written at the edge: one setting would flatten all others."""
 
-WIDTH, HEIGHT = 4.9, 2.6
-"""Inches, of a panel; the width is that of the other figures of the docs."""
+WIDTH, HEIGHT = 340, 180
+"""CSS pixels of a panel. Narrow, so that the text is still legible when a phone scales the figure down to 360."""
+
+LOOK: Spec = {
+    "font": FONT,
+    "aria": False,
+    "axis": {"grid": False, "labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal"},
+    "header": {"labelAnchor": "start", "labelFontSize": 13, "labelFontWeight": "bold"},
+    "title": {"anchor": "start", "fontSize": 13},
+    "legend": {"labelFontSize": 12},
+    "text": {"fontSize": 12},
+    "view": {"stroke": None},
+}
+"""What the figures of the docs have in common."""
 
 
-def headline(content: dict[str, Any]) -> Figure:
+def headline(content: dict[str, Any]) -> Spec:
     """A panel a kind of setting: accuracy of the teacher against gain over labels alone.
 
     Settings of other data than the first's, and those with images without a label but another number of labels, are
@@ -44,34 +57,62 @@ def headline(content: dict[str, Any]) -> Figure:
         "Some of your labels are wrong": [one for one in settings if one.wrong in ("labels", "both")],
     }
     shown = {title: rows for title, rows in panels.items() if rows}
-    figure = Figure(figsize=(WIDTH, HEIGHT * len(shown)), layout="constrained")
-    axes = figure.subplots(len(shown), 1, squeeze=False, sharex=True)[:, 0]
-    for axis, (title, rows) in zip(axes, shown.items(), strict=True):
-        _draw(axis, title, rows)
-    axes[-1].set_xlabel("accuracy of the teacher on the students' images, %")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, fontsize=9)
-    return figure
+    return {
+        "vconcat": [_panel(title, rows, last=title == list(shown)[-1]) for title, rows in shown.items()],
+        "resolve": {"scale": {"x": "shared"}},
+        "config": LOOK,
+    }
 
 
-def _draw(axis: Axes, title: str, settings: Sequence[SettingResult]) -> None:
+def _panel(title: str, settings: Sequence[SettingResult], *, last: bool) -> Spec:
+    """A line a recipe; the last panel has the axis of all."""
     ordered = sorted(settings, key=_teacher_accuracy)
-    accuracies = [_teacher_accuracy(setting) for setting in ordered]
-    below: dict[float, list[str]] = {}
-    for name, (color, marker) in SHOWN.items():
-        if all(any(own.recipe == name for own in setting.recipes) for setting in ordered):
-            gains = [gain(setting, name) for setting in ordered]
-            axis.plot(accuracies, gains, "-" + marker, color=color, label=name, markersize=5, linewidth=1, alpha=0.8)
-            for accuracy, value in zip(accuracies, gains, strict=True):
-                if value < LOWEST:
-                    below.setdefault(accuracy, []).append(f"{name} −{-value:.0f}")
-    for accuracy, texts in below.items():
-        axis.text(accuracy, LOWEST, "\n".join(texts), fontsize=8, va="bottom")
-    if axis.get_ylim()[0] < LOWEST:
-        axis.set_ylim(bottom=LOWEST)
-    axis.axhline(0, color="black", linewidth=0.8)
-    axis.set_title(title, fontsize=10, loc="left", fontweight="bold")
-    axis.set_ylabel("student − labels alone, points")
-    axis.spines[["top", "right"]].set_visible(False)
+    recipes = [name for name in SHOWN if all(any(own.recipe == name for own in one.recipes) for one in ordered)]
+    values = [
+        {"accuracy": _teacher_accuracy(setting), "gain": gain(setting, name), "recipe": name}
+        for name in recipes
+        for setting in ordered
+    ]
+    colors, shapes = zip(*SHOWN.values(), strict=True)
+    looks = {
+        channel: {"field": "recipe", "type": "nominal", "scale": {"domain": list(SHOWN), "range": list(own)}}
+        | {"legend": {"orient": "top", "columns": 3, "title": None}}
+        for channel, own in (("color", colors), ("shape", shapes))
+    }
+    title_of_x = "accuracy of the teacher on the students' images, %"
+    x = {"field": "accuracy", "type": "quantitative", "scale": {"zero": False, "padding": 8}}
+    x |= {"title": title_of_x, "axis": {"tickCount": 6}} if last else {"axis": None}
+    y = {"field": "gain", "type": "quantitative", "title": "student − labels alone, points"}
+    y["scale"] = {"domainMin": LOWEST} if min(row["gain"] for row in values) < LOWEST else {}
+    line = {"type": "line", "strokeWidth": 1, "opacity": 0.8, "clip": True}
+    point = {"type": "point", "filled": True, "size": 45, "opacity": 0.8}
+    text = {
+        "type": "text",
+        "align": "left",
+        "baseline": "bottom",
+        "fontSize": 11,
+        "dy": {"expr": "13 - 13 * datum.line"},
+    }
+    under = [
+        {"filter": f"datum.gain < {LOWEST}"},
+        {"window": [{"op": "row_number", "as": "line"}], "groupby": ["accuracy"]},
+        {"calculate": "datum.recipe + ' ' + format(datum.gain, '.0f')", "as": "text"},
+    ]
+    layer: list[Spec] = [
+        {"data": {"values": [{}]}, "mark": "rule", "encoding": {"y": {"datum": 0}}},
+        {"mark": line, "encoding": {"x": x, "y": y, "color": looks["color"]}},
+        {
+            "transform": [{"filter": f"datum.gain >= {LOWEST}"}],
+            "mark": point,
+            "encoding": {"x": x, "y": y, **looks},
+        },
+        {
+            "transform": under,
+            "mark": text,
+            "encoding": {"x": x, "y": {"value": HEIGHT}, "text": {"field": "text", "type": "nominal"}},
+        },
+    ]
+    return {"title": title, "width": WIDTH, "height": HEIGHT, "data": {"values": values}, "layer": layer}
 
 
 def _teacher_accuracy(setting: SettingResult) -> float:

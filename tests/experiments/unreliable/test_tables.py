@@ -106,15 +106,12 @@ def test_a_recipe_that_diverged_somewhere_is_left_out_there():
 
 
 def test_the_chart_has_the_gain_of_every_recipe_shown(content):
-    figure = headline(content)
-    assert [axis.get_title(loc="left") for axis in figure.axes] == [
-        "Your labels are right",
-        "Some of your labels are wrong",
-    ]
-    lines = {line.get_label(): line for line in figure.axes[0].lines if not line.get_label().startswith("_")}
-    assert list(lines) == list(SHOWN)
-    assert lines["kd"].get_xdata().tolist() == pytest.approx([81])
-    assert lines["kd"].get_ydata().tolist() == pytest.approx([-10])
+    panels = headline(content)["vconcat"]
+    assert [panel["title"] for panel in panels] == ["Your labels are right", "Some of your labels are wrong"]
+    rows = panels[0]["data"]["values"]
+    assert list(dict.fromkeys(row["recipe"] for row in rows)) == list(SHOWN)
+    (kd,) = [row for row in rows if row["recipe"] == "kd"]
+    assert (kd["accuracy"], kd["gain"]) == pytest.approx((81, -10))
 
 
 def test_the_gains_of_recipe_safe_are_those_that_an_audit_shows(content):
