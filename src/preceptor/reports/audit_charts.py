@@ -8,7 +8,7 @@ import torch
 from preceptor.audit import TeacherAudit
 from preceptor.context import VERDICTS, predicted_class
 from preceptor.reports.chart import label
-from preceptor.reports.vega import LiveChart, ink, names_axis, spec, tooltip
+from preceptor.reports.vega import LiveChart, chart_of, ink, names_axis, tooltip
 
 MOST_PAIRS = 20
 """Pairs of classes in the chart, the most frequent."""
@@ -90,8 +90,7 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
         "tooltip": tooltip(*((name, "") for name in ("label → teacher", "wrong", "images"))),
     }
     mark = {"type": "bar", "height": {"band": 0.6}}
-    drawn = spec(values, 24 * len(shown), alt, mark=mark, encoding=encoding)
-    return LiveChart("pairs", alt, drawn)
+    return chart_of("pairs", alt, values, 24 * len(shown), mark=mark, encoding=encoding)
 
 
 def _marked(pair: Pair, names: Sequence[str], longest: int) -> str:

@@ -23,7 +23,7 @@ def drawing(spec: dict[str, Any], name: str, alt: str, *, narrow: bool) -> str:
     """A Vega-Lite specification as inline SVG; equal ones give equal bytes.
 
     Args:
-        spec: as :func:`preceptor.reports.vega.spec` makes it.
+        spec: as :func:`preceptor.reports.vega.chart_of` makes it.
         name: of the chart, once a page: its ids begin with it.
         alt: what it says, for those who cannot see it.
         narrow: for a phone, :data:`NARROW` CSS pixels; else :data:`WIDE`.
@@ -31,6 +31,7 @@ def drawing(spec: dict[str, Any], name: str, alt: str, *, narrow: bool) -> str:
     from vl_convert import vegalite_to_svg
 
     width = NARROW if narrow else WIDE
+    # A description may hold characters that XML lacks, which the names within a chart don't.
     fixed = {key: value for key, value in spec.items() if key != "description"}
     fixed |= {"width": width, "params": [{"name": "narrow", "value": narrow}]}
     fixed["config"] = spec["config"] | {"font": FONT, "aria": False}

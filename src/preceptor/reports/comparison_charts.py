@@ -7,7 +7,7 @@ from preceptor.compare.comparison_result import ArmResult, Meeting
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import percent, points
 from preceptor.reports.chart import label
-from preceptor.reports.vega import LiveChart, Spec, ink, names_axis, spec, tooltip
+from preceptor.reports.vega import LiveChart, Spec, chart_of, ink, names_axis, tooltip
 
 ROW = 34
 """Pixels of a row of the ranking."""
@@ -57,8 +57,7 @@ def live_ranking(table: ArmTable, baseline: str, name: str) -> LiveChart:
         "mark": {"type": "circle", "size": 22, "yOffset": 10, "opacity": 0.75},
         "encoding": {**row_of, "x": x, "tooltip": tooltip(("recipe", ""), ("seed", ""), ("accuracy", ".2%"))},
     }
-    drawn = spec(rows, ROW * len(arms), alt, layer=[line, *_intervals(x, row_of), means, dots])
-    return LiveChart(name, alt, drawn)
+    return chart_of(name, alt, rows, ROW * len(arms), layer=[line, *_intervals(x, row_of), means, dots])
 
 
 def _rank(place: int, arm: ArmResult, is_base: bool) -> dict[str, Any]:
@@ -129,5 +128,4 @@ def live_meetings(table: ArmTable, name: str) -> LiveChart | None:
         "tooltip": tooltip(("recipe", ""), ("images", ""), ("share", ".1%")),
     }
     mark = {"type": "bar", "height": {"band": 0.6}, "clip": True}
-    drawn = spec(values, 28 * len(arms), alt, mark=mark, encoding=encoding)
-    return LiveChart(name, alt, drawn)
+    return chart_of(name, alt, values, 28 * len(arms), mark=mark, encoding=encoding)

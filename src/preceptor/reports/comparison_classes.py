@@ -9,7 +9,7 @@ from preceptor.compare.format import points
 from preceptor.reports.chart import label
 from preceptor.reports.comparison_charts import BASELINE_RULE
 from preceptor.reports.comparison_looks import Look, by_recipe, named, series
-from preceptor.reports.vega import LiveChart, Spec, names_axis, spec, tooltip
+from preceptor.reports.vega import LiveChart, Spec, chart_of, names_axis, tooltip
 
 MOST_CLASSES = 30
 """Classes in a chart, those that differ most."""
@@ -69,8 +69,7 @@ def live_classes(
         | {"color": channels["color"], "shape": channels["shape"]}
         | {"tooltip": tooltip(("class", ""), ("recipe", ""), ("difference", "+.1f"))},
     }
-    drawn = spec(values, 24 * len(rows), alt, layer=[zero, marks])
-    return LiveChart(name, alt, drawn)
+    return chart_of(name, alt, values, 24 * len(rows), layer=[zero, marks])
 
 
 def _known(row: ClassGain, called: Sequence[str]) -> list[tuple[str, float]]:

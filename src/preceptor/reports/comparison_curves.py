@@ -8,7 +8,7 @@ from preceptor.compare.comparison_result import COVERAGES, ArmResult, EpochPoint
 from preceptor.compare.findings import ArmTable
 from preceptor.compare.format import percent
 from preceptor.reports.comparison_looks import UNNAMED, Look, by_recipe, named, series
-from preceptor.reports.vega import LiveChart, Spec, spec, tooltip
+from preceptor.reports.vega import LiveChart, Spec, chart_of, tooltip
 
 HEIGHT = 280
 """CSS pixels of a plot."""
@@ -107,8 +107,7 @@ def live_cost(table: ArmTable, of: Mapping[str, Look], name: str) -> LiveChart:
         "tooltip": tooltip(("recipe", ""), *tips),
     }
     mark = {"type": "point", "filled": True, "size": 130, "opacity": 0.9}
-    drawn = spec(values, HEIGHT, alt, mark=mark, encoding=encoding)
-    return LiveChart(name, alt, drawn)
+    return chart_of(name, alt, values, HEIGHT, mark=mark, encoding=encoding)
 
 
 def thinned(arm: ArmResult) -> list[EpochPoint]:
@@ -148,8 +147,7 @@ def _lines(
         | {"tooltip": tooltip(*tips)},
     }
     values = [{key: _short(value) for key, value in row.items()} for row in rows]
-    drawn = spec(values, HEIGHT, alt, encoding={"x": x}, layer=[*([band] if bands else []), line])
-    return LiveChart(name, alt, drawn)
+    return chart_of(name, alt, values, HEIGHT, encoding={"x": x}, layer=[*([band] if bands else []), line])
 
 
 def _axes_of(plane: Plane) -> tuple[Spec, Spec]:

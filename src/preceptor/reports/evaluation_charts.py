@@ -13,7 +13,7 @@ from preceptor.context import UNLABELED
 from preceptor.metrics.report import Curve
 from preceptor.reports.chart import label
 from preceptor.reports.live_charts import HEIGHT, share_axis
-from preceptor.reports.vega import LiveChart, Spec, ink, names_axis, spec, tooltip
+from preceptor.reports.vega import LiveChart, Spec, chart_of, ink, names_axis, tooltip
 from preceptor.run.history import EpochLine
 
 MOST_IN_MATRIX = 20
@@ -108,8 +108,7 @@ def live_confusions(confusions: Confusions) -> LiveChart:
         counts = {"text": {"field": "images", "type": "quantitative", "format": ",d"}}
         layer.append({"transform": [{"filter": "datum.images > 0"}], "mark": text, "encoding": counts})
     height = _ROW * len(confusions.names)
-    drawn = spec(rows, height, alt, encoding=encoding, layer=layer)
-    return LiveChart("confusions", alt, drawn)
+    return chart_of("confusions", alt, rows, height, encoding=encoding, layer=layer)
 
 
 def live_risk(curve: Curve, score: str, area: str) -> LiveChart:
@@ -131,7 +130,7 @@ def live_risk(curve: Curve, score: str, area: str) -> LiveChart:
         "x": share_axis("coverage", "answered (coverage)", domain=[0, 1]),
         "y": share_axis("risk", "wrong among them (risk)", domainMin=0),
     }
-    return LiveChart("risk-coverage", alt, spec(values, HEIGHT, alt, encoding=encoding, layer=layer))
+    return chart_of("risk-coverage", alt, values, HEIGHT, encoding=encoding, layer=layer)
 
 
 def live_learning(epochs: Sequence[EpochLine]) -> list[tuple[LiveChart, list[Line]]]:
@@ -185,8 +184,7 @@ def _live_lines(
         "tooltip": tooltip(("what", ""), ("epoch", ",d"), ("value", ".1%" if form == "%" else ".3~g")),
     }
     mark = {"type": "line", "strokeWidth": 2, "point": {"filled": True, "size": 30}}
-    drawn = spec(values, 200, alt, mark=mark, encoding=encoding)
-    return LiveChart(name, alt, drawn)
+    return chart_of(name, alt, values, 200, mark=mark, encoding=encoding)
 
 
 def _cells(confusions: Confusions) -> list[dict[str, float | int | str]]:

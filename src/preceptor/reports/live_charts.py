@@ -12,7 +12,7 @@ from preceptor.metrics.bootstrap import share_interval
 from preceptor.metrics.calibration import merged
 from preceptor.reports.chart import label
 from preceptor.reports.class_errors import MOST_CLASSES, ClassError, error_share
-from preceptor.reports.vega import LiveChart, Spec, ink, names_axis, spec, tooltip
+from preceptor.reports.vega import LiveChart, Spec, chart_of, ink, names_axis, tooltip
 
 HEIGHT = 320
 """CSS pixels of a plot of shares."""
@@ -48,7 +48,7 @@ def live_errors(errors: list[ClassError], alt: str) -> LiveChart:
         {"mark": number, "encoding": {"text": {"field": "error", "type": "nominal"}}},
     ]
     encoding = {"y": names_axis([error.name for error in shown]), "x": x}
-    return LiveChart("errors", alt, spec(values, 24 * len(shown), alt, encoding=encoding, layer=layer))
+    return chart_of("errors", alt, values, 24 * len(shown), encoding=encoding, layer=layer)
 
 
 def live_reliability(diagrams: Sequence[Reliability], alt: str, up: str) -> LiveChart:
@@ -72,8 +72,7 @@ def live_reliability(diagrams: Sequence[Reliability], alt: str, up: str) -> Live
         "x": share_axis("confidence", "claimed (mean confidence)", domain=[0, 1]),
         "y": share_axis("accuracy", up, domain=[0, 1]),
     }
-    drawn = spec(values, HEIGHT, alt, encoding=encoding, layer=layer)
-    return LiveChart("reliability", alt, drawn)
+    return chart_of("reliability", alt, values, HEIGHT, encoding=encoding, layer=layer)
 
 
 def share_axis(field: str, title: str, **scale: Any) -> Spec:

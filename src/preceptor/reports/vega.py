@@ -38,7 +38,7 @@ class LiveChart:
     Attributes:
         name: once a page, of letters and hyphens.
         alt: what it says, for those who cannot see it.
-        spec: as :func:`spec` makes it.
+        spec: as :func:`chart_of` makes it.
     """
 
     name: str
@@ -56,17 +56,18 @@ class LiveChart:
         return drawing(self.spec, self.name, self.alt, narrow=True)
 
 
-def spec(values: Sequence[dict[str, Any]], height: int, alt: str, **rest: Any) -> Spec:
-    """A specification with the look of the pages, as wide as its place, which its expressions may ask for ``narrow``.
+def chart_of(name: str, alt: str, values: Sequence[dict[str, Any]], height: int, **rest: Any) -> LiveChart:
+    """A chart with the look of the pages, as wide as its place, which its expressions may ask for ``narrow``.
 
     Args:
+        name: once a page, of letters and hyphens.
+        alt: what it says.
         values: a row a mark, at most :data:`MOST_MARKS`.
         height: of the plot, CSS pixels.
-        alt: what it says.
         rest: ``mark`` and ``encoding``, or ``layer``.
     """
     assert len(values) <= MOST_MARKS, f"{len(values)} marks: bin them"
-    return {
+    spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "description": alt,
         "width": "container",
@@ -79,6 +80,7 @@ def spec(values: Sequence[dict[str, Any]], height: int, alt: str, **rest: Any) -
         "config": LOOK,
         **rest,
     }
+    return LiveChart(name, alt, spec)
 
 
 def ink(role: str) -> str:
