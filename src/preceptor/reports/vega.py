@@ -57,7 +57,7 @@ class LiveChart:
 
 
 def chart_of(name: str, alt: str, values: Sequence[dict[str, Any]], height: int, **rest: Any) -> LiveChart:
-    """A chart with the look of the pages, as wide as its place, which its expressions may ask for ``narrow``.
+    """A chart with the look of the pages, as wide as its place; in its expressions ``narrow`` is true on a phone.
 
     Args:
         name: once a page, of letters and hyphens.
