@@ -62,6 +62,13 @@ def test_it_resumes_in_the_same_bits() -> None:
     assert same_bits(weights(whole), weights(late))
 
 
+@pytest.mark.parametrize("options", [{"bf16": True}, {"bf16": False, "compile": True}])
+def test_an_optimized_teacher_answers_nearly_as_before(options) -> None:
+    teacher, batch = NetworkTeacher(TextClassifier(seed=1), None), texts(10).inputs
+    optimized = teacher.optimize_for_inference(**options, batch_size=4)
+    assert torch.allclose(optimized(batch), teacher(batch), atol=0.02)
+
+
 def test_every_tensor_has_a_row_a_label() -> None:
     with pytest.raises(InputError, match=r"inputs\['mask'\]: 3 rows, but 4 labels"):
         TrainingData({"ids": torch.zeros(4, 2), "mask": torch.zeros(3, 2)}, torch.zeros(4, dtype=torch.int64))

@@ -1,6 +1,6 @@
 """A network as teacher: frozen, in eval mode, with its own normalization."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
 from typing import Any, Self
 
@@ -84,8 +84,8 @@ class NetworkTeacher:
         Args:
             bf16: None (default) is where the device has units for it.
             compile: with the weights frozen into the code. Default False: it costs 20 s or more.
-            batch_size: of a compiled teacher, which gets batches of this size, padded with zeros, so that one graph
-                serves every query.
+            batch_size: of a compiled teacher, which gets images in batches of this size, padded with zeros, so that
+                one graph serves every query.
             image_size: height and width in pixels, which decide the memory layout; None is channels last.
         """
         channels_last = image_size is None or channels_last_pays(image_size)
@@ -115,7 +115,7 @@ class NetworkTeacher:
 
     @torch.no_grad()
     def _query(self, inputs: Any) -> TeacherOutput:
-        if self._batch_size is None:
+        if self._batch_size is None or isinstance(inputs, Mapping):
             return self._run(inputs)
         parts = []
         for part in inputs.split(self._batch_size):

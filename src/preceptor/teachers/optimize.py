@@ -75,9 +75,9 @@ class _InBf16(nn.Module):
         if head is not None:
             _swap(network, head, _InFp32(head, device_type))
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch outputs"]:
+    def forward(self, *inputs: Any, **named: Any) -> Float[Tensor, "batch outputs"]:
         with torch.autocast(self.device_type, torch.bfloat16):
-            outputs = call_model(self.network, images)
+            outputs = call_model(self.network, named or inputs[0])
         return outputs.float()
 
 
