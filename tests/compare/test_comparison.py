@@ -74,6 +74,9 @@ def test_the_baseline_is_kd_or_the_first():
         ({"teachers": []}, "recipe 'kd' needs a teacher"),
         ({"vary": {"training.learning_rat": [1]}}, "unknown key"),
         ({"vary": {"training.epochs": [0]}}, "epochs"),
+        ({"vary": {"training.learning_rate": [0.1, 1e-1]}}, "would share folder runs/none/training.learning_rate=0.1/"),
+        ({"vary": {"recipe.terms.ce.where": ["labeled | unlabeled", "labeled & unlabeled"]}}, "would share folder"),
+        ({"recipes": {"a b": {"recipe": "none"}, "a-b": {"recipe": "none"}}}, "would share folder runs/a-b/seed-0"),
     ],
 )
 def test_what_does_not_fit_is_one_line(options, message):

@@ -1,6 +1,7 @@
 """The plan of a comparison: recipes, teachers, settings and seeds, and the run that each combination is."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -95,7 +96,8 @@ def comparison(
         baseline: default "kd" if it is among the recipes, else the first.
 
     Raises:
-        InputError: an unknown name or setting, two things of one name, or a recipe that needs a teacher and has none.
+        InputError: an unknown name or setting, two things of one name or folder, or a recipe that needs a teacher and
+            has none.
     """
     named = recipes if isinstance(recipes, Mapping) else {Path(name).stem: {"recipe": name} for name in recipes}
     content = {
@@ -111,7 +113,12 @@ def comparison(
     plan = validated(Comparison, content, "the comparison")
     if plan.baseline not in plan.recipes:
         raise unknown_name("baseline", plan.baseline, plan.recipes)
-    list(cells(plan))
+    places = Counter(cell.place for cell in cells(plan))
+    if shared := [place for place, runs in places.items() if runs > 1]:
+        raise InputError(
+            f"two runs of the comparison would share folder {shared[0]}: use names and values that differ in letters or "
+            "digits, or two comparisons"
+        )
     return plan
 
 
