@@ -75,7 +75,10 @@ def test_the_baseline_is_kd_or_the_first():
         ({"vary": {"training.learning_rat": [1]}}, "unknown key"),
         ({"vary": {"training.epochs": [0]}}, "epochs"),
         ({"vary": {"training.learning_rate": [0.1, 1e-1]}}, "would share folder runs/none/training.learning_rate=0.1/"),
-        ({"vary": {"recipe.terms.ce.where": ["labeled | unlabeled", "labeled & unlabeled"]}}, "would share folder"),
+        (
+            {"recipes": ["none"], "vary": {"recipe.terms.ce.where": ["labeled | unlabeled", "labeled & unlabeled"]}},
+            "would share folder",
+        ),
         ({"recipes": {"a b": {"recipe": "none"}, "a-b": {"recipe": "none"}}}, "would share folder runs/a-b/seed-0"),
     ],
 )

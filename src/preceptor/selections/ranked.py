@@ -183,6 +183,7 @@ def _labeled_samples(selection_data: SelectionData, train_rows: Tensor) -> Selec
         selection_data,
         index=_rows(selection_data.index, train_rows),
         label=_rows(selection_data.label, train_rows),
+        trusted=_rows(selection_data.trusted, train_rows),
         held_out_label=_rows(label, held_out_rows),
         checkpoints=tuple(
             replace(

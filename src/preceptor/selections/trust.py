@@ -97,7 +97,7 @@ class Trust(RankedSelection):
         self.features = self.needs_features = features
         self.l2 = l2
         self.fit_on: FitPart = fit_on
-        self.needs_held_out = fit_on == "held_out"
+        self.needs_held_out = fit_on != "train"
 
     def score(self, selection_data: SelectionData) -> Float[Tensor, " n"]:
         samples = labeled_outputs(selection_data, self.fit_on, "trust")
