@@ -1,13 +1,17 @@
 """Weights for unreliable teachers: trust, conformal sets, near misses, weighted soft labels."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from preceptor import BatchContext, InputError
+from preceptor.context import ModelOutputs
 from preceptor.selections import WSLD, ConformalWeight, NearMiss, Trust, TrustWeight, soft_label_weight
 from preceptor.selections.conformal_weight import least_probability
 from tests.recalibrations.test_recalibrations import calibrated, data
+from tests.test_fitting import selection_data
 
 
 def context(teacher: Tensor, label: Tensor, student: Tensor | None = None) -> BatchContext:
@@ -28,6 +32,27 @@ def test_trusted_samples_are_more_often_right() -> None:
     assert trust[fresh_right == 1].mean() > trust[fresh_right == 0].mean() + 0.1
     kept_by_weight = weight(context(logits, label)).argsort(descending=True)[: len(logits) // 2]
     assert set(kept_by_weight.tolist()) == set(kept.nonzero().squeeze(1).tolist())
+
+
+def test_trust_in_unseen_samples_learns_from_trusted_labels_alone() -> None:
+    clean = selection_data()
+    trusted = torch.arange(len(clean.label)) % 3 > 0
+    wrong = torch.where(trusted | (clean.label < 0), clean.label, (clean.label + 1) % 4)
+    scores = []
+    for label, order in ((clean.label, torch.arange(len(wrong))), (wrong, torch.arange(len(wrong)).flip(0))):
+        train = ModelOutputs(clean.teacher.train.logits[order])
+        data = replace(
+            clean,
+            index=order,
+            label=label[order],
+            trusted=trusted[order],
+            checkpoints=(replace(clean.teacher, train=train),),
+        )
+        component = Trust(fit_on="unseen")
+        component.fit(data)
+        scores.append(component.scores)
+    assert torch.equal(*(one.nan_to_num(-1) for one in scores))
+    assert scores[0].isfinite().sum() == (clean.label >= 0).sum()
 
 
 def test_a_teacher_without_any_error_has_a_finite_trust() -> None:
