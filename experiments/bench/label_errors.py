@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from experiments.bench.common import RESULTS, table, write_json
 from experiments.bench.verdicts import SEEDS, Source, cifar100
 from preceptor.audit.verdicts import judge
-from preceptor.compare.crossfit import crossfit_classifier
+from preceptor.compare.crossfit import FOLDS, crossfit_classifier
+from preceptor.data import folds
 from preceptor.metrics.label_errors import find_label_issues
 from preceptor.run import versions
 
@@ -39,7 +40,8 @@ def measure(source: Source, human_teacher: bool, seed: int) -> dict[str, Any]:
         source.features[own].numpy(), (source.human if human_teacher else source.truth)[own]
     )
     teacher = torch.from_numpy(fitted.predict_proba(features.numpy()))
-    opinion = crossfit_classifier(source.opinion, features, torch.from_numpy(labels), teacher.shape[1], seed=seed)
+    given = torch.from_numpy(labels)
+    opinion = crossfit_classifier(source.opinion, features, given, teacher.shape[1], folds(given, FOLDS, seed))
     accuracy = float((teacher.argmax(dim=1).numpy() == truth).mean())
     wrong, rows = labels != truth, np.arange(len(labels))
     of_teacher, of_opinion = (np.log(one.numpy()[rows, labels] + 1e-6) for one in (teacher, opinion))

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from experiments.bench.common import RESULTS, table, write_json
 from preceptor.audit.verdicts import Verdicts, judge
-from preceptor.compare.crossfit import crossfit_classifier
+from preceptor.compare.crossfit import FOLDS, crossfit_classifier
 from preceptor.context import VERDICTS
-from preceptor.data import load_dataset
+from preceptor.data import folds, load_dataset
 from preceptor.run import versions
 
 SEEDS = (0, 1, 2)
@@ -174,7 +174,7 @@ def measure(situation: Situation, source: Source, seed: int) -> dict[str, Any]:
     """The share judged rightly by every rule, and of the audit's verdicts what was not judged and what was wrong."""
     labels = torch.from_numpy(situation.labels)
     classes = situation.teacher.shape[1]
-    opinion = crossfit_classifier(source.opinion, situation.features, labels, classes, seed=seed)
+    opinion = crossfit_classifier(source.opinion, situation.features, labels, classes, folds(labels, FOLDS, seed))
     answer = situation.teacher.argmax(dim=1).numpy()
     teacher_wrong = (situation.labels == situation.truth) & (answer != situation.labels)
     label_wrong = (answer == situation.truth) & (answer != situation.labels)

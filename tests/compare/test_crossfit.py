@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from preceptor.compare.crossfit import crossfit, crossfit_classifier, crossfit_features
-from preceptor.data import fold
+from preceptor.data import folds
 from preceptor.errors import InputError
 from preceptor.models import load_student
 from preceptor.run import RunConfig, resolve, run
@@ -36,8 +37,8 @@ def test_an_image_is_answered_by_the_copy_that_has_not_seen_it(crossfitted: Path
     data, outputs = digits(), np.load(crossfitted / "outputs.npy")
     assert outputs.shape == (len(data.train), 10)
     seen = np.zeros(len(data.train), dtype=int)
-    for number in range(1, FOLDS + 1):
-        outside, inside = fold(data.train.labels, number, FOLDS, 0, images=data.train.images)
+    parts = folds(data.train.labels, FOLDS, 0, images=data.train.images)
+    for number, (outside, inside) in enumerate(parts, start=1):
         network, card = load_student(crossfitted / f"fold-{number}")
         trained = json.loads((crossfitted / f"fold-{number}/metrics.jsonl").read_text().splitlines()[-1])
         assert trained["training_images"] == len(outside)
@@ -97,9 +98,10 @@ def test_a_classifier_gives_what_scikit_learn_gives_on_the_same_folds() -> None:
     data = digits().train
     features, labels = data.images.flatten(1).double() / 255, data.labels
     number = torch.zeros(len(labels), dtype=torch.long)
-    for one in range(FOLDS):
-        number[fold(labels, one + 1, FOLDS, 0)[1]] = one
-    rows = crossfit_classifier(lambda: LogisticRegression(max_iter=50), features, labels, 10, folds=FOLDS)
+    parts = folds(labels, FOLDS, 0)
+    for one, (_, inside) in enumerate(parts):
+        number[inside] = one
+    rows = crossfit_classifier(lambda: LogisticRegression(max_iter=50), features, labels, 10, parts)
     expected = cross_val_predict(
         LogisticRegression(max_iter=50), features, labels, cv=PredefinedSplit(number), method="predict_proba"
     )
@@ -157,5 +159,19 @@ def test_a_file_that_is_no_array_and_features_of_one_class_are_refused(tmp_path:
     (tmp_path / "features.npy").write_text("no array")
     with pytest.raises(InputError, match="features"):
         crossfit_features(config(), tmp_path / "out", "sklearn.naive_bayes.GaussianNB", {}, tmp_path / "features.npy")
+    labels = torch.zeros(20, dtype=torch.long)
     with pytest.raises(InputError, match="cannot be fitted on these features"):
-        crossfit_classifier(LogisticRegression, torch.rand(20, 2), torch.zeros(20, dtype=torch.long), 3)
+        crossfit_classifier(LogisticRegression, torch.rand(20, 2), labels, 3, folds(labels, FOLDS, 0))
+
+
+def test_features_of_one_group_are_answered_by_a_copy_that_has_not_seen_it(tmp_path: Path, monkeypatch) -> None:
+    """Each group has features and a class of its own, so that who knows it is told by the answers."""
+    group = torch.arange(40) // 4
+    labels = group % 2
+    data = digits()
+    train = replace(data.train, images=data.train.images[:40], labels=labels, groups=group)
+    monkeypatch.setattr("preceptor.compare.crossfit.training_data", lambda config: replace(data, train=train))
+    np.save(tmp_path / "features.npy", torch.nn.functional.one_hot(group).numpy())
+    name, options = "sklearn.neighbors.KNeighborsClassifier", {"n_neighbors": 1}
+    result = crossfit_features(config(), tmp_path / "out", name, options, tmp_path / "features.npy")
+    assert result.accuracy < 0.8

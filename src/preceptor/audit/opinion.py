@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from preceptor.compare.crossfit import (
     OUTPUTS_FILE,
     PROVENANCE_FILE,
     crossfit_classifier,
+    folds_of,
     read_features,
 )
 from preceptor.context import UNLABELED, predicted_class
@@ -87,14 +89,10 @@ def second_opinion(
     # A fold may hold some samples more than its share, and a component needs a sample.
     labeled = int((dataset.train.labels != UNLABELED).sum())
     components = max(1, min(COMPONENTS, labeled * (FOLDS - 1) // FOLDS - FOLDS))
+    parts = folds_of(dataset, FOLDS, seed)
+    probe = partial(_probe, features.shape[1], components, seed)
     probabilities = crossfit_classifier(
-        lambda: _probe(features.shape[1], components, seed),
-        features,
-        dataset.train.labels,
-        dataset.classes,
-        folds=FOLDS,
-        seed=seed,
-        progress=progress,
+        probe, features, dataset.train.labels, dataset.classes, parts, progress=progress
     )
     return SecondOpinion(name, (probabilities,), _accuracy(probabilities, dataset))
 

@@ -116,8 +116,8 @@ def comparison(
     places = Counter(cell.place for cell in cells(plan))
     if shared := [place for place, runs in places.items() if runs > 1]:
         raise InputError(
-            f"two runs of the comparison would share folder {shared[0]}: use names and values that differ in letters or "
-            "digits, or two comparisons"
+            f"two runs of the comparison would share folder {shared[0]}: use names and values that differ in letters "
+            "or digits, or two comparisons"
         )
     return plan
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from preceptor.compare.parallel import Counter, Report, run_seeds
 from preceptor.context import UNLABELED, predicted_class
-from preceptor.data import Dataset, fold
+from preceptor.data import Dataset, folds
 from preceptor.data.arrays import not_readable
 from preceptor.data.lazy import Inputs, taken
 from preceptor.errors import InputError, first_line
@@ -41,6 +41,9 @@ EPOCHS_FILE = "epochs.npy"
 learned from it. Averaged over the epochs they tell wrong labels, which are learned late, from right ones."""
 
 FOLDS = 5
+
+Parts = Sequence[tuple[Tensor, Tensor]]
+"""Of each part the indices outside it and those inside it."""
 
 PROVENANCE_FILE = "crossfit.json"
 """What the outputs come from; written first, and again with the results when all is done."""
@@ -97,18 +100,17 @@ def crossfit(
         InputError: a configuration or data that cannot be trained, or a folder of something else.
         MachineError: the folder cannot be written, or the process of a fold died.
     """
-    folds = config.folds or FOLDS
-    config = config.model_copy(update={"folds": folds, "keep_checkpoints": epochs_kept, "train_images": None})
-    runs = [config.model_copy(update={"fold": number + 1}) for number in range(folds)]
+    count = config.folds or FOLDS
+    config = config.model_copy(update={"folds": count, "keep_checkpoints": epochs_kept, "train_images": None})
+    runs = [config.model_copy(update={"fold": number + 1}) for number in range(count)]
     dataset = training_data(config)
     labels, images = dataset.train.labels, dataset.train.images
-    groups = dataset.train.groups
-    parts = [fold(labels, n + 1, folds, config.split_seed, images=images, groups=groups) for n in range(folds)]
+    parts = folds_of(dataset, count, config.split_seed)
     settings = runs[0].model_dump(mode="json", exclude_none=True, exclude={"fold"})
     provenance = _provenance(settings, {"images": images, "labels": labels})
     _open(out, provenance)
-    on_start((folds - 1) * len(labels) * config.training.epochs)
-    run_seeds(_FoldRun(tuple(runs), out), range(folds), report, jobs)
+    on_start((count - 1) * len(labels) * config.training.epochs)
+    run_seeds(_FoldRun(tuple(runs), out), range(count), report, jobs)
 
     rows = torch.zeros(len(labels), dataset.classes)
     for number, (_, inside) in enumerate(parts):
@@ -136,15 +138,21 @@ def crossfit_features(
         InputError: no such classifier, features that do not fit, or a folder of something else.
         MachineError: the folder cannot be written.
     """
-    build, dataset, folds = _builder(classifier, options), training_data(config), config.folds or FOLDS
+    build, dataset, count = _builder(classifier, options), training_data(config), config.folds or FOLDS
     labels, table = dataset.train.labels, read_features(features, len(dataset.train))
-    settings = {"classifier": classifier, "options": dict(options), "folds": folds, "split_seed": config.split_seed}
+    settings = {"classifier": classifier, "options": dict(options), "folds": count, "split_seed": config.split_seed}
     provenance = _provenance(settings, {"features": table, "labels": labels})
     _open(out, provenance)
-    rows = crossfit_classifier(build, table, labels, dataset.classes, folds=folds, seed=config.split_seed)
+    parts = folds_of(dataset, count, config.split_seed)
+    rows = crossfit_classifier(build, table, labels, dataset.classes, parts)
     logits = rows.clamp_min(torch.finfo(torch.float32).tiny).log().float()
-    parts = [fold(labels, number + 1, folds, config.split_seed)[1] for number in range(folds)]
-    return _written(out, logits, labels, parts, provenance, {})
+    return _written(out, logits, labels, [inside for _, inside in parts], provenance, {})
+
+
+def folds_of(dataset: Dataset, count: int, seed: int) -> Parts:
+    """The training images in parts; copies of one image and images of one group are in one."""
+    train = dataset.train
+    return folds(train.labels, count, seed, images=train.images, groups=train.groups)
 
 
 def read_features(path: Path, samples: int) -> Float[Tensor, "n features"]:
@@ -171,9 +179,7 @@ def crossfit_classifier(
     features: Float[Tensor, "n features"],
     labels: Int[Tensor, " n"],
     classes: int,
-    *,
-    folds: int = FOLDS,
-    seed: int = 0,
+    parts: Parts,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Float[Tensor, "n classes"]:
     """Out-of-fold probabilities of a classifier of scikit-learn on given features.
@@ -183,17 +189,15 @@ def crossfit_classifier(
         features: a row a sample, finite.
         labels: class numbers; samples labeled -1 are answered and not learned from.
         classes: number of classes; one that a fold does not contain gets probability 0 there.
-        folds: number of parts; at most the number of samples. Default 5.
-        seed: of the parts.
+        parts: of :func:`~preceptor.data.folds`.
         progress: called after every fold with the number of folds done.
 
     Raises:
-        InputError: fewer samples than folds, or a classifier that cannot be fitted on them.
+        InputError: a classifier that cannot be fitted on them.
     """
     table, classes_of = features.double().numpy(), labels.numpy()
     probabilities = torch.zeros(len(labels), classes, dtype=torch.float64)
-    for number in range(folds):
-        outside, inside = fold(labels, number + 1, folds, seed)
+    for done, (outside, inside) in enumerate(parts, start=1):
         known = outside[labels[outside] != UNLABELED]
         try:
             fitted = build().fit(table[known], classes_of[known])
@@ -201,7 +205,7 @@ def crossfit_classifier(
             probabilities[inside[:, None], columns] = torch.from_numpy(np.asarray(fitted.predict_proba(table[inside])))
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"the classifier cannot be fitted on these features: {first_line(error)}") from error
-        progress(number + 1)
+        progress(done)
     return probabilities
 
 

@@ -6,7 +6,7 @@ from preceptor.data.corruption import confusable_pairs, swap_pairs, uniform_nois
 from preceptor.data.dataset import Dataset, ImageSet, Normalization, check_dataset
 from preceptor.data.image_corruption import CORRUPTIONS, corrupt_images
 from preceptor.data.load import load_dataset
-from preceptor.data.split import fold, hold_out, subset
+from preceptor.data.split import folds, hold_out, subset
 from preceptor.data.transforms import NumberedTransform
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "confusable_pairs",
     "corrupt_images",
     "epoch_order",
-    "fold",
+    "folds",
     "hold_out",
     "load_dataset",
     "named_augmentation",

@@ -58,42 +58,38 @@ def subset(labels: Int[Tensor, " n"], size: int, seed: int) -> LongTensor:
     return _index(~_draw(labels, len(labels) - size, seed, RandomStream.SUBSET))
 
 
-def fold(
+def folds(
     labels: Int[Tensor, " n"],
-    number: int,
-    folds: int,
+    count: int,
     seed: int,
     images: Inputs | None = None,
     groups: Int[Tensor, " n"] | None = None,
-) -> tuple[LongTensor, LongTensor]:
-    """One of several parts that the data fall into, each class evenly; every sample is in exactly one.
+) -> list[tuple[LongTensor, LongTensor]]:
+    """The data in several parts, each class evenly; every sample is in exactly one.
 
     Args:
         labels: integers, shape [n]. Unlabeled samples (-1) count as a class.
-        number: of the part, from 1.
-        folds: number of parts, at least 2.
+        count: number of parts, at least 2.
         seed: the same seed gives the same parts.
         images: of the samples; those with the same pixels are put into one part. Default None: all are different.
         groups: numbers; samples with the same one are put into one part. Default None: there are none.
 
     Returns:
-        indices outside the part and indices inside it, int64, each sorted.
+        by part the indices outside it and those inside it, int64, each sorted.
 
     Raises:
-        InputError: a part that there is not, or more parts than different images.
+        InputError: fewer than two parts, or more than different images.
     """
     group = _groups(len(labels), images, groups)
     first = np.unique(group, return_index=True)[1]
-    if not 2 <= folds <= len(first):
-        raise InputError(f"{folds} folds of {len(first)} different images; expected 2 to {len(first)}")
-    if not 1 <= number <= folds:
-        raise InputError(f"fold {number} of {folds}; expected 1 to {folds}")
+    if not 2 <= count <= len(first):
+        raise InputError(f"{count} folds of {len(first)} different images; expected 2 to {len(first)}")
     order = shuffled(len(first), seed, RandomStream.FOLDS)
     by_class = labels.cpu().numpy()[first][order]
     dealt = np.empty(len(first), dtype=np.int64)
-    dealt[order[np.argsort(by_class, kind="stable")]] = np.arange(len(first)) % folds
-    inside = (dealt == number - 1)[group]
-    return _index(~inside), _index(inside)
+    dealt[order[np.argsort(by_class, kind="stable")]] = np.arange(len(first)) % count
+    part = dealt[group]
+    return [(_index(part != number), _index(part == number)) for number in range(count)]
 
 
 def _groups(count: int, images: Inputs | None, groups: Int[Tensor, " n"] | None) -> NDArray[np.int64]:

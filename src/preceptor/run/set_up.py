@@ -20,7 +20,7 @@ from preceptor.data import (
     ImageSet,
     NoAugmentation,
     check_dataset,
-    fold,
+    folds,
     hold_out,
     load_dataset,
     named_augmentation,
@@ -238,10 +238,11 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     if config.folds is not None or config.fold is not None:
         if config.folds is None or config.fold is None:
             raise InputError(f"fold is {config.fold} and folds is {config.folds}: give both, or leave both out")
+        if config.fold > config.folds:
+            raise InputError(f"fold {config.fold} of {config.folds}; expected 1 to {config.folds}")
         train = dataset.train
-        index, held_out = fold(
-            train.labels, config.fold, config.folds, config.split_seed, images=train.images, groups=train.groups
-        )
+        parts = folds(train.labels, config.folds, config.split_seed, images=train.images, groups=train.groups)
+        index, held_out = parts[config.fold - 1]
     elif dataset.validation is None:
         index, held_out = hold_out(
             dataset.train.labels,

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from preceptor.data import fold
+from preceptor.data import folds
 from preceptor.run.doctor.finding import Finding
 
 MOST_IMAGES = 2000
@@ -43,8 +43,7 @@ def quick_student(
     kernel = torch.exp(-SHARPNESS * distances / distances.mean().clamp_min(torch.finfo(torch.float32).tiny))
     target = torch.eye(int(labels.max()) + 1)[labels]
     right = torch.zeros(len(labels), dtype=torch.bool)
-    for number in range(1, FOLDS + 1):
-        outside, inside = fold(labels, number, FOLDS, seed, images=images)
+    for outside, inside in folds(labels, FOLDS, seed, images=images):
         mean = target[outside].mean(dim=0)
         system = kernel[outside][:, outside] + RIDGE * torch.eye(len(outside))
         weights = torch.linalg.solve(system, target[outside] - mean)
