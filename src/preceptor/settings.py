@@ -23,6 +23,22 @@ NESTED_FLAGS = {
 }
 """Flags of nested settings; that of a setting at the top is its own name."""
 
+PLACES = (
+    "data",
+    "data_root",
+    "download",
+    "train_labels",
+    "student_weights",
+    "teacher",
+    "teacher_weights",
+    "cache",
+    "scores",
+    "audit",
+    "device",
+    "memory_limit",
+)
+"""Settings that say where something is. It may have moved when the run is resumed: its content has a digest."""
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from preceptor.cli.resume import PLACES as MOVABLE
 from preceptor.run import train as train_module
-from preceptor.run.set_up import PLACES
 from preceptor.training.checkpoint import CheckpointCallback
 from tests.cli.conftest import SMALL
 
@@ -46,7 +44,7 @@ def test_data_that_has_moved(preceptor, stopped, arrays):
     moved = arrays.rename(arrays.with_name("moved.npz"))
     lost = preceptor("resume", stopped)
     assert lost.code == 2
-    assert f"set.npz: no longer there: preceptor resume {stopped} --data arrays:NEW_PLACE" in lost.err
+    assert "set.npz: no such file" in lost.err
     done = preceptor("resume", stopped, "--data", f"arrays:{moved}")
     assert done.code == 0, done.err
     assert f"run folder: {stopped}" in done.out
@@ -63,7 +61,6 @@ def test_other_data_in_its_place_is_refused(preceptor, stopped, arrays):
 
 
 def test_only_places_may_be_changed(preceptor, stopped):
-    assert set(MOVABLE) <= PLACES
     done = preceptor("resume", stopped, "--seed", "3")
     assert (done.code, done.out) == (2, "")
     assert "unknown option --seed" in done.err

@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from preceptor.cli.options import (
     add_checkpoint_option,
@@ -13,10 +12,7 @@ from preceptor.cli.options import (
     add_track_option,
     flag_settings,
 )
-from preceptor.errors import InputError
-
-if TYPE_CHECKING:
-    from preceptor.run import RunConfig
+from preceptor.settings import PLACES
 
 EXAMPLES = """examples:
   preceptor resume runs/student
@@ -26,10 +22,6 @@ EXAMPLES = """examples:
 A run stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 writes a checkpoint and exits with 4; one that was killed has its
 last checkpoint. A resumed run ends in the same bits as one that was never stopped.
 """
-
-PLACES = ("data", "data_root", "teacher", "teacher_weights", "student_weights", "cache", "audit", "device")
-"""Settings that say where something is: it may have moved. That it is the same is checked by its fingerprint."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
@@ -57,7 +49,6 @@ def run(arguments: argparse.Namespace) -> None:
     tune_malloc()
     moved = flag_settings(arguments)
     config, _ = stopped_run(arguments.folder, moved)
-    _check_places(config, arguments.folder)
     with process_group(choose_device(config.device)):
         leave_output_to_first(arguments)
         with (
@@ -74,14 +65,3 @@ def run(arguments: argparse.Namespace) -> None:
                 force=arguments.force,
             )
     show_result(result, config, arguments, findings.findings)
-
-
-def _check_places(config: "RunConfig", folder: Path) -> None:
-    """Ask for what has moved."""
-    from preceptor.run.members import names_network
-
-    kind, _, place = config.data.partition(":")
-    needed = [(f"--data {kind}:", Path(place).expanduser())] if place else []
-    for option, path in [*needed, *(("--teacher ", teacher) for teacher in config.teachers)]:
-        if not path.exists() and not names_network(path):
-            raise InputError(f"{path}: no longer there: preceptor resume {folder} {option}NEW_PLACE")

@@ -39,6 +39,7 @@ from preceptor.run.own_parts import NO_PARTS, OwnParts, check_from_python, own_m
 from preceptor.run.students import NewStudent, new_student, own_student, take_teachers_head
 from preceptor.run.teachers import LoadedTeacher, check_teacher, load_teacher
 from preceptor.run.verdicts import read_verdicts
+from preceptor.settings import PLACES
 from preceptor.teachers import TeacherCheck
 from preceptor.teachers.base import looks_up
 from preceptor.teachers.check import TeacherPredictions
@@ -262,23 +263,6 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
             f"{len(held_out)} were held out: ask for fewer, or lower validation"
         )
     return index[subset(dataset.train.labels[index], config.train_images, config.split_seed)], held_out
-
-
-PLACES = {
-    "data",
-    "data_root",
-    "download",
-    "train_labels",
-    "student_weights",
-    "teacher",
-    "teacher_weights",
-    "cache",
-    "scores",
-    "audit",
-    "device",
-    "memory_limit",
-}
-"""Settings that say where something is. It may have moved when the run is resumed: its content has a digest."""
 
 
 def settings_digest(config: Mapping[str, Any]) -> str:
