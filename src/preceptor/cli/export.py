@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,12 +112,13 @@ def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callabl
         some_of,
     )
     from preceptor.models import load_student
+    from preceptor.models.sized import resized
 
     student = SavedNetwork(arguments.run, *load_student(arguments.run))
     card = student.card
     shown, without_data = _data(arguments)
     teacher, without_teacher = _teacher(arguments, card)
-    images = random_images(card) if shown is None else some_of(shown.images.images)
+    images = random_images(card) if shown is None else resized(some_of(shown.images.images), card.image_size)
     exports, int8 = export_student(student.network, card, images, formats, tell=tell), None
     if shown is not None and arguments.int8 is not None:
         tell(f"quantizing to int8 ({arguments.int8}) and measuring on {len(shown.images):,} images")
@@ -134,29 +135,13 @@ def _export(arguments: argparse.Namespace, formats: Sequence[str], tell: Callabl
 def _data(arguments: argparse.Namespace) -> "tuple[EvaluationData | None, str | None]":
     """The images to compare on, or why there are none."""
     try:
-        return _in_own_size(shown_student(arguments)), None
+        return shown_student(arguments), None
     except PreceptorError as error:
         # A run folder may be copied to a machine without its data. Data that is named must be there, and so must the
         # labels that int8 is measured on.
         if arguments.data is not None or arguments.int8 is not None:
             raise
         return None, str(error)
-
-
-def _in_own_size(shown: "EvaluationData") -> "EvaluationData":
-    """The images as an exported student takes them, of its own size; inside it nothing is resized."""
-    import torch
-
-    from preceptor.models.sized import resized
-
-    size = shown.card.image_size
-    if shown.dataset.size == size:
-        return shown
-    shown_images, train = (
-        replace(part, images=torch.cat([resized(images, size) for images in part.images.split(256)]))
-        for part in (shown.images, shown.dataset.train)
-    )
-    return replace(shown, images=shown_images, dataset=replace(shown.dataset, train=train))
 
 
 def _teacher(arguments: argparse.Namespace, student: "ModelCard") -> "tuple[SavedNetwork | None, str | None]":

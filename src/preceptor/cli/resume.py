@@ -23,6 +23,7 @@ A run stopped by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 writes a checkpoint and exit
 last checkpoint. A resumed run ends in the same bits as one that was never stopped.
 """
 
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.epilog = EXAMPLES

@@ -15,11 +15,12 @@ from preceptor.data import ImageSet
 from preceptor.data.lazy import Inputs
 from preceptor.errors import MachineError, first_line, unknown_name
 from preceptor.export.formats import Export
-from preceptor.export.module import DEFAULT_SCORE
+from preceptor.export.module import DEFAULT_SCORE, ExportOutput
 from preceptor.export.onnx_file import INPUT, NETWORK, OnnxFile, describe, silence
 from preceptor.export.verify import Run, run_in_batches
 from preceptor.metrics import SelectiveMetrics, selective_metrics
 from preceptor.models import ModelCard
+from preceptor.models.sized import resized
 from preceptor.teachers.onnx_runtime import package
 
 Mode = Literal["dynamic", "static"]
@@ -77,7 +78,7 @@ def quantize(export: Export, mode: Mode, card: ModelCard, train: Inputs) -> Expo
         around = [node.name for node in onnx.load(source).graph.node if not node.name.startswith(NETWORK)]
         try:
             with silence():
-                _quantize(source, target, mode, around, train)
+                _quantize(source, target, mode, around, train, card.image_size)
         except MemoryError:
             raise
         except Exception as error:  # the quantizer's errors have no base of their own
@@ -101,14 +102,14 @@ def without_guarantee(card: ModelCard, mode: Mode) -> ModelCard:
     return card.model_copy(update={"decision": None, "sets": None, "notes": {**card.notes, "int8": note}})
 
 
-def _quantize(source: Path, target: Path, mode: Mode, around: list[str], train: Inputs) -> None:
+def _quantize(source: Path, target: Path, mode: Mode, around: list[str], train: Inputs, size: tuple[int, int]) -> None:
     library = package("onnxruntime.quantization")
     unsigned = library.QuantType.QUInt8
     if mode == "dynamic":
         library.quantize_dynamic(source, target, weight_type=unsigned, nodes_to_exclude=around)
         return
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
-    batches: Iterator[Tensor] = iter(train[order[:CALIBRATION_IMAGES]].split(32))
+    batches: Iterator[Tensor] = iter(resized(train[order[:CALIBRATION_IMAGES]], size).split(32))
 
     base: Any = library.CalibrationDataReader
 
@@ -133,13 +134,17 @@ def _quantize(source: Path, target: Path, mode: Mode, around: list[str], train: 
 
 
 def measure_int8(mode: Mode, before: Export, after: Export, card: ModelCard, images: ImageSet) -> QuantizationResult:
-    """Measure the fp32 and the int8 file on the labeled ones of some images."""
+    """Measure the fp32 and the int8 file on the labeled ones of some images, which may be of another size."""
     labeled = (images.labels != UNLABELED).nonzero().flatten()
     score = DEFAULT_SCORE if card.decision is None else card.decision.score
-    return QuantizationResult(
-        mode,
-        *(answer_quality(each.run, images.images[labeled], images.labels[labeled], score) for each in (before, after)),
-    )
+
+    def quality(export: Export) -> AnswerQuality:
+        def run(batch: Tensor) -> ExportOutput:
+            return export.run(resized(batch, card.image_size))
+
+        return answer_quality(run, images.images[labeled], images.labels[labeled], score)
+
+    return QuantizationResult(mode, quality(before), quality(after))
 
 
 def answer_quality(
