@@ -26,7 +26,7 @@ COMPONENTS = {
 LAYERS: list[set[str]] = [
     {"errors"},
     {"extras", "files"},
-    {"chunking", "config", "context", "launched", "settings", "threads"},
+    {"chunking", "config", "context", "launched", "malloc", "settings", "threads"},
     {"component_types"},
     {"registry"},
     {"fitting"},

@@ -17,7 +17,6 @@ from preceptor.files import check_writable
 from preceptor.run.progress import ImageBar
 from preceptor.training import Compile
 from preceptor.training.device import choose_device
-from preceptor.training.memory import tune_malloc
 
 EXAMPLES = """examples:
   preceptor bench
@@ -63,7 +62,6 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: an option that cannot be.
         MachineError: a device that is missing.
     """
-    tune_malloc()  # the baseline loop, in the same process, gains by it too
     _check(arguments)
     device = choose_device(arguments.device)
     variants = find_variants(arguments.variant or VARIANTS)

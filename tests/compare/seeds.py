@@ -9,7 +9,7 @@ from typing import Any
 from preceptor.compare.parallel import Counter
 from preceptor.errors import InputError, Interrupted
 
-NO_TRAINER: Any = None
+NO_TRAINER: Any = SimpleNamespace(data=SimpleNamespace(rows_per_sample=1))
 """A counter looks at steps alone."""
 
 

@@ -35,7 +35,8 @@ def clock(monkeypatch) -> list[float]:
 def trainer(epochs: int, images: int, batch: int) -> Any:
     """As much of a trainer as a bar looks at."""
     return SimpleNamespace(
-        config=SimpleNamespace(epochs=epochs, batch_size=batch), data=SimpleNamespace(index=range(images))
+        config=SimpleNamespace(epochs=epochs, batch_size=batch),
+        data=SimpleNamespace(index=range(images), rows_per_sample=1),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from preceptor.compare.parallel import Counter
 from preceptor.data import CropFlip, ResizedCrops, TwoViews, named_augmentation
 from preceptor.data.composition import augmentation_settings, check_names
 from preceptor.errors import InputError, Interrupted
@@ -135,7 +136,11 @@ def test_a_run_resumes_in_the_same_bits(teacher: Path, tmp_path: Path, monkeypat
         with pytest.raises(Interrupted):
             run(config, tmp_path / "stopped")
     resume(tmp_path / "stopped")
-    run(config, tmp_path / "whole")
+    reported: list[int] = []
+    counter = Counter(reported.append)
+    run(config, tmp_path / "whole", [counter])
+    counter.flush()
+    assert sum(reported) == SMALL_RUN["train_images"] * SMALL_RUN["training"]["epochs"], "images, not rows"
     first, second = (load_file(tmp_path / name / "student.safetensors") for name in ("stopped", "whole"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 

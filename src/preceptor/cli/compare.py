@@ -3,8 +3,7 @@
 import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from preceptor.errors import InputError
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
     from preceptor.compare.comparison import Comparison
     from preceptor.compare.comparison_result import ArmResult, ComparisonResult
-    from preceptor.compare.passes import Pass
 
 EXAMPLES = """examples:
   preceptor compare --teacher runs/teacher --out compared
@@ -83,13 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare and show."""
+    from preceptor.cli.bars import ComparisonBar
     from preceptor.cli.options import launcher_of
     from preceptor.cli.printing import note, show
     from preceptor.cli.training import showing_findings
     from preceptor.compare.run_comparison import run_comparison
-    from preceptor.training.memory import tune_malloc
 
-    tune_malloc()
     plan, launcher = _plan(arguments), launcher_of(arguments)
     silent = arguments.quiet or arguments.json
     with showing_findings(arguments) as findings, ComparisonBar(arguments.out, quiet=silent) as bar:
@@ -159,42 +156,6 @@ def _vary(texts: list[str]) -> Mapping[str, list[Any]]:
             raise InputError(f"--vary {text}: expected KEY=X,..., such as training.learning_rate=0.05,0.1")
         varied[key] = [parse_override(f"{key}={value}")[1] for value in values.split(",")]
     return varied
-
-
-class ComparisonBar:
-    """A bar over all images, and a line for each student."""
-
-    def __init__(self, out: Path, quiet: bool) -> None:
-        from preceptor.run.progress import ImageBar
-
-        self._bar, self._out, self._quiet = ImageBar(quiet=quiet), out, quiet
-        self._done = 0
-
-    def __enter__(self) -> Self:
-        self._bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.__exit__(kind, error, trace)
-
-    def start(self, name: str, images: int) -> None:
-        self._bar.start(name, images)
-
-    def advance(self, images: int) -> None:
-        self._bar.advance(images)
-
-    def finished(self, done: "Pass", students: int) -> None:
-        from preceptor.run.resume import run_entries
-
-        for cell in done:
-            self._done += 1
-            last = run_entries(self._out / cell.place)[-1]
-            measured = last.get("test") or last.get("validation") or {}
-            result = f"{measured['accuracy']:.2%}" if "accuracy" in measured else f"failed: {last.get('message')}"
-            if not self._quiet:
-                self._bar.line(f"{self._done} of {students}: {cell.place.relative_to('runs')}: {result}")
 
 
 def comparison_lines(result: "ComparisonResult", files: list[Path]) -> Iterator["str | Table"]:

@@ -55,9 +55,7 @@ def _network(arguments: argparse.Namespace) -> "CrossFit":
     from preceptor.cli.training import resolve_settings
     from preceptor.compare.crossfit import crossfit
     from preceptor.run.progress import ImageBar
-    from preceptor.training.memory import tune_malloc
 
-    tune_malloc()
     config = resolve_settings(arguments, DEFAULTS)
     with ImageBar(quiet=arguments.quiet or arguments.json) as bar:
         return crossfit(

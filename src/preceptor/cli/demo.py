@@ -35,16 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the demo and show its table."""
-    from preceptor.cli.compare import ComparisonBar, comparison_lines, write_files
+    from preceptor.cli.bars import ComparisonBar
+    from preceptor.cli.compare import comparison_lines, write_files
     from preceptor.cli.printing import show
     from preceptor.cli.training import showing_findings
     from preceptor.compare.demo import COMPARED, DOES_NOT_SHOW, SETTING, run_demo
-    from preceptor.training.memory import tune_malloc
 
     if arguments.seeds < 1:
         raise InputError(f"--seeds is {arguments.seeds}; expected 1 or more, and 3 or more for intervals")
     check_writable(arguments.out)
-    tune_malloc()
     out, silent = arguments.out / COMPARED, arguments.quiet or arguments.json
     if not silent:
         print(*_wrapped(SETTING), sep="\n", flush=True)

@@ -20,6 +20,7 @@ from preceptor.cli.printing import note
 from preceptor.cli.processes import run_in_processes, starts_processes
 from preceptor.errors import InputError, MachineError, PreceptorError, nearest, out_of_memory, unknown_name
 from preceptor.launched import launched
+from preceptor.malloc import tune_malloc
 
 VERBS = {
     "demo": "see it work now, on this machine, offline",
@@ -111,6 +112,7 @@ def _exit_code(tokens: Sequence[str]) -> int:
         if starts_processes(arguments):
             return run_in_processes(arguments.gpus, tokens)
         allow_code_of(arguments)
+        tune_malloc()
         import_module(f"preceptor.cli.{arguments.verb}").run(arguments)
     except PreceptorError as error:
         return _fail(error)

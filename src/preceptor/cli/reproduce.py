@@ -55,12 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run_protocol(arguments: argparse.Namespace) -> None:
-    from preceptor.cli.compare import ComparisonBar
+    from preceptor.cli.bars import ComparisonBar
     from preceptor.protocols import read_protocol, run_protocol
     from preceptor.run.progress import ProgressBar
-    from preceptor.training.memory import tune_malloc
 
-    tune_malloc()
     silent = arguments.quiet or arguments.json
     settings = {"data_root": arguments.data_root, "device": arguments.device}
     result = run_protocol(

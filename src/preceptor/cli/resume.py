@@ -45,9 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.run.progress import ProgressBar
     from preceptor.training.device import choose_device
     from preceptor.training.distributed import process_group
-    from preceptor.training.memory import tune_malloc
 
-    tune_malloc()
     moved = flag_settings(arguments)
     config, _ = stopped_run(arguments.folder, moved)
     with process_group(choose_device(config.device)):

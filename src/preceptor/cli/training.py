@@ -39,10 +39,8 @@ def train_and_show(arguments: argparse.Namespace, defaults: Mapping[str, Any]) -
     from preceptor.run.resume import run_state
     from preceptor.training.device import choose_device
     from preceptor.training.distributed import from_first, process_group
-    from preceptor.training.memory import tune_malloc
     from preceptor.training.profiler import TABLE_FILE
 
-    tune_malloc()
     config = resolve_settings(arguments, defaults)
     with process_group(choose_device(config.device)):
         leave_output_to_first(arguments)

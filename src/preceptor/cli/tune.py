@@ -1,11 +1,10 @@
 """``preceptor tune``: choose a recipe's settings on held-out images, and measure them honestly afterwards."""
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preceptor.cli.compare import ComparisonBar
 from preceptor.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Tune and show."""
+    from preceptor.cli.bars import TuneBar
     from preceptor.cli.options import launcher_of
     from preceptor.cli.printing import show
     from preceptor.cli.training import showing_findings
@@ -94,9 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     from preceptor.compare.tune_final import FINAL
     from preceptor.compare.tune_result import RESULT_FILE
     from preceptor.compare.tune_trials import TuneOptions
-    from preceptor.training.memory import tune_malloc
 
-    tune_malloc()
     launcher = launcher_of(arguments)
     config, space = _plan(arguments)
     options = TuneOptions(
@@ -109,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.force,
     )
     silent = arguments.quiet or arguments.json
-    with showing_findings(arguments) as findings, _TuneBar(arguments.out / FINAL, quiet=silent) as bar:
+    with showing_findings(arguments) as findings, TuneBar(arguments.out / FINAL, quiet=silent) as bar:
         result = tune(config, space, arguments.out, options, launcher=launcher, on_finding=findings.add, progress=bar)
     files = [arguments.out / name for name in (BEST_FILE, RESULT_FILE)]
     show(arguments, lambda: result.model_dump(mode="json"), lambda: _lines(result, files))
@@ -133,37 +131,6 @@ def _plan(arguments: argparse.Namespace) -> "tuple[RunConfig, dict[str, Dimensio
     return config, space
 
 
-class _TuneBar(ComparisonBar):
-    """A bar over all images, and a line for each trial, then for each student of the final comparison."""
-
-    def trial(self, trial: "TrialResult", best: float | None, done: int, trials: int) -> None:
-        if not self._quiet:
-            so_far = "" if best is None else f", best so far {100 * best:.2f} %"
-            self._bar.line(f"trial {done} of {trials}: {_outcome(trial)}{so_far}: {_settings(trial)}")
-
-
-def _outcome(trial: "TrialResult") -> str:
-    if trial.held_out is None:
-        return f"failed ({trial.reason})"
-    held_out = f"{100 * trial.held_out:.2f} % held out"
-    return held_out if trial.state == "complete" else f"pruned after epoch {trial.epochs} at {held_out}"
-
-
-def _settings(trial: "TrialResult") -> str:
-    names = _short(trial.settings)
-    return ", ".join(f"{names[key]}={_shown(value)}" for key, value in trial.settings.items())
-
-
-def _short(keys: Iterable[str]) -> dict[str, str]:
-    """The last part of each key, or all of it where two are alike."""
-    last = {key: key.rpartition(".")[2] for key in keys}
-    return {key: name if list(last.values()).count(name) == 1 else key for key, name in last.items()}
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _state(trial: "TrialResult") -> str:
     if trial.is_default:
         return "defaults" if trial.state == "complete" else f"defaults, {trial.state}"
@@ -171,21 +138,22 @@ def _state(trial: "TrialResult") -> str:
 
 
 def _lines(result: "TuneResult", files: list[Path]) -> Iterator["str | Table"]:
+    from preceptor.cli.bars import short, shown
     from preceptor.cli.printing import table
 
     keys = list(result.space)
     ranked = sorted(result.trials, key=lambda trial: (trial.state != "complete", -(trial.held_out or 0), trial.number))
-    shown = [*ranked[:SHOWN], *(trial for trial in ranked[SHOWN:] if trial.is_default)]
+    listed = [*ranked[:SHOWN], *(trial for trial in ranked[SHOWN:] if trial.is_default)]
     rows = [
         [
             str(trial.number),
             "–" if trial.held_out is None else f"{100 * trial.held_out:.2f}",
-            *(_shown(trial.settings.get(key, "")) for key in keys),
+            *(shown(trial.settings.get(key, "")) for key in keys),
             _state(trial),
         ]
-        for trial in shown
+        for trial in listed
     ]
-    yield table(["trial", "held out, %", *_short(keys).values(), "state"], rows)
+    yield table(["trial", "held out, %", *short(keys).values(), "state"], rows)
     if result.importance:
         shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in result.importance.items())
         yield f"importance for the held-out accuracy: {shares}"

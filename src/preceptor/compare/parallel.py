@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import torch
 
 from preceptor.errors import Interrupted, MachineError
+from preceptor.malloc import tune_malloc
 from preceptor.threads import one_thread
 from preceptor.training import Callback, Step, Trainer
-from preceptor.training.memory import tune_malloc
 
 Outcome = TypeVar("Outcome")
 
@@ -39,7 +39,7 @@ class Counter(Callback):
 
     def on_step_end(self, trainer: Trainer, step: Step) -> None:
         """Count."""
-        self._images += len(step.batch.label)
+        self._images += len(step.batch.label) // trainer.data.rows_per_sample
         if time.monotonic() - self._last > _SECONDS_BETWEEN_REPORTS:
             self.flush()
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -34,7 +33,20 @@ SECONDS_BETWEEN_LINES = 30.0
 """Time between lines where there is no terminal to draw on."""
 
 
-class ImageBar:
+class _Shown:
+    """What a rich progress draws while the block runs."""
+
+    _progress: Progress
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+class ImageBar(_Shown):
     """A bar with images a second and the time left; plain lines where there is no terminal, nothing when quiet."""
 
     def __init__(self, *columns: ProgressColumn, quiet: bool = False) -> None:
@@ -53,17 +65,8 @@ class ImageBar:
             speed_estimate_period=60,
         )
         self._task: TaskID | None = None
-        self._writes_lines = not quiet and not console.is_terminal
+        self._quiet, self._writes_lines = quiet, not quiet and not console.is_terminal
         self._last_line = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def start(self, name: str, images: int, **fields: Any) -> None:
         if self._task is not None:
@@ -78,8 +81,9 @@ class ImageBar:
             self._progress.console.print(plain_line(self._progress.tasks[0]), highlight=False)
 
     def line(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._progress.console.print(text, highlight=False, markup=False)
+        """Print a line above the bar, unless it is quiet."""
+        if not self._quiet:
+            self._progress.console.print(text, highlight=False, markup=False)
 
     def move_to(self, images: int) -> None:
         assert self._task is not None, "start comes first"
@@ -99,7 +103,7 @@ class ImageBar:
         return progress
 
 
-class StatusLine:
+class StatusLine(_Shown):
     """What is being done, on one line with a clock; nothing where there is no terminal, or when quiet."""
 
     def __init__(self, verb: str = "", quiet: bool = False) -> None:
@@ -112,15 +116,6 @@ class StatusLine:
             transient=True,
             disable=quiet or not console.is_terminal,
         )
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def __call__(self, what: str) -> None:
         for task in self._progress.task_ids:
@@ -153,7 +148,8 @@ class ProgressBar(ImageBar, Callback):
         self.move_to(epoch * len(trainer.data.index) + first * trainer.config.batch_size)
 
     def on_step_end(self, trainer: "Trainer", step: "Step") -> None:
-        self.advance(len(step.batch.label), epoch=f"epoch {step.epoch + 1}/{trainer.config.epochs}")
+        images = len(step.batch.label) // trainer.data.rows_per_sample
+        self.advance(images, epoch=f"epoch {step.epoch + 1}/{trainer.config.epochs}")
 
     def on_log(self, trainer: "Trainer", losses: Mapping[str, Mapping[str, float]]) -> None:
         means = [f"{name} {value:.3f}" for student in losses.values() for name, value in student.items()]

@@ -197,6 +197,11 @@ class TrainingData:
             inputs = to_device(take_rows(self.inputs, stored[part]), self.device)
             yield self.augmentation.apply(inputs, views[part])
 
+    @property
+    def rows_per_sample(self) -> int:
+        """Rows of a batch that show one sample: two in two views."""
+        return 2 if isinstance(self.augmentation, TwoViews) else 1
+
     def probe(self, samples: int) -> Any:
         """The inputs of the first samples as they are, on the device: to find shapes and costs."""
         some = self.index[:samples].to(self.labels.device)

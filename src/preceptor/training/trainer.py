@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import nn
 
-from preceptor.data import TwoViews
 from preceptor.data.randomness import own_generators
 from preceptor.errors import first_line, out_of_memory
 from preceptor.teachers.base import Teacher, TeacherOutput
@@ -261,5 +260,5 @@ class Trainer:
                 if not compiling_pays("student", flops=flops, steps=steps, device=self.device):
                     continue
             mode = "reduce-overhead" if compile == "graph" else None
-            rows = batch_size * 2 if isinstance(self.data.augmentation, TwoViews) else batch_size
+            rows = batch_size * self.data.rows_per_sample
             student.forward = CompiledForBatches(student.model, rows, mode)

@@ -11,8 +11,8 @@ import torch
 
 from preceptor.compare.parallel import Call, Counter, Outcome, Report, Results, processes
 from preceptor.errors import MachineError, unknown_name
+from preceptor.malloc import tune_malloc
 from preceptor.models.custom import ALLOWED
-from preceptor.training.memory import tune_malloc
 
 Result = TypeVar("Result")
 

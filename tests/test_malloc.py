@@ -1,3 +1,5 @@
+"""What glibc keeps of freed memory after ``tune_malloc``, and where it is left alone."""
+
 import json
 import os
 import platform
@@ -6,8 +8,8 @@ import sys
 
 import pytest
 
-from preceptor.training import memory
-from preceptor.training.memory import tune_malloc
+from preceptor import malloc
+from preceptor.malloc import tune_malloc
 
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back in this way")
 
@@ -34,7 +36,7 @@ print(json.dumps({"kept": kept, "faults": (after - before) / 5}))
 def probe(what):
     """In a process of its own, as the setting is for all of it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_", "LD_"))}
-    command = [sys.executable, "-c", PROBE, memory.__file__, what]
+    command = [sys.executable, "-c", PROBE, malloc.__file__, what]
     return json.loads(subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout)
 
 
@@ -53,8 +55,8 @@ def on_machine(monkeypatch, *, process, library):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.31"))
     for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(memory, "_address", lambda function: function)
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: process if name is None else library)
+    monkeypatch.setattr(malloc, "_address", lambda function: function)
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: process if name is None else library)
 
 
 @on_glibc
@@ -92,7 +94,7 @@ def test_other_settings_of_malloc_do_not_matter(monkeypatch):
 
 def test_nothing_to_do_elsewhere(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("no library is to be loaded"))
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: pytest.fail("no library is to be loaded"))
     assert not tune_malloc()
 
 
