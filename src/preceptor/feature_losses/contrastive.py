@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from preceptor.context import BatchContext, Classes, PerSample, shares
 from preceptor.errors import InputError
 from preceptor.feature_losses.batch import directions, kept_rows
-from preceptor.feature_losses.layers import PooledLayer, pooled, pooled_width
+from preceptor.feature_losses.layers import PooledLayerPair, pooled, pooled_width
 from preceptor.registry import register
 
 UNSEEN = -1
@@ -59,7 +59,7 @@ def drawn(candidates: Bool[Tensor, "batch samples"], number: int) -> Bool[Tensor
 
 
 @register("feature_loss", "contrastive", paper="Tian et al., 2020, arXiv:1910.10699 (CRD)")
-class Contrastive(PooledLayer):
+class Contrastive(PooledLayerPair):
     """Contrast with other classes: student and teacher embed an image alike, and unlike the images of other classes.
 
     The equations are in this module. Every sample of another class is a negative, by one product of the batch with the

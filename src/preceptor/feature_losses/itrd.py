@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from preceptor.context import PerSample, shares
 from preceptor.errors import InputError
 from preceptor.feature_losses.batch import directions, kept_rows, pair_shares
-from preceptor.feature_losses.layers import PooledLayer, pooled, pooled_width
+from preceptor.feature_losses.layers import PooledLayerPair, pooled, pooled_width
 from preceptor.registry import register
 
 LEAST_SUM = 1e-6
@@ -61,7 +61,7 @@ def mutual_loss(
 
 
 @register("feature_loss", "itrd", paper="Miles et al., 2022, arXiv:2112.00459 (ITRD)")
-class InformationTheoretic(PooledLayer):
+class InformationTheoretic(PooledLayerPair):
     """Correlation with the teacher's features, dimension by dimension, and similarities like the teacher's.
 
     ``correlation * log2 sum_d ((1 - c_d)^2)^alpha + mutual * sum_ij (G_s^2 - (G_s o G_t)^2)`` on pooled features,

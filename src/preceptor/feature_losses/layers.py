@@ -64,14 +64,14 @@ class LayerPairs(nn.Module):
                 )
 
 
-class LastLayer(LayerPairs):
+class LastLayerPair(LayerPairs):
     """Base class of feature losses that compare the last layer of each network unless told otherwise."""
 
     def default_layers(self, student: Sequence[str], teacher: Sequence[str]) -> dict[str, str]:
         return {student[-1]: teacher[-1]} if student and teacher else {}
 
 
-class PooledLayer(LastLayer):
+class PooledLayerPair(LastLayerPair):
     """Base class of feature losses that compare what each network pools before its head unless told otherwise."""
 
     pooled_maps: ClassVar[bool] = True

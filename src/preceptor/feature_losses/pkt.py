@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preceptor.context import PerSample, shares
 from preceptor.feature_losses.batch import directions, kept_rows, pair_shares
-from preceptor.feature_losses.layers import PooledLayer, pooled
+from preceptor.feature_losses.layers import PooledLayerPair, pooled
 from preceptor.registry import register
 
 EPS = 1e-7
@@ -42,7 +42,7 @@ def pkt_loss(
 
 
 @register("feature_loss", "pkt", paper="Passalis, Tefas, 2018, arXiv:1803.10837 (PKT)")
-class ProbabilisticTransfer(PooledLayer):
+class ProbabilisticTransfer(PooledLayerPair):
     """Kullback-Leibler divergence between the teacher's and the student's distributions over neighbors in the batch.
 
     ``mean_ij P_t ln(P_t / P_s)`` of cosine kernels on pooled features, summed over the layers. The literature's weight

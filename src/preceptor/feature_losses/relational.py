@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from preceptor.context import PerSample, shares
 from preceptor.errors import InputError
 from preceptor.feature_losses.batch import inverse_root, kept_rows, pair_shares
-from preceptor.feature_losses.layers import PooledLayer, pooled
+from preceptor.feature_losses.layers import PooledLayerPair, pooled
 from preceptor.registry import register
 
 CHUNK = 256
@@ -72,7 +72,7 @@ def angle_loss(
 
 
 @register("feature_loss", "relational", paper="Park et al., 2019, arXiv:1904.05068 (Relational KD, RKD)")
-class Relational(PooledLayer):
+class Relational(PooledLayerPair):
     """Distances between the samples of a batch, and angles of all triplets, follow the teacher's.
 
     ``distance * mean_ij huber(D_s - D_t) + angle * mean_ijk huber(cos_s - cos_t)`` on pooled features, summed over the

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preceptor.context import PerSample
 from preceptor.feature_losses.batch import inverse_root, kept_rows, pair_shares
-from preceptor.feature_losses.layers import LastLayer
+from preceptor.feature_losses.layers import LastLayerPair
 from preceptor.registry import register
 
 
@@ -35,7 +35,7 @@ def similarity_loss(
 
 
 @register("feature_loss", "similarity", paper="Tung, Mori, 2019, arXiv:1907.09682 (Similarity-Preserving, SP)")
-class Similarity(LastLayer):
+class Similarity(LastLayerPair):
     """Squared difference between the similarities of all pairs of a batch; features of any shape.
 
     ``mean_ij (G_s - G_t)_ij^2``, ``G = F F^T`` with rows of length 1, summed over the layers. The literature's weight

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from preceptor.context import PerSample
 from preceptor.errors import InputError
-from preceptor.feature_losses.layers import PooledLayer
+from preceptor.feature_losses.layers import PooledLayerPair
 from preceptor.registry import register
 
 
@@ -26,7 +26,7 @@ def maps_error(
 
 
 @register("feature_loss", "simkd", paper="Chen et al., 2022, arXiv:2203.14001 (SimKD)")
-class SimKD(PooledLayer):
+class SimKD(PooledLayerPair):
     """Mean squared error between maps of equal channels, as they are, summed over the layers.
 
     ``sum_l mean_chw (F_s^l - F_t^l)^2``, no weights of its own. The publication's student, of which it is the only

@@ -21,7 +21,7 @@ SHOWN = ("the teacher", "the label", "can't tell")
 
 
 @dataclass(frozen=True)
-class Pair:
+class ConfusedPair:
     """The disagreements of one label and one class of the teacher's.
 
     Attributes:
@@ -46,7 +46,7 @@ class Pair:
         return f"{label(names[self.label], longest)} → {label(names[self.teacher], longest)}"
 
 
-def pairs_of(audit: TeacherAudit) -> list[Pair]:
+def pairs_of(audit: TeacherAudit) -> list[ConfusedPair]:
     """Every pair of classes on which teacher and label disagree, the most frequent first."""
     verdicts, classes = audit.verdicts, audit.dataset.classes
     labels, answer = audit.dataset.train.labels[verdicts.index], predicted_class(audit.logits)[verdicts.index]
@@ -56,11 +56,11 @@ def pairs_of(audit: TeacherAudit) -> list[Pair]:
     systematic = torch.zeros(len(numbers), dtype=torch.bool)
     systematic[place[verdicts.systematic]] = True
     rows = zip(numbers.tolist(), counts.tolist(), systematic.tolist(), strict=True)
-    pairs = [Pair(number // classes, number % classes, tuple(count), often) for number, count, often in rows]
+    pairs = [ConfusedPair(number // classes, number % classes, tuple(count), often) for number, count, often in rows]
     return sorted(pairs, key=lambda pair: (-pair.samples, pair.label, pair.teacher))
 
 
-def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
+def live_pairs(pairs: list[ConfusedPair], names: Sequence[str]) -> LiveChart:
     """The most frequent pairs as stacked bars of who is wrong."""
     shown = pairs[:MOST_PAIRS]
     alt = "Disagreements by label and teacher's class: " + ", ".join(
@@ -93,5 +93,5 @@ def live_pairs(pairs: list[Pair], names: Sequence[str]) -> LiveChart:
     return chart_of("pairs", alt, values, 24 * len(shown), mark=mark, encoding=encoding)
 
 
-def _marked(pair: Pair, names: Sequence[str], longest: int) -> str:
+def _marked(pair: ConfusedPair, names: Sequence[str], longest: int) -> str:
     return pair.name(names, longest) + (" *" if pair.systematic else "")

@@ -10,7 +10,7 @@ from preceptor.audit.verdicts import DEPTHS, SYSTEMATIC_COUNT, SYSTEMATIC_EXCESS
 from preceptor.compare.format import counted, percent
 from preceptor.context import VERDICTS
 from preceptor.metrics.report import PartReport
-from preceptor.reports.audit_charts import MOST_PAIRS, SHOWN, Pair, live_pairs, pairs_of
+from preceptor.reports.audit_charts import MOST_PAIRS, SHOWN, ConfusedPair, live_pairs, pairs_of
 from preceptor.reports.audit_gallery import cards, left_out
 from preceptor.reports.chart import label
 from preceptor.reports.class_errors import MOST_CLASSES, class_errors
@@ -143,7 +143,7 @@ def _content(audit: TeacherAudit) -> dict[str, Any]:
     }
 
 
-def _class_rows(audit: TeacherAudit, pairs: list[Pair]) -> list[tuple[str, int, list[str]]]:
+def _class_rows(audit: TeacherAudit, pairs: list[ConfusedPair]) -> list[tuple[str, int, list[str]]]:
     """By label, those that the teacher contradicts most often first: name, images, accuracy, confidence, verdicts."""
     wrong = {number: [0] * len(VERDICTS) for number in range(audit.dataset.classes)}
     for pair in pairs:
@@ -167,7 +167,7 @@ def _class_rows(audit: TeacherAudit, pairs: list[Pair]) -> list[tuple[str, int, 
     ]
 
 
-def _pair_row(pair: Pair, names: tuple[str, ...]) -> PairRow:
+def _pair_row(pair: ConfusedPair, names: tuple[str, ...]) -> PairRow:
     return PairRow(
         key=_key(pair),
         label=label(names[pair.label], 40),
@@ -178,7 +178,7 @@ def _pair_row(pair: Pair, names: tuple[str, ...]) -> PairRow:
     )
 
 
-def _systematic(pairs: list[Pair], names: tuple[str, ...]) -> str:
+def _systematic(pairs: list[ConfusedPair], names: tuple[str, ...]) -> str:
     """The systematic pairs in a sentence."""
     often = [f"{pair.name(names)} ({pair.samples:,})" for pair in pairs if pair.systematic]
     what = (
@@ -191,11 +191,11 @@ def _systematic(pairs: list[Pair], names: tuple[str, ...]) -> str:
     return f"Marked * are those that are {what}: {', '.join(often[:MOST_NAMED])}{rest}."
 
 
-def _pair_choices(pairs: list[Pair], names: tuple[str, ...], shown: set[str]) -> list[tuple[str, str]]:
+def _pair_choices(pairs: list[ConfusedPair], names: tuple[str, ...], shown: set[str]) -> list[tuple[str, str]]:
     return [(_key(pair), f"{pair.name(names, 24)} ({pair.samples:,})") for pair in pairs if _key(pair) in shown]
 
 
-def _key(pair: Pair) -> str:
+def _key(pair: ConfusedPair) -> str:
     return f"{pair.label}-{pair.teacher}"
 
 
