@@ -3,7 +3,8 @@
     python -m experiments.bench.parity
 
 In float64 what remains is rounding, which training magnifies; a loss that saw less than its batch would differ far
-more. In float32 the same is shown for what users run.
+more. In float32 the same is shown for what users run, beside what rounding alone does to one process: its first
+weights are moved by it.
 """
 
 import subprocess
@@ -30,8 +31,13 @@ RECIPES = ("kd", "lr-ds", "cmkd", "dist", "at", "self-adaptive", "precise-abstai
 NORMS = ("batch", "group")
 PRECISIONS = ("float64", "float32")
 PROCESSES = (2, 4)
+DRAWS = 4
+"""Of weights moved by rounding."""
 SAMPLES, CLASSES, EPOCHS, BATCH_SIZE = 75, 10, 2, 16
 """The last batch of 75 samples has 11: processes with two and with three of them."""
+
+MOVED = "moved"
+"""Where others have a number of processes: one, with its weights moved."""
 
 Norm = Literal["batch", "group"]
 Tensors = dict[str, Tensor]
@@ -72,7 +78,7 @@ def _replace_batch_norms(module: nn.Module) -> None:
 
 
 def trained(
-    recipe: str, norm: Norm, precision: str, *, shard: bool = False, **training: Any
+    recipe: str, norm: Norm, precision: str, *, shard: bool = False, moved: int | None = None, **training: Any
 ) -> tuple[Tensors, Tensors]:
     """Weights and buffers of the student, and losses and the loss's state, after a short training in this group.
 
@@ -81,6 +87,7 @@ def trained(
         norm: of the student.
         precision: of the student and the loss.
         shard: whether the student is divided among the processes.
+        moved: seed of a rounding by which the student's first weights are moved; None leaves them.
         training: settings other than these.
     """
     dtype = getattr(torch, precision)
@@ -91,6 +98,11 @@ def trained(
     if isinstance(loss.selection, RankedSelection):
         loss.selection.set_scores(torch.arange(SAMPLES), torch.arange(SAMPLES).float(), SAMPLES)
     network = Network("resnet8", CLASSES + loss.abstains, norm, dtype, seed=1)
+    if moved is not None:
+        draw = torch.Generator().manual_seed(moved)
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight *= 1 + torch.finfo(dtype).eps / 2 * torch.randn(weight.shape, generator=draw, dtype=dtype)
     teacher = NetworkTeacher(Network("resnet14", CLASSES, norm, dtype, seed=2), None) if loss.uses_teacher else None
     config = TrainingConfig(**{"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": 0.01, **training})
     data, records = TrainingData(images, labels, augmentation=CropFlip(2, flip=True)), EpochRecords()
@@ -99,7 +111,7 @@ def trained(
     )
     loss.to(dtype)  # adapters too, which the trainer has built
     trainer.fit()
-    losses = {"losses": torch.tensor([record.total for (record,) in records.epochs])}
+    losses = {"losses": torch.tensor([record.total for (record,) in records.epochs], dtype=torch.float64)}
     return network.state_dict(), {**losses, **loss.state_dict()}
 
 
@@ -135,20 +147,21 @@ def work(folder: Path, cases: Sequence[str]) -> None:
 
 def markdown(content: dict[str, Any]) -> str:
     """A row a recipe and norm, a column a precision and number of processes."""
-    columns = [(precision, str(count)) for precision in PRECISIONS for count in PROCESSES]
-    heading = ["recipe", "norm", *(f"{precision}, {count} processes" for precision, count in columns)]
+    columns = {f"{one}, {count} processes": (one, str(count)) for one in PRECISIONS for count in PROCESSES}
+    columns["float32, one process, weights moved"] = ("float32", MOVED)
     rows = [
-        [recipe, norm, *(f"{content['apart'][precision][count][recipe][norm]:.0e}" for precision, count in columns)]
+        [recipe, norm, *(f"{content['apart'][one][other][recipe][norm]:.0e}" for one, other in columns.values())]
         for recipe in RECIPES
         for norm in NORMS
     ]
     notes = (
         f"Largest difference between what one process and several end with, of weights, running statistics, losses and "
         f"the loss's own state, after {EPOCHS} epochs of {SAMPLES} samples in batches of {BATCH_SIZE}; of the largest "
-        "value where that is above 1. Made by `python -m experiments.bench.parity` "
+        "value where that is above 1. Weights moved: the first ones by a rounding, the furthest of "
+        f"{DRAWS} draws. Made by `python -m experiments.bench.parity` "
         f"({content['versions']['machine']}, torch {content['versions']['torch']})."
     )
-    return f"{table(heading, rows, names=2)}\n\n{notes}"
+    return f"{table(['recipe', 'norm', *columns], rows, names=2)}\n\n{notes}"
 
 
 def main() -> None:
@@ -162,6 +175,12 @@ def main() -> None:
         for (recipe, norm, precision), one, other in zip(cases, alone, together, strict=True):
             worst = max(furthest(*pair) for pair in zip(one, other, strict=True))
             apart[precision][str(count)].setdefault(recipe, {})[norm] = worst
+    apart["float32"][MOVED] = {recipe: {} for recipe in RECIPES}
+    for (recipe, norm, precision), one in zip(cases, alone, strict=True):
+        if precision == "float32":
+            others = [trained(recipe, norm, precision, moved=draw) for draw in range(DRAWS)]  # type: ignore[arg-type]
+            worst = max(furthest(*pair) for other in others for pair in zip(one, other, strict=True))
+            apart["float32"][MOVED][recipe][norm] = worst
     content = {"apart": apart, "versions": versions()}
     write_json(content, RESULTS / "parity.json")
     print(markdown(content))
