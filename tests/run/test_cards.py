@@ -44,9 +44,10 @@ def test_data_may_lack_classes_but_not_have_others() -> None:
         fitted("student", card, named((*NAMES[:9], "ten")))
 
 
-def test_images_of_another_size_are_told_of():
+def test_images_of_another_size_are_told_of_once():
     images = digits().train.images
     larger = ImageSet(images.repeat_interleave(2, dim=2), digits().train.labels)
     told = "teacher sees images of 8x8 pixels: those of digits, of 16x8, are resized for it"
-    with pytest.warns(NetworkFitted, match=told):
+    with pytest.warns(NetworkFitted, match=told) as warned:
         fitted("teacher", student_card("convnet8", "digits", digits()), dataclasses.replace(digits(), train=larger))
+    assert len(warned) == 1
