@@ -1,7 +1,9 @@
 """Distill, train and evaluate in Python: whole runs of networks and data that Preceptor knows nothing of."""
 
+import dataclasses
 import json
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from torch.utils.data import Dataset, TensorDataset
 
 import preceptor
 from preceptor.api import Trained
+from preceptor.data import load_dataset
 from preceptor.data.images import Framing
-from preceptor.errors import DoctorWarning, InputError
+from preceptor.errors import DoctorWarning, InputError, NetworkFitted
+from preceptor.metrics.logits import network_logits
 from preceptor.run import stopped_run
 from preceptor.training import Callback, Trainer
 
@@ -198,6 +202,49 @@ def test_photographs_ask_how_a_network_in_python_normalizes_them(tmp_path: Path)
         preceptor.train(student, tmp_path / "photos", image_size=8, **QUICK)
     trained = preceptor.train(student, tmp_path / "photos", image_size=8, normalization="measured", **QUICK)
     assert preceptor.evaluate(trained, tmp_path / "photos", framing=Framing(8)).n == 30
+
+
+COLORS = {"cat": (200, 30, 30), "dog": (30, 200, 30), "owl": (30, 30, 200)}
+
+
+def photographs(folder: Path, names: Sequence[str], side: int = 8) -> Path:
+    """Noise of one color a class."""
+    generator = np.random.default_rng(0)
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.array(COLORS[name]) + generator.integers(-20, 20, (side, side, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_the_classes_of_the_data_are_matched_to_the_students_by_name(tmp_path: Path) -> None:
+    own = {**QUICK, "epochs": 8, "out": tmp_path / "run"}
+    trained = preceptor.train("convnet4", photographs(tmp_path / "all", ["cat", "dog", "owl"]), **own)
+    some, inputs = photographs(tmp_path / "some", ["dog", "owl"]), load_dataset(f"folder:{tmp_path / 'some'}").train
+    without_card = dataclasses.replace(trained, folder=tmp_path)
+    measured: list[tuple[Any, Any, dict[str, Any]]] = [
+        (trained, some, {}),
+        (tmp_path / "run", some, {}),
+        (without_card, some, {}),
+        (trained, (inputs.images, inputs.labels), {"class_names": ["dog", "owl"]}),
+    ]
+    for student, data, options in measured:
+        with pytest.warns(NetworkFitted, match="the 2 classes of .* are matched by name to its 3"):
+            report = preceptor.evaluate(student, data, **options)
+        assert (report.n, report.classes, report.accuracy.value) == (24, 3, 1.0)
+        with pytest.raises(InputError, match=r"has no class 'dog', 'owl' of .*; it has 'cat'"):
+            preceptor.evaluate(dataclasses.replace(without_card, class_names=("cat", "a", "b")), data, **options)
+
+
+def test_photographs_are_framed_as_on_the_students_card(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos", ["cat", "dog"], side=12)
+    framed = {"image_size": 8, "crop": 0.5, "interpolation": "bilinear"}
+    trained = preceptor.train("convnet4", folder, **framed, **{**QUICK, "epochs": 1})
+    seen = load_dataset(f"folder:{folder}", framing=Framing(8, 0.5, "bilinear")).train.images
+    expected = network_logits(trained.student, trained.normalization, seen)
+    for student in (trained, trained.folder):
+        np.testing.assert_allclose(preceptor.outputs(student, folder), expected, rtol=1e-4, atol=1e-5)
 
 
 class Bag(nn.Module):

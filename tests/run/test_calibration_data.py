@@ -7,7 +7,7 @@ from PIL import Image
 
 from preceptor.errors import InputError
 from preceptor.models import load_student
-from preceptor.run import calibration_data, resolve, run
+from preceptor.run import cards, resolve, run
 from preceptor.run.calibration_data import CalibrationSource, calibration_images
 from preceptor.run.history import DatasetCache, saved_run
 from tests.training_helpers import SMALL_RUN, digits
@@ -153,7 +153,7 @@ def test_without_a_test_set(teacher, tmp_path, monkeypatch):
 def test_none_that_is_labeled(teacher, monkeypatch):
     test = dataclasses.replace(digits().test, labels=torch.full_like(digits().test.labels, -1))
     dataset = dataclasses.replace(digits(), test=test)
-    monkeypatch.setattr(calibration_data, "load_dataset", lambda *_, **__: dataset)
+    monkeypatch.setattr(cards, "load_dataset", lambda *_, **__: dataset)
     with pytest.raises(InputError, match="none of the 449 images has a label"):
         found(teacher, data="digits")
 

@@ -8,7 +8,7 @@ from preceptor.data import ImageSet
 from preceptor.errors import InputError, MachineError, NetworkFitted
 from preceptor.metrics.logits import network_logits
 from preceptor.models import load_student, save_student
-from preceptor.run import evaluation
+from preceptor.run import cards
 from tests.measured import measure_student
 from tests.training_helpers import digits
 
@@ -44,7 +44,7 @@ def test_another_data_set(teacher, tmp_path):
 
 
 def test_the_students_own_data_without_a_test_set(teacher, monkeypatch):
-    monkeypatch.setattr(evaluation, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), test=None))
+    monkeypatch.setattr(cards, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), test=None))
     with pytest.raises(InputError, match="digits has no test set: use --split train"):
         measure_student(teacher)
 
@@ -57,7 +57,7 @@ def test_the_students_own_data_without_a_test_set(teacher, monkeypatch):
     ],
 )
 def test_data_that_does_not_fit(teacher, monkeypatch, change, told):
-    monkeypatch.setattr(evaluation, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), **change))
+    monkeypatch.setattr(cards, "load_dataset", lambda *_, **__: dataclasses.replace(digits(), **change))
     with pytest.raises(InputError, match=told) as caught:
         measure_student(teacher)
     assert f"student {teacher}" in str(caught.value)

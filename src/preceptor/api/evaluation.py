@@ -9,13 +9,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from preceptor.api.training import Pixels, Trained, data_spec
-from preceptor.data import ImageSet, load_dataset
+from preceptor.data import Dataset, ImageSet, NoAugmentation, load_dataset
 from preceptor.data.dataset import Normalizer
 from preceptor.data.items import classes_of
 from preceptor.data.own import normalized, not_stated, own_samples
 from preceptor.metrics import FullReport, Predictions, full_report
 from preceptor.metrics.logits import network_logits
-from preceptor.models import load_student
+from preceptor.models import ModelCard, load_student
+from preceptor.models.store import CARD_FILE, read_card
+from preceptor.run.cards import load_for_student
+from preceptor.run.class_names import in_classes_of
 from preceptor.training.device import choose_device
 
 
@@ -30,14 +33,16 @@ def evaluate(
     """Measure a classifier on labeled data: accuracy, calibration, selective risk, each with an interval.
 
     Args:
-        student: what :func:`distill` returned, an ``nn.Module``, or a run folder.
-        data: as ``train`` of :func:`distill`; the test set of a folder or a named data set that has one.
+        student: what :func:`distill` returned, a run folder, or an ``nn.Module``, whose classes are taken to be
+            those of the data, in their order; of one output more, the last abstains.
+        data: as ``train`` of :func:`distill`; the test set of a folder or a named data set that has one. Its classes
+            are matched by name to those that a student was trained on; some may be missing.
         normalization: of uint8 images, as there. Not needed for a run folder.
         resamples: as for :func:`~preceptor.metrics.full_report`.
         options: of :func:`~preceptor.data.own.own_dataset` or :func:`~preceptor.data.load_dataset`.
 
     Raises:
-        InputError: a network and data that do not fit, or no labeled sample.
+        InputError: a network and data that do not fit, a class that the student does not have, or no labeled sample.
     """
     logits, samples, names = _outputs(student, data, normalization, options)
     return full_report(
@@ -56,7 +61,7 @@ def outputs(
     out: Path | str | None = None,
     **options: Any,
 ) -> Float[np.ndarray, "n classes"]:
-    """Logits of all samples, in their order: a file of them can teach, and can be audited.
+    """Logits of all samples, in their order, a column an output: a file of them can teach, and can be audited.
 
     Args:
         model, data, normalization, options: as for :func:`evaluate`; of data with several sets, the training set.
@@ -77,12 +82,15 @@ def _outputs(
     *,
     of_train: bool = False,
 ) -> tuple[Tensor, ImageSet, tuple[str, ...]]:
-    """Logits on the CPU, the samples they are of, and the names of the classes."""
-    device = choose_device("auto")
+    """Logits on the CPU, the samples they are of, labeled by the network's classes, and the names of these."""
+    device, who = choose_device("auto"), f"student {model.folder if isinstance(model, Trained) else model}"
     normalize: Normalizer | None = None
     names: tuple[str, ...] = ()
+    card: ModelCard | None = None
     if isinstance(model, Trained):
         normalize, names = model.normalization, model.class_names
+        path = model.folder / CARD_FILE
+        card = read_card(path) if path.is_file() else None  # none of a network from Python
         model = model.student
     if not isinstance(model, nn.Module):
         model, card = load_student(Path(model))
@@ -91,12 +99,17 @@ def _outputs(
     if spec is None:
         samples, stated = own_samples(data, normalization, options.get("workers", 0))
         normalize = normalize or stated
-        names = names or tuple(options.get("class_names", ())) or classes_of(data)
         if normalize is None:
             raise not_stated()
+        theirs = tuple(options.get("class_names", ())) or classes_of(data) or names
+        dataset = Dataset("the data", theirs, samples, None, normalize, NoAugmentation())
+    elif card is not None:
+        dataset, normalize = load_for_student(who, card, spec, **options), card.normalization()
     else:
         dataset = load_dataset(spec, **options)
-        samples = dataset.train if of_train or dataset.test is None else dataset.test
-        names, normalize = dataset.class_names, normalize or normalized(dataset, normalization).normalization
+        normalize = normalize or normalized(dataset, normalization).normalization
+    if names:
+        dataset = in_classes_of(who, names, dataset)
+    samples = dataset.train if of_train or dataset.test is None else dataset.test
     logits = network_logits(model.to(device), normalize, samples.images.to(device))
-    return logits, samples, names or tuple(map(str, range(logits.shape[1])))
+    return logits, samples, names or dataset.class_names or tuple(map(str, range(logits.shape[1])))

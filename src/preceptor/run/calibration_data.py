@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 
 from preceptor.context import UNLABELED
-from preceptor.data import ImageSet, load_dataset
+from preceptor.data import ImageSet
 from preceptor.data.lazy import joined
 from preceptor.errors import InputError
 from preceptor.models import CalibrationSet, ModelCard
 from preceptor.models.decision import Part
-from preceptor.run.cards import card_framing, fitted
+from preceptor.run.cards import load_for_student
 from preceptor.run.folder import RUN_FILE, fingerprint
 from preceptor.run.history import DatasetCache, SavedRun, number_among, saved_run, teachers_behind
 
@@ -113,14 +113,15 @@ def _other_images(folder: Path, card: ModelCard, source: CalibrationSource, data
             f"{data}: --split held-out is for the images that {folder} itself held out; leave out --data, or use "
             "--split test or all"
         )
-    dataset = load_dataset(
+    dataset = load_for_student(
+        f"student {folder}",
+        card,
         data,
+        source.image_size,
         root=source.data_root,
         download=source.download,
-        framing=card_framing(card, data, source.image_size),
         skip_bad_images=source.skip_bad_images,
     )
-    dataset = fitted(f"student {folder}", card, dataset)
     train, test = dataset.train, dataset.test
     if test is None:
         if source.part == "test":

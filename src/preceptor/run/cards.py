@@ -2,15 +2,33 @@
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 from preceptor import __version__
-from preceptor.data import Dataset
+from preceptor.data import Dataset, load_dataset
 from preceptor.data.dataset import Normalizer
 from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.load import holds_encoded_images
 from preceptor.errors import InputError, NetworkFitted
 from preceptor.models import ModelCard
 from preceptor.run.class_names import in_classes_of
+
+
+def load_for_student(who: str, card: ModelCard, spec: str, image_size: int | None = None, **options: Any) -> Dataset:
+    """A data set to measure a student on, called ``who``: images as it sees them, labels in the order of its classes.
+
+    Args:
+        who: the student, for messages.
+        card: of the student.
+        spec: the data set.
+        image_size: None brings encoded images to the student's training size.
+        options: of :func:`~preceptor.data.load_dataset`; a ``framing`` is taken in place of the card's.
+
+    Raises:
+        InputError: no such data, another number of channels, or a class that the student does not have.
+    """
+    options = {"framing": card_framing(card, spec, image_size), **options}
+    return fitted(who, card, load_dataset(spec, **options))
 
 
 def fitted(who: str, card: ModelCard, dataset: Dataset) -> Dataset:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from preceptor.context import UNLABELED
-from preceptor.data import Dataset, ImageSet, load_dataset
+from preceptor.data import Dataset, ImageSet
 from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError
 from preceptor.metrics import Estimate, FullReport, Predictions, SetMetrics, full_report, set_metrics, share_estimate
@@ -18,7 +18,7 @@ from preceptor.metrics.logits import network_logits
 from preceptor.metrics.score_registry import find_score
 from preceptor.models import Decision, ModelCard, load_student
 from preceptor.models.costs import NetworkCost, network_cost
-from preceptor.run.cards import card_framing, fitted
+from preceptor.run.cards import load_for_student
 from preceptor.run.config import RunConfig, read_config, resolve
 from preceptor.run.evaluation_teacher import QueriedTeacher, find_teacher
 from preceptor.run.folder import RUN_FILE
@@ -147,14 +147,15 @@ def load_evaluation_data(
     """
     network, card = load_student(folder)
     spec = data or card.data
-    dataset = load_dataset(
+    dataset = load_for_student(
+        f"student {folder}",
+        card,
         spec,
+        image_size,
         root=data_root,
         download=download,
-        framing=card_framing(card, spec, image_size),
         skip_bad_images=skip_bad_images,
     )
-    dataset = fitted(f"student {folder}", card, dataset)
     whole = split == "train" or (dataset.test is None and data is not None)
     images = dataset.train if whole else dataset.test
     if images is None:
