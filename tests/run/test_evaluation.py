@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,6 +80,27 @@ def test_the_temperature_is_fitted_on_what_the_run_held_out(shown, evaluation):
     assert evaluation.held_out == len(held_out)
     assert evaluation.report.scaled is not None
     assert evaluation.report.scaled.fit.temperature == pytest.approx(fit.temperature, rel=1e-4)
+
+
+def test_the_images_held_out_are_those_by_the_labels_trained_on(tmp_path):
+    labels, generator = digits().train.labels.clone(), torch.Generator().manual_seed(0)
+    wrong = torch.rand(len(labels), generator=generator) < 0.3
+    labels[wrong] = torch.randint(10, (int(wrong.sum()),), generator=generator)
+    np.save(tmp_path / "labels.npy", labels.numpy())
+    config = resolve({**SMALL_RUN, "student": "convnet4", "train_labels": tmp_path / "labels.npy"})
+    run(config, tmp_path / "student", force=True)
+    _, held_out = hold_out(labels, config.validation, config.split_seed)
+    network, card = load_student(tmp_path / "student")
+    logits = network_logits(network, card.normalization(), digits().train.images[held_out])
+    fit = fit_temperature(logits, digits().train.labels[held_out])
+    assert isinstance(fit, TemperatureFit)
+    shown = load_evaluation_data(tmp_path / "student")
+    measured = evaluate_run(shown, resamples=2)
+    assert measured.report.scaled is not None
+    assert measured.report.scaled.fit.nll_before == pytest.approx(fit.nll_before, rel=1e-5)
+    (tmp_path / "labels.npy").unlink()
+    with pytest.warns(match=r"which images the run held out is not known, so no temperature is fitted: .*labels\.npy"):
+        assert evaluate_run(shown, resamples=2).held_out == 0
 
 
 def test_nothing_is_held_out_where_it_is_measured_or_of_other_data(student):

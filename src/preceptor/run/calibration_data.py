@@ -151,7 +151,8 @@ def _check_unseen(images: ImageSet, run: SavedRun | None, datasets: DatasetCache
             continue
         who, remedy = str(run.folder), ""
         if behind is not run:
-            who, remedy = f"its teacher {behind.folder}", ", or train both with one --split-seed and --validation"
+            who = f"its teacher {behind.folder}"
+            remedy = ", or train both on the same labels with one --split-seed and --validation"
         note = f"{seen:,} of these {len(images):,} images are, pixel for pixel, among those that {who} learned from"
         if seen > MOST_SEEN * len(images):
             raise InputError(f"{note}; a guarantee needs images used for nothing else: name others with --data{remedy}")

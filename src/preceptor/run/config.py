@@ -207,7 +207,8 @@ class RunConfig(FrozenModel):
         default=0,
         ge=0,
         lt=2**63,
-        description="seed of the held-out part and the subset; keep the teacher's: both then hold out the same images",
+        description="seed of the held-out part and the subset; keep the teacher's: with its validation and labels too, "
+        "both hold out the same images",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto takes CUDA where there is one")
     precision: Precision = Field(

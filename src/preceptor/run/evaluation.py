@@ -1,6 +1,7 @@
 """Evaluation of a student on a data set: its metrics, its teacher beside it, and the guarantees on its card."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,7 @@ from preceptor.run.config import RunConfig, read_config, resolve
 from preceptor.run.evaluation_teacher import QueriedTeacher, find_teacher
 from preceptor.run.folder import RUN_FILE
 from preceptor.run.history import EpochLine, read_epochs
-from preceptor.run.set_up import split
+from preceptor.run.set_up import relabeled, split
 from preceptor.training.device import choose_device
 
 Split = Literal["test", "train"]
@@ -274,7 +275,12 @@ def _held_out(config: RunConfig | None, data: EvaluationData) -> ImageSet | None
     """The training images that the run kept apart, where they are of this data set and not measured themselves."""
     if config is None or data.whole or data.spec != config.data or config.validation == 0:
         return None
-    _, index = split(config, data.dataset)
+    try:
+        labeled = relabeled(config, data.dataset)  # the images are held out by the labels trained on
+    except InputError as error:
+        warnings.warn(f"which images the run held out is not known, so no temperature is fitted: {error}", stacklevel=2)
+        return None
+    _, index = split(config, labeled)
     return data.dataset.train_and_validation().take(index) if len(index) else None
 
 

@@ -220,11 +220,22 @@ def training_data(config: RunConfig) -> Dataset:
         skip_bad_images=config.skip_bad_images,
         most_in_memory=config.memory_limit,
     )
-    if config.train_labels is not None:
-        train = dataset.train
-        labels = read_labels(config.train_labels, len(train), dataset.class_names, names=train.names, own=train.labels)
-        dataset = dataclasses.replace(dataset, train=dataclasses.replace(train, labels=labels))
-        check_dataset(dataset)
+    return relabeled(config, dataset)
+
+
+def relabeled(config: RunConfig, dataset: Dataset) -> Dataset:
+    """A data set with the labels that a configuration states for its training images; the same one where it states
+    none.
+
+    Raises:
+        InputError: labels that cannot be read, or that a network cannot be trained on.
+    """
+    if config.train_labels is None:
+        return dataset
+    train = dataset.train
+    labels = read_labels(config.train_labels, len(train), dataset.class_names, names=train.names, own=train.labels)
+    dataset = dataclasses.replace(dataset, train=dataclasses.replace(train, labels=labels))
+    check_dataset(dataset)
     return dataset
 
 
