@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 import preceptor
 from preceptor.api import Trained
-from preceptor.data import load_dataset
+from preceptor.data import Normalization, load_dataset
 from preceptor.data.images import Framing
 from preceptor.errors import DoctorWarning, InputError, NetworkFitted
 from preceptor.metrics.logits import network_logits
@@ -237,6 +237,37 @@ def test_the_classes_of_the_data_are_matched_to_the_students_by_name(tmp_path: P
             preceptor.evaluate(dataclasses.replace(without_card, class_names=("cat", "a", "b")), data, **options)
 
 
+def test_what_is_known_of_a_trained_teacher_goes_with_it(tmp_path: Path) -> None:
+    """Its normalization, size and classes: these data have others."""
+    own = {**QUICK, "epochs": 8}
+    folder = photographs(tmp_path / "all", ["cat", "dog", "owl"])
+    trained = preceptor.train("convnet4", folder, out=tmp_path / "run", **own)
+    inputs = load_dataset(f"folder:{photographs(tmp_path / 'some', ['dog', 'owl'], side=12)}").train
+    data, stated = (inputs.images, inputs.labels), Normalization((0.0,) * 3, (1 / 255,) * 3)
+    without_card = dataclasses.replace(trained, folder=tmp_path)
+    for teacher in (trained, tmp_path / "run", without_card, [trained, without_card]):
+        student = nn.Sequential(nn.Flatten(), nn.Linear(3 * 144, 2))
+        taught = preceptor.distill(
+            teacher, student, data, "kd", class_names=["dog", "owl"], normalization=stated, **QUICK
+        )
+        assert taught.teacher is not None
+        assert taught.teacher.accuracy == 1
+
+
+def test_the_normalization_of_a_teacher_by_name_is_stated(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photos", ["cat", "dog"])
+    trained = preceptor.train("convnet4", folder, out=tmp_path / "run", **{**QUICK, "epochs": 8})
+    card = trained.normalization
+    for stated in (Normalization(card.mean, card.std), {"mean": card.mean, "std": card.std}):
+        weights = tmp_path / "run" / "student.safetensors"
+        given = {"teacher_weights": weights, "teacher_normalization": stated}
+        taught = preceptor.distill("convnet4", "convnet4", folder, "kd", **given, **QUICK)
+        assert taught.teacher is not None
+        assert taught.teacher.accuracy == 1
+    with pytest.raises(InputError, match="teacher_normalization is 'measured'; of a teacher in Python expected"):
+        preceptor.distill(trained.student, "convnet4", folder, "kd", teacher_normalization="measured", **QUICK)
+
+
 def test_photographs_are_framed_as_on_the_students_card(tmp_path: Path) -> None:
     folder = photographs(tmp_path / "photos", ["cat", "dog"], side=12)
     framed = {"image_size": 8, "crop": 0.5, "interpolation": "bilinear"}
@@ -287,7 +318,13 @@ def test_uint8_images_ask_how_they_are_normalized(tmp_path: Path) -> None:
     assert trained.validation is not None
     assert trained.validation.accuracy == 1
     itself = nn.Sequential(nn.Flatten(), ToUnit(), nn.Linear(64, 2))
-    assert preceptor.train(itself, (images, labels), normalization=None, augment=False, **QUICK).validation is not None
+    teacher = preceptor.train(itself, (images, labels), normalization=None, augment=False, **QUICK)
+    for one, given in ((teacher, {}), (itself, {"teacher_normalization": None})):
+        taught = preceptor.distill(one, "convnet4", (images, labels), "kd", normalization="measured", **given, **QUICK)
+        assert taught.teacher is not None
+        assert taught.teacher.accuracy == 1
+    with pytest.raises(InputError, match="an architecture by name does not normalize its images"):
+        preceptor.distill(itself, "convnet4", (images, labels), "kd", normalization=None, **QUICK)
     by_name = preceptor.train(
         "convnet4", (images, labels), class_names=["dark", "light"], out=tmp_path / "run", **QUICK
     )

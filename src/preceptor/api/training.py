@@ -12,18 +12,18 @@ from safetensors.torch import load_file
 from torch import nn
 
 from preceptor.data import Dataset
-from preceptor.data.dataset import Normalization, Normalizer
+from preceptor.data.dataset import NoNormalization, Normalization, Normalizer
 from preceptor.data.images import Framing
 from preceptor.data.own import normalized, own_dataset
 from preceptor.errors import DoctorWarning, InputError, Interrupted
 from preceptor.metrics import Metrics
 from preceptor.models import load_student
-from preceptor.models.store import WEIGHTS_FILE
+from preceptor.models.store import CARD_FILE, WEIGHTS_FILE
 from preceptor.run import RunConfig, RunResult, resolve, resume, run
 from preceptor.run.doctor import Finding
 from preceptor.run.folder import read_run
 from preceptor.run.measuring import measure
-from preceptor.run.own_parts import FROM_PYTHON, OwnParts
+from preceptor.run.own_parts import FROM_PYTHON, OwnParts, OwnTeacher
 from preceptor.run.progress import ProgressBar
 from preceptor.run.resume import check_same, run_state
 from preceptor.run.set_up import set_up, training_data
@@ -101,7 +101,8 @@ def distill(
         progress: show a bar. Default True.
         settings: any other of :class:`~preceptor.run.RunConfig` or :class:`~preceptor.training.TrainingConfig`, such as
             ``epochs=30``, ``optimizer="adamw"``, ``seed=1``, ``training="finetune"``; ``class_names``, ``views`` and
-            ``workers`` of :func:`~preceptor.data.own.own_dataset`; ``teacher_normalization`` where it differs; and
+            ``workers`` of :func:`~preceptor.data.own.own_dataset`; ``teacher_normalization`` where it differs (of
+            what :func:`train` returned it is known), None where teachers in Python normalize images themselves; and
             ``force`` and ``checkpoint_seconds`` of :func:`preceptor.run.run`.
 
     Warns:
@@ -114,16 +115,20 @@ def distill(
         MachineError: no such device, a package is missing, or the folder cannot be written.
     """
     teachers = list(teacher) if isinstance(teacher, list | tuple) else [teacher]
-    teachers = [one.student if isinstance(one, Trained) else one for one in teachers]
-    paths = [Path(one) for one in teachers if isinstance(one, str | Path)]
-    if paths and len(paths) < len(teachers):
-        raise InputError("teachers: some are paths and some are objects; give paths alone, or networks alone")
-    if paths:
+    paths = [path for one in teachers if (path := _path_of(one)) is not None]
+    own_teachers: list[OwnTeacher] = []
+    if len(paths) == len(teachers):
         settings["teacher"] = paths
+        stated = settings.get("teacher_normalization")
+        if isinstance(stated, Normalization):
+            settings["teacher_normalization"] = {"mean": stated.mean, "std": stated.std}
+    elif any(isinstance(one, str | Path) for one in teachers):
+        raise InputError("teachers: some are paths and some are objects; give paths alone, or networks alone")
+    else:
+        stated = _stated(settings.pop("teacher_normalization", "unknown"))
+        own_teachers = [_own_teacher(one, stated) for one in teachers]
     samples = _samples(train, validation, test, normalization, student, settings)
-    own = OwnParts(
-        samples.dataset, _module(student), () if paths else teachers, settings.pop("teacher_normalization", None)
-    )
+    own = OwnParts(samples.dataset, _module(student), own_teachers)
     return _run(student, samples, {**settings, "recipe": recipe}, own, normalization, out, callbacks, progress)
 
 
@@ -143,6 +148,33 @@ def train(
     samples = _samples(train, validation, test, normalization, student, settings)
     own = OwnParts(samples.dataset, _module(student))
     return _run(student, samples, {"recipe": "none", **settings}, own, normalization, out, callbacks, progress)
+
+
+def _path_of(teacher: Any) -> Path | None:
+    """Where a teacher lies: a path, or the run folder that states all of a trained network; None of other objects."""
+    if isinstance(teacher, Trained) and (teacher.folder / CARD_FILE).is_file():
+        return teacher.folder
+    return Path(teacher) if isinstance(teacher, str | Path) else None
+
+
+def _stated(normalization: Any) -> Normalizer | None:
+    """How teachers in Python take images; None where nothing is stated of it."""
+    if normalization == "unknown":
+        return None
+    if normalization is None:
+        return NoNormalization()
+    if isinstance(normalization, Normalizer):
+        return normalization
+    raise InputError(
+        f"teacher_normalization is {normalization!r}; of a teacher in Python expected Normalization(mean, std) of "
+        "pixels in [0, 1], or None where it normalizes them itself"
+    )
+
+
+def _own_teacher(teacher: Any, normalization: Normalizer | None) -> OwnTeacher:
+    if isinstance(teacher, Trained):
+        return OwnTeacher(teacher.student, normalization or teacher.normalization, teacher.class_names)
+    return OwnTeacher(teacher, normalization)
 
 
 @dataclass(frozen=True)
@@ -206,7 +238,8 @@ def _run(
     options = {name: settings.pop(name) for name in ("force", "checkpoint_seconds") if name in settings}
     name = student if isinstance(student, str) else f"{FROM_PYTHON}{type(student).__qualname__}"
     config = resolve({"data": samples.spec, "student": name}, _placed(settings), "the settings")
-    if own.dataset is None and any(isinstance(one, nn.Module) for one in (own.student, *own.teachers)):
+    objects = [own.student, *(one.teacher for one in own.teachers)]
+    if own.dataset is None and any(isinstance(one, nn.Module) for one in objects):
         own = replace(own, dataset=normalized(training_data(config), normalization))
     with ExitStack() as stack:
         stack.enter_context(process_group(choose_device(config.device)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from preceptor import __version__
-from preceptor.data import Dataset, load_dataset
+from preceptor.data import Dataset, Normalization, load_dataset
 from preceptor.data.dataset import Normalizer
 from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.load import holds_encoded_images
@@ -71,8 +71,18 @@ def student_card(
     normalization: Normalizer | None = None,
     size: tuple[int, int] | None = None,
 ) -> ModelCard:
-    """The card of a network trained on a data set, in its own normalization and size or, without one, the data's."""
+    """The card of a network trained on a data set, in its own normalization and size or, without one, the data's.
+
+    Raises:
+        InputError: there is no normalization.
+    """
     normalization = normalization or dataset.normalization
+    if not isinstance(normalization, Normalization):
+        raise InputError(
+            f"student {architecture}: an architecture by name does not normalize its images, and for {dataset.name} no "
+            'normalization is stated: give images in uint8 and normalization="measured" (with '
+            "teacher_normalization=None for a teacher that normalizes them itself), or the network in place of its name"
+        )
     return ModelCard(
         architecture=architecture,
         channels=dataset.channels,

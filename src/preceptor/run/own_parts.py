@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from preceptor.data import Dataset
 from preceptor.data.dataset import Normalization, Normalizer
 from preceptor.errors import InputError
+from preceptor.run.class_names import match_classes
 from preceptor.run.config import RunConfig
 from preceptor.run.folder import fingerprint
 from preceptor.run.members import Kind, Member
@@ -25,22 +26,33 @@ from preceptor.teachers.rows import OutputKind
 
 
 @dataclass(frozen=True)
+class OwnTeacher:
+    """A Python object that teaches.
+
+    Attributes:
+        teacher: a module, a callable, an array of outputs, or :class:`~preceptor.teachers.base.Teacher`.
+        normalization: of the images that a module or callable takes; None is that of the data.
+        class_names: of a module's outputs; none are those of the data, in order.
+    """
+
+    teacher: Any
+    normalization: Normalizer | None = None
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class OwnParts:
     """What a run takes from Python.
 
     Attributes:
         dataset: the data; None is what the configuration names.
         student: the network to train, in place; None is an architecture that the configuration names.
-        teachers: modules, callables, arrays of outputs, or :class:`~preceptor.teachers.base.Teacher`; none of them
-            where the configuration names the teachers.
-        teacher_normalization: of the images that modules and callables among the teachers take; None is that of the
-            data.
+        teachers: none where the configuration names them.
     """
 
     dataset: Dataset | None = None
     student: nn.Module | None = None
-    teachers: Sequence[Any] = ()
-    teacher_normalization: Normalizer | None = None
+    teachers: Sequence[OwnTeacher] = ()
 
 
 FROM_PYTHON = "python:"
@@ -97,18 +109,21 @@ def own_members(
     members = []
     for number, teacher in enumerate(own.teachers, start=1):
         name = f"teacher {number}" if len(own.teachers) > 1 else "the teacher"
-        members.append(Member(Path(name), *_taught_by(teacher, name, own, dataset, output_kind, device)))
+        members.append(Member(Path(name), *_taught_by(teacher, name, dataset, output_kind, device)))
     return tuple(members)
 
 
 def _taught_by(
-    teacher: Any, name: str, own: OwnParts, dataset: Dataset, output_kind: OutputKind | None, device: torch.device
+    own: OwnTeacher, name: str, dataset: Dataset, output_kind: OutputKind | None, device: torch.device
 ) -> tuple[Kind, str, Normalization | None, Teacher]:
     """Kind, fingerprint, normalization and the teacher itself of an object."""
-    normalize = own.teacher_normalization or dataset.normalization
+    teacher, normalize = own.teacher, own.normalization or dataset.normalization
     stated = normalize if isinstance(normalize, Normalization) else None
     if isinstance(teacher, nn.Module):
-        network = NetworkTeacher(teacher, normalize, device)
+        classes, columns = None, None
+        if own.class_names:
+            classes, columns = len(own.class_names), match_classes(name, own.class_names, dataset)
+        network = NetworkTeacher(teacher, normalize, device, classes, columns)
         return "network", fingerprint(network.network.state_dict()), stated, network
     if isinstance(teacher, Tensor | np.ndarray):
         rows = _rows(teacher, name, dataset, output_kind)
