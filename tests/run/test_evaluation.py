@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from preceptor.data import ImageSet, hold_out
+from preceptor.data import ImageSet, Normalization, hold_out
 from preceptor.errors import InputError
 from preceptor.metrics import Estimate, Predictions, TemperatureFit, fit_temperature, share_estimate
 from preceptor.metrics.decisions import which_answered, which_classes
@@ -28,7 +28,8 @@ from preceptor.run.evaluation_text import (
     headline,
     sets_in_words,
 )
-from preceptor.run.history import read_epochs
+from preceptor.run.history import SavedRun, read_epochs, saved_run
+from tests.run.kinds import onnx_file
 from tests.training_helpers import SMALL_RUN, digits
 
 ON = CalibrationSet(data="digits", part="test", samples=200, fingerprint="0" * 64)
@@ -126,9 +127,27 @@ def test_the_runs_own_teacher_is_asked_unless_told_otherwise(shown, evaluation, 
         evaluate_run(shown, teacher=tmp_path / "outputs.npy", resamples=2)
 
 
+def test_an_onnx_teacher_sees_other_data_normalized_as_those_that_it_taught_on(teacher, tmp_path):
+    file = onnx_file(teacher, tmp_path / "teacher.onnx")
+    settings = {**SMALL_RUN, "student": "convnet4", "teacher": str(file), "teacher_output": "logits", "recipe": "kd"}
+    run(resolve(settings), tmp_path / "student")
+    begun = saved_run(tmp_path / "student")
+    others = dataclasses.replace(digits(), normalization=Normalization((0.9,), (0.1,)))
+    for path, record, normalization in (
+        (None, begun.record, digits().normalization),
+        (file, begun.record, digits().normalization),
+        (None, {"teacher": {"kind": "ONNX file"}}, others.normalization),  # of an earlier version
+    ):
+        found = find_teacher(dataclasses.replace(begun, record=record), others, path, torch.device("cpu"))
+        assert [member.normalization for member in found.members] == [normalization]
+    tampered = dataclasses.replace(begun, record={"teacher": {"normalization": [{"mean": [0.1]}]}})
+    with pytest.raises(InputError, match=r"run\.yaml: record\.teacher\.normalization: std is missing"):
+        find_teacher(tampered, others, None, torch.device("cpu"))
+
+
 def test_an_ensemble_costs_what_its_networks_cost(shown, teacher):
     config = resolve({"teacher": [str(teacher), str(shown.folder)]})
-    both = find_teacher(config, digits(), None, torch.device("cpu"))
+    both = find_teacher(SavedRun(shown.folder, config, {}), digits(), None, torch.device("cpu"))
     assert isinstance(both, QueriedTeacher)
     assert both.name == f"{teacher}, {shown.folder}"
     assert list(both.costs(digits())) == [str(teacher), str(shown.folder)]

@@ -20,10 +20,9 @@ from preceptor.metrics.score_registry import find_score
 from preceptor.models import Decision, ModelCard, load_student
 from preceptor.models.costs import NetworkCost, network_cost
 from preceptor.run.cards import load_for_student
-from preceptor.run.config import RunConfig, read_config, resolve
+from preceptor.run.config import RunConfig
 from preceptor.run.evaluation_teacher import QueriedTeacher, find_teacher
-from preceptor.run.folder import RUN_FILE
-from preceptor.run.history import EpochLine, read_epochs
+from preceptor.run.history import EpochLine, read_epochs, saved_run
 from preceptor.run.set_up import relabeled, split
 from preceptor.training.device import choose_device
 
@@ -188,11 +187,11 @@ def evaluate_run(
         InputError: a teacher that cannot be read or does not fit, an unknown score, or no labeled image.
         MachineError: there is no such device, or a package that the teacher needs is missing.
     """
-    config, labels, card = _config_of(data), data.images.labels, data.card
-    answer = find_teacher(config, data.dataset, teacher, choose_device(device)) if ask_teacher else "switched off"
+    run, labels, card = saved_run(data.folder), data.images.labels, data.card
+    answer = find_teacher(run, data.dataset, teacher, choose_device(device)) if ask_teacher else "switched off"
     queried = answer if isinstance(answer, QueriedTeacher) else None
     predictions = _predictions(data, data.images, queried, device)
-    held_out = _held_out(config, data)
+    held_out = _held_out(None if run is None else run.config, data)
     choices = None if held_out is None else (_predictions(data, held_out, queried, device), held_out.labels)
     decision, sets = _usable_decision(card, predictions), card.sets
     ranked_by = _ranked_by(decision) if main_score is None else main_score
@@ -263,12 +262,6 @@ def _decision_result(
     count, errors = int(kept.sum()), int((kept & wrong).sum())
     coverage, risk = share_estimate(count, len(kept)), share_estimate(errors, count)
     return DecisionResult(coverage, count, errors, risk, decision.max_risk, decision.confidence)
-
-
-def _config_of(data: EvaluationData) -> RunConfig | None:
-    """How the student was trained; None where its folder does not say."""
-    path = data.folder / RUN_FILE
-    return resolve(read_config(path), where=str(path)) if path.is_file() else None
 
 
 def _held_out(config: RunConfig | None, data: EvaluationData) -> ImageSet | None:

@@ -1,18 +1,21 @@
 """The teacher beside an evaluated student: which one can be queried, and what it costs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from preceptor.config import validated
 from preceptor.data import Dataset, ImageSet
 from preceptor.errors import InputError
 from preceptor.models.costs import NetworkCost, network_cost
 from preceptor.models.custom import is_allowed
-from preceptor.run.config import RunConfig, resolve
+from preceptor.run.config import NormalizationConfig, resolve
+from preceptor.run.folder import RUN_FILE
+from preceptor.run.history import SavedRun
 from preceptor.run.members import Member, kind_of, load_members, names_network
 from preceptor.teachers import NetworkTeacher
 from preceptor.teachers.base import Teacher
@@ -57,12 +60,12 @@ class QueriedTeacher:
 
 
 def find_teacher(
-    config: RunConfig | None, dataset: Dataset, path: Path | None, device: torch.device
+    run: SavedRun | None, dataset: Dataset, path: Path | None, device: torch.device
 ) -> QueriedTeacher | str:
     """The teacher that can be queried about any images; or, in words, why none can.
 
     Args:
-        config: of the student's run; None where that is not known.
+        run: the student's; None where that is not known.
         dataset: that it has to fit.
         path: of another teacher than the run's: a run folder or an ONNX file of logits.
         device: where it runs.
@@ -70,7 +73,10 @@ def find_teacher(
     Raises:
         InputError: a teacher that cannot be read or does not fit.
     """
-    if path is not None:
+    config = None if run is None else run.config
+    if run is not None and (path is None or run.config.teachers == (path,)):
+        dataset = _normalized_as_in(run, dataset)
+    elif path is not None:
         output = "logits" if kind_of(path) == "ONNX file" else None
         config = resolve({"data": dataset.name, "teacher": path, "teacher_output": output})
     if config is None or not config.teachers:
@@ -93,3 +99,15 @@ def find_teacher(
     several = len(networks) > 1
     teacher = Ensemble(networks, config.ensemble_weights, config.ensemble_mean) if several else networks[0]
     return QueriedTeacher(", ".join(str(each) for each in config.teachers), teacher, members)
+
+
+def _normalized_as_in(run: SavedRun, dataset: Dataset) -> Dataset:
+    """The data with the normalization that the run's ONNX teachers took: without one of their own it is that of the
+    run's data, of which these may not be. As they are where the run has no record of it."""
+    teacher = run.record.get("teacher")
+    stated = teacher.get("normalization") if isinstance(teacher, dict) else None
+    for path, one in zip(run.config.teachers, stated if isinstance(stated, list) else (), strict=False):
+        if one is not None and kind_of(path) == "ONNX file":
+            known = validated(NormalizationConfig, one, f"{run.folder / RUN_FILE}: record.teacher.normalization")
+            return replace(dataset, normalization=known.normalization(dataset.channels))
+    return dataset

@@ -80,6 +80,10 @@ class LoadedTeacher:
             "precision": self.precision,
             "optimizations": list(self.optimizations),
             "compiled": self.compiled,
+            "normalization": [
+                None if one is None else {"mean": list(one.mean), "std": list(one.std)}
+                for one in (member.normalization for member in self.members)
+            ],
             "cache": cache,
         }
 
