@@ -21,7 +21,8 @@ from preceptor.data.images import Framing
 from preceptor.errors import DoctorWarning, InputError, NetworkFitted
 from preceptor.metrics.logits import network_logits
 from preceptor.run import stopped_run
-from preceptor.training import Callback, Trainer
+from preceptor.run.replay import replay
+from preceptor.training import Callback, NotFinite, Trainer
 
 QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 16, "precision": "fp32", "device": "cpu", "progress": False}
 
@@ -166,6 +167,24 @@ def test_a_complete_run_is_returned_rather_than_trained_again(teacher: nn.Module
         preceptor.distill(teacher, network(), vectors(120, 6), "kd", out=out, test=vectors(60, 5), **QUICK)
     with pytest.raises(InputError, match="was the student a network from Python"):
         preceptor.evaluate(out, data)
+
+
+def test_settings_are_the_same_as_they_are_written(tmp_path: Path) -> None:
+    given = {"optimizer": "adamw", "optimizer_options": {"betas": (0.9, 0.95)}, "out": tmp_path / "run", **QUICK}
+    first, again = (preceptor.train(network(), vectors(60, 4), **given) for _ in range(2))
+    for one, other in zip(weights(first), weights(again), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_failed_step_of_a_network_in_python_is_not_sent_to_replay(tmp_path: Path) -> None:
+    with pytest.raises(NotFinite) as caught:
+        preceptor.train(network(), vectors(60, 4), learning_rate=1e38, out=tmp_path / "run", **QUICK)
+    assert "replay" not in str(caught.value)
+    with pytest.raises(InputError, match=r"a network from Python, which cannot be built here: torch.load .*state\.pt"):
+        replay(tmp_path / "run")
+    with pytest.raises(InputError, match="start a new run, mended or with on_nonfinite=skip"):
+        stopped_run(tmp_path / "run")
+    assert {"state", "inputs"} <= torch.load(tmp_path / "run" / "failure" / "state.pt", weights_only=True).keys()
 
 
 def test_an_interrupt_says_how_to_go_on(teacher: nn.Module, tmp_path: Path) -> None:
@@ -373,6 +392,14 @@ def test_data_and_teachers_by_name(tmp_path: Path) -> None:
         ({"normalization": "measured"}, "these inputs are of another kind"),
         ({"epoch": 3}, "did you mean training.epochs"),
         ({"pretrained": True}, "pretrained: for architectures by name"),
+        (
+            {"student": "convnet4", "normalization": None},
+            "convnet4: an architecture by name does not normalize its images",
+        ),
+        (
+            {"recipe": {"selection": {"name": "tracin"}, "terms": {"kl": {"loss": "kl"}}}},
+            "select 'tracin' sums over the teacher's training, and a network from Python has no checkpoints",
+        ),
         ({"train": "digits", "test": "digits"}, "digits: brings its own sets"),
     ],
 )

@@ -128,3 +128,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(wrong, message):
 def test_what_torch_refuses_is_an_input_error():
     with pytest.raises(InputError, match=r"optimizer adamw with .*betas.*: Invalid beta"):
         TrainingConfig(optimizer="adamw", optimizer_options={"betas": (2.0, 0.9)}).build_optimizer([nn.Linear(1, 1)])
+    both = TrainingConfig(optimizer="adamw", optimizer_options={"fused": True, "foreach": True})
+    with pytest.raises(InputError, match=r"optimizer adamw with .*: `fused` and `foreach` cannot be `True` together"):
+        both.build_optimizer([nn.Linear(1, 1)])
+
+
+@pytest.mark.parametrize(("options", "foreach"), [({"fused": True}, None), ({"fused": False}, True), ({}, True)])
+def test_parameters_are_updated_together_unless_the_optimizer_is_to_be_fused(options, foreach):
+    config = TrainingConfig(optimizer="adamw", optimizer_options=options)
+    assert config.build_optimizer([nn.Linear(1, 1)]).defaults["foreach"] is foreach

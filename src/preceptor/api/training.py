@@ -245,7 +245,7 @@ def _run(
         stack.enter_context(process_group(choose_device(config.device)))
         folder = from_first(lambda: Path(tempfile.mkdtemp(prefix="preceptor-") if out is None else out))
         state = from_first(lambda: run_state(folder))
-        if state in ("stopped", "complete") and resolve(read_run(folder)[0]) != config:
+        if state in ("stopped", "complete") and not _same(resolve(read_run(folder)[0]), config):
             raise InputError(f"{folder}: holds a run of other settings: give those, or another folder")
         if progress and rank() == 0:
             callbacks = [stack.enter_context(ProgressBar(name)), *callbacks]
@@ -260,6 +260,11 @@ def _run(
             again = f"the same call goes on: it needs out={str(folder)!r}" if out is None else "the same call goes on"
             raise KeyboardInterrupt(f"stopped, with a checkpoint: {again}") from error
     return _trained(folder, student, result, own)
+
+
+def _same(before: RunConfig, now: RunConfig) -> bool:
+    """As they are written: a tuple among an optimizer's options is read as a list."""
+    return before.model_dump(mode="json") == now.model_dump(mode="json")
 
 
 def _trained(folder: Path, student: nn.Module | str, result: RunResult, own: OwnParts) -> Trained:

@@ -16,8 +16,9 @@ from preceptor.recipes import build_recipe_parts
 from preceptor.run.config import RunConfig, resolve
 from preceptor.run.folder import RUN_FILE
 from preceptor.run.open_run import FAILURE_FOLDER
+from preceptor.run.own_parts import FROM_PYTHON
 from preceptor.training.device import choose_device, deterministic
-from preceptor.training.failure import FailureReport, FaultLocation, load_failure
+from preceptor.training.failure import STATE_FILE, FailureReport, FaultLocation, load_failure
 from preceptor.training.locate import locate_non_finite
 from preceptor.training.student import Student, StudentTrainer
 
@@ -55,6 +56,11 @@ def replay(folder: Path, device: str | None = None) -> Replayed:
     if not isinstance(content, dict):
         raise InputError(f"{folder / RUN_FILE}: holds no run's configuration: give a run's folder")
     config = resolve(content)
+    if config.student.startswith(FROM_PYTHON):
+        raise InputError(
+            f"{folder}: its student is a network from Python, which cannot be built here: torch.load "
+            f"{folder / FAILURE_FOLDER / STATE_FILE} there: it holds the weights and the batch of the step"
+        )
     where = choose_device(device or config.device)
     report = load_failure(folder / FAILURE_FOLDER, where)
     with deterministic(), torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):

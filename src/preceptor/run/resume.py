@@ -19,7 +19,7 @@ from preceptor.run.doctor import Finding
 from preceptor.run.folder import METRICS_FILE, RUN_FILE, RunFolder, clear_remains, read_run, versions
 from preceptor.run.lock import held
 from preceptor.run.open_run import CHECKPOINT_FOLDER, SCORES_FILE, OpenRun
-from preceptor.run.own_parts import NO_PARTS, OwnParts
+from preceptor.run.own_parts import FROM_PYTHON, NO_PARTS, OwnParts
 from preceptor.run.selection import resolve_selection
 from preceptor.run.set_up import RunContext, fingerprints, set_up, settings_digest
 from preceptor.run.teachers import LoadedTeacher
@@ -53,9 +53,11 @@ def stopped_run(folder: Path, moved: Iterable[tuple[str, Any]] = ()) -> tuple[Ru
         if entry.get("event") == "end":
             raise InputError(f"{folder}: the run is complete: there is nothing to go on with")
         if entry.get("event") == "failed":
+            from_python = str(settings.get("student")).startswith(FROM_PYTHON)
+            shown = "" if from_python else f", after a step that preceptor replay {folder} shows,"
             raise InputError(
                 f"{folder}: the run ended where it would end again ({entry.get('message')}): start a new run, mended "
-                f"or, after a step that preceptor replay {folder} shows, with on_nonfinite=skip"
+                f"or{shown} with on_nonfinite=skip"
             )
     config = resolve(settings, moved)
     if _part(record, "fingerprints").get("settings") != settings_digest(settings):

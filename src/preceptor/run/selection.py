@@ -187,6 +187,11 @@ def _history(config: RunConfig, context: RunContext, select: RankedSelection) ->
     """The teacher's checkpoints, oldest first, for an estimator that looks at more than its end."""
     if not select.needs_checkpoints:
         return []
+    if not config.teachers:
+        raise InputError(
+            f"select {registered_name(select)!r} sums over the teacher's training, and a network from Python has no "
+            "checkpoints of it: give the folder of a run with keep_checkpoints=5 as teacher"
+        )
     folder = config.teachers[0]
     kept = load_checkpoints(folder)
     if not kept:

@@ -175,7 +175,10 @@ def complete(
         with stopping_on_signals(checkpoints):
             trainer.fit(state)
     except NotFinite as error:
-        path = folders[error.student].path
+        failed = next(run for run in runs if run.name == error.student)
+        if failed.context.student.card is None:  # a network from Python, which replay could not build
+            raise
+        path = failed.folder.path
         raise NotFinite(f"{error}; to examine that step again: preceptor replay {path}", error.student) from error
     except StudentFailed as error:
         folders[error.student].append({"event": "failed", "message": str(error)})

@@ -163,12 +163,12 @@ class TrainingConfig(FrozenModel):
             options["weight_decay"] = self.weight_decay
         if issubclass(cls, torch.optim.SGD | SeparateMomentum):
             options["momentum"] = self.momentum
-        if "foreach" in accepted:
-            options["foreach"] = True  # fewer, larger kernels
+        if "foreach" in accepted and not self.optimizer_options.get("fused"):
+            options["foreach"] = True  # fewer, larger kernels, unless all are one
         options |= self.optimizer_options
         try:
             return cls(self._parameter_groups(list(modules)), **options)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"optimizer {self.optimizer} with {self.optimizer_options}: {first_line(error)}"
             ) from error
