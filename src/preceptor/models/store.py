@@ -13,12 +13,12 @@ from torch.overrides import TorchFunctionMode
 from preceptor.config import validated
 from preceptor.data.dataset import LARGEST_MEAN, LEAST_DEVIATION, check_class_names
 from preceptor.data.images import MOST_PIXELS, Framing
-from preceptor.errors import InputError, few, first_line
+from preceptor.errors import InputError, first_line
 from preceptor.files import read_json, write_whole
 from preceptor.models.decision import Decision, SetDecision
 from preceptor.models.family import build_model
 from preceptor.models.sized import SizedNormalization
-from preceptor.models.weights import PICKLE_OR_ZIP, dtype_kind, without_wrapper
+from preceptor.models.weights import is_pickle, load_fitting, matched, without_wrapper
 
 WEIGHTS_FILE = "student.safetensors"
 CARD_FILE = "student.json"
@@ -157,9 +157,9 @@ def save_student(folder: Path, model: nn.Module, card: ModelCard) -> None:
         MachineError: the folder cannot be written.
     """
     weights = _plain_weights(model)
-    misfit = _misfit(weights, card.build().state_dict())
-    if misfit:
-        raise InputError(f"the student does not fit architecture {card.architecture!r} of its card: {misfit}")
+    report = matched(weights, card.build().state_dict())
+    if not report.is_whole:
+        raise InputError(f"the student does not fit architecture {card.architecture!r} of its card: {report.line()}")
     write_whole({folder / WEIGHTS_FILE: save(weights), folder / CARD_FILE: _card_text(card)})
 
 
@@ -224,13 +224,13 @@ def load_student(folder: Path) -> tuple[nn.Module, ModelCard]:
     if prefix:
         warnings.warn(f"{folder / WEIGHTS_FILE}: took {prefix!r} off the name of every weight", stacklevel=2)
     try:
-        misfit = _misfit(weights, card.outline())
+        report = matched(weights, card.outline())
     except (InputError, RuntimeError) as error:  # torch refuses to count the elements of some
         raise InputError(f"{folder / CARD_FILE}: {error}") from error
-    if misfit:
-        raise InputError(f"{folder / WEIGHTS_FILE}: does not fit architecture {card.architecture!r}: {misfit}")
+    if not report.is_whole:
+        raise InputError(f"{folder / WEIGHTS_FILE}: does not fit architecture {card.architecture!r}: {report.line()}")
     model = card.build()
-    model.load_state_dict(weights)
+    load_fitting(model, weights)
     return model.eval(), card
 
 
@@ -252,9 +252,7 @@ def read_card(path: Path) -> ModelCard:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
-        with path.open("rb") as file:
-            head = file.read(9)
-        if head.startswith(PICKLE_OR_ZIP) and not head.endswith(b"{"):  # safetensors: length in 8 bytes, then "{"
+        if is_pickle(path):
             raise InputError(f"{path}: a pickle, not safetensors; not opened, since a pickle can run any code")
         return load_file(path)
     except InputError:
@@ -263,23 +261,3 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: not a whole safetensors file ({first_line(error)}); copy or train it again"
         ) from error
-
-
-def _misfit(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
-    """What keeps weights from filling a network, briefly; empty when they fit."""
-    shared = sorted(weights.keys() & expected.keys())
-    problems = {
-        "missing": sorted(expected.keys() - weights.keys()),
-        "unexpected": sorted(weights.keys() - expected.keys()),
-        "of another shape": [
-            f"{name} {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
-            for name in shared
-            if weights[name].shape != expected[name].shape
-        ],
-        "of another type": [
-            f"{name} {weights[name].dtype} instead of {expected[name].dtype}"
-            for name in shared
-            if dtype_kind(weights[name]) != dtype_kind(expected[name])
-        ],
-    }
-    return "; ".join(f"{problem}: {few(names)}" for problem, names in problems.items() if names)

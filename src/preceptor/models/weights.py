@@ -13,7 +13,7 @@ from preceptor.data.plain_files import load_plain
 from preceptor.errors import InputError, few, first_line
 
 # How files of torch.save begin: a zip of pickles, or a bare pickle of protocol 2 to 5.
-PICKLE_OR_ZIP = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PICKLE_OR_ZIP = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 # What torch's wrappers put before the name of every weight: DataParallel and DDP, and torch.compile.
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 # What training programs call the network among other things that they keep.
@@ -80,7 +80,7 @@ def load_weights(network: nn.Module, path: Path, *, whole: bool = False) -> Weig
     own = network.state_dict()
     weights, prefix = _for_names(read_state_dict(path), own)
     weights, renamed = _with_own_names(weights, own, getattr(network, "third_party_names", {}))
-    report = replace(_matched(weights, own, prefix), renamed=renamed)
+    report = replace(matched(weights, own), prefix=prefix, renamed=renamed)
     if report.loaded == 0:
         raise InputError(
             f"{path}: fits no tensor of {type(network).__name__}: the file has {few(sorted(weights), 4)}; expected "
@@ -91,9 +91,22 @@ def load_weights(network: nn.Module, path: Path, *, whole: bool = False) -> Weig
             f"{path}: does not fit {type(network).__name__} whole: {report.line()}: name the architecture that the "
             "weights are of"
         )
+    load_fitting(network, weights)
+    return report
+
+
+def load_fitting(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put the tensors that match in name, shape and kind of number into a network."""
+    own = network.state_dict()
     fitting = {name: tensor for name, tensor in weights.items() if name in own and _fits(tensor, own[name])}
     network.load_state_dict(fitting, strict=False)
-    return report
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file begins as those of ``torch.save`` do, rather than as safetensors."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head.startswith(_PICKLE_OR_ZIP) and not head.endswith(b"{")  # safetensors: length in 8 bytes, then "{"
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -105,10 +118,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected weights: safetensors, or a state dict of torch.save")
     try:
-        with path.open("rb") as file:
-            head = file.read(9)
-        is_torch = head.startswith(PICKLE_OR_ZIP) and not head.endswith(b"{")  # safetensors: length, then "{"
-        content = load_plain(path) if is_torch else load_file(path)
+        content = load_plain(path) if is_pickle(path) else load_file(path)
     except MemoryError:
         raise
     except Exception as error:  # a damaged file makes the libraries raise nearly anything
@@ -175,7 +185,8 @@ def _with_own_names(
     return named, len(named.keys() - weights.keys()) - counters
 
 
-def _matched(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], prefix: str) -> WeightsReport:
+def matched(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> WeightsReport:
+    """Which weights match a network's tensors in name, shape and kind of number, but for counters of batch norm."""
     counted = {name for name in own if not name.endswith(_COUNTER)}
     shared = sorted(counted & weights.keys())
     misfits = [name for name in shared if not _fits(weights[name], own[name])]
@@ -185,16 +196,15 @@ def _matched(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], prefix: s
         missing=tuple(sorted(counted - weights.keys())),
         reshaped=tuple(f"{name} {_form(weights[name])} instead of {_form(own[name])}" for name in misfits),
         unused=tuple(sorted(name for name in weights.keys() - own.keys() if not name.endswith(_COUNTER))),
-        prefix=prefix,
     )
 
 
 def _fits(tensor: Tensor, own: Tensor) -> bool:
-    alike = dtype_kind(tensor) == dtype_kind(own)
+    alike = _dtype_kind(tensor) == _dtype_kind(own)
     return alike and tensor.shape == own.shape
 
 
-def dtype_kind(tensor: Tensor) -> tuple[bool, bool]:
+def _dtype_kind(tensor: Tensor) -> tuple[bool, bool]:
     """Whether it holds floating-point numbers, and complex ones: what cannot be converted silently."""
     return tensor.dtype.is_floating_point, tensor.dtype.is_complex
 
