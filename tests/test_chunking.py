@@ -36,17 +36,17 @@ def test_a_function_of_rows_is_called_for_some_at_a_time(monkeypatch: pytest.Mon
     seen = []
 
     @chunked
-    def weighed(members: Tensor, own: Tensor, label: Tensor, power: float, *, shift: float = 0.0) -> Tensor:
+    def weighed(table: Tensor, own: Tensor, label: Tensor, power: float, *, shift: float = 0.0) -> Tensor:
         """What it does."""
-        seen.append(members.numel())
-        return (members.mean(dim=0) * own).sum(dim=1) ** power + label + shift
+        seen.append(table.numel())
+        return (table * own).sum(dim=1) ** power + label + shift
 
-    members, own, label = drawn(2, 6, 3), drawn(6, 3), torch.arange(6)
-    expected = (members.mean(dim=0) * own).sum(dim=1) ** 2 + label + 0.5
-    assert torch.equal(weighed(members, own, label=label, power=2, shift=0.5), expected)
+    table, own, label = drawn(6, 4), drawn(6, 4), torch.arange(6)
+    expected = (table * own).sum(dim=1) ** 2 + label + 0.5
+    assert torch.equal(weighed(table, own, label=label, power=2, shift=0.5), expected)
     assert weighed.__doc__ == "What it does."
-    assert max(seen) <= max(elements, 6)
-    assert sum(seen) == members.numel()
+    assert max(seen) <= max(elements, 4)
+    assert sum(seen) == table.numel()
 
 
 def test_rows_that_differ_in_number_are_not_cut_off() -> None:

@@ -96,19 +96,18 @@ def test_metrics(outputs: int) -> None:
     assert made_by(lambda: evaluate(logits, truth, abstains=outputs > CLASSES)) == []
 
 
-def report(logits: Tensor, teacher_logits: Tensor, members: Tensor | None = None) -> Any:
-    answers, few = Predictions(logits, teacher=teacher_logits, members=members), slice(0, 50)
+def report(logits: Tensor, teacher_logits: Tensor) -> Any:
+    answers, few = Predictions(logits, teacher=teacher_logits), slice(0, 50)
     return full_report(answers, labels(), held_out=(Predictions(logits[few]), labels()[few]), resamples=3)
 
 
 def test_a_report() -> None:
     logits, teacher_logits = random_logits(), random_logits(1)
-    members = torch.stack([random_logits(2), random_logits(3)])
-    assert made_by(lambda: report(logits, teacher_logits, members)) == []
+    assert made_by(lambda: report(logits, teacher_logits)) == []
 
 
 def test_a_report_in_blocks_says_what_one_as_a_whole_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = random_logits(), random_logits(1), torch.stack([random_logits(2), random_logits(3)])
+    given = random_logits(), random_logits(1)
     in_parts = asdict(report(*given))
     monkeypatch.setattr(chunking, "ELEMENTS", 10**9)
     whole = asdict(report(*given))

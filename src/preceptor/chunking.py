@@ -17,8 +17,7 @@ P = ParamSpec("P")
 def chunked(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Apply a function in chunks of rows. It must compute each row from that row alone, so results do not change.
 
-    All its tensors have the same rows: [rows], [rows, columns] or [members, rows, columns]. Other arguments are passed
-    on as they are.
+    All its tensors have the same rows. Other arguments are passed on as they are.
     """
 
     @wraps(function)
@@ -34,15 +33,15 @@ def chunked(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
                 named: dict[str, Any] = dict(zip(kwargs, values[len(args) :], strict=True))
                 yield function(*values[: len(args)], **named)
 
-        return concat_rows(results(), tables[0].shape[_row_dim(tables[0])])
+        return concat_rows(results(), len(tables[0]))
 
     return by_chunks
 
 
 def row_chunks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Chunks of the same rows of several tables, as views. At least one chunk, which is empty for empty tables."""
-    rows = max(1, ELEMENTS // max(1, *(_columns(table) for table in tables)))
-    return zip(*(table.split(rows, dim=_row_dim(table)) for table in tables), strict=True)
+    rows = max(1, ELEMENTS // max(1, *(table[:1].numel() for table in tables)))
+    return zip(*(table.split(rows) for table in tables), strict=True)
 
 
 def chosen_rows(table: Shaped[Tensor, "n columns"], chosen: Bool[Tensor, " n"]) -> Shaped[Tensor, "some columns"]:
@@ -101,13 +100,3 @@ class Table:
             raise ValueError(f"{len(part)} rows after {self.done}: expected {self._size} in total")
         self.rows[self.done : self.done + len(part)] = part
         self.done += len(part)
-
-
-def _columns(table: Tensor) -> int:
-    """Elements per row, over all members."""
-    rows = table.shape[_row_dim(table)]
-    return table.numel() // rows if rows else 1
-
-
-def _row_dim(table: Tensor) -> int:
-    return max(0, table.dim() - 2)

@@ -1,5 +1,8 @@
 """Made-up answers of classifiers, and plain NumPy for what is computed from them."""
 
+from collections.abc import Iterable
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,3 +36,27 @@ def ranked_pair(n: int = 200, levels: int | None = None, seed: int = 0) -> tuple
     confidence = torch.rand(n, generator=generator, dtype=torch.float64)
     wrong = torch.rand(n, generator=generator, dtype=torch.float64) > confidence
     return (confidence * levels).floor() / levels if levels else confidence, wrong
+
+
+def error_of(confidence: np.ndarray, right: np.ndarray, groups: Iterable[np.ndarray]) -> float:
+    """The calibration error by its definition, of groups of positions."""
+    return sum(
+        len(group) / len(right) * abs(right[group].mean() - confidence[group].mean()) for group in groups if len(group)
+    )
+
+
+def equal_width_groups(confidence: np.ndarray, bins: int) -> list[np.ndarray]:
+    edges = np.arange(bins + 1) / bins
+    inside = [(confidence > low) & (confidence <= high) for low, high in pairwise(edges)]
+    inside[0] |= confidence == 0
+    return [np.flatnonzero(each) for each in inside]
+
+
+def classwise_error(probabilities: np.ndarray, labels: Tensor) -> float:
+    """The mean over classes of the calibration error of that class's probability, in 15 bins of equal width."""
+    truth = labels.numpy()
+    errors = [
+        error_of(column, truth == number, equal_width_groups(column, 15))
+        for number, column in enumerate(probabilities.T)
+    ]
+    return float(np.mean(errors))

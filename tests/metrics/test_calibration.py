@@ -1,5 +1,3 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -8,10 +6,10 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from preceptor.errors import InputError
-from preceptor.metrics import calibration_error, classwise_calibration_error, reliability
+from preceptor.metrics import calibration_error, reliability
 from preceptor.metrics.calibration import Probabilities, merged
 from preceptor.metrics.scores import softmax_response
-from tests.metrics.samples import answered, honest, softmax
+from tests.metrics.samples import answered, classwise_error, equal_width_groups, error_of, honest, softmax
 
 BINNINGS = ["equal_width", "equal_mass"]
 
@@ -22,20 +20,6 @@ def some(n=300, seed=0, levels=None):
     if levels:
         confidence = np.floor(confidence * levels) / levels
     return confidence, generator.random(n) < confidence**2
-
-
-def error_of(confidence, right, groups):
-    """By its definition, of groups of positions."""
-    return sum(
-        len(group) / len(right) * abs(right[group].mean() - confidence[group].mean()) for group in groups if len(group)
-    )
-
-
-def equal_width_groups(confidence, bins):
-    edges = np.arange(bins + 1) / bins
-    inside = [(confidence > low) & (confidence <= high) for low, high in pairwise(edges)]
-    inside[0] |= confidence == 0
-    return [np.flatnonzero(each) for each in inside]
 
 
 def tensors(confidence, right):
@@ -102,8 +86,8 @@ def test_the_honest_are_calibrated_and_the_bold_are_not(binning):
     right = logits.argmax(dim=1) == labels
     assert calibration_error(softmax_response(logits), right, binning=binning) < 0.015
     assert calibration_error(softmax_response(3 * logits), right, binning=binning) > 0.05
-    assert classwise_calibration_error(logits.softmax(dim=1), labels) < 0.015
-    assert classwise_calibration_error((3 * logits).softmax(dim=1), labels) > 0.03
+    assert Probabilities.of(logits, labels).classwise_ece < 0.015
+    assert Probabilities.of(3 * logits, labels).classwise_ece > 0.03
 
 
 def test_certainty_that_is_right_is_calibrated_and_an_edge_belongs_below():
@@ -116,19 +100,15 @@ def test_certainty_that_is_right_is_calibrated_and_an_edge_belongs_below():
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_class_wise_error_agrees_with_a_loop(classes):
     logits, labels = answered(300, classes)
-    shares, truth = softmax(logits), labels.numpy()
-    errors = [
-        error_of(shares[:, number], truth == number, equal_width_groups(shares[:, number], 15))
-        for number in range(classes)
-    ]
-    assert classwise_calibration_error(torch.tensor(shares), labels) == pytest.approx(np.mean(errors), abs=1e-12)
+    expected = classwise_error(softmax(logits), labels)
+    assert Probabilities.of(logits, labels).classwise_ece == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("decimals", [None, 0])  # few levels of confidence, of which draws lack some
 def test_the_errors_of_draws_are_those_of_their_samples(decimals):
     logits, labels = answered(60, 4)
     logits = logits if decimals is None else logits.round(decimals=decimals)
-    shares, right = logits.softmax(dim=1), logits.argmax(dim=1) == labels
+    shares, right = softmax(logits), logits.argmax(dim=1) == labels
     index = torch.randint(60, (5, 60), generator=torch.Generator().manual_seed(0))
     drawn = Probabilities.of(logits, labels).errors(index, right)
     confidence = softmax_response(logits)
@@ -136,9 +116,8 @@ def test_the_errors_of_draws_are_those_of_their_samples(decimals):
         own = confidence[one], right[one]
         assert drawn["ece"][row] == pytest.approx(calibration_error(*own), abs=1e-12)
         assert drawn["adaptive_ece"][row] == pytest.approx(calibration_error(*own, binning="equal_mass"), abs=1e-12)
-        assert drawn["classwise_ece"][row] == pytest.approx(
-            classwise_calibration_error(shares[one], labels[one]), abs=1e-12
-        )
+        expected = classwise_error(shares[one.numpy()], labels[one])
+        assert drawn["classwise_ece"][row] == pytest.approx(expected, abs=1e-12)
 
 
 ONE = torch.tensor([0.5])

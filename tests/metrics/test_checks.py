@@ -17,7 +17,6 @@ from preceptor.metrics import (
     agreement,
     calibrate_sets,
     choose_p_norm,
-    classwise_calibration_error,
     confidence,
     evaluate,
     fit_temperature,
@@ -57,7 +56,6 @@ OF_LOGITS = {
 OF_LABELS = {
     **OF_LOGITS,
     "set_metrics": lambda logits, labels: set_metrics(logits > 0, labels),
-    "classwise_calibration_error": lambda logits, labels: classwise_calibration_error(logits.softmax(dim=1), labels),
 }
 
 
@@ -92,7 +90,7 @@ def test_a_logit_too_large_to_compute_with_is_named(function, value, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_a_report_of_the_largest_logits_that_are_taken_is_json(dtype):
     logits = (LOGITS / LOGITS.abs().max() * 0.99e30).to(dtype)
-    known = Predictions(logits, teacher=-logits, members=torch.stack([logits, -logits]))
+    known = Predictions(logits, teacher=-logits)
     scores = {"max_logit_p_norm": {"p": 8}, "energy": {"temperature": 1e-6}, "negative_teacher_kl": {}}
     found = full_report(known, LABELS, scores=scores, held_out=(known, LABELS), resamples=5)
     assert json.dumps(asdict(found), allow_nan=False)
@@ -100,11 +98,9 @@ def test_a_report_of_the_largest_logits_that_are_taken_is_json(dtype):
 
 
 @pytest.mark.parametrize("value", [math.nan, 1e307])
-def test_a_teacher_and_members_are_looked_at_too(value):
+def test_a_teacher_is_looked_at_too(value):
     broken = with_value(value)
     refused("sample 7: the teacher's logits", full_report, Predictions(LOGITS, teacher=broken), LABELS)
-    members = torch.stack([LOGITS, broken])
-    refused("sample 7: a member's logits", full_report, Predictions(LOGITS, members=members), LABELS)
 
 
 LABELS_OF_NO_USE = {
@@ -176,13 +172,6 @@ def test_outputs_are_a_dense_table_of_real_numbers(made, told):
     refused(message, calibrate_sets, logits, LABELS)
     if logits is not None:
         refused(f"teacher: .*{told}", Predictions, LOGITS, teacher=logits)
-
-
-@pytest.mark.parametrize(("members", "told"), [(0, r"members have the shape \[0, 40, 5\]"), (None, "members: ")])
-def test_an_ensemble_has_a_member(members, told):
-    given = LOGITS if members is None else torch.zeros(members, N, CLASSES)
-    refused(told, Predictions, LOGITS, members=given)
-    refused(told, Predictions.of_members, given)
 
 
 def test_there_is_a_class():
@@ -330,5 +319,3 @@ def test_functions_of_two_models_check_that_they_fit(function):
 def test_scores_check_their_logits():
     for function in (scores.softmax_response, scores.margin, scores.energy, scores.reservation_confidence):
         refused("expected a dense tensor of real numbers", function, LOGITS[0])
-    refused("members: .* expected a dense tensor", scores.mean_softmax_response, LOGITS)
-    refused("others of", scores.vote_share, torch.stack([LOGITS[:-1]] * 2), LOGITS)

@@ -133,7 +133,6 @@ def test_too_few_images_let_every_class_in():
             RiskTarget(0.1, score="teacher_probability"),
             "needs the teacher, not the student alone; choose one of",
         ),
-        (RiskTarget(0.1, score="vote_share"), "needs the members"),
         (RiskTarget(0.1, score="reservation"), "a student whose head may abstain"),
         (RiskTarget(0.1, score="max_logit_p_norm"), "p is missing"),
         (RiskTarget(0.1, score="margin", options={"p": 2}), "unknown option of score margin 'p'"),

@@ -13,7 +13,6 @@ from preceptor.metrics import (
     Predictions,
     calibration_error,
     choose_p_norm,
-    classwise_calibration_error,
     confidence,
     evaluate,
     fit_temperature,
@@ -26,7 +25,7 @@ from preceptor.metrics.agreement import copied_error, rank_correlation
 from preceptor.metrics.reporting import COVERAGES
 from preceptor.metrics.scores import softmax_response
 from preceptor.metrics.selective import Ranking
-from tests.metrics.samples import answered, softmax
+from tests.metrics.samples import answered, classwise_error, softmax
 
 N, CLASSES = 400, 7
 LOGITS, LABELS = answered(N, CLASSES, signal=1.5)
@@ -66,7 +65,7 @@ def test_calibration_is_that_of_the_functions(report):
     found, response = report.calibration, softmax_response(LOGITS)
     assert found.ece.value == pytest.approx(calibration_error(response, ~WRONG))
     assert found.adaptive_ece.value == pytest.approx(calibration_error(response, ~WRONG, binning="equal_mass"))
-    assert found.classwise_ece.value == pytest.approx(classwise_calibration_error(LOGITS.softmax(dim=1), LABELS))
+    assert found.classwise_ece.value == pytest.approx(classwise_error(softmax(LOGITS), LABELS))
     assert found.reliability == reliability(response, ~WRONG)
 
 
@@ -82,9 +81,8 @@ def test_scaling_is_fitted_on_what_was_held_out_and_shown_on_the_rest(report):
 def test_every_score_that_can_be_computed_is_reported(report):
     choice = choose_p_norm(HELD_OUT[0].class_logits, HELD_OUT[0].prediction != HELD_OUT[1])
     names = [each.score for each in report.selective]
-    of_members = {name for name, score in SCORES.items() if score.needs == "members"}
     assert names[0] == report.main_score == "softmax_response"
-    assert set(names) == set(SCORES) - of_members - ({"max_logit_p_norm"} - {choice.score})
+    assert set(names) == set(SCORES) - ({"max_logit_p_norm"} - {choice.score})
     for each in report.selective:
         expected = selective_metrics(confidence(each.score, PREDICTIONS, **each.options), WRONG, each.score)
         assert each.aurc.value == pytest.approx(expected.aurc)
@@ -247,7 +245,7 @@ def test_scores_can_be_chosen_and_the_main_one_comes_first():
 def test_many_classes_have_a_class_wise_error_without_an_interval():
     logits, labels = answered(150, 101)
     found = full_report(Predictions(logits), labels, scores={}, resamples=5).calibration.classwise_ece
-    assert found.value == pytest.approx(classwise_calibration_error(logits.softmax(dim=1), labels))
+    assert found.value == pytest.approx(classwise_error(softmax(logits), labels))
     assert (found.low, found.high) == (None, None)
 
 

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -6,13 +5,12 @@ from preceptor.errors import InputError
 from preceptor.metrics import SCORES, Predictions, confidence, scores
 from preceptor.metrics.score_registry import find_score, known_scores
 from preceptor.metrics.selective import Ranking
-from tests.metrics.samples import answered, softmax
+from tests.metrics.samples import answered
 
 LOGITS, LABELS = answered(300, 5)
 OUTPUTS = torch.cat([LOGITS, torch.randn(300, 1, generator=torch.Generator().manual_seed(9))], dim=1)
 TEACHER, _ = answered(300, 5, seed=1)
-MEMBERS = torch.stack([answered(300, 5, seed=seed)[0] for seed in (2, 3, 4)])
-ALL = Predictions(OUTPUTS, abstains=True, teacher=TEACHER, members=MEMBERS)
+ALL = Predictions(OUTPUTS, abstains=True, teacher=TEACHER)
 OPTIONS = {"max_logit_p_norm": {"p": 3}, "energy": {"temperature": 2.0}}
 
 EXPECTED = {
@@ -25,10 +23,6 @@ EXPECTED = {
     "reservation": scores.reservation_confidence(OUTPUTS),
     "teacher_probability": scores.teacher_probability(LOGITS, TEACHER),
     "negative_teacher_kl": scores.negative_teacher_kl(LOGITS, TEACHER),
-    "mean_softmax_response": scores.mean_softmax_response(MEMBERS),
-    "negative_predictive_entropy": scores.negative_predictive_entropy(MEMBERS),
-    "negative_mutual_information": scores.negative_mutual_information(MEMBERS),
-    "vote_share": scores.vote_share(MEMBERS, LOGITS),
 }
 
 
@@ -48,8 +42,8 @@ def test_right_answers_are_surer_than_wrong_ones(name):
     """Of networks that learned; the reservation is random here, and a divergence need not tell."""
     generator = torch.Generator().manual_seed(5)
     truth = 2 * torch.nn.functional.one_hot(LABELS, 5)
-    *members, teacher = truth + torch.randn(6, 300, 5, generator=generator, dtype=torch.float64)
-    known = Predictions(members[0], teacher=teacher, members=torch.stack(members))
+    student, teacher = truth + torch.randn(2, 300, 5, generator=generator, dtype=torch.float64)
+    known = Predictions(student, teacher=teacher)
     found = confidence(name, known, **OPTIONS.get(name, {}))
     assert Ranking.of(found, known.prediction != LABELS).auroc() > 0.55
 
@@ -72,17 +66,8 @@ def test_some_of_the_answers():
     chosen = torch.arange(300) % 7 == 0
     some = ALL.of(chosen)
     assert torch.equal(some.prediction, ALL.prediction[chosen])
-    for name in ("reservation", "vote_share", "teacher_probability"):
+    for name in ("reservation", "teacher_probability"):
         assert torch.equal(confidence(name, some), confidence(name, ALL)[chosen])
-
-
-def test_an_ensemble_answers_by_its_mean_probabilities():
-    known = Predictions.of_members(MEMBERS)
-    mean = softmax(MEMBERS).mean(axis=0)
-    np.testing.assert_allclose(known.class_logits.softmax(dim=1), mean)
-    assert known.prediction.tolist() == mean.argmax(axis=1).tolist()
-    response = confidence("softmax_response", known)
-    torch.testing.assert_close(response, confidence("mean_softmax_response", known))
 
 
 def test_scores_carry_no_gradient():
@@ -94,7 +79,6 @@ def test_scores_carry_no_gradient():
     [
         ("softmax", ALL, {}, "unknown score 'softmax': did you mean 'softmax_response'"),
         ("reservation", Predictions(LOGITS), {}, "score reservation: needs a student whose head may abstain"),
-        ("vote_share", Predictions(LOGITS), {}, "needs the logits of an ensemble's members"),
         ("teacher_probability", Predictions(LOGITS), {}, "needs the teacher's logits"),
         ("energy", ALL, {"temprature": 2.0}, "unknown option of score energy 'temprature': did you mean 'temperature'"),
         ("margin", ALL, {"p": 2}, "unknown option of score margin 'p': known: none"),
@@ -108,12 +92,7 @@ def test_the_error_names_what_a_score_lacks(name, answers, options, message):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [{"teacher": TEACHER[:-1]}, {"teacher": OUTPUTS}, {"members": MEMBERS[:, :, :-1]}, {"members": MEMBERS[:, 1:]}],
-)
-def test_logits_that_do_not_fit_are_refused(other):
-    with pytest.raises(
-        InputError, match=r"but others of \[300, 5\]; expected the same samples and classes|expected a dense tensor"
-    ):
-        Predictions(LOGITS, **other)
+@pytest.mark.parametrize("teacher", [TEACHER[:-1], OUTPUTS])
+def test_logits_that_do_not_fit_are_refused(teacher):
+    with pytest.raises(InputError, match=r"but others of \[300, 5\]; expected the same samples and classes"):
+        Predictions(LOGITS, teacher=teacher)

@@ -6,7 +6,7 @@ What is not named here is in the submodules: single metrics of selective classif
 
 from preceptor.metrics.accuracy import Metrics, brier_score, evaluate, negative_log_likelihood
 from preceptor.metrics.bootstrap import Estimate, bootstrap_intervals, share_estimate
-from preceptor.metrics.calibration import Reliability, calibration_error, classwise_calibration_error, reliability
+from preceptor.metrics.calibration import Reliability, calibration_error, reliability
 from preceptor.metrics.class_thresholds import ClassGuarantees, select_class_thresholds
 from preceptor.metrics.conformal import SetMetrics, SetRule, SetTarget, calibrate_sets, prediction_sets, set_metrics
 from preceptor.metrics.decisions import RiskTarget
@@ -42,7 +42,6 @@ __all__ = [
     "calibrate_sets",
     "calibration_error",
     "choose_p_norm",
-    "classwise_calibration_error",
     "confidence",
     "evaluate",
     "fit_temperature",

@@ -24,7 +24,7 @@ from preceptor.context import is_class
 from preceptor.errors import unknown_name
 from preceptor.metrics.accuracy import brier_score, negative_log_likelihood
 from preceptor.metrics.bins import bin_sums
-from preceptor.metrics.checks import check_confidence, check_inputs, check_number, refuse_first
+from preceptor.metrics.checks import check_confidence, check_number, refuse_first
 from preceptor.metrics.scores import softmax_response
 
 BINS = 15
@@ -109,29 +109,13 @@ def calibration_error(
     return float(_bin_sums(confidence, gap, bins, binning).abs().sum()) / len(gap)
 
 
-def classwise_calibration_error(
-    probabilities: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], bins: int = BINS
-) -> float:
-    """Class-wise ECE: the mean over classes of the ECE of that class's probability, in bins of equal width.
-
-    Kull et al., "Beyond Temperature Scaling: Obtaining Well-calibrated Multi-class Probabilities with Dirichlet
-    Calibration", 2019, arXiv:1910.12656.
-
-    Raises:
-        InputError: as `reliability`, or labels that are not one known class for each row.
-    """
-    labels = check_inputs(probabilities, labels, name="probabilities", known="all")
-    check_number("bins", bins, at_least=1, whole=True, example=BINS)
-    total = torch.zeros(())
-    for some, own in row_chunks(probabilities, labels):
-        _check(some.flatten(), is_class(some, own).flatten(), bins)
-        total = total + _ClassBins.of(some, own, bins).sums()
-    return float(_class_error(total, len(labels)))
-
-
 @dataclass(frozen=True)
 class _ClassBins:
     """Which of its class's bins each probability is in, and by how much it misses: what a class-wise ECE sums up.
+
+    That is the mean over classes of the ECE of the class's probability, in bins of equal width. Kull et al., "Beyond
+    Temperature Scaling: Obtaining Well-calibrated Multi-class Probabilities with Dirichlet Calibration", 2019,
+    arXiv:1910.12656.
 
     Attributes:
         slot: number of class and bin, ``class * bins + bin``.

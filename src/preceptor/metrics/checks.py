@@ -67,22 +67,20 @@ def check_seed(seed: Any) -> None:
     check_number("seed", seed, at_least=0, below=2**64, whole=True, example=0)
 
 
-def check_logits(logits: Any, name: str = "logits", *, members: bool = False, like: Tensor | None = None) -> None:
-    """Refuse anything but a dense table of real numbers: [samples, classes], or [members, samples, classes].
+def check_logits(logits: Any, name: str = "logits", *, like: Tensor | None = None) -> None:
+    """Refuse anything but a dense table of real numbers, [samples, classes].
 
     Raises:
-        InputError: another type or number of dimensions, no class, no member, or another shape than `like`.
+        InputError: another type or number of dimensions, no class, or another shape than `like`.
     """
-    form = "[members, samples, classes]" if members else "[samples, classes]"
-    if not _in_memory(logits) or logits.dtype not in REALS or logits.dim() != (3 if members else 2):
-        raise InputError(f"{name}: {_description(logits)}; expected a dense tensor of real numbers, {form}")
-    if logits.shape[-1] < 1 or (members and len(logits) < 1):
-        least = "one member and one class" if members else "one class"
-        raise InputError(f"{name} have the shape {list(logits.shape)}; expected at least {least}, {form}")
-    if like is not None and logits.shape[-2:] != like.shape[-2:]:
+    if not _in_memory(logits) or logits.dtype not in REALS or logits.dim() != 2:
+        raise InputError(f"{name}: {_description(logits)}; expected a dense tensor of real numbers, [samples, classes]")
+    if logits.shape[1] < 1:
+        raise InputError(f"{name} have the shape {list(logits.shape)}; expected at least one class")
+    if like is not None and logits.shape != like.shape:
         raise InputError(
-            f"{name} are of {list(logits.shape[-2:])} samples and classes, but others of {list(like.shape[-2:])}; "
-            "expected the same samples and classes"
+            f"{name} are of {list(logits.shape)} samples and classes, but others of {list(like.shape)}; expected the "
+            "same samples and classes"
         )
 
 
@@ -115,7 +113,7 @@ def check_inputs(
     return numbers
 
 
-def check_finite(logits: Float[Tensor, "*members n classes"], whose: str = "its") -> None:
+def check_finite(logits: Float[Tensor, "n classes"], whose: str = "its") -> None:
     """Refuse logits that are not finite, or so large that what is computed from them is not.
 
     Raises:
@@ -157,7 +155,7 @@ def check_confidence(confidence: Any, flags: Any, name: str = "wrong") -> None:
 def per_sample(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Decorate a function of one number a sample: check its tensors, then apply it to chunks of rows.
 
-    The tensors are told apart by the names of the parameters: ``label`` or ``labels``, ``members``, numbers (``k``,
+    The tensors are told apart by the names of the parameters: ``label`` or ``labels``, numbers (``k``,
     ``p``, ``temperature``), and, by any other name, logits, all of the same samples and classes.
     """
     in_chunks, signature = chunked(function), inspect.signature(function)
@@ -168,7 +166,7 @@ def per_sample(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
         first: Tensor | None = None
         for name, value in arguments.items():
             if name not in ("label", "labels", "k", "p", "temperature"):
-                check_logits(value, name, members=name == "members", like=first)
+                check_logits(value, name, like=first)
                 first = value if first is None else first
         for name in arguments.keys() & {"label", "labels"}:
             check_inputs(first, arguments[name])
@@ -192,7 +190,6 @@ def _description(value: Any) -> str:
 
 
 @chunked
-def _reach(logits: Float[Tensor, "*members n classes"]) -> Float[Tensor, " n"]:
-    """The size of the largest logit of each sample, over all members; NaN where one is."""
-    largest = logits.abs().amax(dim=-1).double()
-    return largest if largest.dim() == 1 else largest.amax(dim=0)
+def _reach(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
+    """The size of the largest logit of each sample; NaN where one is."""
+    return logits.abs().amax(dim=1).double()

@@ -123,12 +123,11 @@ def check_servable(name: str) -> None:
     """Refuse a score that a student cannot compute by itself.
 
     Raises:
-        InputError: there is no such score, or it needs the teacher or an ensemble.
+        InputError: there is no such score, or it needs the teacher.
     """
-    needs = find_score(name).needs
-    if needs in ("teacher", "members"):
-        alone = ", ".join(score.name for score in SCORES.values() if score.needs not in ("teacher", "members"))
-        raise InputError(f"score {name} needs the {needs}, not the student alone; choose one of {alone}")
+    if find_score(name).needs == "teacher":
+        alone = ", ".join(score.name for score in SCORES.values() if score.needs != "teacher")
+        raise InputError(f"score {name} needs the teacher, not the student alone; choose one of {alone}")
 
 
 def _decision(

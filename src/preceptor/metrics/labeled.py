@@ -68,9 +68,8 @@ def labeled_only(predictions: object, labels: Tensor) -> tuple[Predictions, Int[
     if not isinstance(predictions, Predictions):
         raise InputError(f"predictions are of type {type(predictions).__name__}; expected Predictions(logits)")
     labels = check_inputs(predictions.outputs, labels, abstains=predictions.abstains, known="some")
-    tables = {"its": predictions.outputs, "the teacher's": predictions.teacher, "a member's": predictions.members}
-    for whose, logits in tables.items():
-        if logits is not None:
-            check_finite(logits, whose)
+    check_finite(predictions.outputs)
+    if predictions.teacher is not None:
+        check_finite(predictions.teacher, "the teacher's")
     labeled = labels != UNLABELED
     return predictions.of(labeled), labels[labeled], labeled

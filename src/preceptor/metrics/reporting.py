@@ -63,7 +63,7 @@ def full_report(
     the wider end of each, since which samples are kept varies too.
 
     Args:
-        predictions: of the classifier, and of its teacher or members where these are known. On the CPU.
+        predictions: of the classifier, and of its teacher where these are known. On the CPU.
         labels: class numbers; samples labeled -1 are left out.
         main_score: by which parts are ranked and samples listed. Default "softmax_response".
         scores: by name, with options; the main one is added. None is every score that needs no options, and the

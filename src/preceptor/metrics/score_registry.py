@@ -12,30 +12,28 @@ from preceptor.errors import InputError, unknown_name
 from preceptor.metrics import scores
 from preceptor.metrics.checks import check_logits, check_number
 
-Needs = Literal["classes", "reservation", "teacher", "members"]
-"""What a score looks at: the logits of the classes alone, the extra output of a head that may abstain, the teacher's
-logits, or the logits of an ensemble's members."""
+Needs = Literal["classes", "reservation", "teacher"]
+"""What a score looks at: the logits of the classes alone, the extra output of a head that may abstain, or the teacher's
+logits."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A classifier's logits of some samples, and the teacher's or members' where these are known.
+    """A classifier's logits of some samples, and the teacher's where these are known.
 
     Args:
         outputs: logits of the classes, and last the reservation of a classifier that may abstain.
         abstains: whether there is a reservation. Default False.
         teacher: the teacher's logits of the same samples and classes.
-        members: the logits of each member where the classifier is an ensemble; `outputs` are then the ensemble's.
 
     Raises:
-        InputError: logits that are no dense tensors of real numbers, of two dimensions or, of members, three; no class;
-            no member; or numbers of samples or classes that do not fit.
+        InputError: logits that are no dense tables of real numbers; no class; or numbers of samples or classes that do
+            not fit.
     """
 
     outputs: Float[Tensor, "batch outputs"]
     abstains: bool = False
     teacher: Float[Tensor, "batch classes"] | None = None
-    members: Float[Tensor, "members batch classes"] | None = None
 
     def __post_init__(self) -> None:
         check_logits(self.outputs, "outputs")
@@ -45,18 +43,6 @@ class Predictions:
             )
         if self.teacher is not None:
             check_logits(self.teacher, "teacher", like=self.class_logits)
-        if self.members is not None:
-            check_logits(self.members, "members", members=True, like=self.class_logits)
-
-    @classmethod
-    def of_members(cls, members: Float[Tensor, "members batch classes"]) -> "Predictions":
-        """An ensemble's, by the mean of its members' probabilities.
-
-        Raises:
-            InputError: as for `Predictions`.
-        """
-        check_logits(members, "members", members=True)
-        return cls(members.double().log_softmax(dim=2).logsumexp(dim=0), members=members)
 
     @property
     def classes(self) -> int:
@@ -75,16 +61,14 @@ class Predictions:
 
     def has(self, what: Needs) -> bool:
         """Whether a score that needs this can be computed."""
-        present = {"classes": True, "reservation": self.abstains}
-        return present[what] if what in present else getattr(self, what) is not None
+        return {"classes": True, "reservation": self.abstains, "teacher": self.teacher is not None}[what]
 
     def of(self, samples: Bool[Tensor, " batch"]) -> "Predictions":
         """Those of some of the samples; itself where that is all of them."""
         if bool(samples.all()):
             return self
         teacher = None if self.teacher is None else self.teacher[samples]
-        members = None if self.members is None else self.members[:, samples]
-        return Predictions(self.outputs[samples], self.abstains, teacher, members)
+        return Predictions(self.outputs[samples], self.abstains, teacher)
 
 
 @dataclass(frozen=True)
@@ -107,7 +91,6 @@ def _score(
         "classes": lambda known: (known.class_logits,),
         "reservation": lambda known: (known.outputs,),
         "teacher": lambda known: (known.class_logits, known.teacher),
-        "members": lambda known: (known.members, *((known.class_logits,) if pure is scores.vote_share else ())),
     }
 
     def function(predictions: Predictions, **chosen: float) -> Tensor:
@@ -128,10 +111,6 @@ SCORES: Mapping[str, Score] = {
         _score("reservation", scores.reservation_confidence, "reservation"),
         _score("teacher", scores.teacher_probability),
         _score("teacher", scores.negative_teacher_kl),
-        _score("members", scores.mean_softmax_response),
-        _score("members", scores.negative_predictive_entropy),
-        _score("members", scores.negative_mutual_information),
-        _score("members", scores.vote_share),
     )
 }
 """The built-in scores by name."""
@@ -139,7 +118,6 @@ SCORES: Mapping[str, Score] = {
 _NEEDED: Mapping[Needs, str] = {
     "reservation": "a student whose head may abstain",
     "teacher": "the teacher's logits of the same samples",
-    "members": "the logits of an ensemble's members",
 }
 
 

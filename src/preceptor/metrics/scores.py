@@ -112,47 +112,6 @@ def reservation_confidence(logits: Float[Tensor, "batch outputs"]) -> Float[Tens
 
 
 @per_sample
-def mean_softmax_response(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
-    """The largest probability of the members' mean distribution, in (0, 1].
-
-    Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep
-    Ensembles", 2017, arXiv:1612.01474.
-    """
-    return _mean_log_probabilities(members).exp().amax(dim=1)
-
-
-@per_sample
-def negative_predictive_entropy(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
-    """Minus the entropy of the members' mean distribution, in nats, in [-ln C, 0]: the total uncertainty."""
-    return -entropy(_mean_log_probabilities(members))
-
-
-@per_sample
-def negative_mutual_information(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, " batch"]:
-    """Minus the disagreement of the members, ``mean_m H(p_m) - H(mean_m p_m)``, in nats, in [-ln C, 0].
-
-    It is 0 where all agree, however unsure.
-    Smith and Gal, "Understanding Measures of Uncertainty for Adversarial Example Detection", 2018, arXiv:1803.08533.
-    """
-    own = entropy(members.double().log_softmax(dim=2)).mean(dim=0)
-    return (own - entropy(_mean_log_probabilities(members))).clamp(max=0)  # rounding alone exceeds it
-
-
-@per_sample
-def vote_share(
-    members: Float[Tensor, "members batch classes"], class_logits: Float[Tensor, "batch classes"]
-) -> Float[Tensor, " batch"]:
-    """The share of the members that agree with the prediction, in [0, 1].
-
-    Args:
-        members: logits of each.
-        class_logits: whose largest is the prediction, for example the ensemble's.
-    """
-    votes = torch.stack([predicted_class(member) for member in members])
-    return (votes == predicted_class(class_logits)).double().mean(dim=0)
-
-
-@per_sample
 def teacher_probability(
     class_logits: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"]
 ) -> Float[Tensor, " batch"]:
@@ -178,7 +137,3 @@ def entropy(log_probabilities: Float[Tensor, "*batch classes"]) -> Float[Tensor,
     """``-sum_i p_i ln p_i`` in nats, of logarithms that may be -inf."""
     terms: Tensor = torch.special.entr(log_probabilities.exp())
     return terms.sum(dim=-1)
-
-
-def _mean_log_probabilities(members: Float[Tensor, "members batch classes"]) -> Float[Tensor, "batch classes"]:
-    return members.double().log_softmax(dim=2).exp().mean(dim=0).log()
