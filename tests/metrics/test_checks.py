@@ -29,7 +29,6 @@ from preceptor.metrics import (
 )
 from preceptor.metrics.checks import check_number
 from preceptor.metrics.class_thresholds import at_thresholds
-from preceptor.metrics.conformal import draw_shares
 from preceptor.metrics.decisions import decide, decide_sets
 from preceptor.metrics.scores import max_logit_p_norm
 from preceptor.models import CalibrationSet
@@ -252,10 +251,8 @@ def test_the_largest_penalty_and_as_many_free_ranks_as_may_be():
     assert torch.equal(prediction_sets(LOGITS, beyond), prediction_sets(LOGITS, free))
 
 
-def test_sets_are_booleans_and_shares_have_a_seed():
+def test_sets_are_booleans():
     refused("sets: expected a tensor of booleans", set_metrics, LOGITS, LABELS)
-    refused("seed is -1", draw_shares, 3, -1)
-    refused("seed is 1180591620717411303424", draw_shares, 3, 2**70)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -10,19 +10,17 @@ from hypothesis import strategies as st
 
 from preceptor.errors import InputError
 from preceptor.metrics import SetRule, SetTarget, calibrate_sets, prediction_sets, set_metrics
-from preceptor.metrics.conformal import conformal_quantile, draw_shares, nonconformity
+from preceptor.metrics.conformal import conformal_quantile, nonconformity
 from tests.metrics.samples import answered, honest, softmax
 
-COMPONENT_TYPES = {
+METHODS = {
     "lac": {"method": "lac"},
     "aps": {"method": "aps"},
-    "aps, randomized": {"method": "aps", "randomized": True},
     "raps": {"method": "raps", "penalty": 0.05, "free_ranks": 2},
-    "raps, randomized": {"method": "raps", "penalty": 0.05, "free_ranks": 2, "randomized": True},
 }
 
 
-def reference_scores(row, rule, share):
+def reference_scores(row, rule):
     """Nonconformity class by class, from the definition."""
     shares = softmax(row)
     ranking = sorted(range(len(row)), key=lambda c: (-shares[c], c))
@@ -31,29 +29,21 @@ def reference_scores(row, rule, share):
         if rule.method == "lac":
             scores[number] = 1 - shares[number]
             continue
-        likelier = sum(shares[other] for other in ranking[: place - 1])
-        scores[number] = likelier + share * shares[number] + rule.penalty * max(place - rule.free_ranks, 0)
+        scores[number] = sum(shares[other] for other in ranking[:place]) + rule.penalty * max(
+            place - rule.free_ranks, 0
+        )
     return [scores[number] for number in range(len(row))]
 
 
-def rule_of(kind, logits, labels, alpha=0.1, seed=0, **options):
-    target = dict(COMPONENT_TYPES[kind])
-    share = draw_shares(len(logits), seed) if target.pop("randomized", False) else None
-    return calibrate_sets(logits, labels, SetTarget(alpha=alpha, **target), share, **options)
+def rule_of(method, logits, labels, alpha=0.1):
+    return calibrate_sets(logits, labels, SetTarget(alpha=alpha, **METHODS[method]))
 
 
-def sets_of(rule, logits, seed=1, **options):
-    share = draw_shares(len(logits), seed) if rule.randomized else None
-    return prediction_sets(logits, rule, share, **options)
-
-
-@pytest.mark.parametrize("kind", COMPONENT_TYPES)
-def test_nonconformity_agrees_with_its_definition_class_by_class(kind):
+@pytest.mark.parametrize("method", METHODS)
+def test_nonconformity_agrees_with_its_definition_class_by_class(method):
     logits, _ = answered(30, 6)
-    rule = SetRule(alpha=0.1, threshold=None, samples=1, **COMPONENT_TYPES[kind])
-    share = draw_shares(30) if rule.randomized else torch.ones(30)
-    expected = [reference_scores(*each) for each in zip(logits, [rule] * 30, share.tolist(), strict=True)]
-    np.testing.assert_allclose(nonconformity(logits, rule, share), expected, atol=1e-12)
+    rule = SetRule(alpha=0.1, threshold=None, samples=1, **METHODS[method])
+    np.testing.assert_allclose(nonconformity(logits, rule), [reference_scores(row, rule) for row in logits], atol=1e-12)
 
 
 def test_equally_likely_classes_stand_in_their_order():
@@ -78,55 +68,34 @@ def test_of_eight_scores_none_is_the_ninth():
     assert conformal_quantile(torch.arange(8.0), 0.2) == 7
 
 
-@pytest.mark.parametrize("kind", COMPONENT_TYPES)
-def test_sets_hold_what_is_up_to_the_threshold_and_the_likeliest(kind):
+@pytest.mark.parametrize("method", METHODS)
+def test_sets_hold_what_is_up_to_the_threshold_and_the_likeliest(method):
     logits, labels = answered(120, 6)
-    rule = rule_of(kind, logits, labels)
-    share = draw_shares(120, 1) if rule.randomized else None
-    inside = nonconformity(logits, rule, share) <= rule.threshold
-    assert torch.equal(prediction_sets(logits, rule, share, allow_empty=True), inside)
-    sets = prediction_sets(logits, rule, share)
-    assert sets.gather(1, logits.argmax(dim=1, keepdim=True)).all()
+    rule = rule_of(method, logits, labels)
+    scores, likeliest = nonconformity(logits, rule), logits.argmax(dim=1)
+    own = scores.gather(1, labels[:, None]).squeeze(1)
+    assert rule.threshold == conformal_quantile(own.where(likeliest != labels, 0), 0.1)
+    inside = scores <= rule.threshold
+    sets = prediction_sets(logits, rule)
+    assert sets.gather(1, likeliest[:, None]).all()
     assert torch.equal(sets.sum(dim=1), inside.sum(dim=1).clamp(min=1))
-    again = rule_of(kind, logits, labels)
-    assert again == rule
+    assert rule_of(method, logits, labels) == rule
     assert json.loads(json.dumps(asdict(rule), allow_nan=False)) == asdict(rule)
 
 
-@pytest.mark.parametrize("kind", COMPONENT_TYPES)
-@pytest.mark.parametrize("alpha", [0.1, 0.3])
-def test_the_share_of_misses_is_what_was_allowed_over_many_draws(kind, alpha):
-    """Over 400 calibration sets of 60; randomized scores hardly ever tie, so that they miss no less either."""
-    logits, labels = honest(400 * 120, 5, seed=0)
-    boldly = (2 * logits).view(400, 120, 5)  # what is guaranteed needs no calibrated classifier
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("alpha", "scale"), [(0.1, 3), (0.3, 1)])
+@pytest.mark.parametrize("boldness", [1, 2])
+def test_the_share_of_misses_is_what_was_allowed_over_many_draws(method, alpha, scale, boldness):
+    """Over 400 calibration sets of 60. What is guaranteed needs no calibrated classifier."""
+    logits, labels = honest(400 * 120, 5, seed=0, scale=scale)
+    boldly = (boldness * logits).view(400, 120, 5)
     misses = []
-    for number, (drawn, truth) in enumerate(zip(boldly, labels.view(400, 120), strict=True)):
-        rule = rule_of(kind, drawn[:60], truth[:60], alpha, seed=number)
-        sets = sets_of(rule, drawn[60:], seed=1000 + number, allow_empty=True)
+    for drawn, truth in zip(boldly, labels.view(400, 120), strict=True):
+        sets = prediction_sets(drawn[60:], rule_of(method, drawn[:60], truth[:60], alpha))
         misses.append(1 - set_metrics(sets, truth[60:]).coverage)
     reach = 4 * np.std(misses) / math.sqrt(400)
-    assert np.mean(misses) <= alpha + reach
-    if kind == "lac" or "randomized" in kind:
-        assert np.mean(misses) >= alpha - 1 / 61 - reach
-
-
-@pytest.mark.parametrize("kind", COMPONENT_TYPES)
-def test_sets_that_are_never_empty_miss_what_was_allowed_when_calibrated_as_such(kind):
-    """Over 400 calibration sets of 60; and they are no larger for it."""
-    logits, labels = honest(400 * 120, 5, seed=0, scale=3)
-    misses = {True: [], False: []}
-    sizes = {True: 0.0, False: 0.0}
-    for number, (drawn, truth) in enumerate(zip(logits.view(400, 120, 5), labels.view(400, 120), strict=True)):
-        for allow_empty, missed in misses.items():
-            rule = rule_of(kind, drawn[:60], truth[:60], seed=number, allow_empty=allow_empty)
-            found = set_metrics(sets_of(rule, drawn[60:], seed=1000 + number), truth[60:])
-            missed.append(1 - found.coverage)
-            sizes[allow_empty] += found.mean_size / 400
-    reach = 4 * np.std(misses[False]) / math.sqrt(400)
-    assert np.mean(misses[False]) <= 0.1 + reach
-    assert np.mean(misses[False]) >= 0.1 - 1 / 61 - reach
-    assert np.mean(misses[True]) <= np.mean(misses[False])
-    assert sizes[False] <= sizes[True]
+    assert alpha - 1 / 61 - reach <= np.mean(misses) <= alpha + reach
 
 
 def test_adaptive_sets_serve_the_hard_as_well_and_the_smallest_are_lac():
@@ -134,9 +103,9 @@ def test_adaptive_sets_serve_the_hard_as_well_and_the_smallest_are_lac():
     logits, labels = honest(20_000, 8, seed=3, scale=np.where(hard, 0.5, 6)[:, None])
     new, hard = slice(10_000, None), torch.tensor(hard[10_000:])
     found = {}
-    for kind in ("lac", "aps, randomized"):
-        sets = sets_of(rule_of(kind, logits[:10_000], labels[:10_000]), logits[new], allow_empty=True)
-        found[kind] = set_metrics(sets, labels[new]), set_metrics(sets[hard], labels[new][hard])
+    for method in ("lac", "aps"):
+        sets = prediction_sets(logits[new], rule_of(method, logits[:10_000], labels[:10_000]))
+        found[method] = set_metrics(sets, labels[new]), set_metrics(sets[hard], labels[new][hard])
     (lac, lac_where_hard), (aps, aps_where_hard) = found.values()
     assert lac.mean_size < aps.mean_size
     assert lac_where_hard.coverage < 0.85
@@ -147,9 +116,9 @@ def test_a_penalty_shortens_the_largest_sets():
     logits, labels = honest(4000, 30, seed=4)
     plain = calibrate_sets(logits, labels, SetTarget("aps"))
     penalised = calibrate_sets(logits, labels, SetTarget("raps", penalty=0.2, free_ranks=3))
-    assert sets_of(penalised, logits).sum(dim=1).max() < sets_of(plain, logits).sum(dim=1).max()
+    assert prediction_sets(logits, penalised).sum(dim=1).max() < prediction_sets(logits, plain).sum(dim=1).max()
     free = calibrate_sets(logits, labels, SetTarget("raps", penalty=0.0))
-    assert torch.equal(sets_of(free, logits), sets_of(plain, logits))
+    assert torch.equal(prediction_sets(logits, free), prediction_sets(logits, plain))
 
 
 def test_few_samples_promise_nothing_and_every_class_is_let_in():
@@ -188,13 +157,3 @@ def test_what_cannot_be_calibrated_on_is_refused(options, message):
     logits, labels = options.pop("logits", LOGITS), options.pop("labels", LABELS)
     with pytest.raises(InputError, match=message):
         calibrate_sets(logits, labels, SetTarget(**options))
-
-
-@pytest.mark.parametrize("share", [None, torch.rand(3), torch.full((20,), 1.5)])
-def test_randomized_sets_want_their_shares(share):
-    rule = calibrate_sets(LOGITS, LABELS, SetTarget("aps"), draw_shares(20))
-    with pytest.raises(InputError, match="randomized aps needs one share from 0 to 1 for each of 20 samples"):
-        prediction_sets(LOGITS, rule, share)
-    if share is not None:
-        with pytest.raises(InputError, match="randomized aps needs one share"):
-            calibrate_sets(LOGITS, LABELS, SetTarget("aps"), share)

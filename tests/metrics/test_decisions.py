@@ -111,7 +111,7 @@ def test_prediction_sets_from_the_card_are_those_of_the_rule(method):
     answers, labels = made_up()
     target = SetTarget(method, 0.2, penalty=0.2, free_ranks=1)
     sets = decide_sets(answers, labels, target, SOURCE)
-    rule = calibrate_sets(answers.class_logits, labels, target, allow_empty=False)
+    rule = calibrate_sets(answers.class_logits, labels, target)
     assert (sets.method, sets.alpha, sets.threshold) == (method, 0.2, rule.threshold)
     assert (sets.penalty, sets.free_ranks) == ((0.2, 1) if method == "raps" else (0, 0))
     fresh, _ = made_up(seed=1)

@@ -11,14 +11,13 @@ Three nonconformities, of the softmax over the real classes, sorted from the lik
 - ``lac``: ``1 - p_y``: the smallest sets on average.
   Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", 2019,
   arXiv:1609.00451.
-- ``aps``: what the likelier classes and a share u of the own have together, ``sum_{j before y} p_j + u p_y``: sets
-  that grow where the classifier is unsure.
+- ``aps``: what it and the likelier classes have together, ``sum_{j up to y} p_j``: sets that grow where the classifier
+  is unsure.
   Romano, Sesia and Candès, "Classification with Valid and Adaptive Coverage", 2020, arXiv:2006.02544.
 - ``raps``: that, plus ``penalty * max(rank of y - free_ranks, 0)``: without the long tails.
   Angelopoulos et al., "Uncertainty Sets for Image Classifiers using Conformal Prediction", 2021, arXiv:2009.14193.
 
-Randomized, u is drawn uniformly for every sample, and the sets miss alpha of the labels, hardly less; otherwise u = 1
-for all, the sets are the same every time, larger, and miss fewer.
+None is randomized, so that a sample always gets the same set. The likeliest class is in every set: no set is empty.
 """
 
 import math
@@ -31,7 +30,7 @@ from torch import Tensor
 
 from preceptor.context import UNLABELED, at_class, is_class, predicted_class
 from preceptor.errors import InputError, unknown_name
-from preceptor.metrics.checks import check_finite, check_inputs, check_number, check_seed
+from preceptor.metrics.checks import check_finite, check_inputs, check_number
 
 Method = Literal["lac", "aps", "raps"]
 
@@ -78,14 +77,12 @@ class SetRule:
         threshold: the largest nonconformity that is let in; None lets in every class, since so few calibration samples
             guarantee no less.
         samples: size of the calibration set.
-        randomized: whether a share is drawn for every sample, aps and raps only.
     """
 
     method: Method
     alpha: float
     threshold: float | None
     samples: int
-    randomized: bool = False
     penalty: float = 0.0
     free_ranks: int = 0
 
@@ -110,69 +107,42 @@ class SetMetrics:
     per_class_coverage: list[float | None]
 
 
-def nonconformity(
-    class_logits: Float[Tensor, "batch classes"], rule: SetRule, share: Float[Tensor, " batch"] | None = None
-) -> Float[Tensor, "batch classes"]:
-    """How little each class fits, by the rule's method; float64. The rule's threshold is not looked at.
-
-    Raises:
-        InputError: the rule is randomized, and there is not one share u from 0 to 1 for each sample.
-    """
+def nonconformity(class_logits: Float[Tensor, "batch classes"], rule: SetRule) -> Float[Tensor, "batch classes"]:
+    """How little each class fits, by the rule's method; float64. The rule's threshold is not looked at."""
     probabilities = class_logits.double().softmax(dim=1)
     if rule.method == "lac":
         return 1 - probabilities
     ordered, classes = probabilities.sort(dim=1, descending=True, stable=True)
-    before = ordered.cumsum(dim=1) - ordered
     ranks = torch.arange(1, ordered.shape[1] + 1, dtype=torch.float64, device=ordered.device)
     penalty = rule.penalty * (ranks - min(rule.free_ranks, len(ranks))).clamp(min=0)
-    if not rule.randomized:
-        part = torch.ones_like(ordered[:, 0])
-    elif share is not None and share.shape == (len(ordered),) and bool(((share >= 0) & (share <= 1)).all()):
-        part = share.to(ordered)
-    else:
-        many = f"one share from 0 to 1 for each of {len(ordered)} samples"
-        raise InputError(f"randomized {rule.method} needs {many}; draw_shares makes them")
-    sorted_scores = before + part[:, None] * ordered + penalty
-    return torch.empty_like(ordered).scatter_(1, classes, sorted_scores)
+    return torch.empty_like(ordered).scatter_(1, classes, ordered.cumsum(dim=1) + penalty)
 
 
 def calibrate_sets(
-    class_logits: Float[Tensor, "n classes"],
-    labels: Int[Tensor, " n"],
-    target: SetTarget | None = None,
-    share: Float[Tensor, " n"] | None = None,
-    *,
-    allow_empty: bool = True,
+    class_logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"], target: SetTarget | None = None
 ) -> SetRule:
     """The rule whose sets miss at most a share alpha of the classes of new samples.
 
     Its threshold is the ``ceil((n + 1) (1 - alpha))``-th smallest nonconformity of the n calibration labels; every
-    class is let in where that exceeds n.
+    class is let in where that exceeds n. The likeliest class, always let in, has nonconformity 0 here: the sets would
+    else be larger, and miss far fewer than alpha (ours; any nonconformity keeps the guarantee).
 
     Args:
         class_logits: of the real classes, finite.
         labels: class numbers, all known; drawn like the samples met later and used for nothing else.
         target: what to guarantee. Default ``SetTarget()``.
-        share: u for each sample, as `draw_shares` gives, for randomized sets. Default None: u = 1.
-        allow_empty: the argument that `prediction_sets` will get. Default True. The guarantee holds either way, but
-            with True, sets that are never empty miss far fewer than alpha and are larger for it. With False the
-            likeliest class, always let in, has nonconformity 0, and they miss alpha (ours; any nonconformity keeps the
-            guarantee).
 
     Raises:
-        InputError: an unknown method; alpha, a penalty, a number of ranks or a share out of range; no sample; labels
-            that do not fit, or are no class; or a logit that is not finite, or beyond 1e30.
+        InputError: an unknown method; alpha, a penalty or a number of ranks out of range; no sample; labels that do not
+            fit, or are no class; or a logit that is not finite, or beyond 1e30.
     """
     target = target or SetTarget()
     target.check()
     labels = check_inputs(class_logits, labels, known="all")
     check_finite(class_logits)
-    randomized = share is not None and target.method != "lac"
     numbers = (float(target.penalty), int(target.free_ranks)) if target.method == "raps" else (0.0, 0)
-    rule = SetRule(target.method, target.alpha, None, len(labels), randomized, *numbers)
-    own = at_class(nonconformity(class_logits, rule, share), labels)
-    if not allow_empty:
-        own = own.where(labels != predicted_class(class_logits), 0.0)
+    rule = SetRule(target.method, target.alpha, None, len(labels), *numbers)
+    own = at_class(nonconformity(class_logits, rule), labels).where(labels != predicted_class(class_logits), 0.0)
     return replace(rule, threshold=conformal_quantile(own, target.alpha))
 
 
@@ -182,29 +152,11 @@ def conformal_quantile(scores: Float[Tensor, " n"], alpha: float) -> float | Non
     return None if rank > len(scores) else float(scores.kthvalue(rank).values)
 
 
-def prediction_sets(
-    class_logits: Float[Tensor, "batch classes"],
-    rule: SetRule,
-    share: Float[Tensor, " batch"] | None = None,
-    *,
-    allow_empty: bool = False,
-) -> Bool[Tensor, "batch classes"]:
-    """Which classes are in each sample's set: those up to the threshold, and, unless sets may be empty, the likeliest.
-
-    To let in the likeliest class only adds coverage; without it, randomized sets miss just alpha.
-
-    Args:
-        class_logits: of the real classes.
-        rule: from `calibrate_sets`.
-        share: u for each sample, as `draw_shares` gives, where the rule is randomized.
-        allow_empty: Default False.
-
-    Raises:
-        InputError: as `nonconformity`.
-    """
-    scores = nonconformity(class_logits, rule, share)
+def prediction_sets(class_logits: Float[Tensor, "batch classes"], rule: SetRule) -> Bool[Tensor, "batch classes"]:
+    """Which classes are in each sample's set: those up to the threshold, and the likeliest."""
+    scores = nonconformity(class_logits, rule)
     inside = scores <= (math.inf if rule.threshold is None else rule.threshold)
-    return inside if allow_empty else inside | is_class(scores, predicted_class(class_logits))
+    return inside | is_class(scores, predicted_class(class_logits))
 
 
 def set_metrics(sets: Bool[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> SetMetrics:
@@ -228,16 +180,6 @@ def set_metrics(sets: Bool[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> S
         coverage_by_size=_share_by(size, covered, classes + 1),
         per_class_coverage=_share_by(labels, covered, classes),
     )
-
-
-def draw_shares(n: int, seed: int = 0) -> Float[Tensor, " n"]:
-    """The uniform numbers that randomized sets want, one a sample.
-
-    Raises:
-        InputError: a seed that is no whole number from 0 to 2^64 - 1.
-    """
-    check_seed(seed)
-    return torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def _share_by(place: Tensor, covered: Tensor, places: int) -> list[float | None]:

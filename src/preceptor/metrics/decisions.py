@@ -84,7 +84,7 @@ def decide_sets(
     Raises:
         InputError: as :func:`calibrate_sets`.
     """
-    rule = calibrate_sets(predictions.class_logits, labels, target, allow_empty=False)
+    rule = calibrate_sets(predictions.class_logits, labels, target)
     return SetDecision(
         method=rule.method,
         alpha=rule.alpha,
