@@ -39,12 +39,10 @@ def test_members_of_one_name_are_a_sample(tmp_path: Path) -> None:
     listing = list_webdataset(archive(tmp_path / "train.tar", members))
     assert [name.partition(":")[2][:5] for name in listing.names] == ["b/1.P", "a/1.p", "a/lon"]
     assert listing.labels.tolist() == [1, 0, 1]
-    assert listing.sizes is not None
-    for position, size in enumerate(listing.sizes.tolist()):
+    for position in range(3):
         path, content = listing.source.open(position)
         assert content is not None
         assert content.read() == png(position)
-        assert size == len(png(position))
         assert path == tmp_path / listing.names[position]
 
 

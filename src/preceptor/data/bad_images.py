@@ -63,9 +63,6 @@ def note_contradictions(listing: Listing, bad: BadImages) -> None:
     An image that is twice in one class of one set is none: it counts twice. An unlabeled image is in no class.
     """
     rows = bad.usable()
-    if listing.sizes is not None:  # most differ in size already and need not be read for this
-        rows = rows[listing.sizes[rows] > 0]
-        rows = _of_several_kinds(listing, rows, listing.sizes[rows])
     values = digests(listing.source, rows, bad.errors)
     readable = np.array([position not in bad.errors for position in rows.tolist()], dtype=bool)
     # Half of a digest leaves few enough of other contents, which the whole contents tell apart.
@@ -80,9 +77,7 @@ def note_contradictions(listing: Listing, bad: BadImages) -> None:
         _note_contradicted(listing, group, bad)
 
 
-def _of_several_kinds(
-    listing: Listing, rows: NDArray[np.int64], key: NDArray[np.int64] | NDArray[np.uint64]
-) -> NDArray[np.int64]:
+def _of_several_kinds(listing: Listing, rows: NDArray[np.int64], key: NDArray[np.uint64]) -> NDArray[np.int64]:
     """The rows whose key is also that of an image of another class or set."""
     groups, number = np.unique(key, return_inverse=True)
     kind = listing.labels[rows] * len(SPLITS) + listing.splits[rows]

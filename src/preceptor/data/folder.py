@@ -75,7 +75,6 @@ def _list_folder(folder: Path) -> Listing:
         np.array(files.labels, dtype=np.int64),
         np.array(files.splits, dtype=np.uint8),
         tuple(label_of),
-        np.array(files.sizes, dtype=np.int64),
         errors=files.errors,
     )
 
@@ -88,7 +87,7 @@ class _Files:
         folder: the whole.
         root: its real path, which links must not leave.
         names: relative to the folder.
-        labels, splits, sizes, errors: as of a :class:`Listing`.
+        labels, splits, errors: as of a :class:`Listing`.
     """
 
     folder: Path
@@ -96,7 +95,6 @@ class _Files:
     names: list[str] = field(default_factory=list)
     labels: "array[int]" = field(default_factory=lambda: array("q"))
     splits: "array[int]" = field(default_factory=lambda: array("B"))
-    sizes: "array[int]" = field(default_factory=lambda: array("q"))
     errors: dict[int, InputError] = field(default_factory=dict)
 
     def add(self, place: str, label: int, split: int, above: tuple[str, ...] = ()) -> None:
@@ -104,18 +102,15 @@ class _Files:
         real = os.path.realpath(self.folder / place)
         for entry in _entries(self.folder / place):
             name = f"{place}/{entry.name}"
-            error, size = self._refusal(entry, (*above, real)), 0
+            error = self._refusal(entry, (*above, real))
             if error is None and _is_folder(entry):
                 self.add(name, label, split, (*above, real))
                 continue
-            if error is None:
-                size = entry.stat().st_size
-            else:
+            if error is not None:
                 self.errors[len(self.names)] = InputError(f"{self.folder / name}: {error}")
             self.names.append(name)
             self.labels.append(label)
             self.splits.append(split)
-            self.sizes.append(size)
 
     def _refusal(self, entry: "os.DirEntry[str]", above: Sequence[str]) -> str | None:
         """Why an entry cannot be used; None if it can."""

@@ -3,9 +3,9 @@
 import csv
 import os
 from collections.abc import Sequence
+from functools import cache
 from math import isnan
 from pathlib import Path
-from stat import S_ISREG
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,6 @@ def list_file(file: Path) -> Listing:
     if len(unlabeled):
         row = int(unlabeled[0])
         raise InputError(f"{file}: image {row + 1} ({paths[row]}) has no label; only training images may have none")
-    sizes, errors = file_sizes(file.parent, paths)
     groups = columns.get("group")
     return Listing(
         file.parent,
@@ -53,9 +52,8 @@ def list_file(file: Path) -> Listing:
         labels,
         splits,
         class_names,
-        sizes,
         None if groups is None else number_groups(groups),
-        errors,
+        missing_files(file.parent, paths),
     )
 
 
@@ -119,31 +117,14 @@ def _splits(file: Path, cells: Cells | None, count: int) -> NDArray[np.uint8]:
     return splits
 
 
-def file_sizes(folder: Path, paths: Cells) -> tuple[NDArray[np.int64], dict[int, InputError]]:
-    """The size of each file of a folder in bytes, and by position why one cannot be used."""
-    sizes = np.zeros(len(paths), dtype=np.int64)
+def missing_files(folder: Path, paths: Cells) -> dict[int, InputError]:
+    """By position, why a file of a folder cannot be used."""
+    root, real = os.path.realpath(folder), cache(os.path.realpath)  # of few folders
     errors: dict[int, InputError] = {}
-    root = os.path.realpath(folder)
-    parents: dict[str, bool] = {}
-    for row, path in enumerate(paths):
-        try:
-            sizes[row] = _size(folder / path, root, parents)
-        except InputError as error:
-            errors[row] = error
-    return sizes, errors
-
-
-def _size(path: Path, root: str, parents: dict[str, bool]) -> int:
-    """The size of a file; refused is one outside the root. ``parents`` remembers which folders lie inside."""
-    try:
-        status = path.stat()
-        place = os.path.realpath(path) if path.is_symlink() else str(path.parent)
-    except (OSError, ValueError):  # a name that no file can have
-        status = None
-    if status is None or not S_ISREG(status.st_mode):
-        raise InputError(f"{path}: listed, but no file is there; correct the path or remove the line")
-    if place not in parents:
-        parents[place] = is_inside(os.path.realpath(place), root)
-    if not parents[place]:
-        raise InputError(f"{path}: outside the list's folder; put the list above its images")
-    return status.st_size
+    for row, path in enumerate(folder / path for path in paths):
+        # Not Path.is_file: it raises for a name that is too long.
+        if not os.path.isfile(path):  # noqa: PTH113
+            errors[row] = InputError(f"{path}: listed, but no file is there; correct the path or remove the line")
+        elif not is_inside(os.path.realpath(path) if path.is_symlink() else real(path.parent), root):
+            errors[row] = InputError(f"{path}: outside the list's folder; put the list above its images")
+    return errors

@@ -46,7 +46,6 @@ class Listing:
         labels: integers, -1 means unlabeled.
         splits: of each image the number of its set in ``SPLITS``, or ``NO_SET``.
         class_names: in the order of the labels; None where the labels are mere numbers.
-        sizes: of the encoded images in bytes, where that takes no reading.
         groups: numbers; images with the same one are held out together. None: every image is by itself.
         errors: by position, why an image cannot be used, as far as the listing shows it.
         as_published: whether copies of an image in several classes or sets belong to it, as in public data sets.
@@ -58,7 +57,6 @@ class Listing:
     labels: NDArray[np.int64]
     splits: NDArray[np.uint8]
     class_names: tuple[str, ...] | None = None
-    sizes: NDArray[np.int64] | None = None
     groups: NDArray[np.int64] | None = None
     errors: dict[int, InputError] = field(default_factory=dict)
     as_published: bool = False

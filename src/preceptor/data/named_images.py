@@ -14,7 +14,7 @@ from preceptor.data.augmentation import Augmentation, CropFlip
 from preceptor.data.dataset import Normalization
 from preceptor.data.digit_files import read_mat
 from preceptor.data.folder import FolderFiles, list_folder
-from preceptor.data.list_file import file_sizes
+from preceptor.data.list_file import missing_files
 from preceptor.data.listing import SPLITS, TRAIN, Listing
 from preceptor.errors import InputError, few
 
@@ -151,10 +151,8 @@ def _with_flat_test(place: Path, names: Sequence[str], classes: Sequence[str], t
     unknown = sorted(set(classes) - set(label_of))
     if unknown:
         raise InputError(f"{table}: {few(unknown)} are no training classes; there are {few(list(label_of))}")
-    sizes, errors = file_sizes(place, list(names))
     all_names = [*(f"train/{name}" for name in train.names), *names]
-    count = len(train)
-    assert train.sizes is not None
+    count, missing = len(train), missing_files(place, list(names))
     return Listing(
         place,
         FolderFiles(place, all_names),
@@ -162,8 +160,7 @@ def _with_flat_test(place: Path, names: Sequence[str], classes: Sequence[str], t
         np.concatenate([train.labels, np.array([label_of[name] for name in classes], dtype=np.int64)]),
         np.array([TRAIN] * count + [_TEST] * len(names), dtype=np.uint8),
         train.class_names,
-        np.concatenate([train.sizes, sizes]),
-        errors=train.errors | {count + position: error for position, error in errors.items()},
+        errors=train.errors | {count + position: error for position, error in missing.items()},
     )
 
 

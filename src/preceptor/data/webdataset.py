@@ -115,7 +115,7 @@ def list_webdataset(place: Path) -> Listing:
     )
     splits = np.repeat(np.array(splits_of_files(root, files), dtype=np.uint8), counts)
     labels, class_names = number_labels(index.cells, splits, place, _class_names(root))
-    return Listing(root, source, index.names, labels, used_splits(splits, labels), class_names, source.sizes)
+    return Listing(root, source, index.names, labels, used_splits(splits, labels), class_names)
 
 
 def _add_archive(index: _Index, number: int, path: Path) -> None:
