@@ -5,8 +5,10 @@ import subprocess
 import sys
 import warnings
 from importlib import import_module
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from preceptor import __version__
 from preceptor.cli import main as main_module
@@ -117,6 +119,27 @@ def test_our_warnings_are_one_line(monkeypatch, capsys):
     assert main(["methods"]) == 0
     assert capsys.readouterr().err == "preceptor: left out \\x1b[2Jone\n"
     assert warnings.showwarning is before
+
+
+def test_pillow_warns_of_nothing(monkeypatch, capsys, tmp_path):
+    """Here of damaged tags; the warnings of other libraries are shown."""
+    from preceptor.cli import methods
+
+    exif = Image.Exif()
+    exif[0x010F] = "the name of a maker"
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg", exif=exif)
+    content = bytearray((tmp_path / "a.jpg").read_bytes())
+    content[content.index(b"Exif") + 20] = 0xFF  # in the length of the tag
+
+    def look(arguments):
+        Image.open(BytesIO(content)).getexif()
+        warnings.warn_explicit("of another", UserWarning, "other.py", 1, module="other")
+
+    with pytest.warns(UserWarning, match="Skipping tag 271"):
+        Image.open(BytesIO(content)).getexif()
+    monkeypatch.setattr(methods, "run", look)
+    assert main(["methods"]) == 0
+    assert capsys.readouterr().err == "other.py:1: UserWarning: of another\n"
 
 
 def test_a_fault_of_our_own_is_not_hidden(monkeypatch):

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,13 @@ def bad_seed(seed: int, counter: Counter) -> int:
         raise InputError("seed 1 has no data")
     time.sleep(60)
     return seed
+
+
+def warnings_as_by_pillow(counter: Counter) -> int:
+    """How many of one, of Pillow's, are shown."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.warn_explicit("damaged", UserWarning, "TiffImagePlugin.py", 1, module="PIL.TiffImagePlugin")
+    return len(seen)
 
 
 def killed_if_first(number: int, counter: Counter) -> int:

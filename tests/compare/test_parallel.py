@@ -20,6 +20,7 @@ from tests.compare.seeds import (
     seed_that_checkpoints_first,
     step_of,
     told_to_end,
+    warnings_as_by_pillow,
 )
 
 
@@ -72,6 +73,10 @@ def test_a_process_that_is_killed_takes_its_own_call_with_it_and_no_other():
     assert isinstance(outcomes[0], MachineError)
     assert str(outcomes[0]).startswith("a process ended before it was done")
     assert "\n" not in str(outcomes[0])
+
+
+def test_pillow_warns_of_nothing():
+    assert dict(processes([warnings_as_by_pillow] * 2, 2, print)) == {0: 0, 1: 0}
 
 
 def test_seeds_whose_process_is_killed_are_told_of():

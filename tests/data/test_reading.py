@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import tarfile
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -269,29 +268,3 @@ def test_own_validation_images_are_announced(tmp_path: Path) -> None:
     spec = as_tars(samples(lambda seed: (12, 12)), tmp_path / "tars")
     with pytest.warns(ValidationSetUsed, match="its own 3 validation images are held out"):
         load_dataset(spec)
-
-
-def test_threads_leave_the_filters_of_warnings_as_they_were(tmp_path: Path, threads: Callable[[int], None]) -> None:
-    """And Pillow warns of nothing meanwhile, though tags of the images are damaged."""
-    exif = Image.Exif()
-    exif[0x010F] = "the name of a maker"
-    for number in range(60):
-        file = io.BytesIO()
-        Image.fromarray(np.full((9, 9, 3), 4 * number, np.uint8)).save(file, "JPEG", exif=exif)
-        content = bytearray(file.getvalue())
-        content[content.index(b"Exif") + 20] = 0xFF  # in the length of the tag
-        path = tmp_path / "ab"[number % 2] / f"{number}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-    with warnings.catch_warnings(record=True) as by_pillow:
-        warnings.simplefilter("always")
-        with Image.open(path) as image:
-            image.getexif()
-    assert by_pillow, "otherwise the test would show nothing"
-    threads(8)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        before = list(warnings.filters)
-        load_dataset(f"folder:{tmp_path}")
-        assert warnings.filters == before
-    assert not seen

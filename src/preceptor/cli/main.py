@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     with warnings.catch_warnings(), _signals_as_interrupts():
         warnings.showwarning = _show_warning
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged tags, and many pixels, which are refused
         return _exit_code(tokens)
 
 

@@ -6,6 +6,7 @@ import queue
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -202,6 +203,7 @@ def _begin_worker(messages: "multiprocessing.Queue[int]", ending: Any) -> None:
     messages.cancel_join_thread()  # a worker that was killed may hold the queue's lock: nobody waits for it at the end
     torch.set_num_threads(1)
     tune_malloc()
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # as the command line does, which started this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

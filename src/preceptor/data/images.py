@@ -4,14 +4,11 @@ Every image file that is trained on, evaluated or predicted goes through here. `
 same rules in its own copy, since it runs without this package.
 """
 
-import re
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -40,7 +37,6 @@ _HEIF = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif",
 # Left beside images by desktops, by unpacked archives, or by whoever labeled them.
 _LITTER = {"Thumbs.db", "desktop.ini", "Icon\r", "__MACOSX"}
 _TEXTS = {".json", ".csv", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".md", ".html"}
-_PILLOW = r"PIL\."
 _ORIENTATION = 0x0112
 _SIDES_SWAPPED = {5, 6, 7, 8}
 
@@ -233,7 +229,7 @@ def _opened(path: Path, file: BinaryIO | None) -> Iterator["Image"]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with _without_warnings(), Image.open(file or path, formats=_FORMATS) as image:
+        with Image.open(file or path, formats=_FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise _too_large(path, f" ({image.width} x {image.height})")
             yield image
@@ -247,37 +243,6 @@ def _opened(path: Path, file: BinaryIO | None) -> Iterator["Image"]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); allow reading it or remove it") from error
     except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
         raise InputError(f"{path}: image cannot be decoded ({first_line(error)}); replace or remove it") from error
-
-
-@dataclass
-class _Quiet:
-    """How many images are open, at any of the threads."""
-
-    lock: Lock = field(default_factory=Lock)
-    images: int = 0
-
-
-_QUIET = _Quiet()
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Without what Pillow warns of: damaged tags, and many pixels, which are refused.
-
-    Several threads decode at a time, and ``warnings.catch_warnings`` in each would put back what another has changed.
-    """
-    with _QUIET.lock:
-        _QUIET.images += 1
-        if _QUIET.images == 1:
-            warnings.filterwarnings("ignore", module=_PILLOW)
-    try:
-        yield
-    finally:
-        with _QUIET.lock:
-            _QUIET.images -= 1
-            if _QUIET.images == 0:
-                with suppress(ValueError):  # another has put the filters back already
-                    cast(list[object], warnings.filters).remove(("ignore", None, Warning, re.compile(_PILLOW), 0))
 
 
 def _why_unidentified(path: Path, file: BinaryIO | None) -> str:
