@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from preceptor.data.listing import SPLITS, TRAIN, Listing, number_labels, split_of, used_splits
-from preceptor.data.tables import COLUMNS, column_named, needed_column
+from preceptor.data.tables import needed_column, only_column
 from preceptor.errors import InputError, few, first_line
 from preceptor.extras import import_extra
 from preceptor.files import is_inside
@@ -24,34 +24,25 @@ class HubImages:
 
     Attributes:
         where: the data set's name or folder.
-        sets: names, and the sets of ``datasets``, whose only column holds images that it does not decode.
+        names: of each image: its set, and its row in it.
+        rows: a set of ``datasets`` whose only column holds images that it does not decode.
         anywhere: whether the files that it names may lie outside its folder and the caches of ``datasets``: as those of
             a set that the user made in Python. Default False.
     """
 
     where: Path
-    sets: Sequence[tuple[str, Any]]
+    names: Sequence[str]
+    rows: Any
     anywhere: bool = False
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_ends", np.cumsum([len(rows) for _, rows in self.sets], dtype=np.int64))
-
     def __len__(self) -> int:
-        return sum(len(rows) for _, rows in self.sets)
-
-    def names(self) -> list[str]:
-        """Of each image: its set, and its row in it."""
-        return [f"{name}:{row}" for name, rows in self.sets for row in range(len(rows))]
+        return len(self.names)
 
     def open(self, position: int) -> tuple[Path, BinaryIO | None]:
         """The content of an image, or its file, where the data set only names it."""
-        ends = self._ends  # type: ignore[attr-defined]
-        number = int(np.searchsorted(ends, position, side="right"))
-        name, rows = self.sets[number]
-        row = position - (int(ends[number - 1]) if number else 0)
-        path = self.where / f"{name}:{row}"
+        path = self.where / self.names[position]
         try:
-            (image,) = rows[row].values()
+            (image,) = self.rows[position].values()
         except Exception as error:  # datasets and pyarrow raise errors of many classes
             raise InputError(f"{path}: cannot be read ({first_line(error)}); fetch the data set again") from error
         if image is not None and image["bytes"] is not None:
@@ -115,12 +106,14 @@ def listing_of(by_split: Mapping[int, tuple[str, Any]], where: Path, *, anywhere
     """The listing of some sets by the number of their kind, each with its name."""
     features = next(iter(by_split.values()))[1].features
     image, label = _image_column(features, where), _label_column(features, where)
-    source = HubImages(where, [(key, _undecoded(rows, image)) for key, rows in by_split.values()], anywhere)
+    names = [f"{name}:{row}" for name, rows in by_split.values() for row in range(len(rows))]
+    images = _library().concatenate_datasets([_undecoded(rows, image) for _, rows in by_split.values()])
+    source = HubImages(where, names, images, anywhere)
     cells = [cell for _, rows in by_split.values() for cell in _column(rows, label)]
     counts = [len(rows) for _, rows in by_split.values()]
     splits = np.repeat(np.array(list(by_split), dtype=np.uint8), counts)
     labels, class_names = number_labels(cells, splits, where, getattr(features[label], "names", None))
-    return Listing(where, source, source.names(), labels, used_splits(splits, labels), class_names)
+    return Listing(where, source, names, labels, used_splits(splits, labels), class_names)
 
 
 def _library() -> Any:
@@ -183,18 +176,9 @@ def _by_split(where: Path, loaded: Any) -> dict[int, tuple[str, Any]]:
 
 
 def _image_column(features: Any, where: Path) -> str:
-    """The column of images; of several, the one that has a usual name."""
     image = _library().Image
     columns = [name for name, feature in features.items() if isinstance(feature, image)]
-    if len(columns) == 1:
-        return str(columns[0])
-    named = column_named(columns, "image")
-    if named is None:
-        held = few([repr(name) for name in columns], 5) or "none"
-        raise InputError(
-            f"{where}: columns of images: {held}; expected one, or one called {', '.join(COLUMNS['image'])}"
-        )
-    return named
+    return only_column(columns, "image", where, "columns of images")
 
 
 def _label_column(features: Any, where: Path) -> str:

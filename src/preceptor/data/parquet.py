@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from preceptor.data.listing import Listing, files_of, number_labels, splits_of_files, used_splits
-from preceptor.data.tables import COLUMNS, column_named, needed_column, not_parquet, pyarrow
-from preceptor.errors import InputError, few
+from preceptor.data.tables import needed_column, not_parquet, only_column, pyarrow
+from preceptor.errors import InputError
 
 MOST_CACHED = 2**28
 """Most bytes of row groups that are held in memory; the newest is held whatever its size."""
@@ -135,7 +135,6 @@ def list_parquet(place: Path) -> Listing:
 
 
 def _image_column(schema: Any, where: Path) -> str:
-    """The column of encoded images; of several, the one that has a usual name."""
     types = pyarrow("types")
 
     def is_binary(kind: Any) -> bool:
@@ -147,16 +146,7 @@ def _image_column(schema: Any, where: Path) -> str:
         return is_binary(kind)
 
     columns = [column.name for column in schema if holds_images(column.type)]
-    if len(columns) == 1:
-        return str(columns[0])
-    named = column_named(columns, "image")
-    if named is None:
-        held = few([repr(name) for name in columns], 5) or "none"
-        raise InputError(
-            f"{where}: columns that may hold encoded images: {held}; expected one, or one called "
-            f"{', '.join(COLUMNS['image'])}"
-        )
-    return named
+    return only_column(columns, "image", where, "columns that may hold encoded images")
 
 
 def _label_column(schema: Any, where: Path) -> str:

@@ -36,6 +36,19 @@ def needed_column(columns: Sequence[str], kind: str, where: Path) -> str:
     return column
 
 
+def only_column(columns: Sequence[str], kind: str, where: Path, what: str) -> str:
+    """The only one of these columns; of several, the one that has a usual name. ``what`` says in errors what they are.
+
+    Raises:
+        InputError: there is none, or none of several has a usual name.
+    """
+    column = columns[0] if len(columns) == 1 else column_named(columns, kind)
+    if column is None:
+        held = few([repr(name) for name in columns], 5) or "none"
+        raise InputError(f"{where}: {what}: {held}; expected one, or one called {', '.join(COLUMNS[kind])}")
+    return column
+
+
 def pyarrow(module: str) -> Any:
     """A module of pyarrow; errors as of ``import_extra``."""
     return import_extra(f"pyarrow.{module}", "parquet", "a Parquet file")
