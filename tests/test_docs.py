@@ -44,9 +44,10 @@ def test_the_readme_shows_the_demos_table(fill_tables):
 
 
 def test_the_demo_shows_what_the_readme_says_of_it():
-    from preceptor.compare.comparison_result import load_comparison
+    from preceptor.compare.comparison_result import ComparisonResult
+    from preceptor.result_files import read_result
 
-    arms = {arm.recipe: arm for arm in load_comparison(ROOT / "results" / "bench" / "demo.json").arms}
+    arms = {arm.recipe: arm for arm in read_result(ComparisonResult, ROOT / "results" / "bench" / "demo.json").arms}
     assert arms["kd"].difference.high < 0
     assert arms["safe"].difference.low > 0
     assert arms["corrected-cmkd"].difference.low > 0

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from experiments.bench.common import RESULTS, table, write_json
 from preceptor.compare.answers import read_answers
-from preceptor.compare.comparison_result import RESULT_FILE, ArmResult, load_comparison
+from preceptor.compare.comparison_result import RESULT_FILE, ArmResult, ComparisonResult
 from preceptor.compare.differences import corrected_differences
 from preceptor.compare.format import points
 from preceptor.data import load_dataset
 from preceptor.protocols import read_protocol
 from preceptor.protocols.running import LABELS_ALONE, run_protocol
+from preceptor.result_files import read_result
 from preceptor.run import versions
 
 RESULT = RESULTS / "joined_systems.json"
@@ -105,7 +106,7 @@ def main() -> None:
 
 def _pair(folder: Path, labels: Tensor) -> dict[str, Any]:
     """What the students of a pair's comparison are right on, joined recipes against the method that they join."""
-    result = load_comparison(folder / RESULT_FILE)
+    result = read_result(ComparisonResult, folder / RESULT_FILE)
     by_name = {arm.recipe: arm for arm in result.arms}
     arms: dict[str, dict[str, Any]] = {
         name: {"mean": arm.accuracy.mean, "deviation": arm.accuracy.deviation, "aurc": arm.aurc.mean}

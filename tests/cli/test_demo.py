@@ -10,7 +10,8 @@ import pytest
 
 from preceptor.cli.main import main
 from preceptor.compare import demo as settings
-from preceptor.compare.comparison_result import load_comparison
+from preceptor.compare.comparison_result import ComparisonResult
+from preceptor.result_files import read_result
 from tests.cli.conftest import Outcome
 
 
@@ -39,7 +40,7 @@ def words(text: str) -> str:
 def test_it_ends_with_the_table_and_what_it_shows(demo):
     folder, done = demo
     assert done.code == 0, done.err
-    result = load_comparison(folder / "compared/compare.json")
+    result = read_result(ComparisonResult, folder / "compared/compare.json")
     assert words(done.out).startswith(words(settings.SETTING))
     for arm in result.arms:
         assert re.search(rf"^\W*{arm.recipe}\W+{100 * arm.accuracy.mean:.2f}\b", done.out, re.MULTILINE), arm.recipe
@@ -57,10 +58,10 @@ def test_again_into_the_same_folder_it_trains_nothing(demo, preceptor, monkeypat
     monkeypatch.setattr("preceptor.compare.run_comparison.collect", None)
     monkeypatch.setattr(settings, "run", None)
     folder, _ = demo
-    before = load_comparison(folder / "compared/compare.json")
+    before = read_result(ComparisonResult, folder / "compared/compare.json")
     done = preceptor("demo", "--seeds", "1", "--out", folder, "--quiet")
     assert (done.code, done.out, done.err) == (0, "", "")
-    assert load_comparison(folder / "compared/compare.json") == before
+    assert read_result(ComparisonResult, folder / "compared/compare.json") == before
 
 
 def test_json_is_the_result_and_nothing_else(demo, preceptor):

@@ -14,15 +14,17 @@ import pytest
 import torch
 
 from preceptor.compare.comparison import comparison
-from preceptor.compare.comparison_result import load_comparison
+from preceptor.compare.comparison_result import ComparisonResult
 from preceptor.compare.run_comparison import run_comparison
 from preceptor.data import load_dataset
 from preceptor.errors import InputError
 from preceptor.metrics import calibration_error, negative_log_likelihood
 from preceptor.models import load_student
+from preceptor.result_files import read_result
 from preceptor.run import resolve, run
 from preceptor.run.doctor import ProblemsFound
 from preceptor.run.resume import run_state
+from tests.data.encoded_files import save_png
 from tests.run.kinds import rows_file
 from tests.training_helpers import SMALL_RUN
 
@@ -75,7 +77,21 @@ def test_its_numbers_are_those_of_the_students(compared, teacher):
     assert kd.difference is None
     assert none.difference.mean == pytest.approx(none.accuracy.mean - kd.accuracy.mean)
     assert none.difference.compared == 2
-    assert load_comparison(out / "compare.json") == result
+    assert read_result(ComparisonResult, out / "compare.json") == result
+
+
+def test_a_class_that_no_image_is_measured_of_has_no_accuracy(tmp_path):
+    """Here the last two of four."""
+    for number, name in enumerate("abcd" * 8):
+        save_png(tmp_path / "images" / "train" / name / f"{number}.png", number, side=8)
+    for number, name in enumerate("ab" * 4):
+        save_png(tmp_path / "images" / "test" / name / f"{number}.png", 100 + number, side=8)
+    settings = {"data": f"folder:{tmp_path / 'images'}", "train_images": None}
+    result = run_comparison(plan(None, ("none",), seeds=1, run=settings), tmp_path / "out", jobs=1, force=True)
+    (arm,) = result.arms
+    assert result.class_names == ("a", "b", "c", "d")
+    assert sum(arm.per_class[:2]) / 2 == pytest.approx(arm.accuracy.mean)
+    assert arm.per_class[2:] == [None, None]
 
 
 def test_each_is_the_run_that_distill_would_write(compared, teacher, tmp_path):

@@ -18,14 +18,15 @@ import yaml
 pytest.importorskip("optuna", reason="needs optuna (extra tune)")
 
 from preceptor.compare import tune_trials
-from preceptor.compare.comparison_result import load_comparison
+from preceptor.compare.comparison_result import ComparisonResult
 from preceptor.compare.space import configured, parse_space
 from preceptor.compare.tune import tune
-from preceptor.compare.tune_result import TuneResult, load_tuning
+from preceptor.compare.tune_result import TuneResult
 from preceptor.compare.tune_study import drawn, importance, next_trial, open_study, quiet_optuna
 from preceptor.compare.tune_trials import TuneOptions
 from preceptor.data import load_dataset
 from preceptor.errors import InputError, Interrupted, MachineError
+from preceptor.result_files import read_result
 from preceptor.run import resolve
 from preceptor.run.resume import run_entries, run_state
 from preceptor.training import Callback
@@ -70,7 +71,7 @@ def test_the_objective_is_the_last_line_of_a_trials_metrics(whole):
         assert last["epoch"] == trial.epochs == trial.settings["training.epochs"]
     assert result.best_trial.held_out == max(trial.held_out for trial in result.trials)
     assert result.held_out_images == entries[-1]["validation"]["n"]
-    assert load_tuning(out / "tune.json") == result
+    assert read_result(TuneResult, out / "tune.json") == result
 
 
 def test_no_trial_looks_at_the_test_set(whole):
@@ -86,7 +87,7 @@ def test_the_first_trial_has_the_defaults(whole):
 
 def test_the_final_numbers_are_those_of_runs_with_new_seeds(whole):
     out, result, (_, settings) = whole
-    compared = load_comparison(out / "final/compare.json")
+    compared = read_result(ComparisonResult, out / "final/compare.json")
     best = configured(config(**settings), result.best_trial.settings)
     assert result.final.seeds == [1, 2]
     for name, measure, expected in (

@@ -68,7 +68,8 @@ def test_every_labeled_sample_has_one_outcome():
     (student, labels), (teacher, _) = answered(900, 5, signal=1), answered(900, 5, seed=1)
     labels[::9] = -1
     counts = dict.fromkeys(Outcomes.__dataclass_fields__, 0)
-    for own, theirs, label in zip(student.numpy().argmax(axis=1), teacher.numpy().argmax(axis=1), labels, strict=True):
+    ours, of_teacher = student.argmax(dim=1), teacher.argmax(dim=1)
+    for own, theirs, label in zip(ours.tolist(), of_teacher.tolist(), labels.tolist(), strict=True):
         if label < 0:
             continue
         if own == label:
@@ -77,5 +78,5 @@ def test_every_labeled_sample_has_one_outcome():
             counts["copied"] += 1
         else:
             counts["own" if theirs == label else "wrong_otherwise"] += 1
-    assert outcomes(student, teacher, labels) == Outcomes(**counts)
+    assert outcomes(ours, of_teacher, labels) == Outcomes(**counts)
     assert min(counts.values()) > 0

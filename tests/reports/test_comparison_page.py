@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from preceptor.compare.comparison_result import ComparisonResult, FailedRun, load_comparison, save_comparison
+from preceptor.compare.comparison_result import ComparisonResult, FailedRun
 from preceptor.compare.findings import tables
 from preceptor.reports.comparison_classes import class_gains
 from preceptor.reports.comparison_curves import MOST_EPOCHS, thinned
 from preceptor.reports.comparison_looks import BASELINE, looks
 from preceptor.reports.comparison_page import comparison_page, write_comparison_page
 from preceptor.reports.comparison_settings import setting_rows
+from preceptor.result_files import read_result, write_result
 from tests.compare.comparisons import ACCURACY, made_arm, made_comparison, made_teacher
 from tests.reports.page import Page
 
@@ -273,10 +274,10 @@ def test_seeds_of_ones_own_have_no_command_for_more() -> None:
 
 
 def test_a_page_is_made_again_from_the_file_alone(result: ComparisonResult, tmp_path: Path) -> None:
-    save_comparison(result, tmp_path)
+    write_result(result, tmp_path / "compare.json")
     write_comparison_page(result, tmp_path / "compare.html")
     before = (tmp_path / "compare.html").read_bytes()
-    write_comparison_page(load_comparison(tmp_path / "compare.json"), tmp_path / "compare.html")
+    write_comparison_page(read_result(ComparisonResult, tmp_path / "compare.json"), tmp_path / "compare.html")
     assert (tmp_path / "compare.html").read_bytes() == before
     assert f"--out {tmp_path}" in before.decode()
 

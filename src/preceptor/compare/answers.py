@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -114,11 +114,6 @@ def read_answers(folder: Path, count: int) -> Answers | None:
     if any(tensor.shape != (count,) for tensor in tensors.values()) or not isinstance(facts, dict):
         return None
     return Answers(**tensors, facts=facts)
-
-
-def right(answers: Answers, measured: MeasuredImages) -> Bool[Tensor, " n"]:
-    """On which images the student is right."""
-    return answers.predicted == measured.images.labels
 
 
 def _peak_memory(device: torch.device) -> int:

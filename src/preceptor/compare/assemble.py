@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from preceptor.compare.answers import Answers, MeasuredImages, measured_images, read_answers, write_answers
@@ -27,6 +27,8 @@ from preceptor.compare.measure import Measure
 from preceptor.context import predicted_class
 from preceptor.data import Dataset
 from preceptor.metrics import calibration_error
+from preceptor.metrics.accuracy import per_class_accuracy
+from preceptor.metrics.agreement import outcomes
 from preceptor.metrics.selective import Ranking, samples_kept
 from preceptor.recipes.reader import DESCRIPTIONS
 from preceptor.run import versions
@@ -71,8 +73,7 @@ def assemble(
         facts.append(one)
     differences = _differences(plan, answers, {arm: images.of(runs[0]) for arm, runs in done.items() if runs})
     arms = [
-        _arm_result(arm, done[arm], failed[arm], answers[arm], images.of(done[arm][0]), out, differences, teachers)
-        for arm in answers
+        _arm_result(arm, done[arm], failed[arm], answers[arm], images, out, differences, teachers) for arm in answers
     ]
     first = images.dataset(cells[0])
     return ComparisonResult(
@@ -204,18 +205,18 @@ def _arm_result(
     runs: Sequence[Cell],
     failed: list[FailedRun],
     answers: Sequence[Answers],
-    measured: MeasuredImages,
+    images: _Images,
     out: Path,
     differences: Mapping[Arm, Difference],
     teachers: Mapping[str, Int[Tensor, " n"] | None],
 ) -> ArmResult:
-    labels, first = measured.images.labels, runs[0]
+    first = runs[0]
+    labels, classes = images.of(first).images.labels, images.dataset(first).classes
     rights = [one.predicted == labels for one in answers]
     rankings = [Ranking.of(one.confidence, ~right) for one, right in zip(answers, rights, strict=True)]
     epochs = [[entry for entry in run_entries(out / run.place) if entry.get("event") == "epoch"] for run in runs]
     held_out = [one[-1]["validation_accuracy"] for one in epochs if "validation_accuracy" in one[-1]]
     predicted = teachers.get(arm[1] or next(iter(teachers), ""))
-    per_class = torch.stack([_per_class(right, labels) for right in rights]).mean(dim=0)
     return ArmResult(
         recipe=arm[0],
         about=first.config.recipe.about,
@@ -230,7 +231,7 @@ def _arm_result(
         aurc=Measure.of([float(ranking.aurc()) for ranking in rankings]),
         held_out=Measure.of(held_out) if len(held_out) == len(runs) else None,
         difference=differences.get(arm),
-        per_class=[None if value != value else value for value in per_class.tolist()],
+        per_class=_per_class(answers, labels, classes),
         beside_teacher=None if predicted is None else _meetings(answers, predicted, labels),
         risk=_mean_rows(_risk(ranking) for ranking in rankings),
         curve=list(_curve(epochs)),
@@ -244,28 +245,25 @@ def _arm_result(
     )
 
 
-def _per_class(right: Tensor, labels: Int[Tensor, " n"]) -> Float[Tensor, " classes"]:
-    count = labels.bincount()
-    return right.double().new_zeros(len(count)).index_add_(0, labels, right.double()) / count
+def _per_class(answers: Sequence[Answers], labels: Int[Tensor, " n"], classes: int) -> list[float | None]:
+    """Accuracy by class, the mean over seeds; None for a class without an image."""
+    by_seed = torch.stack([per_class_accuracy(one.predicted, labels, classes) for one in answers])
+    return [None if share != share else share for share in by_seed.mean(dim=0).tolist()]
 
 
 def _meetings(
     answers: Sequence[Answers], teacher: Int[Tensor, " n"], labels: Int[Tensor, " n"]
 ) -> dict[Meeting, float]:
-    """Shares of the images by how teacher and student meet."""
-    knows = teacher == labels
-    shares: list[dict[Meeting, float]] = []
-    for one in answers:
-        right, same = one.predicted == labels, one.predicted == teacher
-        kinds: dict[Meeting, Tensor] = {
-            "both_right": knows & right,
-            "mended": ~knows & right,
-            "own_mistake": knows & ~right,
-            "copied": ~knows & ~right & same,
-            "other_mistake": ~knows & ~right & ~same,
-        }
-        shares.append({kind: float(rows.double().mean()) for kind, rows in kinds.items()})
-    return {kind: fmean(one[kind] for one in shares) for kind in shares[0]}
+    """Shares of the images by how teacher and student meet, the mean over seeds."""
+    counted = [outcomes(one.predicted, teacher, labels) for one in answers]
+    counts: dict[Meeting, list[int]] = {
+        "both_right": [one.both_right for one in counted],
+        "mended": [one.mended for one in counted],
+        "own_mistake": [one.own for one in counted],
+        "copied": [one.copied for one in counted],
+        "other_mistake": [one.wrong_otherwise for one in counted],
+    }
+    return {kind: fmean(by_seed) / len(labels) for kind, by_seed in counts.items()}
 
 
 def _risk(ranking: Ranking) -> list[float]:

@@ -1,7 +1,6 @@
 """The result of a comparison: every recipe over its seeds, beside its teacher and its baseline."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
@@ -10,7 +9,6 @@ from pydantic import Field
 from preceptor.compare.differences import Difference
 from preceptor.compare.measure import Measure
 from preceptor.config import FrozenModel
-from preceptor.result_files import read_result, write_result
 
 RESULT_FILE = "compare.json"
 PAGE_FILE = "compare.html"
@@ -159,14 +157,3 @@ class ComparisonResult(FrozenModel):
     differing: dict[str, list[Any]]
     plan: dict[str, Any]
     versions: Mapping[str, str]
-
-
-def save_comparison(result: ComparisonResult, folder: Path) -> Path:
-    """Write the result file into the comparison's folder, atomically; `MachineError` where it cannot be."""
-    write_result(result, folder / RESULT_FILE)
-    return folder / RESULT_FILE
-
-
-def load_comparison(path: Path) -> ComparisonResult:
-    """Read a result file; `InputError` where it is missing, not JSON, or not a comparison's result."""
-    return read_result(ComparisonResult, path)

@@ -13,12 +13,13 @@ from preceptor.compare.answers import measured_images
 from preceptor.compare.assemble import assemble
 from preceptor.compare.comparison import Cell, Comparison, cells
 from preceptor.compare.comparison_csv import save_students
-from preceptor.compare.comparison_result import ComparisonResult, save_comparison
+from preceptor.compare.comparison_result import RESULT_FILE, ComparisonResult
 from preceptor.compare.launchers import Launcher, collect, watching
 from preceptor.compare.parallel import processes
 from preceptor.compare.passes import Pass, divide, epochs_done, largest_pass, train_pass
 from preceptor.errors import InputError, Interrupted
 from preceptor.files import check_writable, write_whole
+from preceptor.result_files import write_result
 from preceptor.run.doctor import Finding, ProblemsFound, quick_look
 from preceptor.run.folder import read_run
 from preceptor.run.resume import run_state
@@ -89,7 +90,7 @@ def run_comparison(
             _train(left, out, contexts, jobs, launcher, checkpoint_seconds, progress, len(planned))
         by_teacher = {cell.teacher: context for cell, context in contexts if cell.teacher is not None}
         result = assemble(plan, planned, out, by_teacher)
-    save_comparison(result, out)
+    write_result(result, out / RESULT_FILE)
     save_students(result, out)
     return result
 

@@ -11,7 +11,7 @@ from preceptor.compare.launchers import Launcher
 from preceptor.compare.parallel import processes
 from preceptor.compare.space import Space, as_text, checked_space, configured, corners, grid
 from preceptor.compare.tune_final import compare_with_defaults
-from preceptor.compare.tune_result import FinalResult, TrialResult, TuneResult, save_tuning
+from preceptor.compare.tune_result import RESULT_FILE, FinalResult, TrialResult, TuneResult
 from preceptor.compare.tune_study import (
     JOURNAL_FILE,
     check_installed,
@@ -24,6 +24,7 @@ from preceptor.compare.tune_trials import Search, TuneOptions, TuneProgress, run
 from preceptor.context import UNLABELED
 from preceptor.errors import InputError, Interrupted
 from preceptor.files import check_writable, remains, write_whole
+from preceptor.result_files import write_result
 from preceptor.run.config import RunConfig
 from preceptor.run.doctor import Finding
 from preceptor.run.folder import versions
@@ -106,7 +107,7 @@ def _finish(
         write_whole({out / BEST_FILE: settings.encode()})
         final = compare_with_defaults(search, tuned, launcher, progress) if options.final_seeds else None
         result = _result(search, study, best, final, held_out)
-        save_tuning(result, out)
+        write_result(result, out / RESULT_FILE)
     return result
 
 

@@ -1,13 +1,11 @@
 """The result of tuning: every trial, the best one, and the honest comparison with the defaults."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from preceptor.compare.differences import Difference
 from preceptor.compare.measure import Measure
 from preceptor.config import FrozenModel
-from preceptor.result_files import read_result, write_result
 
 RESULT_FILE = "tune.json"
 
@@ -89,14 +87,3 @@ class TuneResult(FrozenModel):
     def best_trial(self) -> TrialResult:
         """The trial whose settings ``best.yaml`` holds."""
         return next(trial for trial in self.trials if trial.number == self.best)
-
-
-def save_tuning(result: TuneResult, folder: Path) -> Path:
-    """Write the result file into the study's folder, atomically; `MachineError` where it cannot be."""
-    write_result(result, folder / RESULT_FILE)
-    return folder / RESULT_FILE
-
-
-def load_tuning(path: Path) -> TuneResult:
-    """Read a result file; `InputError` where it is missing, not JSON, or not a result of tuning."""
-    return read_result(TuneResult, path)

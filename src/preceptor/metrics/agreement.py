@@ -10,7 +10,6 @@ from preceptor.context import UNLABELED, predicted_class
 from preceptor.losses.correlation import pearson
 from preceptor.losses.kl import kl_divergence
 from preceptor.metrics.checks import per_sample
-from preceptor.metrics.scores import answered_class
 
 
 @per_sample
@@ -64,13 +63,10 @@ class Outcomes:
     wrong_otherwise: int
 
 
-def outcomes(
-    student: Float[Tensor, "n classes"], teacher: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]
-) -> Outcomes:
-    """Count the samples by who is right; the unlabeled are left out, ties go to the first class."""
+def outcomes(student: Int[Tensor, " n"], teacher: Int[Tensor, " n"], labels: Int[Tensor, " n"]) -> Outcomes:
+    """Count the samples by whose predicted class is right; the unlabeled are left out."""
     labeled = labels != UNLABELED
-    ours, theirs = (answered_class(logits)[labeled] for logits in (student, teacher))
-    truth = labels[labeled]
+    ours, theirs, truth = student[labeled], teacher[labeled], labels[labeled]
     right, teacher_right, same = ours == truth, theirs == truth, ours == theirs
     copied = ~right & same
     return Outcomes(

@@ -228,11 +228,12 @@ class _Metrics:
         known, truth = self.samples.known, self.samples.truth
         if known.teacher is None:
             return None
+        taught = answered_class(known.teacher)
         return AgreementReport(
             same_answer=_share(same_answer(known.class_logits, known.teacher)),
             copied_error=_share(copied_error(known.class_logits, known.teacher, truth)),
-            teacher_accuracy=_share(answered_class(known.teacher) == truth),
-            outcomes=outcomes(known.class_logits, known.teacher, truth),
+            teacher_accuracy=_share(taught == truth),
+            outcomes=outcomes(self.samples.prediction, taught, truth),
             **{name: self._estimate(name) for name in ("divergence", "rank_correlation", "accuracy_difference")},
         )
 
