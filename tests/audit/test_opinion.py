@@ -40,6 +40,13 @@ def test_of_a_cross_fitting_it_has_the_epochs_too(tmp_path: Path) -> None:
     assert "over 2 epochs" in found.name
     for table in found.tables:
         assert torch.allclose(table.sum(dim=1), torch.ones((), dtype=torch.float64), atol=1e-2)
+    epochs = tmp_path / "out/epochs.npy"
+    epochs.write_bytes(epochs.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"epochs\.npy: not a readable \.npy file"):
+        second_opinion(str(tmp_path / "out"), digits(), no_features)
+    np.save(epochs, np.full((2, len(digits().train), 10), "a"))
+    with pytest.raises(InputError, match=r"epochs\.npy: <U1 of shape .*; expected probabilities"):
+        second_opinion(str(tmp_path / "out"), digits(), no_features)
 
 
 def test_a_source_that_is_none_is_refused(tmp_path: Path) -> None:

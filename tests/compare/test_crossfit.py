@@ -88,6 +88,10 @@ def test_after_a_stop_it_goes_on_to_the_same_bytes(crossfitted: Path, tmp_path: 
 def test_a_folder_of_something_else_is_refused(crossfitted: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="other settings or data"):
         crossfit(config(seed=1), crossfitted, epochs_kept=2)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "crossfit.json").write_text("[]")
+    with pytest.raises(InputError, match="other settings or data"):
+        crossfit(config(), tmp_path / "damaged")
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty, and no cross-fitting"):
         crossfit(config(), tmp_path)

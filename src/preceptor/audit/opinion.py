@@ -22,6 +22,7 @@ from preceptor.compare.crossfit import (
 )
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Dataset
+from preceptor.data.arrays import load_array
 from preceptor.data.encoded import EncodedImages
 from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError
@@ -126,9 +127,12 @@ def _crossfitted(folder: Path, dataset: Dataset) -> SecondOpinion:
     out_of_fold = rows.outputs(dataset.train.images[:0], everything, everything).logits.double().softmax(dim=1)
     tables, name = [out_of_fold], f"the cross-fitted classifiers in {folder}"
     if (folder / EPOCHS_FILE).is_file():
-        epochs = np.load(folder / EPOCHS_FILE, allow_pickle=False)
-        if epochs.shape[1:] != out_of_fold.shape:
-            raise InputError(f"{folder / EPOCHS_FILE}: shape {epochs.shape}; expected [epochs, {count}, classes]")
+        epochs = load_array(folder / EPOCHS_FILE)
+        if epochs.dtype.kind != "f" or epochs.shape[1:] != out_of_fold.shape:
+            raise InputError(
+                f"{folder / EPOCHS_FILE}: {epochs.dtype} of shape {epochs.shape}; expected probabilities of shape "
+                f"[epochs, {count}, classes]"
+            )
         tables.append(torch.from_numpy(epochs.astype(np.float64).mean(axis=0)))
         name += f", and the mean of their probabilities over {len(epochs)} epochs"
     return SecondOpinion(name, tuple(tables), _accuracy(out_of_fold, dataset))

@@ -21,7 +21,7 @@ from torch import Tensor
 from preceptor.compare.parallel import Counter, Report, run_seeds
 from preceptor.context import UNLABELED, predicted_class
 from preceptor.data import Dataset, folds
-from preceptor.data.arrays import not_readable
+from preceptor.data.arrays import load_array
 from preceptor.data.lazy import Inputs, taken
 from preceptor.errors import InputError, first_line
 from preceptor.files import check_writable, read_json, write_whole
@@ -161,13 +161,11 @@ def read_features(path: Path, samples: int) -> Float[Tensor, "n features"]:
     Raises:
         InputError: it cannot be read, has another number of rows, or holds something that is not finite.
     """
-    try:
-        table = np.load(path, allow_pickle=False)
-    except Exception as error:  # a damaged header makes NumPy raise nearly anything
-        raise not_readable(path, error) from error
-    if not isinstance(table, np.ndarray) or table.dtype.kind not in "fiu" or table.ndim < 2 or len(table) != samples:
-        shape = getattr(table, "shape", "several arrays")
-        raise InputError(f"{path}: {shape}; expected one array of numbers with {samples} rows, one a training image")
+    table = load_array(path)
+    if table.dtype.kind not in "fiu" or table.ndim < 2 or len(table) != samples:
+        raise InputError(
+            f"{path}: {table.shape}; expected one array of numbers with {samples} rows, one a training image"
+        )
     rows = torch.from_numpy(table.reshape(samples, -1)).double()
     if not bool(rows.isfinite().all()):
         raise InputError(f"{path}: holds a value that is not finite: leave it out or replace it")
@@ -249,7 +247,8 @@ def _open(out: Path, provenance: Mapping[str, Any]) -> None:
     path = out / PROVENANCE_FILE
     if path.is_file():
         before = read_json(path)
-        if {key: before.get(key) for key in provenance} != json.loads(_json(provenance)):
+        known = {key: before.get(key) for key in provenance} if isinstance(before, dict) else None
+        if known != json.loads(_json(provenance)):
             raise InputError(f"{out}: holds a cross-fitting of other settings or data: choose another --out")
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -139,16 +139,12 @@ def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
-        raise not_readable(path, error) from error
+        # Without NumPy's advice to unpickle it.
+        reason = "it holds pickled objects, which are never loaded" if "pickle" in str(error) else first_line(error)
+        raise InputError(f"{path}: not a readable .npy file of numbers ({reason}); write it with numpy.save") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: an archive of several arrays (.npz); expected one array saved by numpy.save")
     return array
-
-
-def not_readable(path: Path, error: Exception) -> InputError:
-    """The error for a ``.npy`` file that NumPy cannot read, without NumPy's advice to unpickle it."""
-    reason = "it holds pickled objects, which are never loaded" if "pickle" in str(error) else first_line(error)
-    return InputError(f"{path}: not a readable .npy file of numbers ({reason}); write it with numpy.save")
 
 
 def check_images(path: Path, key: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

@@ -7,6 +7,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from jaxtyping import Int
+from torch import Tensor
+
 from preceptor.data.arrays import read_arrays
 from preceptor.data.augmentation import ResizedCrops, default_augmentation
 from preceptor.data.dataset import Dataset, LoadedData, Normalization, check_dataset
@@ -163,11 +166,9 @@ def as_dataset(data: LoadedData, name: str, normalization: Normalization | None 
     """
     if normalization is None or data.train.images.shape[1] != len(normalization.mean):
         normalization = Normalization.from_images(data.train.images)
-    # At most as many classes as images: a label of a billion must not make a billion names.
-    numbers = range(min(max(data.train.labels.tolist(), default=-1) + 1, len(data.train)))
     return Dataset(
         name=name,
-        class_names=data.class_names or tuple(str(number) for number in numbers),
+        class_names=data.class_names or class_numbers(data.train.labels),
         train=data.train,
         test=data.test,
         normalization=normalization,
@@ -175,3 +176,9 @@ def as_dataset(data: LoadedData, name: str, normalization: Normalization | None 
         skipped=data.skipped,
         validation=data.validation,
     )
+
+
+def class_numbers(labels: Int[Tensor, " n"]) -> tuple[str, ...]:
+    """The numbers of the classes, as names for classes that have none."""
+    # At most as many as images: a label of a billion must not make a billion names.
+    return tuple(str(number) for number in range(min(max(labels.tolist(), default=-1) + 1, len(labels))))

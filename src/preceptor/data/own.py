@@ -23,7 +23,7 @@ from preceptor.data.dataset import (
 from preceptor.data.hugging_face import holds_images, own_listing
 from preceptor.data.images import AS_THEY_ARE, Framing
 from preceptor.data.items import MANY_VIEWS, ItemInputs, ItemViews, check_items, classes_of, labels_of
-from preceptor.data.load import as_dataset
+from preceptor.data.load import as_dataset, class_numbers
 from preceptor.data.reading import read_images
 from preceptor.errors import InputError
 
@@ -69,7 +69,7 @@ def own_dataset(
     first = sets["train"]
     assert first is not None
     inputs = first.images
-    names = tuple(map(str, class_names or classes_of(train) or range(int(first.labels.max()) + 1)))
+    names = tuple(map(str, class_names or classes_of(train) or class_numbers(first.labels)))
     augmentation: Augmentation = NoAugmentation()
     stated: Normalizer = NoNormalization()
     if isinstance(inputs, ItemInputs):

@@ -9,7 +9,7 @@ from jaxtyping import Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from preceptor.data.arrays import not_readable
+from preceptor.data.arrays import load_array
 from preceptor.data.tables import not_parquet, pyarrow
 from preceptor.errors import InputError, few
 from preceptor.teachers.base import TeacherOutput
@@ -79,12 +79,7 @@ def _read(path: Path, images: int, class_names: Sequence[str]) -> tuple[Rows, Or
 
 
 def _read_npy(path: Path, images: int, classes: int) -> Rows:
-    try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header makes NumPy raise nearly anything, a TokenError for one
-        raise not_readable(path, error) from error
-    if not isinstance(rows, ndarray):
-        raise InputError(f"{path}: an archive of several arrays: expected one array saved by numpy.save")
+    rows = load_array(path, mapped=True)
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":
         raise InputError(f"{path}: {rows.dtype} of shape {rows.shape}: expected real numbers, [images, classes]")
     if rows.shape != (images, classes):
