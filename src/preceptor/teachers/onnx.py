@@ -1,6 +1,6 @@
 """An ONNX file as teacher, through ONNX Runtime (extra ``onnx``), imported when it is needed."""
 
-from collections.abc import Iterator, Mapping
+import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -140,24 +140,9 @@ def _open(path: Path) -> Any:
     return session
 
 
-_INSIDE: Mapping[str, Mapping[int, str]] = {
-    "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
-    "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
-    "FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
-    "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
-    "NodeProto": {5: "AttributeProto"},
-    "AttributeProto": {
-        5: "TensorProto",
-        6: "GraphProto",
-        10: "TensorProto",
-        11: "GraphProto",
-        22: "SparseTensorProto",
-        23: "SparseTensorProto",
-    },
-    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
-    "TensorProto": {13: "StringStringEntryProto"},
-}
-"""The messages of ONNX in which a tensor may be, by the numbers of their fields; the last is its external_data."""
+_EXTERNAL = re.compile(rb"\n\x08location\x12([\x80-\xff]?[\x00-\x7f])")
+"""How a field "location" of ONNX's ``TensorProto.external_data`` begins: the length of the name that follows is written
+seven bits to a byte, the lowest first."""
 
 
 def weights_beside(path: Path) -> list[Path]:
@@ -168,14 +153,11 @@ def weights_beside(path: Path) -> list[Path]:
     Raises:
         InputError: one of them would lie elsewhere than in the folder of the model or below it.
     """
-    names, messages = set(), [("ModelProto", memoryview(path.read_bytes()))]
-    while messages:
-        kind, message = messages.pop()
-        fields = list(_fields(message))
-        messages += [(_INSIDE[kind][number], content) for number, content in fields if number in _INSIDE.get(kind, {})]
-        entry = dict(fields)  # of a field that is there twice, the last counts
-        if kind == "StringStringEntryProto" and bytes(entry.get(1, b"")) == b"location":
-            names.add(str(entry.get(2, b""), errors="replace").split("\0")[0])
+    content = path.read_bytes()
+    names = set()
+    for match in _EXTERNAL.finditer(content):
+        length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(match[1]))
+        names.add(content[match.end() : match.end() + length].decode(errors="replace").split("\0")[0])
     for name in sorted(names):
         # It must not lead out of the folder on any system.
         if any(one.anchor or ".." in one.parts for one in (PurePosixPath(name), PureWindowsPath(name))):
@@ -183,41 +165,6 @@ def weights_beside(path: Path) -> list[Path]:
                 f"{path}: wants weights from {name!r}, outside its own folder: not opened; export it again"
             )
     return [path.parent / name for name in sorted(names) if (path.parent / name).is_file()]
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The number and content of each field of a protobuf message that is a text, bytes or a message.
-
-    It ends where the message is damaged: ONNX Runtime does not open such a file.
-    """
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
-        match tag & 7:
-            case 0:
-                _, place = _varint(message, place)
-            case 1:
-                place += 8
-            case 2:
-                length, place = _varint(message, place)
-                yield (tag & 0xFFFFFFFF) >> 3, message[place : place + length]
-                place += length
-            case 5:
-                place += 4
-            case 3 | 4:  # the marks around a group
-                continue
-            case _:
-                return
-
-
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """A number, seven bits to a byte, the lowest first; and the place behind it, that of the end where it is none."""
-    number = 0
-    for shift, byte in enumerate(message[place : place + 10]):
-        number |= (byte & 0x7F) << 7 * shift
-        if byte < 0x80:
-            return number, place + shift + 1
-    return 0, len(message)
 
 
 def _image_input(path: Path, inputs: list[Any], image_shape: tuple[int, int, int]) -> Any:
