@@ -428,6 +428,9 @@ def test_a_hugging_face_data_set_is_read_as_photographs_are(tmp_path: Path) -> N
     assert trained.validation.accuracy == 1
     card = json.loads((tmp_path / "run" / "student.json").read_text())
     assert (card["class_names"], card["image_size"]) == (["dark", "light"], [16, 16])
+    for student in (trained, trained.folder):
+        report = preceptor.evaluate(student, photographs.select([1, 3, 5]), resamples=10)
+        assert (report.n, report.accuracy.value) == (3, 1)
     texts = datasets.Dataset.from_dict({"text": ["a", "b"] * 10, "label": [0, 1] * 10})
     with pytest.raises(InputError, match="an input is a batch of list, as of texts"):
         preceptor.train(network(), texts, **QUICK)

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from preceptor.api.training import Pixels, Trained, data_spec
 from preceptor.data import Dataset, ImageSet, NoAugmentation, load_dataset
 from preceptor.data.dataset import Normalizer
+from preceptor.data.hugging_face import holds_images
+from preceptor.data.images import AS_THEY_ARE
 from preceptor.data.items import classes_of
-from preceptor.data.own import normalized, not_stated, own_samples
+from preceptor.data.own import hub_images, normalized, not_stated, own_samples
 from preceptor.metrics import FullReport, Predictions, full_report
 from preceptor.metrics.logits import network_logits
 from preceptor.models import ModelCard, load_student
@@ -96,7 +98,11 @@ def _outputs(
         model, card = load_student(Path(model))
         normalize, names = card.normalization(), card.class_names
     spec = data_spec(data)
-    if spec is None:
+    if holds_images(data):
+        framing = AS_THEY_ARE if card is None else card.framing()
+        dataset = hub_images({"train": data}, options.get("framing", framing))
+        normalize = normalize or normalized(dataset, normalization).normalization
+    elif spec is None:
         samples, stated = own_samples(data, normalization, options.get("workers", 0))
         normalize = normalize or stated
         if normalize is None:

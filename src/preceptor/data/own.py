@@ -64,7 +64,9 @@ def own_dataset(
     """
     contents = {"train": train, "validation": validation, "test": test}
     if holds_images(train):
-        return _of_hub(contents, normalization, framing)
+        dataset = hub_images(contents, framing)
+        check_dataset(dataset)
+        return normalized(dataset, normalization)
     sets = {name: None if content is None else _set(content, name, workers) for name, content in contents.items()}
     first = sets["train"]
     assert first is not None
@@ -110,11 +112,14 @@ def own_samples(
     return samples, NoNormalization() if normalization is None else None
 
 
-def _of_hub(contents: Mapping[str, Any], normalization: Pixels | Literal["unknown"], framing: Framing) -> Dataset:
+def hub_images(contents: Mapping[str, Any], framing: Framing) -> Dataset:
+    """Sets of the library ``datasets`` with images, by name; some classes may be missing.
+
+    Raises:
+        InputError: images or labels that cannot be used.
+    """
     sets = {name: content for name, content in contents.items() if content is not None}
-    dataset = replace(as_dataset(read_images(own_listing(sets), framing), "python:datasets"), framing=framing)
-    check_dataset(dataset)
-    return normalized(dataset, normalization)
+    return replace(as_dataset(read_images(own_listing(sets), framing), "python:datasets"), framing=framing)
 
 
 def normalized(dataset: Dataset, normalization: Pixels | Literal["unknown"]) -> Dataset:
