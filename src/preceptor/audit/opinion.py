@@ -17,7 +17,6 @@ from preceptor.compare.crossfit import (
     OUTPUTS_FILE,
     PROVENANCE_FILE,
     crossfit_classifier,
-    folds_of,
     read_features,
 )
 from preceptor.context import UNLABELED, predicted_class
@@ -26,6 +25,7 @@ from preceptor.data.arrays import load_array
 from preceptor.data.encoded import EncodedImages
 from preceptor.data.lazy import Inputs
 from preceptor.errors import InputError
+from preceptor.run.set_up import folds_of
 from preceptor.teachers.file import FileTeacher
 
 MOST_PIXELS = 32

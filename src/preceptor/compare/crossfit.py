@@ -20,7 +20,7 @@ from torch import Tensor
 
 from preceptor.compare.parallel import Counter, Report, run_seeds
 from preceptor.context import UNLABELED, predicted_class
-from preceptor.data import Dataset, folds
+from preceptor.data import Dataset
 from preceptor.data.arrays import load_array
 from preceptor.data.lazy import Inputs, taken
 from preceptor.errors import InputError, first_line
@@ -31,7 +31,7 @@ from preceptor.models.checkpoints import load_checkpoints
 from preceptor.run import RunConfig, resume, run
 from preceptor.run.folder import fingerprint, versions
 from preceptor.run.resume import run_state
-from preceptor.run.set_up import training_data
+from preceptor.run.set_up import folds_of, training_data
 
 OUTPUTS_FILE = "outputs.npy"
 """Logits of shape [training images, classes], float32: a teacher file."""
@@ -147,12 +147,6 @@ def crossfit_features(
     rows = crossfit_classifier(build, table, labels, dataset.classes, parts)
     logits = rows.clamp_min(torch.finfo(torch.float32).tiny).log().float()
     return _written(out, logits, labels, [inside for _, inside in parts], provenance, {})
-
-
-def folds_of(dataset: Dataset, count: int, seed: int) -> Parts:
-    """The training images in parts; copies of one image and images of one group are in one."""
-    train = dataset.train
-    return folds(train.labels, count, seed, images=train.images, groups=train.groups)
 
 
 def read_features(path: Path, samples: int) -> Float[Tensor, "n features"]:

@@ -239,6 +239,15 @@ def relabeled(config: RunConfig, dataset: Dataset) -> Dataset:
     return dataset
 
 
+def folds_of(dataset: Dataset, count: int, seed: int) -> Sequence[tuple[Tensor, Tensor]]:
+    """The training images in parts, each as the indices outside it and inside; see :func:`preceptor.data.folds`.
+
+    Copies of one image and images of one group are in one part.
+    """
+    train = dataset.train
+    return folds(train.labels, count, seed, images=train.images, groups=train.groups)
+
+
 def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
     """Indices to train on and indices held out, of ``dataset.train_and_validation()``.
 
@@ -252,9 +261,7 @@ def split(config: RunConfig, dataset: Dataset) -> tuple[Tensor, Tensor]:
             raise InputError(f"fold is {config.fold} and folds is {config.folds}: give both, or leave both out")
         if config.fold > config.folds:
             raise InputError(f"fold {config.fold} of {config.folds}; expected 1 to {config.folds}")
-        train = dataset.train
-        parts = folds(train.labels, config.folds, config.split_seed, images=train.images, groups=train.groups)
-        index, held_out = parts[config.fold - 1]
+        index, held_out = folds_of(dataset, config.folds, config.split_seed)[config.fold - 1]
     elif dataset.validation is None:
         index, held_out = hold_out(
             dataset.train.labels,
