@@ -44,10 +44,18 @@ def test_data_that_has_moved(preceptor, stopped, arrays):
     moved = arrays.rename(arrays.with_name("moved.npz"))
     lost = preceptor("resume", stopped)
     assert lost.code == 2
-    assert "set.npz: no such file" in lost.err
+    assert f"set.npz: no longer there: preceptor resume {stopped} --data arrays:NEW_PLACE" in lost.err
     done = preceptor("resume", stopped, "--data", f"arrays:{moved}")
     assert done.code == 0, done.err
     assert f"run folder: {stopped}" in done.out
+
+
+def test_a_data_set_of_a_hub_is_no_path(preceptor, stopped, arrays):
+    """It is looked for, and one that is not there is told as such, not as a folder that has moved."""
+    lost = preceptor("resume", stopped, "--data", "hf:nobody/nothing")
+    assert lost.code in (2, 3)
+    assert "no longer there" not in lost.err
+    assert "nobody/nothing" in lost.err
 
 
 def test_other_data_in_its_place_is_refused(preceptor, stopped, arrays):

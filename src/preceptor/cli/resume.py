@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preceptor.cli.options import (
     add_checkpoint_option,
@@ -12,7 +13,11 @@ from preceptor.cli.options import (
     add_track_option,
     flag_settings,
 )
+from preceptor.errors import InputError
 from preceptor.settings import PLACES
+
+if TYPE_CHECKING:
+    from preceptor.run import RunConfig
 
 EXAMPLES = """examples:
   preceptor resume runs/student
@@ -48,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     moved = flag_settings(arguments)
     config, _ = stopped_run(arguments.folder, moved)
+    _check_places(config, arguments.folder)
     with process_group(choose_device(config.device)):
         leave_output_to_first(arguments)
         with (
@@ -64,3 +70,14 @@ def run(arguments: argparse.Namespace) -> None:
                 force=arguments.force,
             )
     show_result(result, config, arguments, findings.findings)
+
+
+def _check_places(config: "RunConfig", folder: Path) -> None:
+    """Ask for what has moved."""
+    from preceptor.run.members import names_network
+
+    kind, _, place = config.data.partition(":")
+    needed = [(f"--data {kind}:", Path(place).expanduser())] if place and kind not in ("hf", "python") else []
+    for option, path in [*needed, *(("--teacher ", teacher) for teacher in config.teachers)]:
+        if not path.exists() and not names_network(path):
+            raise InputError(f"{path}: no longer there: preceptor resume {folder} {option}NEW_PLACE")
